@@ -1,0 +1,409 @@
+#include "common.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TEST_SECONDS 120 /* more than any one deadline */
+#define SHM_DIRECTORY "/dev/shm"
+#define CONSOLE 9 /* the terminal under make check, where standard output is a log; see AM_TESTS_FD_REDIRECT */
+
+static char run_prefix[64];  /* of all segments of this run */
+static char test_prefix[96]; /* of the segments of the running test */
+static struct shk_segment *segment_of_test;
+static unsigned descriptors_at_start;
+
+/* ---- The run ---- */
+
+static void die_with_parent(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+}
+
+/* How many files have the part in their names; they are removed if the caller wants it. */
+static unsigned scan_shm(const char *part_of_name, bool remove)
+{
+    unsigned count = 0;
+    DIR *directory = opendir(SHM_DIRECTORY);
+
+    if (!directory)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        if (!strstr(entry->d_name, part_of_name))
+            continue;
+        count++;
+        if (remove) {
+            fprintf(stderr, "left in " SHM_DIRECTORY ": %s\n", entry->d_name);
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    closedir(directory);
+    return count;
+}
+
+static int run_in_this_process(SRunner *runner)
+{
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* The tests run in a child, so that somebody is left to clean up if they are ended from outside. */
+int run_tests(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    pid_t supervisor = getpid();
+    sigset_t watched, before;
+    int status, signal_number;
+
+    snprintf(run_prefix, sizeof(run_prefix), "shmkit-test-%d-", (int)supervisor);
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGCHLD);
+    sigaddset(&watched, SIGHUP);
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGTERM);
+    sigprocmask(SIG_BLOCK, &watched, &before);
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        return EXIT_FAILURE;
+    }
+    if (child == 0) {
+        die_with_parent(supervisor);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        return run_in_this_process(runner);
+    }
+    while (waitpid(child, &status, WNOHANG) == 0)
+        if (sigwait(&watched, &signal_number) == 0 && signal_number != SIGCHLD)
+            kill(child, signal_number);
+    srunner_free(runner);
+    if (scan_shm(run_prefix, true) > 0)
+        return EXIT_FAILURE;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+static void begin_test(void)
+{
+    static unsigned number;
+
+    die_with_parent(getppid());
+    snprintf(test_prefix, sizeof(test_prefix), "%s%d-%u", run_prefix, (int)getpid(), number++);
+    descriptors_at_start = open_descriptors();
+}
+
+static void end_test(void)
+{
+    if (segment_of_test) {
+        assert_code(shk_segment_close(segment_of_test), 0);
+        segment_of_test = NULL;
+        int removed = shk_segment_unlink(segment_name(NULL));
+        ck_assert_msg(removed == 0 || removed == -ENOENT, "unlink gave %s", code_name(removed));
+    }
+    pid_t child = waitpid(-1, NULL, WNOHANG);
+    ck_assert_msg(child < 0 && errno == ECHILD, "a child is left");
+    ck_assert_uint_eq(shm_files(test_prefix), 0);
+    ck_assert_uint_eq(open_descriptors(), descriptors_at_start);
+}
+
+TCase *test_case(Suite *suite, const char *name)
+{
+    TCase *tests = tcase_create(name);
+
+    tcase_set_timeout(tests, TEST_SECONDS);
+    tcase_add_checked_fixture(tests, begin_test, end_test);
+    suite_add_tcase(suite, tests);
+    return tests;
+}
+
+void print_skipped(const char *test, const char *format, ...)
+{
+    va_list values;
+    char reason[256];
+
+    va_start(values, format);
+    vsnprintf(reason, sizeof(reason), format, values);
+    va_end(values);
+    printf("SKIPPED %s: %s\n", test, reason);
+    fflush(stdout);
+    if (getenv("TEST_CONSOLE"))
+        dprintf(CONSOLE, "SKIPPED %s: %s\n", test, reason);
+}
+
+/* ---- Return codes ---- */
+
+bool code_is(long long got, long long expected)
+{
+    return got == expected && (got >= 0 || shk_last_error()[0]);
+}
+
+const char *code_name(long long code)
+{
+    static _Thread_local char texts[4][32];
+    static _Thread_local unsigned next;
+    char *text = texts[next++ % 4];
+    const char *name = code < 0 && code > -4096 ? strerrorname_np((int)-code) : NULL;
+
+    if (name)
+        snprintf(text, sizeof(texts[0]), "-%s", name);
+    else
+        snprintf(text, sizeof(texts[0]), "%lld", code);
+    return text;
+}
+
+/* ---- Segments ---- */
+
+const char *segment_name(const char *suffix)
+{
+    static _Thread_local char names[4][SHK_SEGMENT_NAME_MAX];
+    static _Thread_local unsigned next;
+    char *name = names[next++ % 4];
+
+    snprintf(name, sizeof(names[0]), "/%s%s%s", test_prefix, suffix ? "-" : "", suffix ? suffix : "");
+    return name;
+}
+
+struct shk_segment *test_segment(void)
+{
+    if (!segment_of_test)
+        assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, NULL, &segment_of_test), 0);
+    return segment_of_test;
+}
+
+unsigned shm_files(const char *part_of_name)
+{
+    return scan_shm(part_of_name, false);
+}
+
+unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+
+    ck_assert_ptr_nonnull(directory);
+    for (struct dirent *entry; (entry = readdir(directory));)
+        count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count - 1; /* the one that looked */
+}
+
+/* ---- Children ---- */
+
+pid_t child_start(int (*body)(void *argument), void *argument)
+{
+    pid_t parent = getpid();
+
+    fflush(NULL);
+    pid_t child = fork();
+    ck_assert_msg(child >= 0, "fork: %s", strerror(errno));
+    if (child > 0)
+        return child;
+    die_with_parent(parent);
+    int status = body(argument);
+    fflush(NULL);
+    _exit(status);
+}
+
+int child_wait(pid_t child)
+{
+    int status = 0;
+
+    wait_until(waitpid(child, &status, WNOHANG) == child, TEST_DEADLINE);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void child_succeeds(pid_t child)
+{
+    ck_assert_int_eq(child_wait(child), 0);
+}
+
+void child_kill(pid_t child)
+{
+    ck_assert_int_eq(kill(child, SIGKILL), 0);
+    ck_assert_int_eq(child_wait(child), 128 + SIGKILL);
+}
+
+void child_stop(pid_t child)
+{
+    int status = 0;
+
+    ck_assert_int_eq(kill(child, SIGSTOP), 0);
+    wait_until(waitpid(child, &status, WNOHANG | WUNTRACED) == child, TEST_DEADLINE);
+    ck_assert(WIFSTOPPED(status));
+}
+
+void child_continue(pid_t child)
+{
+    ck_assert_int_eq(kill(child, SIGCONT), 0);
+}
+
+void *shared_memory(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert_msg(memory != MAP_FAILED, "mmap: %s", strerror(errno));
+    return memory;
+}
+
+pthread_barrier_t *shared_barrier(unsigned count)
+{
+    pthread_barrier_t *barrier = shared_memory(sizeof(*barrier));
+    pthread_barrierattr_t attributes;
+
+    pthread_barrierattr_init(&attributes);
+    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    ck_assert_int_eq(pthread_barrier_init(barrier, &attributes, count), 0);
+    pthread_barrierattr_destroy(&attributes);
+    return barrier;
+}
+
+void become_nobody(void)
+{
+    enum { NOBODY = 65534 };
+    pid_t parent = getppid();
+
+    ck_assert_int_eq(setgroups(0, NULL), 0);
+    ck_assert_int_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
+    ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+    die_with_parent(parent); /* a change of the user had cancelled it */
+}
+
+static bool write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+/* Who is not root may mount in a user namespace, where that is permitted. */
+static bool leave_mount_namespace(void)
+{
+    char uid_map[64], gid_map[64];
+
+    if (unshare(CLONE_NEWNS) == 0)
+        return true;
+    snprintf(uid_map, sizeof(uid_map), "%d %d 1", (int)geteuid(), (int)geteuid());
+    snprintf(gid_map, sizeof(gid_map), "%d %d 1", (int)getegid(), (int)getegid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/setgroups", "deny") &&
+           write_file("/proc/self/uid_map", uid_map) && write_file("/proc/self/gid_map", gid_map);
+}
+
+bool replace_shm(size_t size)
+{
+    char options[64];
+
+    snprintf(options, sizeof(options), "mode=1777,size=%zu", size);
+    return leave_mount_namespace() && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("shmkit-test", SHM_DIRECTORY, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0;
+}
+
+/* ---- Time ---- */
+
+int64_t time_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return SHK_SEC(now.tv_sec) + now.tv_nsec;
+}
+
+int time_factor(void)
+{
+    const char *text = getenv("CK_TIMEOUT_MULTIPLIER");
+    int factor = text ? atoi(text) : 1;
+
+    return factor > 1 ? factor : 1;
+}
+
+void pause_briefly(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = SHK_MS(1) }, NULL);
+}
+
+/* ---- A look from outside ---- */
+
+bool look_at_segment(const char *segment, struct shk_segment_info *info)
+{
+    struct shk_snapshot *look;
+
+    if (shk_snapshot_open(segment, &look) < 0)
+        return false;
+    *info = *shk_snapshot_segment(look);
+    shk_snapshot_close(look);
+    return true;
+}
+
+bool look_at_member(const char *segment, pid_t tid, struct shk_member_info *info)
+{
+    struct shk_snapshot *look;
+    const struct shk_member_info *member;
+
+    if (shk_snapshot_open(segment, &look) < 0)
+        return false;
+    for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++) {
+        if (member->tid == tid) {
+            *info = *member;
+            break;
+        }
+    }
+    shk_snapshot_close(look);
+    return member;
+}
+
+bool look_at_object(const char *segment, const char *object, struct shk_object_info *info)
+{
+    struct shk_snapshot *look;
+
+    if (shk_snapshot_open(segment, &look) < 0)
+        return false;
+    const struct shk_object_info *found = shk_snapshot_find_object(look, object);
+    if (found)
+        *info = *found;
+    shk_snapshot_close(look);
+    return found;
+}
+
+static bool is_asleep(pid_t tid)
+{
+    char path[32], state = '?';
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    fclose(file);
+    return state == 'S';
+}
+
+bool is_waiting(const char *segment, pid_t tid, const char *object)
+{
+    struct shk_member_info member;
+
+    return look_at_member(segment, tid, &member) && member.waits_for != SHK_WAITS_NOT &&
+           !strcmp(member.waits_on, object) && is_asleep(tid);
+}
+
+void wait_until_waiting(const char *segment, pid_t tid, const char *object)
+{
+    wait_until(is_waiting(segment, tid, object), TEST_DEADLINE);
+}
