@@ -166,6 +166,18 @@ const char *code_name(long long code)
     return text;
 }
 
+const struct bad_name bad_object_names[] = {
+    { "", -EINVAL },
+    { ".hidden", -EINVAL },
+    { "a/b", -EINVAL },
+    { "line\nfeed", -EINVAL },
+    { "delete\x7f", -EINVAL },
+    { "\xff", -EILSEQ },
+    { "cut \xe5\xad", -EILSEQ },
+    { "0123456789012345678901234567890123456789012345678901234567890123", -ENAMETOOLONG },
+    { NULL, 0 },
+};
+
 /* ---- Segments ---- */
 
 const char *segment_name(const char *suffix)
@@ -217,6 +229,46 @@ pid_t child_start(int (*body)(void *argument), void *argument)
     int status = body(argument);
     fflush(NULL);
     _exit(status);
+}
+
+struct program {
+    int (*body)(void *argument);
+    void *argument;
+};
+
+static int run_program(void *argument)
+{
+    const struct program *program = argument;
+
+    assert_code(shk_segment_close(segment_of_test), 0);
+    /* It leaves a hole of its size, 1 GiB: filled, so that the segment is mapped elsewhere. */
+    ck_assert_ptr_ne(mmap(NULL, 1u << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), MAP_FAILED);
+    assert_code(shk_segment_open(segment_name(NULL), 0, NULL, &segment_of_test), 0);
+    return program->body(program->argument);
+}
+
+pid_t stranger_start(int (*body)(void *argument), void *argument)
+{
+    test_segment();
+    return child_start(run_program, &(struct program){ body, argument });
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+volatile sig_atomic_t *interruptible(void)
+{
+    struct sigaction action = { .sa_handler = note_signal, .sa_flags = SA_RESTART };
+
+    interrupted = 0;
+    ck_assert_int_eq(sigaction(SIGINT, &action, NULL), 0);
+    assert_code(shk_set_interrupt(test_segment(), &interrupted), 0);
+    return &interrupted;
 }
 
 int child_wait(pid_t child)

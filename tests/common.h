@@ -61,6 +61,22 @@ void print_skipped(const char *test, const char *format, ...) __attribute__((for
 bool code_is(long long got, long long expected);
 const char *code_name(long long code); /* "-EAGAIN", "3" */
 
+/* It returns just this once that time is over, never before; how long after depends on the machine. */
+#define assert_code_after(nanoseconds, call, expected)                                                                 \
+    do {                                                                                                               \
+        int64_t start_ = time_now(), least_ = (nanoseconds);                                                           \
+        assert_code(call, expected);                                                                                   \
+        int64_t lasted_ = time_now() - start_;                                                                         \
+        ck_assert_msg(lasted_ >= least_ && lasted_ < least_ + TEST_DEADLINE * time_factor(),                           \
+                      "%s took %lld ns, not %lld", #call, (long long)lasted_, (long long)least_);                      \
+    } while (0)
+
+/* What no object may be called, and the code for it; the last name is NULL. */
+extern const struct bad_name {
+    const char *name;
+    int code;
+} bad_object_names[];
+
 /* ---- Segments ---- */
 
 /* "/shmkit-test-…": the same in a test and its children, no other has it. suffix: for a second one; NULL: none. */
@@ -82,6 +98,15 @@ unsigned open_descriptors(void);
  * that ends before the child does. Each child is to be reaped with one of the functions below.
  */
 pid_t child_start(int (*body)(void *argument), void *argument);
+
+/*
+ * The same as a program of its own, which has not inherited test_segment() but opened it itself: it is mapped at another
+ * address than the caller's.
+ */
+pid_t stranger_start(int (*body)(void *argument), void *argument);
+
+/* In a child: from now on SIGINT ends the calls that block in test_segment(). Returns the flag that it sets. */
+volatile sig_atomic_t *interruptible(void);
 
 int child_wait(pid_t);     /* until it has ended: its status, or 128 + the signal that killed it */
 void child_succeeds(pid_t); /* it ends, and with status 0 */
