@@ -3,7 +3,9 @@
 set -u
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+library=$SHMKIT_TESTDIR/../.libs/libshmkit.so
 failed=0
+test -e "$library" || { echo "no shared library was built"; exit 77; }
 
 same() { # WHAT FILE WHAT FILE
     if ! diff "$2" "$4" >"$work/diff"; then
@@ -14,7 +16,8 @@ same() { # WHAT FILE WHAT FILE
 
 sed 's,/\*.*\*/,,; s,#.*,,' "$SHMKIT_SRCDIR/lib/shmkit.map" | grep -oE '\<shk_[a-z0-9_]+' | sort -u >"$work/map"
 
-nm -D --defined-only "$SHMKIT_TESTDIR/../.libs/libshmkit.so" | awk '$2 ~ /[A-Z]/ && $2 != "A" { sub("@.*", "", $3); print $3 }' |
+nm -D --defined-only "$library" |
+    awk '$2 ~ /[A-Z]/ && $2 != "A" { sub("@.*", "", $3); print $3 }' |
     sort -u >"$work/library"
 same "in lib/shmkit.map" "$work/map" "in the library" "$work/library"
 
