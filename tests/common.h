@@ -61,6 +61,13 @@ void print_skipped(const char *test, const char *format, ...) __attribute__((for
 bool code_is(long long got, long long expected);
 const char *code_name(long long code); /* "-EAGAIN", "3" */
 
+/* The same about a code that another thread or process was given, which had the sentence. */
+#define assert_result(result, expected)                                                                                \
+    do {                                                                                                               \
+        long long got_ = (result), expected_ = (expected);                                                             \
+        ck_assert_msg(got_ == expected_, "%s is %s, not %s", #result, code_name(got_), code_name(expected_));          \
+    } while (0)
+
 /* It returns just this once that time is over, never before; how long after depends on the machine. */
 #define assert_code_after(nanoseconds, call, expected)                                                                 \
     do {                                                                                                               \
@@ -87,6 +94,12 @@ struct shk_segment *test_segment(void);
 
 /* How many files in /dev/shm have this in their names. */
 unsigned shm_files(const char *part_of_name);
+
+/* "/dev/shm/shmkit-test-…", for looking at the file itself or spoiling it. */
+const char *shm_path(const char *segment);
+
+/* How many mappings of that file this process has, under its name or after it was removed. */
+unsigned mappings(const char *segment);
 
 /* How many descriptors this process has open. */
 unsigned open_descriptors(void);
