@@ -18,7 +18,7 @@ shmctl put "$segment/letters" "from shmctl"
 test "$(./outside "$segment" get)" = "from shmctl"
 
 shmctl --version
-for page in shmctl.1 producer.1; do
+for page in shmctl.1 shmkit-producer.1; do
     test -s "$MANDIR/man1/$page"
 done
 echo "installed: a program outside the tree builds, and exchanges items with shmctl"
