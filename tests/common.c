@@ -31,7 +31,7 @@ static unsigned descriptors_at_start;
 static void die_with_parent(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
+    if (getppid() != parent && getppid() != 0) /* 0: the parent is in another pid namespace */
         _exit(1);
 }
 
@@ -190,16 +190,56 @@ const char *segment_name(const char *suffix)
     return name;
 }
 
+struct shk_segment *test_segment_with(const struct shk_segment_options *options)
+{
+    ck_assert_ptr_null(segment_of_test);
+    assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, options, &segment_of_test), 0);
+    return segment_of_test;
+}
+
 struct shk_segment *test_segment(void)
 {
-    if (!segment_of_test)
-        assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, NULL, &segment_of_test), 0);
-    return segment_of_test;
+    return segment_of_test ? segment_of_test : test_segment_with(NULL);
 }
 
 unsigned shm_files(const char *part_of_name)
 {
     return scan_shm(part_of_name, false);
+}
+
+const char *shm_path(const char *segment)
+{
+    static _Thread_local char paths[4][sizeof(SHM_DIRECTORY) + SHK_SEGMENT_NAME_MAX + 1];
+    static _Thread_local unsigned next;
+    char *path = paths[next++ % 4];
+
+    snprintf(path, sizeof(paths[0]), "%s/%s", SHM_DIRECTORY, segment + (segment[0] == '/'));
+    return path;
+}
+
+void write_shm(const char *segment, off_t at, const void *bytes, size_t size)
+{
+    int fd = open(shm_path(segment), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    ck_assert_msg(fd >= 0, "%s: %s", shm_path(segment), strerror(errno));
+    ck_assert_int_eq(pwrite(fd, bytes, size, at), (ssize_t)size);
+    close(fd);
+}
+
+unsigned mappings(const char *segment)
+{
+    unsigned count = 0;
+    char line[4096];
+    FILE *file = fopen("/proc/self/maps", "re");
+
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file)) {
+        const char *found = strstr(line, shm_path(segment));
+        char end = found ? found[strlen(shm_path(segment))] : '?';
+        count += end == '\n' || end == ' ';
+    }
+    fclose(file);
+    return count;
 }
 
 unsigned open_descriptors(void)

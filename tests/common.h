@@ -91,12 +91,17 @@ const char *segment_name(const char *suffix);
 
 /* The segment of this test, segment_name(NULL): made by the first call, closed and unlinked after the test. */
 struct shk_segment *test_segment(void);
+/* … which is made with these options: to be called before the other. */
+struct shk_segment *test_segment_with(const struct shk_segment_options *);
 
 /* How many files in /dev/shm have this in their names. */
 unsigned shm_files(const char *part_of_name);
 
 /* "/dev/shm/shmkit-test-…", for looking at the file itself or spoiling it. */
 const char *shm_path(const char *segment);
+
+/* Write over what is in that file, which is created if it is absent. */
+void write_shm(const char *segment, off_t at, const void *bytes, size_t size);
 
 /* How many mappings of that file this process has, under its name or after it was removed. */
 unsigned mappings(const char *segment);

@@ -1,0 +1,541 @@
+/* Calls that are wrong in themselves: names, NULL, flags, reserved fields, timeouts; objects of another type or geometry. */
+#include "common.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NAME_OF(length) ((const char[]){ [0 ...(length) - 1] = 'n', [length] = 0 })
+
+static const char *const not_utf8[] = {
+    "\xff",             /* never a byte of UTF-8 */
+    "\x80",             /* goes on without a start */
+    "\xe5\xad",         /* cut off */
+    "\xe5\xad-",        /* cut off by another */
+    "\xc0\xaf",         /* a slash, longer than need be */
+    "\xe0\x80\xaf",     /* a slash, longer still */
+    "\xed\xa0\x80",     /* half of a pair of UTF-16 */
+    "\xf4\x90\x80\x80", /* beyond the last character */
+    "\xf8\x88\x80\x80\x80",
+};
+
+static const char *const never_legal[] = {
+    NULL, "", "/", "a/b", "//a", "/a/", ".", "..", ".hidden", "/.hidden", "line\nfeed", "\x01", "tab\t", "delete\x7f",
+};
+
+/* UTF-8 of every length, and what is ordinary in names. */
+static const char *const legal[] = {
+    "a", "till 2", "a.b", "-", "#", "银行", "存款者甲", "\xc2\xa0", "\xf0\x9f\x8f\xa6", "\xf4\x8f\xbf\xbd",
+};
+
+/* ---- Segments ---- */
+
+static void assert_segment_name(const char *name, int code)
+{
+    struct shk_segment *segment = NULL;
+    struct shk_snapshot *look = NULL;
+
+    assert_code(shk_segment_open(name, 0, NULL, &segment), code);
+    assert_code(shk_segment_unlink(name), code);
+    assert_code(shk_snapshot_open(name, &look), code);
+    if (code == -ENOENT)
+        return;
+    assert_code(shk_segment_open(name, SHK_CREATE, NULL, &segment), code);
+    ck_assert_ptr_null(segment);
+    ck_assert_ptr_null(look);
+}
+
+START_TEST(test_a_segment_has_a_legal_name)
+{
+    for (size_t i = 0; i < sizeof(never_legal) / sizeof(never_legal[0]); i++)
+        assert_segment_name(never_legal[i], -EINVAL);
+    for (size_t i = 0; i < sizeof(not_utf8) / sizeof(not_utf8[0]); i++)
+        assert_segment_name(not_utf8[i], -EILSEQ);
+    assert_segment_name(NAME_OF(SHK_SEGMENT_NAME_MAX + 1), -ENAMETOOLONG);
+    assert_segment_name(NAME_OF(5000), -ENAMETOOLONG);
+    assert_segment_name(NAME_OF(SHK_SEGMENT_NAME_MAX), -ENOENT);
+    assert_segment_name(segment_name("银行 \xf0\x9f\x8f\xa6"), -ENOENT);
+}
+END_TEST
+
+START_TEST(test_a_slash_in_front_of_a_segments_name_changes_nothing)
+{
+    char name[1 + SHK_SEGMENT_NAME_MAX + 1] = "";
+    struct shk_segment *segment, *same;
+
+    strcpy(name, segment_name("银行"));
+    memset(name + strlen(name), 'x', sizeof(name) - 1 - strlen(name));
+    assert_code(shk_segment_open(name + 1, SHK_CREATE, NULL, &segment), 0);
+    assert_code(shk_segment_open(name, 0, NULL, &same), 0);
+    ck_assert_ptr_eq(segment, same);
+    assert_code(shk_segment_close(same), 0);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(name), 0);
+    assert_code(shk_segment_unlink(name + 1), -ENOENT);
+}
+END_TEST
+
+static void assert_segment_refused(unsigned flags, const struct shk_segment_options *options)
+{
+    struct shk_segment *segment = NULL;
+
+    assert_code(shk_segment_open(segment_name(NULL), flags, options, &segment), -EINVAL);
+    ck_assert_ptr_null(segment);
+    ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 0);
+}
+
+START_TEST(test_a_segments_options_are_checked)
+{
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = 65535 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = 1 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = (1ull << 40) + 1 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = SIZE_MAX });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_members = 65536 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_members = UINT32_MAX });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_objects = 65536 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_objects = UINT32_MAX });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .mode = 04600 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .mode = 0100600 });
+    for (size_t i = 0; i < 8; i++) {
+        struct shk_segment_options options = { 0 };
+        options.reserved[i] = 1ull << (8 * i);
+        assert_segment_refused(SHK_CREATE, &options);
+    }
+}
+END_TEST
+
+START_TEST(test_a_segments_flags_are_checked)
+{
+    assert_segment_refused(0x8, NULL);
+    assert_segment_refused(SHK_CREATE | 0x80000000, NULL);
+    assert_segment_refused(SHK_EXCL, NULL);
+    assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, NULL, NULL), -EINVAL);
+    ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 0);
+}
+END_TEST
+
+/* ---- Objects: each kind behind one signature ---- */
+
+typedef int open_function(struct shk_segment *, const char *name, unsigned flags, const void *options, void **out);
+
+#define OBJECT_FUNCTIONS(KIND)                                                                                         \
+    static int open_##KIND(struct shk_segment *s, const char *name, unsigned flags, const void *options, void **out)   \
+    {                                                                                                                  \
+        return shk_##KIND##_open(s, name, flags, options, (struct shk_##KIND **)out);                                  \
+    }                                                                                                                  \
+    static int close_##KIND(void *object)                                                                              \
+    {                                                                                                                  \
+        return shk_##KIND##_close(object);                                                                             \
+    }
+OBJECT_FUNCTIONS(lock)
+OBJECT_FUNCTIONS(cond)
+OBJECT_FUNCTIONS(event)
+OBJECT_FUNCTIONS(queue)
+OBJECT_FUNCTIONS(region)
+
+static const struct kind {
+    const char *name;
+    open_function *open;
+    int (*close)(void *);
+    const void *options; /* that create one */
+    size_t options_size; /* reserved[8] is its end */
+} kinds[] = {
+    { "lock", open_lock, close_lock, &(struct shk_lock_options){ 0 }, sizeof(struct shk_lock_options) },
+    { "cond", open_cond, close_cond, &(struct shk_cond_options){ 0 }, sizeof(struct shk_cond_options) },
+    { "event", open_event, close_event, &(struct shk_event_options){ { 0 } }, sizeof(struct shk_event_options) },
+    { "queue", open_queue, close_queue, &(struct shk_queue_options){ .capacity = 4, .item_size = 64 },
+      sizeof(struct shk_queue_options) },
+    { "region", open_region, close_region, &(struct shk_region_options){ .size = 64 },
+      sizeof(struct shk_region_options) },
+};
+
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+static void assert_refused(const struct kind *kind, const char *name, unsigned flags, const void *options, int code)
+{
+    void *object = NULL;
+
+    int got = kind->open(test_segment(), name, flags, options, &object);
+    ck_assert_msg(code_is(got, code), "%s: opening gave %s, not %s", kind->name, code_name(got), code_name(code));
+    ck_assert_ptr_null(object);
+}
+
+static void *create(const struct kind *kind, const char *name)
+{
+    void *object = NULL;
+
+    assert_code(kind->open(test_segment(), name, SHK_CREATE | SHK_EXCL, kind->options, &object), 0);
+    ck_assert_ptr_nonnull(object);
+    return object;
+}
+
+static size_t objects(void)
+{
+    struct shk_segment_info info;
+
+    ck_assert(look_at_segment(segment_name(NULL), &info));
+    return info.objects;
+}
+
+START_TEST(test_an_object_has_a_legal_name)
+{
+    for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
+        for (size_t i = 0; i < sizeof(never_legal) / sizeof(never_legal[0]); i++)
+            assert_refused(kind, never_legal[i], SHK_CREATE, kind->options, -EINVAL);
+        for (size_t i = 0; i < sizeof(not_utf8) / sizeof(not_utf8[0]); i++)
+            assert_refused(kind, not_utf8[i], SHK_CREATE, kind->options, -EILSEQ);
+        assert_refused(kind, NAME_OF(SHK_NAME_MAX + 1), SHK_CREATE, kind->options, -ENAMETOOLONG);
+        assert_refused(kind, "/in-front", SHK_CREATE, kind->options, -EINVAL);
+    }
+    ck_assert_uint_eq(objects(), 0);
+}
+END_TEST
+
+START_TEST(test_an_object_may_have_any_legal_name)
+{
+    struct shk_object_info info;
+
+    for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
+        for (size_t i = 0; i < sizeof(legal) / sizeof(legal[0]); i++) {
+            assert_code(kind->close(create(kind, legal[i])), 0);
+            ck_assert(look_at_object(segment_name(NULL), legal[i], &info));
+            ck_assert_str_eq(info.name, legal[i]);
+            assert_code(shk_object_unlink(test_segment(), legal[i]), 0);
+        }
+        assert_code(kind->close(create(kind, NAME_OF(SHK_NAME_MAX))), 0);
+        assert_code(shk_object_unlink(test_segment(), NAME_OF(SHK_NAME_MAX)), 0);
+    }
+    ck_assert_uint_eq(objects(), 0);
+}
+END_TEST
+
+START_TEST(test_unlinking_an_object_checks_its_name)
+{
+    for (size_t i = 0; i < sizeof(never_legal) / sizeof(never_legal[0]); i++)
+        assert_code(shk_object_unlink(test_segment(), never_legal[i]), -EINVAL);
+    for (size_t i = 0; i < sizeof(not_utf8) / sizeof(not_utf8[0]); i++)
+        assert_code(shk_object_unlink(test_segment(), not_utf8[i]), -EILSEQ);
+    assert_code(shk_object_unlink(test_segment(), NAME_OF(SHK_NAME_MAX + 1)), -ENAMETOOLONG);
+    assert_code(shk_object_unlink(test_segment(), NAME_OF(SHK_NAME_MAX)), -ENOENT);
+    assert_code(shk_object_unlink(NULL, "a"), -EINVAL);
+}
+END_TEST
+
+START_TEST(test_an_objects_flags_and_reserved_fields_are_checked)
+{
+    for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
+        assert_refused(kind, "a", SHK_CREATE | 0x8, kind->options, -EINVAL);
+        assert_refused(kind, "a", SHK_CREATE | 0x80000000, kind->options, -EINVAL);
+        assert_refused(kind, "a", SHK_EXCL, kind->options, -EINVAL);
+        for (size_t i = 0; i < 8; i++) {
+            unsigned char options[256];
+            ck_assert_uint_le(kind->options_size, sizeof(options));
+            memcpy(options, kind->options, kind->options_size);
+            options[kind->options_size - 1 - 8 * i] = 1;
+            assert_refused(kind, "a", SHK_CREATE, options, -EINVAL);
+        }
+        assert_code(kind->open(test_segment(), "a", SHK_CREATE, kind->options, NULL), -EINVAL);
+        assert_code(kind->open(NULL, "a", SHK_CREATE, kind->options, &(void *){ NULL }), -EINVAL);
+    }
+    ck_assert_uint_eq(objects(), 0);
+}
+END_TEST
+
+START_TEST(test_enums_and_switches_are_checked)
+{
+    const struct kind *lock = &kinds[0], *cond = &kinds[1], *queue = &kinds[3];
+
+    assert_refused(lock, "a", SHK_CREATE, &(struct shk_lock_options){ .recursive = 2 }, -EINVAL);
+    assert_refused(lock, "a", SHK_CREATE, &(struct shk_lock_options){ .no_deadlock_check = 2 }, -EINVAL);
+    assert_refused(cond, "a", SHK_CREATE, &(struct shk_cond_options){ .kind = 2 }, -EINVAL);
+    assert_refused(cond, "a", SHK_CREATE, &(struct shk_cond_options){ .reserved_32 = 1 }, -EINVAL);
+    assert_refused(queue, "a", SHK_CREATE, &(struct shk_queue_options){ .order = 3, .capacity = 1 }, -EINVAL);
+    assert_refused(queue, "a", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .reserved_32 = 1 }, -EINVAL);
+    ck_assert_uint_eq(objects(), 0);
+}
+END_TEST
+
+START_TEST(test_an_absent_object_is_not_created_unasked)
+{
+    for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
+        assert_refused(kind, "a", 0, NULL, -ENOENT);
+        assert_refused(kind, "a", 0, kind->options, -ENOENT);
+    }
+    ck_assert_uint_eq(objects(), 0);
+}
+END_TEST
+
+START_TEST(test_excl_creates_once)
+{
+    for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
+        void *object = create(kind, kind->name), *again;
+        assert_refused(kind, kind->name, SHK_CREATE | SHK_EXCL, kind->options, -EEXIST);
+        assert_code(kind->open(test_segment(), kind->name, SHK_CREATE, kind->options, &again), 0);
+        assert_code(kind->close(again), 0);
+        assert_code(kind->open(test_segment(), kind->name, 0, NULL, &again), 0);
+        assert_code(kind->close(again), 0);
+        assert_code(kind->close(object), 0);
+    }
+    ck_assert_uint_eq(objects(), KINDS);
+}
+END_TEST
+
+START_TEST(test_an_object_is_opened_as_what_it_is)
+{
+    for (const struct kind *present = kinds; present < kinds + KINDS; present++)
+        assert_code(present->close(create(present, present->name)), 0);
+    for (const struct kind *present = kinds; present < kinds + KINDS; present++) {
+        for (const struct kind *asked = kinds; asked < kinds + KINDS; asked++) {
+            if (asked == present)
+                continue;
+            assert_refused(asked, present->name, 0, NULL, -EPROTOTYPE);
+            assert_refused(asked, present->name, 0, asked->options, -EPROTOTYPE);
+            assert_refused(asked, present->name, SHK_CREATE, asked->options, -EPROTOTYPE);
+        }
+    }
+    ck_assert_uint_eq(objects(), KINDS);
+}
+END_TEST
+
+/* ---- Geometry ---- */
+
+START_TEST(test_a_lock_is_opened_with_its_options)
+{
+    const struct kind *lock = &kinds[0];
+
+    assert_code(lock->close(create(lock, "plain")), 0);
+    assert_refused(lock, "plain", 0, &(struct shk_lock_options){ .recursive = 1 }, -EPROTOTYPE);
+    assert_refused(lock, "plain", SHK_CREATE, &(struct shk_lock_options){ .recursive = 1 }, -EPROTOTYPE);
+    assert_refused(lock, "plain", 0, &(struct shk_lock_options){ .no_deadlock_check = 1 }, -EPROTOTYPE);
+
+    struct shk_lock_options recursive = { .recursive = 1 };
+    struct shk_lock *opened;
+    assert_code(shk_lock_open(test_segment(), "recursive", SHK_CREATE, &recursive, &opened), 0);
+    assert_code(shk_lock_close(opened), 0);
+    assert_code(shk_lock_open(test_segment(), "recursive", 0, NULL, &opened), 0);
+    assert_code(shk_lock_close(opened), 0);
+    assert_refused(lock, "recursive", 0, &(struct shk_lock_options){ 0 }, -EPROTOTYPE);
+}
+END_TEST
+
+START_TEST(test_a_condition_is_opened_with_its_kind_and_lock)
+{
+    const struct kind *cond = &kinds[1];
+    struct shk_lock *lock, *other;
+    struct shk_cond *opened;
+
+    assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &lock), 0);
+    assert_code(shk_lock_open(test_segment(), "other", SHK_CREATE, NULL, &other), 0);
+    assert_code(cond->close(create(cond, "own")), 0);
+    assert_code(shk_cond_open(test_segment(), "given", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, &opened), 0);
+    assert_code(shk_cond_close(opened), 0);
+
+    assert_refused(cond, "own", 0, &(struct shk_cond_options){ .kind = SHK_COND_PTHREAD }, -EPROTOTYPE);
+    assert_refused(cond, "own", 0, &(struct shk_cond_options){ .lock = lock }, -EPROTOTYPE);
+    assert_refused(cond, "given", 0, &(struct shk_cond_options){ .lock = other }, -EPROTOTYPE);
+    assert_refused(cond, "given", 0, &(struct shk_cond_options){ 0 }, -EPROTOTYPE);
+    assert_code(shk_cond_open(test_segment(), "given", 0, &(struct shk_cond_options){ .lock = lock }, &opened), 0);
+    assert_code(shk_cond_close(opened), 0);
+
+    assert_code(shk_object_unlink(test_segment(), "lock"), 0);
+    assert_refused(cond, "new", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, -ESTALE);
+    assert_code(shk_lock_close(lock), 0);
+    assert_code(shk_lock_close(other), 0);
+}
+END_TEST
+
+START_TEST(test_objects_used_together_are_of_one_segment)
+{
+    struct shk_segment *elsewhere;
+    struct shk_lock *lock;
+
+    assert_code(shk_segment_open(segment_name("elsewhere"), SHK_CREATE, NULL, &elsewhere), 0);
+    assert_code(shk_lock_open(elsewhere, "lock", SHK_CREATE, NULL, &lock), 0);
+    assert_refused(&kinds[1], "cond", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, -EXDEV);
+    assert_code(shk_lock_close(lock), 0);
+    assert_code(shk_segment_close(elsewhere), 0);
+    assert_code(shk_segment_unlink(segment_name("elsewhere")), 0);
+}
+END_TEST
+
+START_TEST(test_a_queue_is_opened_with_its_geometry)
+{
+    const struct kind *queue = &kinds[3];
+    struct shk_queue *opened;
+
+    assert_code(queue->close(create(queue, "queue")), 0);
+    assert_refused(queue, "queue", 0, &(struct shk_queue_options){ .capacity = 8 }, -EPROTOTYPE);
+    assert_refused(queue, "queue", 0, &(struct shk_queue_options){ .item_size = 65 }, -EPROTOTYPE);
+    assert_refused(queue, "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 3, .item_size = 64 }, -EPROTOTYPE);
+    assert_code(shk_queue_open(test_segment(), "queue", 0, &(struct shk_queue_options){ .item_size = 64 }, &opened), 0);
+    assert_code(shk_queue_close(opened), 0);
+    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = SIZE_MAX }, -EINVAL);
+    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = (1ull << 31) + 1 }, -EINVAL);
+    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = (1ull << 31) + 1 },
+                   -EINVAL);
+    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .order = SHK_LIFO }, -ENOTSUP);
+    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .item_size = 1 }, -ENOTSUP);
+}
+END_TEST
+
+START_TEST(test_a_region_is_opened_with_its_geometry)
+{
+    const struct kind *region = &kinds[4];
+    struct shk_region *opened;
+    struct shk_region_options page = { .size = 64, .align = 4096 };
+
+    assert_code(region->close(create(region, "region")), 0);
+    assert_refused(region, "region", 0, &(struct shk_region_options){ .size = 63 }, -EPROTOTYPE);
+    assert_refused(region, "region", SHK_CREATE, &(struct shk_region_options){ .size = 65 }, -EPROTOTYPE);
+    assert_refused(region, "region", 0, &(struct shk_region_options){ .align = 128 }, -EPROTOTYPE);
+    for (size_t align = 1; align <= 64; align *= 2) {
+        assert_code(shk_region_open(test_segment(), "region", 0, &(struct shk_region_options){ .align = align }, &opened), 0);
+        assert_code(shk_region_close(opened), 0);
+    }
+    assert_code(shk_region_open(test_segment(), "page", SHK_CREATE, &page, &opened), 0);
+    assert_code(shk_region_close(opened), 0);
+    assert_code(shk_region_open(test_segment(), "page", 0, &(struct shk_region_options){ .size = 64 }, &opened), 0);
+    assert_code(shk_region_close(opened), 0);
+
+    assert_refused(region, "new", SHK_CREATE, NULL, -EINVAL);
+    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){ .align = 64 }, -EINVAL);
+    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){ .size = 1, .align = 3 }, -EINVAL);
+    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){ .size = 1, .align = 8192 }, -EINVAL);
+    assert_refused(region, "region", 0, &(struct shk_region_options){ .align = 96 }, -EINVAL);
+}
+END_TEST
+
+START_TEST(test_what_is_too_large_for_the_segment_does_not_fit)
+{
+    static const size_t sizes[] = { 1ull << 30, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX };
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        assert_refused(&kinds[4], "new", SHK_CREATE, &(struct shk_region_options){ .size = sizes[i] }, -ENOSPC);
+    assert_refused(&kinds[3], "new", SHK_CREATE,
+                   &(struct shk_queue_options){ .capacity = 1ull << 31, .item_size = 1ull << 31 }, -ENOSPC);
+    ck_assert_uint_eq(objects(), 0);
+}
+END_TEST
+
+/* ---- Calls on objects ---- */
+
+START_TEST(test_calls_on_nothing)
+{
+    char buffer[8];
+
+    assert_code(shk_segment_close(NULL), 0);
+    assert_code(shk_lock_close(NULL), 0);
+    assert_code(shk_cond_close(NULL), 0);
+    assert_code(shk_event_close(NULL), 0);
+    assert_code(shk_queue_close(NULL), 0);
+    assert_code(shk_region_close(NULL), 0);
+
+    assert_code(shk_set_member_name(NULL, "a"), -EINVAL);
+    assert_code(shk_set_interrupt(NULL, NULL), -EINVAL);
+    assert_code(shk_lock_acquire(NULL, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_lock_release(NULL), -EINVAL);
+    assert_code(shk_cond_acquire(NULL, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_cond_release(NULL), -EINVAL);
+    assert_code(shk_cond_wait(NULL, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_cond_notify(NULL, 1), -EINVAL);
+    assert_code(shk_cond_notify_all(NULL), -EINVAL);
+    assert_code(shk_cond_native(NULL, NULL, NULL), -EINVAL);
+    assert_code(shk_event_set(NULL), -EINVAL);
+    assert_code(shk_event_clear(NULL), -EINVAL);
+    assert_code(shk_event_is_set(NULL), -EINVAL);
+    assert_code(shk_event_wait(NULL, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_put(NULL, "a", 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_get(NULL, buffer, sizeof(buffer), SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_size(NULL), -EINVAL);
+    assert_code(shk_queue_capacity(NULL), -EINVAL);
+    assert_code(shk_queue_item_size(NULL), -EINVAL);
+    assert_code(shk_queue_empty(NULL), -EINVAL);
+    assert_code(shk_queue_full(NULL), -EINVAL);
+    assert_code(shk_queue_shutdown(NULL), -EINVAL);
+    assert_code(shk_region_data(NULL, NULL, NULL), -EINVAL);
+
+    assert_code(shk_segment_list(0, NULL), -EINVAL);
+    assert_code(shk_segment_list(0x2, &(struct shk_segment_info *){ NULL }), -EINVAL);
+    assert_code(shk_snapshot_open(segment_name(NULL), NULL), -EINVAL);
+    shk_snapshot_close(NULL);
+}
+END_TEST
+
+START_TEST(test_nothing_to_put_and_nowhere_to_get_to)
+{
+    struct shk_queue *queue = create(&kinds[3], "queue");
+
+    assert_code(shk_queue_put(queue, NULL, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_size(queue), 0);
+    assert_code(shk_queue_put(queue, NULL, 0, SHK_NOWAIT), 0); /* an item of no bytes lies nowhere */
+    assert_code(shk_queue_get(queue, NULL, 0, SHK_NOWAIT), 0);
+    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_get(queue, NULL, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_size(queue), 1);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_a_negative_timeout_is_for_ever_or_wrong)
+{
+    static const int64_t wrong[] = { -2, -1000000000, INT64_MIN };
+    struct shk_lock *lock = create(&kinds[0], "lock");
+    struct shk_cond *cond = create(&kinds[1], "cond");
+    struct shk_event *event = create(&kinds[2], "event");
+    struct shk_queue *queue = create(&kinds[3], "queue");
+    char item[64];
+
+    assert_code(shk_event_set(event), 0); /* so that a call that does not look at the timeout comes back */
+    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_cond_acquire(cond, SHK_NOWAIT), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_code(shk_lock_acquire(lock, wrong[i]), -EINVAL);
+        assert_code(shk_cond_acquire(cond, wrong[i]), -EINVAL);
+        assert_code(shk_cond_wait(cond, wrong[i]), -EINVAL);
+        assert_code(shk_event_wait(event, wrong[i]), -EINVAL);
+        assert_code(shk_queue_put(queue, "b", 1, wrong[i]), -EINVAL);
+        assert_code(shk_queue_get(queue, item, sizeof(item), wrong[i]), -EINVAL);
+    }
+    assert_code(shk_queue_size(queue), 1);
+    assert_code(shk_lock_release(lock), -EPERM);
+    assert_code(shk_cond_release(cond), 0);
+    assert_code(shk_cond_release(cond), -EPERM);
+    assert_code(shk_lock_close(lock), 0);
+    assert_code(shk_cond_close(cond), 0);
+    assert_code(shk_event_close(event), 0);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("bad input");
+    TCase *segments = test_case(suite, "segments");
+    tcase_add_test(segments, test_a_segment_has_a_legal_name);
+    tcase_add_test(segments, test_a_slash_in_front_of_a_segments_name_changes_nothing);
+    tcase_add_test(segments, test_a_segments_options_are_checked);
+    tcase_add_test(segments, test_a_segments_flags_are_checked);
+
+    TCase *objects = test_case(suite, "objects");
+    tcase_add_test(objects, test_an_object_has_a_legal_name);
+    tcase_add_test(objects, test_an_object_may_have_any_legal_name);
+    tcase_add_test(objects, test_unlinking_an_object_checks_its_name);
+    tcase_add_test(objects, test_an_objects_flags_and_reserved_fields_are_checked);
+    tcase_add_test(objects, test_enums_and_switches_are_checked);
+    tcase_add_test(objects, test_an_absent_object_is_not_created_unasked);
+    tcase_add_test(objects, test_excl_creates_once);
+    tcase_add_test(objects, test_an_object_is_opened_as_what_it_is);
+
+    TCase *geometry = test_case(suite, "geometry");
+    tcase_add_test(geometry, test_a_lock_is_opened_with_its_options);
+    tcase_add_test(geometry, test_a_condition_is_opened_with_its_kind_and_lock);
+    tcase_add_test(geometry, test_objects_used_together_are_of_one_segment);
+    tcase_add_test(geometry, test_a_queue_is_opened_with_its_geometry);
+    tcase_add_test(geometry, test_a_region_is_opened_with_its_geometry);
+    tcase_add_test(geometry, test_what_is_too_large_for_the_segment_does_not_fit);
+
+    TCase *calls = test_case(suite, "calls");
+    tcase_add_test(calls, test_calls_on_nothing);
+    tcase_add_test(calls, test_nothing_to_put_and_nowhere_to_get_to);
+    tcase_add_test(calls, test_a_negative_timeout_is_for_ever_or_wrong);
+    return run_tests(suite);
+}
