@@ -1,0 +1,99 @@
+/*
+ * What the demo programs share: arguments, one object to work on, whole lines, Ctrl-C, exit codes.
+ *
+ * A program is a table of options, one function that does the work and returns an exit code, and
+ *
+ *     int status = enter(argc, argv, &program, &name, &place);
+ *     if (status == DONE)
+ *         status = work(&place);
+ *     return leave(&place, status);
+ *
+ * Functions that return an exit code have already said on standard error what is wrong.
+ */
+#ifndef DEMOS_COMMON_H
+#define DEMOS_COMMON_H
+
+#include <shmkit.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* The exit codes, those of shmctl. A program that a signal ended dies of that signal. */
+enum { DONE = 0, FAILED = 1, USAGE = 2, NOT_NOW = 3, ABSENT = 4, SHUT_DOWN = 5 };
+
+/* The width of 存款者甲: shorter names are filled up to it, so that lines of several programs line up. */
+enum { NAME_COLUMNS = 8 };
+
+/* An option --name, and where its value goes: exactly one of the four pointers is set. */
+struct option_row {
+    const char *name;
+    const char *argument; /* for --help; NULL with a flag */
+    const char *help;     /* one line, or several */
+    bool *flag;
+    const char **text;
+    int64_t *number;   /* least to most; a most of 0 is no limit */
+    int64_t *duration; /* nanoseconds */
+    int64_t least, most;
+};
+
+/* A table ends with a row without a name. */
+struct program {
+    const char *name;    /* in messages, whatever file it was started from */
+    const char *operand; /* "QUEUE" */
+    const char *purpose; /* one sentence */
+    const char *notes;   /* the rest of --help */
+    const struct option_row *options;
+};
+
+/* What a program works on: SEGMENT/OBJECT. */
+struct place {
+    const char *path;
+    char *segment_name;
+    const char *object;
+    struct shk_segment *segment;
+};
+
+/* Not 0 after SIGINT or SIGTERM: its number. Calls that block give -EINTR then. A second signal of the kind kills. */
+extern volatile sig_atomic_t interrupted;
+
+/*
+ * Read the arguments, open the segment (made if absent), name this process in it. *member: the name to use, an option may
+ * have changed it; NULL is replaced by 进程-PID. Ends the process for --help, --version and wrong usage.
+ * Returns an exit code; leave() is to be called whatever it is.
+ */
+int enter(int argc, char **argv, const struct program *, const char **member, struct place *);
+
+/* Leave the segment. Returns status, or does not return if a signal has come: dies of it, as the shell expects. */
+int leave(struct place *, int status);
+
+/* The exit code for a negative return value of the library, after its sentence has been printed. */
+int failed(const struct place *, int r);
+
+/* "producer: sentence" on standard error, in one write. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Write to standard output in one write(2), so that a line stays whole among those of others. Return DONE or FAILED. */
+int say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int say_bytes(struct iovec *parts, int n); /* parts: changed */
+
+/* How many blanks fill text up to that many columns of a terminal. */
+int padding(const char *text, int columns);
+
+/* The bytes as text for a terminal: what cannot be printed is shown as "?". The caller frees it; NULL: no memory. */
+char *printable(const char *bytes, size_t length);
+
+/* Sleep that long, or until interrupted. */
+void pause_for(int64_t nanoseconds);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+int64_t now(void);
+
+/*
+ * Open the queue of place. A capacity or item_size of 0 is "whatever is there"; if the queue is absent it is made, with the
+ * defaults for what is 0. Returns an exit code.
+ */
+enum { DEFAULT_CAPACITY = 1, DEFAULT_ITEM_SIZE = 4096 };
+int open_queue(const struct place *, int64_t capacity, int64_t item_size, struct shk_queue **);
+
+#endif

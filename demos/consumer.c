@@ -1,0 +1,106 @@
+/* consumer QUEUE: gets items and prints them. */
+#include "common.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *name;
+static bool raw;
+static int64_t count, capacity, item_size;
+static int64_t interval = -1, timeout = SHK_FOREVER;
+
+static const struct option_row options[] = {
+    {"name", "NAME", "who it is, here and in shmctl ps (进程-PID)", .text = &name},
+    {"raw", NULL, "print the items alone, byte for byte, one a line", .flag = &raw},
+    {"count", "N", "end after N items (only when the queue is shut down)", .number = &count,
+     .least = 1},
+    {"interval", "DURATION", "pause before each item (0.2; with --raw 0)", .duration = &interval},
+    {"timeout", "DURATION", "wait that long at most for an item (for ever)", .duration = &timeout},
+    {"capacity", "N", "items that the queue holds", .number = &capacity, .least = 1,
+     .most = (int64_t)1 << 31},
+    {"item-size", "BYTES", "the longest item", .number = &item_size, .least = 1,
+     .most = (int64_t)1 << 31},
+    {0},
+};
+
+static const struct program program = {
+    .name = "consumer",
+    .operand = "SEGMENT/QUEUE",
+    .purpose = "Get items from a queue and print them, until it is shut down and drained.",
+    .notes =
+        "Whoever comes first makes the queue. Without --capacity and --item-size it holds 1 item\n"
+        "of up to 4096 bytes if this program makes it, and may be any if it finds it.\n"
+        "With them, a queue that is there must be like that.\n",
+    .options = options,
+};
+
+static int print_item(char *item, size_t length)
+{
+    char *text;
+    int status;
+
+    if (raw)
+        return say_bytes((struct iovec[]){{item, length}, {"\n", 1}}, 2);
+    text = printable(item, length);
+    if (!text) {
+        complain("%s", strerror(ENOMEM));
+        return FAILED;
+    }
+    status = say("%s%*s 消费者消费[ %s ]元素完成！\n", name, padding(name, NAME_COLUMNS), "", text);
+    free(text);
+    return status;
+}
+
+static int consume(const struct place *place, struct shk_queue *queue, char *item, size_t size)
+{
+    for (int64_t n = 0; count == 0 || n < count; n++) {
+        ssize_t length;
+        int status = DONE;
+
+        if (!raw)
+            status = say("%s%*s 消费者准备消费元组元素！\n", name, padding(name, NAME_COLUMNS), "");
+        if (status != DONE)
+            return status;
+        pause_for(interval);
+        if (interrupted)
+            return FAILED;
+        length = shk_queue_get(queue, item, size, timeout);
+        if (length == -EPIPE && count == 0)
+            return DONE;
+        if (length < 0)
+            return failed(place, length);
+        status = print_item(item, length);
+        if (status != DONE)
+            return status;
+    }
+    return DONE;
+}
+
+int main(int argc, char **argv)
+{
+    struct place place;
+    struct shk_queue *queue = NULL;
+    char *item = NULL;
+    int status = enter(argc, argv, &program, &name, &place);
+
+    if (interval < 0)
+        interval = raw ? 0 : SHK_MS(200);
+    if (status == DONE)
+        status = open_queue(&place, capacity, item_size, &queue);
+    if (status == DONE) {
+        ssize_t size = shk_queue_item_size(queue);
+
+        if (size < 0) {
+            status = failed(&place, size);
+        } else if (!(item = malloc(size))) {
+            complain("%s", strerror(ENOMEM));
+            status = FAILED;
+        } else {
+            status = consume(&place, queue, item, size);
+        }
+    }
+    free(item);
+    shk_queue_close(queue);
+    return leave(&place, status);
+}

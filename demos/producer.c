@@ -1,0 +1,214 @@
+/* producer QUEUE: puts items, the article's or the lines of its standard input. */
+#include "common.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *name;
+static bool from_stdin, shut_down;
+static int64_t count, capacity, item_size;
+static int64_t interval = -1, timeout = SHK_FOREVER;
+
+static const struct option_row options[] = {
+    {"name", "NAME", "who it is, here and in shmctl ps (进程-PID)", .text = &name},
+    {"stdin", NULL, "put each line of standard input, byte for byte, and say nothing",
+     .flag = &from_stdin},
+    {"count", "N", "end after N items (99999; with --stdin all lines)", .number = &count,
+     .least = 1},
+    {"interval", "DURATION", "pause before each item (0.2; with --stdin 0)", .duration = &interval},
+    {"timeout", "DURATION", "wait that long at most for a free place (for ever)",
+     .duration = &timeout},
+    {"shutdown", NULL, "shut the queue down in the end", .flag = &shut_down},
+    {"capacity", "N", "items that the queue holds", .number = &capacity, .least = 1,
+     .most = (int64_t)1 << 31},
+    {"item-size", "BYTES", "the longest item", .number = &item_size, .least = 1,
+     .most = (int64_t)1 << 31},
+    {0},
+};
+
+static const struct program program = {
+    .name = "producer",
+    .operand = "SEGMENT/QUEUE",
+    .purpose = "Put Python, Kotlin and Swift in turn into a queue, or lines of text.",
+    .notes =
+        "Whoever comes first makes the queue. Without --capacity and --item-size it holds 1 item\n"
+        "of up to 4096 bytes if this program makes it, and may be any if it finds it.\n"
+        "With them, a queue that is there must be like that.\n",
+    .options = options,
+};
+
+static int put(const struct place *place, struct shk_queue *queue, const void *item, size_t length)
+{
+    int r = shk_queue_put(queue, item, length, timeout);
+
+    return r == 0 ? DONE : failed(place, r);
+}
+
+/* The article's product(). */
+static int produce(const struct place *place, struct shk_queue *queue)
+{
+    static const char *const tuple[] = {"Python", "Kotlin", "Swift"};
+
+    for (int64_t i = 0; i < count; i++) {
+        const char *item = tuple[i % 3];
+        int status = say("%s%*s 生产者准备生产元组元素！\n", name, padding(name, NAME_COLUMNS), "");
+
+        if (status == DONE)
+            pause_for(interval);
+        if (interrupted)
+            return FAILED;
+        if (status == DONE)
+            status = put(place, queue, item, strlen(item));
+        if (status == DONE)
+            status = say("%s%*s 生产者生产元组元素完成！\n", name, padding(name, NAME_COLUMNS), "");
+        if (status != DONE)
+            return status;
+    }
+    return DONE;
+}
+
+/* What has been read and not yet been put: data[start, end) of size bytes. */
+struct input {
+    char *data;
+    size_t size, start, end;
+};
+
+enum { FIRST_SIZE = 64 * 1024 };
+
+/* Read more. Returns how many bytes, 0 at the end of the input, -errno. */
+static ssize_t fill(struct input *input)
+{
+    struct pollfd pollfd = {.fd = STDIN_FILENO, .events = POLLIN};
+    ssize_t n;
+
+    memmove(input->data, input->data + input->start, input->end - input->start);
+    input->end -= input->start;
+    input->start = 0;
+    if (input->end == input->size) {
+        char *data = realloc(input->data, 2 * input->size);
+
+        if (!data)
+            return -ENOMEM;
+        input->data = data;
+        input->size *= 2;
+    }
+    do {
+        /* Not read() at once: it would sleep through a signal that came just before it. */
+        while (!interrupted && poll(&pollfd, 1, 100) <= 0)
+            ;
+        if (interrupted)
+            return -EINTR;
+        n = read(STDIN_FILENO, input->data + input->end, input->size - input->end);
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
+    if (n < 0)
+        return -errno;
+    input->end += n;
+    return n;
+}
+
+/*
+ * The next line, without its end; the last one may lack that. *line is good until the next call.
+ * Returns 1, or 0: no more, or -errno; -EMSGSIZE if it is longer than most, and *length says so much of it as was read.
+ */
+static int next_line(struct input *input, size_t most, const char **line, size_t *length)
+{
+    for (*length = 0;;) {
+        char *rest = input->data + input->start + *length;
+        char *newline = memchr(rest, '\n', input->end - input->start - *length);
+        ssize_t n;
+
+        *length = (newline ? newline : input->data + input->end) - (input->data + input->start);
+        if (*length > most)
+            return -EMSGSIZE;
+        n = newline ? 0 : fill(input);
+        if (n < 0)
+            return n;
+        if (n > 0)
+            continue;
+        *line = input->data + input->start;
+        input->start += *length + (newline ? 1 : 0);
+        return newline || *length > 0;
+    }
+}
+
+static int produce_lines(const struct place *place, struct shk_queue *queue, struct input *input,
+                         size_t most)
+{
+    for (int64_t i = 1; count == 0 || i <= count; i++) {
+        const char *line;
+        size_t length;
+        int status, r = next_line(input, most, &line, &length);
+
+        if (r == 0)
+            return DONE;
+        if (r == -EMSGSIZE) {
+            bool whole = memchr(input->data + input->start, '\n', input->end - input->start);
+
+            complain("%s: line %lld has %s%zu bytes, the longest item of this queue %zu",
+                     place->path, (long long)i, whole ? "" : "at least ", length, most);
+        } else if (r < 0 && !interrupted) {
+            complain("standard input: %s", strerror(-r));
+        }
+        if (r < 0)
+            return FAILED;
+        pause_for(interval);
+        if (interrupted)
+            return FAILED;
+        status = put(place, queue, line, length);
+        if (status != DONE)
+            return status;
+    }
+    return DONE;
+}
+
+static int produce_stdin(const struct place *place, struct shk_queue *queue)
+{
+    struct input input = {.data = malloc(FIRST_SIZE), .size = FIRST_SIZE};
+    ssize_t most = shk_queue_item_size(queue);
+    int status;
+
+    if (most < 0) {
+        status = failed(place, most);
+    } else if (!input.data) {
+        complain("%s", strerror(ENOMEM));
+        status = FAILED;
+    } else {
+        status = produce_lines(place, queue, &input, most);
+    }
+    free(input.data);
+    return status;
+}
+
+static int work(const struct place *place, struct shk_queue *queue)
+{
+    int status = from_stdin ? produce_stdin(place, queue) : produce(place, queue);
+
+    if (shut_down && status == DONE) {
+        int r = shk_queue_shutdown(queue);
+
+        if (r < 0)
+            status = failed(place, r);
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct place place;
+    struct shk_queue *queue = NULL;
+    int status = enter(argc, argv, &program, &name, &place);
+
+    if (interval < 0)
+        interval = from_stdin ? 0 : SHK_MS(200);
+    if (count == 0 && !from_stdin)
+        count = 99999;
+    if (status == DONE)
+        status = open_queue(&place, capacity, item_size, &queue);
+    if (status == DONE)
+        status = work(&place, queue);
+    shk_queue_close(queue);
+    return leave(&place, status);
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+# The account again, where who has to wait does so for an event: the article's last program as it was meant.
+exec sh "$(dirname "$0")/scene-account.sh" --event

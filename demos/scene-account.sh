@@ -1,0 +1,56 @@
+#!/bin/sh
+# One account, three depositors and one drawer, as processes of their own; deposits and draws alternate strictly.
+# By default they wait for a condition; with --event as scene-account-event.sh starts it, for events beside a lock.
+set -u
+. "$(dirname "$0")/scene.sh"
+account=$segment/account
+lines=$scratch/lines
+way=${1-}
+case $way in
+'') why='notify account.changed' ;;
+--event) why='set account.drawn' ;;
+*) echo "usage: $0 [--event]" >&2 && exit 2 ;;
+esac
+
+# Who comes first makes the segment and the account. The depositors do here: were the drawer there already, the first of
+# them might have made its hundred deposits before the others have started.
+note "Three depositors. One of them pays in, and all have to wait for somebody to draw:"
+depositor $way "$account" --name 存款者甲 --times 100 >>"$lines" &
+first=$!
+depositor $way "$account" --name 存款者乙 --times 100 >>"$lines" &
+second=$!
+depositor $way "$account" --name 存款者丙 --times 100 >>"$lines" &
+third=$!
+await printed 2 "$lines"
+await asleep 3 "$why"
+type_in shmctl ps "$segment"
+
+note "A drawer, who draws a hundred times:"
+drawer $way "$account" --name 取钱者 --times 100 >>"$lines" &
+join $! || fail "the drawer ended with status $?"
+await printed 402 "$lines"
+await asleep 3 "$why"
+head -n 8 "$lines"
+echo ...
+tail -n 8 "$lines"
+
+note "The drawer has gone, and all three depositors are asleep:"
+type_in shmctl ps "$segment"
+echo "They wait for somebody to draw, and nobody is left to do so. That is not a deadlock: no lock is held that"
+echo "another waits for. One more drawer, and they would go on."
+
+LC_ALL=C awk '
+    NR % 4 == 1 && /^存款者(甲|乙|丙) 存款:800$/ { deposits++; next }
+    NR % 4 == 2 && /^账户余额为：800$/ { next }
+    NR % 4 == 3 && /^取钱者 +取钱:800$/ { draws++; next }
+    NR % 4 == 0 && /^账户余额为：0$/ { next }
+    { print "line " NR " is out of turn: " $0; wrong = 1; exit }
+    END { exit wrong || deposits != 101 || draws != 100 }
+' "$lines" || fail "the lines are not 101 deposits and 100 draws, strictly alternating"
+
+kill "$first" "$second" "$third"
+for depositor in "$first" "$second" "$third"; do
+    join "$depositor" 2>/dev/null
+    test $? = 143 || fail "a depositor did not end as it was told to"
+done
+passed "101 deposits and 100 draws alternate, 800 after each deposit, 0 after each draw; three depositors were asleep"

@@ -1,0 +1,121 @@
+#!/bin/sh
+# Queues: one of two places whose third put blocks; three producers, one place, one consumer; three real text files.
+set -u
+. "$(dirname "$0")/scene.sh"
+
+# ---- 1: Queue(2) ----
+
+words=$segment/words
+note "A queue of two places takes two items; the third put blocks:"
+type_in shmctl create queue "$words" --capacity 2
+type_in shmctl put "$words" Python
+type_in shmctl put "$words" Python
+echo 1111111111
+echo "\$ shmctl put $words Python &"
+shmctl put "$words" Python &
+third=$!
+await asleep 1 'put words'
+type_in shmctl ps "$segment"
+
+note "Somebody gets an item, and the third put is done:"
+type_in shmctl get "$words"
+join "$third" || fail "the third put ended with status $?"
+echo 2222222222
+
+# ---- 2: capacity 1 ----
+
+one=$segment/one
+note "Three producers of three items each and one consumer share a queue of one place:"
+mkfifo "$scratch/pipe"
+tee "$scratch/lines" <"$scratch/pipe" &
+tee=$!
+exec 3>"$scratch/pipe"
+producer "$one" --name 甲 --count 3 >&3 &
+first=$!
+producer "$one" --name 乙 --count 3 >&3 &
+second=$!
+producer "$one" --name 丙 --count 3 >&3 &
+third=$!
+consumer "$one" --name 丁 --count 9 >&3 &
+consumer=$!
+exec 3>&-
+for process in "$first" "$second" "$third" "$consumer" "$tee"; do
+    join "$process" || fail "a process ended with status $?"
+done
+# Each line is somebody's, whole, and everything that was put has been got.
+LC_ALL=C awk '
+    /^(甲|乙|丙) +生产者(准备生产元组元素|生产元组元素完成)！$/ { produced++; next }
+    /^丁 +消费者准备消费元组元素！$/ { next }
+    /^丁 +消费者消费\[ (Python|Kotlin|Swift) \]元素完成！$/ { consumed[$4]++; next }
+    { print "not a line of theirs: " $0; wrong = 1; exit }
+    END { exit wrong || produced != 18 || consumed["Python"] != 3 || consumed["Kotlin"] != 3 || consumed["Swift"] != 3 }
+' "$scratch/lines" || fail "not three times Python, Kotlin and Swift"
+
+# ---- 3: real input ----
+
+# Names of text files: of this repository where that can be found, of Debian's licences elsewhere.
+texts() {
+    source=${SHMKIT_SRCDIR:-$here/..}
+    if test -f "$source/lib/shmkit.h"; then
+        find "$source/lib" "$source/tools" "$source/demos" "$source/tests" -name '*.[ch]' -o -name '*.sh' -o -name '*.1'
+    else
+        find /usr/share/common-licenses/ /usr/share/doc/bash /usr/share/doc/coreutils -type f ! -name '*.gz'
+    fi 2>/dev/null | LC_ALL=C sort
+    ls "$here"/*.sh
+}
+
+# Every third of those files from the $1st on, again and again until there are 4,000 lines; after every 50th an empty line,
+# after every 200th one of several KiB.
+text() {
+    while test "$(wc -l <"$scratch/raw")" -lt 4000; do
+        texts | awk -v n="$1" 'NR % 3 == n % 3' | while read -r file; do cat "$file"; done >>"$scratch/raw"
+    done
+    LC_ALL=C awk '
+        { print }
+        NR % 50 == 0 { print "" }
+        NR % 200 == 0 {
+            for (line = ""; length(line) < 2000 + NR % 6000; )
+                line = line "第" NR "行 存款者甲 取钱者 "
+            print line
+        }
+    ' "$scratch/raw"
+    : >"$scratch/raw"
+}
+
+note "Real input: three producers put the lines of three text files, one consumer writes them out:"
+: >"$scratch/raw"
+for n in 1 2 3; do
+    text $n >"$scratch/text$n"
+    sed "s/^/$n:/" "$scratch/text$n" >"$scratch/tagged$n"
+done
+for n in 1 2 3; do
+    LC_ALL=C awk '
+        { bytes += length + 1; empty += !length; if (length > longest) longest = length }
+        END { printf "text '$n': %d lines, %d of them empty, the longest of %d bytes; %d bytes\n", NR, empty, longest, bytes }
+    ' "$scratch/text$n"
+done
+
+lines=$segment/lines
+consumer "$lines" --raw --name 丁 --capacity 64 --item-size 16384 >"$scratch/out" &
+consumer=$!
+producer "$lines" --stdin --name 甲 --capacity 64 --item-size 16384 <"$scratch/tagged1" &
+first=$!
+producer "$lines" --stdin --name 乙 --capacity 64 --item-size 16384 <"$scratch/tagged2" &
+second=$!
+producer "$lines" --stdin --name 丙 --capacity 64 --item-size 16384 <"$scratch/tagged3" &
+third=$!
+for producer in "$first" "$second" "$third"; do
+    join "$producer" || fail "a producer ended with status $?"
+done
+type_in shmctl shutdown "$lines"
+join "$consumer" || fail "the consumer ended with status $?"
+
+# Nothing lost, nothing twice, each file in its order, byte for byte.
+for n in 1 2 3; do
+    LC_ALL=C sed -n "s/^$n://p" "$scratch/out" | cmp - "$scratch/text$n" || fail "text $n did not arrive as it was sent"
+done
+total=$(cat "$scratch"/text? | wc -l)
+test "$(wc -l <"$scratch/out")" = "$total" || fail "there are lines that nobody sent"
+test "$total" -ge 10000 || fail "only $total lines of text"
+echo "$total lines came out, $(LC_ALL=C awk -F: '$1 != last { last = $1; n++ } END { print n }' "$scratch/out") times from another file than the line before."
+passed "the third put waited; three producers shared one place; every line of three files arrived, in order, byte for byte"

@@ -1,0 +1,74 @@
+# What the scenes share; each begins with ". scene.sh". However a scene ends, its processes and its segment go away.
+# The programs are looked for in $SHMKIT_DEMOS, else beside the scenes; shmctl is $SHMCTL, else the one in PATH.
+
+here=$(cd "$(dirname "$0")" && pwd)
+scene=$(basename "$0" .sh)
+PATH=${SHMKIT_DEMOS:-$here}:${SHMCTL:+$(dirname "$SHMCTL"):}$PATH
+segment=$scene-$$
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1
+
+clean_up() {
+    status=$?
+    trap '' HUP INT TERM
+    trap - EXIT
+    jobs -p >"$scratch/jobs"
+    kill -KILL $(cat "$scratch/jobs") 2>/dev/null
+    wait 2>/dev/null
+    shmctl rm "$segment" 2>/dev/null
+    rm -rf "$scratch"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+note() {
+    printf '\n# %s\n' "$@"
+}
+
+# Type a command that a person would type, and run it.
+type_in() {
+    echo "\$ $*"
+    "$@"
+}
+
+fail() {
+    echo "$scene: FAILED: $*" >&2
+    exit 1
+}
+
+passed() {
+    echo
+    echo "$scene: passed: $*"
+}
+
+# Run a command again and again until it succeeds, for two minutes at most.
+await() {
+    tries=1200
+    until "$@"; do
+        tries=$((tries - 1))
+        test $tries -gt 0 || fail "waited in vain for: $*"
+        sleep 0.1
+    done
+}
+
+# asleep N WHY: do so many members wait, as WHY ("notify account.changed") says it?
+asleep() {
+    test "$(shmctl ps --raw --noheadings -o WAITS "$segment" 2>/dev/null | grep -cx "${2% *}.*${2#* }")" = "$1"
+}
+
+# printed N FILE: have so many lines been printed?
+printed() {
+    test "$(wc -l <"$2")" = "$1"
+}
+
+ended() {
+    ! kill -0 "$1" 2>/dev/null
+}
+
+# Wait for a background process, and return its exit code.
+join() {
+    await ended "$1"
+    wait "$1"
+}
