@@ -1,0 +1,232 @@
+/* shmctl create: an object, and its segment if there is none yet. */
+#include "common.h"
+#include "shmctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct wanted {
+    struct shk_segment_options segment;
+    struct shk_lock_options lock;
+    struct shk_cond_options cond;
+    struct shk_queue_options queue;
+    struct shk_region_options region;
+    const char *cond_lock; /* name of the lock for a condition */
+    unsigned flags;
+};
+
+/* Each creates an object of its kind and closes the handle at once. Returns 0 or -errno. */
+
+static int create_lock(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_lock *lock;
+    int r = shk_lock_open(segment, name, w->flags, &w->lock, &lock);
+
+    return r < 0 ? r : shk_lock_close(lock);
+}
+
+static int create_cond(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_cond_options options = w->cond;
+    struct shk_cond *cond = NULL;
+    int r = w->cond_lock ? shk_lock_open(segment, w->cond_lock, 0, NULL, &options.lock) : 0;
+
+    if (r < 0)
+        return r;
+    r = shk_cond_open(segment, name, w->flags, &options, &cond);
+    shk_cond_close(cond);
+    shk_lock_close(options.lock);
+    return r;
+}
+
+static int create_event(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_event *event;
+    int r = shk_event_open(segment, name, w->flags, NULL, &event);
+
+    return r < 0 ? r : shk_event_close(event);
+}
+
+static int create_queue(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_queue *queue;
+    int r = shk_queue_open(segment, name, w->flags, &w->queue, &queue);
+
+    return r < 0 ? r : shk_queue_close(queue);
+}
+
+static int create_region(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_region *region;
+    int r = shk_region_open(segment, name, w->flags, &w->region, &region);
+
+    return r < 0 ? r : shk_region_close(region);
+}
+
+struct kind {
+    const char *name;
+    int (*create)(struct shk_segment *, const char *name, const struct wanted *);
+};
+
+static const struct kind kinds[] = {
+    {"lock", create_lock},   {"cond", create_cond},     {"event", create_event},
+    {"queue", create_queue}, {"region", create_region}, {"segment", NULL},
+};
+
+static const struct kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    }
+    usage_error("there is no kind '%s'; the kinds are lock, cond, event, queue, region and segment", name);
+}
+
+/* ---- options: what each sets ---- */
+
+static void set_flag(void *at, const char *text)
+{
+    (void)text;
+    *(uint32_t *)at = 1;
+}
+
+static void set_exclusive(void *at, const char *text)
+{
+    (void)text;
+    *(unsigned *)at |= SHK_EXCL;
+}
+
+static void set_size(void *at, const char *text)
+{
+    *(size_t *)at = parse_size(text);
+}
+
+static void set_number(void *at, const char *text)
+{
+    *(size_t *)at = parse_number(text, SIZE_MAX);
+}
+
+static void set_number_32(void *at, const char *text)
+{
+    *(uint32_t *)at = (uint32_t)parse_number(text, UINT32_MAX);
+}
+
+static void set_mode(void *at, const char *text)
+{
+    if (!*text || strlen(text) > 4 || strspn(text, "01234567") != strlen(text))
+        usage_error("'%s' are no permission bits; 0600 or 0660 would be", text);
+    *(mode_t *)at = (mode_t)strtoul(text, NULL, 8);
+}
+
+static void set_string(void *at, const char *text)
+{
+    *(const char **)at = text;
+}
+
+static void set_cond_kind(void *at, const char *text)
+{
+    if (strcmp(text, "robust") != 0 && strcmp(text, "pthread") != 0)
+        usage_error("there is no kind of condition '%s'; robust and pthread are", text);
+    *(uint32_t *)at = strcmp(text, "pthread") == 0 ? SHK_COND_PTHREAD : SHK_COND_ROBUST;
+}
+
+#define OPTIONS (sizeof(settings) / sizeof(*settings))
+
+/* An option's key is OPTION_PRIVATE and its place in here, which is the same in the two tables. */
+static const struct setting {
+    const char *kind; /* NULL: for every kind */
+    size_t at;        /* in struct wanted */
+    void (*set)(void *at, const char *text);
+} settings[] = {
+    {NULL, offsetof(struct wanted, flags), set_exclusive},
+    {"queue", offsetof(struct wanted, queue.capacity), set_number},
+    {"queue", offsetof(struct wanted, queue.item_size), set_size},
+    {"region", offsetof(struct wanted, region.size), set_size},
+    {"region", offsetof(struct wanted, region.align), set_size},
+    {"lock", offsetof(struct wanted, lock.recursive), set_flag},
+    {"lock", offsetof(struct wanted, lock.no_deadlock_check), set_flag},
+    {"cond", offsetof(struct wanted, cond_lock), set_string},
+    {"cond", offsetof(struct wanted, cond.kind), set_cond_kind},
+    {NULL, offsetof(struct wanted, segment.size), set_size},
+    {NULL, offsetof(struct wanted, segment.max_members), set_number_32},
+    {NULL, offsetof(struct wanted, segment.max_objects), set_number_32},
+    {NULL, offsetof(struct wanted, segment.mode), set_mode},
+};
+
+static const struct option_row options[] = {
+    {OPTION_PRIVATE + 0, "exclusive", NULL, "fail if it is there already"},
+    {OPTION_PRIVATE + 1, "capacity", "N", "queue: how many items it holds; to be given"},
+    {OPTION_PRIVATE + 2, "item-size", "SIZE", "queue: the largest item (1K)"},
+    {OPTION_PRIVATE + 3, "size", "SIZE", "region: how many bytes; to be given"},
+    {OPTION_PRIVATE + 4, "align", "SIZE", "region: alignment of its first byte (64)"},
+    {OPTION_PRIVATE + 5, "recursive", NULL, "lock: its holder may acquire it again"},
+    {OPTION_PRIVATE + 6, "no-deadlock-check", NULL, "lock: let those who wait for each other wait for ever"},
+    {OPTION_PRIVATE + 7, "lock", "NAME", "cond: the lock to go with it, of the same segment (its own)"},
+    {OPTION_PRIVATE + 8, "kind", "KIND", "cond: robust or pthread (robust)"},
+    {OPTION_PRIVATE + 9, "segment-size", "SIZE", "address space of a new segment (1G)"},
+    {OPTION_PRIVATE + 10, "max-members", "N", "how many threads a new segment has room for (1024)"},
+    {OPTION_PRIVATE + 11, "max-objects", "N", "how many objects a new segment has room for (256)"},
+    {OPTION_PRIVATE + 12, "mode", "MODE", "permission bits of a new segment (0600)"},
+    ANY_OWNER_ROW,
+    {0},
+};
+
+static int create(const struct kind *kind, const struct path *path, const struct wanted *w, unsigned any_owner)
+{
+    unsigned exclusive = kind->create ? 0 : w->flags & SHK_EXCL;
+    struct shk_segment *segment;
+    int status = STATUS_DONE;
+    int r = shk_segment_open(path->segment, SHK_CREATE | exclusive | any_owner, &w->segment, &segment);
+
+    if (r < 0)
+        return failed(path->text, r);
+    if (kind->create) {
+        r = kind->create(segment, path->object, w);
+        if (r < 0)
+            status = failed(path->text, r);
+    }
+    shk_segment_close(segment);
+    return status;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct wanted wanted = {.flags = SHK_CREATE};
+    bool given[OPTIONS] = {false};
+    unsigned any_owner = 0;
+    const struct kind *kind;
+    struct path path;
+    int key;
+
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == OPTION_ANY_OWNER) {
+            any_owner = SHK_ANY_OWNER;
+            continue;
+        }
+        key -= OPTION_PRIVATE;
+        given[key] = true;
+        settings[key].set((char *)&wanted + settings[key].at, optarg);
+    }
+    check_operands(argc, 2, 2);
+    kind = find_kind(argv[optind]);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (given[i] && settings[i].kind && strcmp(settings[i].kind, kind->name) != 0)
+            usage_error("--%s is for a %s", options[i].name, settings[i].kind);
+    }
+    parse_path(argv[optind + 1], &path);
+    if (!kind->create != !*path.object)
+        usage_error(kind->create ? "'%s' names a segment; an object is wanted, SEGMENT/OBJECT"
+                                 : "'%s' names an object; a segment is wanted",
+                    argv[optind + 1]);
+    return create(kind, &path, &wanted, any_owner);
+}
+
+const struct command cmd_create = {
+    .name = "create",
+    .arguments = "[OPTION...] KIND PATH",
+    .summary = "create a lock, cond, event, queue, region or segment if it is absent",
+    .notes = "The segment is created, too, if it is absent. What is there already must be of that kind and\n"
+             "geometry; a segment that is there is left as it is.",
+    .options = options,
+    .run = run,
+};

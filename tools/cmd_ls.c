@@ -1,0 +1,85 @@
+/* shmctl ls: the segments; the objects of one. */
+#include "common.h"
+#include "rows.h"
+#include "shmctl.h"
+
+#include <stdlib.h>
+
+static int list_segments(unsigned flags, const struct table_style *style)
+{
+    struct shk_segment_info *list;
+    ssize_t n = shk_segment_list(flags, &list);
+    struct table *t;
+    bool problems = style->json;
+    int status;
+
+    if (n < 0)
+        return failed("segments", (int)n);
+    for (ssize_t i = 0; i < n; i++)
+        problems = problems || list[i].state != SHK_SEGMENT_GOOD;
+    t = table_new(&segment_table,
+                  problems ? "NAME,OWNER,MODE,SIZE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE,STATE,PROBLEM"
+                           : "NAME,OWNER,MODE,SIZE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE",
+                  style);
+    for (ssize_t i = 0; i < n; i++)
+        add_segment(t, &list[i]);
+    status = table_print(t);
+    table_free(t);
+    free(list);
+    return status;
+}
+
+static int list_objects(const char *operand, const struct table_style *style)
+{
+    const struct shk_object_info *object;
+    struct shk_snapshot *look;
+    struct table *t;
+    struct path path;
+    int status;
+    int r;
+
+    parse_path(operand, &path);
+    if (*path.object)
+        usage_error("'%s' is an object; 'shmctl show' shows it", operand);
+    r = shk_snapshot_open(path.segment, &look);
+    if (r < 0)
+        return failed(path.text, r);
+    t = table_new(&object_table, "NAME,KIND,STATE,WAITERS,USERS,SIZE", style);
+    for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++)
+        add_object(t, look, object);
+    status = table_print(t);
+    table_free(t);
+    shk_snapshot_close(look);
+    return status;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct table_style style = {0};
+    unsigned flags = 0;
+    int key;
+
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 'a')
+            flags |= SHK_LIST_FOREIGN;
+        else
+            table_option(&style, key);
+    }
+    check_operands(argc, 0, 1);
+    return optind < argc ? list_objects(argv[optind], &style) : list_segments(flags, &style);
+}
+
+static const struct option_row options[] = {
+    {'a', "all", NULL, "list what is not shmkit's, too"},
+    TABLE_ROWS,
+    {0},
+};
+
+const struct command cmd_ls = {
+    .name = "ls",
+    .arguments = "[OPTION...] [SEGMENT]",
+    .summary = "list the segments, or the objects of one",
+    .options = options,
+    .tables = (const struct table_kind *const[]){&segment_table, &object_table, NULL},
+    .run = run,
+};

@@ -1,0 +1,144 @@
+/* shmctl ps: the members, what they hold and what they wait for. */
+#include "common.h"
+#include "describe.h"
+#include "shmctl.h"
+#include "table.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEGMENT, PID, TID, COMMAND, NAME, ALIVE, HOLDS, WAITS, FOR, ON, JOINED, ID };
+
+static const struct column columns[] = {
+    [SEGMENT] = {"SEGMENT", "the segment it is attached to", COLUMN_CUT},
+    [PID] = {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
+    [TID] = {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
+    [COMMAND] = {"COMMAND", "the program", COLUMN_CUT},
+    [NAME] = {"NAME", "its name in the segment", COLUMN_CUT},
+    [ALIVE] = {"ALIVE", "whether it lives", COLUMN_BOOL},
+    [HOLDS] = {"HOLDS", "the locks and conditions that it holds", COLUMN_CUT | COLUMN_LIST},
+    [WAITS] = {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object", COLUMN_CUT},
+    [FOR] = {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
+    [ON] = {"ON", "the object that it waits on", COLUMN_CUT},
+    [JOINED] = {"JOINED", "when it joined", 0},
+    [ID] = {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
+    {0},
+};
+
+static const struct table_kind member_table = {"members", columns};
+
+/* Several threads of a process are told apart by TID; it is one column too many where there are none. */
+static const char with_threads[] = "SEGMENT,PID,TID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
+static const char without_threads[] = "SEGMENT,PID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
+
+static void add_member(struct table *t, const struct shk_snapshot *look, const struct shk_member_info *m)
+{
+    const struct shk_object_info *object;
+    char buffer[DESCRIPTION_MAX];
+
+    table_row(t);
+    table_set(t, SEGMENT, "%s", shk_snapshot_segment(look)->name);
+    table_set(t, PID, "%" PRId32, m->pid);
+    table_set(t, TID, "%" PRId32, m->tid);
+    table_set(t, COMMAND, "%s", m->command);
+    table_set(t, NAME, "%s", m->name);
+    table_set_bool(t, ALIVE, m->alive);
+    for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++) {
+        /* A condition with somebody else's lock is held through that. */
+        if (object->holder == m->id && !(object->kind == SHK_KIND_COND && !object->as.cond.own_lock))
+            table_append(t, HOLDS, "%s", object->name);
+    }
+    table_set_date(t, JOINED, m->joined);
+    table_set(t, ID, "%" PRIu64, m->id);
+    if (m->waits_for == SHK_WAITS_NOT || !m->alive)
+        return;
+    table_set(t, WAITS, "%s", describe_wait(buffer, m));
+    table_set(t, ON, "%s", m->waits_on);
+    table_set_duration(t, FOR, m->waiting);
+}
+
+/* The snapshots of all segments that can be read, or of one. *status when that one cannot. malloc'ed, NULL at the end. */
+static struct shk_snapshot **take_snapshots(const char *operand, int *status)
+{
+    struct shk_snapshot **looks;
+    struct shk_segment_info *list;
+    struct path path;
+    size_t taken = 0;
+    ssize_t n;
+
+    if (operand) {
+        parse_path(operand, &path);
+        if (*path.object)
+            usage_error("'%s' is an object; ps wants a segment", operand);
+        looks = allocate(2, sizeof(struct shk_snapshot *));
+        n = shk_snapshot_open(path.segment, &looks[0]);
+        *status = n < 0 ? failed(path.text, (int)n) : STATUS_DONE;
+        return looks;
+    }
+    n = shk_segment_list(0, &list);
+    looks = allocate((size_t)(n > 0 ? n : 0) + 1, sizeof(struct shk_snapshot *));
+    *status = n < 0 ? failed("segments", (int)n) : STATUS_DONE;
+    for (ssize_t i = 0; i < n; i++) {
+        /* One that goes away in between is not worth a word. */
+        if (shk_snapshot_open(list[i].name, &looks[taken]) == 0)
+            taken++;
+    }
+    if (n >= 0)
+        free(list);
+    return looks;
+}
+
+static bool has_threads(struct shk_snapshot *const *looks)
+{
+    const struct shk_member_info *m;
+
+    for (; *looks; looks++) {
+        for (size_t i = 0; (m = shk_snapshot_member(*looks, i)); i++) {
+            if (m->tid != m->pid)
+                return true;
+        }
+    }
+    return false;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct table_style style = {0};
+    const struct shk_member_info *member;
+    struct shk_snapshot **looks;
+    struct table *t;
+    int status;
+    int key;
+
+    while ((key = next_option(command, argc, argv)) != -1)
+        table_option(&style, key);
+    check_operands(argc, 0, 1);
+    looks = take_snapshots(argv[optind], &status);
+    if (status != STATUS_DONE)
+        goto done;
+    t = table_new(&member_table, style.json || has_threads(looks) ? with_threads : without_threads, &style);
+    for (struct shk_snapshot **look = looks; *look; look++) {
+        for (size_t i = 0; (member = shk_snapshot_member(*look, i)); i++)
+            add_member(t, *look, member);
+    }
+    status = table_print(t);
+    table_free(t);
+
+done:
+    for (struct shk_snapshot **look = looks; *look; look++)
+        shk_snapshot_close(*look);
+    free(looks);
+    return status;
+}
+
+static const struct option_row options[] = {TABLE_ROWS, {0}};
+
+const struct command cmd_ps = {
+    .name = "ps",
+    .arguments = "[OPTION...] [SEGMENT]",
+    .summary = "list the members: who holds what, who waits for what and how long",
+    .options = options,
+    .tables = (const struct table_kind *const[]){&member_table, NULL},
+    .run = run,
+};

@@ -1,0 +1,115 @@
+/* shmctl put: items into a queue. */
+#include "common.h"
+#include "shmctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct source {
+    char **items; /* the operands, NULL: standard input */
+    int separator; /* what ends an item there */
+    char *line;
+    size_t room;
+};
+
+/* The next item: its length, -1 at the end. Valid until the next call. */
+static ssize_t next_item(struct source *from, const char **item)
+{
+    ssize_t length;
+
+    if (from->items) {
+        *item = *from->items;
+        return *item ? (ssize_t)strlen(*from->items++) : -1;
+    }
+    if (interrupts_end_at_once(true))
+        return -1;
+    length = getdelim(&from->line, &from->room, from->separator, stdin);
+    interrupts_end_at_once(false);
+    *item = from->line;
+    return length > 0 && from->line[length - 1] == (char)from->separator ? length - 1 : length;
+}
+
+static int put_all(struct shk_queue *queue, const struct path *path, struct source *from, int64_t timeout)
+{
+    unsigned long long done = 0;
+    const char *item;
+    ssize_t length;
+    int status;
+    int r;
+
+    while ((length = next_item(from, &item)) >= 0) {
+        r = shk_queue_put(queue, item, (size_t)length, timeout);
+        if (r < 0) {
+            status = failed(path->text, r);
+            if (done)
+                complain(path->text, "%llu items were put before", done);
+            return status;
+        }
+        done++;
+    }
+    if (!from->items && ferror(stdin)) {
+        complain("standard input", "%s", strerror(errno));
+        return STATUS_FAILED;
+    }
+    return STATUS_DONE;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct shk_segment *segment = NULL;
+    struct shk_queue *queue = NULL;
+    struct source from = {.separator = '\n'};
+    int64_t timeout = SHK_FOREVER;
+    bool standard_input = false;
+    unsigned flags = 0;
+    struct path path;
+    int status;
+    int key;
+    int r;
+
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 's')
+            standard_input = true;
+        else if (key == '0')
+            from.separator = '\0';
+        else if (key == 't')
+            timeout = parse_timeout(optarg);
+        else if (key == OPTION_NOWAIT)
+            timeout = SHK_NOWAIT;
+        else
+            flags |= SHK_ANY_OWNER;
+    }
+    check_operands(argc, standard_input ? 1 : 2, standard_input ? 1 : argc);
+    parse_object_path(argv[optind], &path);
+    if (!standard_input)
+        from.items = argv + optind + 1;
+
+    status = open_segment(&path, flags, "queue", &segment);
+    if (status != STATUS_DONE)
+        return status;
+    r = shk_queue_open(segment, path.object, 0, NULL, &queue);
+    status = r < 0 ? failed_to_open(&path, "queue", r) : put_all(queue, &path, &from, timeout);
+    free(from.line);
+    shk_queue_close(queue);
+    shk_segment_close(segment);
+    return status;
+}
+
+static const struct option_row options[] = {
+    {'s', "stdin", NULL, "put each line of the standard input"},
+    {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
+    TIMEOUT_ROW("wait no longer for each free place"),
+    NOWAIT_ROW,
+    ANY_OWNER_ROW,
+    {0},
+};
+
+const struct command cmd_put = {
+    .name = "put",
+    .arguments = "[OPTION...] QUEUE {ITEM... | --stdin}",
+    .summary = "put items into a queue",
+    .notes = "Items that begin with '-' go after '--'.",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,82 @@
+/* shmctl show: everything about one segment or object, a line each. */
+#include "common.h"
+#include "rows.h"
+#include "shmctl.h"
+
+#define COMMON "PATH,KIND,STATE,SIZE,SERIAL,CREATED,CREATOR,USERS,WAITERS,WAITING,"
+#define REPAIRS ",HOLDERS-LOST,WAITERS-BURIED,WAKEUPS-PASSED-ON,REBUILDS"
+
+static const char *usual_columns(uint32_t kind)
+{
+    switch (kind) {
+    case SHK_KIND_LOCK:
+        return COMMON "HOLDER,DEPTH,RECURSIVE,ORPHANED,DEADLOCK-CHECK" REPAIRS;
+    case SHK_KIND_COND:
+        return COMMON "TYPE,LOCK,HOLDER,DEPTH,RECURSIVE,ORPHANED" REPAIRS;
+    case SHK_KIND_EVENT:
+        return COMMON "SET" REPAIRS;
+    case SHK_KIND_QUEUE:
+        return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,PUTS,GETS,SHUT-DOWN" REPAIRS;
+    case SHK_KIND_REGION:
+        return COMMON "DATA-SIZE,ALIGN";
+    }
+    return COMMON "HOLDER" REPAIRS;
+}
+
+static int show(const struct path *path, const struct shk_snapshot *look, const struct table_style *style)
+{
+    const struct shk_object_info *object = NULL;
+    struct table *t;
+    int status;
+
+    if (!*path->object) {
+        t = table_new(&segment_table,
+                      "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,CREATOR,NAMESPACE,"
+                      "MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
+                      style);
+        add_segment(t, shk_snapshot_segment(look));
+    } else {
+        object = shk_snapshot_find_object(look, path->object);
+        if (!object) {
+            complain(path->text, "there is no object %s in segment /%s", path->object, path->segment);
+            return STATUS_ABSENT;
+        }
+        t = table_new(&object_table, usual_columns(object->kind), style);
+        add_object(t, look, object);
+    }
+    status = table_print_vertical(t);
+    table_free(t);
+    return status;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct table_style style = {0};
+    struct shk_snapshot *look;
+    struct path path;
+    int status;
+    int key;
+    int r;
+
+    while ((key = next_option(command, argc, argv)) != -1)
+        table_option(&style, key);
+    check_operands(argc, 1, 1);
+    parse_path(argv[optind], &path);
+    r = shk_snapshot_open(path.segment, &look);
+    if (r < 0)
+        return failed(path.text, r);
+    status = show(&path, look, &style);
+    shk_snapshot_close(look);
+    return status;
+}
+
+static const struct option_row options[] = {TABLE_ROWS, {0}};
+
+const struct command cmd_show = {
+    .name = "show",
+    .arguments = "[OPTION...] PATH",
+    .summary = "show everything about a segment or an object",
+    .options = options,
+    .tables = (const struct table_kind *const[]){&segment_table, &object_table, NULL},
+    .run = run,
+};

@@ -1,0 +1,101 @@
+#include "command.h"
+#include "common.h"
+#include "table.h"
+
+#include <ctype.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPTIONS_MAX 32
+
+static const char *verb = "";
+
+const char *current_verb(void)
+{
+    return verb;
+}
+
+void set_current_verb(const char *name)
+{
+    verb = name;
+}
+
+static int left_column(char *buffer, size_t size, const struct option_row *row)
+{
+    char letter[5] = "    ";
+
+    if (row->key <= UCHAR_MAX)
+        snprintf(letter, sizeof(letter), "-%c, ", row->key);
+    return snprintf(buffer, size, "  %s--%s%s%s", letter, row->name, row->argument ? " " : "",
+                    row->argument ? row->argument : "");
+}
+
+static void print_options(const struct option_row *options)
+{
+    static const struct option_row help = {'h', "help", NULL, "print this help"};
+    const struct option_row *row;
+    char left[80];
+    int width = left_column(left, sizeof(left), &help);
+
+    for (row = options; row && row->name; row++) {
+        int w = left_column(left, sizeof(left), row);
+        width = w > width ? w : width;
+    }
+    puts("\nOptions:");
+    for (row = options; row && row->name; row++) {
+        left_column(left, sizeof(left), row);
+        printf("%-*s  %s\n", width, left, row->help);
+    }
+    left_column(left, sizeof(left), &help);
+    printf("%-*s  %s\n", width, left, help.help);
+}
+
+void print_help(const struct command *command)
+{
+    printf("Usage: shmctl %s %s\n\n%c%s.\n", command->name, command->arguments, toupper((unsigned char)*command->summary),
+           command->summary + 1);
+    print_options(command->options);
+    for (size_t i = 0; command->tables && command->tables[i]; i++)
+        table_print_columns(command->tables[i]);
+    if (command->notes)
+        printf("\n%s\n", command->notes);
+}
+
+int next_option(const struct command *command, int argc, char **argv)
+{
+    static struct option longs[OPTIONS_MAX + 2];
+    static char letters[2 * OPTIONS_MAX + 4];
+    int key;
+
+    if (!longs[0].name) {
+        char *letter = stpcpy(letters, command->stops_at_operand ? "+h" : "h");
+        size_t n = 0;
+
+        longs[n++] = (struct option){"help", no_argument, NULL, 'h'};
+        for (const struct option_row *row = command->options; row && row->name && n <= OPTIONS_MAX; row++) {
+            longs[n++] = (struct option){row->name, row->argument ? required_argument : no_argument, NULL, row->key};
+            if (row->key <= UCHAR_MAX)
+                letter += sprintf(letter, "%c%s", row->key, row->argument ? ":" : "");
+        }
+    }
+    key = getopt_long(argc, argv, letters, longs, NULL);
+    if (key == 'h') {
+        print_help(command);
+        exit(finish(STATUS_DONE));
+    }
+    if (key == '?') {
+        fprintf(stderr, "Try 'shmctl %s --help'.\n", command->name);
+        exit(STATUS_USAGE);
+    }
+    return key;
+}
+
+void check_operands(int argc, int least, int most)
+{
+    if (argc - optind < least)
+        usage_error("'%s' wants more operands", verb);
+    if (argc - optind > most)
+        usage_error("'%s' wants fewer operands", verb);
+}

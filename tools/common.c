@@ -1,0 +1,239 @@
+#include "common.h"
+#include "command.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t caught; /* the signal, 0: none */
+static volatile sig_atomic_t end_at_once;
+
+void usage_error(const char *format, ...)
+{
+    va_list arguments;
+    const char *verb = current_verb();
+
+    fputs("shmctl: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nTry 'shmctl %s%s--help'.\n", verb, *verb ? " " : "");
+    exit(STATUS_USAGE);
+}
+
+void complain(const char *what, const char *format, ...)
+{
+    va_list arguments;
+
+    fprintf(stderr, "shmctl: %s: ", what);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+static int status_of(int error)
+{
+    switch (error) {
+    case -EAGAIN:
+    case -ETIMEDOUT:
+        return STATUS_BLOCKED;
+    case -ENOENT:
+    case -ESTALE:
+        return STATUS_ABSENT;
+    case -EPIPE:
+        return STATUS_SHUT_DOWN;
+    default:
+        return STATUS_FAILED;
+    }
+}
+
+int failed(const char *what, int error)
+{
+    /* Who pressed Ctrl-C knows. */
+    if (error != -EINTR || !caught)
+        complain(what, "%s", shk_last_error());
+    return status_of(error);
+}
+
+int failed_to_open(const struct path *path, const char *kind, int error)
+{
+    if (error != -ENOENT)
+        return failed(path->text, error);
+    complain(path->text, "%s; 'shmctl create %s %s' creates it", shk_last_error(), kind, path->text);
+    return STATUS_ABSENT;
+}
+
+int open_segment(const struct path *path, unsigned flags, const char *kind, struct shk_segment **out)
+{
+    int r = shk_segment_open(path->segment, flags, NULL, out);
+
+    if (r < 0)
+        return failed_to_open(path, kind, r);
+    catch_interrupts();
+    shk_set_interrupt(*out, &caught);
+    return STATUS_DONE;
+}
+
+void parse_path(const char *text, struct path *out)
+{
+    const char *slash;
+    size_t length;
+
+    out->text = text + (*text == '/');
+    slash = strchr(out->text, '/');
+    length = slash ? (size_t)(slash - out->text) : strlen(out->text);
+    if (length == 0 || (slash && !slash[1]))
+        usage_error("'%s' is no path; a path is SEGMENT or SEGMENT/OBJECT", text);
+    if (length > SHK_SEGMENT_NAME_MAX)
+        usage_error("the segment's name in '%s' is longer than %d bytes", text, SHK_SEGMENT_NAME_MAX);
+    if (slash && strlen(slash + 1) > SHK_NAME_MAX)
+        usage_error("the object's name in '%s' is longer than %d bytes", text, SHK_NAME_MAX);
+    memcpy(out->segment, out->text, length);
+    out->segment[length] = '\0';
+    strcpy(out->object, slash ? slash + 1 : "");
+}
+
+void parse_object_path(const char *text, struct path *out)
+{
+    parse_path(text, out);
+    if (!*out->object)
+        usage_error("'%s' names a segment; an object is wanted, SEGMENT/OBJECT", text);
+}
+
+struct unit {
+    const char *name;
+    double factor;
+};
+
+/* A decimal number and one of the units, the last of which has no name. */
+static double parse_quantity(const char *text, const struct unit *units, double max, const char *what)
+{
+    char *end;
+    double value;
+
+    if (!isdigit((unsigned char)*text) && *text != '.')
+        usage_error("'%s' is no %s", text, what);
+    value = strtod(text, &end);
+    while (*units->name && strcmp(end, units->name) != 0)
+        units++;
+    if (end == text || strcmp(end, units->name) != 0)
+        usage_error("'%s' is no %s", text, what);
+    value *= units->factor;
+    if (!(value < max))
+        usage_error("'%s' is too much", text);
+    return value;
+}
+
+int64_t parse_timeout(const char *text)
+{
+    static const struct unit units[] = {{"ns", 1},     {"us", 1e3},     {"ms", 1e6}, {"s", 1e9},
+                                        {"min", 60e9}, {"h", 3600e9}, {"", 1e9}};
+
+    return (int64_t)parse_quantity(text, units, (double)INT64_MAX, "time (2, 0.5s, 200ms)");
+}
+
+size_t parse_size(const char *text)
+{
+    static const struct unit units[] = {{"K", 0x1p10},   {"M", 0x1p20},   {"G", 0x1p30},
+                                        {"T", 0x1p40},   {"KiB", 0x1p10}, {"MiB", 0x1p20},
+                                        {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"", 1}};
+
+    return (size_t)parse_quantity(text, units, 0x1p53, "size (4096, 64K, 1G)");
+}
+
+uint64_t parse_number(const char *text, uint64_t max)
+{
+    char *end;
+    unsigned long long value;
+
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end)
+        usage_error("'%s' is no number", text);
+    if (errno || value > max)
+        usage_error("'%s' is too much", text);
+    return value;
+}
+
+static void on_signal(int number)
+{
+    if (!end_at_once) {
+        caught = number;
+        return;
+    }
+    signal(number, SIG_DFL);
+    raise(number); /* it is blocked in here, and ends the program on return */
+}
+
+void catch_interrupts(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+    struct sigaction old;
+
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+        /* What nohup or a shell's & has set to be ignored stays ignored. */
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+}
+
+bool interrupts_end_at_once(bool on)
+{
+    end_at_once = on; /* before the look: a signal from here on does not set it */
+    return caught != 0;
+}
+
+int finish(int status)
+{
+    bool unwritten = ferror(stdout);
+
+    if ((fclose(stdout) != 0 || unwritten) && !caught) {
+        complain("standard output", "%s", unwritten ? "not everything could be written" : strerror(errno));
+        status = STATUS_FAILED;
+    }
+    if (caught) {
+        signal(caught, SIG_DFL);
+        raise(caught);
+    }
+    return status;
+}
+
+void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+
+    if (!memory) {
+        fputs("shmctl: out of memory\n", stderr);
+        exit(STATUS_FAILED);
+    }
+    return memory;
+}
+
+char *vprint_to_memory(const char *format, va_list arguments)
+{
+    char *text;
+
+    if (vasprintf(&text, format, arguments) < 0) {
+        fputs("shmctl: out of memory\n", stderr);
+        exit(STATUS_FAILED);
+    }
+    return text;
+}
+
+char *print_to_memory(const char *format, ...)
+{
+    va_list arguments;
+    char *text;
+
+    va_start(arguments, format);
+    text = vprint_to_memory(format, arguments);
+    va_end(arguments);
+    return text;
+}

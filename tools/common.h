@@ -1,0 +1,72 @@
+/* What the verbs of shmctl share: exit statuses, paths, errors, numbers, Ctrl-C. */
+#ifndef SHMCTL_COMMON_H
+#define SHMCTL_COMMON_H
+
+#include <shmkit.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    STATUS_DONE = 0,
+    STATUS_FAILED = 1,
+    STATUS_USAGE = 2,
+    STATUS_BLOCKED = 3, /* would block, or timed out */
+    STATUS_ABSENT = 4,  /* no such segment or object */
+    STATUS_SHUT_DOWN = 5
+};
+
+/* SEGMENT or SEGMENT/OBJECT, as it stands on the command line; a slash in front changes nothing. */
+struct path {
+    const char *text;                       /* without the slash in front */
+    char segment[SHK_SEGMENT_NAME_MAX + 1];
+    char object[SHK_NAME_MAX + 1];          /* "" for a segment */
+};
+
+/* These end the program with STATUS_USAGE and a sentence when the text is no good, so they are called before anything is open. */
+void parse_path(const char *text, struct path *out);
+void parse_object_path(const char *text, struct path *out);
+int64_t parse_timeout(const char *text);             /* 2, 0.5s, 200ms: nanoseconds */
+size_t parse_size(const char *text);                 /* 4096, 64K, 1.5G: bytes */
+uint64_t parse_number(const char *text, uint64_t max);
+
+_Noreturn void usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* "shmctl: WHAT: sentence" on the standard error. */
+void complain(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Complain about a failed call of the library; the exit status that goes with it. */
+int failed(const char *what, int error);
+
+/* The same for a call that opens: when the segment or the object is absent, say how to make it. kind: as 'shmctl create' names it. */
+int failed_to_open(const struct path *path, const char *kind, int error);
+
+/*
+ * Open the segment of an object that a verb works on, which is of this kind. Blocking calls in it end on Ctrl-C.
+ * Returns STATUS_DONE, or a status after it has complained.
+ */
+int open_segment(const struct path *path, unsigned flags, const char *kind, struct shk_segment **out);
+
+/*
+ * SIGINT, SIGTERM and SIGHUP, from here on: the library's call under way gives -EINTR, and finish() ends the program by
+ * that signal, so that a shell sees it. Between two calls nothing may be half done: an item taken is printed. The second
+ * such signal does not wait for that.
+ */
+void catch_interrupts(void);
+
+/*
+ * With true, such a signal ends the program at once: it waits for something that is not the library's, and has nothing in hand.
+ * Returns whether one has come before.
+ */
+bool interrupts_end_at_once(bool on);
+
+/* Write out what was printed; end by the signal that was caught, if there was one. Returns the exit status. */
+int finish(int status);
+
+/* Memory, or the end of the program. */
+void *allocate(size_t count, size_t size);
+char *print_to_memory(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *vprint_to_memory(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
+
+#endif

@@ -1,0 +1,157 @@
+#include "describe.h"
+
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *kind_name(uint32_t kind)
+{
+    static const char *const names[] = {
+        [SHK_KIND_LOCK] = "lock",           [SHK_KIND_COND] = "cond",       [SHK_KIND_EVENT] = "event",
+        [SHK_KIND_SEMAPHORE] = "semaphore", [SHK_KIND_BARRIER] = "barrier", [SHK_KIND_QUEUE] = "queue",
+        [SHK_KIND_STREAM] = "stream",       [SHK_KIND_REGION] = "region",
+    };
+
+    return NAME_OF(names, kind);
+}
+
+const char *segment_state_name(uint32_t state)
+{
+    static const char *const names[] = {
+        [SHK_SEGMENT_GOOD] = "good",         [SHK_SEGMENT_RETIRED] = "retired", [SHK_SEGMENT_FOREIGN] = "foreign",
+        [SHK_SEGMENT_MISMATCH] = "mismatch", [SHK_SEGMENT_CORRUPT] = "corrupt", [SHK_SEGMENT_DENIED] = "denied",
+    };
+
+    return NAME_OF(names, state);
+}
+
+const char *describe_wait(char *buffer, const struct shk_member_info *member)
+{
+    static const char *const verbs[] = {
+        [SHK_WAITS_TO_ACQUIRE] = "acquire", [SHK_WAITS_FOR_NOTIFY] = "notify", [SHK_WAITS_FOR_SET] = "set",
+        [SHK_WAITS_TO_PUT] = "put",         [SHK_WAITS_TO_GET] = "get",
+    };
+
+    *buffer = '\0';
+    if (member->waits_for != SHK_WAITS_NOT)
+        snprintf(buffer, DESCRIPTION_MAX, "%s %s", NAME_OF(verbs, member->waits_for),
+                 *member->waits_on ? member->waits_on : "(removed)");
+    return buffer;
+}
+
+const char *describe_member(char *buffer, const struct shk_member_info *member)
+{
+    if (member->tid == member->pid)
+        snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 ")", member->name, member->pid);
+    else
+        snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 "/%" PRId32 ")", member->name, member->pid, member->tid);
+    return buffer;
+}
+
+const char *describe_member_id(char *buffer, const struct shk_snapshot *look, uint64_t id)
+{
+    const struct shk_member_info *member = shk_snapshot_find_member(look, id);
+
+    if (member) {
+        describe_member(buffer, member);
+        if (!member->alive)
+            strcat(buffer, ", dead");
+        return buffer;
+    }
+    snprintf(buffer, DESCRIPTION_MAX, "member %" PRIx64 " (gone)", id);
+    return buffer;
+}
+
+static void describe_holder(char *buffer, const struct shk_snapshot *look, uint64_t holder, uint32_t depth,
+                            uint32_t orphaned)
+{
+    char name[DESCRIPTION_MAX];
+    int n;
+
+    if (!holder)
+        n = snprintf(buffer, DESCRIPTION_MAX, "free");
+    else
+        n = snprintf(buffer, DESCRIPTION_MAX, "held by %s", describe_member_id(name, look, holder));
+    if (holder && depth > 1)
+        n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), " %" PRIu32 " times", depth);
+    if (orphaned)
+        snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", orphaned");
+}
+
+const char *describe_object(char *buffer, const struct shk_snapshot *look, const struct shk_object_info *object)
+{
+    *buffer = '\0';
+    switch (object->kind) {
+    case SHK_KIND_LOCK:
+        describe_holder(buffer, look, object->holder, object->as.lock.depth, object->as.lock.orphaned);
+        break;
+    case SHK_KIND_COND:
+        if (object->as.cond.own_lock)
+            describe_holder(buffer, look, object->holder, object->as.cond.depth, object->as.cond.orphaned);
+        else
+            snprintf(buffer, DESCRIPTION_MAX, "with lock %s", object->as.cond.lock);
+        break;
+    case SHK_KIND_EVENT:
+        strcpy(buffer, object->as.event.is_set ? "set" : "clear");
+        break;
+    case SHK_KIND_QUEUE:
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "/%" PRIu64 " items%s", object->as.queue.size,
+                 object->as.queue.capacity, object->as.queue.shut_down ? ", shut down" : "");
+        break;
+    case SHK_KIND_REGION:
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " bytes", object->as.region.size);
+        break;
+    }
+    return buffer;
+}
+
+static int by_place_in_line(const void *left, const void *right)
+{
+    const struct shk_member_info *a = *(const struct shk_member_info *const *)left;
+    const struct shk_member_info *b = *(const struct shk_member_info *const *)right;
+
+    if (a->ticket != b->ticket)
+        return a->ticket < b->ticket ? -1 : 1;
+    return a->waiting > b->waiting ? -1 : a->waiting < b->waiting;
+}
+
+size_t list_waiters(const struct shk_snapshot *look, const char *object, const struct shk_member_info ***out)
+{
+    const struct shk_member_info *member;
+    size_t members = 0;
+    size_t n = 0;
+
+    while (shk_snapshot_member(look, members))
+        members++;
+    *out = allocate(members, sizeof(**out));
+    for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++) {
+        if (member->alive && member->waits_for != SHK_WAITS_NOT && strcmp(member->waits_on, object) == 0)
+            (*out)[n++] = member;
+    }
+    qsort(*out, n, sizeof(**out), by_place_in_line);
+    return n;
+}
+
+const char *user_name(char *buffer, uint32_t uid)
+{
+    const struct passwd *user = getpwuid(uid);
+
+    if (user)
+        snprintf(buffer, DESCRIPTION_MAX, "%s", user->pw_name);
+    else
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32, uid);
+    return buffer;
+}
+
+const char *group_name(char *buffer, uint32_t gid)
+{
+    const struct group *group = getgrgid(gid);
+
+    if (group)
+        snprintf(buffer, DESCRIPTION_MAX, "%s", group->gr_name);
+    else
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32, gid);
+    return buffer;
+}

@@ -1,0 +1,83 @@
+/* shmctl: look at segments of shared memory and work on what is in them. This is the table of verbs. */
+#include "shmctl.h"
+#include "common.h"
+
+#include <locale.h>
+#include <string.h>
+
+struct group {
+    const char *title;
+    const struct command *commands[12];
+};
+
+static const struct group groups[] = {
+    {"Look", {&cmd_ls, &cmd_show, &cmd_ps}},
+    {"Make and remove", {&cmd_create, &cmd_rm}},
+    {"Operate", {&cmd_put, &cmd_get, &cmd_shutdown, &cmd_event}},
+    {"See it work", {&cmd_demo}},
+};
+
+#define FOR_EACH_COMMAND(c)                                                                        \
+    for (size_t g_ = 0; g_ < sizeof(groups) / sizeof(*groups); g_++)                               \
+        for (const struct command *const *i_ = groups[g_].commands, *c; (c = *i_); i_++)
+
+static const struct command *find_command(const char *name)
+{
+    FOR_EACH_COMMAND(command) {
+        if (strcmp(command->name, name) == 0)
+            return command;
+    }
+    usage_error("there is no verb '%s'", name);
+}
+
+static void print_verbs(void)
+{
+    printf("Usage: shmctl VERB [OPTION...] [OPERAND...]\n\n"
+           "Look at segments of shared memory and work on the objects in them.\n"
+           "A path is SEGMENT or SEGMENT/OBJECT.\n");
+    for (size_t g = 0; g < sizeof(groups) / sizeof(*groups); g++) {
+        printf("\n%s:\n", groups[g].title);
+        for (const struct command *const *c = groups[g].commands; *c; c++)
+            printf("  %-9s %s\n", (*c)->name, (*c)->summary);
+    }
+    printf("\nshmctl VERB --help tells more about one of them, and shmctl(1) about all.\n\n"
+           "Exit status: 0 done, 1 failed, 2 usage, 3 would block or timed out,\n"
+           "             4 no such segment or object, 5 shut down\n");
+}
+
+/* Names are UTF-8. Where no locale has been chosen (cron, containers) the terminal is taken to be, too. */
+static void choose_locale(void)
+{
+    const char *locale = setlocale(LC_CTYPE, "");
+
+    if (!locale || strcmp(locale, "C") == 0 || strcmp(locale, "POSIX") == 0)
+        setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command;
+
+    choose_locale();
+    if (argc < 2)
+        usage_error("a verb is wanted");
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        puts("shmctl (shmkit) " PACKAGE_VERSION);
+        return finish(STATUS_DONE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        print_verbs();
+        return finish(STATUS_DONE);
+    }
+    if (strcmp(argv[1], "help") == 0) {
+        print_help(find_command(argv[2]));
+        return finish(STATUS_DONE);
+    }
+    if (*argv[1] == '-')
+        usage_error("there is no option '%s' before the verb", argv[1]);
+    command = find_command(argv[1]);
+    set_current_verb(command->name);
+    argv[1] = "shmctl"; /* getopt names it in its complaints */
+    return finish(command->run(command, argc - 1, argv + 1));
+}

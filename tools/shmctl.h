@@ -1,0 +1,18 @@
+/* The verbs. A new one is a file that defines its command, a line here, and a line in shmctl.c. */
+#ifndef SHMCTL_H
+#define SHMCTL_H
+
+#include "command.h"
+
+extern const struct command cmd_create;
+extern const struct command cmd_demo;
+extern const struct command cmd_event;
+extern const struct command cmd_get;
+extern const struct command cmd_ls;
+extern const struct command cmd_ps;
+extern const struct command cmd_put;
+extern const struct command cmd_rm;
+extern const struct command cmd_show;
+extern const struct command cmd_shutdown;
+
+#endif

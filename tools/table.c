@@ -1,0 +1,527 @@
+#include "table.h"
+#include "common.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#ifdef HAVE_LIBSMARTCOLS
+#include <libsmartcols.h>
+#endif
+
+#define SHOWN_MAX 64
+
+struct table {
+    const struct table_kind *kind;
+    struct table_style style;
+    size_t columns; /* of the kind */
+    int shown[SHOWN_MAX];
+    size_t shown_columns;
+    char **cells; /* rows * columns, NULL: empty; the strings of a list end in '\n' each but the last */
+    size_t rows;
+};
+
+/* ---- which columns ---- */
+
+static int find_column(const struct table_kind *kind, const char *name, size_t length)
+{
+    for (int i = 0; kind->columns[i].name; i++) {
+        if (strlen(kind->columns[i].name) == length && strncasecmp(kind->columns[i].name, name, length) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void show_columns(struct table *t, const char *list)
+{
+    while (*list) {
+        size_t length = strcspn(list, ",");
+        int column = find_column(t->kind, list, length);
+
+        if (column < 0)
+            usage_error("there is no column '%.*s'", (int)length, list);
+        if (t->shown_columns == SHOWN_MAX)
+            usage_error("more than %d columns", SHOWN_MAX);
+        t->shown[t->shown_columns++] = column;
+        list += length;
+        list += *list == ',';
+    }
+}
+
+void table_print_columns(const struct table_kind *kind)
+{
+    int width = 0;
+
+    for (const struct column *c = kind->columns; c->name; c++)
+        width = (int)strlen(c->name) > width ? (int)strlen(c->name) : width;
+    printf("\nColumns of %s:\n", kind->name);
+    for (const struct column *c = kind->columns; c->name; c++)
+        printf("  %-*s  %s\n", width, c->name, c->help);
+}
+
+void table_option(struct table_style *style, int key)
+{
+    switch (key) {
+    case 'o':
+        style->output = optarg;
+        break;
+    case 'J':
+        style->json = style->bytes = true;
+        break;
+    case 'r':
+        style->raw = true;
+        break;
+    case 'n':
+        style->noheadings = true;
+        break;
+    case 'b':
+        style->bytes = true;
+        break;
+    }
+}
+
+/* ---- filling ---- */
+
+struct table *table_new(const struct table_kind *kind, const char *usual, const struct table_style *style)
+{
+    struct table *t = allocate(1, sizeof(*t));
+    const char *list = style->output ? style->output : usual;
+
+    t->kind = kind;
+    t->style = *style;
+    while (kind->columns[t->columns].name)
+        t->columns++;
+    if (style->json && style->raw)
+        usage_error("--json or --raw, not both");
+    if (*list == '+') {
+        show_columns(t, usual);
+        list++;
+    }
+    show_columns(t, list);
+    return t;
+}
+
+void table_free(struct table *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->rows * t->columns; i++)
+        free(t->cells[i]);
+    free(t->cells);
+    free(t);
+}
+
+void table_row(struct table *t)
+{
+    char **cells = allocate((t->rows + 1) * t->columns, sizeof(*cells));
+
+    if (t->rows)
+        memcpy(cells, t->cells, t->rows * t->columns * sizeof(*cells));
+    free(t->cells);
+    t->cells = cells;
+    t->rows++;
+}
+
+static char **cell(const struct table *t, size_t row, int column)
+{
+    return &t->cells[row * t->columns + (size_t)column];
+}
+
+static void set(struct table *t, int column, char *text)
+{
+    char **place = cell(t, t->rows - 1, column);
+
+    free(*place);
+    *place = text;
+}
+
+void table_set(struct table *t, int column, const char *format, ...)
+{
+    va_list arguments;
+    char *text;
+
+    va_start(arguments, format);
+    text = vprint_to_memory(format, arguments);
+    va_end(arguments);
+    set(t, column, text);
+}
+
+void table_append(struct table *t, int column, const char *format, ...)
+{
+    const char *before = *cell(t, t->rows - 1, column);
+    va_list arguments;
+    char *text;
+
+    va_start(arguments, format);
+    text = vprint_to_memory(format, arguments);
+    va_end(arguments);
+    set(t, column, before ? print_to_memory("%s\n%s", before, text) : print_to_memory("%s", text));
+    free(text);
+}
+
+void table_set_bool(struct table *t, int column, bool value)
+{
+    table_set(t, column, "%s", value ? "yes" : "no");
+}
+
+void table_set_size(struct table *t, int column, uint64_t bytes)
+{
+    char buffer[QUANTITY_MAX];
+
+    if (t->style.bytes)
+        table_set(t, column, "%llu", (unsigned long long)bytes);
+    else
+        table_set(t, column, "%s", format_size(buffer, bytes));
+}
+
+void table_set_duration(struct table *t, int column, int64_t nanoseconds)
+{
+    char buffer[QUANTITY_MAX];
+
+    if (t->style.bytes)
+        table_set(t, column, "%.3f", (double)nanoseconds / 1e9);
+    else
+        table_set(t, column, "%s", format_duration(buffer, nanoseconds));
+}
+
+void table_set_date(struct table *t, int column, int64_t seconds)
+{
+    char buffer[64];
+    time_t when = (time_t)seconds;
+    struct tm broken_down;
+
+    /* A damaged segment may say any year at all. */
+    if (!localtime_r(&when, &broken_down) ||
+        !strftime(buffer, sizeof(buffer), t->style.bytes ? "%Y-%m-%dT%H:%M:%S%z" : "%Y-%m-%d %H:%M:%S", &broken_down))
+        snprintf(buffer, sizeof(buffer), "%lld", (long long)seconds);
+    table_set(t, column, "%s", buffer);
+}
+
+const char *format_size(char *buffer, uint64_t bytes)
+{
+    static const char units[] = "KMGTPE";
+    double value = (double)bytes;
+    int unit = -1;
+
+    while (value >= 1023.95) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit < 0)
+        snprintf(buffer, QUANTITY_MAX, "%d", (int)bytes);
+    else if (value * 10 == (double)((int)value * 10) || value >= 99.95)
+        snprintf(buffer, QUANTITY_MAX, "%.0f%c", value, units[unit]);
+    else
+        snprintf(buffer, QUANTITY_MAX, "%.1f%c", value, units[unit]);
+    return buffer;
+}
+
+const char *format_duration(char *buffer, int64_t nanoseconds)
+{
+    int64_t ms = nanoseconds > 0 ? nanoseconds / 1000000 : 0;
+    int64_t s = ms / 1000;
+
+    if (ms < 1000)
+        snprintf(buffer, QUANTITY_MAX, "%dms", (int)ms);
+    else if (s < 10 && ms % 1000 >= 100)
+        snprintf(buffer, QUANTITY_MAX, "%d.%ds", (int)s, (int)(ms % 1000 / 100));
+    else if (s < 60)
+        snprintf(buffer, QUANTITY_MAX, "%ds", (int)s);
+    else if (s < 3600)
+        snprintf(buffer, QUANTITY_MAX, "%dm%02ds", (int)(s / 60), (int)(s % 60));
+    else if (s < 86400)
+        snprintf(buffer, QUANTITY_MAX, "%dh%02dm", (int)(s / 3600), (int)(s % 3600 / 60));
+    else
+        snprintf(buffer, QUANTITY_MAX, "%lldd%02dh", (long long)(s / 86400), (int)(s % 86400 / 3600));
+    return buffer;
+}
+
+/* ---- printing ---- */
+
+/* What a cell looks like for a person or for --raw. */
+static char *cell_text(const struct table *t, size_t row, size_t shown)
+{
+    const char *content = *cell(t, row, t->shown[shown]);
+    char *text = print_to_memory("%s", content ? content : "");
+
+    for (char *c = text; *c; c++) {
+        if (*c == '\n')
+            *c = ',';
+    }
+    return text;
+}
+
+static const struct column *column(const struct table *t, size_t shown)
+{
+    return &t->kind->columns[t->shown[shown]];
+}
+
+/* Fields are separated by blanks: one within a field is written \x20, as lsblk does. */
+static void print_raw_field(const char *field, bool last)
+{
+    if (!*field)
+        field = "-";
+    for (; *field; field++) {
+        if (*field == ' ' || *field == '\\')
+            printf("\\x%02x", (unsigned char)*field);
+        else
+            putchar(*field);
+    }
+    putchar(last ? '\n' : ' ');
+}
+
+static int print_raw(const struct table *t)
+{
+    for (size_t i = 0; i < t->shown_columns && !t->style.noheadings && t->rows; i++)
+        print_raw_field(column(t, i)->name, i == t->shown_columns - 1);
+    for (size_t row = 0; row < t->rows; row++) {
+        for (size_t i = 0; i < t->shown_columns; i++) {
+            char *text = cell_text(t, row, i);
+            print_raw_field(text, i == t->shown_columns - 1);
+            free(text);
+        }
+    }
+    return STATUS_DONE;
+}
+
+static void print_json_string(const char *text, size_t length)
+{
+    putchar('"');
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"' || text[i] == '\\')
+            printf("\\%c", text[i]);
+        else if ((unsigned char)text[i] < ' ')
+            printf("\\u%04x", (unsigned char)text[i]);
+        else
+            putchar(text[i]);
+    }
+    putchar('"');
+}
+
+static void print_json_list(const char *content)
+{
+    putchar('[');
+    while (*content) {
+        size_t length = strcspn(content, "\n");
+
+        print_json_string(content, length);
+        content += length;
+        if (*content == '\n' && content++)
+            fputs(", ", stdout);
+    }
+    putchar(']');
+}
+
+static void print_json_value(const char *content, unsigned flags)
+{
+    if (flags & COLUMN_LIST)
+        print_json_list(content ? content : "");
+    else if (!content || !*content)
+        fputs("null", stdout);
+    else if (flags & COLUMN_BOOL)
+        fputs(strcmp(content, "yes") == 0 ? "true" : "false", stdout);
+    else if (flags & COLUMN_NUMBER)
+        fputs(content, stdout);
+    else
+        print_json_string(content, strlen(content));
+}
+
+/* Not libsmartcols': its lists depend on its version, and an empty one is [null]. */
+static int print_json(const struct table *t)
+{
+    printf("{\n   \"%s\": [", t->kind->name);
+    for (size_t row = 0; row < t->rows; row++) {
+        printf("%s\n      {\n", row ? "," : "");
+        for (size_t i = 0; i < t->shown_columns; i++) {
+            fputs("         \"", stdout);
+            for (const char *c = column(t, i)->name; *c; c++)
+                putchar(tolower((unsigned char)*c));
+            fputs("\": ", stdout);
+            print_json_value(*cell(t, row, t->shown[i]), column(t, i)->flags);
+            puts(i < t->shown_columns - 1 ? "," : "");
+        }
+        fputs("      }", stdout);
+    }
+    puts(t->rows ? "\n   ]\n}" : "]\n}");
+    return STATUS_DONE;
+}
+
+#ifdef HAVE_LIBSMARTCOLS
+
+static int fill_line(const struct table *t, size_t row, struct libscols_line *line)
+{
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        char *text = cell_text(t, row, i);
+
+        if (scols_line_refer_data(line, i, text) < 0) {
+            free(text);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int print_aligned(const struct table *t)
+{
+    struct libscols_table *out = scols_new_table();
+    int r = out ? 0 : -1;
+
+    for (size_t i = 0; i < t->shown_columns && r == 0; i++) {
+        const struct column *c = column(t, i);
+        int flags = (c->flags & COLUMN_RIGHT ? SCOLS_FL_RIGHT : 0) | (c->flags & COLUMN_CUT ? SCOLS_FL_TRUNC : 0);
+
+        r = scols_table_new_column(out, c->name, 0, flags) ? 0 : -1;
+    }
+    for (size_t row = 0; row < t->rows && r == 0; row++) {
+        struct libscols_line *line = scols_table_new_line(out, NULL);
+        r = line ? fill_line(t, row, line) : -1;
+    }
+    if (r == 0) {
+        scols_table_enable_noheadings(out, t->style.noheadings);
+        r = scols_print_table(out);
+    }
+    scols_unref_table(out);
+    if (r != 0)
+        complain("table", "libsmartcols could not print it");
+    return r == 0 ? STATUS_DONE : STATUS_FAILED;
+}
+
+#else
+
+/* How many terminal columns the text takes; at most max, then *bytes is what fits. */
+static int width_of(const char *text, int max, int *bytes)
+{
+    mbstate_t state = {0};
+    int width = 0;
+    const char *c = text;
+
+    while (*c) {
+        wchar_t wide;
+        size_t n = mbrtowc(&wide, c, strlen(c), &state);
+        int w;
+
+        if (n == (size_t)-1 || n == (size_t)-2) {
+            n = 1;
+            wide = L'?';
+            memset(&state, 0, sizeof(state));
+        }
+        w = wcwidth(wide);
+        w = w < 0 ? 1 : w;
+        if (width + w > max)
+            break;
+        width += w;
+        c += n;
+    }
+    *bytes = (int)(c - text);
+    return width;
+}
+
+/* Make it fit a terminal: take from the widest of the columns that may be cut, one place at a time. */
+static void fit(const struct table *t, int *widths)
+{
+    struct winsize terminal;
+    int total = 0;
+
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) != 0 || terminal.ws_col == 0)
+        return;
+    for (size_t i = 0; i < t->shown_columns; i++)
+        total += widths[i] + (i > 0);
+    for (; total > terminal.ws_col; total--) {
+        int widest = -1;
+
+        for (size_t i = 0; i < t->shown_columns; i++) {
+            if (column(t, i)->flags & COLUMN_CUT && widths[i] > 1 && (widest < 0 || widths[i] > widths[widest]))
+                widest = (int)i;
+        }
+        if (widest < 0)
+            return;
+        widths[widest]--;
+    }
+}
+
+static void print_cell(const struct table *t, size_t shown, const char *text, int width)
+{
+    int bytes;
+    int blanks = width - width_of(text, width, &bytes);
+    bool right = column(t, shown)->flags & COLUMN_RIGHT;
+    bool last = shown == t->shown_columns - 1;
+
+    printf("%*s%.*s%*s%s", right ? blanks : 0, "", bytes, text, right || last ? 0 : blanks, "", last ? "\n" : " ");
+}
+
+static int print_aligned(const struct table *t)
+{
+    int widths[SHOWN_MAX];
+    int bytes;
+
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        widths[i] = t->style.noheadings ? 0 : (int)strlen(column(t, i)->name);
+        for (size_t row = 0; row < t->rows; row++) {
+            char *text = cell_text(t, row, i);
+            int width = width_of(text, INT32_MAX, &bytes);
+
+            widths[i] = width > widths[i] ? width : widths[i];
+            free(text);
+        }
+    }
+    fit(t, widths);
+    for (size_t i = 0; i < t->shown_columns && !t->style.noheadings && t->rows; i++)
+        print_cell(t, i, column(t, i)->name, widths[i]);
+    for (size_t row = 0; row < t->rows; row++) {
+        for (size_t i = 0; i < t->shown_columns; i++) {
+            char *text = cell_text(t, row, i);
+            print_cell(t, i, text, widths[i]);
+            free(text);
+        }
+    }
+    return STATUS_DONE;
+}
+
+#endif
+
+int table_print(const struct table *t)
+{
+    return t->style.json ? print_json(t) : t->style.raw ? print_raw(t) : print_aligned(t);
+}
+
+/* "ITEM-SIZE" -> "Item size" */
+static void print_label(const char *name, int width)
+{
+    int i;
+
+    for (i = 0; name[i]; i++)
+        putchar(name[i] == '-' ? ' ' : i == 0 ? name[i] : tolower((unsigned char)name[i]));
+    printf("%*s", width + 2 - i, "");
+}
+
+int table_print_vertical(const struct table *t)
+{
+    int width = 0;
+
+    if (t->style.json || t->style.raw)
+        return table_print(t);
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        int w = (int)strlen(column(t, i)->name);
+        width = w > width ? w : width;
+    }
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        const char *content = *cell(t, 0, t->shown[i]);
+        const char *text = content ? content : "";
+
+        /* What does not apply is left out, unless it was asked for, or the place of a line tells what it is. */
+        if (!*text && !t->style.output && !t->style.noheadings)
+            continue;
+        if (!t->style.noheadings)
+            print_label(column(t, i)->name, width);
+        /* The further strings of a list go below the first. */
+        for (const char *end; (end = strchr(text, '\n')); text = end + 1)
+            printf("%.*s\n%*s", (int)(end - text), text, t->style.noheadings ? 0 : width + 2, "");
+        puts(text);
+    }
+    return STATUS_DONE;
+}
