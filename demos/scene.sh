@@ -5,23 +5,26 @@ here=$(cd "$(dirname "$0")" && pwd)
 scene=$(basename "$0" .sh)
 PATH=${SHMKIT_DEMOS:-$here}:${SHMCTL:+$(dirname "$SHMCTL"):}$PATH
 segment=$scene-$$
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1
+scratch=
 
 clean_up() {
     status=$?
     trap '' HUP INT TERM
     trap - EXIT
-    jobs -p >"$scratch/jobs"
-    kill -KILL $(cat "$scratch/jobs") 2>/dev/null
-    wait 2>/dev/null
-    shmctl rm "$segment" 2>/dev/null
-    rm -rf "$scratch"
+    if test -n "$scratch"; then
+        jobs -p >"$scratch/jobs"
+        kill -KILL $(cat "$scratch/jobs") 2>/dev/null
+        wait 2>/dev/null
+        shmctl rm "$segment" 2>/dev/null
+        rm -rf "$scratch"
+    fi
     exit "$status"
 }
 trap clean_up EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1
 
 note() {
     printf '\n# %s\n' "$@"

@@ -1,0 +1,35 @@
+#!/bin/bash
+# Every scene passes its own check when it is started as a person would, and leaves nothing behind, also when interrupted.
+set -u
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# No segment, no process, no file of scene $1, which ran as process $2.
+left_nothing() {
+    test -z "$(ls -d /dev/shm/scene-*-"$2" 2>/dev/null)" || fail "$1 left its segment"
+    ! grep -lsa "scene-[a-z-]*-$2/" /proc/[0-9]*/cmdline || fail "$1 left a process"
+    test -z "$(ls "$scratch")" || fail "$1 left files: $(ls "$scratch")"
+}
+
+for name in account account-event queue event; do
+    echo "==== shmctl demo $name"
+    shmctl demo $name </dev/null &
+    wait $! || fail "shmctl demo $name exits with $?"
+    left_nothing $name $!
+
+    echo "==== shmctl demo $name, interrupted"
+    for delay in 0.05 0.2 0.8; do
+        shmctl demo $name </dev/null >/dev/null 2>&1 &
+        sleep $delay
+        kill -TERM $! 2>/dev/null
+        wait $!
+        left_nothing $name $!
+    done
+done
+echo 'all scenes pass, and leave nothing behind'
