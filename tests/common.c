@@ -473,6 +473,42 @@ bool look_at_object(const char *segment, const char *object, struct shk_object_i
     return found;
 }
 
+/* How many bytes the character takes; 0 if it is none. */
+static size_t character(const unsigned char *s)
+{
+    static const struct form {
+        unsigned char mask, lead;
+        uint32_t least;
+    } forms[] = { { 0x80, 0x00, 0x20 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
+
+    for (size_t i = 0; i < 4; i++) {
+        if ((s[0] & forms[i].mask) != forms[i].lead)
+            continue;
+        uint32_t code = s[0] & (unsigned char)~forms[i].mask;
+        for (size_t k = 1; k <= i; k++) {
+            if ((s[k] & 0xc0) != 0x80)
+                return 0;
+            code = code << 6 | (s[k] & 0x3f);
+        }
+        bool is_surrogate = code >= 0xd800 && code < 0xe000;
+        return code < forms[i].least || code == 0x7f || is_surrogate || code > 0x10ffff ? 0 : i + 1;
+    }
+    return 0;
+}
+
+bool is_text(const char *string, size_t room)
+{
+    const char *end = memchr(string, 0, room);
+
+    while (end && string < end) {
+        size_t length = character((const unsigned char *)string);
+        if (length == 0)
+            return false;
+        string += length;
+    }
+    return end;
+}
+
 static bool is_asleep(pid_t tid)
 {
     char path[32], state = '?';

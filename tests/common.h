@@ -169,6 +169,9 @@ bool look_at_segment(const char *segment, struct shk_segment_info *);
 bool look_at_member(const char *segment, pid_t tid, struct shk_member_info *);
 bool look_at_object(const char *segment, const char *object, struct shk_object_info *);
 
+/* It ends within the room, and is UTF-8 without control characters. */
+bool is_text(const char *string, size_t room);
+
 /* The thread is shown as waiting on that object, and sleeps. */
 bool is_waiting(const char *segment, pid_t tid, const char *object);
 void wait_until_waiting(const char *segment, pid_t tid, const char *object);
