@@ -1,0 +1,13 @@
+/* The sentence of shk_last_error(), one per thread. */
+#ifndef SHKI_ERROR_H
+#define SHKI_ERROR_H
+
+#include <shmkit/common.h>
+
+/* Note the sentence, return the code: `return shki_fail(-EINVAL, "%s is …", name);` */
+int shki_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+
+/* The same with a string literal, for paths that a program may take a million times a second. */
+int shki_say(int code, const char *sentence);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * Switches that turn single repair steps off, to show that the kill tests notice. Only the library that the tests build
+ * for themselves (-DSHKI_TEST_HOOKS) has them; elsewhere shki_repairs() is the constant 1.
+ */
+#ifndef SHKI_HOOKS_H
+#define SHKI_HOOKS_H
+
+enum shki_repair {
+    SHKI_REPAIR_BACKSTOP = 1 << 0,      /* a sleeper looks at the truth again after each slice */
+    SHKI_REPAIR_REBUILD = 1 << 1,       /* a line of waiters is rebuilt after a death in the middle of a change */
+    SHKI_REPAIR_PASS_ON = 1 << 2,       /* a dead waiter's wake-up goes to the next */
+    SHKI_REPAIR_ORPHANED = 1 << 3,      /* the mark that a lock's holder died is sticky */
+    SHKI_REPAIR_FINISH_EVENT = 1 << 4,  /* a set event whose setter died releases its waiters */
+    SHKI_REPAIR_FINISH_UNLINK = 1 << 5, /* a retired segment whose unlinker died loses its name */
+    SHKI_REPAIR_CONSISTENT = 1 << 6,    /* a robust mutex whose holder died is made usable again */
+    SHKI_REPAIR_REAP = 1 << 7           /* the records of dead members are used again */
+};
+
+#ifdef SHKI_TEST_HOOKS
+extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
+#define shki_repairs(step) (!(shki_test_disable & (step)))
+#else
+#define shki_repairs(step) 1
+#endif
+
+#endif

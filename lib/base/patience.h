@@ -1,0 +1,38 @@
+/* How long a call may wait: a deadline, a flag that interrupts it, and slices, so that no sleep goes unchecked for long. */
+#ifndef SHKI_PATIENCE_H
+#define SHKI_PATIENCE_H
+
+#include <shmkit/common.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+/* No sleep is longer than this; whatever a death has left half done, a sleeper finds it after that time at the latest. */
+#define SHKI_SLICE SHK_MS(100)
+
+#define SHKI_NEVER INT64_MAX
+
+struct shki_patience {
+    int64_t deadline; /* in nanoseconds of CLOCK_MONOTONIC, SHKI_NEVER */
+    const volatile sig_atomic_t *interrupt;
+    bool nowait;
+};
+
+int64_t shki_now(void);
+
+/* The only illegal timeouts are the negative ones that are not SHK_FOREVER. */
+static inline bool shki_timeout_is_legal(int64_t timeout)
+{
+    return timeout >= SHK_FOREVER;
+}
+
+/* Patience begins when it is needed: no clock is read in calls that need not wait. */
+struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t *interrupt);
+
+/* 0 if there is patience left; -EAGAIN, -ETIMEDOUT or -EINTR. */
+int shki_patience_over(const struct shki_patience *);
+
+/* When to look up again: after `slice` at the latest, and never after the deadline. */
+struct timespec shki_patience_slice(const struct shki_patience *, int64_t slice);
+
+#endif

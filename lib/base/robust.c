@@ -1,0 +1,193 @@
+#include "base/robust.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PASSED_OVER SHK_MS(1) /* so long a waiter bears it that others go before it */
+#define STAND_BACK SHK_MS(5)  /* so long the others let a favourite go first */
+#define STAND_BACK_NAP 50000  /* ns */
+
+_Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
+
+#ifdef SHKI_TEST_HOOKS
+unsigned shki_test_disable;
+#endif
+
+int shki_robust_init(pthread_mutex_t *m)
+{
+    pthread_mutexattr_t a;
+    int r = pthread_mutexattr_init(&a);
+
+    if (r)
+        return -r;
+    pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+    r = pthread_mutex_init(m, &a);
+    pthread_mutexattr_destroy(&a);
+    return -r;
+}
+
+static unsigned word_offset;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/*
+ * Ask the kernel: a thread's robust list starts with the mutex that it locked last, and `futex_offset` leads from a list
+ * entry to the word. Source: get_robust_list(2), Documentation/locking/robust-futex-ABI.rst.
+ */
+static void find_word(void)
+{
+    pthread_mutex_t probe;
+    struct robust_list_head *head = NULL;
+    size_t length;
+
+    memset(&probe, 0, sizeof(probe));
+    if (shki_robust_init(&probe) < 0)
+        return;
+    pthread_mutex_lock(&probe);
+    if (syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head) {
+        uintptr_t entry = (uintptr_t)head->list.next & ~(uintptr_t)1; /* bit 0 means priority inheritance */
+        uintptr_t offset = entry + (uintptr_t)head->futex_offset - (uintptr_t)&probe;
+
+        if (offset <= sizeof(probe) - sizeof(uint32_t))
+            word_offset = (unsigned)offset;
+    }
+    pthread_mutex_unlock(&probe);
+    pthread_mutex_destroy(&probe);
+}
+
+unsigned shki_robust_word_offset(void)
+{
+    pthread_once(&once, find_word);
+    return word_offset;
+}
+
+static uint32_t word_of(const pthread_mutex_t *m)
+{
+    const char *at = (const char *)m + shki_robust_word_offset();
+
+    /* Acquire: who sees a thread dead also sees all that it had stored before. Pairs with the kernel's and libc's exchange. */
+    return __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
+}
+
+bool shki_robust_word_is_held(uint32_t word)
+{
+    return (word & FUTEX_TID_MASK) && !(word & FUTEX_OWNER_DIED);
+}
+
+bool shki_robust_is_held(const pthread_mutex_t *m)
+{
+    return shki_robust_word_is_held(word_of(m));
+}
+
+bool shki_robust_is_orphaned(const pthread_mutex_t *m)
+{
+    return word_of(m) & FUTEX_OWNER_DIED;
+}
+
+int shki_mutex_inherit(struct shki_mutex *m)
+{
+    /* killed before this: the kernel marks it again, the next one comes here. Killed after: likewise, as for any holder. */
+    if (shki_repairs(SHKI_REPAIR_CONSISTENT))
+        pthread_mutex_consistent(&m->robust);
+    return 1;
+}
+
+void shki_mutex_unlock(struct shki_mutex *m)
+{
+    /* killed inside: the kernel finds the pending entry of the robust list and frees the mutex or wakes a waiter. */
+    pthread_mutex_unlock(&m->robust);
+}
+
+static bool looks_free(const void *arg)
+{
+    return !(word_of(arg) & FUTEX_TID_MASK);
+}
+
+/* Let the favourite go first; strike it out if it does not come. Returns 0 or the end of patience. */
+static int stand_back(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me)
+{
+    static const struct timespec nap = { .tv_nsec = STAND_BACK_NAP };
+    uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
+    uint64_t seen = favourite;
+    int64_t end;
+    int r;
+
+    if (favourite == 0 || favourite == me || me == 0 || patience->nowait)
+        return 0;
+    end = shki_now() + STAND_BACK;
+    while (favourite == seen && shki_now() < end) {
+        r = shki_patience_over(patience);
+        if (r < 0)
+            return r;
+        nanosleep(&nap, NULL);
+        favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
+    }
+    /* Relaxed: a hint that protects nothing. Killed around it: the next one who stands back strikes it out. */
+    if (favourite == seen)
+        atomic_compare_exchange_strong_explicit(&m->favourite, &seen, 0, memory_order_relaxed, memory_order_relaxed);
+    return 0;
+}
+
+static void ask_for_favour(struct shki_mutex *m, uint64_t me)
+{
+    uint64_t nobody = 0;
+
+    atomic_compare_exchange_strong_explicit(&m->favourite, &nobody, me, memory_order_relaxed, memory_order_relaxed);
+}
+
+static void give_up_favour(struct shki_mutex *m, uint64_t me)
+{
+    uint64_t mine = me;
+
+    if (atomic_load_explicit(&m->favourite, memory_order_relaxed) == me && me != 0)
+        atomic_compare_exchange_strong_explicit(&m->favourite, &mine, 0, memory_order_relaxed, memory_order_relaxed);
+}
+
+/* For SHK_NOWAIT: the holder may only be busy for a moment. Short, because the caller said so. */
+static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
+{
+    int r = EBUSY;
+
+    if (spinner == NULL || shki_spin(spinner, looks_free, &m->robust))
+        r = pthread_mutex_trylock(&m->robust);
+    return r;
+}
+
+int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me, struct shki_spinner *spinner,
+                    int (*slice)(void *arg), void *arg)
+{
+    int64_t length = PASSED_OVER;
+    struct timespec until;
+    int r, over;
+
+    r = shki_mutex_trylock(m, me);
+    if (r >= 0)
+        return r;
+    over = stand_back(m, patience, me);
+    if (over < 0)
+        return over;
+    r = try_briefly(m, spinner);
+    while (r == EBUSY || r == ETIMEDOUT) {
+        over = shki_patience_over(patience);
+        if (over == 0 && r == ETIMEDOUT && length == SHKI_SLICE && slice)
+            over = slice(arg);
+        if (over != 0) {
+            give_up_favour(m, me);
+            return over;
+        }
+        if (r == ETIMEDOUT && me != 0)
+            ask_for_favour(m, me);
+        if (r == ETIMEDOUT)
+            length = SHKI_SLICE;
+        until = shki_patience_slice(patience, length);
+        r = pthread_mutex_clocklock(&m->robust, CLOCK_MONOTONIC, &until);
+    }
+    give_up_favour(m, me);
+    if (r == EOWNERDEAD)
+        return shki_mutex_inherit(m);
+    return -r; /* 0; ENOTRECOVERABLE only where a repair was switched off; EINVAL for damaged bytes */
+}

@@ -1,0 +1,72 @@
+/*
+ * Robust mutexes: what the library builds on. The kernel gives a robust mutex of a dead thread to the next one who asks, and says so.
+ *
+ * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in slices, interruption, and eventual fairness.
+ * Whoever has been passed over for about a millisecond writes itself down as the favourite; others then stand back until it has had its turn. A
+ * favourite that does not come (stopped, dead) costs the others STAND_BACK once: they strike it out, and only a running thread writes itself down.
+ */
+#ifndef SHKI_ROBUST_H
+#define SHKI_ROBUST_H
+
+#include "base/hooks.h"
+#include "base/patience.h"
+#include "base/spin.h"
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* In shared memory; one cache line, so that a lock operation touches no other. */
+struct shki_mutex {
+    alignas(64) pthread_mutex_t robust;
+    _Atomic uint64_t favourite; /* id of a waiter to be let go first; 0: none. Written by waiters and by who strikes it out */
+    _Atomic uint64_t holder;    /* id of the holder, for those who need to know; written by the holder alone. A dead holder's stays */
+};
+
+_Static_assert(sizeof(struct shki_mutex) == 64, "a mutex and what is said about it share one line");
+
+/* Initialise a robust, process-shared mutex of normal type in zeroed shared memory. Returns 0 or -errno. */
+int shki_robust_init(pthread_mutex_t *);
+
+/* Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the kernel's own list. */
+unsigned shki_robust_word_offset(void);
+
+/* What that word says: a living thread holds it. Loads only. */
+bool shki_robust_is_held(const pthread_mutex_t *);
+/* … its holder died, and nobody has taken it over yet. */
+bool shki_robust_is_orphaned(const pthread_mutex_t *);
+/* The same about a word that was read in another way. */
+bool shki_robust_word_is_held(uint32_t word);
+
+/*
+ * Lock. `me` is an id for fairness (0: do without), `spinner` may be NULL. `slice`, if not NULL, is called after each slice slept in vain and
+ * ends the wait with what it returns, unless that is 0.
+ * Returns 0; 1: the former holder died, the caller has already been made its owner and must repair what it protects; -EAGAIN, -ETIMEDOUT, -EINTR.
+ */
+int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t me, struct shki_spinner *, int (*slice)(void *arg), void *arg);
+
+/* The first try of it, without any waiting: 0, 1 or -EBUSY. Inline because most calls go no further. */
+static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);
+
+void shki_mutex_unlock(struct shki_mutex *);
+
+/* Make the mutex of a dead holder usable; the caller holds it. Returns 1, for `return shki_mutex_inherit(m)`. */
+int shki_mutex_inherit(struct shki_mutex *);
+
+static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
+{
+    /* Relaxed: a hint; reading it late makes somebody wait a little longer. */
+    uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
+    int r;
+
+    if (__builtin_expect(favourite != 0 && favourite != me && me != 0, 0))
+        return -16; /* -EBUSY */
+    r = pthread_mutex_trylock(&m->robust);
+    if (__builtin_expect(r == 0, 1))
+        return 0;
+    return r == 130 /* EOWNERDEAD */ ? shki_mutex_inherit(m) : -16;
+}
+
+#endif

@@ -1,0 +1,445 @@
+#include <shmkit/inspect.h>
+
+#include "base/error.h"
+#include "base/name.h"
+#include "object/shared.h"
+#include "segment/reader.h"
+#include "segment/segment.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define get(field) atomic_load_explicit(&(field), memory_order_relaxed) /* of a private copy */
+#define NAME_TRIES 3
+
+struct shk_snapshot {
+    struct shk_segment_info segment;
+    struct shk_object_info *objects;
+    struct shk_member_info *members;
+    size_t n_objects, n_members;
+};
+
+static void file_info(struct shk_segment_info *info, const char *name, const struct stat *st)
+{
+    memset(info, 0, sizeof(*info));
+    shki_copy_label(info->name, sizeof(info->name), name, strlen(name));
+    info->uid = st->st_uid;
+    info->gid = st->st_gid;
+    info->mode = st->st_mode & 07777;
+    info->size = (uint64_t)st->st_size;
+    info->resident = (uint64_t)st->st_blocks * 512;
+    info->inode = st->st_ino;
+}
+
+/* A member as it is now; false if the record is free. */
+static bool member_info(const struct shki_reader *r, uint32_t index, struct shki_member *m, struct shk_member_info *info)
+{
+    struct shki_member again;
+
+    for (int i = 0; i < NAME_TRIES; i++) {
+        if (!shki_read_member(r, index, m) || get(m->id) == 0)
+            return false;
+        /* N1: a name that did not change while it was read; after a few tries, whatever is there */
+        if (!(get(m->name_sequence) & 1) && shki_read_member(r, index, &again) && get(again.name_sequence) == get(m->name_sequence))
+            break;
+    }
+    memset(info, 0, sizeof(*info));
+    info->id = get(m->id);
+    info->pid = m->pid;
+    info->tid = m->tid;
+    info->alive = shki_robust_is_held(&m->life);
+    info->joined = m->joined;
+    shki_copy_label(info->command, sizeof(info->command), m->command, sizeof(m->command));
+    shki_copy_label(info->name, sizeof(info->name), m->name, sizeof(m->name));
+    return true;
+}
+
+/* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
+static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
+{
+    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_TO_GET;
+}
+
+/* All members, alive and dead; returns how many. `records` and `infos` have room for members_ready. */
+static size_t read_members(const struct shki_reader *r, struct shki_member *records, struct shk_member_info *infos)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < r->members_ready; i++)
+        if (member_info(r, i, &records[n], &infos[n]))
+            n++;
+    return n;
+}
+
+static void count_members(const struct shki_reader *r, struct shk_segment_info *info)
+{
+    struct shki_member m;
+
+    for (uint32_t i = 0; i < r->members_ready; i++) {
+        if (!shki_read_member(r, i, &m) || get(m.id) == 0)
+            continue;
+        if (shki_robust_is_held(&m.life))
+            info->members_alive++;
+        else
+            info->members_dead++;
+    }
+}
+
+static void count_objects(const struct shki_reader *r, struct shk_segment_info *info)
+{
+    struct shki_entry e;
+
+    for (uint32_t i = 0; i < r->header.max_objects; i++)
+        if (shki_read_entry(r, i, &e) && get(e.state) == SHKI_ENTRY_LIVE)
+            info->objects++;
+}
+
+static void header_info(const struct shki_reader *r, struct shk_segment_info *info)
+{
+    const struct shki_header *h = &r->header;
+
+    info->state = get(h->retired) ? SHK_SEGMENT_RETIRED : SHK_SEGMENT_GOOD;
+    if (info->state == SHK_SEGMENT_RETIRED)
+        shki_copy_label(info->problem, sizeof(info->problem), "it is being unlinked", sizeof("it is being unlinked"));
+    info->layout = h->layout;
+    info->id = h->id;
+    info->created = h->created;
+    info->creator = h->creator;
+    info->namespace_ = h->pid_namespace;
+    info->max_members = h->max_members;
+    info->max_objects = h->max_objects;
+}
+
+/* Why a file is not a good segment. */
+static void problem_info(const struct shki_reader *r, int error, struct shk_segment_info *info)
+{
+    bool ours = memcmp(r->header.magic, SHKI_MAGIC, sizeof(r->header.magic)) == 0;
+    bool same = r->header.layout == SHKI_LAYOUT && r->header.fingerprint == shki_fingerprint();
+
+    info->state = error == -EACCES || error == -EPERM ? SHK_SEGMENT_DENIED : !ours ? SHK_SEGMENT_FOREIGN : same ? SHK_SEGMENT_CORRUPT : SHK_SEGMENT_MISMATCH;
+    shki_copy_label(info->problem, sizeof(info->problem), shk_last_error(), strlen(shk_last_error()));
+}
+
+/* One file of the directory; false if it is gone. */
+static bool segment_info(int directory, const char *name, struct shk_segment_info *info)
+{
+    struct shki_reader r = { 0 };
+    struct stat st;
+    int error;
+
+    if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    file_info(info, name, &st);
+    error = shki_reader_open(&r, name);
+    if (error == -ENOENT)
+        return false;
+    if (error < 0) {
+        problem_info(&r, error, info);
+        return true;
+    }
+    header_info(&r, info);
+    count_members(&r, info);
+    count_objects(&r, info);
+    shki_reader_close(&r);
+    return true;
+}
+
+static int by_segment_name(const void *a, const void *b)
+{
+    return strcmp(((const struct shk_segment_info *)a)->name, ((const struct shk_segment_info *)b)->name);
+}
+
+ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
+{
+    struct shk_segment_info *infos = NULL, *more;
+    size_t n = 0, room = 0;
+    struct dirent *e;
+    DIR *directory;
+
+    if (list == NULL || flags & ~SHK_LIST_FOREIGN)
+        return shki_say(-EINVAL, "no place for the list was given, or the flags are unknown");
+    *list = NULL;
+    directory = opendir(SHKI_DIRECTORY);
+    if (directory == NULL)
+        return shki_fail(-errno, SHKI_DIRECTORY " cannot be read: %s", strerror(errno));
+    while ((e = readdir(directory))) {
+        if (n == room) {
+            room = room ? 2 * room : 16;
+            more = realloc(infos, room * sizeof(*infos));
+            if (more == NULL)
+                goto fail;
+            infos = more;
+        }
+        if (e->d_name[0] != '.' && segment_info(dirfd(directory), e->d_name, &infos[n]) && (infos[n].state != SHK_SEGMENT_FOREIGN || flags & SHK_LIST_FOREIGN))
+            n++;
+    }
+    closedir(directory);
+    if (n)
+        qsort(infos, n, sizeof(*infos), by_segment_name);
+    *list = infos;
+    return (ssize_t)n;
+fail:
+    closedir(directory);
+    free(infos);
+    return shki_say(-ENOMEM, "no memory");
+}
+
+static void lock_info(const struct shki_lock_shared *lock, struct shk_object_info *info)
+{
+    info->holder = shki_robust_is_held(&lock->mutex.robust) ? get(lock->mutex.holder) : 0;
+    info->as.lock.recursive = lock->recursive != 0;
+    info->as.lock.depth = info->holder ? get(lock->depth) : 0;
+    info->as.lock.orphaned = get(lock->orphaned) || shki_robust_is_orphaned(&lock->mutex.robust);
+    info->as.lock.no_deadlock_check = lock->no_deadlock_check != 0;
+}
+
+static void cond_info(const struct shki_reader *r, const struct shki_cond_shared *cond, struct shk_object_info *info)
+{
+    struct shk_object_info own = { 0 };
+    struct shki_lock_shared lock;
+    struct shki_entry e;
+
+    if (cond->lock_number == 0) {
+        lock_info(&cond->lock, &own);
+    } else if (shki_read_entry(r, cond->lock_entry, &e) && e.number == cond->lock_number && shki_reader_has(r, &e, sizeof(lock)) &&
+               shki_read(r, e.at, &lock, sizeof(lock))) {
+        lock_info(&lock, &own);
+        shki_copy_label(info->as.cond.lock, sizeof(info->as.cond.lock), e.name, sizeof(e.name));
+    }
+    info->holder = cond->lock_number == 0 ? own.holder : 0; /* a given lock's holder is shown with the lock */
+    info->as.cond.kind = cond->kind;
+    info->as.cond.own_lock = cond->lock_number == 0;
+    info->as.cond.recursive = own.as.lock.recursive;
+    info->as.cond.depth = own.as.lock.depth;
+    info->as.cond.orphaned = own.as.lock.orphaned;
+    if (cond->lock_number == 0)
+        info->holders_lost = get(cond->lock.repairs.holders_lost);
+}
+
+static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
+{
+    uint64_t puts = get(q->tail), gets = get(q->head);
+
+    info->as.queue.order = q->order;
+    info->as.queue.shut_down = get(q->shut_down) != 0;
+    info->as.queue.capacity = q->capacity;
+    info->as.queue.item_size = q->item_size;
+    info->as.queue.size = puts - gets <= q->capacity ? puts - gets : 0;
+    info->as.queue.puts = puts;
+    info->as.queue.gets = gets;
+}
+
+union any {
+    struct shki_repairs repairs;
+    struct shki_lock_shared lock;
+    struct shki_cond_shared cond;
+    struct shki_event_shared event;
+    struct shki_queue_shared queue;
+    struct shki_region_shared region;
+};
+
+static size_t size_of(uint32_t kind)
+{
+    switch (kind) {
+    case SHK_KIND_LOCK:
+        return sizeof(struct shki_lock_shared);
+    case SHK_KIND_COND:
+        return sizeof(struct shki_cond_shared);
+    case SHK_KIND_EVENT:
+        return sizeof(struct shki_event_shared);
+    case SHK_KIND_QUEUE:
+        return sizeof(struct shki_queue_shared);
+    case SHK_KIND_REGION:
+        return sizeof(struct shki_region_shared);
+    default:
+        return sizeof(struct shki_repairs);
+    }
+}
+
+/* What is in the extent; what cannot be read stays zero. */
+static void contents_info(const struct shki_reader *r, const struct shki_entry *e, struct shk_object_info *info)
+{
+    union any any;
+
+    memset(&any, 0, sizeof(any));
+    if (!shki_reader_has(r, e, size_of(e->kind)) || !shki_read(r, e->at, &any, size_of(e->kind)))
+        return;
+    info->holders_lost = get(any.repairs.holders_lost);
+    info->waiters_buried = get(any.repairs.waiters_buried);
+    info->wakeups_passed_on = get(any.repairs.wakeups_passed_on);
+    info->rebuilds = get(any.repairs.rebuilds);
+    if (e->kind == SHK_KIND_LOCK)
+        lock_info(&any.lock, info);
+    if (e->kind == SHK_KIND_COND)
+        cond_info(r, &any.cond, info);
+    if (e->kind == SHK_KIND_EVENT)
+        info->as.event.is_set = get(any.event.is_set) != 0;
+    if (e->kind == SHK_KIND_QUEUE)
+        queue_info(&any.queue, info);
+    if (e->kind == SHK_KIND_REGION) {
+        info->as.region.size = any.region.size;
+        info->as.region.align = any.region.align;
+    }
+}
+
+/* Members of the living that have the object open. */
+static uint64_t count_users(const struct shki_reader *r, const struct shki_member *records, const struct shk_member_info *members, size_t n, uint32_t entry)
+{
+    uint64_t users = 0, word;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t row = r->at.uses_at + (uint64_t)shki_member_index(get(records[i].id)) * r->at.uses_words * sizeof(word);
+
+        if (members[i].alive && shki_read(r, row + entry / 64 * sizeof(word), &word, sizeof(word)))
+            users += word >> entry % 64 & 1;
+    }
+    return users;
+}
+
+static void object_info(const struct shki_reader *r, uint32_t index, const struct shki_entry *e, const struct shki_member *records, struct shk_snapshot *s)
+{
+    struct shk_object_info *info = &s->objects[s->n_objects++];
+
+    shki_copy_label(info->name, sizeof(info->name), e->name, sizeof(e->name));
+    info->kind = e->kind;
+    info->serial = e->number;
+    info->size = e->size;
+    info->creator = e->creator;
+    info->created = e->created;
+    info->users = count_users(r, records, s->members, s->n_members, index);
+    contents_info(r, e, info);
+    for (size_t i = 0; i < s->n_members; i++) {
+        if (!s->members[i].alive || !sleeps_here(r, &records[i]) || get(records[i].waits_serial) != info->serial)
+            continue;
+        info->waiters++;
+        memcpy(s->members[i].waits_on, info->name, sizeof(info->name));
+    }
+}
+
+/* What each living member sleeps on; its ticket, if it stands in a line. */
+static void waits_info(const struct shki_reader *r, const struct shki_member *records, struct shk_snapshot *s)
+{
+    int64_t now = shki_now();
+    struct shki_node node;
+
+    for (size_t i = 0; i < s->n_members; i++) {
+        struct shk_member_info *m = &s->members[i];
+        uint64_t node_at = r->at.nodes_at + (uint64_t)shki_member_index(m->id) * sizeof(node);
+
+        if (!m->alive || !sleeps_here(r, &records[i]))
+            continue;
+        m->waits_for = get(records[i].waits_for);
+        m->waiting = now > get(records[i].waits_since) ? now - get(records[i].waits_since) : 0;
+        if ((m->waits_for == SHK_WAITS_FOR_NOTIFY || m->waits_for == SHK_WAITS_FOR_SET) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
+            m->ticket = get(node.ticket);
+    }
+}
+
+static int by_object_name(const void *a, const void *b)
+{
+    return strcmp(((const struct shk_object_info *)a)->name, ((const struct shk_object_info *)b)->name);
+}
+
+/* Join numbers are the upper bits of the ids. */
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = ((const struct shk_member_info *)a)->id, y = ((const struct shk_member_info *)b)->id;
+
+    return (x > y) - (x < y);
+}
+
+static int look(const struct shki_reader *r, const char *name, struct shk_snapshot *s)
+{
+    struct shki_member *records = calloc(r->members_ready + 1, sizeof(*records));
+    struct shki_entry e;
+
+    s->members = calloc(r->members_ready + 1, sizeof(*s->members));
+    s->objects = calloc(r->header.max_objects, sizeof(*s->objects));
+    if (records == NULL || s->members == NULL || s->objects == NULL) {
+        free(records);
+        return shki_say(-ENOMEM, "no memory");
+    }
+    file_info(&s->segment, name, &r->stat);
+    header_info(r, &s->segment);
+    s->n_members = read_members(r, records, s->members);
+    waits_info(r, records, s);
+    for (uint32_t i = 0; i < r->header.max_objects; i++)
+        if (shki_read_entry(r, i, &e) && get(e.state) == SHKI_ENTRY_LIVE)
+            object_info(r, i, &e, records, s);
+    for (size_t i = 0; i < s->n_members; i++) {
+        s->segment.members_alive += s->members[i].alive;
+        s->segment.members_dead += !s->members[i].alive;
+    }
+    s->segment.objects = (uint32_t)s->n_objects;
+    qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
+    qsort(s->members, s->n_members, sizeof(*s->members), by_id);
+    free(records);
+    return 0;
+}
+
+int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
+{
+    struct shki_reader r;
+    struct shk_snapshot *s;
+    int error;
+
+    if (out == NULL)
+        return shki_say(-EINVAL, "no place for the snapshot was given");
+    *out = NULL;
+    error = shki_segment_name(segment, &segment);
+    if (error == 0)
+        error = shki_reader_open(&r, segment);
+    if (error < 0)
+        return error;
+    s = calloc(1, sizeof(*s));
+    error = s ? look(&r, segment, s) : shki_say(-ENOMEM, "no memory");
+    shki_reader_close(&r);
+    if (error < 0)
+        shk_snapshot_close(s);
+    else
+        *out = s;
+    return error;
+}
+
+void shk_snapshot_close(struct shk_snapshot *s)
+{
+    if (s == NULL)
+        return;
+    free(s->objects);
+    free(s->members);
+    free(s);
+}
+
+const struct shk_segment_info *shk_snapshot_segment(const struct shk_snapshot *s)
+{
+    return s ? &s->segment : NULL;
+}
+
+const struct shk_object_info *shk_snapshot_object(const struct shk_snapshot *s, size_t i)
+{
+    return s && i < s->n_objects ? &s->objects[i] : NULL;
+}
+
+const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *s, size_t i)
+{
+    return s && i < s->n_members ? &s->members[i] : NULL;
+}
+
+const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *s, const char *name)
+{
+    for (size_t i = 0; s && name && i < s->n_objects; i++)
+        if (strcmp(s->objects[i].name, name) == 0)
+            return &s->objects[i];
+    return NULL;
+}
+
+const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *s, uint64_t id)
+{
+    for (size_t i = 0; s && i < s->n_members; i++)
+        if (s->members[i].id == id)
+            return &s->members[i];
+    return NULL;
+}

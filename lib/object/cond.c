@@ -1,0 +1,271 @@
+#include "object/lock.h"
+
+#include <shmkit/cond.h>
+#include <shmkit/inspect.h>
+#include <stdlib.h>
+
+struct shk_cond {
+    struct shki_object object;
+    struct shki_cond_shared *shared;
+    struct shk_lock lock; /* a view of its own lock, or of the given one */
+    bool own_lock, native;
+    struct shki_line line;
+};
+
+_Static_assert(sizeof(struct shki_cond_shared) <= SHKI_PAGE, "an extent is never smaller");
+
+static int build_native(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+    int r = pthread_condattr_init(&a);
+
+    if (r)
+        return -r;
+    pthread_condattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    r = pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
+    return -r;
+}
+
+static int build(struct shki_object *o, const struct shki_plan *plan)
+{
+    const struct shk_cond_options *options = plan->options;
+    struct shki_cond_shared *shared = (void *)o->shared;
+    int r;
+
+    shared->kind = options ? options->kind : SHK_COND_ROBUST;
+    if (options && options->lock) {
+        shared->lock_entry = options->lock->object.index;
+        shared->lock_number = options->lock->object.serial;
+    }
+    r = shki_waitlist_build(&shared->waiters);
+    if (r == 0)
+        r = shki_lock_build(&shared->lock, true, false);
+    return r == 0 && shared->kind == SHK_COND_PTHREAD ? build_native(&shared->native) : r;
+}
+
+static int check(struct shki_object *o, const struct shki_plan *plan)
+{
+    const struct shk_cond_options *options = plan->options;
+    struct shk_cond *c = (struct shk_cond *)o;
+    struct shki_cond_shared *shared = (void *)o->shared;
+    uint64_t lock = shared->lock_number;
+
+    if (shared->kind > SHK_COND_PTHREAD)
+        return shki_fail(-EPROTO, "%s/%s is damaged: its kind", o->segment->name, o->name);
+    if (options && options->kind != shared->kind)
+        return shki_fail(-EPROTOTYPE, "%s/%s is a condition of %s kind", o->segment->name, o->name, shared->kind == SHK_COND_ROBUST ? "robust" : "pthread");
+    if (options && options->lock && options->lock->object.serial != lock)
+        return shki_fail(-EPROTOTYPE, "%s/%s goes with another lock", o->segment->name, o->name);
+    c->shared = shared;
+    c->native = shared->kind == SHK_COND_PTHREAD;
+    c->own_lock = lock == 0;
+    return 0;
+}
+
+/* The lock, as a handle of its own. */
+static int open_lock(struct shk_cond *c)
+{
+    if (c->own_lock) {
+        c->lock.object = c->object;
+        return shki_lock_adopt(&c->lock, &c->shared->lock);
+    }
+    return shki_object_open_serial(c->object.segment, c->shared->lock_entry, c->shared->lock_number, &shki_lock_as_it_is, &c->lock.object);
+}
+
+static int check_options(struct shk_segment *segment, const struct shk_cond_options *options)
+{
+    if (options->kind > SHK_COND_PTHREAD || options->reserved_32)
+        return shki_say(-EINVAL, "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
+    if (options->lock && segment && options->lock->object.segment != segment)
+        return shki_say(-EXDEV, "the lock is of another segment");
+    if (options->lock && shki_object_is_stale(&options->lock->object))
+        return shki_stale(&options->lock->object);
+    return shki_check_reserved(options->reserved, 8);
+}
+
+int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_cond_options *options, struct shk_cond **out)
+{
+    struct shki_plan plan = { .kind = SHK_KIND_COND, .size = sizeof(struct shki_cond_shared), .options = options, .build = build, .check = check };
+    struct shk_cond *c;
+    int r;
+
+    if (out == NULL)
+        return SHKI_NO_HANDLE;
+    *out = NULL;
+    r = options ? check_options(segment, options) : 0;
+    if (r < 0)
+        return r;
+    c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return shki_say(-ENOMEM, "no memory");
+    r = shki_object_open(segment, name, flags, &plan, &c->object);
+    if (r < 0)
+        goto fail;
+    r = open_lock(c);
+    if (r < 0)
+        goto close;
+    r = shki_object_line(&c->object, &c->shared->waiters, &c->line);
+    if (r < 0)
+        goto close_lock;
+    *out = c;
+    return 0;
+close_lock:
+    if (!c->own_lock)
+        shki_object_close(&c->lock.object);
+close:
+    shki_object_close(&c->object);
+fail:
+    free(c);
+    return r;
+}
+
+int shk_cond_close(struct shk_cond *c)
+{
+    if (c == NULL)
+        return 0;
+    if (c->own_lock && c->object.segment->base && shki_lock_is_mine(&c->lock, shki_membership_find(c->object.segment)))
+        return shki_fail(-EBUSY, "the calling thread holds the lock of %s/%s", c->object.segment->name, c->object.name);
+    shki_line_close(&c->line);
+    if (!c->own_lock)
+        shki_object_close(&c->lock.object);
+    shki_object_close(&c->object);
+    free(c);
+    return 0;
+}
+
+int shk_cond_acquire(struct shk_cond *c, int64_t timeout)
+{
+    return c ? shk_lock_acquire(&c->lock, timeout) : SHKI_NO_HANDLE;
+}
+
+int shk_cond_release(struct shk_cond *c)
+{
+    return c ? shk_lock_release(&c->lock) : SHKI_NO_HANDLE;
+}
+
+/* The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. */
+static int enter(struct shk_cond *c, struct shki_membership **m)
+{
+    if (c == NULL)
+        return SHKI_NO_HANDLE;
+    *m = c->object.segment->base ? shki_membership_find(c->object.segment) : NULL;
+    if (!shki_lock_is_mine(&c->lock, *m))
+        return shki_say(-EPERM, "the calling thread does not hold the condition's lock");
+    return shki_object_is_stale(&c->object) ? shki_stale(&c->object) : 0;
+}
+
+static int wait_robust(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
+{
+    uint32_t depth;
+    int r = shki_line_lock(&c->line), orphaned;
+
+    if (r < 0)
+        return r;
+    /* In the line before the lock is given up: whoever changes the predicate and notifies holds the lock, and finds this member. */
+    shki_line_enter(&c->line, m);
+    shki_line_unlock(&c->line);
+    depth = shki_lock_give_up(&c->lock);
+    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, SHKI_WAITS_A_WHILE);
+    r = shki_line_sleep(&c->line, m, patience);
+    shki_member_is_awake();
+    orphaned = shki_lock_take_back(&c->lock, m, depth);
+    return orphaned ? orphaned : r;
+}
+
+/* A native wait in slices, so that it can be interrupted. The mutex is held between them, so no notification falls in between. */
+static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
+{
+    struct shki_mutex *mutex = &c->lock.shared->mutex;
+    uint32_t depth = atomic_load_explicit(&c->lock.shared->depth, memory_order_relaxed);
+    struct timespec until;
+    int r, over = 0;
+
+    atomic_fetch_add_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
+    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, SHKI_WAITS_A_WHILE);
+    do {
+        until = shki_patience_slice(patience, SHKI_SLICE);
+        atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
+        r = pthread_cond_clockwait(&c->shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
+        if (r == EOWNERDEAD)
+            r = shki_mutex_inherit(mutex);
+        atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
+        if (r == ETIMEDOUT)
+            over = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
+    } while (r == ETIMEDOUT && over == 0);
+    shki_member_is_awake();
+    atomic_fetch_sub_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
+    r = shki_lock_settle(&c->lock, m, depth, r == 1);
+    return r ? r : over;
+}
+
+int shk_cond_wait(struct shk_cond *c, int64_t timeout)
+{
+    struct shki_membership *m;
+    struct shki_patience patience;
+    int r = enter(c, &m);
+
+    if (r < 0)
+        return r;
+    if (!shki_timeout_is_legal(timeout))
+        return SHKI_BAD_TIMEOUT;
+    patience = shki_object_patience(&c->object, timeout);
+    r = shki_patience_over(&patience);
+    if (r < 0)
+        return r;
+    r = c->native ? wait_native(c, m, &patience) : wait_robust(c, m, &patience);
+    return r == 0 && shki_object_is_stale(&c->object) ? shki_stale(&c->object) : r;
+}
+
+static int notify_native(struct shk_cond *c, unsigned n)
+{
+    unsigned waiters = atomic_load_explicit(&c->shared->native_waiters, memory_order_relaxed);
+
+    if (n == UINT32_MAX)
+        pthread_cond_broadcast(&c->shared->native);
+    for (unsigned i = 0; n != UINT32_MAX && i < n; i++)
+        pthread_cond_signal(&c->shared->native);
+    return (int)(n < waiters ? n : waiters);
+}
+
+int shk_cond_notify(struct shk_cond *c, unsigned n)
+{
+    struct shki_membership *m;
+    int r = enter(c, &m);
+
+    if (r < 0)
+        return r;
+    if (c->native)
+        return notify_native(c, n);
+    /* Exact without the line's mutex: who waits entered with the lock held, and who leaves is not to be woken. */
+    if (shki_line_is_empty(&c->line) && !shki_robust_is_orphaned(&c->line.shared->mutex.robust))
+        return 0;
+    r = shki_line_lock(&c->line);
+    if (r < 0)
+        return r;
+    r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line) : shki_line_notify(&c->line, n));
+    shki_line_unlock(&c->line);
+    return r;
+}
+
+int shk_cond_notify_all(struct shk_cond *c)
+{
+    return shk_cond_notify(c, UINT32_MAX);
+}
+
+int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t **mutex)
+{
+    struct shki_membership *m;
+    int r = c ? shki_enter(&c->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (!c->native)
+        return shki_say(-ENOTSUP, "the condition is of the robust kind: it has no pthread_cond_t");
+    if (cond)
+        *cond = &c->shared->native;
+    if (mutex)
+        *mutex = &c->lock.shared->mutex.robust;
+    return 0;
+}

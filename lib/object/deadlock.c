@@ -1,0 +1,116 @@
+/*
+ * Deadlock: who waits for a lock whose holder waits for a lock … whose holder is the first. Looked for once a slice by whoever waits without a
+ * deadline, following holder -> waiting on -> holder, across segments; read through descriptors, so that damaged or foreign segments do no harm.
+ *
+ * Why a cycle that is found is one: each thread in it is alive and asleep in an acquire, the same one (by its sequence number) in two walks, and is
+ * the holder of the lock that the one before it waits for. A holder writes itself down after it got the mutex and strikes itself out before it
+ * gives it up, and a thread asleep in an acquire does neither. An edge that cannot be read means no verdict.
+ *
+ * Of the threads in the cycle that can be told, the one with the highest random id is.
+ */
+#include "object/lock.h"
+#include "segment/reader.h"
+
+#include <shmkit/inspect.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CYCLE_MAX 256 /* a longer one is not found */
+
+struct step {
+    uint64_t thread;
+    uint32_t sequence;
+    uint32_t how;
+};
+
+struct walk {
+    struct step steps[CYCLE_MAX];
+    unsigned n;
+};
+
+/* A thread's wait, copied out of one of its records. */
+struct wait {
+    uint64_t segment, inode, serial;
+    uint32_t entry;
+    struct step step;
+};
+
+#define get(field) atomic_load_explicit(&(field), memory_order_relaxed) /* of a private copy */
+
+/* False if it does not sleep in an acquire without a deadline. */
+static bool read_wait(const struct shki_reader *r, uint64_t id, struct wait *w)
+{
+    struct shki_member m, again;
+    uint32_t index = shki_member_index(id);
+
+    if (!shki_read_member(r, index, &m) || get(m.id) != id || !shki_robust_is_held(&m.life))
+        return false;
+    w->segment = get(m.waits_segment);
+    w->inode = get(m.waits_inode);
+    w->serial = get(m.waits_serial);
+    w->entry = get(m.waits_entry);
+    w->step = (struct step){ m.thread, get(m.waits_sequence), get(m.waits_how) };
+    if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE || w->step.how == SHKI_WAITS_A_WHILE)
+        return false;
+    return shki_read_member(r, index, &again) && get(again.id) == id && get(again.waits_sequence) == w->step.sequence; /* W1 */
+}
+
+/* Who holds the lock that is waited for: a member id, or 0. */
+static uint64_t read_holder(const struct shki_reader *r, const struct wait *w)
+{
+    struct shki_lock_shared lock;
+    struct shki_entry e;
+    uint64_t at;
+
+    if (!shki_read_entry(r, w->entry, &e) || get(e.serial) != w->serial)
+        return 0;
+    at = e.kind == SHK_KIND_COND ? offsetof(struct shki_cond_shared, lock) : 0;
+    if ((e.kind != SHK_KIND_LOCK && e.kind != SHK_KIND_COND) || !shki_reader_has(r, &e, at + sizeof(lock)) || !shki_read(r, e.at + at, &lock, sizeof(lock)))
+        return 0;
+    return shki_robust_is_held(&lock.mutex.robust) ? get(lock.mutex.holder) : 0;
+}
+
+/* One step: from a wait to the wait of the lock's holder. */
+static bool follow(struct wait *w)
+{
+    struct shki_reader r;
+    uint64_t holder;
+    bool ok;
+
+    if (shki_reader_find(&r, w->inode, w->segment) < 0)
+        return false;
+    holder = read_holder(&r, w);
+    ok = holder != 0 && read_wait(&r, holder, w);
+    shki_reader_close(&r);
+    return ok;
+}
+
+/* All the way round, from a wait back to the same thread. */
+static bool walk_round(struct wait w, struct walk *walk)
+{
+    uint64_t start = w.step.thread;
+
+    walk->n = 0;
+    do {
+        walk->steps[walk->n++] = w.step;
+        if (!follow(&w))
+            return false;
+    } while (w.step.thread != start && walk->n < CYCLE_MAX);
+    return w.step.thread == start;
+}
+
+int shki_deadlock_check(const struct shki_object *o, const struct shki_membership *m)
+{
+    struct walk first, second;
+    struct wait mine = { .segment = o->segment->id, .inode = o->segment->inode, .serial = o->serial, .entry = o->index };
+
+    mine.step = (struct step){ m->record->thread, get(m->record->waits_sequence), SHKI_WAITS_CHECKED };
+    if (!walk_round(mine, &first) || !walk_round(mine, &second))
+        return 0;
+    if (first.n != second.n || memcmp(first.steps, second.steps, first.n * sizeof(first.steps[0])) != 0)
+        return 0;
+    for (unsigned i = 1; i < first.n; i++)
+        if (first.steps[i].how == SHKI_WAITS_CHECKED && first.steps[i].thread > mine.step.thread)
+            return 0; /* that one gives way */
+    return shki_fail(-EDEADLK, "%s/%s: deadlock: %u threads wait for each other's locks in a circle", o->segment->name, o->name, first.n);
+}

@@ -1,0 +1,43 @@
+/* A lock as the other objects see it: a condition gives it up and takes it back. */
+#ifndef SHKI_LOCK_H
+#define SHKI_LOCK_H
+
+#include "object/object.h"
+
+#include <shmkit/lock.h>
+
+struct shk_lock {
+    struct shki_object object;
+    struct shki_lock_shared *shared;
+    bool recursive, no_deadlock_check;
+    struct shki_spinner spinner;
+};
+
+int shki_lock_build(struct shki_lock_shared *, bool recursive, bool no_deadlock_check);
+/* Copy the geometry; 0 or -EPROTO. */
+int shki_lock_adopt(struct shk_lock *, struct shki_lock_shared *);
+extern const struct shki_plan shki_lock_as_it_is; /* for shki_object_open_serial(): whatever lock is there */
+
+static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki_membership *m)
+{
+    /* Relaxed: if it is this thread's id, this thread wrote it. */
+    return m && atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed) == m->id;
+}
+
+int shki_lock_acquire(struct shk_lock *, struct shki_membership *, int64_t timeout);
+int shki_lock_release(struct shk_lock *, struct shki_membership *);
+
+/* Give up every level, and how many there were. Take them back, whatever happens meanwhile: 0 or SHK_ORPHANED. */
+uint32_t shki_lock_give_up(struct shk_lock *);
+int shki_lock_take_back(struct shk_lock *, struct shki_membership *, uint32_t depth);
+
+/* Told that the mutex has been given to the calling thread by other means, r being 0 or 1 for EOWNERDEAD: 0 or SHK_ORPHANED. */
+int shki_lock_settle(struct shk_lock *, struct shki_membership *, uint32_t depth, int r);
+
+/*
+ * For a thread that waits without a deadline for the lock of that object (a lock, or a condition that has its own): -EDEADLK if it is in a cycle
+ * of such waits and is the one to give way; else 0. See deadlock.c.
+ */
+int shki_deadlock_check(const struct shki_object *, const struct shki_membership *);
+
+#endif

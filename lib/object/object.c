@@ -1,0 +1,300 @@
+#include "object/object.h"
+
+#include "base/name.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kinds[] = {
+    [SHK_KIND_LOCK] = "a lock",       [SHK_KIND_COND] = "a condition", [SHK_KIND_EVENT] = "an event",   [SHK_KIND_SEMAPHORE] = "a semaphore",
+    [SHK_KIND_BARRIER] = "a barrier", [SHK_KIND_QUEUE] = "a queue",    [SHK_KIND_STREAM] = "a stream",  [SHK_KIND_REGION] = "a region",
+};
+
+const char *shki_kind_name(uint32_t kind)
+{
+    return kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind] ? kinds[kind] : "of an unknown kind";
+}
+
+int shki_check_reserved(const uint64_t *reserved, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (reserved[i])
+            return shki_say(-EINVAL, "a reserved option is not zero");
+    return 0;
+}
+
+int shki_stale(const struct shki_object *o)
+{
+    return shki_fail(-ESTALE, "%s/%s has been unlinked", o->segment->name, o->name);
+}
+
+/* Fill in the handle from an entry. Under the segment's lock. */
+static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_entry *e)
+{
+    o->segment = s;
+    o->entry = e;
+    o->serial = e->number;
+    o->index = shki_entry_index(s, e);
+    o->at = e->at;
+    o->size = e->size;
+    memcpy(o->name, e->name, sizeof(o->name));
+    o->name[SHK_NAME_MAX] = '\0';
+    if (o->at < s->at.heap_at || o->at % SHKI_PAGE || o->at > s->size || o->size > s->size - o->at || o->size < SHKI_PAGE)
+        return shki_fail(-EPROTO, "%s/%s is damaged: its extent", s->name, o->name);
+    o->shared = s->base + o->at;
+    return 0;
+}
+
+/* From now on the extent stays until this handle is closed or the process dies. Under the segment's lock and `local`. */
+static void use(struct shki_object *o)
+{
+    struct shk_segment *s = o->segment;
+
+    if (s->uses[o->index]++ == 0)
+        for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment)
+            atomic_fetch_or_explicit(&shki_uses_of(s, m->index)[o->index / 64], UINT64_C(1) << o->index % 64, memory_order_release);
+    s->handles++;
+}
+
+static int create(struct shk_segment *s, const char *name, const struct shki_plan *plan, struct shki_object *o)
+{
+    struct shki_entry *e;
+    uint64_t at;
+    int r;
+
+    if (plan->cannot_create)
+        return shki_fail(plan->cannot_create, "%s/%s: %s", s->name, name, plan->why);
+    r = shki_directory_allocate(s, plan->size, &at);
+    if (r < 0)
+        return r;
+    /* killed from here to the publication: the extent is in no entry, and so it is free */
+    o->segment = s;
+    o->at = at;
+    o->size = plan->size;
+    o->shared = s->base + at;
+    r = plan->build(o, plan);
+    if (r == 0)
+        r = shki_directory_publish(s, name, plan->kind, at, plan->size, &e);
+    if (r < 0) {
+        shki_directory_discard(s, at, plan->size);
+        return r;
+    }
+    return look_at(o, s, e);
+}
+
+static int find(struct shk_segment *s, const char *name, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
+{
+    struct shki_entry *e = shki_directory_find(s, name);
+
+    if (e == NULL && !(flags & SHK_CREATE))
+        return shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
+    if (e == NULL)
+        return create(s, name, plan, o);
+    if (flags & SHK_CREATE && flags & SHK_EXCL)
+        return shki_fail(-EEXIST, "%s/%s exists already", s->name, name);
+    if (e->kind != plan->kind)
+        return shki_fail(-EPROTOTYPE, "%s/%s is %s, not %s", s->name, name, shki_kind_name(e->kind), shki_kind_name(plan->kind));
+    return look_at(o, s, e);
+}
+
+static int finish_opening(struct shki_object *o, const struct shki_plan *plan)
+{
+    int r = plan->check(o, plan);
+
+    if (r == 0)
+        use(o);
+    return r;
+}
+
+int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
+{
+    struct shki_membership *m;
+    int r;
+
+    if (s == NULL)
+        return shki_say(-EINVAL, "no segment was given");
+    r = shki_check_name("the object's name", name, SHK_NAME_MAX);
+    if (r < 0)
+        return r;
+    if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL))
+        return shki_fail(-EINVAL, "%s/%s: unknown flags", s->name, name);
+    o->segment = s;
+    m = shki_membership_find(s);
+    r = m ? 0 : shki_object_join(o, &m);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&s->local);
+    r = shki_segment_lock(s);
+    if (r == 0) {
+        r = find(s, name, flags, plan, o);
+        if (r == 0)
+            r = finish_opening(o, plan);
+        shki_segment_unlock(s);
+    }
+    pthread_mutex_unlock(&s->local);
+    return r;
+}
+
+int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t serial, const struct shki_plan *plan, struct shki_object *o)
+{
+    struct shki_entry *e = shki_entry_at(s, entry);
+    int r;
+
+    pthread_mutex_lock(&s->local);
+    r = shki_segment_lock(s);
+    if (r == 0) {
+        if (e == NULL || shki_is_stale(s, e, serial) || e->kind != plan->kind)
+            r = shki_fail(-ESTALE, "the lock of the condition has been unlinked");
+        else
+            r = look_at(o, s, e);
+        if (r == 0)
+            r = finish_opening(o, plan);
+        shki_segment_unlock(s);
+    }
+    pthread_mutex_unlock(&s->local);
+    return r;
+}
+
+void shki_object_close(struct shki_object *o)
+{
+    struct shk_segment *s = o->segment;
+    bool reclaim = false;
+
+    pthread_mutex_lock(&s->local);
+    if (--s->uses[o->index] == 0 && s->base) {
+        /* killed after any of these: the member is dead, and its uses do not count */
+        for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment)
+            atomic_fetch_and_explicit(&shki_uses_of(s, m->index)[o->index / 64], ~(UINT64_C(1) << o->index % 64), memory_order_release);
+        reclaim = s->memberships && shki_object_is_stale(o);
+    }
+    if (reclaim && shki_segment_lock(s) == 0) {
+        shki_directory_reclaim(s);
+        shki_segment_unlock(s);
+    }
+    pthread_mutex_unlock(&s->local);
+    shki_segment_let_go(s);
+}
+
+int shki_object_line(struct shki_object *o, struct shki_waitlist *waiters, struct shki_line *l)
+{
+    l->segment = o->segment;
+    l->shared = waiters;
+    l->at = (uint64_t)((unsigned char *)waiters - o->segment->base);
+    l->entry = o->entry;
+    l->serial = o->serial;
+    l->repairs = (struct shki_repairs *)(void *)o->shared;
+    return shki_line_open(l);
+}
+
+/* Where an object of that kind has its waitlist; 0: it has none. */
+static uint64_t waitlist_of(uint32_t kind)
+{
+    if (kind == SHK_KIND_COND)
+        return offsetof(struct shki_cond_shared, waiters);
+    if (kind == SHK_KIND_EVENT)
+        return offsetof(struct shki_event_shared, waiters);
+    return 0;
+}
+
+static void release_all(struct shki_line *l)
+{
+    shki_line_notify_all(l);
+}
+
+/* Do something with the waitlist of an entry's object, with its mutex. */
+static void with_line(struct shk_segment *s, struct shki_entry *e, void (*act)(struct shki_line *))
+{
+    struct shki_object o = { 0 };
+    struct shki_line l = { 0 };
+
+    if (waitlist_of(e->kind) == 0 || look_at(&o, s, e) < 0)
+        return;
+    l.finish = e->kind == SHK_KIND_EVENT ? shki_event_finish : NULL;
+    if (shki_object_line(&o, (struct shki_waitlist *)(void *)(o.shared + waitlist_of(e->kind)), &l) == 0 && shki_line_lock(&l) == 0) {
+        act(&l);
+        shki_line_unlock(&l);
+    }
+    shki_line_close(&l);
+}
+
+/* Those asleep on it look again, and find it stale. Killed in here: they find it at the end of their slice. */
+static void wake(struct shk_segment *s, struct shki_entry *e)
+{
+    struct shki_object o = { 0 };
+
+    if (e->kind == SHK_KIND_QUEUE && look_at(&o, s, e) == 0)
+        shki_queue_wake((struct shki_queue_shared *)(void *)o.shared);
+    else
+        with_line(s, e, release_all);
+}
+
+static void wake_everyone(struct shk_segment *s)
+{
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, i);
+
+        if (atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE)
+            wake(s, e);
+    }
+}
+
+/* Records of the dead may be stuck in waitlists that nobody else visits. */
+static void bury_everywhere(struct shk_segment *s)
+{
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, i);
+
+        if (atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE)
+            with_line(s, e, shki_line_bury);
+    }
+}
+
+int shki_object_join(struct shki_object *o, struct shki_membership **m)
+{
+    int r = shki_member_join(o->segment, m);
+
+    if (r == -EUSERS) {
+        bury_everywhere(o->segment);
+        r = shki_member_join(o->segment, m);
+    }
+    return r;
+}
+
+int shk_segment_unlink(const char *name)
+{
+    return shki_segment_retire(name, wake_everyone);
+}
+
+int shk_object_unlink(struct shk_segment *s, const char *name)
+{
+    struct shki_object o = { .segment = s };
+    struct shki_membership *m;
+    struct shki_entry *e;
+    int r;
+
+    if (s == NULL)
+        return shki_say(-EINVAL, "no segment was given");
+    r = shki_check_name("the object's name", name, SHK_NAME_MAX);
+    if (r < 0)
+        return r;
+    m = shki_membership_find(s);
+    r = m ? 0 : shki_object_join(&o, &m);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&s->local);
+    r = shki_segment_lock(s);
+    if (r == 0) {
+        e = shki_directory_find(s, name);
+        if (e == NULL) {
+            r = shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
+        } else {
+            shki_directory_unlink(s, e);
+            wake(s, e);
+            shki_directory_reclaim(s);
+        }
+        shki_segment_unlock(s);
+    }
+    pthread_mutex_unlock(&s->local);
+    return r;
+}

@@ -1,0 +1,95 @@
+/* What all kinds of objects have in common: opening, closing, and the first lines of each call. */
+#ifndef SHKI_OBJECT_H
+#define SHKI_OBJECT_H
+
+#include "base/error.h"
+#include "object/shared.h"
+#include "segment/directory.h"
+#include "segment/member.h"
+#include "wait/waitlist.h"
+
+#include <errno.h>
+
+/* The first part of every handle. */
+struct shki_object {
+    struct shk_segment *segment;
+    struct shki_entry *entry;
+    uint64_t serial;
+    uint32_t index;        /* of the entry */
+    uint64_t at, size;     /* validated copies of its extent */
+    unsigned char *shared; /* where the extent is mapped */
+    char name[SHK_NAME_MAX + 1];
+};
+
+/* How to make one, and how to check one that is there. */
+struct shki_plan {
+    uint32_t kind;
+    uint64_t size;     /* of the extent; at least of the shared struct */
+    int cannot_create; /* if not 0: what a creation gives, with the sentence */
+    const char *why;
+    const void *options;
+    int (*build)(struct shki_object *, const struct shki_plan *); /* in zeroed memory that nobody else sees yet */
+    /* Check what is shared against the extent (-EPROTO) and the options (-EPROTOTYPE), and copy the geometry into the handle. */
+    int (*check)(struct shki_object *, const struct shki_plan *);
+};
+
+int shki_object_open(struct shk_segment *, const char *name, unsigned flags, const struct shki_plan *, struct shki_object *);
+
+/* Open by entry and serial: a condition's lock. */
+int shki_object_open_serial(struct shk_segment *, uint32_t entry, uint64_t serial, const struct shki_plan *, struct shki_object *);
+
+void shki_object_close(struct shki_object *);
+
+/* Whether an array of reserved fields is zero: 0 or -EINVAL. */
+int shki_check_reserved(const uint64_t *reserved, size_t n);
+
+/* "a lock", "an event" … */
+const char *shki_kind_name(uint32_t kind);
+
+/* Join the segment; bury the dead if that is what it takes. */
+int shki_object_join(struct shki_object *, struct shki_membership **);
+
+static inline bool shki_object_is_stale(const struct shki_object *o)
+{
+    return shki_is_stale(o->segment, o->entry, o->serial);
+}
+
+int shki_stale(const struct shki_object *);
+
+/* The first line of each call: who am I, and is the object still there? */
+static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
+{
+    *m = shki_membership_find(o->segment);
+    if (__builtin_expect(*m == NULL, 0)) {
+        int r = shki_object_join(o, m);
+
+        if (r < 0)
+            return r;
+    }
+    return __builtin_expect(shki_object_is_stale(o), 0) ? shki_stale(o) : 0;
+}
+
+#define SHKI_NO_HANDLE shki_say(-EINVAL, "no handle was given")
+#define SHKI_BAD_TIMEOUT shki_say(-EINVAL, "the timeout is negative, and not SHK_FOREVER")
+
+static inline struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout)
+{
+    return shki_patience(timeout, atomic_load_explicit(&o->segment->interrupt, memory_order_relaxed));
+}
+
+/* Say what the calling thread sleeps on; see shki_member_sleeps(). */
+static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_membership *m, uint32_t waits_for, enum shki_waits_how how)
+{
+    shki_member_sleeps(m, waits_for, o->index, o->serial, how);
+}
+
+/* Prepare a view of the waitlist at `waiters`, which lies in the object's extent. */
+int shki_object_line(struct shki_object *, struct shki_waitlist *waiters, struct shki_line *);
+
+/* What an event has to repair after the death of somebody who was changing it: the `finish` of its line. */
+void shki_event_finish(struct shki_line *);
+
+/* Post both beds of a queue: whoever wakes looks at the truth and wakes the next. */
+void shki_queue_wake(struct shki_queue_shared *);
+
+#endif

@@ -1,0 +1,263 @@
+#include "segment/directory.h"
+
+#include "base/error.h"
+#include "segment/member.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint32_t hash_of(const char *name) /* FNV-1a */
+{
+    uint32_t h = 2166136261u;
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 16777619u;
+    return h;
+}
+
+struct shki_entry *shki_entry_at(const struct shk_segment *s, uint32_t index)
+{
+    if (index >= s->max_objects)
+        return NULL;
+    return (struct shki_entry *)(void *)(s->base + s->at.entries_at) + index;
+}
+
+uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *e)
+{
+    return (uint32_t)(e - shki_entry_at(s, 0));
+}
+
+/* Relaxed is enough under the lock, which orders all changes. */
+static uint32_t state_of(const struct shki_entry *e)
+{
+    return atomic_load_explicit(&e->state, memory_order_relaxed);
+}
+
+static bool has_extent(const struct shki_entry *e)
+{
+    return state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_UNLINKED;
+}
+
+struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
+{
+    uint32_t hash = hash_of(name);
+
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, (hash % s->max_objects + i) % s->max_objects);
+
+        if (state_of(e) == SHKI_ENTRY_FREE)
+            return NULL;
+        if (state_of(e) == SHKI_ENTRY_LIVE && e->hash == hash && strncmp(e->name, name, sizeof(e->name)) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+static struct shki_entry *find_free(struct shk_segment *s, uint32_t hash)
+{
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, (hash % s->max_objects + i) % s->max_objects);
+
+        if (!has_extent(e))
+            return e;
+    }
+    return NULL;
+}
+
+struct extent {
+    uint64_t at, size;
+};
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct extent *x = a, *y = b;
+
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+/* All extents, in order. Returns NULL with *n 0 if there are none, NULL with *n 1 if memory is out. */
+static struct extent *extents(struct shk_segment *s, uint32_t *n)
+{
+    struct extent *list = calloc(s->max_objects, sizeof(*list));
+
+    *n = list == NULL;
+    for (uint32_t i = 0; list && i < s->max_objects; i++) {
+        const struct shki_entry *e = shki_entry_at(s, i);
+
+        if (has_extent(e))
+            list[(*n)++] = (struct extent){ e->at, e->size };
+    }
+    if (list)
+        qsort(list, *n, sizeof(*list), by_offset);
+    return list;
+}
+
+/* Above all extents if there is room (the usual case, without a search), else the lowest gap. 0: none. */
+static uint64_t find_gap(struct shk_segment *s, uint64_t size)
+{
+    uint64_t at = s->header->heap_top, found = 0;
+    struct extent *list;
+    uint32_t n;
+
+    if (at >= s->at.heap_at && at % SHKI_PAGE == 0 && at <= s->size && size <= s->size - at)
+        return at;
+    list = extents(s, &n);
+    if (list == NULL)
+        return 0;
+    at = s->at.heap_at;
+    for (uint32_t i = 0; i < n && !found; i++) {
+        if (list[i].at >= at && list[i].at - at >= size)
+            found = at;
+        else if (list[i].at + list[i].size > at)
+            at = list[i].at + list[i].size;
+    }
+    if (!found && at <= s->size && s->size - at >= size)
+        found = at;
+    free(list);
+    return found;
+}
+
+/* Give the memory back; what is read there afterwards is zero. False where the file system cannot do it. */
+static bool punch(struct shk_segment *s, uint64_t at, uint64_t size)
+{
+    if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)size) == 0)
+        return true;
+    return errno == EINTR ? punch(s, at, size) : false;
+}
+
+int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t *at)
+{
+    bool zero;
+    int r;
+
+    size = shki_round_up(size, SHKI_PAGE);
+    shki_directory_reclaim(s);
+    *at = find_gap(s, size);
+    if (*at == 0)
+        return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu", s->name, (unsigned long long)size,
+                         (unsigned long long)s->size);
+    zero = punch(s, *at, size); /* what an object unlinked, or a process killed right here, may have left */
+    r = shki_allocate(s->fd, *at, size, true);
+    if (r < 0)
+        return shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)size, s->name, strerror(-r));
+    if (!zero)
+        memset(s->base + *at, 0, size);
+    return 0;
+}
+
+void shki_directory_discard(struct shk_segment *s, uint64_t at, uint64_t size)
+{
+    punch(s, at, shki_round_up(size, SHKI_PAGE));
+}
+
+int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, struct shki_entry **out)
+{
+    uint32_t hash = hash_of(name);
+    struct shki_entry *e = find_free(s, hash);
+
+    size = shki_round_up(size, SHKI_PAGE);
+    if (e == NULL)
+        return shki_fail(-ENOSPC, "segment /%s holds %u objects already; it was created for no more", s->name, s->max_objects);
+    /* killed from here to E1: the entry is still free, whatever it says */
+    e->kind = kind;
+    e->hash = hash;
+    e->creator = getpid();
+    e->number = s->header->next_serial++;
+    e->at = at;
+    e->size = size;
+    e->created = time(NULL);
+    memset(e->name, 0, sizeof(e->name));
+    memcpy(e->name, name, strlen(name));
+    atomic_store_explicit(&e->serial, e->number, memory_order_relaxed);
+    if (at + size > s->header->heap_top)
+        s->header->heap_top = at + size; /* killed after this: too high until repaired, harmless */
+    /* E1: publishes the entry and the object; pairs with the lock for the others, and with the inspector's order of reads. */
+    atomic_store_explicit(&e->state, SHKI_ENTRY_LIVE, memory_order_release);
+    *out = e;
+    return 0;
+}
+
+void shki_directory_unlink(struct shk_segment *s, struct shki_entry *e)
+{
+    (void)s;
+    /* E1: the name is gone. Killed after this: repair does the rest, which is E2. */
+    atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
+    /* E2: pairs with the acquire in shki_object_is_stale(). */
+    atomic_store_explicit(&e->serial, 0, memory_order_release);
+}
+
+static bool is_used(struct shk_segment *s, uint32_t entry)
+{
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        uint64_t id = atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire);
+        uint64_t bits = atomic_load_explicit(&shki_uses_of(s, i)[entry / 64], memory_order_acquire);
+
+        if (id != 0 && (bits >> (entry % 64) & 1) && shki_member_is_alive(s, id))
+            return true;
+    }
+    return false;
+}
+
+/* Nodes of the dead may still say that they wait in it; the living left it before they gave up their handle. */
+static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
+{
+    for (uint32_t plane = 0; plane < SHKI_NODES_PER_MEMBER; plane++) {
+        for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+            struct shki_node *n = shki_node_at(s, plane * s->max_members + i);
+            uint64_t list = atomic_load_explicit(&n->list, memory_order_relaxed);
+
+            if (list >= at && list - at < size)
+                atomic_store_explicit(&n->list, 0, memory_order_release);
+        }
+        break; /* the other planes get memory with wait_any */
+    }
+}
+
+void shki_directory_reclaim(struct shk_segment *s)
+{
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, i);
+
+        if (state_of(e) != SHKI_ENTRY_UNLINKED || is_used(s, i))
+            continue;
+        forget_waits(s, e->at, e->size);
+        punch(s, e->at, e->size);
+        if (e->at + e->size == s->header->heap_top)
+            s->header->heap_top = e->at;
+        /* killed before this: done once more by the next one */
+        atomic_store_explicit(&e->state, SHKI_ENTRY_GONE, memory_order_release);
+    }
+}
+
+void shki_directory_repair(struct shk_segment *s)
+{
+    uint64_t top = s->at.heap_at;
+    struct extent *list;
+    uint32_t n;
+
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, i);
+
+        if (state_of(e) == SHKI_ENTRY_UNLINKED)
+            atomic_store_explicit(&e->serial, 0, memory_order_release); /* E2 */
+        if (has_extent(e) && e->number >= s->header->next_serial)
+            s->header->next_serial = e->number + 1;
+    }
+    /* Between the extents there may be memory of an object that was never published. */
+    list = extents(s, &n);
+    for (uint32_t i = 0; list && i < n; i++) {
+        if (list[i].at > top)
+            punch(s, top, list[i].at - top);
+        if (list[i].at + list[i].size > top)
+            top = list[i].at + list[i].size;
+    }
+    if (list && top < s->size)
+        punch(s, top, s->size - top);
+    if (list)
+        s->header->heap_top = top;
+    free(list);
+}

@@ -1,0 +1,190 @@
+/*
+ * What is in a segment, byte for byte. All offsets are from its start; 0 means none. All integers are of fixed width.
+ *
+ *     +--------+---------+-----------------+---------------+--------------+------ … ------+
+ *     | header | entries | member records  | waiting nodes | uses (bits)  | heap: objects |
+ *     +--------+---------+-----------------+---------------+--------------+------ … ------+
+ *     one page  max_objects  max_members     NODES planes    max_members     extents of whole pages,
+ *                                            of max_members  rows            found through the entries
+ *
+ * Header and entries have memory from the start; the tables of members get it in steps of MEMBERS_STEP as members join, extents when an object is
+ * created. So what has been allocated never faults, even in a full file system.
+ *
+ * "Under the lock" means header.lock. What is not under it says who may write it.
+ */
+#ifndef SHKI_LAYOUT_H
+#define SHKI_LAYOUT_H
+
+#include "base/robust.h"
+
+#include <semaphore.h>
+#include <shmkit/common.h>
+#include <stdatomic.h>
+
+#define SHKI_MAGIC "shmkit\r\n" /* also tells a text-mode copy */
+#define SHKI_LAYOUT 1u
+#define SHKI_PAGE 4096u        /* the unit of extents, whatever the machine's page is */
+#define SHKI_MEMBERS_STEP 16u
+#define SHKI_NODES_PER_MEMBER 65u /* one for a plain wait, 64 for waiting for any of several objects */
+
+struct shki_header {
+    /* Written once, before the segment is published; read by anybody without a lock. */
+    char magic[8];
+    uint32_t layout;
+    uint32_t header_size;
+    uint64_t fingerprint; /* of word size, byte order and the sizes of libc's types */
+    uint64_t id;          /* random */
+    uint64_t size;        /* of the file */
+    uint64_t pid_namespace; /* inode; 0: unknown */
+    int64_t created;      /* seconds since 1970 */
+    int32_t creator;
+    uint32_t max_members;
+    uint32_t max_objects;
+    uint32_t reserved_32;
+    uint64_t entries_at, members_at, nodes_at, uses_at, heap_at;
+    uint64_t reserved[6]; /* zero */
+
+    struct shki_mutex lock;
+    /* Set once, under the lock; read by everybody. Acquire and release: R1. */
+    alignas(64) _Atomic uint32_t retired;
+    _Atomic uint32_t members_ready; /* records that have memory and an initialised life; grows, under the lock; read by anybody: M1 */
+    uint64_t next_serial;           /* of objects, from 1; under the lock */
+    uint64_t next_join;             /* of members, from 1; under the lock */
+    uint64_t heap_top;              /* above all extents; a hint where to try first; under the lock */
+};
+
+_Static_assert(sizeof(struct shki_header) <= SHKI_PAGE, "the header is one page");
+
+/* An object's place in the directory, a hash table with linear probing. */
+enum shki_entry_state {
+    SHKI_ENTRY_FREE = 0,     /* never used: a search ends here */
+    SHKI_ENTRY_GONE = 1,     /* used before, free to be used again */
+    SHKI_ENTRY_LIVE = 2,
+    SHKI_ENTRY_UNLINKED = 3  /* has no name any more, but somebody has it open: its extent is not free yet */
+};
+
+struct shki_entry {
+    alignas(64) _Atomic uint32_t state; /* commits what happens to the entry; under the lock; read by anybody: E1 */
+    uint32_t kind;           /* the following are written under the lock while the entry is free */
+    uint32_t hash;
+    int32_t creator;
+    _Atomic uint64_t serial; /* of a live entry; 0 as soon as it is unlinked: every call looks at it: E2 */
+    uint64_t number;         /* its serial, kept after it is unlinked */
+    uint64_t at, size;       /* its extent */
+    int64_t created;
+    char name[SHK_NAME_MAX + 1];
+    uint64_t reserved[9];
+};
+
+_Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
+
+/* Repairs, counted at the start of each object. Relaxed additions by whoever repairs: nothing depends on them. */
+struct shki_repairs {
+    _Atomic uint64_t holders_lost;
+    _Atomic uint64_t waiters_buried;
+    _Atomic uint64_t wakeups_passed_on;
+    _Atomic uint64_t rebuilds;
+};
+
+/*
+ * A member: an attached thread. Written by that thread alone, except for `park`, and under the lock while it is free.
+ * Dead is whoever has an id and no living holder of `life`.
+ */
+enum shki_waits_how {
+    SHKI_WAITS_A_WHILE = 0,   /* it has a deadline, or cannot be asked to give way */
+    SHKI_WAITS_UNCHECKED = 1, /* for ever, and does not want to hear of deadlocks */
+    SHKI_WAITS_CHECKED = 2    /* for ever, and can be told -EDEADLK */
+};
+
+struct shki_member {
+    _Atomic uint64_t id;      /* join number << 16 | index; 0: free. Commits the joining: M2 */
+    int32_t pid, tid;
+    uint64_t thread;          /* random, the same in all segments that the thread is in */
+    int64_t joined;           /* seconds since 1970 */
+    char command[16];
+    _Atomic uint32_t name_sequence; /* odd while the name is being changed: N1 */
+    char name[SHK_NAME_MAX + 1];
+
+    /* What it sleeps on, for people and for finding deadlocks. */
+    alignas(64) _Atomic uint32_t waits_sequence; /* odd while it sleeps: W1 */
+    _Atomic uint32_t waits_for;     /* enum shk_wait_for */
+    _Atomic uint64_t waits_segment; /* id of the object's segment: not always this one: a thread says it in all its records */
+    _Atomic uint64_t waits_serial;  /* of the object */
+    _Atomic int64_t waits_since;    /* CLOCK_MONOTONIC, ns */
+    _Atomic uint64_t waits_inode;   /* of that segment's file */
+    _Atomic uint32_t waits_how;     /* enum shki_waits_how */
+    _Atomic uint32_t waits_entry;   /* index of the object's entry */
+
+    alignas(64) pthread_mutex_t life; /* robust; held by the thread as long as it is attached */
+    alignas(64) sem_t park;           /* posted by anybody to wake this thread; a permit too many is harmless */
+};
+
+_Static_assert(sizeof(struct shki_member) == 320, "three lines for people, one for the life, one to be woken at");
+
+/*
+ * One wait of one member. Node k of member i is number k * max_members + i. Protected by the mutex of the waitlist that it
+ * is in, except that its owner may set `list` to 0 when it has been released, and the dead's may be cleared with their object's extent.
+ */
+enum shki_node_state { SHKI_NODE_WAITING = 1, SHKI_NODE_NOTIFIED = 2 };
+
+struct shki_node {
+    _Atomic uint64_t list;   /* offset of the waitlist, 0: in none. Commits the entering: L1 */
+    _Atomic uint64_t owner;  /* member id */
+    _Atomic uint64_t ticket;
+    _Atomic uint64_t notified_before; /* the list's next ticket when it was notified */
+    _Atomic uint32_t state;  /* commits the notification: L2 */
+    uint32_t next, previous; /* node number + 1; 0: none. Only links: what is true is the above */
+    uint32_t reserved_32;
+    uint64_t reserved[2];
+};
+
+_Static_assert(sizeof(struct shki_node) == 64, "a node is a cache line, so that its owner spins alone");
+
+/* Members waiting on an object, first come first served. */
+struct shki_waitlist {
+    struct shki_mutex mutex;
+    _Atomic uint64_t next_ticket; /* from 1 */
+    _Atomic uint64_t released;    /* whoever has a lower ticket may go: commits a broadcast: L3 */
+    _Atomic uint32_t first, last; /* node number + 1 */
+    _Atomic uint32_t count;
+    uint32_t reserved_32;
+    uint64_t reserved[4];
+};
+
+_Static_assert(sizeof(struct shki_waitlist) == 128, "a waitlist is two cache lines");
+
+/* Ids of members. */
+#define SHKI_INDEX_BITS 16
+static inline uint32_t shki_member_index(uint64_t id)
+{
+    return (uint32_t)(id & ((1u << SHKI_INDEX_BITS) - 1));
+}
+
+/* Where the tables lie for given maxima; the only place that computes it. */
+struct shki_geometry {
+    uint64_t entries_at, members_at, nodes_at, uses_at, heap_at;
+    uint32_t uses_words; /* 64-bit words a row */
+};
+
+static inline uint64_t shki_round_up(uint64_t n, uint64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t max_objects)
+{
+    struct shki_geometry g;
+
+    g.uses_words = (max_objects + 63) / 64;
+    g.entries_at = SHKI_PAGE;
+    g.members_at = g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
+    g.nodes_at = g.members_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_member), SHKI_PAGE);
+    g.uses_at = g.nodes_at + shki_round_up((uint64_t)max_members * SHKI_NODES_PER_MEMBER * sizeof(struct shki_node), SHKI_PAGE);
+    g.heap_at = g.uses_at + shki_round_up((uint64_t)max_members * g.uses_words * sizeof(uint64_t), SHKI_PAGE);
+    return g;
+}
+
+uint64_t shki_fingerprint(void);
+uint64_t shki_pid_namespace(void);
+
+#endif

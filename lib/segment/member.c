@@ -1,0 +1,382 @@
+#include "segment/member.h"
+
+#include "base/error.h"
+#include "base/name.h"
+#include "segment/directory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+_Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
+static _Thread_local struct shki_membership *memberships __attribute__((tls_model("initial-exec")));
+static _Thread_local unsigned held_in_all __attribute__((tls_model("initial-exec")));
+static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t at_thread_exit;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+struct shki_member *shki_member_at(const struct shk_segment *s, uint32_t index)
+{
+    if (index >= s->max_members)
+        return NULL;
+    return (struct shki_member *)(void *)(s->base + s->at.members_at) + index;
+}
+
+struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
+{
+    if (number >= s->max_members) /* the other planes get memory with wait_any */
+        return NULL;
+    return (struct shki_node *)(void *)(s->base + s->at.nodes_at) + number;
+}
+
+_Atomic uint64_t *shki_uses_of(const struct shk_segment *s, uint32_t index)
+{
+    return (_Atomic uint64_t *)(void *)(s->base + s->at.uses_at) + (uint64_t)index * s->at.uses_words;
+}
+
+uint32_t shki_members_ready(const struct shk_segment *s)
+{
+    /* M1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever it says. */
+    uint32_t n = atomic_load_explicit(&s->header->members_ready, memory_order_acquire);
+
+    return n < s->max_members ? n : s->max_members;
+}
+
+bool shki_member_is_alive(const struct shk_segment *s, uint64_t id)
+{
+    uint32_t index = shki_member_index(id);
+    const struct shki_member *m;
+
+    if (id == 0 || index >= shki_members_ready(s))
+        return false;
+    m = shki_member_at(s, index);
+    /*
+     * M2: acquire on the id; pairs with the releases in join and leave. The life is looked at between two looks at the id: a record used
+     * anew in between shows another id.
+     */
+    if (atomic_load_explicit(&m->id, memory_order_acquire) != id)
+        return false;
+    return shki_robust_is_held(&m->life) && atomic_load_explicit(&m->id, memory_order_acquire) == id;
+}
+
+struct shki_membership *shki_membership_search(struct shk_segment *s)
+{
+    for (struct shki_membership *m = memberships; m; m = m->next_of_thread) {
+        if (m->segment == s) {
+            shki_last_membership = m;
+            return m;
+        }
+    }
+    return NULL;
+}
+
+int shki_held_more(struct shki_membership *m)
+{
+    if (held_in_all >= SHKI_HELD_MAX)
+        return shki_fail(-ENOLCK, "the thread holds %u robust mutexes already; the kernel would not free more if it died", held_in_all);
+    held_in_all++;
+    m->held++;
+    return 0;
+}
+
+void shki_held_less(struct shki_membership *m)
+{
+    held_in_all--;
+    m->held--;
+}
+
+static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
+{
+    return atomic_load_explicit(&shki_node_at(s, index)->list, memory_order_acquire) == 0;
+}
+
+/* Take over a record's life, if nobody living has it and no waitlist knows it. Under the segment's lock, as every lock of a life. */
+static bool take_life(struct shk_segment *s, uint32_t index)
+{
+    struct shki_member *m = shki_member_at(s, index);
+    int r;
+
+    if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index))
+        return false;
+    if (!shki_repairs(SHKI_REPAIR_REAP) && atomic_load_explicit(&m->id, memory_order_relaxed) != 0)
+        return false;
+    r = pthread_mutex_trylock(&m->life);
+    if (r == EOWNERDEAD) {
+        /* killed between here and M2: the record has the id of a dead member, or none, and is taken over likewise */
+        pthread_mutex_consistent(&m->life);
+        r = 0;
+    }
+    return r == 0;
+}
+
+/* Memory and initialised lives for the next few records. Under the segment's lock. */
+static int more_records(struct shk_segment *s)
+{
+    uint32_t from = shki_members_ready(s);
+    uint32_t to = s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
+    uint64_t row = s->at.uses_words * sizeof(uint64_t);
+    int r;
+
+    r = shki_allocate(s->fd, s->at.members_at + (uint64_t)from * sizeof(struct shki_member), (uint64_t)(to - from) * sizeof(struct shki_member), false);
+    if (r == 0)
+        r = shki_allocate(s->fd, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node), (uint64_t)(to - from) * sizeof(struct shki_node), false);
+    if (r == 0)
+        r = shki_allocate(s->fd, s->at.uses_at + from * row, (to - from) * row, false);
+    if (r < 0)
+        return shki_fail(r, "no memory for more members of segment /%s: %s", s->name, strerror(-r));
+    for (uint32_t i = from; i < to; i++) {
+        struct shki_member *m = shki_member_at(s, i);
+
+        r = shki_robust_init(&m->life);
+        if (r < 0 || sem_init(&m->park, 1, 0) != 0)
+            return shki_fail(r < 0 ? r : -errno, "segment /%s: cannot initialise a member record", s->name);
+    }
+    /* M1: publishes the records. Killed before: the next one does it all once more, nobody has used them. */
+    atomic_store_explicit(&s->header->members_ready, to, memory_order_release);
+    return 0;
+}
+
+/* A record whose life the caller has taken: a free one, else a dead member's, else a new one. */
+static int find_record(struct shk_segment *s, uint32_t *index)
+{
+    uint32_t ready = shki_members_ready(s);
+    int r;
+
+    for (int dead = 0; dead < 2; dead++) {
+        for (uint32_t i = 0; i < ready; i++) {
+            uint64_t id = atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_relaxed);
+
+            if ((id != 0) == dead && take_life(s, i)) {
+                *index = i;
+                return 0;
+            }
+        }
+    }
+    if (ready == s->max_members)
+        return shki_fail(-EUSERS, "segment /%s has %u members already; it was created for no more", s->name, ready);
+    r = more_records(s);
+    if (r < 0)
+        return r;
+    *index = ready;
+    return take_life(s, ready) ? 0 : shki_fail(-EPROTO, "segment /%s: a fresh member record is in use", s->name);
+}
+
+static uint64_t random_id(void)
+{
+    uint64_t n = 0;
+
+    if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+        n = (uint64_t)shki_now() * 0x9e3779b97f4a7c15u ^ (uint64_t)syscall(SYS_gettid);
+    return n ? n : 1;
+}
+
+static void set_name(struct shki_member *m, const char *name)
+{
+    uint32_t n = atomic_load_explicit(&m->name_sequence, memory_order_relaxed) | 1;
+
+    /* N1: odd while it changes; readers retry a few times. Killed in between: it stays odd, and readers take what is there; the next owner sets its own. */
+    atomic_store_explicit(&m->name_sequence, n, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    memset(m->name, 0, sizeof(m->name));
+    memcpy(m->name, name, strlen(name));
+    atomic_store_explicit(&m->name_sequence, n + 1, memory_order_release);
+}
+
+/* Everything before the id: nobody looks at it yet. */
+static void fill_record(struct shk_segment *s, struct shki_member *m, uint32_t index)
+{
+    char command[16] = "";
+    char label[sizeof(command)];
+
+    if (thread_id == 0)
+        thread_id = random_id();
+    prctl(PR_GET_NAME, command);
+    m->pid = getpid();
+    m->tid = (int32_t)syscall(SYS_gettid);
+    m->thread = thread_id;
+    m->joined = time(NULL);
+    memcpy(m->command, command, sizeof(m->command));
+    shki_copy_label(label, sizeof(label), command, sizeof(command));
+    set_name(m, label);
+    atomic_store_explicit(&m->waits_for, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->waits_sequence, (atomic_load_explicit(&m->waits_sequence, memory_order_relaxed) | 1) + 1, memory_order_relaxed);
+    for (uint32_t w = 0; w < s->at.uses_words; w++)
+        atomic_store_explicit(&shki_uses_of(s, index)[w], 0, memory_order_relaxed);
+    for (uint32_t e = 0; e < s->max_objects; e++)
+        if (s->uses[e])
+            atomic_fetch_or_explicit(&shki_uses_of(s, index)[e / 64], UINT64_C(1) << e % 64, memory_order_relaxed);
+}
+
+static int join_locked(struct shk_segment *s, struct shki_membership *m)
+{
+    int r = find_record(s, &m->index);
+
+    if (r < 0)
+        return r;
+    m->record = shki_member_at(s, m->index);
+    m->node = shki_node_at(s, m->index);
+    /* killed up to M2: a life without an id, or with a dead member's: free */
+    atomic_store_explicit(&m->record->id, 0, memory_order_relaxed);
+    fill_record(s, m->record, m->index);
+    m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
+    /* M2: commits the joining. Killed after: a dead member, whose record the next one takes. */
+    atomic_store_explicit(&m->record->id, m->id, memory_order_release);
+    return 0;
+}
+
+static void leave_at_thread_exit(void *unused)
+{
+    (void)unused;
+    shki_registry_lock();
+    while (memberships) {
+        struct shki_membership *m = memberships;
+        struct shk_segment *s = m->segment;
+
+        /* A thread that ends holding a lock stays a member: its death will tell the others, and the mapping must stay until then. */
+        if (m->held || shki_member_leave(s) < 0) {
+            memberships = m->next_of_thread;
+            continue;
+        }
+        shki_segment_unmap_if_unused(s);
+    }
+    shki_last_membership = NULL;
+    shki_registry_unlock();
+}
+
+static void forget_parent(void)
+{
+    shki_last_membership = NULL;
+    memberships = NULL;
+    held_in_all = 0;
+    thread_id = 0;
+}
+
+static void setup(void)
+{
+    pthread_key_create(&at_thread_exit, leave_at_thread_exit);
+    pthread_atfork(NULL, NULL, forget_parent);
+}
+
+int shki_member_join(struct shk_segment *s, struct shki_membership **out)
+{
+    struct shki_membership *m;
+    int r;
+
+    pthread_once(&once, setup);
+    m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return shki_say(-ENOMEM, "no memory");
+    m->segment = s;
+    pthread_mutex_lock(&s->local);
+    r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : shki_held_more(m);
+    if (r == 0) {
+        m->held = 0; /* it does not count its own life */
+        r = shki_segment_lock(s);
+        if (r >= 0) {
+            r = join_locked(s, m);
+            shki_segment_unlock(s);
+        }
+        if (r < 0)
+            held_in_all--;
+    }
+    if (r == 0) {
+        m->next_in_segment = s->memberships;
+        s->memberships = m;
+        m->next_of_thread = memberships;
+        memberships = m;
+        pthread_setspecific(at_thread_exit, m); /* any value but NULL */
+        *out = shki_last_membership = m;
+    }
+    pthread_mutex_unlock(&s->local);
+    if (r < 0)
+        free(m);
+    return r;
+}
+
+int shki_member_leave(struct shk_segment *s)
+{
+    struct shki_membership *m = shki_membership_search(s), **link;
+
+    if (m == NULL)
+        return 0;
+    if (m->held)
+        return shki_fail(-EBUSY, "the thread still holds a lock of segment /%s", s->name);
+    pthread_mutex_lock(&s->local);
+    /* M2: the record is free; killed between the two: free all the same, and the kernel frees the life */
+    atomic_store_explicit(&m->record->id, 0, memory_order_release);
+    pthread_mutex_unlock(&m->record->life);
+    for (link = &s->memberships; *link != m; link = &(*link)->next_in_segment)
+        ;
+    *link = m->next_in_segment;
+    pthread_mutex_unlock(&s->local);
+    for (link = &memberships; *link != m; link = &(*link)->next_of_thread)
+        ;
+    *link = m->next_of_thread;
+    shki_last_membership = NULL;
+    held_in_all--;
+    free(m);
+    return 0;
+}
+
+void shki_member_sleeps(const struct shki_membership *where, uint32_t waits_for, uint32_t entry, uint64_t serial, enum shki_waits_how how)
+{
+    int64_t now = shki_now();
+
+    for (struct shki_membership *m = memberships; m; m = m->next_of_thread) {
+        struct shki_member *r = m->record;
+
+        /*
+         * Relaxed: only this thread writes them; a reader that sees W1 odd and unchanged around its reads has seen them all. Killed anywhere: the
+         * record is a dead member's.
+         */
+        atomic_store_explicit(&r->waits_segment, where->segment->id, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_inode, where->segment->inode, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_entry, entry, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_serial, serial, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_since, now, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_how, how, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_for, waits_for, memory_order_relaxed);
+        atomic_store_explicit(&r->waits_sequence, atomic_load_explicit(&r->waits_sequence, memory_order_relaxed) | 1, memory_order_release); /* W1 */
+    }
+}
+
+void shki_member_is_awake(void)
+{
+    for (struct shki_membership *m = memberships; m; m = m->next_of_thread) {
+        struct shki_member *r = m->record;
+        uint32_t n = atomic_load_explicit(&r->waits_sequence, memory_order_relaxed);
+
+        atomic_store_explicit(&r->waits_sequence, (n | 1) + 1, memory_order_relaxed); /* W1: even before the fields change again */
+        atomic_thread_fence(memory_order_release);
+        atomic_store_explicit(&r->waits_for, 0, memory_order_relaxed);
+    }
+}
+
+int shk_set_member_name(struct shk_segment *s, const char *utf8)
+{
+    struct shki_membership *m;
+    int r;
+
+    if (s == NULL)
+        return shki_say(-EINVAL, "no segment was given");
+    r = shki_check_label("the member's name", utf8, SHK_NAME_MAX);
+    if (r < 0)
+        return r;
+    m = shki_membership_find(s);
+    if (m == NULL) {
+        r = shki_member_join(s, &m);
+        if (r < 0)
+            return r;
+    }
+    if (shki_segment_is_retired(s))
+        return shki_fail(-ESTALE, "segment /%s has been unlinked", s->name);
+    set_name(m->record, utf8);
+    return 0;
+}

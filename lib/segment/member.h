@@ -1,0 +1,52 @@
+/*
+ * Members: who is attached, and is it alive. No guessing from pids: the kernel marks the life mutex of a dead thread, however it
+ * died, at once, and nobody else can come to hold it by accident.
+ */
+#ifndef SHKI_MEMBER_H
+#define SHKI_MEMBER_H
+
+#include "segment/segment.h"
+
+/* The calling thread's membership, or NULL if it has none yet. A load and a compare when it is the one used last. */
+extern _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
+struct shki_membership *shki_membership_search(struct shk_segment *);
+
+static inline struct shki_membership *shki_membership_find(struct shk_segment *s)
+{
+    struct shki_membership *m = shki_last_membership;
+
+    return __builtin_expect(m != NULL && m->segment == s, 1) ? m : shki_membership_search(s);
+}
+
+/*
+ * Join: 0; -ESTALE (retired), -EUSERS (no record is free; dead members that are still in a waitlist count as not free), -ENOLCK, -ENOSPC, -ENOMEM,
+ * -EBUSY, -EBADF (closed). Killed: the record is free, or a dead member's.
+ */
+int shki_member_join(struct shk_segment *, struct shki_membership **out);
+
+/* End the calling thread's membership. -EBUSY if it holds locks of the segment. */
+int shki_member_leave(struct shk_segment *);
+
+/* Robust mutexes the calling thread holds in all segments: count one more (-ENOLCK beyond SHKI_HELD_MAX), one less. */
+int shki_held_more(struct shki_membership *);
+void shki_held_less(struct shki_membership *);
+
+/* Records and nodes by index, which is checked: NULL beyond the table. */
+struct shki_member *shki_member_at(const struct shk_segment *, uint32_t index);
+struct shki_node *shki_node_at(const struct shk_segment *, uint32_t number);
+_Atomic uint64_t *shki_uses_of(const struct shk_segment *, uint32_t index);
+
+/* Whether the member with this id is alive. Loads only. */
+bool shki_member_is_alive(const struct shk_segment *, uint64_t id);
+
+/* How many records there are to look at. */
+uint32_t shki_members_ready(const struct shk_segment *);
+
+/*
+ * Note what the calling thread is about to sleep on, in the records it has in all segments, and that it is awake again. For people and for finding
+ * deadlocks: nothing waits for it.
+ */
+void shki_member_sleeps(const struct shki_membership *, uint32_t waits_for, uint32_t entry, uint64_t serial, enum shki_waits_how);
+void shki_member_is_awake(void);
+
+#endif

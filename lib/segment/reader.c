@@ -1,0 +1,91 @@
+#include "segment/reader.h"
+
+#include "base/error.h"
+#include "segment/segment.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+int shki_reader_use(struct shki_reader *r, const char *name, int fd)
+{
+    ssize_t n;
+    int error;
+
+    r->fd = fd;
+    if (fstat(fd, &r->stat) != 0)
+        return shki_fail(-errno, "/%s: %s", name, strerror(errno));
+    n = S_ISREG(r->stat.st_mode) ? pread(fd, &r->header, sizeof(r->header), 0) : 0;
+    if (n < 0)
+        return shki_fail(-errno, "/%s cannot be read: %s", name, strerror(errno));
+    if (n < (ssize_t)sizeof(r->header))
+        return shki_fail(-EPROTO, "/%s is not a segment of shmkit, or it is damaged: it has only %lld bytes", name, (long long)r->stat.st_size);
+    error = shki_check_header(name, &r->header, (uint64_t)r->stat.st_size);
+    if (error < 0)
+        return error;
+    r->at = shki_geometry(r->header.max_members, r->header.max_objects);
+    r->members_ready = r->header.members_ready < r->header.max_members ? r->header.members_ready : r->header.max_members;
+    return 0;
+}
+
+int shki_reader_open(struct shki_reader *r, const char *name)
+{
+    char path[SHKI_PATH_MAX];
+    int fd, error;
+
+    shki_path(path, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? shki_fail(-ENOENT, "there is no segment /%s", name)
+                               : shki_fail(errno == ELOOP ? -EPROTO : -errno, "/%s cannot be opened: %s", name, strerror(errno));
+    error = shki_reader_use(r, name, fd);
+    if (error < 0)
+        close(fd);
+    return error;
+}
+
+void shki_reader_close(struct shki_reader *r)
+{
+    close(r->fd);
+}
+
+int shki_reader_find(struct shki_reader *r, uint64_t inode, uint64_t id)
+{
+    DIR *directory = opendir(SHKI_DIRECTORY);
+    struct dirent *e;
+    int found = -ENOENT;
+
+    while (directory && found < 0 && (e = readdir(directory))) {
+        if (e->d_ino != inode || strlen(e->d_name) > SHK_SEGMENT_NAME_MAX || shki_reader_open(r, e->d_name) < 0)
+            continue;
+        if (r->header.id == id)
+            found = 0;
+        else
+            shki_reader_close(r);
+    }
+    if (directory)
+        closedir(directory);
+    return found;
+}
+
+bool shki_read(const struct shki_reader *r, uint64_t at, void *to, size_t size)
+{
+    return at <= r->header.size && size <= r->header.size - at && pread(r->fd, to, size, (off_t)at) == (ssize_t)size;
+}
+
+bool shki_read_entry(const struct shki_reader *r, uint32_t index, struct shki_entry *e)
+{
+    return index < r->header.max_objects && shki_read(r, r->at.entries_at + (uint64_t)index * sizeof(*e), e, sizeof(*e));
+}
+
+bool shki_read_member(const struct shki_reader *r, uint32_t index, struct shki_member *m)
+{
+    return index < r->members_ready && shki_read(r, r->at.members_at + (uint64_t)index * sizeof(*m), m, sizeof(*m));
+}
+
+bool shki_reader_has(const struct shki_reader *r, const struct shki_entry *e, size_t size)
+{
+    return e->at >= r->at.heap_at && e->at % SHKI_PAGE == 0 && e->at <= r->header.size && e->size <= r->header.size - e->at && size <= e->size;
+}

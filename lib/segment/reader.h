@@ -1,0 +1,37 @@
+/*
+ * A segment seen from outside, through a descriptor: pread(2) only, so nothing faults, no page is allocated and nobody is disturbed. Believes
+ * nothing: the header has been checked against the file, and every offset is checked against the header.
+ */
+#ifndef SHKI_READER_H
+#define SHKI_READER_H
+
+#include "segment/layout.h"
+
+#include <sys/stat.h>
+
+struct shki_reader {
+    int fd;
+    struct stat stat;
+    struct shki_header header;
+    struct shki_geometry at;
+    uint32_t members_ready; /* bounded */
+};
+
+/* By name, or with a descriptor, which stays the caller's: 0; -EPROTO and the codes of open(2), with a sentence. */
+int shki_reader_open(struct shki_reader *, const char *name);
+int shki_reader_use(struct shki_reader *, const char *name, int fd);
+void shki_reader_close(struct shki_reader *);
+
+/* The segment with that inode and random id; 0, or -ENOENT if there is none that the caller may read. */
+int shki_reader_find(struct shki_reader *, uint64_t inode, uint64_t id);
+
+/* Read: true if all of it lies in the file and could be read. */
+bool shki_read(const struct shki_reader *, uint64_t at, void *to, size_t size);
+bool shki_read_entry(const struct shki_reader *, uint32_t index, struct shki_entry *);
+bool shki_read_member(const struct shki_reader *, uint32_t index, struct shki_member *);
+
+/* Whether it has an extent in the heap that holds a struct of that size. */
+bool shki_reader_has(const struct shki_reader *, const struct shki_entry *, size_t size);
+
+
+#endif

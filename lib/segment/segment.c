@@ -1,0 +1,646 @@
+#include "segment/segment.h"
+
+#include "base/error.h"
+#include "base/name.h"
+#include "segment/directory.h"
+#include "segment/member.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SIZE_DEFAULT (UINT64_C(1) << 30)
+#define SIZE_MIN (UINT64_C(64) << 10)
+#define SIZE_MAX_ (UINT64_C(1) << 40)
+#define MEMBERS_DEFAULT 1024u
+#define OBJECTS_DEFAULT 256u
+#define TABLE_MAX 65535u
+#define PIECE (UINT64_C(16) << 20) /* allocated at a time, so that a signal is answered soon */
+#define LOCK_LIMIT SHK_SEC(10)     /* the lock is held for microseconds; who has it longer is stopped */
+#define ATTEMPTS 1000              /* to open what others create and unlink all the time */
+
+static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
+static struct shk_segment *segments; /* under `registry` */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+void shki_registry_lock(void)
+{
+    pthread_mutex_lock(&registry);
+}
+
+void shki_registry_unlock(void)
+{
+    pthread_mutex_unlock(&registry);
+}
+
+/* fork: the child gets the mappings and the handles, but no thread of it is a member of anything. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&registry);
+    for (struct shk_segment *s = segments; s; s = s->next)
+        pthread_mutex_lock(&s->local);
+}
+
+static void after_fork_in_parent(void)
+{
+    for (struct shk_segment *s = segments; s; s = s->next)
+        pthread_mutex_unlock(&s->local);
+    pthread_mutex_unlock(&registry);
+}
+
+static void after_fork_in_child(void)
+{
+    for (struct shk_segment *s = segments; s; s = s->next) {
+        while (s->memberships) {
+            struct shki_membership *m = s->memberships;
+
+            s->memberships = m->next_in_segment;
+            free(m);
+        }
+        pthread_mutex_unlock(&s->local);
+    }
+    pthread_mutex_unlock(&registry);
+}
+
+static void setup(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+uint64_t shki_fingerprint(void)
+{
+    const uint64_t facts[] = {
+        sizeof(void *), 0x0102030405060708u, sizeof(pthread_mutex_t), sizeof(pthread_cond_t), sizeof(sem_t), shki_robust_word_offset(),
+        sizeof(struct shki_header), sizeof(struct shki_entry), sizeof(struct shki_member), sizeof(struct shki_node), sizeof(struct shki_waitlist),
+    };
+    const unsigned char *byte = (const unsigned char *)facts;
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+
+    for (size_t i = 0; i < sizeof(facts); i++)
+        h = (h ^ byte[i]) * 1099511628211u;
+    return h;
+}
+
+uint64_t shki_pid_namespace(void)
+{
+    struct stat st;
+
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+void shki_path(char path[SHKI_PATH_MAX], const char *name)
+{
+    snprintf(path, SHKI_PATH_MAX, "%s/%s", SHKI_DIRECTORY, name);
+}
+
+int shki_segment_name(const char *name, const char **bare)
+{
+    if (name && *name == '/')
+        name++;
+    *bare = name;
+    if (name && *name == '.')
+        return shki_fail(-EINVAL, "the segment's name has a dot in front");
+    return shki_check_name("the segment's name", name, SHK_SEGMENT_NAME_MAX);
+}
+
+int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo)
+{
+    struct rlimit limit;
+    uint64_t done = 0;
+    int r = 0;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && at + size > limit.rlim_cur)
+        return -EFBIG; /* the kernel would send SIGXFSZ */
+    while (done < size && r == 0) {
+        uint64_t piece = size - done < PIECE ? size - done : PIECE;
+
+        do
+            r = posix_fallocate(fd, (off_t)(at + done), (off_t)piece);
+        while (r == EINTR);
+        done += piece;
+    }
+    if (r && undo)
+        (void)!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)size);
+    return -r;
+}
+
+int shki_check_header(const char *name, const struct shki_header *h, uint64_t file_size)
+{
+    struct shki_geometry g;
+
+    if (memcmp(h->magic, SHKI_MAGIC, sizeof(h->magic)) != 0)
+        return shki_fail(-EPROTO, "/%s is not a segment of shmkit", name);
+    if (h->layout != SHKI_LAYOUT)
+        return shki_fail(-EPROTO, "segment /%s was created by layout %u, this library reads layout %u", name, h->layout, SHKI_LAYOUT);
+    if (h->header_size != sizeof(*h) || h->fingerprint != shki_fingerprint())
+        return shki_fail(-EPROTO, "segment /%s was created by a program of another machine type or C library", name);
+    if (h->size != file_size)
+        return shki_fail(-EPROTO, "segment /%s is damaged: it has %llu bytes, not %llu", name, (unsigned long long)file_size, (unsigned long long)h->size);
+    if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 || h->max_objects > TABLE_MAX)
+        return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
+    g = shki_geometry(h->max_members, h->max_objects);
+    if (h->entries_at != g.entries_at || h->members_at != g.members_at || h->nodes_at != g.nodes_at || h->uses_at != g.uses_at ||
+        h->heap_at != g.heap_at || g.heap_at >= h->size || h->members_ready > h->max_members)
+        return shki_fail(-EPROTO, "segment /%s is damaged: the places of its tables", name);
+    return 0;
+}
+
+static int lock_whatever_state(struct shk_segment *s)
+{
+    struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
+    int r = shki_mutex_lock(&s->header->lock, &patience, 0, NULL, NULL, NULL);
+
+    if (r == 1)
+        shki_directory_repair(s);
+    if (r == -ETIMEDOUT)
+        return shki_fail(-EBUSY, "somebody has held the lock of segment /%s for 10 seconds; is a process stopped?", s->name);
+    return r < 0 ? shki_fail(r, "segment /%s: its lock: %s", s->name, strerror(-r)) : 0;
+}
+
+int shki_segment_lock(struct shk_segment *s)
+{
+    int r = lock_whatever_state(s);
+
+    if (r == 0 && shki_segment_is_retired(s)) {
+        shki_segment_unlock(s);
+        return shki_fail(-ESTALE, "segment /%s has been unlinked", s->name);
+    }
+    return r;
+}
+
+void shki_segment_unlock(struct shk_segment *s)
+{
+    shki_mutex_unlock(&s->header->lock);
+}
+
+static int make_header(const char *name, struct shki_header *h, const struct shk_segment_options *o)
+{
+    struct shki_geometry g;
+
+    memcpy(h->magic, SHKI_MAGIC, sizeof(h->magic));
+    h->layout = SHKI_LAYOUT;
+    h->header_size = sizeof(*h);
+    h->fingerprint = shki_fingerprint();
+    h->pid_namespace = shki_pid_namespace();
+    h->created = time(NULL);
+    h->creator = getpid();
+    h->size = o->size ? shki_round_up(o->size, SHKI_PAGE) : SIZE_DEFAULT;
+    h->max_members = o->max_members ? o->max_members : MEMBERS_DEFAULT;
+    h->max_objects = o->max_objects ? o->max_objects : OBJECTS_DEFAULT;
+    if (h->size < SIZE_MIN || h->size > SIZE_MAX_)
+        return shki_fail(-EINVAL, "segment /%s: its size must be from 64 KiB to 1 TiB", name);
+    if (h->max_members > TABLE_MAX || h->max_objects > TABLE_MAX)
+        return shki_fail(-EINVAL, "segment /%s: no more than %u members and objects", name, TABLE_MAX);
+    g = shki_geometry(h->max_members, h->max_objects);
+    if (g.heap_at + SHKI_PAGE > h->size)
+        return shki_fail(-EINVAL, "segment /%s: %llu bytes have no room for so many members and objects", name, (unsigned long long)h->size);
+    h->entries_at = g.entries_at;
+    h->members_at = g.members_at;
+    h->nodes_at = g.nodes_at;
+    h->uses_at = g.uses_at;
+    h->heap_at = g.heap_at;
+    h->heap_top = g.heap_at;
+    h->next_serial = 1;
+    h->next_join = 1;
+    if (getrandom(&h->id, sizeof(h->id), GRND_NONBLOCK) != sizeof(h->id))
+        h->id = (uint64_t)shki_now() ^ (uint64_t)getpid() << 32;
+    return 0;
+}
+
+/* An empty file without a name where possible, else with one that cannot be opened as a segment. */
+static int open_unnamed(char temporary[SHKI_PATH_MAX])
+{
+    int fd = open(SHKI_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    *temporary = '\0';
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd >= 0 ? fd : -errno;
+    snprintf(temporary, SHKI_PATH_MAX, "%s/.shmkit-%d-%llx", SHKI_DIRECTORY, (int)getpid(), (unsigned long long)shki_now());
+    fd = open(temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        *temporary = '\0';
+    return fd >= 0 ? fd : -errno;
+}
+
+static int publish(int fd, const char *temporary, const char *path)
+{
+    char self[64];
+    int r;
+
+    if (*temporary)
+        return link(temporary, path) == 0 ? 0 : -errno;
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+    r = linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+    if (r != 0 && errno == ENOENT) /* no /proc */
+        r = linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH);
+    return r == 0 ? 0 : -errno;
+}
+
+/* Build a whole segment and give it its name: its descriptor, or -EEXIST if somebody was faster. Killed anywhere before the link: nothing is left. */
+static int create(const char *name, const char *path, const struct shk_segment_options *options)
+{
+    struct shk_segment_options defaults = { 0 };
+    const struct shk_segment_options *o = options ? options : &defaults;
+    mode_t mode = o->mode ? o->mode : 0600;
+    struct shki_header fields = { 0 }, *h = MAP_FAILED;
+    char temporary[SHKI_PATH_MAX];
+    struct rlimit limit;
+    int fd, r;
+
+    if (mode & ~(mode_t)0777)
+        return shki_fail(-EINVAL, "segment /%s: the mode has more than permission bits", name);
+    r = make_header(name, &fields, o);
+    if (r < 0)
+        return r;
+    fd = open_unnamed(temporary);
+    if (fd < 0)
+        return shki_fail(fd, "segment /%s cannot be created in " SHKI_DIRECTORY ": %s", name, strerror(-fd));
+    r = -EFBIG;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && fields.size > limit.rlim_cur)
+        goto fail; /* the kernel would send SIGXFSZ */
+    if (ftruncate(fd, (off_t)fields.size) != 0 || fchmod(fd, mode) != 0) {
+        r = -errno;
+        goto fail;
+    }
+    r = shki_allocate(fd, 0, fields.members_at, false);
+    if (r < 0)
+        goto fail;
+    h = mmap(NULL, SHKI_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (h == MAP_FAILED) {
+        r = -errno;
+        goto fail;
+    }
+    memcpy(h, &fields, sizeof(fields));
+    r = shki_robust_init(&h->lock.robust);
+    munmap(h, SHKI_PAGE);
+    if (r == 0)
+        r = publish(fd, temporary, path);
+    if (r < 0)
+        goto fail;
+    if (*temporary)
+        unlink(temporary);
+    return fd;
+fail:
+    if (*temporary)
+        unlink(temporary);
+    close(fd);
+    return r == -EEXIST ? r : shki_fail(r, "segment /%s cannot be created: %s", name, strerror(-r));
+}
+
+/* May this process trust its memory to the owner of that file? */
+static int check_owner(const char *name, const struct stat *st, unsigned flags)
+{
+    if (!S_ISREG(st->st_mode))
+        return shki_fail(-EPROTO, "/%s is not a segment of shmkit, not even a file", name);
+    if (st->st_uid != geteuid() && st->st_uid != 0 && !(flags & SHK_ANY_OWNER))
+        return shki_fail(-EPERM, "segment /%s belongs to user %u; whoever writes to it must be trusted", name, (unsigned)st->st_uid);
+    return 0;
+}
+
+/* Read and check the header through the descriptor: the mapping of a truncated file would fault. */
+static int read_header(const char *name, int fd, const struct stat *st, struct shki_header *h)
+{
+    ssize_t n = pread(fd, h, sizeof(*h), 0);
+
+    if (n < 0)
+        return shki_fail(-errno, "segment /%s cannot be read: %s", name, strerror(errno));
+    if (n < (ssize_t)sizeof(*h))
+        return shki_fail(-EPROTO, "/%s is not a segment of shmkit, or it is damaged: it has only %lld bytes", name, (long long)st->st_size);
+    return shki_check_header(name, h, (uint64_t)st->st_size);
+}
+
+/* Map what the descriptor is open on. Takes the descriptor over, also on failure. */
+static int map(const char *name, int fd, unsigned flags, struct shk_segment **out)
+{
+    struct shk_segment *s = NULL;
+    struct shki_header h;
+    struct stat st;
+    uint64_t namespace;
+    int r;
+
+    if (fstat(fd, &st) != 0) {
+        r = shki_fail(-errno, "segment /%s: %s", name, strerror(errno));
+        goto fail;
+    }
+    r = check_owner(name, &st, flags);
+    if (r == 0)
+        r = read_header(name, fd, &st, &h);
+    if (r < 0)
+        goto fail;
+    namespace = shki_pid_namespace();
+    if (h.pid_namespace && namespace && h.pid_namespace != namespace) {
+        r = shki_fail(-EXDEV, "segment /%s was created in another pid namespace; robust mutexes do not work across them", name);
+        goto fail;
+    }
+    s = calloc(1, sizeof(*s));
+    if (s)
+        s->uses = calloc(h.max_objects, sizeof(*s->uses));
+    if (s == NULL || s->uses == NULL) {
+        r = shki_say(-ENOMEM, "no memory");
+        goto fail;
+    }
+    s->base = mmap(NULL, h.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (s->base == MAP_FAILED) {
+        r = shki_fail(-errno, "segment /%s cannot be mapped: %s", name, strerror(errno));
+        goto fail;
+    }
+    snprintf(s->name, sizeof(s->name), "%s", name);
+    s->fd = fd;
+    s->header = (struct shki_header *)(void *)s->base;
+    s->id = h.id;
+    s->size = h.size;
+    s->device = st.st_dev;
+    s->inode = st.st_ino;
+    s->max_members = h.max_members;
+    s->max_objects = h.max_objects;
+    s->at = shki_geometry(h.max_members, h.max_objects);
+    pthread_mutex_init(&s->local, NULL);
+    *out = s;
+    return 0;
+fail:
+    if (s)
+        free(s->uses);
+    free(s);
+    close(fd);
+    return r;
+}
+
+static void unmap(struct shk_segment *s)
+{
+    munmap(s->base, s->size);
+    close(s->fd);
+    s->base = NULL;
+    s->header = NULL;
+}
+
+static void destroy(struct shk_segment *s)
+{
+    pthread_mutex_destroy(&s->local);
+    free(s->uses);
+    free(s);
+}
+
+/* The last step of an unlink, under the segment's lock: the name goes if it still is this file's. Doing it twice is the same as once. */
+static int remove_name(struct shk_segment *s)
+{
+    char path[SHKI_PATH_MAX];
+    struct stat st;
+
+    shki_path(path, s->name);
+    if (lstat(path, &st) != 0 || st.st_ino != s->inode || st.st_dev != s->device)
+        return 0;
+    /* Nobody else takes this name away but under the same lock, so it is this file that goes. */
+    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static int retire(struct shk_segment *s)
+{
+    char path[SHKI_PATH_MAX];
+    int r = lock_whatever_state(s);
+
+    if (r < 0)
+        return r;
+    shki_path(path, s->name);
+    if (!shki_segment_is_retired(s) && faccessat(AT_FDCWD, SHKI_DIRECTORY, W_OK, AT_EACCESS) != 0) {
+        r = shki_fail(-errno, "segment /%s cannot be unlinked: %s", s->name, strerror(errno));
+    } else {
+        /* R1: commits. Killed after this: whoever opens the name next finds it retired and comes here. */
+        atomic_store_explicit(&s->header->retired, 1, memory_order_release);
+        r = remove_name(s);
+        if (r < 0)
+            shki_fail(r, "segment /%s cannot be unlinked: %s", s->name, strerror(-r));
+    }
+    shki_segment_unlock(s);
+    return r;
+}
+
+static struct shk_segment *find_mapped(const struct stat *st)
+{
+    for (struct shk_segment *s = segments; s; s = s->next)
+        if (s->inode == st->st_ino && s->device == st->st_dev)
+            return s;
+    return NULL;
+}
+
+/* Open the file, creating it if wanted: its descriptor. */
+static int open_file(const char *name, unsigned flags, const struct shk_segment_options *options, bool *created)
+{
+    char path[SHKI_PATH_MAX];
+    int fd;
+
+    shki_path(path, name);
+    *created = false;
+    fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0)
+        return fd;
+    if (errno == ENOENT && flags & SHK_CREATE) {
+        fd = create(name, path, options);
+        *created = fd >= 0;
+        return fd;
+    }
+    if (errno == ENOENT)
+        return shki_fail(-ENOENT, "there is no segment /%s", name);
+    return shki_fail(errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EPROTO : -errno, "segment /%s cannot be opened: %s", name, strerror(errno));
+}
+
+/* One attempt, under `registry`. -EAGAIN: something has just changed, try again. */
+static int attach(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+{
+    struct shk_segment *s;
+    struct shki_membership *m;
+    struct stat st;
+    bool created;
+    int fd = open_file(name, flags, options, &created), r;
+
+    if (fd == -EEXIST)
+        return -EAGAIN;
+    if (fd < 0)
+        return fd;
+    s = fstat(fd, &st) == 0 ? find_mapped(&st) : NULL;
+    if (s) {
+        close(fd);
+    } else {
+        r = map(name, fd, flags, &s);
+        if (r < 0)
+            return r;
+        s->next = segments;
+        segments = s;
+    }
+    atomic_fetch_add_explicit(&s->opens, 1, memory_order_relaxed);
+    m = shki_membership_find(s);
+    if (shki_segment_is_retired(s))
+        r = -ESTALE;
+    else if (flags & SHK_CREATE && flags & SHK_EXCL && !created)
+        r = -EEXIST;
+    else
+        r = m ? 0 : shki_member_join(s, &m);
+    if (r == 0) {
+        *out = s;
+        return 0;
+    }
+    if (r == -ESTALE && shki_repairs(SHKI_REPAIR_FINISH_UNLINK))
+        r = retire(s) < 0 ? -EBUSY : -EAGAIN; /* a dead unlinker's work */
+    atomic_fetch_sub_explicit(&s->opens, 1, memory_order_relaxed);
+    shki_segment_unmap_if_unused(s);
+    if (r == -EEXIST)
+        return shki_fail(r, "segment /%s exists already", name);
+    return r;
+}
+
+int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+{
+    int r;
+
+    if (out == NULL)
+        return shki_say(-EINVAL, "no place for the handle was given");
+    *out = NULL;
+    r = shki_segment_name(name, &name);
+    if (r < 0)
+        return r;
+    if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL | SHK_ANY_OWNER))
+        return shki_fail(-EINVAL, "segment /%s: unknown flags", name);
+    for (size_t i = 0; options && i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
+        if (options->reserved[i])
+            return shki_fail(-EINVAL, "segment /%s: a reserved option is not zero", name);
+    pthread_once(&once, setup);
+    pthread_mutex_lock(&registry);
+    r = -EAGAIN;
+    for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
+        r = attach(name, flags, options, out);
+    pthread_mutex_unlock(&registry);
+    return r == -EAGAIN ? shki_fail(-EBUSY, "segment /%s is created and unlinked all the time", name) : r;
+}
+
+void shki_segment_unmap_if_unused(struct shk_segment *s)
+{
+    struct shk_segment **link = &segments;
+    bool unused, handles;
+
+    pthread_mutex_lock(&s->local);
+    unused = shki_segment_is_closed(s) && s->memberships == NULL && s->base;
+    if (unused)
+        unmap(s);
+    handles = s->handles > 0;
+    pthread_mutex_unlock(&s->local);
+    if (!unused)
+        return;
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
+    if (!handles)
+        destroy(s);
+}
+
+void shki_segment_let_go(struct shk_segment *s)
+{
+    bool last;
+
+    pthread_mutex_lock(&s->local);
+    last = --s->handles == 0 && s->base == NULL;
+    pthread_mutex_unlock(&s->local);
+    if (last)
+        destroy(s);
+}
+
+int shk_segment_close(struct shk_segment *s)
+{
+    int r = 0;
+
+    if (s == NULL)
+        return 0;
+    pthread_mutex_lock(&registry);
+    if (shki_segment_is_closed(s))
+        r = shki_say(-EBADF, "the segment has been closed");
+    else if (atomic_load_explicit(&s->opens, memory_order_relaxed) == 1)
+        r = shki_member_leave(s);
+    if (r == 0) {
+        atomic_fetch_sub_explicit(&s->opens, 1, memory_order_relaxed);
+        shki_segment_unmap_if_unused(s);
+    }
+    pthread_mutex_unlock(&registry);
+    return r;
+}
+
+/*
+ * Another user's segment: its memory is not to be trusted, so it is not mapped. The mark is written through the descriptor; those asleep see it
+ * within a slice.
+ */
+static int retire_unmapped(const char *name, int fd, const struct stat *st)
+{
+    const uint32_t yes = 1;
+    struct shk_segment s = { .inode = st->st_ino, .device = st->st_dev };
+    int r = 0;
+
+    snprintf(s.name, sizeof(s.name), "%s", name);
+    if (pwrite(fd, &yes, sizeof(yes), offsetof(struct shki_header, retired)) != sizeof(yes))
+        r = -errno;
+    if (r == 0)
+        r = remove_name(&s);
+    return r < 0 ? shki_fail(r, "segment /%s cannot be unlinked: %s", name, strerror(-r)) : 0;
+}
+
+/* Retire what is mapped already, or what the descriptor, which it takes over, is open on. Under `registry`. */
+static int retire_file(const char *name, int fd, void (*wake)(struct shk_segment *))
+{
+    struct shki_header h;
+    struct shk_segment *s = NULL;
+    struct stat st;
+    int r = fstat(fd, &st) == 0 ? 0 : -errno;
+
+    if (r == 0)
+        s = find_mapped(&st);
+    if (s == NULL && r == 0 && st.st_uid != geteuid() && S_ISREG(st.st_mode)) {
+        r = read_header(name, fd, &st, &h);
+        if (r == 0)
+            r = retire_unmapped(name, fd, &st);
+        close(fd);
+        return r;
+    }
+    if (s) {
+        close(fd);
+        r = retire(s);
+        if (r == 0)
+            wake(s);
+        return r;
+    }
+    r = map(name, fd, 0, &s);
+    if (r < 0)
+        return r;
+    r = retire(s);
+    if (r == 0)
+        wake(s);
+    unmap(s);
+    destroy(s);
+    return r;
+}
+
+int shki_segment_retire(const char *name, void (*wake)(struct shk_segment *))
+{
+    int r = shki_segment_name(name, &name), fd;
+    bool created;
+
+    if (r < 0)
+        return r;
+    pthread_once(&once, setup);
+    pthread_mutex_lock(&registry);
+    fd = open_file(name, 0, NULL, &created);
+    r = fd < 0 ? fd : retire_file(name, fd, wake);
+    pthread_mutex_unlock(&registry);
+    return r;
+}
+
+int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)
+{
+    if (s == NULL)
+        return shki_say(-EINVAL, "no segment was given");
+    atomic_store_explicit(&s->interrupt, flag, memory_order_relaxed);
+    return 0;
+}

@@ -1,0 +1,97 @@
+/*
+ * A segment in this process: mapped once, however often it is opened. Create, open, publish, retire, and who is in it.
+ *
+ * Order of locks: `registry` (process), `local` (this segment, process), header.lock (shared). None is held while anything else is waited for.
+ */
+#ifndef SHKI_SEGMENT_H
+#define SHKI_SEGMENT_H
+
+#include "segment/layout.h"
+
+#include <pthread.h>
+#include <shmkit/segment.h>
+
+struct shki_membership;
+
+struct shk_segment {
+    char name[SHK_SEGMENT_NAME_MAX + 1]; /* without slash */
+    int fd;
+    unsigned char *base; /* NULL when it has been unmapped and only handles still point here */
+    struct shki_header *header;
+
+    /* Validated copies. Nothing in the library indexes by what it has just read from shared memory. */
+    uint64_t id, size, inode, device;
+    uint32_t max_members, max_objects;
+    struct shki_geometry at;
+
+    const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
+    _Atomic unsigned opens;               /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */
+
+    pthread_mutex_t local;                /* the following: */
+    struct shki_membership *memberships;  /* of this process's threads */
+    unsigned handles;                     /* of objects; the struct lives as long as there are any */
+    uint32_t *uses;                       /* handles by entry index */
+
+    struct shk_segment *next;             /* under `registry` */
+};
+
+/* A thread's place in a segment. Private to the thread, but for the list in the segment. */
+struct shki_membership {
+    struct shk_segment *segment;
+    struct shki_member *record;
+    struct shki_node *node; /* its first */
+    uint64_t id;
+    uint32_t index;
+    uint32_t held;          /* robust mutexes of this segment that the thread holds, without its life */
+    struct shki_membership *next_of_thread, *next_in_segment;
+};
+
+/* How many robust mutexes a thread may hold: the kernel walks 2048 of a dead thread's and no more. */
+#define SHKI_HELD_MAX 2000
+
+/* Take the segment's lock, waiting at most 10 s: 0, -EBUSY; -ESTALE if it is retired. Repairs what a dead holder left. */
+int shki_segment_lock(struct shk_segment *);
+void shki_segment_unlock(struct shk_segment *);
+
+static inline bool shki_segment_is_retired(const struct shk_segment *s)
+{
+    /* R1: acquire; pairs with the release in retire(). */
+    return atomic_load_explicit(&s->header->retired, memory_order_acquire) != 0;
+}
+
+/* Give memory to [at, at + size) so that writing there never faults: 0, -ENOSPC, -EFBIG, … Nothing is left on failure if `undo`. */
+int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo);
+
+/* A segment's name without slash: checks, and gives where it starts. */
+int shki_segment_name(const char *name, const char **bare);
+
+/* Whether the bytes are a header that this library understands, in a file of that size: 0 or -EPROTO with a sentence. */
+int shki_check_header(const char *name, const struct shki_header *, uint64_t file_size);
+
+/* "/dev/shm/" and the name, which has been checked. */
+#define SHKI_DIRECTORY "/dev/shm"
+#define SHKI_PATH_MAX (sizeof(SHKI_DIRECTORY) + 1 + 256)
+void shki_path(char path[SHKI_PATH_MAX], const char *name);
+
+/*
+ * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that, without any lock, while the segment is mapped.
+ */
+int shki_segment_retire(const char *name, void (*wake)(struct shk_segment *));
+
+/* Handles keep the struct: one more, one less. The latter may free it. */
+void shki_segment_keep(struct shk_segment *);
+void shki_segment_let_go(struct shk_segment *);
+
+static inline bool shki_segment_is_closed(const struct shk_segment *s)
+{
+    return atomic_load_explicit(&s->opens, memory_order_relaxed) == 0;
+}
+
+/* Called when a membership has ended or a close was the last: unmap when nobody is in it any more. Holds `registry`. */
+void shki_segment_unmap_if_unused(struct shk_segment *);
+
+/* The process's list of segments is locked between the two. */
+void shki_registry_lock(void);
+void shki_registry_unlock(void);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * What every shmkit call has in common: return values, timeouts, flags.
+ *
+ * Return values. 0 or a positive number is success, -errno is failure. shk_last_error() then has a sentence for a person.
+ * The library never prints, aborts or exits.
+ *
+ * Codes that any call on an object may give, besides those listed with it:
+ *     -EINVAL   an argument is NULL or out of range, or a reserved field is not zero
+ *     -EBADF    the handle's segment has been closed in this process
+ *     -ESTALE   the object or its segment has been unlinked; close the handle
+ *     -EUSERS   the thread's first call here, and the segment's member table is full of living members
+ *     -ENOSPC   the thread's first call here, and the memory is out that its member record needs
+ *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the kernel frees no more than
+ *               2048 when a thread dies
+ *     -EBUSY    a process has held the segment's own short lock for 10 seconds (it is stopped, or in a debugger)
+ *     -ENOMEM   no memory for the handle or the thread's own notes
+ * and any call that blocks:
+ *     -EAGAIN     the timeout is SHK_NOWAIT and the call cannot proceed now
+ *     -ETIMEDOUT  the timeout is over; never before it is
+ *     -EINTR      the flag given to shk_set_interrupt() is set
+ *
+ * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one other than SHK_FOREVER is -EINVAL.
+ *
+ * Threads and processes. Any number of threads of any number of processes may call anything at the same time, if not
+ * said otherwise. A handle may be shared by the threads of a process. Close a handle only when no thread uses it any more.
+ * After fork() without exec the child may use the handles that it inherits: it joins as a new member with its first
+ * call, and holds none of its parent's locks. No call may be made from a signal handler.
+ *
+ * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash, exec, exit without
+ * closing. Nobody else is held up for longer than about 100 ms, usually for no time at all.
+ */
+#ifndef SHMKIT_COMMON_H
+#define SHMKIT_COMMON_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHK_PUBLIC __attribute__((visibility("default")))
+
+#define SHK_FOREVER ((int64_t)-1)
+#define SHK_NOWAIT ((int64_t)0)
+#define SHK_MS(n) ((int64_t)(n) * 1000000)
+#define SHK_SEC(n) ((int64_t)(n) * 1000000000)
+
+/* Positive result of acquiring: it is held, and a former holder died holding it. What the lock protects may be half done. */
+#define SHK_ORPHANED 1
+
+/* Flags of the open calls. */
+#define SHK_CREATE 0x1u    /* create it if it is absent */
+#define SHK_EXCL 0x2u      /* with SHK_CREATE: -EEXIST if it is present */
+#define SHK_ANY_OWNER 0x4u /* segments: accept one that belongs to another user */
+
+/* The longest names, in bytes of UTF-8, without the terminating zero. */
+#define SHK_SEGMENT_NAME_MAX 200
+#define SHK_NAME_MAX 63 /* of an object or a member */
+
+/* The kinds of objects. The values are part of the layout in shared memory. */
+enum shk_kind {
+    SHK_KIND_LOCK = 1,
+    SHK_KIND_COND = 2,
+    SHK_KIND_EVENT = 3,
+    SHK_KIND_SEMAPHORE = 4,
+    SHK_KIND_BARRIER = 5,
+    SHK_KIND_QUEUE = 6,
+    SHK_KIND_STREAM = 7,
+    SHK_KIND_REGION = 8
+};
+
+/*
+ * One readable sentence about the calling thread's last failed call, such as "segment /bank was created by layout 3, this
+ * library reads layout 1". Never NULL; "" before the first failure. The string belongs to the library and is valid
+ * until the thread's next failing call. A success does not change it.
+ */
+SHK_PUBLIC const char *shk_last_error(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

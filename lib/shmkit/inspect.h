@@ -1,0 +1,148 @@
+/*
+ * A look at segments from outside: what shmctl is built on.
+ *
+ * It reads with pread(2) only. It maps nothing, takes no lock, allocates no page, writes nothing, joins nothing; a
+ * permission to read is enough, from any pid namespace. It believes nothing it reads: any bytes at all give an answer or an error.
+ * The look is not taken at one instant: figures of objects in use may be a moment apart.
+ *
+ *     struct shk_snapshot *look;
+ *     const struct shk_member_info *m;
+ *     if (shk_snapshot_open("/bank", &look) == 0) {
+ *         for (size_t i = 0; (m = shk_snapshot_member(look, i)); i++)
+ *             printf("%d %s %s\n", (int)m->pid, m->name, m->alive ? "" : "dead");
+ *         shk_snapshot_close(look);
+ *     }
+ *
+ * Strings in the structs are zero-terminated valid UTF-8 without control characters, whatever was in the segment. The structs belong to the snapshot
+ * (or the list) and live as long as it. A snapshot is for one thread at a time. Nothing here can be hurt by being killed.
+ */
+#ifndef SHMKIT_INSPECT_H
+#define SHMKIT_INSPECT_H
+
+#include <shmkit/common.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct shk_snapshot;
+
+/* What a shared memory file turned out to be. Figures below the line are known only for SHK_SEGMENT_GOOD and _RETIRED. */
+enum shk_segment_state {
+    SHK_SEGMENT_GOOD = 0,
+    SHK_SEGMENT_RETIRED = 1,  /* being unlinked */
+    SHK_SEGMENT_FOREIGN = 2,  /* not shmkit's */
+    SHK_SEGMENT_MISMATCH = 3, /* of another layout version or machine type */
+    SHK_SEGMENT_CORRUPT = 4,  /* truncated or damaged */
+    SHK_SEGMENT_DENIED = 5    /* not readable for the caller */
+};
+
+struct shk_segment_info {
+    char name[SHK_SEGMENT_NAME_MAX + 56]; /* without slash */
+    uint32_t state;
+    char problem[200]; /* a sentence, when the state is not good */
+    uint32_t uid, gid, mode;
+    uint64_t size, resident; /* bytes: of address space; of memory in use */
+    uint64_t inode;
+    /* ---- */
+    uint32_t layout;
+    uint64_t id;        /* random */
+    int64_t created;    /* seconds since 1970 */
+    int32_t creator;    /* pid */
+    uint64_t namespace_; /* inode of the creator's pid namespace */
+    uint32_t max_members, max_objects;
+    uint32_t members_alive, members_dead, objects;
+};
+
+/* What a member waits for, on an object. */
+enum shk_wait_for {
+    SHK_WAITS_NOT = 0,
+    SHK_WAITS_TO_ACQUIRE = 1, /* a lock */
+    SHK_WAITS_FOR_NOTIFY = 2, /* a condition */
+    SHK_WAITS_FOR_SET = 3,    /* an event */
+    SHK_WAITS_TO_PUT = 4,     /* a queue */
+    SHK_WAITS_TO_GET = 5      /* a queue */
+};
+
+struct shk_member_info {
+    uint64_t id; /* never repeats in a segment */
+    int32_t pid, tid;
+    uint32_t alive;
+    int64_t joined; /* seconds since 1970 */
+    char command[16];
+    char name[SHK_NAME_MAX + 1];
+    uint32_t waits_for;               /* enum shk_wait_for */
+    char waits_on[SHK_NAME_MAX + 1];  /* the object's name, "" if none */
+    int64_t waiting;                  /* nanoseconds so far */
+    uint64_t ticket;                  /* place in the object's line of waiters, where it has one */
+};
+
+struct shk_object_info {
+    char name[SHK_NAME_MAX + 1];
+    uint32_t kind;        /* enum shk_kind */
+    uint64_t serial;      /* never repeats in a segment */
+    uint64_t size;        /* bytes, from its extent */
+    int32_t creator;      /* pid */
+    int64_t created;      /* seconds since 1970 */
+    uint64_t users;       /* members of processes that have it open */
+    uint64_t waiters;     /* members asleep on it */
+    uint64_t holder;      /* member id of who holds the lock; 0: nobody */
+    /* repairs so far */
+    uint64_t holders_lost;      /* died holding the lock or in the middle of a change */
+    uint64_t waiters_buried;    /* died in the line of waiters */
+    uint64_t wakeups_passed_on; /* from a dead waiter to the next */
+    uint64_t rebuilds;          /* of the line of waiters */
+    union {
+        struct {
+            uint32_t recursive, depth, orphaned, no_deadlock_check;
+        } lock; /* also of a condition: its lock */
+        struct {
+            uint32_t kind, own_lock;
+            char lock[SHK_NAME_MAX + 1]; /* "" if its own */
+            uint32_t recursive, depth, orphaned;
+        } cond;
+        struct {
+            uint32_t is_set;
+        } event;
+        struct {
+            uint32_t order, shut_down;
+            uint64_t capacity, item_size, size;
+            uint64_t puts, gets;              /* since it was created */
+        } queue;
+        struct {
+            uint64_t size, align;
+        } region;
+    } as;
+};
+
+/* Flags of shk_segment_list(). */
+#define SHK_LIST_FOREIGN 0x1u /* also what is not shmkit's */
+
+/*
+ * All segments, in order of name. *list is malloc'ed, the caller frees it. Returns how many, or -ENOMEM, -EACCES and the like.
+ * A file that cannot be read or understood is an entry with that state, not an error.
+ */
+SHK_PUBLIC ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list);
+
+/*
+ * Take a look at one segment. Returns 0, or -ENOENT, -EACCES, -EPROTO (not shmkit's, of another layout, damaged), -EINVAL, -ENAMETOOLONG,
+ * -EILSEQ (the name), -ENOMEM. The caller closes it.
+ */
+SHK_PUBLIC int shk_snapshot_open(const char *segment, struct shk_snapshot **out);
+SHK_PUBLIC void shk_snapshot_close(struct shk_snapshot *);
+
+SHK_PUBLIC const struct shk_segment_info *shk_snapshot_segment(const struct shk_snapshot *);
+
+/* The i-th from 0; NULL beyond the last. Objects are in order of name, members in order of joining. */
+SHK_PUBLIC const struct shk_object_info *shk_snapshot_object(const struct shk_snapshot *, size_t i);
+SHK_PUBLIC const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *, size_t i);
+
+/* By name; by member id. NULL if there is none. */
+SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *, const char *name);
+SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *, uint64_t id);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

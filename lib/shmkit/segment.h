@@ -1,0 +1,109 @@
+/*
+ * A segment: the place where processes meet. One POSIX shared memory object, /dev/shm/NAME, that holds named objects and
+ * a table of the members (the attached threads).
+ *
+ * States: absent -> published (complete, in one step) -> retired (unlinked; who is in it gets -ESTALE) -> gone with its
+ * last mapping. Nobody can see a segment that is half made, and a process killed while it creates one leaves nothing.
+ *
+ *     struct shk_segment *bank;
+ *     int r = shk_segment_open("/bank", SHK_CREATE, NULL, &bank);
+ *     if (r < 0)
+ *         errx(1, "%s", shk_last_error());
+ *     shk_set_member_name(bank, "存款者甲");
+ *     …
+ *     shk_segment_close(bank);
+ *
+ * Names: UTF-8, 1 to SHK_SEGMENT_NAME_MAX bytes, without slash (one in front is allowed and changes nothing), control
+ * characters, or a dot in front.
+ *
+ * Trust: who may write a segment is trusted, so the permission bits are the border. An opener refuses a segment that
+ * belongs neither to its effective user nor to root, unless it says SHK_ANY_OWNER.
+ *
+ * Illegal: to unmap, truncate or write the file behind the library's back; to hold a lock of a segment while closing it.
+ */
+#ifndef SHMKIT_SEGMENT_H
+#define SHMKIT_SEGMENT_H
+
+#include <shmkit/common.h>
+#include <signal.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct shk_segment;
+
+struct shk_segment_options {
+    size_t size;          /* address space in bytes, 64 KiB to 1 TiB, sparse: memory is taken object by object; 0: 1 GiB */
+    uint32_t max_members; /* attached threads at a time, at most 65535; 0: 1024 */
+    uint32_t max_objects; /* at most 65535; 0: 256 */
+    mode_t mode;          /* permission bits, exactly these whatever the umask; 0: 0600 */
+    uint64_t reserved[8]; /* zero */
+};
+
+/*
+ * Open a segment, or create it: with SHK_CREATE the first process that needs it makes it and all others find it.
+ *   name     see above
+ *   flags    0, or SHK_CREATE, SHK_EXCL, SHK_ANY_OWNER
+ *   options  for creating; NULL: all defaults. An existing segment is opened as it is.
+ *   out      the handle. Opening a segment that the process has open already gives the same handle once more; each open
+ *            wants its close.
+ * Returns 0, or
+ *   -EINVAL -ENAMETOOLONG  the name or the options are no good      -EILSEQ  the name is not UTF-8
+ *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, and SHK_EXCL
+ *   -EACCES  its permission bits forbid it                          -EPERM   it belongs to another user (see Trust)
+ *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or corrupted
+ *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread for another
+ *   -ENOSPC  the shared memory file system is full                  -EFBIG   larger than the limit on file sizes
+ *   -EUSERS  the member table is full of the living                 -EMFILE -ENFILE -ENOMEM -ENOSYS  as open(2), mmap(2)
+ * Killed: before it is published, nothing is left; after, a complete segment.
+ * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3).
+ */
+SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
+                                struct shk_segment **out);
+
+/*
+ * Leave and give the handle back; NULL is allowed and does nothing. The calling thread's membership ends; those of other
+ * threads end with the threads, and the last one unmaps. Handles of objects in it give -EBADF from then on and still
+ * want their own close.
+ * Returns 0, or -EBUSY: the calling thread holds a lock of the segment (nothing has changed).
+ * Killed: the membership ends with the thread, whatever happens.
+ */
+SHK_PUBLIC int shk_segment_close(struct shk_segment *);
+
+/*
+ * Remove the name. Who is in the segment is woken and gets -ESTALE from every call; the memory goes with the last of them.
+ * The name may be created anew at once.
+ * Returns 0, or -ENOENT, -EACCES, -EPERM, -EPROTO, -EXDEV, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open().
+ * Killed: before the retirement nothing has happened; after it, whoever opens that name next finishes the removal.
+ */
+SHK_PUBLIC int shk_segment_unlink(const char *name);
+
+/*
+ * Remove an object of whatever kind. Those asleep on it are woken and get -ESTALE, as does everybody who still has a handle.
+ * Its memory is given back when the last process that has it open closes it or dies. The name may be created anew at once.
+ * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ.
+ * Killed: it has happened or not.
+ */
+SHK_PUBLIC int shk_object_unlink(struct shk_segment *, const char *name);
+
+/*
+ * Name the calling thread in this segment, for shmctl ps and error messages. At first it has its command's name.
+ * Returns 0, or -EINVAL (empty, or control characters), -ENAMETOOLONG (over SHK_NAME_MAX bytes), -EILSEQ (not UTF-8).
+ * Killed: a reader may see the old name or the new one, and never waits.
+ */
+SHK_PUBLIC int shk_set_member_name(struct shk_segment *, const char *utf8);
+
+/*
+ * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets: a call in this segment that
+ * blocks gives -EINTR soon after *flag != 0 (at once where the signal arrives in the sleeping thread, else within about 100
+ * ms). A call that need not block ignores it. NULL: none. The flag stays the caller's and must outlive the handle.
+ * Returns 0. Killed: nothing shared is touched.
+ */
+SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic_t *flag);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

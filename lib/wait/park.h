@@ -1,0 +1,21 @@
+/*
+ * Putting one member to sleep and waking exactly that one. A process-shared semaphore in its record: of all of today's primitives the
+ * only one that survives a kill of either side at every instruction.
+ *
+ * Marks, not permits, are the truth: whoever is unparked looks at what it waits for, and sleeps again if it was for nothing. Whoever
+ * is killed inside sem_post() may have left a permit without waking anybody; the sleeper finds out at the end of its slice.
+ */
+#ifndef SHKI_PARK_H
+#define SHKI_PARK_H
+
+#include "segment/member.h"
+
+/* Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). False: it was the time. */
+bool shki_park(struct shki_membership *, const struct timespec *until);
+
+void shki_unpark(struct shk_segment *, uint32_t member_index);
+
+/* Sleep on another process-shared semaphore with the same rules. */
+bool shki_sleep_on(sem_t *, const struct timespec *until);
+
+#endif

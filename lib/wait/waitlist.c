@@ -1,0 +1,363 @@
+#include "wait/waitlist.h"
+
+#include "base/error.h"
+#include "wait/park.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define LOCK_LIMIT SHK_SEC(10) /* the mutex is held for microseconds; who has it longer is stopped */
+
+/* Under the mutex, which orders them, relaxed accesses are enough; `get` and `set` are those. */
+#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
+
+int shki_waitlist_build(struct shki_waitlist *w)
+{
+    set(w->next_ticket, 1);
+    return shki_robust_init(&w->mutex.robust);
+}
+
+int shki_line_open(struct shki_line *l)
+{
+    l->order = calloc(l->segment->max_members, sizeof(*l->order));
+    return l->order ? 0 : shki_say(-ENOMEM, "no memory");
+}
+
+void shki_line_close(struct shki_line *l)
+{
+    free(l->order);
+    l->order = NULL;
+}
+
+static void count_repair(_Atomic uint64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static struct shki_node *node_of_link(const struct shki_line *l, uint32_t link)
+{
+    return link ? shki_node_at(l->segment, link - 1) : NULL;
+}
+
+static uint32_t link_of(const struct shki_line *l, const struct shki_node *n)
+{
+    return (uint32_t)(n - shki_node_at(l->segment, 0)) + 1;
+}
+
+static bool is_released(const struct shki_line *l, const struct shki_node *n)
+{
+    /* L2, L3: acquire; pair with the releases in notify and notify_all: who resumes sees what was done before it was released. */
+    return atomic_load_explicit(&n->state, memory_order_acquire) == SHKI_NODE_NOTIFIED ||
+           get(n->ticket) < atomic_load_explicit(&l->shared->released, memory_order_acquire);
+}
+
+static bool is_dead(const struct shki_line *l, const struct shki_node *n)
+{
+    return !shki_member_is_alive(l->segment, get(n->owner));
+}
+
+static void append(struct shki_line *l, struct shki_node *n)
+{
+    struct shki_waitlist *w = l->shared;
+    struct shki_node *last = node_of_link(l, get(w->last));
+
+    /* killed between any two of these: rebuilt */
+    n->next = 0;
+    n->previous = get(w->last);
+    if (last)
+        last->next = link_of(l, n);
+    else
+        set(w->first, link_of(l, n));
+    set(w->last, link_of(l, n));
+    set(w->count, get(w->count) + 1);
+}
+
+static void unlink_node(struct shki_line *l, struct shki_node *n)
+{
+    struct shki_waitlist *w = l->shared;
+    struct shki_node *previous = node_of_link(l, n->previous), *next = node_of_link(l, n->next);
+
+    /* killed between any two of these: rebuilt */
+    if (previous)
+        previous->next = n->next;
+    else
+        set(w->first, n->next);
+    if (next)
+        next->previous = n->previous;
+    else
+        set(w->last, n->previous);
+    set(w->count, get(w->count) - 1);
+}
+
+/*
+ * All nodes that are in this list, into l->order. An owner that has been released leaves without the mutex, and may be entering another list: what was read of
+ * such a node holds only if it still is in this one afterwards. (It cannot have come back, for that needs the mutex.)
+ */
+static uint32_t collect(struct shki_line *l, bool (*want)(struct shki_line *, struct shki_node *))
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
+        struct shki_node *node = shki_node_at(l->segment, i);
+
+        /* L1: acquire; pairs with the release in enter. */
+        if (atomic_load_explicit(&node->list, memory_order_acquire) != l->at || !want(l, node))
+            continue;
+        atomic_thread_fence(memory_order_acquire); /* L4: reads in want() before this read of `list`; pairs with the fence in enter */
+        if (get(node->list) == l->at)
+            l->order[n++] = i;
+    }
+    return n;
+}
+
+static bool is_waiting(struct shki_line *l, struct shki_node *n)
+{
+    return !is_released(l, n);
+}
+
+static bool is_dead_or_released(struct shki_line *l, struct shki_node *n)
+{
+    return is_released(l, n) || is_dead(l, n);
+}
+
+static void sort_by_ticket(struct shki_line *l, uint32_t n)
+{
+    /* Insertion: members join in the order of their records and mostly wait in that order, too. */
+    for (uint32_t i = 1; i < n; i++) {
+        uint32_t moved = l->order[i], j = i;
+
+        for (; j > 0 && get(shki_node_at(l->segment, l->order[j - 1])->ticket) > get(shki_node_at(l->segment, moved)->ticket); j--)
+            l->order[j] = l->order[j - 1];
+        l->order[j] = moved;
+    }
+}
+
+/* Somebody died with the mutex. Wake again whoever was released but perhaps not woken, link the others by ticket. */
+static void rebuild(struct shki_line *l)
+{
+    struct shki_waitlist *w = l->shared;
+    uint64_t ticket = get(w->next_ticket);
+    uint32_t n;
+
+    n = collect(l, is_dead_or_released);
+    for (uint32_t i = 0; i < n; i++)
+        shki_unpark(l->segment, l->order[i]); /* for nothing, if it is awake already */
+    n = collect(l, is_waiting);
+    sort_by_ticket(l, n);
+    set(w->first, 0);
+    set(w->last, 0);
+    set(w->count, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        struct shki_node *node = shki_node_at(l->segment, l->order[i]);
+
+        append(l, node);
+        if (get(node->ticket) >= ticket) /* killed in enter before it was counted on */
+            ticket = get(node->ticket) + 1;
+    }
+    set(w->next_ticket, ticket);
+    count_repair(&l->repairs->rebuilds);
+}
+
+int shki_line_lock(struct shki_line *l)
+{
+    struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
+    int r = shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, NULL, NULL);
+
+    if (r == 1 && shki_repairs(SHKI_REPAIR_REBUILD)) {
+        rebuild(l);
+        if (l->finish)
+            l->finish(l);
+    }
+    if (r == -ETIMEDOUT)
+        return shki_say(-EBUSY, "somebody has been in the middle of a change for 10 seconds; is a process stopped?");
+    return r < 0 ? r : 0;
+}
+
+void shki_line_unlock(struct shki_line *l)
+{
+    shki_mutex_unlock(&l->shared->mutex);
+}
+
+void shki_line_enter(struct shki_line *l, struct shki_membership *m)
+{
+    struct shki_node *n = m->node;
+    uint64_t ticket = get(l->shared->next_ticket);
+
+    atomic_thread_fence(memory_order_release); /* L4: `list` was 0 before what follows is stored */
+    set(n->owner, m->id);
+    set(n->ticket, ticket);
+    set(n->state, SHKI_NODE_WAITING);
+    /* L1: commits. Killed before: not in. Killed after: in, dead, and found so by whoever walks or rebuilds the list. */
+    atomic_store_explicit(&n->list, l->at, memory_order_release);
+    set(l->shared->next_ticket, ticket + 1);
+    append(l, n);
+}
+
+/* Leave as one who was released; not linked any more. Killed before: buried, and the wake-up passed on. */
+static void resume(struct shki_membership *m)
+{
+    atomic_store_explicit(&m->node->list, 0, memory_order_release);
+}
+
+/* Leave as one who was not. Returns 0 if it was released at the last moment. */
+static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
+{
+    while (shki_line_lock(l) < 0)
+        ; /* it must be left: the record belongs to a thread that will wait elsewhere */
+    if (is_released(l, m->node)) {
+        why = 0;
+    } else {
+        unlink_node(l, m->node);
+    }
+    resume(m);
+    shki_line_unlock(l);
+    return why;
+}
+
+unsigned shki_line_notify(struct shki_line *l, unsigned n)
+{
+    struct shki_node *node;
+    unsigned woken = 0;
+
+    while (woken < n && (node = node_of_link(l, get(l->shared->first)))) {
+        unlink_node(l, node);
+        if (is_dead(l, node)) {
+            set(node->list, 0);
+            count_repair(&l->repairs->waiters_buried);
+            continue;
+        }
+        set(node->notified_before, get(l->shared->next_ticket));
+        /* L2: commits. Killed before: rebuilt as waiting. Killed after, not yet unparked: it sees it at the end of its slice, or is unparked by the rebuild. */
+        atomic_store_explicit(&node->state, SHKI_NODE_NOTIFIED, memory_order_release);
+        shki_unpark(l->segment, shki_member_index(get(node->owner)));
+        woken++;
+    }
+    return woken;
+}
+
+unsigned shki_line_notify_all(struct shki_line *l)
+{
+    struct shki_waitlist *w = l->shared;
+    struct shki_node *node = node_of_link(l, get(w->first));
+    uint32_t n = 0;
+    unsigned living = 0;
+
+    /* Noted first: once released, a node may be linked into another list. The bound is for damaged links. */
+    for (; node && n < l->segment->max_members; node = node_of_link(l, node->next))
+        l->order[n++] = link_of(l, node) - 1;
+    set(w->first, 0);
+    set(w->last, 0);
+    set(w->count, 0);
+    /* L3: commits, for all of them at once. Killed before: rebuilt as waiting. Killed after: each sees it at the end of its slice, or is unparked by the rebuild. */
+    atomic_store_explicit(&w->released, get(w->next_ticket), memory_order_release);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct shki_member *m = shki_member_at(l->segment, l->order[i]);
+
+        living += shki_robust_is_held(&m->life);
+        shki_unpark(l->segment, l->order[i]);
+    }
+    return living;
+}
+
+bool shki_line_is_empty(const struct shki_line *l)
+{
+    return get(l->shared->count) == 0;
+}
+
+/* Only to one who was waiting at that time. Killed after it: passed on once more, since a wake-up too many is better than one too few. */
+static void pass_on(struct shki_line *l, const struct shki_node *dead)
+{
+    const struct shki_node *heir = node_of_link(l, get(l->shared->first));
+    bool was_broadcast = get(dead->ticket) < get(l->shared->released);
+
+    if (was_broadcast || heir == NULL || get(heir->ticket) >= get(dead->notified_before) || !shki_repairs(SHKI_REPAIR_PASS_ON))
+        return;
+    if (shki_line_notify(l, 1))
+        count_repair(&l->repairs->wakeups_passed_on);
+}
+
+void shki_line_bury(struct shki_line *l)
+{
+    uint32_t n = collect(l, is_dead_or_released);
+
+    /* First those who still stand in line, so that no dead one inherits. */
+    for (int released = 0; released < 2; released++) {
+        for (uint32_t i = 0; i < n; i++) {
+            struct shki_node *node = shki_node_at(l->segment, l->order[i]);
+
+            if (get(node->list) != l->at || !is_dead(l, node) || is_released(l, node) != released)
+                continue;
+            if (released)
+                pass_on(l, node);
+            else
+                unlink_node(l, node);
+            /* killed before this: found again, by the rebuild or the next to bury */
+            set(node->list, 0);
+            count_repair(&l->repairs->waiters_buried);
+        }
+    }
+}
+
+/* Loads only: is there anything to do for the first living waiter? */
+static bool needs_repair(struct shki_line *l, const struct shki_node *mine)
+{
+    const struct shki_node *first = node_of_link(l, get(l->shared->first));
+
+    if (shki_robust_is_orphaned(&l->shared->mutex.robust) || first == NULL)
+        return true;
+    if (first != mine)
+        return is_dead(l, first);
+    for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
+        const struct shki_node *n = shki_node_at(l->segment, i);
+
+        if (get(n->list) == l->at && is_dead(l, n))
+            return true;
+    }
+    return false;
+}
+
+/* At the end of each slice: whatever a death has left half done is found here. The fast paths never depend on it. */
+static void backstop(struct shki_line *l, const struct shki_node *mine)
+{
+    if (!needs_repair(l, mine) || shki_line_lock(l) < 0)
+        return;
+    shki_line_bury(l);
+    shki_line_unlock(l);
+}
+
+struct waiting {
+    const struct shki_line *line;
+    const struct shki_node *node;
+};
+
+static bool was_released(const void *arg)
+{
+    const struct waiting *w = arg;
+
+    return is_released(w->line, w->node);
+}
+
+int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
+{
+    struct waiting waiting = { l, m->node };
+    struct timespec until;
+    int r;
+
+    if (shki_spin(&l->spinner, was_released, &waiting)) {
+        resume(m);
+        return 0;
+    }
+    while (!is_released(l, m->node)) {
+        r = shki_is_stale(l->segment, l->entry, l->serial) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
+        if (r < 0)
+            return withdraw(l, m, r);
+        until = shki_patience_slice(patience, SHKI_SLICE);
+        if (!shki_repairs(SHKI_REPAIR_BACKSTOP))
+            until = shki_patience_slice(patience, SHK_SEC(3600));
+        if (!shki_park(m, &until) && shki_repairs(SHKI_REPAIR_BACKSTOP))
+            backstop(l, m->node);
+    }
+    resume(m);
+    return 0;
+}

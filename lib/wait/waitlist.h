@@ -1,0 +1,67 @@
+/*
+ * A waitlist: the members that wait on an object, first come first served, proof against deaths.
+ *
+ * The nodes are the truth: each says in which list it is (L1), with which ticket, and whether it has been notified (L2). A broadcast is one
+ * store to the list (L3). Links, first, last and count follow from that, and are rebuilt from it when a process has died while changing them.
+ *
+ *              enter                    notify, or broadcast               resume (owner, without the mutex)
+ *     not in ------> waiting, linked -----------------------> released, ------------------------------------> not in
+ *                         |                                   not linked
+ *                         +--- withdraw (owner, with the mutex) ------------------------------------------------^
+ *
+ * A wake-up that a notify gave to a member which dies before it resumes is passed on to the next who was waiting then. The first living waiter
+ * looks for that at each of its slices.
+ */
+#ifndef SHKI_WAITLIST_H
+#define SHKI_WAITLIST_H
+
+#include "base/spin.h"
+#include "segment/directory.h"
+#include "segment/member.h"
+
+/* One process's view of a waitlist: part of the handle of the object that it belongs to. */
+struct shki_line {
+    struct shk_segment *segment;
+    struct shki_waitlist *shared;
+    uint64_t at;                      /* its offset */
+    const struct shki_entry *entry;   /* the object's, to see that it is stale */
+    uint64_t serial;
+    struct shki_repairs *repairs;
+    void (*finish)(struct shki_line *); /* after a rebuild, with the mutex: what the object itself has to repair; or NULL */
+    struct shki_spinner spinner;
+    uint32_t *order;                  /* room for one number a member; used with the mutex only */
+};
+
+/* Initialise the shared part, in zeroed memory. 0 or -errno. */
+int shki_waitlist_build(struct shki_waitlist *);
+
+/* Prepare a view; the other members are the caller's to set first. 0, -ENOMEM. close() frees what it allocated. */
+int shki_line_open(struct shki_line *);
+void shki_line_close(struct shki_line *);
+
+/* The mutex, held for moments only: 0; -EBUSY when somebody has had it for 10 s. Repairs what a dead holder left. */
+int shki_line_lock(struct shki_line *);
+void shki_line_unlock(struct shki_line *);
+
+/* With the mutex: put the calling thread at the end of the line. */
+void shki_line_enter(struct shki_line *, struct shki_membership *);
+
+/*
+ * Without the mutex, having entered: wait to be released. Returns 0; -ETIMEDOUT, -EAGAIN, -EINTR, -ESTALE: not released, and not in the line
+ * any more.
+ */
+int shki_line_sleep(struct shki_line *, struct shki_membership *, const struct shki_patience *);
+
+/* With the mutex: release the first n living. Returns how many. */
+unsigned shki_line_notify(struct shki_line *, unsigned n);
+
+/* With the mutex: release all. Returns how many are living. */
+unsigned shki_line_notify_all(struct shki_line *);
+
+/* With the mutex: whether anybody is in the line. Without it: a hint. */
+bool shki_line_is_empty(const struct shki_line *);
+
+/* With the mutex: take the dead out of the line and pass on what they were given. */
+void shki_line_bury(struct shki_line *);
+
+#endif
