@@ -79,7 +79,8 @@ static const struct kind *find_kind(const char *name)
         if (strcmp(kinds[i].name, name) == 0)
             return &kinds[i];
     }
-    usage_error("there is no kind '%s'; the kinds are lock, cond, event, queue, region and segment", name);
+    usage_error("there is no kind '%s'; the kinds are lock, cond, event, queue, region and segment",
+                name);
 }
 
 /* ---- options: what each sets ---- */
@@ -160,8 +161,10 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 3, "size", "SIZE", "region: how many bytes; to be given"},
     {OPTION_PRIVATE + 4, "align", "SIZE", "region: alignment of its first byte (64)"},
     {OPTION_PRIVATE + 5, "recursive", NULL, "lock: its holder may acquire it again"},
-    {OPTION_PRIVATE + 6, "no-deadlock-check", NULL, "lock: let those who wait for each other wait for ever"},
-    {OPTION_PRIVATE + 7, "lock", "NAME", "cond: the lock to go with it, of the same segment (its own)"},
+    {OPTION_PRIVATE + 6, "no-deadlock-check", NULL,
+     "lock: let those who wait for each other wait for ever"},
+    {OPTION_PRIVATE + 7, "lock", "NAME",
+     "cond: the lock to go with it, of the same segment (its own)"},
     {OPTION_PRIVATE + 8, "kind", "KIND", "cond: robust or pthread (robust)"},
     {OPTION_PRIVATE + 9, "segment-size", "SIZE", "address space of a new segment (1G)"},
     {OPTION_PRIVATE + 10, "max-members", "N", "how many threads a new segment has room for (1024)"},
@@ -171,12 +174,14 @@ static const struct option_row options[] = {
     {0},
 };
 
-static int create(const struct kind *kind, const struct path *path, const struct wanted *w, unsigned any_owner)
+static int create(const struct kind *kind, const struct path *path, const struct wanted *w,
+                  unsigned any_owner)
 {
     unsigned exclusive = kind->create ? 0 : w->flags & SHK_EXCL;
     struct shk_segment *segment;
     int status = STATUS_DONE;
-    int r = shk_segment_open(path->segment, SHK_CREATE | exclusive | any_owner, &w->segment, &segment);
+    int r =
+        shk_segment_open(path->segment, SHK_CREATE | exclusive | any_owner, &w->segment, &segment);
 
     if (r < 0)
         return failed(path->text, r);
@@ -225,8 +230,9 @@ const struct command cmd_create = {
     .name = "create",
     .arguments = "[OPTION...] KIND PATH",
     .summary = "create a lock, cond, event, queue, region or segment if it is absent",
-    .notes = "The segment is created, too, if it is absent. What is there already must be of that kind and\n"
-             "geometry; a segment that is there is left as it is.",
+    .notes =
+        "The segment is created, too, if it is absent. What is there already must be of that kind and\n"
+        "geometry; a segment that is there is left as it is.",
     .options = options,
     .run = run,
 };

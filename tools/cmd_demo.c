@@ -13,9 +13,11 @@ static const struct demo {
     const char *file;
     const char *summary;
 } demos[] = {
-    {"account", "scene-account.sh", "scene: a drawer and three depositors take turns at an account"},
+    {"account", "scene-account.sh",
+     "scene: a drawer and three depositors take turns at an account"},
     {"account-event", "scene-account-event.sh", "scene: the same with a lock and events"},
-    {"queue", "scene-queue.sh", "scene: producers and a consumer, first with words, then with whole files"},
+    {"queue", "scene-queue.sh",
+     "scene: producers and a consumer, first with words, then with whole files"},
     {"event", "scene-event.sh", "scene: two workers wait for the word to go"},
     {"producer", "producer", "puts items into a queue"},
     {"consumer", "consumer", "takes items out of a queue and prints them"},
@@ -30,7 +32,8 @@ static char *file_of(const struct demo *demo)
 {
     const char *directory = getenv("SHMKIT_DEMOS");
 
-    return print_to_memory("%s/%s", directory && *directory ? directory : SHMKIT_LIBEXECDIR, demo->file);
+    return print_to_memory("%s/%s", directory && *directory ? directory : SHMKIT_LIBEXECDIR,
+                           demo->file);
 }
 
 static void list_demos(FILE *out)

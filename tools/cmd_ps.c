@@ -8,21 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEGMENT, PID, TID, COMMAND, NAME, ALIVE, HOLDS, WAITS, FOR, ON, JOINED, ID };
-
 static const struct column columns[] = {
-    [SEGMENT] = {"SEGMENT", "the segment it is attached to", COLUMN_CUT},
-    [PID] = {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
-    [TID] = {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
-    [COMMAND] = {"COMMAND", "the program", COLUMN_CUT},
-    [NAME] = {"NAME", "its name in the segment", COLUMN_CUT},
-    [ALIVE] = {"ALIVE", "whether it lives", COLUMN_BOOL},
-    [HOLDS] = {"HOLDS", "the locks and conditions that it holds", COLUMN_CUT | COLUMN_LIST},
-    [WAITS] = {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object", COLUMN_CUT},
-    [FOR] = {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
-    [ON] = {"ON", "the object that it waits on", COLUMN_CUT},
-    [JOINED] = {"JOINED", "when it joined", 0},
-    [ID] = {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"SEGMENT", "the segment it is attached to", COLUMN_CUT},
+    {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"COMMAND", "the program", COLUMN_CUT},
+    {"NAME", "its name in the segment", COLUMN_CUT},
+    {"ALIVE", "whether it lives", COLUMN_BOOL},
+    {"HOLDS", "the locks and conditions that it holds", COLUMN_CUT | COLUMN_LIST},
+    {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object",
+     COLUMN_CUT},
+    {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"ON", "the object that it waits on", COLUMN_CUT},
+    {"JOINED", "when it joined", 0},
+    {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
     {0},
 };
 
@@ -32,30 +31,32 @@ static const struct table_kind member_table = {"members", columns};
 static const char with_threads[] = "SEGMENT,PID,TID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
 static const char without_threads[] = "SEGMENT,PID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
 
-static void add_member(struct table *t, const struct shk_snapshot *look, const struct shk_member_info *m)
+static void add_member(struct table *t, const struct shk_snapshot *look,
+                       const struct shk_member_info *m)
 {
     const struct shk_object_info *object;
     char buffer[DESCRIPTION_MAX];
 
     table_row(t);
-    table_set(t, SEGMENT, "%s", shk_snapshot_segment(look)->name);
-    table_set(t, PID, "%" PRId32, m->pid);
-    table_set(t, TID, "%" PRId32, m->tid);
-    table_set(t, COMMAND, "%s", m->command);
-    table_set(t, NAME, "%s", m->name);
-    table_set_bool(t, ALIVE, m->alive);
+    table_set(t, "SEGMENT", "%s", shk_snapshot_segment(look)->name);
+    table_set(t, "PID", "%" PRId32, m->pid);
+    table_set(t, "TID", "%" PRId32, m->tid);
+    table_set(t, "COMMAND", "%s", m->command);
+    table_set(t, "NAME", "%s", m->name);
+    table_set_bool(t, "ALIVE", m->alive);
     for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++) {
         /* A condition with somebody else's lock is held through that. */
-        if (object->holder == m->id && !(object->kind == SHK_KIND_COND && !object->as.cond.own_lock))
-            table_append(t, HOLDS, "%s", object->name);
+        if (object->holder == m->id &&
+            !(object->kind == SHK_KIND_COND && !object->as.cond.own_lock))
+            table_append(t, "HOLDS", "%s", object->name);
     }
-    table_set_date(t, JOINED, m->joined);
-    table_set(t, ID, "%" PRIu64, m->id);
+    table_set_date(t, "JOINED", m->joined);
+    table_set(t, "ID", "%" PRIu64, m->id);
     if (m->waits_for == SHK_WAITS_NOT || !m->alive)
         return;
-    table_set(t, WAITS, "%s", describe_wait(buffer, m));
-    table_set(t, ON, "%s", m->waits_on);
-    table_set_duration(t, FOR, m->waiting);
+    table_set(t, "WAITS", "%s", describe_wait(buffer, m));
+    table_set(t, "ON", "%s", m->waits_on);
+    table_set_duration(t, "FOR", m->waiting);
 }
 
 /* The snapshots of all segments that can be read, or of one. *status when that one cannot. malloc'ed, NULL at the end. */
@@ -117,7 +118,8 @@ static int run(const struct command *command, int argc, char **argv)
     looks = take_snapshots(argv[optind], &status);
     if (status != STATUS_DONE)
         goto done;
-    t = table_new(&member_table, style.json || has_threads(looks) ? with_threads : without_threads, &style);
+    t = table_new(&member_table, style.json || has_threads(looks) ? with_threads : without_threads,
+                  &style);
     for (struct shk_snapshot **look = looks; *look; look++) {
         for (size_t i = 0; (member = shk_snapshot_member(*look, i)); i++)
             add_member(t, *look, member);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct source {
-    char **items; /* the operands, NULL: standard input */
+    char **items;  /* the operands, NULL: standard input */
     int separator; /* what ends an item there */
     char *line;
     size_t room;
@@ -30,7 +30,8 @@ static ssize_t next_item(struct source *from, const char **item)
     return length > 0 && from->line[length - 1] == (char)from->separator ? length - 1 : length;
 }
 
-static int put_all(struct shk_queue *queue, const struct path *path, struct source *from, int64_t timeout)
+static int put_all(struct shk_queue *queue, const struct path *path, struct source *from,
+                   int64_t timeout)
 {
     unsigned long long done = 0;
     const char *item;

@@ -3,7 +3,7 @@
 #include "rows.h"
 #include "shmctl.h"
 
-#define COMMON "PATH,KIND,STATE,SIZE,SERIAL,CREATED,CREATOR,USERS,WAITERS,WAITING,"
+#define COMMON  "PATH,KIND,STATE,SIZE,SERIAL,CREATED,CREATOR,USERS,WAITERS,WAITING,"
 #define REPAIRS ",HOLDERS-LOST,WAITERS-BURIED,WAKEUPS-PASSED-ON,REBUILDS"
 
 static const char *usual_columns(uint32_t kind)
@@ -23,22 +23,25 @@ static const char *usual_columns(uint32_t kind)
     return COMMON "HOLDER" REPAIRS;
 }
 
-static int show(const struct path *path, const struct shk_snapshot *look, const struct table_style *style)
+static int show(const struct path *path, const struct shk_snapshot *look,
+                const struct table_style *style)
 {
     const struct shk_object_info *object = NULL;
     struct table *t;
     int status;
 
     if (!*path->object) {
-        t = table_new(&segment_table,
-                      "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,CREATOR,NAMESPACE,"
-                      "MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
-                      style);
+        t = table_new(
+            &segment_table,
+            "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,CREATOR,NAMESPACE,"
+            "MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
+            style);
         add_segment(t, shk_snapshot_segment(look));
     } else {
         object = shk_snapshot_find_object(look, path->object);
         if (!object) {
-            complain(path->text, "there is no object %s in segment /%s", path->object, path->segment);
+            complain(path->text, "there is no object %s in segment /%s", path->object,
+                     path->segment);
             return STATUS_ABSENT;
         }
         t = table_new(&object_table, usual_columns(object->kind), style);

@@ -54,8 +54,8 @@ static void print_options(const struct option_row *options)
 
 void print_help(const struct command *command)
 {
-    printf("Usage: shmctl %s %s\n\n%c%s.\n", command->name, command->arguments, toupper((unsigned char)*command->summary),
-           command->summary + 1);
+    printf("Usage: shmctl %s %s\n\n%c%s.\n", command->name, command->arguments,
+           toupper((unsigned char)*command->summary), command->summary + 1);
     print_options(command->options);
     for (size_t i = 0; command->tables && command->tables[i]; i++)
         table_print_columns(command->tables[i]);
@@ -74,8 +74,10 @@ int next_option(const struct command *command, int argc, char **argv)
         size_t n = 0;
 
         longs[n++] = (struct option){"help", no_argument, NULL, 'h'};
-        for (const struct option_row *row = command->options; row && row->name && n <= OPTIONS_MAX; row++) {
-            longs[n++] = (struct option){row->name, row->argument ? required_argument : no_argument, NULL, row->key};
+        for (const struct option_row *row = command->options; row && row->name && n <= OPTIONS_MAX;
+             row++) {
+            longs[n++] = (struct option){row->name, row->argument ? required_argument : no_argument,
+                                         NULL, row->key};
             if (row->key <= UCHAR_MAX)
                 letter += sprintf(letter, "%c%s", row->key, row->argument ? ":" : "");
         }

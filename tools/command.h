@@ -18,29 +18,29 @@ struct option_row {
 
 struct command {
     const char *name;
-    const char *arguments; /* for the usage line */
-    const char *summary;   /* for the list of verbs */
-    const char *notes;     /* for --help, after the options; may be NULL */
+    const char *arguments;                  /* for the usage line */
+    const char *summary;                    /* for the list of verbs */
+    const char *notes;                      /* for --help, after the options; may be NULL */
     const struct option_row *options;       /* the last has no name; NULL: none */
     const struct table_kind *const *tables; /* whose columns --help lists, then NULL; NULL: none */
-    bool stops_at_operand;                  /* what follows the first operand belongs to another program */
+    bool stops_at_operand; /* what follows the first operand belongs to another program */
     int (*run)(const struct command *, int argc, char **argv);
 };
 
 /* Keys of options that several verbs have and that have no letter. */
 enum { OPTION_ANY_OWNER = 256, OPTION_NOWAIT, OPTION_PRIVATE };
 
-#define ANY_OWNER_ROW                                                                              \
-    {                                                                                              \
-        OPTION_ANY_OWNER, "any-owner", NULL, "accept a segment that belongs to another user"       \
+#define ANY_OWNER_ROW                                                                        \
+    {                                                                                        \
+        OPTION_ANY_OWNER, "any-owner", NULL, "accept a segment that belongs to another user" \
     }
-#define TIMEOUT_ROW(what)                                                                          \
-    {                                                                                              \
-        't', "timeout", "TIME", what ": 2, 0.5s, 200ms"                                            \
+#define TIMEOUT_ROW(what)                               \
+    {                                                   \
+        't', "timeout", "TIME", what ": 2, 0.5s, 200ms" \
     }
-#define NOWAIT_ROW                                                                                 \
-    {                                                                                              \
-        OPTION_NOWAIT, "nowait", NULL, "do not wait: exit status 3 if it would"                    \
+#define NOWAIT_ROW                                                              \
+    {                                                                           \
+        OPTION_NOWAIT, "nowait", NULL, "do not wait: exit status 3 if it would" \
     }
 
 /*

@@ -64,11 +64,13 @@ int failed_to_open(const struct path *path, const char *kind, int error)
 {
     if (error != -ENOENT)
         return failed(path->text, error);
-    complain(path->text, "%s; 'shmctl create %s %s' creates it", shk_last_error(), kind, path->text);
+    complain(path->text, "%s; 'shmctl create %s %s' creates it", shk_last_error(), kind,
+             path->text);
     return STATUS_ABSENT;
 }
 
-int open_segment(const struct path *path, unsigned flags, const char *kind, struct shk_segment **out)
+int open_segment(const struct path *path, unsigned flags, const char *kind,
+                 struct shk_segment **out)
 {
     int r = shk_segment_open(path->segment, flags, NULL, out);
 
@@ -90,7 +92,8 @@ void parse_path(const char *text, struct path *out)
     if (length == 0 || (slash && !slash[1]))
         usage_error("'%s' is no path; a path is SEGMENT or SEGMENT/OBJECT", text);
     if (length > SHK_SEGMENT_NAME_MAX)
-        usage_error("the segment's name in '%s' is longer than %d bytes", text, SHK_SEGMENT_NAME_MAX);
+        usage_error("the segment's name in '%s' is longer than %d bytes", text,
+                    SHK_SEGMENT_NAME_MAX);
     if (slash && strlen(slash + 1) > SHK_NAME_MAX)
         usage_error("the object's name in '%s' is longer than %d bytes", text, SHK_NAME_MAX);
     memcpy(out->segment, out->text, length);
@@ -111,7 +114,8 @@ struct unit {
 };
 
 /* A decimal number and one of the units, the last of which has no name. */
-static double parse_quantity(const char *text, const struct unit *units, double max, const char *what)
+static double parse_quantity(const char *text, const struct unit *units, double max,
+                             const char *what)
 {
     char *end;
     double value;
@@ -131,7 +135,7 @@ static double parse_quantity(const char *text, const struct unit *units, double 
 
 int64_t parse_timeout(const char *text)
 {
-    static const struct unit units[] = {{"ns", 1},     {"us", 1e3},     {"ms", 1e6}, {"s", 1e9},
+    static const struct unit units[] = {{"ns", 1},     {"us", 1e3},   {"ms", 1e6}, {"s", 1e9},
                                         {"min", 60e9}, {"h", 3600e9}, {"", 1e9}};
 
     return (int64_t)parse_quantity(text, units, (double)INT64_MAX, "time (2, 0.5s, 200ms)");
@@ -190,12 +194,18 @@ bool interrupts_end_at_once(bool on)
     return caught != 0;
 }
 
+bool interrupted(void)
+{
+    return caught != 0;
+}
+
 int finish(int status)
 {
     bool unwritten = ferror(stdout);
 
     if ((fclose(stdout) != 0 || unwritten) && !caught) {
-        complain("standard output", "%s", unwritten ? "not everything could be written" : strerror(errno));
+        complain("standard output", "%s",
+                 unwritten ? "not everything could be written" : strerror(errno));
         status = STATUS_FAILED;
     }
     if (caught) {

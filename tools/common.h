@@ -19,16 +19,16 @@ enum {
 
 /* SEGMENT or SEGMENT/OBJECT, as it stands on the command line; a slash in front changes nothing. */
 struct path {
-    const char *text;                       /* without the slash in front */
+    const char *text; /* without the slash in front */
     char segment[SHK_SEGMENT_NAME_MAX + 1];
-    char object[SHK_NAME_MAX + 1];          /* "" for a segment */
+    char object[SHK_NAME_MAX + 1]; /* "" for a segment */
 };
 
 /* These end the program with STATUS_USAGE and a sentence when the text is no good, so they are called before anything is open. */
 void parse_path(const char *text, struct path *out);
 void parse_object_path(const char *text, struct path *out);
-int64_t parse_timeout(const char *text);             /* 2, 0.5s, 200ms: nanoseconds */
-size_t parse_size(const char *text);                 /* 4096, 64K, 1.5G: bytes */
+int64_t parse_timeout(const char *text); /* 2, 0.5s, 200ms: nanoseconds */
+size_t parse_size(const char *text);     /* 4096, 64K, 1.5G: bytes */
 uint64_t parse_number(const char *text, uint64_t max);
 
 _Noreturn void usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -46,7 +46,8 @@ int failed_to_open(const struct path *path, const char *kind, int error);
  * Open the segment of an object that a verb works on, which is of this kind. Blocking calls in it end on Ctrl-C.
  * Returns STATUS_DONE, or a status after it has complained.
  */
-int open_segment(const struct path *path, unsigned flags, const char *kind, struct shk_segment **out);
+int open_segment(const struct path *path, unsigned flags, const char *kind,
+                 struct shk_segment **out);
 
 /*
  * SIGINT, SIGTERM and SIGHUP, from here on: the library's call under way gives -EINTR, and finish() ends the program by
@@ -60,6 +61,9 @@ void catch_interrupts(void);
  * Returns whether one has come before.
  */
 bool interrupts_end_at_once(bool on);
+
+/* Whether such a signal has come. */
+bool interrupted(void);
 
 /* Write out what was printed; end by the signal that was caught, if there was one. Returns the exit status. */
 int finish(int status);

@@ -9,9 +9,10 @@
 const char *kind_name(uint32_t kind)
 {
     static const char *const names[] = {
-        [SHK_KIND_LOCK] = "lock",           [SHK_KIND_COND] = "cond",       [SHK_KIND_EVENT] = "event",
-        [SHK_KIND_SEMAPHORE] = "semaphore", [SHK_KIND_BARRIER] = "barrier", [SHK_KIND_QUEUE] = "queue",
-        [SHK_KIND_STREAM] = "stream",       [SHK_KIND_REGION] = "region",
+        [SHK_KIND_LOCK] = "lock",       [SHK_KIND_COND] = "cond",
+        [SHK_KIND_EVENT] = "event",     [SHK_KIND_SEMAPHORE] = "semaphore",
+        [SHK_KIND_BARRIER] = "barrier", [SHK_KIND_QUEUE] = "queue",
+        [SHK_KIND_STREAM] = "stream",   [SHK_KIND_REGION] = "region",
     };
 
     return NAME_OF(names, kind);
@@ -20,8 +21,9 @@ const char *kind_name(uint32_t kind)
 const char *segment_state_name(uint32_t state)
 {
     static const char *const names[] = {
-        [SHK_SEGMENT_GOOD] = "good",         [SHK_SEGMENT_RETIRED] = "retired", [SHK_SEGMENT_FOREIGN] = "foreign",
-        [SHK_SEGMENT_MISMATCH] = "mismatch", [SHK_SEGMENT_CORRUPT] = "corrupt", [SHK_SEGMENT_DENIED] = "denied",
+        [SHK_SEGMENT_GOOD] = "good",       [SHK_SEGMENT_RETIRED] = "retired",
+        [SHK_SEGMENT_FOREIGN] = "foreign", [SHK_SEGMENT_MISMATCH] = "mismatch",
+        [SHK_SEGMENT_CORRUPT] = "corrupt", [SHK_SEGMENT_DENIED] = "denied",
     };
 
     return NAME_OF(names, state);
@@ -30,8 +32,9 @@ const char *segment_state_name(uint32_t state)
 const char *describe_wait(char *buffer, const struct shk_member_info *member)
 {
     static const char *const verbs[] = {
-        [SHK_WAITS_TO_ACQUIRE] = "acquire", [SHK_WAITS_FOR_NOTIFY] = "notify", [SHK_WAITS_FOR_SET] = "set",
-        [SHK_WAITS_TO_PUT] = "put",         [SHK_WAITS_TO_GET] = "get",
+        [SHK_WAITS_TO_ACQUIRE] = "acquire", [SHK_WAITS_FOR_NOTIFY] = "notify",
+        [SHK_WAITS_FOR_SET] = "set",        [SHK_WAITS_TO_PUT] = "put",
+        [SHK_WAITS_TO_GET] = "get",
     };
 
     *buffer = '\0';
@@ -46,7 +49,8 @@ const char *describe_member(char *buffer, const struct shk_member_info *member)
     if (member->tid == member->pid)
         snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 ")", member->name, member->pid);
     else
-        snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 "/%" PRId32 ")", member->name, member->pid, member->tid);
+        snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 "/%" PRId32 ")", member->name, member->pid,
+                 member->tid);
     return buffer;
 }
 
@@ -64,8 +68,8 @@ const char *describe_member_id(char *buffer, const struct shk_snapshot *look, ui
     return buffer;
 }
 
-static void describe_holder(char *buffer, const struct shk_snapshot *look, uint64_t holder, uint32_t depth,
-                            uint32_t orphaned)
+static void describe_holder(char *buffer, const struct shk_snapshot *look, uint64_t holder,
+                            uint32_t depth, uint32_t orphaned)
 {
     char name[DESCRIPTION_MAX];
     int n;
@@ -80,16 +84,19 @@ static void describe_holder(char *buffer, const struct shk_snapshot *look, uint6
         snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", orphaned");
 }
 
-const char *describe_object(char *buffer, const struct shk_snapshot *look, const struct shk_object_info *object)
+const char *describe_object(char *buffer, const struct shk_snapshot *look,
+                            const struct shk_object_info *object)
 {
     *buffer = '\0';
     switch (object->kind) {
     case SHK_KIND_LOCK:
-        describe_holder(buffer, look, object->holder, object->as.lock.depth, object->as.lock.orphaned);
+        describe_holder(buffer, look, object->holder, object->as.lock.depth,
+                        object->as.lock.orphaned);
         break;
     case SHK_KIND_COND:
         if (object->as.cond.own_lock)
-            describe_holder(buffer, look, object->holder, object->as.cond.depth, object->as.cond.orphaned);
+            describe_holder(buffer, look, object->holder, object->as.cond.depth,
+                            object->as.cond.orphaned);
         else
             snprintf(buffer, DESCRIPTION_MAX, "with lock %s", object->as.cond.lock);
         break;
@@ -117,7 +124,8 @@ static int by_place_in_line(const void *left, const void *right)
     return a->waiting > b->waiting ? -1 : a->waiting < b->waiting;
 }
 
-size_t list_waiters(const struct shk_snapshot *look, const char *object, const struct shk_member_info ***out)
+size_t list_waiters(const struct shk_snapshot *look, const char *object,
+                    const struct shk_member_info ***out)
 {
     const struct shk_member_info *member;
     size_t members = 0;
@@ -127,7 +135,8 @@ size_t list_waiters(const struct shk_snapshot *look, const char *object, const s
         members++;
     *out = allocate(members, sizeof(**out));
     for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++) {
-        if (member->alive && member->waits_for != SHK_WAITS_NOT && strcmp(member->waits_on, object) == 0)
+        if (member->alive && member->waits_for != SHK_WAITS_NOT &&
+            strcmp(member->waits_on, object) == 0)
             (*out)[n++] = member;
     }
     qsort(*out, n, sizeof(**out), by_place_in_line);

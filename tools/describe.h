@@ -8,7 +8,8 @@
 #define DESCRIPTION_MAX 256
 
 /* The i-th of an array of names, for an i that may be anything. */
-#define NAME_OF(names, i) ((i) < sizeof(names) / sizeof(*(names)) && (names)[i] ? (names)[i] : "unknown")
+#define NAME_OF(names, i) \
+    ((i) < sizeof(names) / sizeof(*(names)) && (names)[i] ? (names)[i] : "unknown")
 
 /* "queue"; as in 'shmctl create queue'. */
 const char *kind_name(uint32_t kind);
@@ -26,10 +27,12 @@ const char *describe_member(char *buffer, const struct shk_member_info *);
 const char *describe_member_id(char *buffer, const struct shk_snapshot *, uint64_t id);
 
 /* "3/4 items", "held by 存款者甲 (1234)", "set" */
-const char *describe_object(char *buffer, const struct shk_snapshot *, const struct shk_object_info *);
+const char *describe_object(char *buffer, const struct shk_snapshot *,
+                            const struct shk_object_info *);
 
 /* The object's waiters, in the order in which they stand in line. malloc'ed; how many. */
-size_t list_waiters(const struct shk_snapshot *, const char *object, const struct shk_member_info ***out);
+size_t list_waiters(const struct shk_snapshot *, const char *object,
+                    const struct shk_member_info ***out);
 
 /* "root", or the number of a user or group that has no name. */
 const char *user_name(char *buffer, uint32_t uid);

@@ -13,19 +13,17 @@ struct group {
 static const struct group groups[] = {
     {"Look", {&cmd_ls, &cmd_show, &cmd_ps}},
     {"Make and remove", {&cmd_create, &cmd_rm}},
-    {"Operate", {&cmd_put, &cmd_get, &cmd_shutdown, &cmd_event}},
+    {"Operate", {&cmd_put, &cmd_get, &cmd_shutdown, &cmd_event, &cmd_lock}},
     {"See it work", {&cmd_demo}},
 };
 
-#define FOR_EACH_COMMAND(c)                                                                        \
-    for (size_t g_ = 0; g_ < sizeof(groups) / sizeof(*groups); g_++)                               \
-        for (const struct command *const *i_ = groups[g_].commands, *c; (c = *i_); i_++)
-
 static const struct command *find_command(const char *name)
 {
-    FOR_EACH_COMMAND(command) {
-        if (strcmp(command->name, name) == 0)
-            return command;
+    for (size_t g = 0; g < sizeof(groups) / sizeof(*groups); g++) {
+        for (const struct command *const *c = groups[g].commands; *c; c++) {
+            if (strcmp((*c)->name, name) == 0)
+                return *c;
+        }
     }
     usage_error("there is no verb '%s'", name);
 }

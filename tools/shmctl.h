@@ -8,6 +8,7 @@ extern const struct command cmd_create;
 extern const struct command cmd_demo;
 extern const struct command cmd_event;
 extern const struct command cmd_get;
+extern const struct command cmd_lock;
 extern const struct command cmd_ls;
 extern const struct command cmd_ps;
 extern const struct command cmd_put;

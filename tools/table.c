@@ -1,6 +1,7 @@
 #include "table.h"
 #include "common.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ struct table {
     size_t columns; /* of the kind */
     int shown[SHOWN_MAX];
     size_t shown_columns;
-    char **cells; /* rows * columns, NULL: empty; the strings of a list end in '\n' each but the last */
+    char **cells; /* rows * columns; NULL: empty. The strings of a list have '\n' in between */
     size_t rows;
 };
 
@@ -31,7 +32,8 @@ struct table {
 static int find_column(const struct table_kind *kind, const char *name, size_t length)
 {
     for (int i = 0; kind->columns[i].name; i++) {
-        if (strlen(kind->columns[i].name) == length && strncasecmp(kind->columns[i].name, name, length) == 0)
+        if (strlen(kind->columns[i].name) == length &&
+            strncasecmp(kind->columns[i].name, name, length) == 0)
             return i;
     }
     return -1;
@@ -87,7 +89,8 @@ void table_option(struct table_style *style, int key)
 
 /* ---- filling ---- */
 
-struct table *table_new(const struct table_kind *kind, const char *usual, const struct table_style *style)
+struct table *table_new(const struct table_kind *kind, const char *usual,
+                        const struct table_style *style)
 {
     struct table *t = allocate(1, sizeof(*t));
     const char *list = style->output ? style->output : usual;
@@ -132,15 +135,23 @@ static char **cell(const struct table *t, size_t row, int column)
     return &t->cells[row * t->columns + (size_t)column];
 }
 
-static void set(struct table *t, int column, char *text)
+static char **last_cell(const struct table *t, const char *name)
 {
-    char **place = cell(t, t->rows - 1, column);
+    int column = find_column(t->kind, name, strlen(name));
+
+    assert(column >= 0);
+    return cell(t, t->rows - 1, column);
+}
+
+static void set(struct table *t, const char *name, char *text)
+{
+    char **place = last_cell(t, name);
 
     free(*place);
     *place = text;
 }
 
-void table_set(struct table *t, int column, const char *format, ...)
+void table_set(struct table *t, const char *column, const char *format, ...)
 {
     va_list arguments;
     char *text;
@@ -151,9 +162,9 @@ void table_set(struct table *t, int column, const char *format, ...)
     set(t, column, text);
 }
 
-void table_append(struct table *t, int column, const char *format, ...)
+void table_append(struct table *t, const char *column, const char *format, ...)
 {
-    const char *before = *cell(t, t->rows - 1, column);
+    const char *before = *last_cell(t, column);
     va_list arguments;
     char *text;
 
@@ -164,12 +175,12 @@ void table_append(struct table *t, int column, const char *format, ...)
     free(text);
 }
 
-void table_set_bool(struct table *t, int column, bool value)
+void table_set_bool(struct table *t, const char *column, bool value)
 {
     table_set(t, column, "%s", value ? "yes" : "no");
 }
 
-void table_set_size(struct table *t, int column, uint64_t bytes)
+void table_set_size(struct table *t, const char *column, uint64_t bytes)
 {
     char buffer[QUANTITY_MAX];
 
@@ -179,7 +190,7 @@ void table_set_size(struct table *t, int column, uint64_t bytes)
         table_set(t, column, "%s", format_size(buffer, bytes));
 }
 
-void table_set_duration(struct table *t, int column, int64_t nanoseconds)
+void table_set_duration(struct table *t, const char *column, int64_t nanoseconds)
 {
     char buffer[QUANTITY_MAX];
 
@@ -189,7 +200,7 @@ void table_set_duration(struct table *t, int column, int64_t nanoseconds)
         table_set(t, column, "%s", format_duration(buffer, nanoseconds));
 }
 
-void table_set_date(struct table *t, int column, int64_t seconds)
+void table_set_date(struct table *t, const char *column, int64_t seconds)
 {
     char buffer[64];
     time_t when = (time_t)seconds;
@@ -197,7 +208,8 @@ void table_set_date(struct table *t, int column, int64_t seconds)
 
     /* A damaged segment may say any year at all. */
     if (!localtime_r(&when, &broken_down) ||
-        !strftime(buffer, sizeof(buffer), t->style.bytes ? "%Y-%m-%dT%H:%M:%S%z" : "%Y-%m-%d %H:%M:%S", &broken_down))
+        !strftime(buffer, sizeof(buffer),
+                  t->style.bytes ? "%Y-%m-%dT%H:%M:%S%z" : "%Y-%m-%d %H:%M:%S", &broken_down))
         snprintf(buffer, sizeof(buffer), "%lld", (long long)seconds);
     table_set(t, column, "%s", buffer);
 }
@@ -226,7 +238,9 @@ const char *format_duration(char *buffer, int64_t nanoseconds)
     int64_t ms = nanoseconds > 0 ? nanoseconds / 1000000 : 0;
     int64_t s = ms / 1000;
 
-    if (ms < 1000)
+    if (nanoseconds == 0)
+        strcpy(buffer, "0s");
+    else if (ms < 1000)
         snprintf(buffer, QUANTITY_MAX, "%dms", (int)ms);
     else if (s < 10 && ms % 1000 >= 100)
         snprintf(buffer, QUANTITY_MAX, "%d.%ds", (int)s, (int)(ms % 1000 / 100));
@@ -237,7 +251,8 @@ const char *format_duration(char *buffer, int64_t nanoseconds)
     else if (s < 86400)
         snprintf(buffer, QUANTITY_MAX, "%dh%02dm", (int)(s / 3600), (int)(s % 3600 / 60));
     else
-        snprintf(buffer, QUANTITY_MAX, "%lldd%02dh", (long long)(s / 86400), (int)(s % 86400 / 3600));
+        snprintf(buffer, QUANTITY_MAX, "%lldd%02dh", (long long)(s / 86400),
+                 (int)(s % 86400 / 3600));
     return buffer;
 }
 
@@ -373,7 +388,8 @@ static int print_aligned(const struct table *t)
 
     for (size_t i = 0; i < t->shown_columns && r == 0; i++) {
         const struct column *c = column(t, i);
-        int flags = (c->flags & COLUMN_RIGHT ? SCOLS_FL_RIGHT : 0) | (c->flags & COLUMN_CUT ? SCOLS_FL_TRUNC : 0);
+        int flags = (c->flags & COLUMN_RIGHT ? SCOLS_FL_RIGHT : 0) |
+                    (c->flags & COLUMN_CUT ? SCOLS_FL_TRUNC : 0);
 
         r = scols_table_new_column(out, c->name, 0, flags) ? 0 : -1;
     }
@@ -427,7 +443,8 @@ static void fit(const struct table *t, int *widths)
     struct winsize terminal;
     int total = 0;
 
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) != 0 || terminal.ws_col == 0)
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) != 0 ||
+        terminal.ws_col == 0)
         return;
     for (size_t i = 0; i < t->shown_columns; i++)
         total += widths[i] + (i > 0);
@@ -435,7 +452,8 @@ static void fit(const struct table *t, int *widths)
         int widest = -1;
 
         for (size_t i = 0; i < t->shown_columns; i++) {
-            if (column(t, i)->flags & COLUMN_CUT && widths[i] > 1 && (widest < 0 || widths[i] > widths[widest]))
+            if (column(t, i)->flags & COLUMN_CUT && widths[i] > 1 &&
+                (widest < 0 || widths[i] > widths[widest]))
                 widest = (int)i;
         }
         if (widest < 0)
@@ -451,7 +469,8 @@ static void print_cell(const struct table *t, size_t shown, const char *text, in
     bool right = column(t, shown)->flags & COLUMN_RIGHT;
     bool last = shown == t->shown_columns - 1;
 
-    printf("%*s%.*s%*s%s", right ? blanks : 0, "", bytes, text, right || last ? 0 : blanks, "", last ? "\n" : " ");
+    printf("%*s%.*s%*s%s", right ? blanks : 0, "", bytes, text, right || last ? 0 : blanks, "",
+           last ? "\n" : " ");
 }
 
 static int print_aligned(const struct table *t)

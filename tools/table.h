@@ -33,13 +33,13 @@ struct table_style {
     bool json, raw, noheadings, bytes;
 };
 
-#define TABLE_ROWS                                                                                 \
-    {'o', "output", "LIST", "print these columns; +LIST: these besides the usual ones"},           \
-        {'J', "json", NULL, "print JSON, with all sizes in bytes and times in seconds"},           \
-        {'r', "raw", NULL, "print bare fields for scripts, '-' for an empty one"},                 \
-        {'n', "noheadings", NULL, "print no headings"},                                            \
-    {                                                                                              \
-        'b', "bytes", NULL, "print sizes in bytes and times in seconds"                            \
+#define TABLE_ROWS                                                                       \
+    {'o', "output", "LIST", "print these columns; +LIST: these besides the usual ones"}, \
+        {'J', "json", NULL, "print JSON, with all sizes in bytes and times in seconds"}, \
+        {'r', "raw", NULL, "print bare fields for scripts, '-' for an empty one"},       \
+        {'n', "noheadings", NULL, "print no headings"},                                  \
+    {                                                                                    \
+        'b', "bytes", NULL, "print sizes in bytes and times in seconds"                  \
     }
 
 /* Take one of TABLE_ROWS, with its argument in optarg. */
@@ -52,14 +52,16 @@ void table_print_columns(const struct table_kind *);
 struct table *table_new(const struct table_kind *, const char *usual, const struct table_style *);
 void table_free(struct table *);
 
-/* Begin a row; fill cells of the last one. A column is given by its place among the kind's columns. */
+/* Begin a row; fill cells of the last one. */
 void table_row(struct table *);
-void table_set(struct table *, int column, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void table_set_bool(struct table *, int column, bool value);
-void table_set_size(struct table *, int column, uint64_t bytes);
-void table_set_duration(struct table *, int column, int64_t nanoseconds);
-void table_set_date(struct table *, int column, int64_t seconds);
-void table_append(struct table *, int column, const char *format, ...) __attribute__((format(printf, 3, 4))); /* COLUMN_LIST */
+void table_set(struct table *, const char *column, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void table_set_bool(struct table *, const char *column, bool value);
+void table_set_size(struct table *, const char *column, uint64_t bytes);
+void table_set_duration(struct table *, const char *column, int64_t nanoseconds);
+void table_set_date(struct table *, const char *column, int64_t seconds);
+void table_append(struct table *, const char *column, const char *format, ...)
+    __attribute__((format(printf, 3, 4))); /* COLUMN_LIST */
 
 /* Print it; the second way a line a cell, "Name  value", for tables of one row. Returns an exit status. */
 int table_print(const struct table *);
