@@ -103,8 +103,8 @@ const char *shm_path(const char *segment);
 /* Write over what is in that file, which is created if it is absent. */
 void write_shm(const char *segment, off_t at, const void *bytes, size_t size);
 
-/* How many mappings of that file this process has, under its name or after it was removed. */
-unsigned mappings(const char *segment);
+/* How many mappings of files in /dev/shm this process has. */
+unsigned mappings(void);
 
 /* How many descriptors this process has open. */
 unsigned open_descriptors(void);

@@ -107,7 +107,6 @@ START_TEST(test_a_segments_flags_are_checked)
 {
     assert_segment_refused(0x8, NULL);
     assert_segment_refused(SHK_CREATE | 0x80000000, NULL);
-    assert_segment_refused(SHK_EXCL, NULL);
     assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, NULL, NULL), -EINVAL);
     ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 0);
 }
@@ -225,7 +224,6 @@ START_TEST(test_an_objects_flags_and_reserved_fields_are_checked)
     for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
         assert_refused(kind, "a", SHK_CREATE | 0x8, kind->options, -EINVAL);
         assert_refused(kind, "a", SHK_CREATE | 0x80000000, kind->options, -EINVAL);
-        assert_refused(kind, "a", SHK_EXCL, kind->options, -EINVAL);
         for (size_t i = 0; i < 8; i++) {
             unsigned char options[256];
             ck_assert_uint_le(kind->options_size, sizeof(options));

@@ -251,7 +251,7 @@ START_TEST(test_conditions_are_shown)
     assert_code(shk_cond_acquire(given, SHK_NOWAIT), 0);
     ck_assert_uint_eq(object("own").holder, member(getpid()).id);
     ck_assert_uint_eq(object("own").as.cond.depth, 2);
-    ck_assert_uint_eq(object("given").holder, member(getpid()).id);
+    ck_assert_uint_eq(object("given").holder, 0); /* shown with the lock */
     ck_assert_uint_eq(object("given").as.cond.depth, 1);
     ck_assert_uint_eq(object("lock").holder, member(getpid()).id);
     assert_code(shk_cond_release(own), 0);
@@ -493,7 +493,7 @@ START_TEST(test_members_are_shown_in_order_of_joining)
         wait_until_waiting(segment_name(NULL), children[i], "event");
         joined[i + 1] = children[i];
     }
-    child_kill(children[3]); /* whose record is used again */
+    child_kill(children[3]); /* whose record may be used again */
     child_kill(children[7]);
     memmove(joined + 8, joined + 9, 4 * sizeof(pid_t));
     memmove(joined + 4, joined + 5, 7 * sizeof(pid_t));
@@ -503,10 +503,13 @@ START_TEST(test_members_are_shown_in_order_of_joining)
     wait_until_waiting(segment_name(NULL), children[7], "event");
 
     struct shk_snapshot *look = look_open(segment_name(NULL));
+    size_t alive = 0;
     for (size_t i = 0; (info = shk_snapshot_member(look, i)); i++) {
-        ck_assert_int_eq(info->pid, joined[i]);
         ck_assert_ptr_eq(shk_snapshot_find_member(look, info->id), info);
+        if (info->alive)
+            ck_assert_int_eq(info->pid, joined[alive++]);
     }
+    ck_assert_uint_eq(alive, COUNT + 1);
     shk_snapshot_close(look);
     bedroom_wake(&room);
     for (int i = 0; i < COUNT; i++)
@@ -546,14 +549,14 @@ START_TEST(test_looking_changes_nothing)
     struct stat status;
 
     struct bedroom room = bedroom_open();
-    unsigned mapped = mappings(segment_name(NULL)), descriptors = open_descriptors();
+    unsigned mapped = mappings(), descriptors = open_descriptors();
     unsigned char *before = read_file(32 << 20);
     ck_assert_int_eq(stat(shm_path(segment_name(NULL)), &status), 0);
     for (int i = 0; i < 10; i++) {
         struct shk_snapshot *look = look_open(segment_name(NULL));
         ck_assert_uint_eq(shk_snapshot_segment(look)->objects, 5);
         ck_assert_uint_eq(shk_snapshot_segment(look)->members_alive, 1);
-        ck_assert_uint_eq(mappings(segment_name(NULL)), mapped);
+        ck_assert_uint_eq(mappings(), mapped);
         shk_snapshot_close(look);
         ck_assert_int_gt(shk_segment_list(SHK_LIST_FOREIGN, &list), 0);
         free(list);
@@ -675,6 +678,14 @@ static const struct shk_segment_info *find_in(const struct shk_segment_info *lis
     return NULL;
 }
 
+static void assert_cannot_be_looked_at(const char *name)
+{
+    struct shk_snapshot *look = NULL;
+
+    assert_code(shk_snapshot_open(name, &look), -EPROTO);
+    ck_assert_ptr_null(look);
+}
+
 /* As the list and the snapshot say it. A foreign file is listed only when asked for. */
 static void assert_state(const char *name, enum shk_segment_state state, int code)
 {
@@ -746,13 +757,13 @@ START_TEST(test_what_is_no_good_segment_is_told_apart)
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
 
     ck_assert_int_eq(mkfifo(shm_path(copy), 0600), 0); /* nobody waits at the other end for a writer */
-    assert_state(copy, SHK_SEGMENT_FOREIGN, -EPROTO);
+    assert_cannot_be_looked_at(copy);
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
     ck_assert_int_eq(mkdir(shm_path(copy), 0700), 0);
-    assert_state(copy, SHK_SEGMENT_FOREIGN, -EPROTO);
+    assert_cannot_be_looked_at(copy);
     ck_assert_int_eq(rmdir(shm_path(copy)), 0);
     ck_assert_int_eq(symlink(shm_path(segment_name(NULL)), shm_path(copy)), 0);
-    assert_state(copy, SHK_SEGMENT_FOREIGN, -EPROTO);
+    assert_cannot_be_looked_at(copy);
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
     free(image);
     assert_code(shk_lock_release(room.lock), 0);

@@ -137,13 +137,13 @@ END_TEST
 START_TEST(test_opening_twice_gives_the_same_handle)
 {
     struct shk_segment *segment = test_segment();
-    unsigned descriptors = open_descriptors(), mapped = mappings(segment_name(NULL));
+    unsigned descriptors = open_descriptors(), mapped = mappings();
 
     ck_assert_uint_gt(mapped, 0);
     for (int i = 0; i < 3; i++)
         ck_assert_ptr_eq(segment_open(segment_name(NULL), i & 1 ? SHK_CREATE : 0, NULL), segment);
     ck_assert_uint_eq(open_descriptors(), descriptors);
-    ck_assert_uint_eq(mappings(segment_name(NULL)), mapped);
+    ck_assert_uint_eq(mappings(), mapped);
     for (int i = 0; i < 3; i++) {
         assert_code(shk_segment_close(segment), 0);
         assert_code(shk_set_member_name(segment, "still here"), 0);
@@ -168,7 +168,7 @@ START_TEST(test_opening_and_closing_leaves_nothing_behind)
             things_close(&all);
         }
         ck_assert_uint_eq(open_descriptors(), descriptors);
-        ck_assert_uint_eq(mappings(name), 0);
+        ck_assert_uint_eq(mappings(), 0);
     }
     assert_code(shk_segment_unlink(name), 0);
 }
@@ -302,6 +302,21 @@ static void save_image(const char *name)
     assert_code(shk_segment_unlink(name), 0);
 }
 
+static void assert_one_of(const char *what, long long got, int first, int second)
+{
+    if (!code_is(got, first) && !code_is(got, second))
+        ck_abort_msg("%s gave %s: %s", what, code_name(got), shk_last_error());
+}
+
+/* It is present, and it is not to be opened, and either may be said. */
+static void assert_not_created(const char *name, int code)
+{
+    struct shk_segment *segment = NULL;
+
+    assert_one_of("creating", shk_segment_open(name, SHK_CREATE | SHK_EXCL, NULL, &segment), -EEXIST, code);
+    ck_assert_ptr_null(segment);
+}
+
 /* Nobody opens, changes or removes it. */
 static void assert_refused(const char *name)
 {
@@ -310,7 +325,7 @@ static void assert_refused(const char *name)
     ck_assert_int_eq(lstat(shm_path(name), &before), 0);
     for (unsigned flags = 0; flags <= SHK_CREATE; flags += SHK_CREATE)
         assert_not_opened(name, flags, -EPROTO);
-    assert_not_opened(name, SHK_CREATE | SHK_EXCL, -EEXIST);
+    assert_not_created(name, -EPROTO);
     assert_code(shk_segment_unlink(name), -EPROTO);
     ck_assert_int_eq(lstat(shm_path(name), &after), 0);
     ck_assert_uint_eq(before.st_ino, after.st_ino);
@@ -504,6 +519,8 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
         for (size_t i = 0; i < 2 * sizeof(offsets) / sizeof(offsets[0]); i++) {
             size_t field = i & 1 ? offsetof(struct shki_entry, at) : offsetof(struct shki_entry, size);
             struct shk_region *region = NULL;
+            if (!memcmp((const char *)entry + field, &offsets[i / 2], sizeof(uint64_t)))
+                continue;
             write_image(name, sizeof(small_image));
             write_shm(name, at + field, &offsets[i / 2], sizeof(uint64_t));
             struct shk_segment *segment = segment_open(name, 0, NULL);
@@ -904,7 +921,7 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
     child_succeeds(child_start(nobody_creates, NULL));
     assert_not_opened(segment_name(NULL), 0, -EPERM);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EPERM);
-    assert_not_opened(segment_name(NULL), SHK_CREATE | SHK_EXCL, -EEXIST);
+    assert_not_created(segment_name(NULL), -EPERM);
     segment = segment_open(segment_name(NULL), SHK_ANY_OWNER, NULL);
     struct things all = things_open(segment);
     assert_code(shk_event_is_set(all.event), 1);
@@ -944,9 +961,10 @@ static int open_in_new_pid_namespace(void *argument)
     struct shk_segment *segment;
 
     (void)argument;
+    assert_code(shk_set_member_name(test_segment(), "inherited"), -EXDEV); /* nor with what was inherited across the border */
     assert_not_opened(segment_name(NULL), 0, -EXDEV);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EXDEV);
-    assert_not_opened(segment_name(NULL), SHK_CREATE | SHK_EXCL, -EEXIST);
+    assert_not_created(segment_name(NULL), -EXDEV);
     assert_code(shk_segment_unlink(segment_name(NULL)), -EXDEV);
     ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 1);
     ck_assert(look_at_segment(segment_name(NULL), &info)); /* looking is allowed */
@@ -1051,12 +1069,6 @@ START_TEST(test_a_crowd_that_opens_at_once_meets_in_one_segment)
 END_TEST
 
 enum { STORM = 8, STORM_ROUNDS = 400 };
-
-static void assert_one_of(const char *what, long long got, int first, int second)
-{
-    if (!code_is(got, first) && !code_is(got, second))
-        ck_abort_msg("%s gave %s: %s", what, code_name(got), shk_last_error());
-}
 
 /* One of a storm of processes that open, create, use and remove the same segment, each as it pleases. */
 static int blow_segment(void *argument)
