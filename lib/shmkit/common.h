@@ -6,13 +6,14 @@
  *
  * Codes that any call on an object may give, besides those listed with it:
  *     -EINVAL   an argument is NULL or out of range, or a reserved field is not zero
- *     -EBADF    the handle's segment has been closed in this process
+ *     -EBADF    the handle's segment has been closed in this process, and the calling thread is not in it any more
  *     -ESTALE   the object or its segment has been unlinked; close the handle
  *     -EUSERS   the thread's first call here, and the segment's member table is full of living members
  *     -ENOSPC   the thread's first call here, and the memory is out that its member record needs
  *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the kernel frees no more than
  *               2048 when a thread dies
- *     -EBUSY    a process has held the segment's own short lock for 10 seconds (it is stopped, or in a debugger)
+ *     -EBUSY    a process has stayed in the middle of a change to the segment or the object for 10 seconds (it is stopped, or in
+ *               a debugger), whatever the timeout
  *     -ENOMEM   no memory for the handle or the thread's own notes
  * and any call that blocks:
  *     -EAGAIN     the timeout is SHK_NOWAIT and the call cannot proceed now
@@ -27,7 +28,7 @@
  * call, and holds none of its parent's locks. No call may be made from a signal handler.
  *
  * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash, exec, exit without
- * closing. Nobody else is held up for longer than about 100 ms, usually for no time at all.
+ * closing. Nobody else is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the exception.)
  */
 #ifndef SHMKIT_COMMON_H
 #define SHMKIT_COMMON_H
@@ -74,7 +75,7 @@ enum shk_kind {
 /*
  * One readable sentence about the calling thread's last failed call, such as "segment /bank was created by layout 3, this
  * library reads layout 1". Never NULL; "" before the first failure. The string belongs to the library and is valid
- * until the thread's next failing call. A success does not change it.
+ * until the thread's next failing call. After a success it says nothing about that call.
  */
 SHK_PUBLIC const char *shk_last_error(void);
 

@@ -54,7 +54,7 @@ struct shk_cond_options {
 SHK_PUBLIC int shk_cond_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_cond_options *options,
                              struct shk_cond **out);
 
-/* Give the handle back; the condition stays. NULL is allowed. Returns 0, or -EBUSY: the calling thread holds its lock through this handle. */
+/* Give the handle back; the condition stays. NULL is allowed. Returns 0, or -EBUSY: it has a lock of its own, and the calling thread holds that. */
 SHK_PUBLIC int shk_cond_close(struct shk_cond *);
 
 /* Acquire and release the condition's lock: exactly shk_lock_acquire() and shk_lock_release() on it. */
@@ -64,9 +64,10 @@ SHK_PUBLIC int shk_cond_release(struct shk_cond *);
 /*
  * Give up the lock (every level of a recursive one), sleep until notified, take the lock back (at the same level).
  * The lock is held on every return but -EPERM. Taking it back ignores the timeout and the interrupt flag.
- * Returns 0: notified; never without a notify. SHK_ORPHANED (1): a holder of the lock died meanwhile; notified or not, look at the
- * predicate (this outranks the codes below). -EAGAIN, -ETIMEDOUT, -EINTR: not notified. -EPERM: the lock is not held.
- * -ESTALE: the condition has been unlinked.
+ * Returns 0: notified. The robust kind never says so without a notify, but for one case: who passes on a dead waiter's wake-up and
+ * is killed itself may have woken one too many. The pthread kind may, as POSIX allows. SHK_ORPHANED (1): a holder of the lock
+ * died meanwhile; notified or not, look at the predicate (this outranks the codes below). -ETIMEDOUT, -EINTR: not notified. -EAGAIN:
+ * SHK_NOWAIT, which never sleeps and never gives up the lock. -EPERM: the lock is not held. -ESTALE: the condition has been unlinked.
  * Killed: asleep, it is skipped and its wake-up, if it was given one, passed on; with the lock, the next holder gets SHK_ORPHANED.
  * Source: POSIX pthread_cond_wait(); Python threading.Condition.
  */

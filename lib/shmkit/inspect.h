@@ -86,7 +86,7 @@ struct shk_object_info {
     int64_t created;      /* seconds since 1970 */
     uint64_t users;       /* members of processes that have it open */
     uint64_t waiters;     /* members asleep on it */
-    uint64_t holder;      /* member id of who holds the lock; 0: nobody */
+    uint64_t holder;      /* member id of who holds the lock, or the condition's own lock; 0: nobody */
     /* repairs so far */
     uint64_t holders_lost;      /* died holding the lock or in the middle of a change */
     uint64_t waiters_buried;    /* died in the line of waiters */
@@ -95,11 +95,11 @@ struct shk_object_info {
     union {
         struct {
             uint32_t recursive, depth, orphaned, no_deadlock_check;
-        } lock; /* also of a condition: its lock */
+        } lock;
         struct {
             uint32_t kind, own_lock;
             char lock[SHK_NAME_MAX + 1]; /* "" if its own */
-            uint32_t recursive, depth, orphaned;
+            uint32_t recursive, depth, orphaned; /* of that lock */
         } cond;
         struct {
             uint32_t is_set;

@@ -46,14 +46,14 @@ struct shk_lock_options {
 SHK_PUBLIC int shk_lock_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_lock_options *options,
                              struct shk_lock **out);
 
-/* Give the handle back; the lock stays. NULL is allowed. Returns 0, or -EBUSY: the calling thread holds it through this handle. */
+/* Give the handle back; the lock stays. NULL is allowed. Returns 0, or -EBUSY: the calling thread holds it, through whichever handle. */
 SHK_PUBLIC int shk_lock_close(struct shk_lock *);
 
 /*
  * Acquire. timeout in nanoseconds, SHK_FOREVER, SHK_NOWAIT.
  * Returns 0: held. SHK_ORPHANED (1): held, and a holder died holding it since the last time anybody was told. Or
  *   -EDEADLK  not recursive and the caller has it already; or, with SHK_FOREVER, the caller has become part of a cycle of
- *             such acquires, all of living threads, and was chosen to give way
+ *             such acquires, all of living threads (256 at most), and was chosen to give way
  *   -EAGAIN   SHK_NOWAIT and somebody has it        -EOVERFLOW  recursive, and acquired 2^31 times
  *   -ETIMEDOUT, -EINTR, and the common codes.
  * Killed: while waiting, nothing is left; when it has it, the next one gets SHK_ORPHANED.

@@ -35,7 +35,7 @@ struct shk_segment;
 
 struct shk_segment_options {
     size_t size;          /* address space in bytes, 64 KiB to 1 TiB, sparse: memory is taken object by object; 0: 1 GiB */
-    uint32_t max_members; /* attached threads at a time, at most 65535; 0: 1024 */
+    uint32_t max_members; /* attached threads at a time, at most 65535; 0: 1024, whose tables take 4.4 MiB of address space */
     uint32_t max_objects; /* at most 65535; 0: 256 */
     mode_t mode;          /* permission bits, exactly these whatever the umask; 0: 0600 */
     uint64_t reserved[8]; /* zero */
@@ -47,7 +47,7 @@ struct shk_segment_options {
  *   flags    0, or SHK_CREATE, SHK_EXCL, SHK_ANY_OWNER
  *   options  for creating; NULL: all defaults. An existing segment is opened as it is.
  *   out      the handle. Opening a segment that the process has open already gives the same handle once more; each open
- *            wants its close.
+ *            wants its close, and what is said of closing is of the last one.
  * Returns 0, or
  *   -EINVAL -ENAMETOOLONG  the name or the options are no good      -EILSEQ  the name is not UTF-8
  *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, and SHK_EXCL
@@ -64,8 +64,8 @@ SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct s
 
 /*
  * Leave and give the handle back; NULL is allowed and does nothing. The calling thread's membership ends; those of other
- * threads end with the threads, and the last one unmaps. Handles of objects in it give -EBADF from then on and still
- * want their own close.
+ * threads end with the threads, and the last one unmaps. Handles of objects in it give -EBADF from then on, except to
+ * those other threads, and still want their own close.
  * Returns 0, or -EBUSY: the calling thread holds a lock of the segment (nothing has changed).
  * Killed: the membership ends with the thread, whatever happens.
  */
@@ -80,8 +80,10 @@ SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 SHK_PUBLIC int shk_segment_unlink(const char *name);
 
 /*
- * Remove an object of whatever kind. Those asleep on it are woken and get -ESTALE, as does everybody who still has a handle.
- * Its memory is given back when the last process that has it open closes it or dies. The name may be created anew at once.
+ * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a lock) within about 100 ms, as does
+ * everybody who still has a handle. Its memory is given back when the last process that has it open closes it or dies. The
+ * name may be created anew at once. Who waits on a condition is not told that the lock it goes with has been removed: remove
+ * the condition, too.
  * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ.
  * Killed: it has happened or not.
  */
@@ -96,8 +98,9 @@ SHK_PUBLIC int shk_set_member_name(struct shk_segment *, const char *utf8);
 
 /*
  * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets: a call in this segment that
- * blocks gives -EINTR soon after *flag != 0 (at once where the signal arrives in the sleeping thread, else within about 100
- * ms). A call that need not block ignores it. NULL: none. The flag stays the caller's and must outlive the handle.
+ * blocks gives -EINTR within about 100 ms after *flag != 0; at once where the signal arrives in the sleeping thread, unless
+ * what it waits for is a lock. A call that need not block ignores it. NULL: none. The flag stays the caller's and must
+ * outlive the handle.
  * Returns 0. Killed: nothing shared is touched.
  */
 SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic_t *flag);
