@@ -6,7 +6,7 @@
  *
  * Codes that any call on an object may give, besides those listed with it:
  *     -EINVAL   an argument is NULL or out of range, or a reserved field is not zero
- *     -EBADF    the handle's segment has been closed in this process, and the calling thread is not in it any more
+ *     -EBADF    the handle's segment has been closed in this process
  *     -ESTALE   the object or its segment has been unlinked; close the handle
  *     -EUSERS   the thread's first call here, and the segment's member table is full of living members
  *     -ENOSPC   the thread's first call here, and the memory is out that its member record needs

@@ -45,7 +45,8 @@ struct shk_cond_options {
 };
 
 /*
- * Open a condition, or with SHK_CREATE create it if it is absent. options: NULL for the defaults, or for whatever is there.
+ * Open a condition, or with SHK_CREATE create it if it is absent. options: NULL for the defaults, or for whatever is there; if
+ * not NULL, kind and lock must be those of the condition that is there.
  * The handle does not keep options->lock; that handle may be closed before this one.
  * Returns 0, or -EXDEV (the lock is of another segment), -ESTALE (its lock has been unlinked), -EPROTOTYPE (present, but no condition, of the other
  * kind, or with another lock), -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_lock_open().

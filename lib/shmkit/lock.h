@@ -63,7 +63,8 @@ SHK_PUBLIC int shk_lock_acquire(struct shk_lock *, int64_t timeout);
 
 /*
  * Release, or for a recursive lock go back by one level.
- * Returns 0, or -EPERM: the caller is not the holder. Works on an unlinked lock, too: what is held can be given back.
+ * Returns 0, or -EPERM: the caller is not the holder. Works on an unlinked lock and in a closed segment, too: what is held
+ * can be given back.
  * Killed: others get the lock; whether as SHK_ORPHANED or not depends on the moment.
  */
 SHK_PUBLIC int shk_lock_release(struct shk_lock *);
