@@ -138,6 +138,8 @@ static int wait_for_set(struct shk_event *event, struct shki_membership *m, int6
     shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, SHKI_WAITS_A_WHILE);
     r = shki_line_sleep(&event->line, m, &patience);
     shki_member_is_awake();
+    if (r == 0)
+        shki_line_resume(m);
     return r == 0 && shki_object_is_stale(&event->object) ? shki_stale(&event->object) : r;
 }
 

@@ -194,13 +194,13 @@ void shki_line_enter(struct shki_line *l, struct shki_membership *m)
     append(l, n);
 }
 
-/* Leave as one who was released; not linked any more. Killed before: buried, and the wake-up passed on. */
-static void resume(struct shki_membership *m)
+void shki_line_resume(struct shki_membership *m)
 {
+    /* Not linked any more. Killed before: buried, and the wake-up passed on. */
     atomic_store_explicit(&m->node->list, 0, memory_order_release);
 }
 
-/* Leave as one who was not. Returns 0 if it was released at the last moment. */
+/* Leave as one who was not released. Returns 0 if it was, at the last moment. */
 static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
 {
     while (shki_line_lock(l) < 0)
@@ -209,8 +209,8 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
         why = 0;
     } else {
         unlink_node(l, m->node);
+        shki_line_resume(m);
     }
-    resume(m);
     shki_line_unlock(l);
     return why;
 }
@@ -344,10 +344,8 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
     struct timespec until;
     int r;
 
-    if (shki_spin(&l->spinner, was_released, &waiting)) {
-        resume(m);
+    if (shki_spin(&l->spinner, was_released, &waiting))
         return 0;
-    }
     while (!is_released(l, m->node)) {
         r = shki_is_stale(l->segment, l->entry, l->serial) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
         if (r < 0)
@@ -358,6 +356,5 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
         if (!shki_park(m, &until) && shki_repairs(SHKI_REPAIR_BACKSTOP))
             backstop(l, m->node);
     }
-    resume(m);
     return 0;
 }

@@ -47,10 +47,13 @@ void shki_line_unlock(struct shki_line *);
 void shki_line_enter(struct shki_line *, struct shki_membership *);
 
 /*
- * Without the mutex, having entered: wait to be released. Returns 0; -ETIMEDOUT, -EAGAIN, -EINTR, -ESTALE: not released, and not in the line
- * any more.
+ * Without the mutex, having entered: wait to be released. Returns 0: released, and to be followed by shki_line_resume(); -ETIMEDOUT, -EAGAIN,
+ * -EINTR, -ESTALE: not released, and not in the line any more.
  */
 int shki_line_sleep(struct shki_line *, struct shki_membership *, const struct shki_patience *);
+
+/* Without the mutex: what the caller was released for is safe now. Killed before: its wake-up is passed on. */
+void shki_line_resume(struct shki_membership *);
 
 /* With the mutex: release the first n living. Returns how many. */
 unsigned shki_line_notify(struct shki_line *, unsigned n);
