@@ -56,7 +56,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
         return shki_fail(-EPROTO, "%s/%s is damaged: its kind", o->segment->name, o->name);
     if (options && options->kind != shared->kind)
         return shki_fail(-EPROTOTYPE, "%s/%s is a condition of %s kind", o->segment->name, o->name, shared->kind == SHK_COND_ROBUST ? "robust" : "pthread");
-    if (options && options->lock && options->lock->object.serial != lock)
+    if (options && (options->lock ? options->lock->object.serial : 0) != lock)
         return shki_fail(-EPROTOTYPE, "%s/%s goes with another lock", o->segment->name, o->name);
     c->shared = shared;
     c->native = shared->kind == SHK_COND_PTHREAD;
@@ -152,7 +152,7 @@ static int enter(struct shk_cond *c, struct shki_membership **m)
         return SHKI_NO_HANDLE;
     *m = c->object.segment->base ? shki_membership_find(c->object.segment) : NULL;
     if (!shki_lock_is_mine(&c->lock, *m))
-        return shki_say(-EPERM, "the calling thread does not hold the condition's lock");
+        return shki_lock_refuse(&c->lock);
     return shki_object_is_stale(&c->object) ? shki_stale(&c->object) : 0;
 }
 
@@ -171,6 +171,9 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
     r = shki_line_sleep(&c->line, m, patience);
     shki_member_is_awake();
     orphaned = shki_lock_take_back(&c->lock, m, depth);
+    /* Not before it has the lock: killed while it waits for that, its wake-up is passed on. */
+    if (r == 0)
+        shki_line_resume(m);
     return orphaned ? orphaned : r;
 }
 

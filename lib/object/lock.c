@@ -180,12 +180,19 @@ int shki_lock_acquire(struct shk_lock *l, struct shki_membership *m, int64_t tim
     return r;
 }
 
+int shki_lock_refuse(const struct shk_lock *l)
+{
+    if (shki_segment_is_closed(l->object.segment))
+        return shki_say(-EBADF, "the segment has been closed");
+    return shki_say(-EPERM, "the calling thread does not hold the lock");
+}
+
 int shki_lock_release(struct shk_lock *l, struct shki_membership *m)
 {
     uint32_t depth;
 
     if (!shki_lock_is_mine(l, m))
-        return shki_say(-EPERM, "the calling thread does not hold the lock");
+        return shki_lock_refuse(l);
     depth = atomic_load_explicit(&l->shared->depth, memory_order_relaxed);
     if (depth > 1)
         atomic_store_explicit(&l->shared->depth, depth - 1, memory_order_relaxed);

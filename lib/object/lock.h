@@ -27,6 +27,9 @@ static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki
 int shki_lock_acquire(struct shk_lock *, struct shki_membership *, int64_t timeout);
 int shki_lock_release(struct shk_lock *, struct shki_membership *);
 
+/* For a caller who does not hold it: -EPERM, or -EBADF because the segment has been closed. */
+int shki_lock_refuse(const struct shk_lock *);
+
 /* Give up every level, and how many there were. Take them back, whatever happens meanwhile: 0 or SHK_ORPHANED. */
 uint32_t shki_lock_give_up(struct shk_lock *);
 int shki_lock_take_back(struct shk_lock *, struct shki_membership *, uint32_t depth);
