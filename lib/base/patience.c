@@ -28,15 +28,30 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
     return p;
 }
 
+static bool is_interrupted(const struct shki_patience *p)
+{
+    return p->interrupt && *p->interrupt;
+}
+
+static bool is_past(int64_t deadline)
+{
+    return deadline != SHKI_NEVER && shki_now() >= deadline;
+}
+
 int shki_patience_over(const struct shki_patience *p)
 {
     if (p->nowait)
         return shki_say(-EAGAIN, "the call would have to wait");
-    if (p->interrupt && *p->interrupt)
+    if (is_interrupted(p))
         return shki_say(-EINTR, "the wait was interrupted");
-    if (p->deadline != SHKI_NEVER && shki_now() >= p->deadline)
+    if (is_past(p->deadline))
         return shki_say(-ETIMEDOUT, "the time is over");
     return 0;
+}
+
+bool shki_patience_is_over(const struct shki_patience *p)
+{
+    return p->nowait || is_interrupted(p) || is_past(p->deadline);
 }
 
 struct timespec shki_patience_slice(const struct shki_patience *p, int64_t slice)

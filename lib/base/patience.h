@@ -32,6 +32,9 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
 /* 0 if there is patience left; -EAGAIN, -ETIMEDOUT or -EINTR. */
 int shki_patience_over(const struct shki_patience *);
 
+/* The same question, without a sentence about it: the call may still succeed. */
+bool shki_patience_is_over(const struct shki_patience *);
+
 /* When to look up again: after `slice` at the latest, and never after the deadline. */
 struct timespec shki_patience_slice(const struct shki_patience *, int64_t slice);
 

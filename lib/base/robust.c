@@ -107,29 +107,29 @@ static bool looks_free(const void *arg)
     return !(word_of(arg) & FUTEX_TID_MASK);
 }
 
-/* Let the favourite go first; strike it out if it does not come. Returns 0 or the end of patience. */
-static int stand_back(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me)
+/*
+ * Let the favourite go first; strike it out if it does not come. Whose patience ends meanwhile tries nevertheless: the mutex may be free, or a dead
+ * holder's.
+ */
+static void stand_back(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me)
 {
     static const struct timespec nap = { .tv_nsec = STAND_BACK_NAP };
     uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     uint64_t seen = favourite;
     int64_t end;
-    int r;
 
     if (favourite == 0 || favourite == me || me == 0 || patience->nowait)
-        return 0;
+        return;
     end = shki_now() + STAND_BACK;
     while (favourite == seen && shki_now() < end) {
-        r = shki_patience_over(patience);
-        if (r < 0)
-            return r;
+        if (shki_patience_is_over(patience))
+            return;
         nanosleep(&nap, NULL);
         favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     }
     /* Relaxed: a hint that protects nothing. Killed around it: the next one who stands back strikes it out. */
     if (favourite == seen)
         atomic_compare_exchange_strong_explicit(&m->favourite, &seen, 0, memory_order_relaxed, memory_order_relaxed);
-    return 0;
 }
 
 static void ask_for_favour(struct shki_mutex *m, uint64_t me)
@@ -167,9 +167,7 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     r = shki_mutex_trylock(m, me);
     if (r >= 0)
         return r;
-    over = stand_back(m, patience, me);
-    if (over < 0)
-        return over;
+    stand_back(m, patience, me);
     r = try_briefly(m, spinner);
     while (r == EBUSY || r == ETIMEDOUT) {
         over = shki_patience_over(patience);
