@@ -278,8 +278,10 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
     r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : shki_held_more(m);
     if (r == 0) {
         m->held = 0; /* it does not count its own life */
-        r = shki_segment_lock(s);
-        if (r >= 0) {
+        r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
+        if (r == 0)
+            r = shki_segment_lock(s);
+        if (r == 0) {
             r = join_locked(s, m);
             shki_segment_unlock(s);
         }
