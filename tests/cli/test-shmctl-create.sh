@@ -99,14 +99,12 @@ shmctl get "$segment/jobs" >"$scratch/sleeper" 2>&1 &
 sleeper=$!
 await waits 'get jobs'
 exits 0 shmctl rm "$segment/jobs"
-join $sleeper
-test $? = 4 || fail "whoever slept on the removed queue exits with $?"
+ends 4 $sleeper
 grep -q "^shmctl: $segment/jobs: " "$scratch/sleeper" || fail "and says $(cat "$scratch/sleeper")"
 shmctl get "$segment/wide" 2>/dev/null &
 sleeper=$!
 await waits 'get wide'
 exits 0 shmctl rm "$segment"
-join $sleeper
-test $? = 4 || fail "whoever slept in the removed segment exits with $?"
+ends 4 $sleeper
 exits 4 shmctl ls "$segment"
 claim 'rm wakes those who sleep on it'
