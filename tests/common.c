@@ -402,7 +402,7 @@ bool replace_shm(size_t size)
     char options[64];
 
     snprintf(options, sizeof(options), "mode=1777,size=%zu", size);
-    return leave_mount_namespace() && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return leave_mount_namespace() && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount("shmkit-test", SHM_DIRECTORY, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0;
 }
 
