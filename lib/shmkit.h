@@ -19,5 +19,6 @@
 #include <shmkit/region.h>
 #include <shmkit/segment.h>
 #include <shmkit/semaphore.h>
+#include <shmkit/stream.h>
 
 #endif

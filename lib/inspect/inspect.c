@@ -60,7 +60,7 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
 /* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
 static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
 {
-    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_FOR_PARTIES;
+    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_FOR_SAMPLES;
 }
 
 /* All members, alive and dead; returns how many. `records` and `infos` have room for members_ready. */
@@ -240,6 +240,7 @@ union any {
     struct shki_queue_shared queue;
     struct shki_semaphore_shared semaphore;
     struct shki_barrier_shared barrier;
+    struct shki_stream_shared stream;
     struct shki_region_shared region;
 };
 
@@ -258,6 +259,8 @@ static size_t size_of(uint32_t kind)
         return sizeof(struct shki_barrier_shared);
     case SHK_KIND_QUEUE:
         return sizeof(struct shki_queue_shared);
+    case SHK_KIND_STREAM:
+        return sizeof(struct shki_stream_shared);
     case SHK_KIND_REGION:
         return sizeof(struct shki_region_shared);
     default:
@@ -293,6 +296,11 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
         info->as.barrier.parties = any.barrier.parties;
         info->as.barrier.arrived = get(any.barrier.waiters.count);
         info->as.barrier.broken = get(any.barrier.broken) != 0;
+    }
+    if (e->kind == SHK_KIND_STREAM) {
+        info->as.stream.sample_size = any.stream.sample_size;
+        info->as.stream.history = any.stream.history;
+        info->as.stream.position = get(any.stream.published);
     }
     if (e->kind == SHK_KIND_REGION) {
         info->as.region.size = any.region.size;

@@ -186,6 +186,7 @@ static const struct {
     [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL },
     [SHK_KIND_EVENT] = { offsetof(struct shki_event_shared, waiters), shki_event_finish, NULL },
     [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL },
+    [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL },
     [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break },
 };
 

@@ -58,6 +58,15 @@ struct shki_barrier_shared {
     _Atomic uint64_t completed; /* who has a lower ticket has met the others: commits the last arrival: B1 */
 };
 
+struct shki_stream_shared {
+    struct shki_repairs repairs;
+    uint64_t sample_size, history, slots, samples_at;
+    struct shki_mutex gate;             /* one writer at a time; the marks are changed with it */
+    alignas(64) _Atomic uint64_t claimed;   /* may have been written up to here: T1 */
+    _Atomic uint64_t published;             /* has been written up to here: T2 */
+    struct shki_waitlist waiters;       /* readers asleep */
+};
+
 struct shki_region_shared {
     struct shki_repairs repairs;
     uint64_t size, align;

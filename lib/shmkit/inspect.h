@@ -63,7 +63,8 @@ enum shk_wait_for {
     SHK_WAITS_TO_PUT = 4,     /* a queue */
     SHK_WAITS_TO_GET = 5,     /* a queue */
     SHK_WAITS_FOR_PERMIT = 6, /* a semaphore */
-    SHK_WAITS_FOR_PARTIES = 7 /* a barrier */
+    SHK_WAITS_FOR_PARTIES = 7, /* a barrier */
+    SHK_WAITS_FOR_SAMPLES = 8 /* a stream */
 };
 
 struct shk_member_info {
@@ -117,6 +118,9 @@ struct shk_object_info {
         struct {
             uint32_t parties, arrived, broken;
         } barrier;
+        struct {
+            uint64_t sample_size, history, position;
+        } stream;
         struct {
             uint64_t size, align;
         } region;
