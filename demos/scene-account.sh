@@ -23,7 +23,7 @@ depositor $way "$account" --name 存款者丙 --times 100 >>"$lines" &
 third=$!
 await printed 2 "$lines"
 await asleep 3 "$why"
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
 note "A drawer, who draws a hundred times:"
 drawer $way "$account" --name 取钱者 --times 100 >>"$lines" &
@@ -35,7 +35,7 @@ echo ...
 tail -n 8 "$lines"
 
 note "The drawer has gone, and all three depositors are asleep:"
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 echo "They wait for somebody to draw, and nobody is left to do so. That is not a"
 echo "deadlock: nobody holds a lock that another waits for. One more drawer, and"
 echo "they would go on."

@@ -12,7 +12,7 @@ second=$!
 await asleep 2 'set event'
 cat "$scratch/甲" "$scratch/乙"
 test "$(cat "$scratch/甲" "$scratch/乙" | wc -l)" = 4 || fail "somebody did not wait"
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
 echo ------------------
 echo 主进程发出事件

@@ -15,7 +15,7 @@ echo "\$ shmctl put $words Python &"
 shmctl put "$words" Python &
 third=$!
 await asleep 1 'put words'
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
 note "Somebody gets an item, and the third put is done:"
 type_in shmctl get "$words"
@@ -25,7 +25,7 @@ echo 2222222222
 # ---- 2: capacity 1 ----
 
 one=$segment/one
-note "Three producers of three items each, and one consumer, at a queue of one place:"
+note "Three producers of three items each, and one consumer, at one place:"
 mkfifo "$scratch/pipe"
 tee "$scratch/lines" <"$scratch/pipe" &
 tee=$!

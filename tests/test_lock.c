@@ -561,7 +561,7 @@ START_TEST(test_lock_wait_ends_with_a_flag_that_another_thread_sets)
 
     ck_assert_int_eq(pthread_create(&thread, NULL, acquire_in_a_thread, &result), 0);
     wait_until(look_at_object(segment_name(NULL), "till", &info) && info.waiters == 1, TEST_DEADLINE);
-    *flag = 1;
+    __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
     wait_until(result == -EINTR, TEST_DEADLINE);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     release_holder(holder);

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the tests of shmctl share; each begins with ". shmctl.sh". However a test ends, its processes and segments go away.
 # The test's segment is $segment; others that it makes begin with that name.
 
@@ -12,7 +13,7 @@ clean_up() {
     local status=$?
     trap - EXIT
     jobs -p >"$scratch/jobs"
-    kill -KILL $(cat "$scratch/jobs") 2>/dev/null
+    xargs -r kill -KILL <"$scratch/jobs" 2>/dev/null
     wait 2>/dev/null
     rm -f "/dev/shm/$segment"*
     rm -rf "$scratch"
@@ -91,10 +92,13 @@ waits() {
     shmctl ps -n -r -o WAITS "$segment" 2>/dev/null | grep -qx -- "${1/ /\\\\x20}"
 }
 
-# A background process has ended; with which exit status.
-join() {
-    await not kill -0 "$1" 2>/dev/null
-    wait "$1"
+# A background process has ended, with that exit status.
+ends() {
+    local status
+    await not kill -0 "$2" 2>/dev/null
+    wait "$2"
+    status=$?
+    test $status = "$1" || fail "process $2 exits with $status, not $1"
 }
 
 not() {

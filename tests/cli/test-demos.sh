@@ -52,7 +52,7 @@ for program in $programs; do
     for option in --name --timeout --help --version; do
         grep -q -- "$option" "$out" || fail "$program --help does not tell $option"
     done
-    awk -v program=$program 'length > 100 { print program " --help: too wide: " $0; exit 1 }' "$out" || exit 1
+    test "$(LC_ALL=C.UTF-8 wc -L <"$out")" -le 80 || fail "$program --help is too wide"
     exits 0 $program --version
     grep -q "^$program (shmkit) [0-9]" "$out" || fail "$program --version says $(cat "$out")"
     exits 2 $program
@@ -252,11 +252,21 @@ killed_asleep() {
     claim "account $way: killed asleep, and those behind it carry on"
 }
 
-# One is told to end in the middle of a transaction, another while it waits for the lock, a third while it waits for its turn.
+# Press Ctrl-C once more.
+insist() {
+    kill -INT "$1" 2>/dev/null
+    ended "$1"
+}
+
+# One is told to end in the middle of a transaction, another while it waits for the lock, a third while it waits for its
+# turn. A fourth has been woken for its turn and waits for the lock: a condition insists on that, a second Ctrl-C does more.
 interrupted() {
     drawer $way "$account" --name 取钱者 2>"$err" &
     first=$!
     await waits 取钱者 "$draws"
+    drawer $way "$account" --name 取钱者乙 2>>"$err" &
+    fourth=$!
+    await waits 取钱者乙 "$draws"
     depositor $way "$account" --name 存款者甲 >"$scratch/stuck" 2>>"$err" &
     stuck=$!
     await holds 存款者甲
@@ -266,6 +276,10 @@ interrupted() {
     kill -INT $second
     join $second
     test $? = 130 || fail 'Ctrl-C does not end who waits for the lock'
+    await waits 取钱者乙 "$lock"
+    await insist $fourth
+    join $fourth
+    test $? = 130 || fail 'Ctrl-C twice does not end who was woken'
     kill -TERM $stuck
     join $stuck
     test $? = 143 || fail 'SIGTERM does not end who cannot print'
