@@ -133,16 +133,19 @@ TCase *test_case(Suite *suite, const char *name)
 
 void print_skipped(const char *test, const char *format, ...)
 {
+    size_t length = strlen(test);
     va_list values;
     char reason[256];
 
+    if (length > 3 && !strcmp(test + length - 3, "_fn")) /* which libcheck adds to the name */
+        length -= 3;
     va_start(values, format);
     vsnprintf(reason, sizeof(reason), format, values);
     va_end(values);
-    printf("SKIPPED %s: %s\n", test, reason);
+    printf("SKIPPED %.*s: %s\n", (int)length, test, reason);
     fflush(stdout);
     if (getenv("TEST_CONSOLE"))
-        dprintf(CONSOLE, "SKIPPED %s: %s\n", test, reason);
+        dprintf(CONSOLE, "SKIPPED %.*s: %s\n", (int)length, test, reason);
 }
 
 /* ---- Return codes ---- */

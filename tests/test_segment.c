@@ -287,7 +287,7 @@ END_TEST
 
 /* ---- What is no segment, or no good one ---- */
 
-static unsigned char small_image[1 << 20]; /* the bytes of a good one */
+static _Alignas(SHKI_PAGE) unsigned char small_image[1 << 20]; /* the bytes of a good one */
 
 static void save_image(const char *name)
 {
