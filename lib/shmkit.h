@@ -9,6 +9,7 @@
 #ifndef SHMKIT_H
 #define SHMKIT_H
 
+#include <shmkit/barrier.h>
 #include <shmkit/common.h>
 #include <shmkit/cond.h>
 #include <shmkit/event.h>
@@ -17,5 +18,7 @@
 #include <shmkit/queue.h>
 #include <shmkit/region.h>
 #include <shmkit/segment.h>
+#include <shmkit/semaphore.h>
+#include <shmkit/stream.h>
 
 #endif

@@ -60,7 +60,7 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
 /* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
 static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
 {
-    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_TO_GET;
+    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_FOR_SAMPLES;
 }
 
 /* All members, alive and dead; returns how many. `records` and `infos` have room for members_ready. */
@@ -238,6 +238,9 @@ union any {
     struct shki_cond_shared cond;
     struct shki_event_shared event;
     struct shki_queue_shared queue;
+    struct shki_semaphore_shared semaphore;
+    struct shki_barrier_shared barrier;
+    struct shki_stream_shared stream;
     struct shki_region_shared region;
 };
 
@@ -250,8 +253,14 @@ static size_t size_of(uint32_t kind)
         return sizeof(struct shki_cond_shared);
     case SHK_KIND_EVENT:
         return sizeof(struct shki_event_shared);
+    case SHK_KIND_SEMAPHORE:
+        return sizeof(struct shki_semaphore_shared);
+    case SHK_KIND_BARRIER:
+        return sizeof(struct shki_barrier_shared);
     case SHK_KIND_QUEUE:
         return sizeof(struct shki_queue_shared);
+    case SHK_KIND_STREAM:
+        return sizeof(struct shki_stream_shared);
     case SHK_KIND_REGION:
         return sizeof(struct shki_region_shared);
     default:
@@ -279,6 +288,20 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
         info->as.event.is_set = get(any.event.is_set) != 0;
     if (e->kind == SHK_KIND_QUEUE)
         queue_info(&any.queue, info);
+    if (e->kind == SHK_KIND_SEMAPHORE) {
+        info->as.semaphore.value = get(any.semaphore.value);
+        info->as.semaphore.max = any.semaphore.max;
+    }
+    if (e->kind == SHK_KIND_BARRIER) {
+        info->as.barrier.parties = any.barrier.parties;
+        info->as.barrier.arrived = get(any.barrier.waiters.count);
+        info->as.barrier.broken = get(any.barrier.broken) != 0;
+    }
+    if (e->kind == SHK_KIND_STREAM) {
+        info->as.stream.sample_size = any.stream.sample_size;
+        info->as.stream.history = any.stream.history;
+        info->as.stream.position = get(any.stream.published);
+    }
     if (e->kind == SHK_KIND_REGION) {
         info->as.region.size = any.region.size;
         info->as.region.align = any.region.align;
@@ -319,6 +342,12 @@ static void object_info(const struct shki_reader *r, uint32_t index, const struc
     }
 }
 
+/* Locks and queues have no line of waiters. */
+static bool stands_in_line(uint32_t waits_for)
+{
+    return waits_for == SHK_WAITS_FOR_NOTIFY || waits_for == SHK_WAITS_FOR_SET || waits_for == SHK_WAITS_FOR_PERMIT || waits_for == SHK_WAITS_FOR_PARTIES;
+}
+
 /* What each living member sleeps on; its ticket, if it stands in a line. */
 static void waits_info(const struct shki_reader *r, const struct shki_member *records, struct shk_snapshot *s)
 {
@@ -333,7 +362,7 @@ static void waits_info(const struct shki_reader *r, const struct shki_member *re
             continue;
         m->waits_for = get(records[i].waits_for);
         m->waiting = now > get(records[i].waits_since) ? now - get(records[i].waits_since) : 0;
-        if ((m->waits_for == SHK_WAITS_FOR_NOTIFY || m->waits_for == SHK_WAITS_FOR_SET) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
+        if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
             m->ticket = get(node.ticket);
     }
 }

@@ -106,7 +106,7 @@ int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
     r = open_lock(c);
     if (r < 0)
         goto close;
-    r = shki_object_line(&c->object, &c->shared->waiters, &c->line);
+    r = shki_object_line(&c->object, SHK_KIND_COND, &c->line);
     if (r < 0)
         goto close_lock;
     *out = c;

@@ -52,8 +52,7 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
     r = shki_object_open(segment, name, flags, &plan, &event->object);
     if (r < 0)
         goto fail;
-    event->line.finish = shki_event_finish;
-    r = shki_object_line(&event->object, &event->shared->waiters, &event->line);
+    r = shki_object_line(&event->object, SHK_KIND_EVENT, &event->line);
     if (r < 0) {
         shki_object_close(&event->object);
         goto fail;

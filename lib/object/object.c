@@ -178,25 +178,31 @@ void shki_object_close(struct shki_object *o)
     shki_segment_let_go(s);
 }
 
-int shki_object_line(struct shki_object *o, struct shki_waitlist *waiters, struct shki_line *l)
+/* The kinds that have a waitlist: where, and what they do themselves. */
+static const struct {
+    size_t at;
+    void (*finish)(struct shki_line *), (*left)(struct shki_line *);
+} lines[] = {
+    [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL },
+    [SHK_KIND_EVENT] = { offsetof(struct shki_event_shared, waiters), shki_event_finish, NULL },
+    [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL },
+    [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL },
+    [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break },
+};
+
+int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
 {
+    if (kind >= sizeof(lines) / sizeof(lines[0]) || lines[kind].at == 0)
+        return -ENOTSUP;
     l->segment = o->segment;
-    l->shared = waiters;
-    l->at = (uint64_t)((unsigned char *)waiters - o->segment->base);
+    l->at = o->at + lines[kind].at;
+    l->shared = (struct shki_waitlist *)(void *)(o->shared + lines[kind].at);
     l->entry = o->entry;
     l->serial = o->serial;
     l->repairs = (struct shki_repairs *)(void *)o->shared;
+    l->finish = lines[kind].finish;
+    l->left = lines[kind].left;
     return shki_line_open(l);
-}
-
-/* Where an object of that kind has its waitlist; 0: it has none. */
-static uint64_t waitlist_of(uint32_t kind)
-{
-    if (kind == SHK_KIND_COND)
-        return offsetof(struct shki_cond_shared, waiters);
-    if (kind == SHK_KIND_EVENT)
-        return offsetof(struct shki_event_shared, waiters);
-    return 0;
 }
 
 static void release_all(struct shki_line *l)
@@ -210,10 +216,9 @@ static void with_line(struct shk_segment *s, struct shki_entry *e, void (*act)(s
     struct shki_object o = { 0 };
     struct shki_line l = { 0 };
 
-    if (waitlist_of(e->kind) == 0 || look_at(&o, s, e) < 0)
+    if (look_at(&o, s, e) < 0 || shki_object_line(&o, e->kind, &l) < 0)
         return;
-    l.finish = e->kind == SHK_KIND_EVENT ? shki_event_finish : NULL;
-    if (shki_object_line(&o, (struct shki_waitlist *)(void *)(o.shared + waitlist_of(e->kind)), &l) == 0 && shki_line_lock(&l) == 0) {
+    if (shki_line_lock(&l) == 0) {
         act(&l);
         shki_line_unlock(&l);
     }

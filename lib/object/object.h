@@ -84,11 +84,14 @@ static inline void shki_object_sleeps(const struct shki_object *o, const struct 
     shki_member_sleeps(m, waits_for, o->index, o->serial, how);
 }
 
-/* Prepare a view of the waitlist at `waiters`, which lies in the object's extent. */
-int shki_object_line(struct shki_object *, struct shki_waitlist *waiters, struct shki_line *);
+/* Prepare a view of the object's waitlist. 0, -ENOMEM; -ENOTSUP: that kind has none. */
+int shki_object_line(struct shki_object *, uint32_t kind, struct shki_line *);
 
-/* What an event has to repair after the death of somebody who was changing it: the `finish` of its line. */
+/* What the kinds have to repair in their lines: the `finish` and `left` of a line. */
 void shki_event_finish(struct shki_line *);
+void shki_semaphore_finish(struct shki_line *);
+void shki_barrier_finish(struct shki_line *);
+void shki_barrier_break(struct shki_line *);
 
 /* Post both beds of a queue: whoever wakes looks at the truth and wakes the next. */
 void shki_queue_wake(struct shki_queue_shared *);

@@ -35,6 +35,38 @@ struct shki_event_shared {
     struct shki_waitlist waiters;
 };
 
+struct shki_semaphore_shared {
+    struct shki_repairs repairs;
+    uint32_t max;
+    uint32_t reserved_32;
+    uint64_t reserved[3];
+    struct shki_waitlist waiters;
+    /* With the waitlist's mutex; read by anybody. */
+    alignas(64) _Atomic uint32_t value; /* permits, those promised included: commits acquire and release: P1 */
+    _Atomic uint32_t promised;          /* to waiters that have been notified and have not resumed; follows from the nodes */
+};
+
+struct shki_barrier_shared {
+    struct shki_repairs repairs;
+    uint32_t parties;
+    uint32_t reserved_32;
+    uint64_t reserved[3];
+    struct shki_waitlist waiters; /* who has arrived */
+    /* With the waitlist's mutex; `broken` is read by anybody. */
+    alignas(64) _Atomic uint32_t broken;
+    uint32_t reserved_32_too;
+    _Atomic uint64_t completed; /* who has a lower ticket has met the others: commits the last arrival: B1 */
+};
+
+struct shki_stream_shared {
+    struct shki_repairs repairs;
+    uint64_t sample_size, history, slots, samples_at;
+    struct shki_mutex gate;             /* one writer at a time; the marks are changed with it */
+    alignas(64) _Atomic uint64_t claimed;   /* may have been written up to here: T1 */
+    _Atomic uint64_t published;             /* has been written up to here: T2 */
+    struct shki_waitlist waiters;       /* readers asleep */
+};
+
 struct shki_region_shared {
     struct shki_repairs repairs;
     uint64_t size, align;

@@ -61,7 +61,10 @@ enum shk_wait_for {
     SHK_WAITS_FOR_NOTIFY = 2, /* a condition */
     SHK_WAITS_FOR_SET = 3,    /* an event */
     SHK_WAITS_TO_PUT = 4,     /* a queue */
-    SHK_WAITS_TO_GET = 5      /* a queue */
+    SHK_WAITS_TO_GET = 5,     /* a queue */
+    SHK_WAITS_FOR_PERMIT = 6, /* a semaphore */
+    SHK_WAITS_FOR_PARTIES = 7, /* a barrier */
+    SHK_WAITS_FOR_SAMPLES = 8 /* a stream */
 };
 
 struct shk_member_info {
@@ -109,6 +112,15 @@ struct shk_object_info {
             uint64_t capacity, item_size, size;
             uint64_t puts, gets;              /* since it was created */
         } queue;
+        struct {
+            uint32_t value, max; /* max 0: none */
+        } semaphore;
+        struct {
+            uint32_t parties, arrived, broken;
+        } barrier;
+        struct {
+            uint64_t sample_size, history, position;
+        } stream;
         struct {
             uint64_t size, align;
         } region;

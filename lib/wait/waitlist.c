@@ -208,7 +208,10 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
     if (is_released(l, m->node)) {
         why = 0;
     } else {
-        unlink_node(l, m->node);
+        if (l->left)
+            l->left(l);
+        if (!is_released(l, m->node)) /* left() may release all */
+            unlink_node(l, m->node);
         shki_line_resume(m);
     }
     shki_line_unlock(l);
@@ -277,10 +280,29 @@ static void pass_on(struct shki_line *l, const struct shki_node *dead)
         count_repair(&l->repairs->wakeups_passed_on);
 }
 
+static bool is_notified(struct shki_line *l, struct shki_node *n)
+{
+    return get(n->state) == SHKI_NODE_NOTIFIED && get(n->ticket) >= get(l->shared->released);
+}
+
+uint32_t shki_line_notified(struct shki_line *l)
+{
+    return collect(l, is_notified);
+}
+
+static bool is_dead_and_waiting(struct shki_line *l, struct shki_node *n)
+{
+    return !is_released(l, n) && is_dead(l, n);
+}
+
 void shki_line_bury(struct shki_line *l)
 {
-    uint32_t n = collect(l, is_dead_or_released);
+    bool buried = false;
+    uint32_t n;
 
+    if (l->left && collect(l, is_dead_and_waiting))
+        l->left(l);
+    n = collect(l, is_dead_or_released);
     /* First those who still stand in line, so that no dead one inherits. */
     for (int released = 0; released < 2; released++) {
         for (uint32_t i = 0; i < n; i++) {
@@ -295,8 +317,11 @@ void shki_line_bury(struct shki_line *l)
             /* killed before this: found again, by the rebuild or the next to bury */
             set(node->list, 0);
             count_repair(&l->repairs->waiters_buried);
+            buried = true;
         }
     }
+    if (buried && l->finish)
+        l->finish(l);
 }
 
 /* Loads only: is there anything to do for the first living waiter? */

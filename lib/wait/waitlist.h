@@ -27,7 +27,9 @@ struct shki_line {
     const struct shki_entry *entry;   /* the object's, to see that it is stale */
     uint64_t serial;
     struct shki_repairs *repairs;
-    void (*finish)(struct shki_line *); /* after a rebuild, with the mutex: what the object itself has to repair; or NULL */
+    /* What the object itself has to do, with the mutex; each may be NULL. */
+    void (*finish)(struct shki_line *); /* after the line has been rebuilt, or dead waiters taken out of it */
+    void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
     struct shki_spinner spinner;
     uint32_t *order;                  /* room for one number a member; used with the mutex only */
 };
@@ -63,6 +65,9 @@ unsigned shki_line_notify_all(struct shki_line *);
 
 /* With the mutex: whether anybody is in the line. Without it: a hint. */
 bool shki_line_is_empty(const struct shki_line *);
+
+/* With the mutex: how many have been notified and have not resumed yet. */
+uint32_t shki_line_notified(struct shki_line *);
 
 /* With the mutex: take the dead out of the line and pass on what they were given. */
 void shki_line_bury(struct shki_line *);

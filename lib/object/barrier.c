@@ -1,0 +1,230 @@
+#include "object/object.h"
+
+#include <shmkit/barrier.h>
+#include <shmkit/inspect.h>
+#include <stdlib.h>
+
+#define PARTIES_MAX 65535u
+
+/* All under the waitlist's mutex, which orders them. */
+#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
+
+struct shk_barrier {
+    struct shki_object object;
+    struct shki_barrier_shared *shared;
+    uint32_t parties; /* a validated copy */
+    struct shki_line line;
+};
+
+static int build(struct shki_object *o, const struct shki_plan *plan)
+{
+    const struct shk_barrier_options *options = plan->options;
+    struct shki_barrier_shared *shared = (void *)o->shared;
+
+    shared->parties = options->parties;
+    return shki_waitlist_build(&shared->waiters);
+}
+
+static int check(struct shki_object *o, const struct shki_plan *plan)
+{
+    const struct shk_barrier_options *options = plan->options;
+    struct shk_barrier *b = (struct shk_barrier *)o;
+
+    b->shared = (void *)o->shared;
+    b->parties = b->shared->parties;
+    if (b->parties == 0 || b->parties > PARTIES_MAX)
+        return shki_fail(-EPROTO, "%s/%s is damaged: its number of parties", o->segment->name, o->name);
+    if (options->parties && options->parties != b->parties)
+        return shki_fail(-EPROTOTYPE, "%s/%s is a barrier for %u", o->segment->name, o->name, b->parties);
+    return 0;
+}
+
+int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_barrier_options *options, struct shk_barrier **out)
+{
+    static const struct shk_barrier_options defaults;
+    struct shki_plan plan = { .kind = SHK_KIND_BARRIER, .size = sizeof(struct shki_barrier_shared), .build = build, .check = check };
+    struct shk_barrier *b;
+    int r;
+
+    if (out == NULL)
+        return SHKI_NO_HANDLE;
+    *out = NULL;
+    plan.options = options = options ? options : &defaults;
+    if (options->parties > PARTIES_MAX || options->reserved_32)
+        return shki_say(-EINVAL, "more than 65535 parties, or a reserved option is not zero");
+    r = shki_check_reserved(options->reserved, 8);
+    if (r < 0)
+        return r;
+    if (options->parties == 0) {
+        plan.cannot_create = -EINVAL;
+        plan.why = "a new barrier needs a number of parties";
+    }
+    b = calloc(1, sizeof(*b));
+    if (b == NULL)
+        return shki_say(-ENOMEM, "no memory");
+    r = shki_object_open(segment, name, flags, &plan, &b->object);
+    if (r < 0)
+        goto fail;
+    r = shki_object_line(&b->object, SHK_KIND_BARRIER, &b->line);
+    if (r < 0) {
+        shki_object_close(&b->object);
+        goto fail;
+    }
+    *out = b;
+    return 0;
+fail:
+    free(b);
+    return r;
+}
+
+int shk_barrier_close(struct shk_barrier *b)
+{
+    if (b == NULL)
+        return 0;
+    shki_line_close(&b->line);
+    shki_object_close(&b->object);
+    free(b);
+    return 0;
+}
+
+static struct shki_barrier_shared *barrier_of(struct shki_line *l)
+{
+    return (void *)((char *)l->shared - offsetof(struct shki_barrier_shared, waiters));
+}
+
+/* Whoever died with the mutex may have completed the round, or broken the barrier, and not released those who wait. */
+void shki_barrier_finish(struct shki_line *l)
+{
+    struct shki_barrier_shared *shared = barrier_of(l);
+
+    if (get(shared->completed) > get(shared->waiters.released) || (get(shared->broken) && !shki_line_is_empty(l)))
+        shki_line_notify_all(l);
+}
+
+void shki_barrier_break(struct shki_line *l)
+{
+    set(barrier_of(l)->broken, 1); /* commits. Killed after: shki_barrier_finish() releases the others. */
+    shki_line_notify_all(l);
+}
+
+static int say_broken(const struct shk_barrier *b)
+{
+    return shki_fail(-EPIPE, "%s/%s is broken: somebody gave up or died, or it was aborted or reset", b->object.segment->name, b->object.name);
+}
+
+/* With the mutex, which is given up: the last to arrive. */
+static void complete(struct shk_barrier *b)
+{
+    /* B1: commits. Killed before: it has not arrived, and nobody knows; killed after: shki_barrier_finish() releases the others. */
+    set(b->shared->completed, get(b->shared->waiters.next_ticket));
+    shki_line_notify_all(&b->line);
+    shki_line_unlock(&b->line);
+}
+
+static int wait_for_others(struct shk_barrier *b, struct shki_membership *m, const struct shki_patience *patience)
+{
+    uint64_t ticket;
+    bool met;
+    int r;
+
+    shki_line_enter(&b->line, m);
+    ticket = get(m->node->ticket);
+    shki_line_unlock(&b->line);
+    shki_object_sleeps(&b->object, m, SHK_WAITS_FOR_PARTIES, SHKI_WAITS_A_WHILE);
+    r = shki_line_sleep(&b->line, m, patience);
+    shki_member_is_awake();
+    if (r < 0)
+        return r;
+    met = ticket < get(b->shared->completed); /* B1: before the release that L3 ordered */
+    shki_line_resume(m);
+    if (met)
+        return 0;
+    return shki_object_is_stale(&b->object) ? shki_stale(&b->object) : say_broken(b);
+}
+
+int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
+{
+    struct shki_patience patience;
+    struct shki_membership *m;
+    uint32_t index;
+    int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (!shki_timeout_is_legal(timeout))
+        return SHKI_BAD_TIMEOUT;
+    patience = shki_object_patience(&b->object, timeout);
+    r = shki_line_lock(&b->line);
+    if (r < 0)
+        return r;
+    shki_line_bury(&b->line); /* nobody is to meet the dead */
+    index = get(b->shared->waiters.count);
+    if (get(b->shared->broken)) {
+        r = say_broken(b);
+    } else if (index + 1 >= b->parties) {
+        complete(b);
+        return (int)index;
+    } else {
+        r = shki_patience_over(&patience);
+        if (r == -EINTR)
+            shki_barrier_break(&b->line);
+    }
+    if (r < 0) {
+        shki_line_unlock(&b->line);
+        return r;
+    }
+    r = wait_for_others(b, m, &patience);
+    return r < 0 ? r : (int)index;
+}
+
+/* Release those who wait, with the barrier broken or mended. */
+static int release_all(struct shk_barrier *b, uint32_t broken)
+{
+    struct shki_membership *m;
+    int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
+
+    if (r == 0)
+        r = shki_line_lock(&b->line);
+    if (r < 0)
+        return r;
+    /* Killed between the two: a broken barrier is finished; a mended one had nobody waiting, or they wait on. */
+    set(b->shared->broken, broken);
+    shki_line_notify_all(&b->line);
+    shki_line_unlock(&b->line);
+    return 0;
+}
+
+int shk_barrier_reset(struct shk_barrier *b)
+{
+    return release_all(b, 0);
+}
+
+int shk_barrier_abort(struct shk_barrier *b)
+{
+    return release_all(b, 1);
+}
+
+int shk_barrier_waiting(struct shk_barrier *b)
+{
+    struct shki_membership *m;
+    int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (int)get(b->shared->waiters.count);
+}
+
+int shk_barrier_parties(struct shk_barrier *b)
+{
+    struct shki_membership *m;
+    int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (int)b->parties;
+}
+
+int shk_barrier_broken(struct shk_barrier *b)
+{
+    struct shki_membership *m;
+    int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : get(b->shared->broken) != 0;
+}

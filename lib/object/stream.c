@@ -1,0 +1,446 @@
+/*
+ * A ring that is overwritten, with two marks:
+ *
+ *     claimed - slots          published        claimed
+ *          |  can be read whole   |  being written |
+ *          v                      v                v
+ *     .....[======================][~~~~~~~~~~~~~~~]       position p is in slot p & mask
+ *
+ * The writer first moves `claimed` (T1), then writes, then moves `published` (T2). A reader copies what is published and then looks at `claimed`
+ * (T3): what lies more than a ring below it may have been overwritten while it was copied, and is thrown away. `claimed` never goes back, not
+ * even when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can seqlocks get along with programming
+ * language memory models?", MSPC 2012.
+ */
+#include "object/object.h"
+
+#include <shmkit/inspect.h>
+#include <shmkit/stream.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SAMPLE_MAX 65536u
+#define HISTORY_MAX (UINT64_C(1) << 30)
+#define HISTORY_DEFAULT 4096u
+#define PIECE_MAX 1024u           /* samples that one step of an append writes at the most */
+#define WRITER_LIMIT SHK_SEC(10)  /* an append lasts microseconds; who is in one longer is stopped */
+#define WAKER_LIMIT 50000         /* ns: so long the writer tries to wake readers while one of them is in the middle of a change */
+
+struct shk_stream {
+    struct shki_object object;
+    struct shki_stream_shared *shared;
+
+    /* Validated copies. */
+    uint64_t history, slots, piece;
+    size_t sample_size, stride;
+    unsigned char *samples;
+
+    struct shki_spinner gate_spinner;
+    struct shki_line line;
+};
+
+struct shk_reader {
+    struct shk_stream *stream;
+    uint64_t position;
+    int64_t dropped;
+    struct shki_spinner spinner;
+};
+
+static uint64_t piece_for(uint64_t history)
+{
+    return history / 4 == 0 ? 1 : history / 4 < PIECE_MAX ? history / 4 : PIECE_MAX;
+}
+
+/* More than the history, so that all of it can be read while the next piece is being written. */
+static uint64_t slots_for(uint64_t history)
+{
+    uint64_t n = 1;
+
+    while (n < history + piece_for(history))
+        n *= 2;
+    return n;
+}
+
+static int build(struct shki_object *o, const struct shki_plan *plan)
+{
+    const struct shk_stream_options *options = plan->options;
+    struct shki_stream_shared *shared = (void *)o->shared;
+    int r;
+
+    shared->sample_size = options->sample_size;
+    shared->history = options->history ? options->history : HISTORY_DEFAULT;
+    shared->slots = slots_for(shared->history);
+    shared->samples_at = shki_round_up(sizeof(*shared), 64);
+    r = shki_robust_init(&shared->gate.robust);
+    return r < 0 ? r : shki_waitlist_build(&shared->waiters);
+}
+
+static int check(struct shki_object *o, const struct shki_plan *plan)
+{
+    const struct shk_stream_options *options = plan->options;
+    struct shk_stream *st = (struct shk_stream *)o;
+    struct shki_stream_shared *shared = (void *)o->shared;
+    uint64_t sample_size = shared->sample_size, history = shared->history, slots = shared->slots, at = shared->samples_at;
+    uint64_t stride = shki_round_up(sample_size, sizeof(uint64_t));
+
+    if (sample_size < 1 || sample_size > SAMPLE_MAX || history < 1 || history > HISTORY_MAX || slots != slots_for(history) || at < sizeof(*shared) ||
+        at % sizeof(uint64_t) || at > o->size || (o->size - at) / stride < slots)
+        return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
+    if ((options->sample_size && options->sample_size != sample_size) || (options->history && options->history != history))
+        return shki_fail(-EPROTOTYPE, "%s/%s is a stream of samples of %llu bytes with a history of %llu", o->segment->name, o->name,
+                         (unsigned long long)sample_size, (unsigned long long)history);
+    st->shared = shared;
+    st->history = history;
+    st->slots = slots;
+    st->piece = piece_for(history);
+    st->sample_size = sample_size;
+    st->stride = stride;
+    st->samples = o->shared + at;
+    return 0;
+}
+
+int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_stream_options *options, struct shk_stream **out)
+{
+    static const struct shk_stream_options defaults;
+    struct shki_plan plan = { .kind = SHK_KIND_STREAM, .build = build, .check = check };
+    struct shk_stream *st;
+    int r;
+
+    if (out == NULL)
+        return SHKI_NO_HANDLE;
+    *out = NULL;
+    plan.options = options = options ? options : &defaults;
+    if (options->sample_size > SAMPLE_MAX || options->history > HISTORY_MAX)
+        return shki_say(-EINVAL, "the sample size is more than 65536 bytes, or the history more than 2^30 samples");
+    r = shki_check_reserved(options->reserved, 8);
+    if (r < 0)
+        return r;
+    if (options->sample_size == 0) {
+        plan.cannot_create = -EINVAL;
+        plan.why = "a new stream needs a sample size";
+    }
+    plan.size = shki_round_up(sizeof(struct shki_stream_shared), 64) +
+                slots_for(options->history ? options->history : HISTORY_DEFAULT) * shki_round_up(options->sample_size, sizeof(uint64_t));
+    st = calloc(1, sizeof(*st));
+    if (st == NULL)
+        return shki_say(-ENOMEM, "no memory");
+    r = shki_object_open(segment, name, flags, &plan, &st->object);
+    if (r < 0)
+        goto fail;
+    r = shki_object_line(&st->object, SHK_KIND_STREAM, &st->line);
+    if (r < 0) {
+        shki_object_close(&st->object);
+        goto fail;
+    }
+    *out = st;
+    return 0;
+fail:
+    free(st);
+    return r;
+}
+
+int shk_stream_close(struct shk_stream *st)
+{
+    if (st == NULL)
+        return 0;
+    shki_line_close(&st->line);
+    shki_object_close(&st->object);
+    free(st);
+    return 0;
+}
+
+static _Atomic uint64_t *words_at(const struct shk_stream *st, uint64_t position)
+{
+    return (_Atomic uint64_t *)(void *)(st->samples + (position & (st->slots - 1)) * st->stride);
+}
+
+/* Word by word and atomic, for a reader may be copying the same: relaxed, because the marks and fences around it order it. */
+static void write_sample(const struct shk_stream *st, uint64_t position, const unsigned char *from)
+{
+    _Atomic uint64_t *to = words_at(st, position);
+    uint64_t word;
+    size_t left = st->sample_size;
+
+    for (; left >= sizeof(word); left -= sizeof(word), from += sizeof(word)) {
+        memcpy(&word, from, sizeof(word));
+        atomic_store_explicit(to++, word, memory_order_relaxed);
+    }
+    if (left) {
+        word = 0;
+        memcpy(&word, from, left);
+        atomic_store_explicit(to, word, memory_order_relaxed);
+    }
+}
+
+static void read_sample(const struct shk_stream *st, uint64_t position, unsigned char *to)
+{
+    const _Atomic uint64_t *from = words_at(st, position);
+    uint64_t word;
+    size_t left = st->sample_size;
+
+    for (; left >= sizeof(word); left -= sizeof(word), to += sizeof(word)) {
+        word = atomic_load_explicit(from++, memory_order_relaxed);
+        memcpy(to, &word, sizeof(word));
+    }
+    if (left) {
+        word = atomic_load_explicit(from, memory_order_relaxed);
+        memcpy(to, &word, left);
+    }
+}
+
+static uint64_t published(const struct shk_stream *st)
+{
+    /* T2: acquire; pairs with the release in append: the samples below it have been written. */
+    return atomic_load_explicit(&st->shared->published, memory_order_acquire);
+}
+
+/* With the gate. */
+static void append_piece(struct shk_stream *st, const unsigned char *samples, uint64_t n)
+{
+    struct shki_stream_shared *shared = st->shared;
+    uint64_t from = atomic_load_explicit(&shared->published, memory_order_relaxed); /* ours: the gate orders it */
+
+    /* Not backwards: a writer that died may have claimed more. Killed after this: readers lose the oldest n, which nobody has overwritten. */
+    if (from + n > atomic_load_explicit(&shared->claimed, memory_order_relaxed))
+        atomic_store_explicit(&shared->claimed, from + n, memory_order_relaxed); /* T1 */
+    atomic_thread_fence(memory_order_release); /* T1 before the samples; pairs with the fence in T3 */
+    for (uint64_t i = 0; i < n; i++)
+        write_sample(st, from + i, samples + i * st->sample_size);
+    /* T2: commits. Killed before: the next writer writes the same slots anew. */
+    atomic_store_explicit(&shared->published, from + n, memory_order_release);
+}
+
+static bool gate_of_line_is_free(const void *arg)
+{
+    const struct shk_stream *st = arg;
+
+    return !shki_robust_is_held(&st->shared->waiters.mutex.robust);
+}
+
+/* Wake the readers that sleep. The writer does not wait for a reader that is stopped in the middle of a change: the others find out after a slice. */
+static void wake_readers(struct shk_stream *st)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* T4: T2 before this look at the line; pairs with T5 */
+    if (__builtin_expect(shki_line_is_empty(&st->line), 1))
+        return;
+    if (!shki_spin_for(WAKER_LIMIT, gate_of_line_is_free, st) || shki_line_lock(&st->line) < 0)
+        return;
+    shki_line_notify_all(&st->line);
+    shki_line_unlock(&st->line);
+}
+
+int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
+{
+    struct shki_patience patience = { .deadline = SHKI_NEVER };
+    struct shki_membership *m;
+    const unsigned char *from = samples;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (samples == NULL && n > 0)
+        return shki_say(-EINVAL, "no samples were given");
+    r = shki_mutex_trylock(&st->shared->gate, m->id);
+    if (r < 0) {
+        patience = shki_patience(WRITER_LIMIT, NULL);
+        r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner, NULL, NULL);
+    }
+    if (r == -ETIMEDOUT)
+        return shki_fail(-EBUSY, "somebody has been appending to %s/%s for 10 seconds; is a process stopped?", st->object.segment->name, st->object.name);
+    if (r < 0)
+        return r;
+    if (r == 1)
+        atomic_fetch_add_explicit(&st->shared->repairs.holders_lost, 1, memory_order_relaxed);
+    while (n > 0) {
+        uint64_t piece = n < st->piece ? n : st->piece;
+
+        append_piece(st, from, piece);
+        from += piece * st->sample_size;
+        n -= piece;
+    }
+    shki_mutex_unlock(&st->shared->gate);
+    wake_readers(st);
+    return 0;
+}
+
+int64_t shk_stream_position(struct shk_stream *st)
+{
+    struct shki_membership *m;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (int64_t)published(st);
+}
+
+ssize_t shk_stream_sample_size(struct shk_stream *st)
+{
+    struct shki_membership *m;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (ssize_t)st->sample_size;
+}
+
+ssize_t shk_stream_history(struct shk_stream *st)
+{
+    struct shki_membership *m;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (ssize_t)st->history;
+}
+
+int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **out)
+{
+    struct shki_membership *m;
+    struct shk_reader *reader;
+    int r;
+
+    if (out == NULL)
+        return SHKI_NO_HANDLE;
+    *out = NULL;
+    r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+    if (r < 0)
+        return r;
+    if (from != SHK_OLDEST && from != SHK_NEXT)
+        return shki_say(-EINVAL, "a reader begins at SHK_OLDEST or SHK_NEXT");
+    reader = calloc(1, sizeof(*reader));
+    if (reader == NULL)
+        return shki_say(-ENOMEM, "no memory");
+    reader->stream = st;
+    reader->position = published(st);
+    if (from == SHK_OLDEST)
+        reader->position -= reader->position < st->history ? reader->position : st->history;
+    *out = reader;
+    return 0;
+}
+
+int shk_reader_close(struct shk_reader *reader)
+{
+    free(reader);
+    return 0;
+}
+
+/*
+ * Copy up to n published samples from `position` on. Returns how many are whole, and moves them to the front of buf; *position is then where the
+ * first of them was.
+ */
+static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void *buf, size_t n)
+{
+    uint64_t end = published(st), from = *position, lowest, claimed;
+
+    if (end - from > st->slots) /* lapped: no use in copying what is gone */
+        from = end - st->history;
+    if (n > end - from)
+        n = end - from;
+    for (size_t i = 0; i < n; i++)
+        read_sample(st, from + i, (unsigned char *)buf + i * st->sample_size);
+    atomic_thread_fence(memory_order_acquire); /* T3: the samples before this look; pairs with the fence after T1 */
+    claimed = atomic_load_explicit(&st->shared->claimed, memory_order_relaxed);
+    lowest = claimed > st->slots ? claimed - st->slots : 0;
+    if (lowest > from) {
+        uint64_t torn = lowest - from < n ? lowest - from : n;
+
+        n -= torn;
+        memmove(buf, (unsigned char *)buf + torn * st->sample_size, n * st->sample_size);
+        from += torn;
+    }
+    *position = from;
+    return n;
+}
+
+static bool has_samples(const void *arg)
+{
+    const struct shk_reader *reader = arg;
+
+    return published(reader->stream) != reader->position || shki_object_is_stale(&reader->stream->object);
+}
+
+/* Sleep until something has been appended, a slice at the most: a writer may have died before it woke anybody. */
+static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m, const struct shki_patience *patience)
+{
+    struct shk_stream *st = reader->stream;
+    struct shki_patience slice = *patience;
+    int64_t end = shki_now() + SHKI_SLICE;
+    int r;
+
+    if (slice.deadline > end && shki_repairs(SHKI_REPAIR_BACKSTOP))
+        slice.deadline = end;
+    r = shki_line_lock(&st->line);
+    if (r < 0)
+        return r;
+    shki_line_enter(&st->line, m);
+    atomic_thread_fence(memory_order_seq_cst); /* T5: in the line before this look at T2; pairs with T4 */
+    if (has_samples(reader))
+        slice.deadline = 0; /* leave the line at once */
+    shki_line_unlock(&st->line);
+    r = shki_line_sleep(&st->line, m, &slice);
+    if (r == 0)
+        shki_line_resume(m);
+    return r == -ETIMEDOUT ? 0 : r;
+}
+
+static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m, int64_t timeout)
+{
+    struct shk_stream *st = reader->stream;
+    struct shki_patience patience = shki_object_patience(&st->object, timeout);
+    int r = shki_patience_over(&patience);
+
+    if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
+        return r;
+    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, SHKI_WAITS_A_WHILE);
+    while (r == 0 && !has_samples(reader)) {
+        r = sleep_a_slice(reader, m, &patience);
+        if (r == 0 && !has_samples(reader))
+            r = shki_patience_over(&patience);
+    }
+    shki_member_is_awake();
+    return r;
+}
+
+ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
+{
+    struct shki_membership *m;
+    uint64_t position;
+    size_t got;
+    int r;
+
+    if (reader == NULL)
+        return SHKI_NO_HANDLE;
+    if (buf == NULL || n == 0)
+        return shki_say(-EINVAL, "no room for samples was given");
+    if (!shki_timeout_is_legal(timeout))
+        return SHKI_BAD_TIMEOUT;
+    for (;;) {
+        r = shki_enter(&reader->stream->object, &m);
+        if (r < 0)
+            return r;
+        position = reader->position;
+        got = copy_samples(reader->stream, &position, buf, n);
+        reader->dropped += (int64_t)(position - reader->position);
+        reader->position = position + got;
+        if (got > 0)
+            return (ssize_t)got;
+        r = wait_for_samples(reader, m, timeout);
+        if (r < 0)
+            return r;
+    }
+}
+
+ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
+{
+    struct shki_membership *m;
+    uint64_t position;
+    int r = reader ? shki_enter(&reader->stream->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (buf == NULL && n > 0)
+        return shki_say(-EINVAL, "no room for samples was given");
+    if (n > reader->stream->history)
+        n = reader->stream->history;
+    position = published(reader->stream);
+    position -= position < n ? position : n;
+    return (ssize_t)copy_samples(reader->stream, &position, buf, n);
+}
+
+int64_t shk_reader_dropped(struct shk_reader *reader)
+{
+    return reader ? reader->dropped : SHKI_NO_HANDLE;
+}
