@@ -61,7 +61,8 @@ enum shk_wait_for {
     SHK_WAITS_FOR_NOTIFY = 2, /* a condition */
     SHK_WAITS_FOR_SET = 3,    /* an event */
     SHK_WAITS_TO_PUT = 4,     /* a queue */
-    SHK_WAITS_TO_GET = 5      /* a queue */
+    SHK_WAITS_TO_GET = 5,     /* a queue */
+    SHK_WAITS_TO_JOIN = 6     /* a queue: until its tasks are done */
 };
 
 struct shk_member_info {
@@ -106,8 +107,9 @@ struct shk_object_info {
         } event;
         struct {
             uint32_t order, shut_down;
-            uint64_t capacity, item_size, size;
+            uint64_t capacity, item_size, size; /* capacity 0: bounded only by memory */
             uint64_t puts, gets;              /* since it was created */
+            uint64_t producer, consumer;      /* member ids of who keeps a side: claimed, reserved, peeked; 0: nobody */
         } queue;
         struct {
             uint64_t size, align;
