@@ -20,9 +20,10 @@ struct entry {
  * is killed, at whatever moment, leaves the account as it is after some whole number of transactions.
  */
 struct account {
-    _Atomic uint32_t way;      /* enum way; set once, by who comes first */
-    _Atomic uint64_t done;     /* transactions so far: entries[done % 2] is the account */
-    _Atomic uint64_t prepared; /* done + 1: the other entry is filled, and not yet counted */
+    _Atomic uint32_t way;  /* enum way; set once, by who comes first */
+    _Atomic uint64_t done; /* transactions so far: entries[done % 2] is the account */
+    _Atomic uint64_t
+        begun; /* done + 1: the other entry is filled; done: counted; 0: printed, too */
     struct entry entries[2];
 };
 
@@ -42,7 +43,8 @@ struct teller {
 };
 
 static const char *name;
-static int64_t amount = 800, times = 100, timeout = SHK_FOREVER;
+static int64_t amount = 800, times = 100;
+static int64_t interval = SHK_MS(1), timeout = SHK_FOREVER;
 static bool attempts, with_events;
 
 static struct entry *current(const struct teller *teller)
@@ -65,17 +67,18 @@ static int64_t time_left(const struct teller *teller)
 static void report_death(struct teller *teller)
 {
     struct account *account = teller->account;
-    const struct entry *lost = &account->entries[(account->done + 1) % 2];
+    const struct entry *last = &account->entries[account->begun % 2];
 
-    if (account->prepared == account->done + 1)
-        complain(
-            "%s: %.*s died in the middle of a %s of %lld, which does not count; the balance is %lld",
-            teller->place->path, SHK_NAME_MAX, lost->who, lost->amount < 0 ? "draw" : "deposit",
-            llabs(lost->amount), (long long)current(teller)->balance);
-    else
-        complain("%s: somebody died at the counter, between transactions; the balance is %lld",
+    if (account->begun == 0)
+        complain("%s: somebody died between two transactions; the balance is %lld",
                  teller->place->path, (long long)current(teller)->balance);
-    account->prepared = 0;
+    else
+        complain("%s: %.*s died in the middle of a %s of %lld, which %s; the balance is %lld",
+                 teller->place->path, SHK_NAME_MAX, last->who,
+                 last->amount < 0 ? "draw" : "deposit", llabs(last->amount),
+                 account->begun == account->done ? "counts" : "does not count",
+                 (long long)current(teller)->balance);
+    account->begun = 0;
 }
 
 static int acquire(struct teller *teller)
@@ -131,9 +134,9 @@ static int wait_for_change(struct teller *teller)
 /* ---- transactions ---- */
 
 /*
- * Under the lock. The others are woken first: they cannot look before the lock is released, and if this process is killed
- * after the transaction has been counted, nobody sleeps on who could go on. The lines come before the count, so that what
- * is printed is what counts (killed exactly between the two, it is printed and does not).
+ * Under the lock, which the others need before they can look. They are woken first of all: so if this process is killed
+ * after it has counted, nobody sleeps on who could go on. The transaction counts when its lines are sure to be taken at
+ * once, and just before they are written, because a kill does not cut such a write short: what counts is printed.
  */
 static int carry_out(struct teller *teller)
 {
@@ -146,21 +149,20 @@ static int carry_out(struct teller *teller)
     next->balance = current(teller)->balance + next->amount;
     next->paid_in = !side->needs;
     snprintf(next->who, sizeof(next->who), "%s", name);
-    account->prepared = account->done + 1;
+    account->begun = account->done + 1;
 
     r = with_events ? shk_event_set(teller->other) : shk_cond_notify_all(teller->changed);
-    if (r < 0)
-        status = failed(teller->place, r);
-    else
+    status = r < 0 ? failed(teller->place, r) : wait_to_say();
+    if (status == DONE) {
+        account->done++;
         status = say("%s%*s %s:%lld\n账户余额为：%lld\n", name, padding(name, NAME_COLUMNS), "",
                      side->does, (long long)amount, (long long)next->balance);
-    if (status != DONE) {
-        account->prepared = 0;
-        return status;
+        if (status != DONE)
+            account->done--;
     }
-    account->done++;
-    r = with_events ? shk_event_clear(teller->ready) : 0;
-    return r < 0 ? failed(teller->place, r) : DONE;
+    account->begun = 0;
+    r = with_events && status == DONE ? shk_event_clear(teller->ready) : 0;
+    return r < 0 ? failed(teller->place, r) : status;
 }
 
 /* One deposit or draw; one attempt at it if `attempts`: as in the article's code, who had to wait has had the attempt. */
@@ -242,6 +244,8 @@ static const struct option_row options[] = {
      "let --times count attempts, as the article's code does:\n"
      "who has to wait has had the attempt",
      .flag = &attempts},
+    {"interval", "DURATION", "pause before each time, so that others get theirs (1ms)",
+     .duration = &interval},
     {"event", NULL, "wait for events beside a lock, not for a condition", .flag = &with_events},
     {"timeout", "DURATION", "wait that long at most each time (for ever)", .duration = &timeout},
     {0},
@@ -265,8 +269,10 @@ int account_main(int argc, char **argv, const struct side *side)
     status = enter(argc, argv, &program, &name, &place);
     if (status == DONE)
         status = open_account(&teller);
-    for (int64_t i = 0; status == DONE && i < times && !interrupted; i++)
-        status = transact(&teller);
+    for (int64_t i = 0; status == DONE && i < times; i++) {
+        pause_for(interval);
+        status = interrupted ? FAILED : transact(&teller);
+    }
     close_account(&teller);
     return leave(&place, status);
 }

@@ -24,12 +24,13 @@ static const char *program_name = "";
 
 /* ---- lines ---- */
 
-/* Wait until fd can be written, when somebody who shares it has made it non-blocking. */
+/* Wait until fd can be written, or until interrupted. */
 static void wait_writable(int fd)
 {
     struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
 
-    poll(&pollfd, 1, SLICE / SHK_MS(1));
+    while (!interrupted && poll(&pollfd, 1, SLICE / SHK_MS(1)) <= 0)
+        continue;
 }
 
 /* Everything, in one system call unless the other end takes less. Returns 0 or -errno. */
@@ -41,7 +42,7 @@ static int write_all(int fd, struct iovec *parts, int n)
         if (written < 0) {
             if (interrupted || (errno != EINTR && errno != EAGAIN))
                 return -errno;
-            if (errno == EAGAIN)
+            if (errno == EAGAIN) /* somebody who shares it has made it non-blocking */
                 wait_writable(fd);
             continue;
         }
@@ -76,6 +77,12 @@ void complain(const char *format, ...)
     parts[3] = (struct iovec){"\n", 1};
     write_all(STDERR_FILENO, parts, 4);
     free(sentence);
+}
+
+int wait_to_say(void)
+{
+    wait_writable(STDOUT_FILENO);
+    return interrupted ? FAILED : DONE;
 }
 
 int say_bytes(struct iovec *parts, int n)

@@ -77,6 +77,9 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int say_bytes(struct iovec *parts, int n); /* parts: changed */
 
+/* Wait until standard output takes a line without blocking. Returns DONE, or FAILED when interrupted. */
+int wait_to_say(void);
+
 /* How many blanks fill text up to that many columns of a terminal. */
 int padding(const char *text, int columns);
 

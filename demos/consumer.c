@@ -28,10 +28,9 @@ static const struct program program = {
     .name = "consumer",
     .operand = "SEGMENT/QUEUE",
     .purpose = "Get items from a queue and print them, until it is shut down and drained.",
-    .notes =
-        "Whoever comes first makes the queue. Without --capacity and --item-size it holds 1 item\n"
-        "of up to 4096 bytes if this program makes it, and may be any if it finds it.\n"
-        "With them, a queue that is there must be like that.\n",
+    .notes = "Whoever comes first makes the queue. Without --capacity and --item-size it is\n"
+             "one of 1 item of up to 4096 bytes if this program makes it, and may be any if it\n"
+             "is there. With them, a queue that is there must be like that.\n",
     .options = options,
 };
 

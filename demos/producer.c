@@ -14,8 +14,7 @@ static int64_t interval = -1, timeout = SHK_FOREVER;
 
 static const struct option_row options[] = {
     {"name", "NAME", "who it is, here and in shmctl ps (进程-PID)", .text = &name},
-    {"stdin", NULL, "put each line of standard input, byte for byte, and say nothing",
-     .flag = &from_stdin},
+    {"stdin", NULL, "put each line of standard input, and say nothing", .flag = &from_stdin},
     {"count", "N", "end after N items (99999; with --stdin all lines)", .number = &count,
      .least = 1},
     {"interval", "DURATION", "pause before each item (0.2; with --stdin 0)", .duration = &interval},
@@ -33,10 +32,9 @@ static const struct program program = {
     .name = "producer",
     .operand = "SEGMENT/QUEUE",
     .purpose = "Put Python, Kotlin and Swift in turn into a queue, or lines of text.",
-    .notes =
-        "Whoever comes first makes the queue. Without --capacity and --item-size it holds 1 item\n"
-        "of up to 4096 bytes if this program makes it, and may be any if it finds it.\n"
-        "With them, a queue that is there must be like that.\n",
+    .notes = "Whoever comes first makes the queue. Without --capacity and --item-size it is\n"
+             "one of 1 item of up to 4096 bytes if this program makes it, and may be any if it\n"
+             "is there. With them, a queue that is there must be like that.\n",
     .options = options,
 };
 

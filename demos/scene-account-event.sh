@@ -1,3 +1,4 @@
 #!/bin/sh
 # The account again, where who has to wait does so for an event: the article's last program as it was meant.
-exec sh "$(dirname "$0")/scene-account.sh" --event
+set -- --event
+. "$(dirname "$0")/scene-account.sh"

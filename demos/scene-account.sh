@@ -1,6 +1,6 @@
 #!/bin/sh
 # One account, three depositors and one drawer, as processes of their own; deposits and draws alternate strictly.
-# By default they wait for a condition; with --event as scene-account-event.sh starts it, for events beside a lock.
+# They wait for a condition; with --event, as in scene-account-event.sh, for events beside a lock.
 set -u
 . "$(dirname "$0")/scene.sh"
 account=$segment/account
@@ -14,7 +14,7 @@ esac
 
 # Who comes first makes the segment and the account. The depositors do here: were the drawer there already, the first of
 # them might have made its hundred deposits before the others have started.
-note "Three depositors. One of them pays in, and all have to wait for somebody to draw:"
+note "Three depositors. One of them pays in, and all wait for somebody to draw:"
 depositor $way "$account" --name 存款者甲 --times 100 >>"$lines" &
 first=$!
 depositor $way "$account" --name 存款者乙 --times 100 >>"$lines" &
@@ -23,7 +23,7 @@ depositor $way "$account" --name 存款者丙 --times 100 >>"$lines" &
 third=$!
 await printed 2 "$lines"
 await asleep 3 "$why"
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
 note "A drawer, who draws a hundred times:"
 drawer $way "$account" --name 取钱者 --times 100 >>"$lines" &
@@ -35,9 +35,10 @@ echo ...
 tail -n 8 "$lines"
 
 note "The drawer has gone, and all three depositors are asleep:"
-type_in shmctl ps "$segment"
-echo "They wait for somebody to draw, and nobody is left to do so. That is not a deadlock: no lock is held that"
-echo "another waits for. One more drawer, and they would go on."
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
+echo "They wait for somebody to draw, and nobody is left to do so. That is not a"
+echo "deadlock: nobody holds a lock that another waits for. One more drawer, and"
+echo "they would go on."
 
 LC_ALL=C awk '
     NR % 4 == 1 && /^存款者(甲|乙|丙) 存款:800$/ { deposits++; next }
@@ -53,4 +54,5 @@ for depositor in "$first" "$second" "$third"; do
     join "$depositor" 2>/dev/null
     test $? = 143 || fail "a depositor did not end as it was told to"
 done
-passed "101 deposits and 100 draws alternate, 800 after each deposit, 0 after each draw; three depositors were asleep"
+passed "101 deposits and 100 draws in turn, 800 after each deposit and" \
+    "0 after each draw; in the end three depositors were asleep"

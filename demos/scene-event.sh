@@ -12,7 +12,7 @@ second=$!
 await asleep 2 'set event'
 cat "$scratch/甲" "$scratch/乙"
 test "$(cat "$scratch/甲" "$scratch/乙" | wc -l)" = 4 || fail "somebody did not wait"
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
 echo ------------------
 echo 主进程发出事件
@@ -21,15 +21,16 @@ for worker in "$first" "$second"; do
     join "$worker" || fail "a worker ended with status $?"
 done
 for who in 甲 乙; do
-    sed -n '3,$p' "$scratch/$who"
-    printf '%s 启动\n%s 准备开始计算状态\n%s 收到通知了.\n%s 正式开始计算！\n' $who $who $who $who | cmp -s - "$scratch/$who" ||
+    tail -n 2 "$scratch/$who"
+    printf "$who %s\n" 启动 准备开始计算状态 收到通知了. 正式开始计算！ | cmp - "$scratch/$who" ||
         fail "$who did not say what it should"
 done
 
 note "The event is still set: a worker that comes now need not wait."
 worker "$event" --name 丙 --timeout 0 || fail "it had to wait"
 
-note "Cleared, two workers wait again. They are stopped, so that they cannot look while the event is set and cleared:"
+note "Cleared, and two workers wait again. They are stopped, so that they cannot" \
+    "look while the event is set and cleared at once:"
 type_in shmctl event clear "$event"
 worker "$event" --name 甲 >"$scratch/甲" &
 first=$!
@@ -43,6 +44,7 @@ kill -CONT "$first" "$second"
 for worker in "$first" "$second"; do
     join "$worker" || fail "a worker ended with status $?"
 done
-sed -n '3,$p' "$scratch/甲" "$scratch/乙"
+tail -n 2 "$scratch/甲"
+tail -n 2 "$scratch/乙"
 shmctl event is-set "$event" && fail "the event is set"
-passed "setting the event released both workers, and so did setting and clearing it at once"
+passed "setting the event released both workers," "and so did setting and clearing it at once"

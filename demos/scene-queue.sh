@@ -15,7 +15,7 @@ echo "\$ shmctl put $words Python &"
 shmctl put "$words" Python &
 third=$!
 await asleep 1 'put words'
-type_in shmctl ps "$segment"
+type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
 note "Somebody gets an item, and the third put is done:"
 type_in shmctl get "$words"
@@ -25,7 +25,7 @@ echo 2222222222
 # ---- 2: capacity 1 ----
 
 one=$segment/one
-note "Three producers of three items each and one consumer share a queue of one place:"
+note "Three producers of three items each, and one consumer, at one place:"
 mkfifo "$scratch/pipe"
 tee "$scratch/lines" <"$scratch/pipe" &
 tee=$!
@@ -46,7 +46,7 @@ done
 LC_ALL=C awk '
     /^(甲|乙|丙) +生产者(准备生产元组元素|生产元组元素完成)！$/ { produced++; next }
     /^丁 +消费者准备消费元组元素！$/ { next }
-    /^丁 +消费者消费\[ (Python|Kotlin|Swift) \]元素完成！$/ { consumed[$4]++; next }
+    /^丁 +消费者消费\[ (Python|Kotlin|Swift) \]元素完成！$/ { consumed[$3]++; next }
     { print "not a line of theirs: " $0; wrong = 1; exit }
     END { exit wrong || produced != 18 || consumed["Python"] != 3 || consumed["Kotlin"] != 3 || consumed["Swift"] != 3 }
 ' "$scratch/lines" || fail "not three times Python, Kotlin and Swift"
@@ -82,16 +82,17 @@ text() {
     : >"$scratch/raw"
 }
 
-note "Real input: three producers put the lines of three text files, one consumer writes them out:"
+note "Real input: three producers put the lines of three text files, and one" "consumer writes them out:"
 : >"$scratch/raw"
 for n in 1 2 3; do
     text $n >"$scratch/text$n"
     sed "s/^/$n:/" "$scratch/text$n" >"$scratch/tagged$n"
 done
 for n in 1 2 3; do
-    LC_ALL=C awk '
+    LC_ALL=C awk -v n=$n '
         { bytes += length + 1; empty += !length; if (length > longest) longest = length }
-        END { printf "text '$n': %d lines, %d of them empty, the longest of %d bytes; %d bytes\n", NR, empty, longest, bytes }
+        END { printf "text %d: %d lines, %d of them empty, the longest of %d bytes; %d bytes\n",
+                n, NR, empty, longest, bytes }
     ' "$scratch/text$n"
 done
 
@@ -117,5 +118,7 @@ done
 total=$(cat "$scratch"/text? | wc -l)
 test "$(wc -l <"$scratch/out")" = "$total" || fail "there are lines that nobody sent"
 test "$total" -ge 10000 || fail "only $total lines of text"
-echo "$total lines came out, $(LC_ALL=C awk -F: '$1 != last { last = $1; n++ } END { print n }' "$scratch/out") times from another file than the line before."
-passed "the third put waited; three producers shared one place; every line of three files arrived, in order, byte for byte"
+turns=$(LC_ALL=C awk -F: '$1 != last { last = $1; n++ } END { print n }' "$scratch/out")
+echo "$total lines came out, $turns times from another file than the line before."
+passed "the third put waited, three producers shared one place, and every line" \
+    "of three files arrived, in its file's order, byte for byte"

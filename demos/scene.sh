@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What the scenes share; each begins with ". scene.sh". However a scene ends, its processes and its segment go away.
 # The programs are looked for in $SHMKIT_DEMOS, else beside the scenes; shmctl is $SHMCTL, else the one in PATH.
 
@@ -26,8 +27,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1
 
+# note LINE...
 note() {
-    printf '\n# %s\n' "$@"
+    echo
+    printf '# %s\n' "$@"
 }
 
 # Type a command that a person would type, and run it.
@@ -41,9 +44,10 @@ fail() {
     exit 1
 }
 
+# passed LINE...
 passed() {
-    echo
-    echo "$scene: passed: $*"
+    printf '\n%s: passed\n' "$scene"
+    printf '  %s\n' "$@"
 }
 
 # Run a command again and again until it succeeds, for two minutes at most.

@@ -477,7 +477,7 @@ START_TEST(test_lock_is_held_together_with_no_more_than_the_kernel_can_free)
     const struct shk_segment_options options = { .max_objects = LOCKS };
     struct hoard *hoard = shared_memory(sizeof(*hoard));
     struct shk_segment *segment;
-    char name[16];
+    char name[24];
 
     assert_code(shk_segment_open(segment_name("wide"), SHK_CREATE, &options, &segment), 0);
     for (int i = 0; i < LOCKS; i++) {
@@ -561,7 +561,7 @@ START_TEST(test_lock_wait_ends_with_a_flag_that_another_thread_sets)
 
     ck_assert_int_eq(pthread_create(&thread, NULL, acquire_in_a_thread, &result), 0);
     wait_until(look_at_object(segment_name(NULL), "till", &info) && info.waiters == 1, TEST_DEADLINE);
-    *flag = 1;
+    __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
     wait_until(result == -EINTR, TEST_DEADLINE);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     release_holder(holder);
@@ -622,8 +622,9 @@ struct mortal {
 static void *acquire_for_good(void *argument)
 {
     struct mortal *mortal = argument;
-    struct shk_lock *lock = open_lock("till");
+    static struct shk_lock *lock; /* found by who looks for leaks at the exit */
 
+    lock = open_lock("till");
     for (uint32_t level = 0; level < mortal->levels; level++)
         assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
     mortal->holds = true;
@@ -856,7 +857,7 @@ END_TEST
 /* ---- Deadlocks ---- */
 
 struct diner {
-    char left[16], right[16]; /* the locks that it acquires, in this order */
+    char left[24], right[24]; /* the locks that it acquires, in this order */
     int64_t patience;         /* for the second */
     pthread_barrier_t *all_have_one;
     _Atomic int result;

@@ -20,11 +20,14 @@ static struct shk_segment_info info_of_segment(void)
     return info;
 }
 
-static struct shk_member_info member(pid_t tid)
+/* Good until some more have been asked for. */
+static const struct shk_member_info *member(pid_t tid)
 {
-    struct shk_member_info info = { 0 };
+    static struct shk_member_info infos[4];
+    static unsigned next;
+    struct shk_member_info *info = &infos[next++ % 4];
 
-    ck_assert(look_at_member(segment_name(NULL), tid, &info));
+    ck_assert(look_at_member(segment_name(NULL), tid, info));
     return info;
 }
 
@@ -60,9 +63,9 @@ START_TEST(test_a_member_is_known_by_its_command_at_first)
 
     prctl(PR_GET_NAME, command);
     test_segment();
-    ck_assert_str_eq(member(getpid()).name, command);
-    ck_assert_str_eq(member(getpid()).command, command);
-    ck_assert_int_eq(member(getpid()).pid, getpid());
+    ck_assert_str_eq(member(getpid())->name, command);
+    ck_assert_str_eq(member(getpid())->command, command);
+    ck_assert_int_eq(member(getpid())->pid, getpid());
 }
 END_TEST
 
@@ -70,8 +73,8 @@ static int take_odd_command(void *argument)
 {
     ck_assert_int_eq(prctl(PR_SET_NAME, argument), 0);
     assert_code(shk_event_set(event_open()), 0);
-    ck_assert(is_text(member(getpid()).name, SHK_NAME_MAX + 1));
-    ck_assert(is_text(member(getpid()).command, 16));
+    ck_assert(is_text(member(getpid())->name, SHK_NAME_MAX + 1));
+    ck_assert(is_text(member(getpid())->command, 16));
     return 0;
 }
 
@@ -93,7 +96,7 @@ START_TEST(test_a_member_can_be_named)
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         assert_code(shk_set_member_name(test_segment(), names[i]), 0);
-        ck_assert_str_eq(member(getpid()).name, names[i]);
+        ck_assert_str_eq(member(getpid())->name, names[i]);
     }
     assert_code(shk_set_member_name(test_segment(), NULL), -EINVAL);
     assert_code(shk_set_member_name(test_segment(), ""), -EINVAL);
@@ -103,34 +106,59 @@ START_TEST(test_a_member_can_be_named)
                 -ENAMETOOLONG);
     assert_code(shk_set_member_name(test_segment(), "\xff"), -EILSEQ);
     assert_code(shk_set_member_name(test_segment(), "cut \xe5\xad"), -EILSEQ);
-    ck_assert_str_eq(member(getpid()).name, "甲"); /* still */
+    ck_assert_str_eq(member(getpid())->name, "甲"); /* still */
 }
 END_TEST
 
+#define NAME_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define NAME_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static void assert_whole_name(pid_t child)
+{
+    const char *name = member(child)->name;
+
+    if (strcmp(name, NAME_A) != 0 && strcmp(name, NAME_B) != 0)
+        ck_abort_msg("seen: %s", name);
+}
+
+/* argument: to leave readers the time to look. */
 static int rename_for_ever(void *argument)
 {
-    (void)argument;
-    for (;;) { /* as fast as a reader can follow */
-        assert_code(shk_set_member_name(test_segment(), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), 0);
-        sched_yield();
-        assert_code(shk_set_member_name(test_segment(), "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"), 0);
-        sched_yield();
+    for (unsigned i = 0;; i++) {
+        if (shk_set_member_name(test_segment(), i & 1 ? NAME_A : NAME_B) < 0)
+            return 1;
+        if (argument)
+            sched_yield();
     }
+}
+
+static pid_t start_renaming(void *argument)
+{
+    pid_t child = child_start(rename_for_ever, argument);
+    struct shk_member_info info;
+
+    wait_until(look_at_member(segment_name(NULL), child, &info) && strlen(info.name) == strlen(NAME_A), TEST_DEADLINE);
+    return child;
 }
 
 START_TEST(test_a_name_is_never_seen_half_changed)
 {
     test_segment();
-    pid_t child = child_start(rename_for_ever, NULL);
-    struct shk_member_info info;
-    wait_until(look_at_member(segment_name(NULL), child, &info) && strlen(info.name) == 48, TEST_DEADLINE);
-    for (int i = 0; i < 2000; i++) {
-        info = member(child);
-        char half = info.name[0] == 'a' ? 'b' : 'a';
-        if (strlen(info.name) != 48 || strchr(info.name, half))
-            ck_abort_msg("seen: %s", info.name);
-    }
+    pid_t child = start_renaming("with pauses");
+    for (int i = 0; i < 2000; i++)
+        assert_whole_name(child);
     child_kill(child);
+}
+END_TEST
+
+START_TEST(test_who_is_killed_changing_its_name_has_the_old_or_the_new)
+{
+    test_segment();
+    for (int i = 0; i < 200; i++) {
+        pid_t child = start_renaming(NULL);
+        child_kill(child);
+        assert_whole_name(child);
+    }
 }
 END_TEST
 
@@ -174,7 +202,7 @@ START_TEST(test_each_thread_is_a_member_as_long_as_it_lives)
     pthread_barrier_wait(&crew.all_in);
     ck_assert_uint_eq(info_of_segment().members_alive, THREADS + 1);
     for (int i = 0; i < THREADS; i++) {
-        struct shk_member_info info = member(crew.tids[i]);
+        struct shk_member_info info = *member(crew.tids[i]);
         snprintf(name, sizeof(name), "thread %d", i);
         ck_assert_str_eq(info.name, name);
         ck_assert_int_eq(info.pid, getpid());
@@ -445,10 +473,10 @@ START_TEST(test_a_dead_member_is_shown_until_its_place_is_needed)
         children[i] = stranger_start(join_and_stay, NULL);
         wait_until_waiting(segment_name(NULL), children[i], "event");
     }
-    before = member(children[1]);
+    before = *member(children[1]);
     ck_assert_uint_eq(before.alive, 1);
     child_kill(children[1]);
-    after = member(children[1]);
+    after = *member(children[1]);
     ck_assert_uint_eq(after.alive, 0);
     ck_assert_uint_eq(after.id, before.id);
     ck_assert_uint_eq(info_of_segment().members_alive, 3);
@@ -477,7 +505,7 @@ START_TEST(test_member_ids_never_repeat)
 
     for (int i = 0; i < ROUNDS; i++) {
         assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, FEW, &segment), 0);
-        ids[i] = member(getpid()).id;
+        ids[i] = member(getpid())->id;
         ck_assert_uint_ne(ids[i], 0);
         for (int k = 0; k < i; k++)
             if (ids[k] == ids[i])
@@ -536,10 +564,10 @@ static int is_a_member_of_its_own(void *argument)
     assert_code(shk_lock_acquire(recursive, SHK_NOWAIT), -EAGAIN);
     assert_code(shk_lock_release(plain), -EPERM);
     assert_code(shk_lock_release(recursive), -EPERM);
-    info = member(getpid());
+    info = *member(getpid());
     ck_assert_int_eq(info.pid, getpid());
-    ck_assert_uint_ne(info.id, member(getppid()).id);
-    ck_assert_uint_eq(member(getppid()).alive, 1);
+    ck_assert_uint_ne(info.id, member(getppid())->id);
+    ck_assert_uint_eq(member(getppid())->alive, 1);
     if (argument)
         raise(SIGKILL);
     assert_code(shk_lock_close(plain), 0); /* it holds nothing */
@@ -937,6 +965,7 @@ int main(void)
     tcase_add_test(names, test_an_odd_command_is_no_odd_name);
     tcase_add_test(names, test_a_member_can_be_named);
     tcase_add_test(names, test_a_name_is_never_seen_half_changed);
+    tcase_add_test(names, test_who_is_killed_changing_its_name_has_the_old_or_the_new);
 
     TCase *threads = test_case(suite, "threads");
     tcase_add_test(threads, test_each_thread_is_a_member_as_long_as_it_lives);

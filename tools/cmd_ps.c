@@ -45,9 +45,7 @@ static void add_member(struct table *t, const struct shk_snapshot *look,
     table_set(t, "NAME", "%s", m->name);
     table_set_bool(t, "ALIVE", m->alive);
     for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++) {
-        /* A condition with somebody else's lock is held through that. */
-        if (object->holder == m->id &&
-            !(object->kind == SHK_KIND_COND && !object->as.cond.own_lock))
+        if (object->holder == m->id)
             table_append(t, "HOLDS", "%s", object->name);
     }
     table_set_date(t, "JOINED", m->joined);

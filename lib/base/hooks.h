@@ -1,5 +1,5 @@
 /*
- * Switches that turn single repair steps off, to show that the kill tests notice. Only the library that the tests build
+ * Switches that turn single repair steps off, to show that the kill tests notice, and the length of a slice. Only the library that the tests build
  * for themselves (-DSHKI_TEST_HOOKS) has them; elsewhere shki_repairs() is the constant 1.
  */
 #ifndef SHKI_HOOKS_H
@@ -18,7 +18,9 @@ enum shki_repair {
 };
 
 #ifdef SHKI_TEST_HOOKS
+#include <stdint.h>
 extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
+extern int64_t shki_test_slice;    /* ns: a short one makes what is done once a slice happen all the time */
 #define shki_repairs(step) (!(shki_test_disable & (step)))
 #else
 #define shki_repairs(step) 1

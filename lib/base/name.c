@@ -50,8 +50,8 @@ int shki_check_name(const char *what, const char *name, size_t longest)
 {
     int r = shki_check_label(what, name, longest);
 
-    if (r == 0 && strchr(name, '/'))
-        return shki_fail(-EINVAL, "%s contains a slash", what);
+    if (r == 0 && (*name == '.' || strchr(name, '/')))
+        return shki_fail(-EINVAL, "%s has a dot in front, or contains a slash", what);
     return r;
 }
 

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* 0, -EINVAL (NULL, empty, a slash, a control character), -ENAMETOOLONG, -EILSEQ; with a sentence about "what". */
+/* 0, -EINVAL (NULL, empty, a slash, a dot in front, a control character), -ENAMETOOLONG, -EILSEQ; with a sentence about "what". */
 int shki_check_name(const char *what, const char *name, size_t longest);
 
-/* The same for what is only shown, not looked up: a slash is allowed. */
+/* The same for what is only shown, not looked up: a slash and a dot are allowed. */
 int shki_check_label(const char *what, const char *label, size_t longest);
 
 /* Copy at most `size` - 1 bytes of doubtful origin (not necessarily terminated within `length`), replacing what is not printable by '?'. */

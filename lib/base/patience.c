@@ -30,7 +30,8 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
 
 static bool is_interrupted(const struct shki_patience *p)
 {
-    return p->interrupt && *p->interrupt;
+    /* Atomic, since another thread may set it as well as a handler; relaxed, since nothing else is read by it. */
+    return p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED);
 }
 
 static bool is_past(int64_t deadline)

@@ -2,13 +2,19 @@
 #ifndef SHKI_PATIENCE_H
 #define SHKI_PATIENCE_H
 
+#include "base/hooks.h"
+
 #include <shmkit/common.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
 /* No sleep is longer than this; whatever a death has left half done, a sleeper finds it after that time at the latest. */
+#ifdef SHKI_TEST_HOOKS
+#define SHKI_SLICE shki_test_slice
+#else
 #define SHKI_SLICE SHK_MS(100)
+#endif
 
 #define SHKI_NEVER INT64_MAX
 

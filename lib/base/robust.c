@@ -15,6 +15,7 @@ _Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
 
 #ifdef SHKI_TEST_HOOKS
 unsigned shki_test_disable;
+int64_t shki_test_slice = SHK_MS(100);
 #endif
 
 int shki_robust_init(pthread_mutex_t *m)
@@ -174,6 +175,9 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
         if (over == 0 && r == ETIMEDOUT && length == SHKI_SLICE && slice)
             over = slice(arg);
         if (over != 0) {
+            r = pthread_mutex_trylock(&m->robust); /* once more: what a dead holder left comes before the end of patience */
+            if (r != EBUSY)
+                break;
             give_up_favour(m, me);
             return over;
         }

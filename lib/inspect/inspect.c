@@ -43,8 +43,8 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
     for (int i = 0; i < NAME_TRIES; i++) {
         if (!shki_read_member(r, index, m) || get(m->id) == 0)
             return false;
-        /* N1: a name that did not change while it was read; after a few tries, whatever is there */
-        if (!(get(m->name_sequence) & 1) && shki_read_member(r, index, &again) && get(again.name_sequence) == get(m->name_sequence))
+        /* N1: the name is whole if there was no other meanwhile, for the next but one is written over it; after a few tries, whatever is there */
+        if (shki_read_member(r, index, &again) && get(again.renames) == get(m->renames))
             break;
     }
     memset(info, 0, sizeof(*info));
@@ -54,7 +54,7 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
     info->alive = shki_robust_is_held(&m->life);
     info->joined = m->joined;
     shki_copy_label(info->command, sizeof(info->command), m->command, sizeof(m->command));
-    shki_copy_label(info->name, sizeof(info->name), m->name, sizeof(m->name));
+    shki_copy_label(info->name, sizeof(info->name), m->names[get(m->renames) % 2], sizeof(m->names[0]));
     return true;
 }
 

@@ -26,6 +26,8 @@ int shki_check_reserved(const uint64_t *reserved, size_t n)
 
 int shki_stale(const struct shki_object *o)
 {
+    if (shki_segment_is_closed(o->segment))
+        return shki_say(-EBADF, "the segment has been closed");
     return shki_fail(-ESTALE, "%s/%s has been unlinked", o->segment->name, o->name);
 }
 
@@ -272,6 +274,11 @@ int shki_object_join(struct shki_object *o, struct shki_membership **m)
         r = shki_member_join(o->segment, m);
     }
     return r;
+}
+
+int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+{
+    return shki_segment_open(name, flags, options, bury_everywhere, out);
 }
 
 int shk_segment_unlink(const char *name)

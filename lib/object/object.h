@@ -60,6 +60,7 @@ static inline bool shki_object_is_stale(const struct shki_object *o)
     return shki_is_stale(o->segment, o->entry, o->serial);
 }
 
+/* Why it cannot be used: -EBADF, the segment is closed in this process, though another thread may still be in it; else -ESTALE. */
 int shki_stale(const struct shki_object *);
 
 /* The first line of each call: who am I, and is the object still there? */
@@ -72,7 +73,7 @@ static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
         if (r < 0)
             return r;
     }
-    return __builtin_expect(shki_object_is_stale(o), 0) ? shki_stale(o) : 0;
+    return __builtin_expect(shki_object_is_stale(o) || shki_segment_is_closed(o->segment), 0) ? shki_stale(o) : 0;
 }
 
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "no handle was given")

@@ -343,12 +343,18 @@ ssize_t shk_queue_size(struct shk_queue *q)
 
 ssize_t shk_queue_capacity(struct shk_queue *q)
 {
-    return q ? (ssize_t)q->capacity : SHKI_NO_HANDLE;
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (ssize_t)q->capacity;
 }
 
 ssize_t shk_queue_item_size(struct shk_queue *q)
 {
-    return q ? (ssize_t)q->item_size : SHKI_NO_HANDLE;
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (ssize_t)q->item_size;
 }
 
 int shk_queue_empty(struct shk_queue *q)

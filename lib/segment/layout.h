@@ -86,24 +86,24 @@ struct shki_repairs {
     _Atomic uint64_t rebuilds;
 };
 
-/*
- * A member: an attached thread. Written by that thread alone, except for `park`, and under the lock while it is free.
- * Dead is whoever has an id and no living holder of `life`.
- */
 enum shki_waits_how {
     SHKI_WAITS_A_WHILE = 0,   /* it has a deadline, or cannot be asked to give way */
     SHKI_WAITS_UNCHECKED = 1, /* for ever, and does not want to hear of deadlocks */
     SHKI_WAITS_CHECKED = 2    /* for ever, and can be told -EDEADLK */
 };
 
+/*
+ * A member: an attached thread. Written by that thread alone, except for `park`, and under the lock while it is free.
+ * Dead is whoever has an id and no living holder of `life`.
+ */
 struct shki_member {
     _Atomic uint64_t id;      /* join number << 16 | index; 0: free. Commits the joining: M2 */
     int32_t pid, tid;
     uint64_t thread;          /* random, the same in all segments that the thread is in */
     int64_t joined;           /* seconds since 1970 */
     char command[16];
-    _Atomic uint32_t name_sequence; /* odd while the name is being changed: N1 */
-    char name[SHK_NAME_MAX + 1];
+    _Atomic uint32_t renames; /* names[renames % 2] is the name, the next goes to the other place; commits it: N1 */
+    char names[2][SHK_NAME_MAX + 1];
 
     /* What it sleeps on, for people and for finding deadlocks. */
     alignas(64) _Atomic uint32_t waits_sequence; /* odd while it sleeps: W1 */
@@ -119,7 +119,7 @@ struct shki_member {
     alignas(64) sem_t park;           /* posted by anybody to wake this thread; a permit too many is harmless */
 };
 
-_Static_assert(sizeof(struct shki_member) == 320, "three lines for people, one for the life, one to be woken at");
+_Static_assert(sizeof(struct shki_member) == 384, "four lines for people, one for the life, one to be woken at");
 
 /*
  * One wait of one member. Node k of member i is number k * max_members + i. Protected by the mutex of the waitlist that it

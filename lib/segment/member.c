@@ -179,14 +179,12 @@ static uint64_t random_id(void)
 
 static void set_name(struct shki_member *m, const char *name)
 {
-    uint32_t n = atomic_load_explicit(&m->name_sequence, memory_order_relaxed) | 1;
+    uint32_t n = atomic_load_explicit(&m->renames, memory_order_relaxed) + 1;
 
-    /* N1: odd while it changes; readers retry a few times. Killed in between: it stays odd, and readers take what is there; the next owner sets its own. */
-    atomic_store_explicit(&m->name_sequence, n, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    memset(m->name, 0, sizeof(m->name));
-    memcpy(m->name, name, strlen(name));
-    atomic_store_explicit(&m->name_sequence, n + 1, memory_order_release);
+    memset(m->names[n % 2], 0, sizeof(m->names[0]));
+    memcpy(m->names[n % 2], name, strlen(name));
+    /* N1: commits; pairs with the inspector's second look. Killed before: it has its old name. */
+    atomic_store_explicit(&m->renames, n, memory_order_release);
 }
 
 /* Everything before the id: nobody looks at it yet. */
@@ -278,8 +276,10 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
     r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : shki_held_more(m);
     if (r == 0) {
         m->held = 0; /* it does not count its own life */
-        r = shki_segment_lock(s);
-        if (r >= 0) {
+        r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
+        if (r == 0)
+            r = shki_segment_lock(s);
+        if (r == 0) {
             r = join_locked(s, m);
             shki_segment_unlock(s);
         }

@@ -96,6 +96,15 @@ uint64_t shki_pid_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
+int shki_check_namespace(const char *name, uint64_t created_in)
+{
+    uint64_t here = shki_pid_namespace();
+
+    if (created_in == here || created_in == 0 || here == 0)
+        return 0;
+    return shki_fail(-EXDEV, "segment /%s was created in another pid namespace; robust mutexes do not work across them", name);
+}
+
 void shki_path(char path[SHKI_PATH_MAX], const char *name)
 {
     snprintf(path, SHKI_PATH_MAX, "%s/%s", SHKI_DIRECTORY, name);
@@ -106,8 +115,6 @@ int shki_segment_name(const char *name, const char **bare)
     if (name && *name == '/')
         name++;
     *bare = name;
-    if (name && *name == '.')
-        return shki_fail(-EINVAL, "the segment's name has a dot in front");
     return shki_check_name("the segment's name", name, SHK_SEGMENT_NAME_MAX);
 }
 
@@ -254,14 +261,13 @@ static int publish(int fd, const char *temporary, const char *path)
     return r == 0 ? 0 : -errno;
 }
 
-/* Build a whole segment and give it its name: its descriptor, or -EEXIST if somebody was faster. Killed anywhere before the link: nothing is left. */
-static int create(const char *name, const char *path, const struct shk_segment_options *options)
+/* Build a whole segment, which has no name yet: its descriptor. Killed at any time before it is published: nothing is left. */
+static int create(const char *name, const struct shk_segment_options *options, char temporary[SHKI_PATH_MAX])
 {
     struct shk_segment_options defaults = { 0 };
     const struct shk_segment_options *o = options ? options : &defaults;
     mode_t mode = o->mode ? o->mode : 0600;
     struct shki_header fields = { 0 }, *h = MAP_FAILED;
-    char temporary[SHKI_PATH_MAX];
     struct rlimit limit;
     int fd, r;
 
@@ -292,17 +298,12 @@ static int create(const char *name, const char *path, const struct shk_segment_o
     r = shki_robust_init(&h->lock.robust);
     munmap(h, SHKI_PAGE);
     if (r == 0)
-        r = publish(fd, temporary, path);
-    if (r < 0)
-        goto fail;
-    if (*temporary)
-        unlink(temporary);
-    return fd;
+        return fd;
 fail:
     if (*temporary)
         unlink(temporary);
     close(fd);
-    return r == -EEXIST ? r : shki_fail(r, "segment /%s cannot be created: %s", name, strerror(-r));
+    return shki_fail(r, "segment /%s cannot be created: %s", name, strerror(-r));
 }
 
 /* May this process trust its memory to the owner of that file? */
@@ -333,7 +334,6 @@ static int map(const char *name, int fd, unsigned flags, struct shk_segment **ou
     struct shk_segment *s = NULL;
     struct shki_header h;
     struct stat st;
-    uint64_t namespace;
     int r;
 
     if (fstat(fd, &st) != 0) {
@@ -343,13 +343,10 @@ static int map(const char *name, int fd, unsigned flags, struct shk_segment **ou
     r = check_owner(name, &st, flags);
     if (r == 0)
         r = read_header(name, fd, &st, &h);
+    if (r == 0)
+        r = shki_check_namespace(name, h.pid_namespace);
     if (r < 0)
         goto fail;
-    namespace = shki_pid_namespace();
-    if (h.pid_namespace && namespace && h.pid_namespace != namespace) {
-        r = shki_fail(-EXDEV, "segment /%s was created in another pid namespace; robust mutexes do not work across them", name);
-        goto fail;
-    }
     s = calloc(1, sizeof(*s));
     if (s)
         s->uses = calloc(h.max_objects, sizeof(*s->uses));
@@ -398,7 +395,18 @@ static void destroy(struct shk_segment *s)
     free(s);
 }
 
-/* The last step of an unlink, under the segment's lock: the name goes if it still is this file's. Doing it twice is the same as once. */
+/* Whether the name may be removed: what unlink(2) would say, before anything has happened. Who is root is taken to be permitted. */
+static int may_unlink(const struct shk_segment *s)
+{
+    struct stat directory, file;
+    uid_t user = geteuid();
+
+    if (faccessat(AT_FDCWD, SHKI_DIRECTORY, W_OK | X_OK, AT_EACCESS) != 0 || stat(SHKI_DIRECTORY, &directory) != 0 || fstat(s->fd, &file) != 0)
+        return -errno;
+    return directory.st_mode & S_ISVTX && user != 0 && user != file.st_uid && user != directory.st_uid ? -EPERM : 0;
+}
+
+/* The last step of an unlink, under the segment's lock: the name goes if it still is this file's; -ENOENT if it is not, or somebody was faster. */
 static int remove_name(struct shk_segment *s)
 {
     char path[SHKI_PATH_MAX];
@@ -406,30 +414,33 @@ static int remove_name(struct shk_segment *s)
 
     shki_path(path, s->name);
     if (lstat(path, &st) != 0 || st.st_ino != s->inode || st.st_dev != s->device)
-        return 0;
+        return -ENOENT;
     /* Nobody else takes this name away but under the same lock, so it is this file that goes. */
-    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+    return unlink(path) == 0 ? 0 : -errno;
 }
 
+static int say_not_unlinked(const char *name, int r)
+{
+    return shki_fail(r, "segment /%s cannot be unlinked: %s", name, strerror(-r));
+}
+
+/* -ENOENT: somebody else has done it; without a sentence, for that may be no failure. */
 static int retire(struct shk_segment *s)
 {
-    char path[SHKI_PATH_MAX];
-    int r = lock_whatever_state(s);
+    int r = shki_check_namespace(s->name, s->header->pid_namespace);
 
+    if (r == 0)
+        r = lock_whatever_state(s);
     if (r < 0)
         return r;
-    shki_path(path, s->name);
-    if (!shki_segment_is_retired(s) && faccessat(AT_FDCWD, SHKI_DIRECTORY, W_OK, AT_EACCESS) != 0) {
-        r = shki_fail(-errno, "segment /%s cannot be unlinked: %s", s->name, strerror(errno));
-    } else {
+    r = shki_segment_is_retired(s) ? 0 : may_unlink(s);
+    if (r == 0) {
         /* R1: commits. Killed after this: whoever opens the name next finds it retired and comes here. */
         atomic_store_explicit(&s->header->retired, 1, memory_order_release);
         r = remove_name(s);
-        if (r < 0)
-            shki_fail(r, "segment /%s cannot be unlinked: %s", s->name, strerror(-r));
     }
     shki_segment_unlock(s);
-    return r;
+    return r == 0 || r == -ENOENT ? r : say_not_unlinked(s->name, r);
 }
 
 static struct shk_segment *find_mapped(const struct stat *st)
@@ -440,72 +451,124 @@ static struct shk_segment *find_mapped(const struct stat *st)
     return NULL;
 }
 
-/* Open the file, creating it if wanted: its descriptor. */
-static int open_file(const char *name, unsigned flags, const struct shk_segment_options *options, bool *created)
+/* Open the file: its descriptor. -ENOENT comes without a sentence: it may be no failure. */
+static int open_file(const char *name)
 {
     char path[SHKI_PATH_MAX];
     int fd;
 
     shki_path(path, name);
-    *created = false;
     fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd >= 0)
-        return fd;
-    if (errno == ENOENT && flags & SHK_CREATE) {
-        fd = create(name, path, options);
-        *created = fd >= 0;
-        return fd;
-    }
-    if (errno == ENOENT)
-        return shki_fail(-ENOENT, "there is no segment /%s", name);
+    if (fd >= 0 || errno == ENOENT)
+        return fd >= 0 ? fd : -ENOENT;
     return shki_fail(errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EPROTO : -errno, "segment /%s cannot be opened: %s", name, strerror(errno));
 }
 
-/* One attempt, under `registry`. -EAGAIN: something has just changed, try again. */
-static int attach(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+static int say_absent(const char *name)
 {
-    struct shk_segment *s;
-    struct shki_membership *m;
-    struct stat st;
-    bool created;
-    int fd = open_file(name, flags, options, &created), r;
+    return shki_fail(-ENOENT, "there is no segment /%s", name);
+}
 
-    if (fd == -EEXIST)
-        return -EAGAIN;
-    if (fd < 0)
-        return fd;
-    s = fstat(fd, &st) == 0 ? find_mapped(&st) : NULL;
-    if (s) {
-        close(fd);
-    } else {
-        r = map(name, fd, flags, &s);
-        if (r < 0)
-            return r;
-        s->next = segments;
-        segments = s;
-    }
-    atomic_fetch_add_explicit(&s->opens, 1, memory_order_relaxed);
-    m = shki_membership_find(s);
+/* Join what is mapped. -EAGAIN: it has been retired, and its name is free now. */
+static int join(struct shk_segment *s, void (*bury)(struct shk_segment *))
+{
+    struct shki_membership *m = shki_membership_find(s);
+    int r = 0;
+
     if (shki_segment_is_retired(s))
         r = -ESTALE;
-    else if (flags & SHK_CREATE && flags & SHK_EXCL && !created)
-        r = -EEXIST;
-    else
-        r = m ? 0 : shki_member_join(s, &m);
-    if (r == 0) {
-        *out = s;
-        return 0;
+    else if (m == NULL)
+        r = shki_member_join(s, &m);
+    if (r == -EUSERS) {
+        bury(s);
+        r = shki_member_join(s, &m);
     }
-    if (r == -ESTALE && shki_repairs(SHKI_REPAIR_FINISH_UNLINK))
-        r = retire(s) < 0 ? -EBUSY : -EAGAIN; /* a dead unlinker's work */
+    if (r != -ESTALE || !shki_repairs(SHKI_REPAIR_FINISH_UNLINK))
+        return r;
+    r = retire(s); /* a dead unlinker's work, or a living one's */
+    return r == 0 || r == -ENOENT ? -EAGAIN : r;
+}
+
+/* The handle for a file, which is mapped if it is not yet. Takes the descriptor over. */
+static int enlist(const char *name, int fd, unsigned flags, struct shk_segment **out)
+{
+    struct stat st;
+    int r;
+
+    *out = fstat(fd, &st) == 0 ? find_mapped(&st) : NULL;
+    if (*out) {
+        close(fd);
+    } else {
+        r = map(name, fd, flags, out);
+        if (r < 0)
+            return r;
+        (*out)->next = segments;
+        segments = *out;
+    }
+    atomic_fetch_add_explicit(&(*out)->opens, 1, memory_order_relaxed);
+    return 0;
+}
+
+static void delist(struct shk_segment *s)
+{
     atomic_fetch_sub_explicit(&s->opens, 1, memory_order_relaxed);
     shki_segment_unmap_if_unused(s);
-    if (r == -EEXIST)
-        return shki_fail(r, "segment /%s exists already", name);
+}
+
+/*
+ * The creator is a member before anybody else can be: whatever fails, nothing is left, for a file without a name goes with its last mapping.
+ * -EAGAIN: somebody else was faster.
+ */
+static int attach_new(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+{
+    char path[SHKI_PATH_MAX], temporary[SHKI_PATH_MAX];
+    struct shki_membership *m;
+    int fd = create(name, options, temporary), r;
+
+    if (fd < 0)
+        return fd;
+    r = enlist(name, fd, flags, out);
+    if (r < 0)
+        goto done;
+    r = shki_member_join(*out, &m);
+    if (r < 0)
+        goto fail;
+    shki_path(path, name);
+    r = publish((*out)->fd, temporary, path);
+    if (r == 0)
+        goto done;
+    shki_member_leave(*out);
+    r = r == -EEXIST ? -EAGAIN : shki_fail(r, "segment /%s cannot be created: %s", name, strerror(-r));
+fail:
+    delist(*out);
+done:
+    if (*temporary)
+        unlink(temporary);
     return r;
 }
 
-int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+/* One attempt, under `registry`. -EAGAIN: something has just changed, try again. */
+static int attach(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
+{
+    int fd = open_file(name), r;
+
+    if (fd == -ENOENT)
+        return flags & SHK_CREATE ? attach_new(name, flags, options, out) : say_absent(name);
+    if (fd < 0)
+        return fd;
+    r = enlist(name, fd, flags, out);
+    if (r < 0)
+        return r;
+    if (flags & SHK_CREATE && flags & SHK_EXCL && !shki_segment_is_retired(*out))
+        r = shki_fail(-EEXIST, "segment /%s exists already", name);
+    else
+        r = join(*out, bury);
+    if (r < 0)
+        delist(*out);
+    return r;
+}
+
+int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
 {
     int r;
 
@@ -524,8 +587,10 @@ int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_
     pthread_mutex_lock(&registry);
     r = -EAGAIN;
     for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
-        r = attach(name, flags, options, out);
+        r = attach(name, flags, options, bury, out);
     pthread_mutex_unlock(&registry);
+    if (r < 0)
+        *out = NULL;
     return r == -EAGAIN ? shki_fail(-EBUSY, "segment /%s is created and unlinked all the time", name) : r;
 }
 
@@ -586,15 +651,16 @@ int shk_segment_close(struct shk_segment *s)
 static int retire_unmapped(const char *name, int fd, const struct stat *st)
 {
     const uint32_t yes = 1;
-    struct shk_segment s = { .inode = st->st_ino, .device = st->st_dev };
-    int r = 0;
+    struct shk_segment s = { .fd = fd, .inode = st->st_ino, .device = st->st_dev };
+    int r;
 
     snprintf(s.name, sizeof(s.name), "%s", name);
-    if (pwrite(fd, &yes, sizeof(yes), offsetof(struct shki_header, retired)) != sizeof(yes))
+    r = may_unlink(&s);
+    if (r == 0 && pwrite(fd, &yes, sizeof(yes), offsetof(struct shki_header, retired)) != sizeof(yes))
         r = -errno;
     if (r == 0)
         r = remove_name(&s);
-    return r < 0 ? shki_fail(r, "segment /%s cannot be unlinked: %s", name, strerror(-r)) : 0;
+    return r < 0 ? say_not_unlinked(name, r) : 0;
 }
 
 /* Retire what is mapped already, or what the descriptor, which it takes over, is open on. Under `registry`. */
@@ -635,16 +701,15 @@ static int retire_file(const char *name, int fd, void (*wake)(struct shk_segment
 int shki_segment_retire(const char *name, void (*wake)(struct shk_segment *))
 {
     int r = shki_segment_name(name, &name), fd;
-    bool created;
 
     if (r < 0)
         return r;
     pthread_once(&once, setup);
     pthread_mutex_lock(&registry);
-    fd = open_file(name, 0, NULL, &created);
+    fd = open_file(name);
     r = fd < 0 ? fd : retire_file(name, fd, wake);
     pthread_mutex_unlock(&registry);
-    return r;
+    return r == -ENOENT ? say_absent(name) : r;
 }
 
 int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)

@@ -71,10 +71,19 @@ int shki_segment_name(const char *name, const char **bare);
 /* Whether the bytes are a header that this library understands, in a file of that size: 0 or -EPROTO with a sentence. */
 int shki_check_header(const char *name, const struct shki_header *, uint64_t file_size);
 
+/* Whether a segment that was created in that pid namespace may be joined from here: 0 or -EXDEV. */
+int shki_check_namespace(const char *name, uint64_t created_in);
+
 /* "/dev/shm/" and the name, which has been checked. */
 #define SHKI_DIRECTORY "/dev/shm"
 #define SHKI_PATH_MAX (sizeof(SHKI_DIRECTORY) + 1 + 256)
 void shki_path(char path[SHKI_PATH_MAX], const char *name);
+
+/*
+ * What shk_segment_open() does, but for taking the dead out of waitlists: `bury` is called for that when there is no room for the living.
+ */
+int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *),
+                      struct shk_segment **out);
 
 /*
  * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that, without any lock, while the segment is mapped.

@@ -25,7 +25,8 @@
  * Threads and processes. Any number of threads of any number of processes may call anything at the same time, if not
  * said otherwise. A handle may be shared by the threads of a process. Close a handle only when no thread uses it any more.
  * After fork() without exec the child may use the handles that it inherits: it joins as a new member with its first
- * call, and holds none of its parent's locks. No call may be made from a signal handler.
+ * call, and holds none of its parent's locks. No call may be made from a signal handler or left by siglongjmp(), and no
+ * thread may be cancelled in one.
  *
  * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash, exec, exit without
  * closing. Nobody else is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the exception.)

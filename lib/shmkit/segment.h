@@ -14,7 +14,7 @@
  *     shk_segment_close(bank);
  *
  * Names: UTF-8, 1 to SHK_SEGMENT_NAME_MAX bytes, without slash (one in front is allowed and changes nothing), control
- * characters, or a dot in front.
+ * characters, or a dot in front. Objects are named likewise, up to SHK_NAME_MAX bytes and without any slash.
  *
  * Trust: who may write a segment is trusted, so the permission bits are the border. An opener refuses a segment that
  * belongs neither to its effective user nor to root, unless it says SHK_ANY_OWNER.

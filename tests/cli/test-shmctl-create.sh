@@ -1,0 +1,110 @@
+#!/bin/bash
+# shmctl create and rm.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+
+columns() {
+    shmctl show -r -n -o "$1" "$2"
+}
+
+exits 0 shmctl create queue "$segment/jobs" --capacity 4
+prints_nothing
+test "$(columns OWNER,MODE,SIZE,OBJECTS "$segment")" = "$(id -un) 0600 1G 1" || fail "$(shmctl show "$segment")"
+test "$(columns KIND,CAPACITY,ITEM-SIZE,ORDER,ITEMS "$segment/jobs")" = 'queue 4 1K fifo 0' || fail "not that queue"
+exits 0 shmctl create queue "/$segment/jobs" --capacity 4 --item-size 1K
+exits 0 shmctl create queue "$segment/jobs"
+exits 1 shmctl create queue "$segment/jobs" --capacity 8
+complains "^shmctl: $segment/jobs[: ]"
+exits 1 shmctl create queue "$segment/jobs" --exclusive --capacity 4
+complains "^shmctl: $segment/jobs[: ]"
+exits 1 shmctl create event "$segment/jobs"
+complains "^shmctl: $segment/jobs[: ]"
+claim 'create makes what is absent, and accepts what is there only if it is the same'
+
+exits 0 shmctl create queue "$segment/wide" --capacity 2 --item-size 64K
+test "$(columns CAPACITY,ITEM-SIZE "$segment/wide")" = '2 64K' || fail "not that queue"
+exits 0 shmctl create lock "$segment/plain"
+exits 0 shmctl create lock "$segment/odd" --recursive --no-deadlock-check
+test "$(columns RECURSIVE,DEADLOCK-CHECK "$segment/plain")" = 'no yes' || fail "not that lock"
+test "$(columns RECURSIVE,DEADLOCK-CHECK "$segment/odd")" = 'yes no' || fail "not that lock"
+exits 0 shmctl create cond "$segment/changed"
+exits 0 shmctl create cond "$segment/native" --kind pthread
+exits 0 shmctl create cond "$segment/with" --lock plain --kind robust
+test "$(columns TYPE,LOCK,RECURSIVE "$segment/changed")" = 'robust - yes' || fail "not that condition"
+test "$(columns TYPE,LOCK "$segment/native")" = 'pthread -' || fail "not that condition"
+test "$(columns TYPE,LOCK,STATE "$segment/with")" = 'robust plain with\x20lock\x20plain' || fail "not that condition"
+exits 4 shmctl create cond "$segment/without" --lock none
+exits 0 shmctl create event "$segment/go"
+test "$(columns KIND,SET "$segment/go")" = 'event no' || fail "not that event"
+exits 0 shmctl create region "$segment/account" --size 24 --align 4K
+test "$(columns KIND,DATA-SIZE,ALIGN "$segment/account")" = 'region 24 4096' || fail "not that region"
+exits 1 shmctl create region "$segment/none"
+complains "^shmctl: $segment/none[: ]"
+exits 1 shmctl create queue "$segment/none"
+claim 'create makes every kind, as its options say'
+
+(umask 077 && exits 0 shmctl create segment "$segment-second" --segment-size 1M --max-members 7 --max-objects 3 --mode 0640) || exit 1
+test "$(columns MODE,SIZE,MAX-MEMBERS,MAX-OBJECTS,OBJECTS "$segment-second")" = '0640 1M 7 3 0' || fail "not that segment"
+exits 0 shmctl create segment "$segment-second"
+exits 1 shmctl create segment "$segment-second" --exclusive
+for i in 1 2 3; do
+    exits 0 shmctl create event "$segment-second/$i"
+done
+exits 1 shmctl create event "$segment-second/4"
+complains "^shmctl: $segment-second/4: "
+claim 'create makes segments, as their options say'
+
+exits 0 shmctl create queue "$segment-银行/工作" --capacity 1
+exits 0 shmctl put "$segment-银行/工作" 存款
+exits 0 shmctl get "/$segment-银行/工作"
+prints 存款
+exits 1 shmctl create event "$segment/"$'\xff'
+exits 1 shmctl create event "$segment/"$'a\tb'
+claim 'names may be UTF-8, and nothing else'
+
+exits 2 shmctl create
+exits 2 shmctl create queue
+exits 2 shmctl create thing "$segment/x"
+complains "there is no kind 'thing'"
+exits 2 shmctl create queue "$segment"
+complains 'an object is wanted'
+exits 2 shmctl create segment "$segment/x"
+complains 'a segment is wanted'
+exits 2 shmctl create event "$segment/x" --capacity 3
+complains '\-\-capacity is for a queue'
+exits 2 shmctl create lock "$segment/x" --kind robust
+exits 2 shmctl create cond "$segment/x" --kind soft
+exits 2 shmctl create segment "$segment-x" --mode 999
+complains 'permission bits'
+exits 2 shmctl create segment "$segment-x" --mode ''
+exits 4 shmctl show "$segment-x"
+claim 'options of another kind are a usage error'
+
+exits 0 shmctl rm "$segment/go" "/$segment/odd"
+prints_nothing
+exits 4 shmctl show "$segment/go"
+exits 4 shmctl rm "$segment/go"
+complains "^shmctl: $segment/go[: ]"
+exits 0 shmctl rm -f "$segment/go"
+prints_nothing
+exits 4 shmctl rm "$segment/none" "$segment/plain"
+exits 4 shmctl show "$segment/plain"
+exits 0 shmctl rm "$segment-second" "$segment-银行"
+exits 4 shmctl rm "$segment-second"
+complains "^shmctl: $segment-second[: ]"
+exits 0 shmctl rm --force "$segment-second" "$segment-second/x"
+prints_nothing
+claim 'rm removes objects and segments, each that is there'
+
+shmctl get "$segment/jobs" >"$scratch/sleeper" 2>&1 &
+sleeper=$!
+await waits 'get jobs'
+exits 0 shmctl rm "$segment/jobs"
+ends 4 $sleeper
+grep -q "^shmctl: $segment/jobs: " "$scratch/sleeper" || fail "and says $(cat "$scratch/sleeper")"
+shmctl get "$segment/wide" 2>/dev/null &
+sleeper=$!
+await waits 'get wide'
+exits 0 shmctl rm "$segment"
+ends 4 $sleeper
+exits 4 shmctl ls "$segment"
+claim 'rm wakes those who sleep on it'

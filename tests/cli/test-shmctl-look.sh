@@ -1,0 +1,149 @@
+#!/bin/bash
+# shmctl ls, show and ps: what they print, for people, scripts and programs.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+
+# Is there this line in what a verb lists?
+lists() {
+    local line=$1
+    shift
+    shmctl "$@" -r -n | grep -qx -- "$line"
+}
+
+# ---- a segment with one of each, and somebody at work ----
+
+exits 4 shmctl ls "$segment"
+complains "^shmctl: $segment[: ]"
+exits 4 shmctl ps "$segment"
+exits 4 shmctl show "$segment/till"
+exits 0 shmctl create segment "$segment" --segment-size 64M
+exits 0 shmctl ls "$segment"
+prints_nothing
+exits 0 shmctl ps "$segment"
+prints_nothing
+exits 0 shmctl ps "$segment" --json
+prints '{' '   "members": []' '}'
+exits 0 shmctl create lock "$segment/till"
+exits 0 shmctl create cond "$segment/changed"
+exits 0 shmctl create cond "$segment/counted" --lock till
+exits 0 shmctl create event "$segment/go"
+exits 0 shmctl create queue "$segment/工作" --capacity 3
+exits 0 shmctl create region "$segment/account" --size 24
+exits 0 shmctl put "$segment/工作" 1 2 3
+exits 4 shmctl show "$segment/none"
+complains "^shmctl: $segment/none[: ]"
+
+mkfifo "$scratch/fifo"
+shmctl lock "$segment/changed" -- shmctl lock "$segment/till" -- sh -c "read line <'$scratch/fifo'" &
+exec 3>"$scratch/fifo" # which waits until it holds both
+shmctl lock "$segment/till" -- true &
+await waits 'acquire till'
+shmctl put "$segment/工作" 4 &
+await waits 'put 工作'
+shmctl event wait "$segment/go" --timeout 1h &
+await waits 'set go'
+for line in 'account 0' 'changed 0' 'counted 0' 'go 1' 'till 1' '工作 1'; do
+    await lists "$line" ls -o NAME,WAITERS "$segment"
+done
+
+exits 0 shmctl ls "$segment"
+as_expected objects.txt
+exits 0 shmctl ls "$segment" --json
+as_expected objects.json
+exits 0 shmctl ps "$segment"
+sed -i -E 's/^([^ ]+ +)[0-9]+/\1PID/; s/ [0-9.]+(ms|s|m[0-9]+s)$/ TIME/' "$out"
+as_expected members.txt
+exits 0 shmctl ps "$segment" --json
+as_expected members.json
+objects="$segment/till $segment/changed $segment/counted $segment/go $segment/工作 $segment/account"
+exits 0 bash -c "for path in $objects /$segment; do shmctl show \$path || exit; echo; done"
+as_expected show.txt
+exits 0 bash -c "for path in $objects /$segment; do shmctl show \$path --json || exit; done"
+as_expected show.json
+claim 'ls, ps and show tell who holds what and who waits for what'
+
+for command in "ls" "ls $segment" "ps" "ps $segment" "show $segment" "show $segment/till"; do
+    exits 0 shmctl $command --json
+    if command -v python3 >/dev/null; then
+        python3 -m json.tool <"$out" >/dev/null || fail "shmctl $command --json is no JSON"
+    fi
+    for column in $(shmctl ${command%% *} --help | sed -n 's/^  \([A-Z][A-Z-]*\) .*/\1/p'); do
+        case "$command $column" in
+        ls\ "$segment"\ * | show\ "$segment/till"\ *) known=$(shmctl show --help | sed -n '/Columns of objects/,$s/^  \([A-Z][A-Z-]*\) .*/\1/p') ;;
+        ls\ * | show\ *) known=$(shmctl show --help | sed -n '/Columns of segments/,/^$/s/^  \([A-Z][A-Z-]*\) .*/\1/p') ;;
+        *) known=$column ;;
+        esac
+        wanted=0
+        echo "$known" | grep -qx -- "$column" || wanted=2
+        exits $wanted shmctl $command -o "$column"
+    done
+done
+claim 'every column that --help names can be asked for'
+
+# ---- for scripts ----
+
+exits 0 shmctl ls "$segment" -o kind,NAME --raw
+prints 'KIND NAME' 'region account' 'cond changed' 'cond counted' 'event go' 'lock till' 'queue 工作'
+exits 0 shmctl ls "$segment" -o NAME,ITEMS,CAPACITY -r -n
+prints 'account - -' 'changed - -' 'counted - -' 'go - -' 'till - -' '工作 3 3'
+exits 0 shmctl ls "$segment" -o STATE -r -n
+sed -i 's/(.*)/(PID)/' "$out"
+prints '24\x20bytes' 'held\x20by\x20shmctl\x20(PID)' 'with\x20lock\x20till' clear 'held\x20by\x20shmctl\x20(PID)' '3/3\x20items'
+exits 0 shmctl ls "$segment" -n -o +SERIAL
+awk '{ print NF > "/dev/stderr" } $1 == "go" && $NF != 4 { exit 1 }' "$out" 2>/dev/null || fail "+SERIAL: $(cat "$out")"
+exits 0 shmctl show "$segment/工作" -n -o ITEMS,CAPACITY
+prints 3 3
+exits 0 shmctl show "$segment/工作" -o ITEM-SIZE,HOLDER
+prints 'Item size  1K' 'Holder     '
+exits 0 shmctl show "$segment/工作" -b -n -o ITEM-SIZE
+prints 1024
+exits 0 shmctl ls -b -r -n -o NAME,SIZE
+grep -qx "$segment 67108864" "$out" || fail "ls -b prints $(cat "$out")"
+exits 0 shmctl ls -o NAME,SIZE,OBJECTS,MEMBERS,DEAD -r -n
+grep -qx "$segment 64M 6 5 0" "$out" || fail "ls prints $(cat "$out")"
+exits 2 shmctl ls -o NAME,NONSENSE
+complains "there is no column 'NONSENSE'"
+exits 2 shmctl ls -o NAME,,SIZE
+exits 2 shmctl ls --json --raw
+claim 'scripts get the columns that they ask for, and no empty field'
+
+exits 0 shmctl ps "$segment" -r -n -o ALIVE,HOLDS,WAITS,ON
+sort -o "$out" "$out"
+prints 'yes - acquire\x20till till' 'yes - put\x20工作 工作' 'yes - set\x20go go' 'yes changed - -' 'yes till - -'
+exits 0 shmctl ps -r -n -o SEGMENT,HOLDS
+grep -qx "$segment changed" "$out" || fail "ps prints $(cat "$out")"
+echo >&3
+await lists 'till 0' ls -o NAME,WAITERS "$segment"
+await lists "$segment 2 0" ls -o NAME,MEMBERS,DEAD
+kill -KILL "$(shmctl ps "$segment" -r -n -o PID,WAITS | sed -n 's/ put.*//p')"
+await lists "$segment 1 1" ls -o NAME,MEMBERS,DEAD
+exits 0 shmctl ps "$segment" -r -n -o ALIVE,WAITS,FOR
+grep -qx 'no - -' "$out" || fail "the dead: $(cat "$out")"
+claim 'ps shows who is dead as dead'
+
+# ---- at a terminal ----
+
+name=$segment-很长的名字
+exits 0 shmctl create lock "$name/till"
+shmctl lock "$name/till" -- sleep 1h &
+long=存款者甲存款者乙存款者丙存款者丁存款者戊
+exits 0 shmctl create event "$name/$long"
+shmctl event wait "$name/$long" &
+await lists "till 0 1" ls -o NAME,WAITERS,USERS "$name"
+await lists "$long 1 1" ls -o NAME,WAITERS,USERS "$name"
+: >"/dev/shm/$segment-empty"
+columns=NAME,MODE,SIZE,OBJECTS,STATE,PROBLEM
+for width in 80 200; do
+    for command in "ls --all -o $columns" "ps $name" "ls $name"; do
+        on_terminal $width shmctl $command >"$scratch/screen"
+        test "$(grep "$segment" "$scratch/screen" | LC_ALL=C.UTF-8 wc -L)" -le $width ||
+            fail "shmctl $command is too wide for $width columns: $(cat "$scratch/screen")"
+    done
+done
+exits 0 shmctl ls --all -o $columns
+problem=$(grep "^$segment-empty " "$out" | sed 's/.*foreign *//')
+test ${#problem} -ge 30 || fail "cut, though it goes into a file: $(cat "$out")"
+on_terminal 200 shmctl ls --all -o $columns | grep -q "$problem" || fail 'cut without need'
+on_terminal 80 shmctl ls --all -o $columns >"$scratch/screen"
+not grep -q "$problem" "$scratch/screen" || fail "not cut: $(cat "$scratch/screen")"
+grep -q "^$name " "$scratch/screen" || fail "the name is cut: $(cat "$scratch/screen")"
+claim 'sentences are cut to fit a terminal, names are not, and in a file nothing is'

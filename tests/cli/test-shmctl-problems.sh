@@ -1,0 +1,105 @@
+#!/bin/bash
+# Segments that cannot be used: foreign, damaged, of another layout, of another user, forbidden.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+state() {
+    shmctl ls --all -r -n -o NAME,STATE | sed -n "s/^$1 //p"
+}
+
+exits 0 shmctl create queue "$segment/jobs" --capacity 4
+exits 0 shmctl put "$segment/jobs" 1 2
+good=/dev/shm/$segment
+test -f "$good" || fail "no file $good"
+
+# name, what is done to a copy, the state that it shall have
+make() {
+    local file=/dev/shm/$segment-$1
+    cp --sparse=always "$good" "$file" && chmod 600 "$file"
+}
+make truncated && truncate -s 8192 "/dev/shm/$segment-truncated"
+make layout && printf '\377' | dd of="/dev/shm/$segment-layout" bs=1 seek=8 conv=notrunc status=none
+make noise && dd if=/dev/urandom of="/dev/shm/$segment-noise" bs=4064 count=1 oflag=seek_bytes seek=32 conv=notrunc status=none
+head -c 10000 /dev/urandom >"/dev/shm/$segment-foreign"
+: >"/dev/shm/$segment-empty"
+
+exits 0 shmctl ls
+test "$(state "$segment")" = good || fail "the good one is $(state "$segment")"
+test "$(state "$segment-layout")" = mismatch || fail "of another layout: $(state "$segment-layout")"
+test "$(state "$segment-truncated")" = corrupt || fail "truncated: $(state "$segment-truncated")"
+test "$(state "$segment-foreign")" = foreign || fail "foreign: $(state "$segment-foreign")"
+test "$(state "$segment-empty")" = foreign || fail "empty: $(state "$segment-empty")"
+case $(state "$segment-noise") in
+mismatch | corrupt) ;;
+*) fail "full of noise: $(state "$segment-noise")" ;;
+esac
+exits 0 shmctl ls
+for problem in truncated layout noise; do
+    grep -Eq "^$segment-$problem .* (corrupt|mismatch) +[^ ]+ [^ ]+ " "$out" || fail "ls does not say what is wrong: $(cat "$out")"
+done
+not grep -q "^$segment-\(foreign\|empty\) " "$out" || fail "ls lists what is not shmkit's: $(cat "$out")"
+exits 0 shmctl ls --all
+for problem in foreign empty; do
+    grep -q "^$segment-$problem .* foreign" "$out" || fail "ls --all does not list the $problem one: $(cat "$out")"
+done
+exits 0 shmctl ls --all --json
+grep -q "\"name\": \"$segment-noise\"" "$out" || fail 'not in JSON'
+claim 'ls shows segments that cannot be used, and what is wrong'
+
+for problem in truncated layout noise foreign empty; do
+    for command in "ls $segment-$problem" "show $segment-$problem" "show $segment-$problem/jobs" "ps $segment-$problem" \
+        "put $segment-$problem/jobs item" "get $segment-$problem/jobs --nowait" "shutdown $segment-$problem/jobs" \
+        "event set $segment-$problem/jobs" "create queue $segment-$problem/jobs --capacity 4" "rm $segment-$problem/jobs" \
+        "lock $segment-$problem/jobs -- true"; do
+        exits 1 shmctl $command
+        complains "^shmctl: $segment-$problem"
+    done
+done
+exits 0 shmctl ps
+not grep -q "^$segment" "$out" || fail "ps lists $(cat "$out")"
+exits 0 shmctl get "$segment/jobs" -c 2
+prints 1 2
+claim 'everything else refuses them, with a sentence'
+
+# ---- other users; only root can be somebody else ----
+
+if test "$(id -u)" != 0 || ! command -v setpriv >/dev/null; then
+    echo 'not tried: what needs root and setpriv'
+    exit 0
+fi
+as_nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+if ! $as_nobody shmctl --version >/dev/null 2>&1; then
+    echo 'not tried: nobody may not run shmctl here'
+    exit 0
+fi
+exits 0 $as_nobody shmctl ls
+grep -q "^$segment .* denied " "$out" || fail "what may not be read: $(cat "$out")"
+for command in "ls $segment" "show $segment" "ps $segment" "put $segment/jobs 1" "get $segment/jobs" "rm $segment" \
+    "rm $segment/jobs" "create queue $segment/jobs"; do
+    exits 1 $as_nobody shmctl $command
+    complains "^shmctl: $segment"
+done
+exits 0 $as_nobody shmctl ps
+chmod 644 "$good"
+exits 0 $as_nobody shmctl show "$segment/jobs" -n -o ITEMS
+prints 0
+exits 0 $as_nobody shmctl ls "$segment"
+exits 1 $as_nobody shmctl put "$segment/jobs" 1
+claim 'the permission to read is enough to look'
+
+exits 0 $as_nobody shmctl create queue "$segment-nobody/jobs" --capacity 2
+for command in "put $segment-nobody/jobs 1" "get $segment-nobody/jobs --nowait" "shutdown $segment-nobody/jobs" \
+    "event set $segment-nobody/go" "create event $segment-nobody/go" "rm $segment-nobody/jobs" "lock $segment-nobody/till true"; do
+    exits 1 shmctl $command
+    complains "^shmctl: $segment-nobody"
+done
+exits 0 shmctl put "$segment-nobody/jobs" 1 --any-owner
+exits 0 shmctl get "$segment-nobody/jobs" --any-owner
+prints 1
+exits 0 shmctl create event "$segment-nobody/go" --any-owner
+exits 0 shmctl event set "$segment-nobody/go" --any-owner
+exits 0 shmctl create lock "$segment-nobody/till" --any-owner
+exits 0 shmctl lock "$segment-nobody/till" --any-owner -- true
+exits 0 shmctl shutdown "$segment-nobody/jobs" --any-owner
+exits 0 shmctl rm "$segment-nobody/jobs" --any-owner
+exits 0 shmctl ls -r -n -o NAME,OWNER
+grep -qx "$segment-nobody nobody" "$out" || fail "the owner: $(cat "$out")"
+claim "another user's segment is worked on with --any-owner only"

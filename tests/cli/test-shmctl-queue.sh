@@ -1,0 +1,162 @@
+#!/bin/bash
+# shmctl put, get and shutdown.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+queue=$segment/jobs
+
+items() {
+    shmctl show -r -n -o ITEMS "$queue"
+}
+
+exits 4 shmctl put "$queue" item
+complains "^shmctl: $queue: .*; 'shmctl create queue $queue' creates it$"
+exits 4 shmctl get "$queue"
+exits 0 shmctl create event "$segment/go"
+exits 4 shmctl get "$queue"
+complains "^shmctl: $queue: .*; 'shmctl create queue $queue' creates it$"
+exits 1 shmctl put "$segment/go" item
+complains "^shmctl: $segment/go[: ]"
+claim 'without the queue, they say how to make it'
+
+exits 0 shmctl create queue "$queue" --capacity 4 --item-size 64
+exits 0 shmctl put "$queue" Python '' '存款者 甲' ' a  b '
+prints_nothing
+exits 3 shmctl put "$queue" Swift --nowait
+complains "^shmctl: $queue[: ]"
+exits 0 shmctl get "$queue"
+prints Python
+exits 0 shmctl get "$queue" -c 3
+prints '' '存款者 甲' ' a  b '
+exits 3 shmctl get "$queue" --nowait
+complains "^shmctl: $queue[: ]"
+exits 0 shmctl get "$queue" --count 0
+prints_nothing
+exits 0 shmctl put "$queue" -- -1 --stdin
+exits 0 shmctl get "$queue" -c 2
+prints -1 --stdin
+exits 1 shmctl put "$queue" "$(printf '%065d' 0)"
+complains "^shmctl: $queue[: ]"
+test "$(items)" = 0 || fail "$(items) items"
+claim 'items go in and come out as they are, in order'
+
+exits 3 shmctl put "$queue" 1 2 3 4 5 6 --nowait
+complains "^shmctl: $queue: 4 items were put before$"
+exits 3 shmctl get "$queue" --nowait --count 9
+test "$(tr '\n' ' ' <"$out")" = '1 2 3 4 ' || fail "it prints $(cat "$out")"
+grep -q "^shmctl: $queue: " "$err" || fail 'and does not say that it stopped'
+claim 'what could be done before it would block is done'
+
+# The clock is only ever asked whether it was too early.
+begin=$(date +%s%N)
+exits 3 shmctl get "$queue" -t 200ms
+test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
+begin=$(date +%s%N)
+exits 3 shmctl put "$queue" 1 2 3 4 5 --timeout 0.2
+test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
+exits 0 shmctl get "$queue" --count 4 --timeout 0
+exits 3 shmctl get "$queue" --timeout 0
+claim 'a time out is told by the exit status'
+
+printf 'one\n\n  two\\\n存款\nlast' >"$scratch/lines"
+input=$scratch/lines exits 3 shmctl put --stdin "$queue" --nowait
+exits 0 shmctl get "$queue" --count 4
+(cat "$scratch/lines" && echo) | head -n 4 | cmp - "$out" || fail 'lines are not what they were'
+printf 'one\n\n  two\\\nlast' >"$scratch/lines"
+input=$scratch/lines exits 0 shmctl put --stdin "$queue"
+exits 0 shmctl get "$queue" --count 4
+(cat "$scratch/lines" && echo) | cmp - "$out" || fail 'lines are not what they were'
+printf 'a\nb\0\0c' >"$scratch/nulls"
+input=$scratch/nulls exits 0 shmctl put -s0 "$queue"
+test "$(items)" = 3 || fail "$(items) items"
+exits 0 shmctl get -0 -c 3 "$queue"
+printf 'a\nb\0\0c\0' | cmp - "$out" || fail 'nulls'
+exits 0 shmctl put --stdin "$queue"
+test "$(items)" = 0 || fail 'no lines are an item'
+input=$scratch exits 1 shmctl put --stdin "$queue"
+complains '^shmctl: standard input: '
+claim 'lines of the standard input are items, byte for byte'
+
+shmctl put "$queue" 1 2 3 4 5 &
+putter=$!
+await waits 'put jobs'
+exits 0 shmctl get "$queue"
+ends 0 $putter
+exits 0 shmctl get "$queue" -c 4
+shmctl get "$queue" >"$scratch/got" &
+getter=$!
+await waits 'get jobs'
+exits 0 shmctl put "$queue" Kotlin
+ends 0 $getter
+test "$(cat "$scratch/got")" = Kotlin || fail "and prints $(cat "$scratch/got")"
+claim 'a put waits for room, a get for an item'
+
+# Ctrl-C: the shell sees the signal, nothing is lost, no dead member is left.
+for signal in INT TERM HUP; do
+    for verb in get put; do
+        test $verb = get || exits 0 shmctl put "$queue" 1 2 3 4
+        # A shell starts what it puts into the background with SIGINT ignored; env puts it right.
+        env --default-signal shmctl $verb "$queue" $(test $verb = get || echo 5) >"$scratch/got" 2>&1 &
+        sleeper=$!
+        await waits "$verb jobs"
+        kill -$signal $sleeper
+        ends $((128 + $(kill -l $signal))) $sleeper
+        test ! -s "$scratch/got" || fail "SIG$signal: $verb says $(cat "$scratch/got")"
+        test "$(shmctl show -r -n -o MEMBERS,DEAD "$segment")" = '0 0' || fail "SIG$signal: $verb did not leave"
+    done
+    exits 0 shmctl get "$queue" -c 4
+done
+mkfifo "$scratch/fifo"
+env --default-signal shmctl put --stdin "$queue" <"$scratch/fifo" &
+putter=$!
+exec 3>"$scratch/fifo"
+echo line >&3
+exits 0 shmctl get "$queue"
+prints line
+kill -INT $putter
+ends 130 $putter
+exec 3>&-
+trap '' INT
+shmctl get "$queue" >"$scratch/got" &
+getter=$!
+trap 'exit 1' INT
+await waits 'get jobs'
+kill -INT $getter
+exits 0 shmctl put "$queue" still
+ends 0 $getter
+claim 'Ctrl-C ends it by that signal'
+
+shmctl get --follow "$queue" >"$scratch/followed" 2>"$scratch/complaints" &
+follower=$!
+seq 1000 | (input=/dev/stdin exits 0 shmctl put --stdin "$queue") || exit 1
+exits 0 shmctl shutdown "$queue"
+prints_nothing
+ends 0 $follower
+seq 1000 | cmp - "$scratch/followed" || fail 'get --follow prints something else than was put'
+test ! -s "$scratch/complaints" || fail "get --follow complains: $(cat "$scratch/complaints")"
+exits 5 shmctl put "$queue" late
+complains "^shmctl: $queue[: ]"
+exits 5 shmctl get "$queue"
+exits 5 shmctl get "$queue" --nowait
+exits 0 shmctl get "$queue" --follow
+prints_nothing
+exits 0 shmctl shutdown "$queue"
+claim 'shutdown ends a get --follow; what comes later exits with 5'
+
+exits 0 shmctl create queue "$segment/few" --capacity 2
+exits 0 shmctl put "$segment/few" 1 2
+shmctl put "$segment/few" 3 2>/dev/null &
+putter=$!
+await waits 'put few'
+exits 0 shmctl shutdown "$segment/few"
+ends 5 $putter
+exits 5 shmctl get "$segment/few" -c 3
+test "$(tr '\n' ' ' <"$out")" = '1 2 ' || fail "get -c 3 prints $(cat "$out")"
+exits 4 shmctl shutdown "$segment/none"
+exits 1 shmctl shutdown "$segment/go"
+claim 'shutdown wakes who sleeps in a put, and what is in the queue can still be taken'
+
+exits 0 shmctl create queue "$segment/full" --capacity 2
+exits 0 shmctl put "$segment/full" 1 2
+exits 1 bash -c "shmctl get $segment/full >/dev/full"
+complains '^shmctl: standard output: '
+test "$(shmctl show -r -n -o ITEMS "$segment/full")" = 1 || fail 'it went on taking items that it could not print'
+claim 'an item that cannot be printed is an error'

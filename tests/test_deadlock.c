@@ -1,0 +1,316 @@
+/*
+ * Deadlock is an answer, not a hang: whoever is chosen from a cycle of acquires without a deadline gets -EDEADLK, and a cycle is
+ * never reported where there is none.
+ */
+#include "base/hooks.h"
+#include "common.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { MOST = 6, UNCHECKED = 50 /* locks from here on are not checked for deadlocks */, SECOND = 100 /* … lie in a second segment */ };
+
+static struct shk_segment *second_segment(void)
+{
+    static struct shk_segment *segment;
+
+    if (segment == NULL)
+        assert_code(shk_segment_open(segment_name("second"), SHK_CREATE, NULL, &segment), 0);
+    return segment;
+}
+
+static struct shk_lock *open_lock(int number)
+{
+    const struct shk_lock_options options = { .no_deadlock_check = number >= UNCHECKED && number < SECOND };
+    struct shk_lock *lock;
+    char name[16];
+
+    snprintf(name, sizeof(name), "lock-%d", number);
+    assert_code(shk_lock_open(number < SECOND ? test_segment() : second_segment(), name, SHK_CREATE, &options, &lock), 0);
+    return lock;
+}
+
+/* ---- Cycles ---- */
+
+/* Each takes its first lock, waits until all have theirs, and wants its second. */
+struct diner {
+    struct table *table;
+    pid_t pid;
+    int first, second;
+    int64_t timeout;
+    bool on_cond; /* the first is the own lock of a condition */
+    _Atomic int result;
+};
+
+struct table {
+    struct diner diners[MOST];
+    pthread_barrier_t *all_have_one;
+    int n;
+};
+
+enum { PENDING = 1000 };
+
+static struct shk_cond *open_cond(int number)
+{
+    struct shk_cond *cond;
+    char name[16];
+
+    snprintf(name, sizeof(name), "cond-%d", number);
+    assert_code(shk_cond_open(test_segment(), name, SHK_CREATE, NULL, &cond), 0);
+    return cond;
+}
+
+static int dine(void *argument)
+{
+    struct diner *diner = argument;
+
+    if (diner->on_cond) {
+        struct shk_cond *first = open_cond(diner->first), *second = open_cond(diner->second);
+
+        assert_code(shk_cond_acquire(first, SHK_FOREVER), 0);
+        pthread_barrier_wait(diner->table->all_have_one);
+        diner->result = shk_cond_acquire(second, diner->timeout);
+        if (diner->result == 0)
+            assert_code(shk_cond_release(second), 0);
+        assert_code(shk_cond_release(first), 0);
+        return 0;
+    }
+    struct shk_lock *first = open_lock(diner->first), *second = open_lock(diner->second);
+
+    assert_code(shk_lock_acquire(first, SHK_FOREVER), 0);
+    pthread_barrier_wait(diner->table->all_have_one);
+    diner->result = shk_lock_acquire(second, diner->timeout);
+    if (diner->result == 0)
+        assert_code(shk_lock_release(second), 0);
+    assert_code(shk_lock_release(first), 0);
+    return 0;
+}
+
+static struct table *lay_table(int n)
+{
+    struct table *table = shared_memory(sizeof(*table));
+
+    table->n = n;
+    table->all_have_one = shared_barrier((unsigned)n);
+    for (int i = 0; i < n; i++)
+        table->diners[i] = (struct diner){ .table = table, .first = i, .second = (i + 1) % n, .timeout = SHK_FOREVER, .result = PENDING };
+    return table;
+}
+
+static void start_diners(struct table *table)
+{
+    for (int i = 0; i < table->n; i++)
+        table->diners[i].pid = stranger_start(dine, &table->diners[i]);
+}
+
+static int count_results(struct table *table, int result)
+{
+    int n = 0;
+
+    for (int i = 0; i < table->n; i++)
+        n += table->diners[i].result == result;
+    return n;
+}
+
+/* All of them get up again, and just one was refused. */
+static void one_gives_way(struct table *table)
+{
+    start_diners(table);
+    for (int i = 0; i < table->n; i++)
+        child_succeeds(table->diners[i].pid);
+    ck_assert_int_eq(count_results(table, -EDEADLK), 1);
+    ck_assert_int_eq(count_results(table, 0), table->n - 1);
+}
+
+START_TEST(test_deadlock_of_several_programs_is_broken_by_one)
+{
+    one_gives_way(lay_table(_i));
+}
+END_TEST
+
+START_TEST(test_deadlock_across_two_segments_is_broken_by_one)
+{
+    struct table *table = lay_table(2);
+
+    table->diners[0].second = SECOND + 1;
+    table->diners[1].first = SECOND + 1;
+    one_gives_way(table);
+    assert_code(shk_segment_unlink(segment_name("second")), 0);
+}
+END_TEST
+
+START_TEST(test_deadlock_of_conditions_with_locks_of_their_own_is_broken_by_one)
+{
+    struct table *table = lay_table(3);
+
+    for (int i = 0; i < table->n; i++)
+        table->diners[i].on_cond = true;
+    one_gives_way(table);
+}
+END_TEST
+
+static void *dine_in_thread(void *argument)
+{
+    dine(argument);
+    return NULL;
+}
+
+START_TEST(test_deadlock_of_threads_is_broken_by_one)
+{
+    struct table *table = lay_table(3);
+    pthread_t threads[3];
+
+    test_segment();
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, dine_in_thread, &table->diners[i]), 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_int_eq(count_results(table, -EDEADLK), 1);
+    ck_assert_int_eq(count_results(table, 0), 2);
+}
+END_TEST
+
+/* Who has a deadline is in no deadlock: it will give up. Nobody else is told then, either. */
+START_TEST(test_a_cycle_with_a_deadline_in_it_is_no_deadlock)
+{
+    struct table *table = lay_table(3);
+
+    table->diners[1].timeout = SHK_MS(700);
+    start_diners(table);
+    for (int i = 0; i < table->n; i++)
+        child_succeeds(table->diners[i].pid);
+    assert_result(table->diners[1].result, -ETIMEDOUT);
+    ck_assert_int_eq(count_results(table, 0), 2);
+}
+END_TEST
+
+/* Locks that are not checked: nobody is told, until somebody is killed. */
+START_TEST(test_a_deadlock_of_unchecked_locks_lasts_until_a_death)
+{
+    struct table *table = lay_table(2);
+
+    table->diners[0].first = table->diners[1].second = UNCHECKED;
+    table->diners[1].first = table->diners[0].second = UNCHECKED + 1;
+    start_diners(table);
+    wait_until_waiting(segment_name(NULL), table->diners[0].pid, "lock-51");
+    wait_until_waiting(segment_name(NULL), table->diners[1].pid, "lock-50");
+    struct shk_member_info info;
+    wait_until(look_at_member(segment_name(NULL), table->diners[0].pid, &info) && info.waiting > SHK_MS(500), TEST_DEADLINE);
+    assert_result(table->diners[0].result, PENDING);
+    assert_result(table->diners[1].result, PENDING);
+    child_kill(table->diners[0].pid);
+    child_succeeds(table->diners[1].pid);
+    assert_result(table->diners[1].result, SHK_ORPHANED);
+}
+END_TEST
+
+/* Who waits for an unchecked lock is not chosen, whatever its place in the cycle. */
+START_TEST(test_whoever_can_be_told_is_told)
+{
+    struct table *table = lay_table(3);
+
+    table->diners[_i].second = table->diners[(_i + 1) % 3].first = UNCHECKED;
+    start_diners(table);
+    for (int i = 0; i < table->n; i++)
+        child_succeeds(table->diners[i].pid);
+    ck_assert_int_eq(count_results(table, -EDEADLK), 1);
+    assert_result(table->diners[_i].result, 0);
+}
+END_TEST
+
+/* ---- Where there is none ---- */
+
+enum { LOCKS = 4, WORKERS = 6 };
+
+struct stress {
+    _Atomic long acquires, contended, deadlocks, other;
+    atomic_bool stop;
+};
+
+/* In one order with patience, in any order with a deadline: no deadlock is possible, and all the time somebody looks for one. */
+static int work_without_deadlock(void *argument)
+{
+    struct stress *stress = argument;
+    struct shk_lock *locks[LOCKS];
+    unsigned seed = (unsigned)getpid();
+
+    shki_test_slice = SHK_MS(1);
+    for (int i = 0; i < LOCKS; i++)
+        locks[i] = open_lock(i);
+    while (!stress->stop) {
+        bool in_order = rand_r(&seed) % 2;
+        int held[2], n = 0, from = rand_r(&seed) % LOCKS, to = rand_r(&seed) % LOCKS;
+
+        if (from == to || (in_order && from > to))
+            continue;
+        for (int k = 0; k < 2; k++) {
+            int which = k ? to : from, r = shk_lock_acquire(locks[which], SHK_NOWAIT);
+
+            if (r == -EAGAIN) {
+                r = shk_lock_acquire(locks[which], in_order ? SHK_FOREVER : SHK_MS(2));
+                stress->contended++;
+            }
+            if (r == -EDEADLK)
+                stress->deadlocks++;
+            else if (r < 0 && r != -ETIMEDOUT)
+                stress->other++;
+            if (r < 0)
+                break;
+            held[n++] = which;
+        }
+        if (rand_r(&seed) % 64 == 0)
+            usleep(rand_r(&seed) % 3000);
+        stress->acquires += n;
+        while (n > 0)
+            if (shk_lock_release(locks[held[--n]]) < 0)
+                stress->other++;
+    }
+    return 0;
+}
+
+START_TEST(test_a_deadlock_is_never_reported_where_there_is_none)
+{
+    struct stress *stress = shared_memory(sizeof(*stress));
+    const char *wanted = getenv("DEADLOCK_ACQUIRES"); /* as many as that, however long it takes: run with CK_FORK=no, or CK_TIMEOUT_MULTIPLIER */
+    long enough = wanted ? atol(wanted) : 1000000;
+    pid_t workers[WORKERS];
+    int64_t end = time_now() + SHK_SEC(8);
+
+    test_segment();
+    for (int i = 0; i < WORKERS; i++)
+        workers[i] = stranger_start(work_without_deadlock, stress);
+    for (int i = 0; stress->acquires < enough && (wanted || time_now() < end); i++) {
+        usleep(5000);
+        child_kill(workers[i % WORKERS]);
+        workers[i % WORKERS] = stranger_start(work_without_deadlock, stress);
+    }
+    stress->stop = true;
+    for (int i = 0; i < WORKERS; i++)
+        child_succeeds(workers[i]);
+    printf("%ld acquires, %ld of them contended, while holders were killed: %ld deadlocks reported\n", stress->acquires, stress->contended,
+           stress->deadlocks);
+    ck_assert_int_eq(stress->deadlocks, 0);
+    ck_assert_int_eq(stress->other, 0);
+    ck_assert_int_gt(stress->contended, 100);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("deadlock");
+    TCase *cycles = test_case(suite, "cycles");
+    TCase *none = test_case(suite, "where there is none");
+
+    tcase_add_loop_test(cycles, test_deadlock_of_several_programs_is_broken_by_one, 2, MOST + 1);
+    tcase_add_test(cycles, test_deadlock_across_two_segments_is_broken_by_one);
+    tcase_add_test(cycles, test_deadlock_of_conditions_with_locks_of_their_own_is_broken_by_one);
+    tcase_add_test(cycles, test_deadlock_of_threads_is_broken_by_one);
+    tcase_add_loop_test(cycles, test_whoever_can_be_told_is_told, 0, 3);
+    tcase_add_test(none, test_a_cycle_with_a_deadline_in_it_is_no_deadlock);
+    tcase_add_test(none, test_a_deadlock_of_unchecked_locks_lasts_until_a_death);
+    tcase_add_test(none, test_a_deadlock_is_never_reported_where_there_is_none);
+    return run_tests(suite);
+}
