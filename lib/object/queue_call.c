@@ -119,12 +119,29 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
         c->begun = true;
         c->patience = shki_object_patience(&c->queue->object, c->timeout);
     }
-    shki_object_sleeps(&c->queue->object, c->member, c->waits_for, SHKI_WAITS_A_WHILE);
+    if (!c->patience.nowait)
+        shki_object_sleeps(&c->queue->object, c->member, c->waits_for, SHKI_WAITS_A_WHILE);
     r = shki_mutex_lock(c->gate, &c->patience, c->member->id, c->gate_spinner, slice, arg);
-    shki_member_is_awake();
+    if (!c->patience.nowait)
+        shki_member_is_awake();
     if (r == 1)
         shki_gate_inherit(c->queue, c->gate);
     return r < 0 ? r : 0;
+}
+
+/* Somebody is there, which may be over in a moment; and then somebody else. */
+static int enter_at_once(struct shki_call *c)
+{
+    int64_t end = shki_now() + BUSY_LIMIT;
+    int r;
+
+    do {
+        shki_spin_for(BUSY_LIMIT, is_free_or_pointless, c);
+        if (!c->can_go_on(c->queue))
+            return shki_patience_over(&c->patience);
+        r = shki_call_lock(c, NULL, NULL);
+    } while (r == -EAGAIN && shki_now() < end);
+    return r == -EAGAIN ? shki_say(r, "somebody keeps the queue's gate, or has stayed in the middle of an operation") : r;
 }
 
 /* Enter the gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether somebody is busy for a moment. */
@@ -139,11 +156,7 @@ static int enter(struct shki_call *c)
         c->begun = true;
         c->patience = shki_object_patience(&q->object, c->timeout);
     }
-    if (c->timeout == SHK_NOWAIT && !shki_spin_for(BUSY_LIMIT, is_free_or_pointless, c))
-        return shki_say(-EAGAIN, "somebody has claimed the queue, or has stayed in the middle of an operation");
-    if (c->timeout == SHK_NOWAIT && !c->can_go_on(q))
-        return shki_patience_over(&c->patience);
-    return shki_call_lock(c, each_slice, c);
+    return c->timeout == SHK_NOWAIT ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
 }
 
 int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work, bool keep)

@@ -245,21 +245,13 @@ static int claim(struct shki_call *c)
 
     if (r < 0)
         return r;
-    r = shki_mutex_trylock(c->gate, c->member->id);
-    if (r < 0 && c->timeout == SHK_NOWAIT) {
+    if (c->timeout == SHK_NOWAIT)
         shki_spin_for(BUSY_LIMIT, is_free_or_kept, c);
-        r = shki_mutex_trylock(c->gate, c->member->id);
-        if (r < 0)
-            r = shki_say(-EAGAIN, "somebody else has claimed that side of the queue, or is busy there");
-    } else if (r < 0) {
-        r = shki_call_lock(c, still_there, c);
-    }
+    r = shki_call_lock(c, still_there, c);
     if (r < 0) {
         shki_held_less(c->member);
         return r;
     }
-    if (r == 1)
-        atomic_fetch_add_explicit(&q->shared->repairs.holders_lost, 1, memory_order_relaxed);
     shki_gate_keep(c);
     set(c->waits_for == SHK_WAITS_TO_PUT ? &q->shared->put_claimed : &q->shared->get_claimed, 1);
     return 0;
