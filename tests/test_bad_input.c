@@ -370,8 +370,6 @@ START_TEST(test_a_queue_is_opened_with_its_geometry)
     assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = (1ull << 31) + 1 }, -EINVAL);
     assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = (1ull << 31) + 1 },
                    -EINVAL);
-    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .order = SHK_LIFO }, -ENOTSUP);
-    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .item_size = 1 }, -ENOTSUP);
 }
 END_TEST
 

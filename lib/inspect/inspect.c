@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <shmkit/queue.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
 /* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
 static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
 {
-    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_FOR_SAMPLES;
+    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_TO_JOIN;
 }
 
 /* All members, alive and dead; returns how many. `records` and `infos` have room for members_ready. */
@@ -219,17 +220,28 @@ static void cond_info(const struct shki_reader *r, const struct shki_cond_shared
         info->holders_lost = get(cond->lock.repairs.holders_lost);
 }
 
+/* Who has claimed a gate, or has a reservation or a peek open there. */
+static uint64_t kept_by(const struct shki_mutex *gate)
+{
+    return shki_robust_is_held(&gate->robust) ? get(gate->holder) : 0;
+}
+
 static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
 {
-    uint64_t puts = get(q->tail), gets = get(q->head);
+    bool fifo = q->order == SHK_FIFO;
+    uint64_t puts = get(q->tail), count = get(q->ordered.count);
+    uint64_t gets = fifo ? get(q->head) : puts >= count ? puts - count : 0;
+    uint64_t size = puts - gets;
 
     info->as.queue.order = q->order;
     info->as.queue.shut_down = get(q->shut_down) != 0;
     info->as.queue.capacity = q->capacity;
     info->as.queue.item_size = q->item_size;
-    info->as.queue.size = puts - gets <= q->capacity ? puts - gets : 0;
+    info->as.queue.size = puts >= gets && (q->capacity == 0 || size <= q->capacity) ? size : 0;
     info->as.queue.puts = puts;
     info->as.queue.gets = gets;
+    info->as.queue.producer = kept_by(&q->put_gate);
+    info->as.queue.consumer = kept_by(fifo ? &q->get_gate : &q->put_gate);
 }
 
 union any {

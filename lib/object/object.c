@@ -59,27 +59,40 @@ static void use(struct shki_object *o)
     s->handles++;
 }
 
+static uint64_t extent_size(struct shk_segment *s, const struct shki_plan *plan)
+{
+    uint64_t size = plan->size, share;
+
+    if (plan->spreads) {
+        share = shki_directory_room(s) / SHKI_SHARE;
+        if (share > size)
+            size = share;
+    }
+    return shki_round_up(size, SHKI_PAGE);
+}
+
 static int create(struct shk_segment *s, const char *name, const struct shki_plan *plan, struct shki_object *o)
 {
     struct shki_entry *e;
-    uint64_t at;
+    uint64_t at, size;
     int r;
 
     if (plan->cannot_create)
         return shki_fail(plan->cannot_create, "%s/%s: %s", s->name, name, plan->why);
-    r = shki_directory_allocate(s, plan->size, &at);
+    size = extent_size(s, plan);
+    r = shki_directory_allocate(s, size, plan->memory, &at);
     if (r < 0)
         return r;
     /* killed from here to the publication: the extent is in no entry, and so it is free */
     o->segment = s;
     o->at = at;
-    o->size = plan->size;
+    o->size = size;
     o->shared = s->base + at;
     r = plan->build(o, plan);
     if (r == 0)
-        r = shki_directory_publish(s, name, plan->kind, at, plan->size, &e);
+        r = shki_directory_publish(s, name, plan->kind, at, size, &e);
     if (r < 0) {
-        shki_directory_discard(s, at, plan->size);
+        shki_directory_discard(s, at, size);
         return r;
     }
     return look_at(o, s, e);

@@ -25,13 +25,19 @@ struct shki_object {
 struct shki_plan {
     uint32_t kind;
     uint64_t size;     /* of the extent; at least of the shared struct */
+    uint64_t memory;   /* so much of it gets memory at once, the rest when the object wants it; 0: all */
+    bool spreads;      /* the extent is to be a share of the free address space, 1 in SHKI_SHARE; `size` is the least that will do */
     int cannot_create; /* if not 0: what a creation gives, with the sentence */
     const char *why;
     const void *options;
+    bool options_given; /* else what is there is taken as it is */
     int (*build)(struct shki_object *, const struct shki_plan *); /* in zeroed memory that nobody else sees yet */
     /* Check what is shared against the extent (-EPROTO) and the options (-EPROTOTYPE), and copy the geometry into the handle. */
     int (*check)(struct shki_object *, const struct shki_plan *);
 };
+
+/* One in so many bytes of the largest free stretch of the segment goes to an object that spreads. */
+#define SHKI_SHARE 4u
 
 int shki_object_open(struct shk_segment *, const char *name, unsigned flags, const struct shki_plan *, struct shki_object *);
 

@@ -1,7 +1,5 @@
 #include "object/queue.h"
 
-#include "wait/park.h"
-
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
@@ -9,7 +7,10 @@
 #define ITEM_MAX (UINT64_C(1) << 31)
 #define ITEM_DEFAULT 1024u
 #define SLOT_ALIGN 8u
-#define GATE_LIMIT SHK_SEC(10) /* a gate is held for one copy; who has it longer is stopped */
+#define CHUNK (UINT64_C(256) << 10) /* a queue that grows takes memory in pieces of this size, or of one item */
+#define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
+#define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
+#define BATCH_MAX 65536u            /* items moved with the gate; the others wait for that */
 
 static uint64_t power_of_two(uint64_t n)
 {
@@ -20,80 +21,159 @@ static uint64_t power_of_two(uint64_t n)
     return p;
 }
 
-static uint64_t stride_for(uint64_t item_size)
+/* Where everything lies; the only place that computes it. `room`: of the extent, for a queue that grows. */
+struct layout {
+    uint64_t stride, entry, slots, chunk_size, chunks, tasks_at, map_at, map_size, slots_at, size;
+};
+
+static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size, uint32_t members, uint64_t room)
 {
-    return shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
+    struct layout l = { .chunks = 1 };
+    uint64_t per_slot, map_entry = order == SHK_FIFO ? sizeof(uint32_t) : 0;
+
+    l.stride = shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
+    l.entry = order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
+    per_slot = l.stride + l.entry;
+    l.tasks_at = shki_round_up(sizeof(struct shki_queue_shared), 64);
+    l.map_at = shki_round_up(l.tasks_at + members * sizeof(struct shki_task), 64);
+    if (capacity) {
+        l.slots = order == SHK_FIFO ? power_of_two(capacity) : capacity;
+        l.chunk_size = l.slots * per_slot; /* below 2^63 */
+        l.slots_at = l.map_at;
+        l.size = l.slots_at + l.chunk_size;
+        return l;
+    }
+    for (l.slots = 1; 2 * l.slots * per_slot <= CHUNK;)
+        l.slots *= 2;
+    l.chunk_size = shki_round_up(l.slots * per_slot, SHKI_PAGE);
+    if (room > l.map_at + 2 * SHKI_PAGE)
+        l.chunks = (room - l.map_at - 2 * SHKI_PAGE) / (l.chunk_size + map_entry);
+    if (l.chunks > SHKI_CHUNKS_MAX)
+        l.chunks = SHKI_CHUNKS_MAX;
+    if (order != SHK_FIFO && l.chunks > CAPACITY_MAX / l.slots)
+        l.chunks = CAPACITY_MAX / l.slots; /* slots have numbers of 32 bits */
+    if (l.chunks == 0)
+        l.chunks = 1;
+    l.map_size = l.chunks * map_entry;
+    l.slots_at = shki_round_up(l.map_at + l.map_size, SHKI_PAGE);
+    l.size = l.slots_at + l.chunks * l.chunk_size;
+    return l;
 }
 
 static int build(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_queue_options *options = plan->options;
     struct shki_queue_shared *shared = (void *)o->shared;
+    uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
+    struct layout l = lay_out(options->order, options->capacity, item_size, o->segment->max_members, o->size);
     int r;
 
+    if (options->capacity == 0) {
+        r = shki_allocate(o->segment->fd, o->at + l.map_at, l.map_size, false);
+        if (r < 0)
+            return shki_fail(r, "no memory for %s/%s: %s", o->segment->name, o->name, strerror(-r));
+    }
     shared->order = options->order;
     shared->capacity = options->capacity;
-    shared->slots = power_of_two(options->capacity);
-    shared->item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
-    shared->stride = stride_for(shared->item_size);
-    shared->slots_at = shki_round_up(sizeof(*shared), 64);
-    if (sem_init(&shared->empty.semaphore, 1, 0) != 0 || sem_init(&shared->full.semaphore, 1, 0) != 0)
+    shared->slots = l.slots;
+    shared->item_size = item_size;
+    shared->stride = l.stride;
+    shared->tasks_at = l.tasks_at;
+    shared->map_at = l.map_at;
+    shared->slots_at = l.slots_at;
+    shared->chunks = l.chunks;
+    shared->chunk_size = l.chunk_size;
+    if (sem_init(&shared->empty.semaphore, 1, 0) != 0 || sem_init(&shared->full.semaphore, 1, 0) != 0 || sem_init(&shared->tasks.semaphore, 1, 0) != 0)
         return -errno;
     r = shki_robust_init(&shared->put_gate.robust);
     return r < 0 ? r : shki_robust_init(&shared->get_gate.robust);
+}
+
+static const char *order_name(uint32_t order)
+{
+    return order == SHK_FIFO ? "FIFO" : order == SHK_LIFO ? "LIFO" : "PRIORITY";
+}
+
+static unsigned log_2(uint64_t power)
+{
+    return (unsigned)__builtin_ctzll(power);
+}
+
+/* The validated copies. */
+static void adopt(struct shk_queue *q, const struct layout *l)
+{
+    struct shki_queue_shared *shared = (void *)q->object.shared;
+
+    q->shared = shared;
+    q->stride = l->stride;
+    q->slots = q->object.shared + l->slots_at;
+    q->chunks = l->chunks;
+    q->chunk_size = l->chunk_size;
+    q->entries_size = l->slots * l->entry;
+    q->limit = q->grows ? l->chunks * l->slots : q->capacity;
+    q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
+    q->shift = q->grows ? log_2(l->slots) : 63;
+    q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
+    q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
+    q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_queue_options *options = plan->options;
     struct shk_queue *q = (struct shk_queue *)o;
-    struct shki_queue_shared *shared = (void *)o->shared;
-    uint64_t capacity = shared->capacity, slots = shared->slots, item_size = shared->item_size, at = shared->slots_at;
-    uint64_t stride = stride_for(item_size);
+    const struct shki_queue_shared *shared = (void *)o->shared;
+    uint64_t capacity = shared->capacity, item_size = shared->item_size;
+    uint32_t order = shared->order;
+    struct layout l;
 
-    if (shared->order != SHK_FIFO || capacity < 1 || capacity > CAPACITY_MAX || slots != power_of_two(capacity) || item_size > ITEM_MAX ||
-        shared->stride != stride || at < sizeof(*shared) || at > o->size || (o->size - at) / stride < slots)
+    if (order > SHK_PRIORITY || capacity > CAPACITY_MAX || item_size < 1 || item_size > ITEM_MAX)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
-    if (options->order != SHK_FIFO || (options->capacity && options->capacity != capacity) || (options->item_size && options->item_size != item_size))
-        return shki_fail(-EPROTOTYPE, "%s/%s is a FIFO queue for %llu items of at most %llu bytes", o->segment->name, o->name,
+    l = lay_out(order, capacity, item_size, o->segment->max_members, o->size);
+    if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at || shared->map_at != l.map_at ||
+        shared->slots_at != l.slots_at || shared->chunks != l.chunks || shared->chunk_size != l.chunk_size || l.size > o->size)
+        return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
+    if (plan->options_given &&
+        (options->order != order || (options->capacity && options->capacity != capacity) || (options->item_size && options->item_size != item_size))) {
+        if (capacity == 0)
+            return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue without a limit for items of at most %llu bytes", o->segment->name, o->name,
+                             order_name(order), (unsigned long long)item_size);
+        return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue for %llu items of at most %llu bytes", o->segment->name, o->name, order_name(order),
                          (unsigned long long)capacity, (unsigned long long)item_size);
-    q->shared = shared;
+    }
+    q->order = order;
     q->capacity = capacity;
-    q->mask = slots - 1;
-    q->stride = stride;
+    q->grows = capacity == 0;
     q->item_size = item_size;
-    q->slots = o->shared + at;
+    adopt(q, &l);
     return 0;
 }
 
-/* What a creation needs, or why there can be none. */
-static int make_plan(const struct shk_queue_options *options, struct shki_plan *plan)
+/* What a creation needs. */
+static int make_plan(const struct shk_segment *segment, const struct shk_queue_options *options, struct shki_plan *plan)
 {
-    uint64_t slots, stride;
+    uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
+    struct layout l;
     int r;
 
-    if (options->order > SHK_PRIORITY || options->capacity > CAPACITY_MAX || options->item_size > ITEM_MAX)
+    if (options->order > SHK_PRIORITY || options->capacity > CAPACITY_MAX || item_size > ITEM_MAX)
         return shki_say(-EINVAL, "the queue's order is unknown, or its capacity or item size is more than 2^31");
     if (options->reserved_32)
         return shki_say(-EINVAL, "a reserved option is not zero");
     r = shki_check_reserved(options->reserved, 8);
     if (r < 0)
         return r;
-    if (options->order != SHK_FIFO || options->capacity == 0) {
-        plan->cannot_create = -ENOTSUP;
-        plan->why = "this version creates FIFO queues with a capacity of at least 1 only";
-        return 0;
-    }
-    slots = power_of_two(options->capacity);
-    stride = stride_for(options->item_size ? options->item_size : ITEM_DEFAULT);
-    plan->size = shki_round_up(sizeof(struct shki_queue_shared), 64) + slots * stride; /* below 2^63 */
+    l = lay_out(options->order, options->capacity, item_size, segment ? segment->max_members : 0, 0);
+    plan->size = l.size;
+    plan->spreads = options->capacity == 0;
+    plan->memory = plan->spreads ? l.map_at : 0;
     return 0;
 }
 
 int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_queue_options *options, struct shk_queue **out)
 {
     static const struct shk_queue_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_QUEUE, .build = build, .check = check };
+    struct shki_plan plan = { .kind = SHK_KIND_QUEUE, .build = build, .check = check, .options_given = options != NULL };
     struct shk_queue *q;
     int r;
 
@@ -101,7 +181,7 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
         return SHKI_NO_HANDLE;
     *out = NULL;
     plan.options = options = options ? options : &defaults;
-    r = make_plan(options, &plan);
+    r = make_plan(segment, options, &plan);
     if (r < 0)
         return r;
     q = calloc(1, sizeof(*q));
@@ -117,14 +197,52 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
 
 int shk_queue_close(struct shk_queue *q)
 {
+    struct shki_membership *m;
+
     if (q == NULL)
         return 0;
+    m = q->object.segment->base ? shki_membership_find(q->object.segment) : NULL;
+    if (m && (shki_gate_is_mine(&q->shared->put_gate, m) || shki_gate_is_mine(&q->shared->get_gate, m)))
+        return shki_fail(-EBUSY, "the calling thread has a claim, a reservation or a peek on %s/%s", q->object.segment->name, q->object.name);
     shki_object_close(&q->object);
     free(q);
     return 0;
 }
 
-int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+int shki_chunk_allocate(struct shk_queue *q, uint64_t chunk)
+{
+    struct shki_object *o = &q->object;
+    uint64_t at = (uint64_t)(shki_chunk_at(q, chunk) - o->segment->base);
+    int r = shki_allocate(o->segment->fd, at, q->chunk_size, true);
+
+    return r < 0 ? shki_fail(r, "no memory for more items in %s/%s: %s", o->segment->name, o->name, strerror(-r)) : 0;
+}
+
+void shki_chunk_punch(struct shk_queue *q, uint64_t chunk, uint64_t n)
+{
+    if (chunk < q->chunks && n <= q->chunks - chunk)
+        shki_punch(q->object.segment->fd, (uint64_t)(shki_chunk_at(q, chunk) - q->object.segment->base), n * q->chunk_size);
+}
+
+int shki_too_large(const struct shk_queue *q, size_t length)
+{
+    return shki_fail(-EMSGSIZE, "an item of %zu bytes is too large for %s/%s, which holds items of at most %zu", length, q->object.segment->name,
+                     q->object.name, q->item_size);
+}
+
+int shki_damaged_item(const struct shk_queue *q, size_t length)
+{
+    return shki_fail(-EPROTO, "%s/%s is damaged: an item of %zu bytes", q->object.segment->name, q->object.name, length);
+}
+
+int shki_small_buffer(const struct shk_queue *q, size_t length, size_t size)
+{
+    return shki_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu", q->object.segment->name, q->object.name, length, size);
+}
+
+/* ---- Putting and getting ---- */
+
+static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
@@ -133,40 +251,94 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
         return r;
     if (!shki_timeout_is_legal(timeout))
         return SHKI_BAD_TIMEOUT;
-    if (item == NULL && len > 0)
-        return shki_say(-EINVAL, "no item was given");
-    if (len > q->item_size)
-        return shki_fail(-EMSGSIZE, "an item of %zu bytes is too large for %s/%s, which holds items of at most %zu", len, q->object.segment->name,
-                         q->object.name, q->item_size);
-    return shki_fifo_put(q, m, item, len, timeout);
+    for (unsigned i = 0; i < w->n; i++) {
+        if (w->items[i].iov_base == NULL && w->items[i].iov_len > 0)
+            return shki_say(-EINVAL, "no item was given");
+        if (w->items[i].iov_len > q->item_size)
+            return shki_too_large(q, w->items[i].iov_len);
+    }
+    if (q->order != SHK_FIFO)
+        return shki_ordered_put(q, m, w, timeout);
+    return shki_fifo_put(q, m, w, timeout);
+}
+
+int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+{
+    struct iovec one = { (void *)(uintptr_t)item, len };
+    struct shki_work w = { .items = &one, .n = 1 };
+    int r = put(q, &w, timeout);
+
+    return r < 0 ? r : 0;
+}
+
+int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
+{
+    struct iovec one = { (void *)(uintptr_t)item, len };
+    struct shki_work w = { .items = &one, .n = 1, .priority = priority };
+    int r;
+
+    if (q && q->order != SHK_PRIORITY)
+        return shki_say(-ENOTSUP, "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
+    r = put(q, &w, timeout);
+    return r < 0 ? r : 0;
+}
+
+static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
+{
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (!shki_timeout_is_legal(timeout))
+        return SHKI_BAD_TIMEOUT;
+    for (unsigned i = 0; i < w->n; i++)
+        if (w->buffers[i].iov_base == NULL && w->buffers[i].iov_len > 0)
+            return shki_say(-EINVAL, "no buffer was given");
+    if (q->order != SHK_FIFO)
+        return shki_ordered_get(q, m, w, timeout);
+    return shki_fifo_get(q, m, w, timeout);
 }
 
 ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
 {
-    struct shki_membership *m;
-    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+    struct iovec one = { buf, size };
+    struct shki_work w = { .buffers = &one, .n = 1 };
+    int r = get(q, &w, timeout);
 
-    if (r < 0)
-        return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
-    if (buf == NULL && size > 0)
-        return shki_say(-EINVAL, "no buffer was given");
-    return shki_fifo_get(q, m, buf, size, timeout);
+    return r < 0 ? r : (ssize_t)one.iov_len;
 }
+
+int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)
+{
+    struct shki_work w = { .items = items, .n = n < BATCH_MAX ? n : BATCH_MAX };
+
+    if (items == NULL || n == 0)
+        return shki_say(-EINVAL, "no items were given");
+    return put(q, &w, timeout);
+}
+
+int shk_queue_get_many(struct shk_queue *q, struct iovec *bufs, unsigned n, int64_t timeout)
+{
+    struct shki_work w = { .buffers = bufs, .n = n < BATCH_MAX ? n : BATCH_MAX };
+
+    if (bufs == NULL || n == 0)
+        return shki_say(-EINVAL, "no buffers were given");
+    return get(q, &w, timeout);
+}
+
+/* ---- Looks ---- */
 
 ssize_t shk_queue_size(struct shk_queue *q)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
-    uint64_t head, size;
+    uint64_t size;
 
     if (r < 0)
         return r;
-    /* Q1, Q2: acquire, head first: it never is beyond the tail that is read after it. */
-    head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
-    size = atomic_load_explicit(&q->shared->tail, memory_order_acquire) - head;
-    return (ssize_t)(size < q->capacity ? size : q->capacity);
+    size = shki_queue_items(q);
+    return (ssize_t)(q->grows || size < q->capacity ? size : q->capacity);
 }
 
 ssize_t shk_queue_capacity(struct shk_queue *q)
@@ -196,84 +368,59 @@ int shk_queue_full(struct shk_queue *q)
 {
     ssize_t n = shk_queue_size(q);
 
-    return n < 0 ? (int)n : (uint64_t)n == q->capacity;
+    return n < 0 ? (int)n : !q->grows && (uint64_t)n == q->capacity;
 }
 
-void shki_queue_wake(struct shki_queue_shared *shared)
+/* ---- Shutting down ---- */
+
+static uint64_t living_holder(const struct shk_queue *q)
 {
-    shki_bed_wake(&shared->empty);
-    shki_bed_wake(&shared->full);
+    uint64_t holder = atomic_load_explicit(&q->shared->put_gate.holder, memory_order_acquire);
+
+    return shki_member_is_alive(q->object.segment, holder) ? holder : 0;
+}
+
+static int is_kept(void *queue)
+{
+    return living_holder(queue) ? -EALREADY : 0;
 }
 
 int shk_queue_shutdown(struct shk_queue *q)
 {
-    struct shki_patience patience = shki_patience(GATE_LIMIT, NULL);
     struct shki_membership *m;
+    struct shki_call c;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
         return r;
     /* With the put gate: no put is half way, so whoever sees the queue shut down and empty knows that nothing more comes. */
-    r = shki_mutex_lock(&q->shared->put_gate, &patience, m->id, &q->put_gate_spinner, NULL, NULL);
-    if (r < 0)
+    c = shki_put_call(q, m, GATE_LIMIT);
+    c.patience = shki_patience(GATE_LIMIT, NULL); /* not to be interrupted */
+    c.begun = true;
+    r = is_kept(q);
+    if (r == 0)
+        r = shki_call_lock(&c, is_kept, q);
+    if (r == 0) {
+        /* Q3: commits. Killed after: the sleepers see it at the end of their slice. */
+        atomic_store_explicit(&q->shared->shut_down, SHKI_SHUT_DOWN, memory_order_release);
+        shki_gate_leave(q, c.gate, true, false);
+    } else if (r == -EALREADY) {
+        /* Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those who get to see: shki_queue_is_over(). */
+        atomic_store_explicit(&q->shared->shut_down, SHKI_SHUT_FOR_PUTS, memory_order_release);
+    } else {
         return shki_fail(-EBUSY, "somebody has been putting into %s/%s for 10 seconds; is a process stopped?", q->object.segment->name, q->object.name);
-    /* Q3: commits. Killed after: the sleepers see it at the end of their slice. */
-    atomic_store_explicit(&q->shared->shut_down, 1, memory_order_release);
-    shki_mutex_unlock(&q->shared->put_gate);
+    }
     shki_queue_wake(q->shared);
     return 0;
 }
 
-void shki_bed_wake_slow(struct shki_bed *bed)
+int shk_queue_reopen(struct shk_queue *q)
 {
-    uint32_t was = atomic_fetch_and_explicit(&bed->flags, ~(uint32_t)SHKI_SLEEPER, memory_order_relaxed); /* ordered by F2 */
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    if (was & SHKI_SLEEPER)
-        sem_post(&bed->semaphore);
-}
-
-/* S1, and the look that follows it. */
-static bool announce(struct shki_bed_wait *w)
-{
-    atomic_fetch_or_explicit(&w->bed->flags, SHKI_SLEEPER, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst); /* F1: the flag before the look; pairs with F2 */
-    return w->can_go_on(w->queue);
-}
-
-int shki_bed_wait(struct shki_bed_wait *w)
-{
-    struct timespec until;
-    int r;
-
-    if (!w->begun) {
-        w->begun = true;
-        w->patience = shki_object_patience(&w->queue->object, w->timeout);
-    }
-    r = shki_patience_over(&w->patience);
     if (r < 0)
         return r;
-    if (shki_spin(w->spinner, w->can_go_on, w->queue))
-        return 0;
-    shki_object_sleeps(&w->queue->object, w->member, w->waits_for, SHKI_WAITS_A_WHILE);
-    atomic_fetch_add_explicit(&w->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by F1 */
-    w->slept = true;
-    while (!announce(w) && r == 0) {
-        until = shki_patience_slice(&w->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
-        shki_sleep_on(&w->bed->semaphore, &until);
-        if (w->can_go_on(w->queue))
-            break;
-        r = shki_patience_over(&w->patience);
-    }
-    atomic_fetch_sub_explicit(&w->bed->sleepers, 1, memory_order_relaxed);
-    shki_member_is_awake();
-    return r;
-}
-
-void shki_bed_leave(struct shki_bed_wait *w)
-{
-    if (!w->slept)
-        return;
-    /* Relaxed: whoever is not counted yet has still to look for itself. */
-    if (atomic_load_explicit(&w->bed->sleepers, memory_order_relaxed) > 0 && announce(w))
-        shki_bed_wake_slow(w->bed);
+    atomic_store_explicit(&q->shared->shut_down, SHKI_OPEN, memory_order_release); /* Q3: commits */
+    return 0;
 }

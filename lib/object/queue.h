@@ -1,9 +1,9 @@
 /*
- * The parts of a queue: its handle, and the beds where a side sleeps that cannot go on.
+ * The parts of a queue: its handle, how a call takes its turn at a gate, and the beds where a side sleeps that cannot go on.
  *
  * Sleeping and waking, for the side that sleeps on `bed` until `can_go_on`:
  *
- *     sleeper                                   other side, after its commit (Q1, Q2 or Q3)
+ *     sleeper                                   other side, after its commit (Q1, Q2, Q3, O1, O2 or T1)
  *     S1: flags |= SLEEPER                      fence F2
  *     fence F1                                  S2: if flags & SLEEPER: clear it, and if it was set: post
  *     look: can_go_on? then do not sleep
@@ -11,10 +11,14 @@
  *
  * Either the sleeper's look sees the commit or the other side sees the flag: both fences are sequentially consistent. Whoever clears the flag
  * posts once, so permits do not pile up. One permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with
- * whatever result, puts the flag up again for the others and looks, as in S1, on their behalf (shki_bed_leave()).
+ * whatever result, puts the flag up again for the others and looks, as in S1, on their behalf (shki_call_end()).
  *
  * Killed after S1 before sleeping, or asleep: a needless post. Killed in S2 between clearing and posting, or woken and then killed:
  * a sleeper finds out at the end of its slice.
+ *
+ * Gates. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put gate, for both. A gate is held for one operation, or for
+ * long: claimed, or with a reservation or a peek open. Who holds it for long is written in gate.holder, which means nothing unless that member is
+ * alive; ids never repeat.
  */
 #ifndef SHKI_QUEUE_H
 #define SHKI_QUEUE_H
@@ -22,37 +26,153 @@
 #include "object/object.h"
 
 #include <shmkit/queue.h>
+#include <string.h>
+
+/* The chunk that a side is in, of a FIFO queue of capacity 0. Changed and read with the side's gate. */
+struct shki_chunk {
+    uint64_t number; /* + 1; 0: none */
+    unsigned char *at;
+};
 
 struct shk_queue {
     struct shki_object object;
     struct shki_queue_shared *shared;
 
     /* Validated copies. */
-    uint64_t capacity, mask, stride;
+    uint64_t capacity; /* 0: grows */
+    uint64_t mask;     /* of positions: in the ring, or in a chunk */
+    uint64_t stride;
     size_t item_size;
-    unsigned char *slots;
+    unsigned char *slots; /* or the first chunk */
+    uint32_t order;
+    bool grows;            /* capacity 0 */
+    unsigned shift;        /* of positions: gives the chunk */
+    uint64_t chunks, chunk_size;
+    uint64_t spare;        /* chunks that keep their memory though nothing is in them */
+    uint64_t limit;        /* LIFO, PRIORITY: items there is address space for */
+    uint64_t entries_size; /* PRIORITY: the part of a chunk that is of the heap */
+    struct shki_task *tasks; /* one a member record */
+    _Atomic uint32_t *map;   /* FIFO that grows: which chunk of memory */
 
-    struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner;
+    struct shki_chunk put_chunk, get_chunk;
+    struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
 
-/* A wait of one call on one side. */
-struct shki_bed_wait {
+/* One call on one side: its turn at the gate, and its waits. */
+struct shki_call {
     struct shk_queue *queue;
     struct shki_membership *member;
-    struct shki_bed *bed;
+    struct shki_mutex *gate;
+    struct shki_spinner *gate_spinner;
+    struct shki_bed *bed, *other; /* where this side sleeps, and the side that it wakes */
     struct shki_spinner *spinner;
     bool (*can_go_on)(const void *queue); /* loads only; also true when there is nothing to wait for any more: shut down, unlinked */
     uint32_t waits_for;
     int64_t timeout;
     struct shki_patience patience;
     bool begun, slept;
+    bool puts;
+    bool mine; /* the gate is the caller's for long */
 };
 
-/* Wait until it is worth another try: 0, or the end of patience. */
-int shki_bed_wait(struct shki_bed_wait *);
+/* What is to be moved. */
+struct shki_work {
+    const struct iovec *items; /* put */
+    struct iovec *buffers;     /* get: iov_len becomes the item's length */
+    unsigned n;
+    int64_t priority;
+    struct shki_slot *slot;    /* reserve, peek */
+};
 
+/*
+ * An order. With the gate. `room` gives a free slot for the i-th item from now, `item` the slot of the i-th next item: 1; 0: full, empty; or an error.
+ * `put` commits n slots that have been filled, `take` takes n items.
+ */
+struct shki_order {
+    unsigned batch; /* how many at a time */
+    int (*room)(struct shk_queue *, unsigned i, struct shki_slot **);
+    int (*item)(struct shk_queue *, unsigned i, struct shki_slot **);
+    void (*put)(struct shk_queue *, unsigned n, int64_t priority);
+    void (*take)(struct shk_queue *, unsigned n);
+};
+
+extern const struct shki_order shki_fifo, shki_lifo, shki_priority;
+const struct shki_order *shki_order_of(const struct shk_queue *);
+
+/* With the gate: how many items have been moved, 0: full or empty, or an error. For shki_carry_out(). */
+typedef int shki_act(struct shk_queue *, struct shki_membership *, struct shki_work *);
+
+/* How a call begins. */
+struct shki_call shki_put_call(struct shk_queue *, struct shki_membership *, int64_t timeout);
+struct shki_call shki_get_call(struct shk_queue *, struct shki_membership *, int64_t timeout);
+
+/* Whether a side can go on, for spinning and sleeping: loads only. `arg` is the queue. */
+bool shki_queue_has_item(const void *arg);
+bool shki_queue_has_room(const void *arg);
+
+/* Shut down, and no put is half way: what is not there now does not come. */
+bool shki_queue_is_over(const struct shk_queue *);
+
+/* How many items are in it. */
+uint64_t shki_queue_items(const struct shk_queue *);
+
+/* LIFO and PRIORITY: items, counted as if every committed operation were finished. */
+uint64_t shki_ordered_size(const struct shk_queue *);
+/* Finish what a dead holder of the gate had committed, and give back what it had not. */
+void shki_ordered_repair(struct shk_queue *);
+
+/* Wait until it is worth another try: 0, or the end of patience. */
+int shki_call_wait(struct shki_call *);
 /* To be called when the call ends, with whatever result. */
-void shki_bed_leave(struct shki_bed_wait *);
+void shki_call_end(struct shki_call *);
+
+/* Take the gate, however long it takes, but that `slice` may end it after each slice: 0 or an error. */
+int shki_call_lock(struct shki_call *, int (*slice)(void *), void *arg);
+
+/* A whole call, slowly. With `keep` the gate is held on after a success. */
+int shki_carry_out(struct shki_call *, shki_act *act, struct shki_work *work, bool keep);
+
+/* Make the gate, which the caller has, its own for long, and ordinary again. */
+void shki_gate_keep(struct shki_call *);
+void shki_gate_give(struct shk_queue *, struct shki_mutex *gate);
+
+/* The gate was a dead holder's. */
+void shki_gate_inherit(struct shk_queue *, struct shki_mutex *gate);
+
+/* Begin and end an operation behind a gate that the caller keeps. */
+int shki_gate_use(struct shk_queue *, struct shki_mutex *gate, bool puts);
+void shki_gate_used(struct shk_queue *, bool puts);
+
+static inline bool shki_gate_is_mine(const struct shki_mutex *gate, const struct shki_membership *m)
+{
+    /* Relaxed: only the caller itself writes its own id there. */
+    return m && atomic_load_explicit(&gate->holder, memory_order_relaxed) == m->id;
+}
+
+/* Try to enter: 0; 1: somebody is there; or an error. */
+static inline int shki_gate_enter(struct shk_queue *q, struct shki_membership *m, struct shki_mutex *gate, bool puts, bool *mine)
+{
+    int r;
+
+    *mine = shki_gate_is_mine(gate, m);
+    if (__builtin_expect(*mine, 0))
+        return shki_gate_use(q, gate, puts);
+    r = shki_mutex_trylock(gate, m->id);
+    if (__builtin_expect(r == 0, 1))
+        return 0;
+    if (r < 0)
+        return 1;
+    shki_gate_inherit(q, gate);
+    return 0;
+}
+
+static inline void shki_gate_leave(struct shk_queue *q, struct shki_mutex *gate, bool puts, bool mine)
+{
+    if (__builtin_expect(mine, 0))
+        shki_gate_used(q, puts);
+    else
+        shki_mutex_unlock(gate);
+}
 
 /* S2, after a commit. */
 void shki_bed_wake_slow(struct shki_bed *);
@@ -63,8 +183,156 @@ static inline void shki_bed_wake(struct shki_bed *bed)
         shki_bed_wake_slow(bed);
 }
 
-/* queue_fifo.c */
-int shki_fifo_put(struct shk_queue *, struct shki_membership *, const void *item, size_t len, int64_t timeout);
-ssize_t shki_fifo_get(struct shk_queue *, struct shki_membership *, void *buf, size_t size, int64_t timeout);
+/* The whole of most calls: 0 if the slow way has to be gone. Inline, with the act inlined as well. */
+static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_queue *q, struct shki_membership *m, struct shki_mutex *gate, bool puts,
+                                                                  shki_act *act, struct shki_work *work)
+{
+    bool mine;
+    int r = shki_gate_enter(q, m, gate, puts, &mine);
+
+    if (__builtin_expect(r != 0, 0))
+        return r < 0 ? r : 0;
+    r = act(q, m, work);
+    shki_gate_leave(q, gate, puts, mine);
+    if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
+        shki_bed_wake(puts ? &q->shared->empty : &q->shared->full);
+    return r;
+}
+
+/* Count n items as tasks of the member; before the get commits. */
+void shki_task_begin(struct shk_queue *, struct shki_membership *, struct shki_task *);
+static inline void shki_count_tasks(struct shk_queue *q, struct shki_membership *m, unsigned n)
+{
+    struct shki_task *task = &q->tasks[m->index];
+
+    /* Relaxed: written by this member alone; the commit publishes it. Killed after: a dead member's task, though its item may still be in. */
+    if (__builtin_expect(atomic_load_explicit(&task->member, memory_order_relaxed) != m->id, 0))
+        shki_task_begin(q, m, task);
+    atomic_store_explicit(&task->count, atomic_load_explicit(&task->count, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* Whether a put may begin: 0 or an error. */
+static inline int shki_may_put(struct shk_queue *q)
+{
+    if (atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN)
+        return shki_say(-EPIPE, "the queue has been shut down");
+    return shki_object_is_stale(&q->object) ? shki_stale(&q->object) : 0;
+}
+
+/* Find the next item: 1, 0: empty, or an error. */
+static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue *q, const struct shki_order *order, struct shki_slot **slot)
+{
+    int r;
+
+    if (shki_object_is_stale(&q->object))
+        return shki_stale(&q->object);
+    r = order->item(q, 0, slot);
+    /* Once it is over nothing more comes, so a second look is the last word. */
+    if (__builtin_expect(r == 0, 0) && shki_queue_is_over(q)) {
+        r = order->item(q, 0, slot);
+        if (r == 0)
+            r = shki_say(-EPIPE, "the queue has been shut down and is drained");
+    }
+    return r;
+}
+
+static inline void shki_fill_slot(struct shki_slot *slot, const struct iovec *item)
+{
+    /* killed up to the commit: the slot is still free, whatever is in it */
+    slot->length = (uint32_t)item->iov_len;
+    if (item->iov_len)
+        memcpy(slot->bytes, item->iov_base, item->iov_len);
+}
+
+int shki_damaged_item(const struct shk_queue *, size_t length);
+int shki_small_buffer(const struct shk_queue *, size_t length, size_t size);
+
+/* Copy an item out, and note its length: 1 or an error. */
+static inline int shki_read_slot(const struct shk_queue *q, const struct shki_slot *slot, struct iovec *buffer)
+{
+    size_t length = slot->length;
+
+    if (__builtin_expect(length > q->item_size, 0))
+        return shki_damaged_item(q, length);
+    if (__builtin_expect(length > buffer->iov_len, 0))
+        return shki_small_buffer(q, length, buffer->iov_len);
+    if (length)
+        memcpy(buffer->iov_base, slot->bytes, length);
+    buffer->iov_len = length;
+    return 1;
+}
+
+/* As many of the items as there is room for. */
+static inline __attribute__((always_inline)) int shki_put_items(struct shk_queue *q, struct shki_work *w, const struct shki_order *order)
+{
+    unsigned done = 0, i;
+    struct shki_slot *slot;
+    int r = shki_may_put(q);
+
+    if (r < 0)
+        return r;
+    do {
+        for (i = 0; i < order->batch && done + i < w->n; i++) {
+            r = order->room(q, i, &slot);
+            if (r <= 0)
+                break;
+            shki_fill_slot(slot, &w->items[done + i]);
+        }
+        if (i > 0)
+            order->put(q, i, w->priority);
+        done += i;
+    } while (r > 0 && done < w->n);
+    return done ? (int)done : r;
+}
+
+/* As many items as there are buffers for. */
+static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+                                                                const struct shki_order *order)
+{
+    unsigned done = 0, i;
+    struct shki_slot *slot;
+    int r = shki_next_item(q, order, &slot);
+
+    if (r <= 0)
+        return r;
+    do {
+        for (i = 0; i < order->batch && done + i < w->n; i++) {
+            if (done + i > 0)
+                r = order->item(q, i, &slot);
+            if (r > 0)
+                r = shki_read_slot(q, slot, &w->buffers[done + i]);
+            if (r <= 0)
+                break;
+        }
+        if (i > 0) {
+            shki_count_tasks(q, m, i);
+            order->take(q, i);
+        }
+        done += i;
+    } while (r > 0 && done < w->n);
+    return done ? (int)done : r;
+}
+
+/* queue_fifo.c, queue_ordered.c: how many, at least 1, or an error. */
+int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+int shki_fifo_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+int shki_ordered_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+int shki_ordered_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+
+static inline unsigned char *shki_chunk_at(const struct shk_queue *q, uint64_t chunk)
+{
+    return q->slots + chunk * q->chunk_size;
+}
+
+/* -EMSGSIZE with a sentence. */
+int shki_too_large(const struct shk_queue *, size_t length);
+
+/* Memory for a chunk, or an error; and back. */
+int shki_chunk_allocate(struct shk_queue *, uint64_t chunk);
+void shki_chunk_punch(struct shk_queue *, uint64_t chunk, uint64_t n);
+
+/* Two fixed halves of FIFO's memory word P1. */
+#define SHKI_FRESH_BITS 24
+#define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
 
 #endif

@@ -9,180 +9,228 @@
  *
  * Producers take turns at the put gate, consumers at the get gate; the two sides meet only in head and tail. One release store commits an
  * operation, so there is nothing to repair when a gate's holder dies: its item is in, or it is out. Nobody sleeps with a gate.
+ *
+ * Capacity 0: the positions go on through chunks, numbered without end; a map says which piece of the extent a chunk has.
+ *
+ *     chunks    ... | spare  spare | consumed ... producers' | not mapped yet
+ *                 recycled       released                  mapped              map entry of chunk c: c % chunks
+ *
+ * The next chunk is given the piece of the oldest spare one, or if there is none a fresh piece. Pieces are fresh in order, and each piece that was ever
+ * used belongs to one chunk from `recycled` to `mapped`; so fresh == mapped - recycled, and one store (P1: mapped and fresh in one word) commits.
+ * A chunk that has been consumed becomes a spare one with P2. A few keep their memory, so that in a steady flow no memory is allocated and
+ * given back all the time; the others lose it before P2, while no producer can use them.
  */
 #include "object/queue.h"
 
-#include <shmkit/inspect.h>
-#include <string.h>
-
-#define BUSY_LIMIT SHK_MS(2) /* so long SHK_NOWAIT stays with a gate that somebody is busy in */
-
-static struct shki_slot *slot_at(const struct shk_queue *q, uint64_t position)
+static struct shki_slot *slot_at(const struct shk_queue *q, unsigned char *at, uint64_t position)
 {
-    return (struct shki_slot *)(void *)(q->slots + (position & q->mask) * q->stride);
+    return (struct shki_slot *)(void *)(at + (position & q->mask) * q->stride);
 }
 
-static bool is_over(const struct shk_queue *q)
+static uint64_t mapped_of(uint64_t memory)
 {
-    /* Q3: acquire; pairs with the release in shutdown. */
-    return atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != 0 || shki_object_is_stale(&q->object);
+    return memory >> SHKI_FRESH_BITS;
 }
 
-static bool has_item(const void *queue)
+static uint64_t recycled_of(uint64_t memory)
 {
-    const struct shk_queue *q = queue;
-    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
-
-    return atomic_load_explicit(&q->shared->tail, memory_order_acquire) != head || is_over(q);
+    return mapped_of(memory) - (memory & SHKI_CHUNKS_MAX);
 }
 
-static bool has_room(const void *queue)
+/* Which piece of the extent a chunk has; `chunks` if the bytes are damaged. */
+static uint64_t piece_of(const struct shk_queue *q, uint64_t chunk)
 {
-    const struct shk_queue *q = queue;
-    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
+    /* Relaxed: P1 and Q1, or P1 and the gate, order it. */
+    uint64_t piece = atomic_load_explicit(&q->map[chunk % q->chunks], memory_order_relaxed);
 
-    return atomic_load_explicit(&q->shared->tail, memory_order_acquire) - head < q->capacity || is_over(q);
+    return piece < q->chunks ? piece : q->chunks;
 }
 
-struct busy {
-    struct shk_queue *queue;
-    struct shki_mutex *gate;
-    bool (*can_go_on)(const void *queue);
-};
-
-static bool is_free_or_pointless(const void *arg)
+static int damaged_map(const struct shk_queue *q)
 {
-    const struct busy *b = arg;
-
-    return !shki_robust_is_held(&b->gate->robust) || !b->can_go_on(b->queue);
+    return shki_fail(-EPROTO, "%s/%s is damaged: the places of its chunks", q->object.segment->name, q->object.name);
 }
 
-/* Enter a gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether somebody is busy for a moment. */
-static int enter_gate(struct shki_bed_wait *w, struct shki_mutex *gate, struct shki_spinner *spinner)
+/* With the put gate: memory for one more chunk. */
+static int map_chunk(struct shk_queue *q)
 {
-    struct busy busy = { w->queue, gate, w->can_go_on };
-    int r = shki_mutex_trylock(gate, w->member->id);
+    struct shki_queue_shared *shared = q->shared;
+    uint64_t memory = atomic_load_explicit(&shared->memory, memory_order_relaxed); /* ours: the gate orders it */
+    uint64_t fresh = memory & SHKI_CHUNKS_MAX, piece = fresh;
+    /* P2: acquire; pairs with the release in give_back(): nobody reads or punches the spare chunks any more. */
+    bool spare = recycled_of(memory) < atomic_load_explicit(&shared->released, memory_order_acquire);
+    int r;
 
-    if (r >= 0)
-        goto in;
-    if (!w->begun) {
-        w->begun = true;
-        w->patience = shki_object_patience(&w->queue->object, w->timeout);
-    }
-    if (w->timeout == SHK_NOWAIT && !shki_spin_for(BUSY_LIMIT, is_free_or_pointless, &busy))
-        return shki_say(-EAGAIN, "somebody has stayed in the middle of an operation; is a process stopped?");
-    if (w->timeout == SHK_NOWAIT && !w->can_go_on(w->queue))
-        return shki_patience_over(&w->patience);
-    shki_object_sleeps(&w->queue->object, w->member, w->waits_for, SHKI_WAITS_A_WHILE);
-    r = shki_mutex_lock(gate, &w->patience, w->member->id, spinner, NULL, NULL);
-    shki_member_is_awake();
+    if (spare)
+        piece = piece_of(q, recycled_of(memory));
+    else if (fresh >= q->chunks)
+        return shki_fail(-ENOSPC, "%s/%s has used up its share of the segment's address space", q->object.segment->name, q->object.name);
+    if (piece >= q->chunks)
+        return damaged_map(q);
+    r = shki_chunk_allocate(q, piece);
     if (r < 0)
         return r;
-in:
-    if (r == 1)
-        atomic_fetch_add_explicit(&w->queue->shared->repairs.holders_lost, 1, memory_order_relaxed);
+    /* killed up to P1: the piece is still the spare chunk's, or still fresh, though it may have memory already */
+    atomic_store_explicit(&q->map[mapped_of(memory) % q->chunks], (uint32_t)piece, memory_order_relaxed);
+    /* P1: commits. Killed after: the chunk is the next producer's. */
+    atomic_store_explicit(&shared->memory, memory + (UINT64_C(1) << SHKI_FRESH_BITS) + !spare, memory_order_release);
     return 0;
 }
 
-/* With the put gate: 1 it is in, 0 full, or an error. */
-static int put_now(struct shk_queue *q, const void *item, size_t len)
+/* The slot of a position, by way of the side's own note of where it was last. */
+static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t position, struct shki_slot **slot)
+{
+    uint64_t chunk = position >> q->shift, piece;
+
+    if (__builtin_expect(at->number != chunk + 1, 0)) {
+        piece = piece_of(q, chunk);
+        if (piece >= q->chunks)
+            return damaged_map(q);
+        at->at = shki_chunk_at(q, piece);
+        at->number = chunk + 1;
+    }
+    *slot = slot_at(q, at->at, position);
+    return 1;
+}
+
+static int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
     struct shki_queue_shared *shared = q->shared;
-    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed); /* ours: the gate orders it */
-    struct shki_slot *slot;
+    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
+    int r;
 
-    if (atomic_load_explicit(&shared->shut_down, memory_order_acquire))
-        return shki_say(-EPIPE, "the queue has been shut down");
-    if (shki_object_is_stale(&q->object))
-        return shki_stale(&q->object);
+    if (q->grows) {
+        if (tail >> q->shift >= mapped_of(atomic_load_explicit(&shared->memory, memory_order_relaxed))) {
+            r = map_chunk(q);
+            if (r < 0)
+                return r;
+        }
+        return find_slot(q, &q->put_chunk, tail, slot);
+    }
     if (tail - shared->head_seen >= q->capacity)
         shared->head_seen = atomic_load_explicit(&shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
     if (tail - shared->head_seen >= q->capacity)
         return 0;
-    slot = slot_at(q, tail);
-    /* killed up to Q1: the slot is still free, whatever is in it */
-    slot->length = (uint32_t)len;
-    if (len)
-        memcpy(slot->bytes, item, len);
-    /* Q1: commits; pairs with the acquire of tail in get. Killed after: the item is in; a consumer asleep finds it at the end of its slice. */
-    atomic_store_explicit(&shared->tail, tail + 1, memory_order_release);
+    *slot = slot_at(q, q->slots, tail);
     return 1;
 }
 
-int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, const void *item, size_t len, int64_t timeout)
+static void put(struct shk_queue *q, unsigned n, int64_t priority)
 {
-    struct shki_bed_wait w = { .queue = q, .member = m, .bed = &q->shared->full, .spinner = &q->full_spinner, .can_go_on = has_room,
-                               .waits_for = SHK_WAITS_TO_PUT, .timeout = timeout };
-    int r;
+    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
 
-    for (;;) {
-        r = enter_gate(&w, &q->shared->put_gate, &q->put_gate_spinner);
-        if (r < 0)
-            break;
-        r = put_now(q, item, len);
-        shki_mutex_unlock(&q->shared->put_gate);
-        if (r == 1)
-            shki_bed_wake(&q->shared->empty);
-        if (r != 0)
-            break;
-        r = shki_bed_wait(&w);
-        if (r < 0)
-            break;
-    }
-    shki_bed_leave(&w);
-    return r < 0 ? r : 0;
+    (void)priority;
+    /* Q1: commits; pairs with the acquire of tail in get. Killed after: the items are in; a consumer asleep finds them at the end of its slice. */
+    atomic_store_explicit(&q->shared->tail, tail + n, memory_order_release);
 }
 
-/* With the get gate: 1 it is out, 0 empty, or an error. */
-static int get_now(struct shk_queue *q, void *buf, size_t size, size_t *length)
+/* With the get gate: the chunks before `upto` have been consumed. */
+static void give_back(struct shk_queue *q, uint64_t upto)
 {
     struct shki_queue_shared *shared = q->shared;
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed); /* ours: the gate orders it */
-    const struct shki_slot *slot;
+    uint64_t released = atomic_load_explicit(&shared->released, memory_order_relaxed); /* ours: the gate orders it */
 
-    if (shki_object_is_stale(&q->object))
-        return shki_stale(&q->object);
+    for (; released < upto && upto - released <= q->chunks; released++) {
+        /* Relaxed: only to know about how many spare ones there are. */
+        uint64_t recycled = recycled_of(atomic_load_explicit(&shared->memory, memory_order_relaxed));
+
+        if (released - recycled >= q->spare)
+            shki_chunk_punch(q, piece_of(q, released), 1);
+        /* P2: killed before: punched once more. */
+        atomic_store_explicit(&shared->released, released + 1, memory_order_release);
+    }
+}
+
+static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    struct shki_queue_shared *shared = q->shared;
+    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed) + i; /* ours: the gate orders it */
+
     if (head == shared->tail_seen) {
-        bool over = atomic_load_explicit(&shared->shut_down, memory_order_acquire) != 0; /* before tail: nothing is put after it for long */
-
         shared->tail_seen = atomic_load_explicit(&shared->tail, memory_order_acquire); /* Q1: the slots up to it have been written */
         if (head == shared->tail_seen)
-            return over ? shki_say(-EPIPE, "the queue has been shut down and is drained") : 0;
+            return 0;
     }
-    slot = slot_at(q, head);
-    *length = slot->length;
-    if (*length > q->item_size)
-        return shki_fail(-EPROTO, "%s/%s is damaged: an item of %zu bytes", q->object.segment->name, q->object.name, *length);
-    if (*length > size)
-        return shki_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu", q->object.segment->name, q->object.name, *length, size);
-    if (*length)
-        memcpy(buf, slot->bytes, *length);
-    /* Q2: commits; pairs with the acquire of head in put. Killed before: the item is still in. Killed after: it is out. */
-    atomic_store_explicit(&shared->head, head + 1, memory_order_release);
+    if (!q->grows) {
+        *slot = slot_at(q, q->slots, head);
+        return 1;
+    }
+    if (i == 0 && head >> q->shift > atomic_load_explicit(&shared->released, memory_order_relaxed))
+        give_back(q, head >> q->shift);
+    return find_slot(q, &q->get_chunk, head, slot);
+}
+
+static void take(struct shk_queue *q, unsigned n)
+{
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed);
+
+    /* Q2: commits; pairs with the acquire of head in put. Killed before: the items are still in. Killed after: they are out. */
+    atomic_store_explicit(&q->shared->head, head + n, memory_order_release);
+}
+
+const struct shki_order shki_fifo = { .batch = UINT32_MAX, .room = room, .item = item, .put = put, .take = take };
+
+static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
+{
+    (void)m;
+    return shki_put_items(q, w, &shki_fifo);
+}
+
+static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
+{
+    return shki_get_items(q, m, w, &shki_fifo);
+}
+
+/* Most calls are about one item. */
+static int put_one(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
+{
+    struct shki_slot *slot;
+    int r = shki_may_put(q);
+
+    (void)m;
+    if (__builtin_expect(r == 0, 1))
+        r = room(q, 0, &slot);
+    if (__builtin_expect(r <= 0, 0))
+        return r;
+    shki_fill_slot(slot, w->items);
+    put(q, 1, 0);
     return 1;
 }
 
-ssize_t shki_fifo_get(struct shk_queue *q, struct shki_membership *m, void *buf, size_t size, int64_t timeout)
+static int get_one(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
-    struct shki_bed_wait w = { .queue = q, .member = m, .bed = &q->shared->empty, .spinner = &q->empty_spinner, .can_go_on = has_item,
-                               .waits_for = SHK_WAITS_TO_GET, .timeout = timeout };
-    size_t length = 0;
-    int r;
+    struct shki_slot *slot;
+    int r = shki_next_item(q, &shki_fifo, &slot);
 
-    for (;;) {
-        r = enter_gate(&w, &q->shared->get_gate, &q->get_gate_spinner);
-        if (r < 0)
-            break;
-        r = get_now(q, buf, size, &length);
-        shki_mutex_unlock(&q->shared->get_gate);
-        if (r == 1)
-            shki_bed_wake(&q->shared->full);
-        if (r != 0)
-            break;
-        r = shki_bed_wait(&w);
-        if (r < 0)
-            break;
-    }
-    shki_bed_leave(&w);
-    return r < 0 ? r : (ssize_t)length;
+    if (__builtin_expect(r > 0, 1))
+        r = shki_read_slot(q, slot, w->buffers);
+    if (__builtin_expect(r <= 0, 0))
+        return r;
+    shki_count_tasks(q, m, 1);
+    take(q, 1);
+    return 1;
+}
+
+int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+{
+    struct shki_call c;
+    int r = w->n == 1 ? shki_try_at_once(q, m, &q->shared->put_gate, true, put_one, w)
+                      : shki_try_at_once(q, m, &q->shared->put_gate, true, put_now, w);
+
+    if (__builtin_expect(r != 0, 1))
+        return r;
+    c = shki_put_call(q, m, timeout);
+    return shki_carry_out(&c, put_now, w, false);
+}
+
+int shki_fifo_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+{
+    struct shki_call c;
+    int r = w->n == 1 ? shki_try_at_once(q, m, &q->shared->get_gate, false, get_one, w)
+                      : shki_try_at_once(q, m, &q->shared->get_gate, false, get_now, w);
+
+    if (__builtin_expect(r != 0, 1))
+        return r;
+    c = shki_get_call(q, m, timeout);
+    return shki_carry_out(&c, get_now, w, false);
 }

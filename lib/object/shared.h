@@ -89,25 +89,79 @@ struct shki_bed {
 
 _Static_assert(sizeof(struct shki_bed) == 64, "the other side reads one line");
 
+/* What a member still has to say task_done() for. */
+struct shki_task {
+    _Atomic uint64_t member; /* id; the member itself writes it before its first get, and SHKI_TOLD is added when a join has reported it */
+    _Atomic uint64_t count;  /* raised before a get commits, lowered by task_done(); written by that member alone */
+};
+
+#define SHKI_TOLD (UINT64_C(1) << 63) /* no join number comes that far */
+
+/* What is left to do of an operation on a PRIORITY queue that has been committed: O2. Done by whoever did it, or by the next one with the gate. */
+enum { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
+
+/*
+ * A node of the heap, and, independent of it, where in the heap the item of the slot with the same number is. Nodes and slots in use are
+ * always those below `count`.
+ */
+struct shki_heap_entry {
+    int64_t priority;
+    uint64_t sequence; /* equals in order of arrival */
+    uint32_t slot;
+    uint32_t where;    /* of the slot with this entry's number */
+};
+
+/* LIFO and PRIORITY. All of it is changed with the gate, which is the put gate. */
+struct shki_ordered {
+    alignas(64) _Atomic uint64_t count; /* items; commits for LIFO: O1; read by anybody */
+    _Atomic uint32_t intent;            /* commits for PRIORITY: O2; read by anybody; the following are what it is about */
+    uint32_t hole;                      /* the heap's place that is being filled */
+    uint64_t before;                    /* count before the operation */
+    uint64_t freed;                     /* GET: the slot of the item that has been taken */
+    struct shki_heap_entry moving;      /* what goes into the hole */
+    uint64_t ready;                     /* capacity 0: chunks that have memory */
+};
+
 struct shki_queue_shared {
     struct shki_repairs repairs;
     uint32_t order;
-    _Atomic uint32_t shut_down; /* 0, then 1: Q3 */
-    uint64_t capacity, slots, item_size, stride, slots_at;
-    uint64_t reserved[9];
+    _Atomic uint32_t shut_down;         /* enum shki_shut_down: Q3 */
+    uint64_t capacity;                  /* 0: bounded only by memory */
+    uint64_t slots, item_size, stride;  /* slots: of a ring, or of a chunk */
+    uint64_t tasks_at, slots_at;        /* from the start of the extent */
+    uint64_t map_at;                    /* of a FIFO queue of capacity 0: chunk numbers */
+    uint64_t chunks, chunk_size;        /* how many chunks there is address space for; their size in bytes */
+    uint64_t reserved[5];
 
     /* The producers: what they write is changed with the put gate. */
-    struct shki_mutex put_gate;
+    struct shki_mutex put_gate;        /* .holder: who has claimed it, or has a reservation open; else 0 or dead */
     alignas(64) uint64_t head_seen;    /* a late copy of head, so that its line is fetched once a lap */
-    alignas(64) _Atomic uint64_t tail; /* items put so far; commits a put: Q1 */
+    _Atomic uint64_t memory;           /* capacity 0: P1, see queue_fifo.c */
+    uint64_t reserved_length;          /* of an open reservation */
+    _Atomic uint32_t put_claimed, reservation; /* what the holder has; mean nothing unless it is alive */
+    _Atomic uint32_t under_way;        /* the holder is in the middle of a put: F3 */
+    alignas(64) _Atomic uint64_t tail; /* items put so far; commits a put: Q1. Other orders: a count */
 
     /* The consumers: with the get gate. */
     struct shki_mutex get_gate;
     alignas(64) uint64_t tail_seen;
+    _Atomic uint64_t released;         /* capacity 0: chunks given back by the consumers: P2 */
+    _Atomic uint32_t get_claimed, peeked;
     alignas(64) _Atomic uint64_t head; /* items taken so far; commits a get: Q2 */
+
+    struct shki_ordered ordered;
 
     struct shki_bed empty; /* consumers sleep here */
     struct shki_bed full;  /* producers */
+    struct shki_bed tasks; /* who waits for the tasks to be done */
+    _Atomic uint64_t orphans; /* members that died with tasks, and whose places have been taken since */
+};
+
+/* The states of shut_down. */
+enum shki_shut_down {
+    SHKI_OPEN = 0,
+    SHKI_SHUT_FOR_PUTS = 1, /* somebody holds the put gate for long; if it is in the middle of a put, its item still comes */
+    SHKI_SHUT_DOWN = 2      /* nothing more comes */
 };
 
 /* A place for one item. Written by the producer before Q1, read by the consumer after it. */

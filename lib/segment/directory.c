@@ -121,37 +121,50 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     return found;
 }
 
-/* Give the memory back; what is read there afterwards is zero. False where the file system cannot do it. */
-static bool punch(struct shk_segment *s, uint64_t at, uint64_t size)
+uint64_t shki_directory_room(struct shk_segment *s)
 {
-    if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)size) == 0)
-        return true;
-    return errno == EINTR ? punch(s, at, size) : false;
+    uint64_t at = s->at.heap_at, room = 0;
+    struct extent *list;
+    uint32_t n;
+
+    shki_directory_reclaim(s);
+    list = extents(s, &n);
+    for (uint32_t i = 0; list && i < n; i++) {
+        if (list[i].at > at && list[i].at - at > room)
+            room = list[i].at - at;
+        if (list[i].at + list[i].size > at)
+            at = list[i].at + list[i].size;
+    }
+    if (list && at < s->size && s->size - at > room)
+        room = s->size - at;
+    free(list);
+    return room;
 }
 
-int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t *at)
+int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first, uint64_t *at)
 {
     bool zero;
     int r;
 
     size = shki_round_up(size, SHKI_PAGE);
+    first = first ? shki_round_up(first, SHKI_PAGE) : size;
     shki_directory_reclaim(s);
     *at = find_gap(s, size);
     if (*at == 0)
         return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu", s->name, (unsigned long long)size,
                          (unsigned long long)s->size);
-    zero = punch(s, *at, size); /* what an object unlinked, or a process killed right here, may have left */
-    r = shki_allocate(s->fd, *at, size, true);
+    zero = shki_punch(s->fd, *at, size); /* what an object unlinked, or a process killed right here, may have left */
+    r = shki_allocate(s->fd, *at, first, true);
     if (r < 0)
-        return shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)size, s->name, strerror(-r));
+        return shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)first, s->name, strerror(-r));
     if (!zero)
-        memset(s->base + *at, 0, size);
+        memset(s->base + *at, 0, first);
     return 0;
 }
 
 void shki_directory_discard(struct shk_segment *s, uint64_t at, uint64_t size)
 {
-    punch(s, at, shki_round_up(size, SHKI_PAGE));
+    shki_punch(s->fd, at, shki_round_up(size, SHKI_PAGE));
 }
 
 int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, struct shki_entry **out)
@@ -225,7 +238,7 @@ void shki_directory_reclaim(struct shk_segment *s)
         if (state_of(e) != SHKI_ENTRY_UNLINKED || is_used(s, i))
             continue;
         forget_waits(s, e->at, e->size);
-        punch(s, e->at, e->size);
+        shki_punch(s->fd, e->at, e->size);
         if (e->at + e->size == s->header->heap_top)
             s->header->heap_top = e->at;
         /* killed before this: done once more by the next one */
@@ -251,12 +264,12 @@ void shki_directory_repair(struct shk_segment *s)
     list = extents(s, &n);
     for (uint32_t i = 0; list && i < n; i++) {
         if (list[i].at > top)
-            punch(s, top, list[i].at - top);
+            shki_punch(s->fd, top, list[i].at - top);
         if (list[i].at + list[i].size > top)
             top = list[i].at + list[i].size;
     }
     if (list && top < s->size)
-        punch(s, top, s->size - top);
+        shki_punch(s->fd, top, s->size - top);
     if (list)
         s->header->heap_top = top;
     free(list);

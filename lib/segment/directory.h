@@ -25,9 +25,12 @@ uint32_t shki_entry_index(const struct shk_segment *, const struct shki_entry *)
 
 /*
  * Find room and memory for a new object of `size` bytes, zeroed. Nobody sees it before shki_directory_publish(), and unless that is
- * called it has not happened. -ENOSPC with a sentence that says of what.
+ * called it has not happened. Only the first `first` bytes get memory (0: all). -ENOSPC with a sentence that says of what.
  */
-int shki_directory_allocate(struct shk_segment *, uint64_t size, uint64_t *at);
+int shki_directory_allocate(struct shk_segment *, uint64_t size, uint64_t first, uint64_t *at);
+
+/* The largest size that there is address space for. */
+uint64_t shki_directory_room(struct shk_segment *);
 int shki_directory_publish(struct shk_segment *, const char *name, uint32_t kind, uint64_t at, uint64_t size, struct shki_entry **out);
 void shki_directory_discard(struct shk_segment *, uint64_t at, uint64_t size);
 

@@ -135,8 +135,18 @@ int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo)
         done += piece;
     }
     if (r && undo)
-        (void)!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)size);
+        shki_punch(fd, at, size);
     return -r;
+}
+
+bool shki_punch(int fd, uint64_t at, uint64_t size)
+{
+    int r;
+
+    do
+        r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)size);
+    while (r != 0 && errno == EINTR);
+    return r == 0;
 }
 
 int shki_check_header(const char *name, const struct shki_header *h, uint64_t file_size)

@@ -62,6 +62,9 @@ static inline bool shki_segment_is_retired(const struct shk_segment *s)
 /* Give memory to [at, at + size) so that writing there never faults: 0, -ENOSPC, -EFBIG, … Nothing is left on failure if `undo`. */
 int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo);
 
+/* Give it back; what is read there afterwards is zero. False where the file system cannot do it. */
+bool shki_punch(int fd, uint64_t at, uint64_t size);
+
 /* A segment's name without slash: checks, and gives where it starts. */
 int shki_segment_name(const char *name, const char **bare);
 

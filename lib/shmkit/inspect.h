@@ -64,7 +64,8 @@ enum shk_wait_for {
     SHK_WAITS_TO_GET = 5,     /* a queue */
     SHK_WAITS_FOR_PERMIT = 6, /* a semaphore */
     SHK_WAITS_FOR_PARTIES = 7, /* a barrier */
-    SHK_WAITS_FOR_SAMPLES = 8 /* a stream */
+    SHK_WAITS_FOR_SAMPLES = 8, /* a stream */
+    SHK_WAITS_TO_JOIN = 9     /* a queue: until its tasks are done */
 };
 
 struct shk_member_info {
@@ -109,8 +110,9 @@ struct shk_object_info {
         } event;
         struct {
             uint32_t order, shut_down;
-            uint64_t capacity, item_size, size;
+            uint64_t capacity, item_size, size; /* capacity 0: bounded only by memory */
             uint64_t puts, gets;              /* since it was created */
+            uint64_t producer, consumer;      /* member ids of who keeps a side: claimed, reserved, peeked; 0: nobody */
         } queue;
         struct {
             uint32_t value, max; /* max 0: none */

@@ -1,0 +1,134 @@
+/*
+ * task_done and join: which items have been taken but not finished, counted for each member, so that nobody waits for the dead.
+ *
+ * A member's count is raised before its get commits. So, at any moment at which the queue is empty, each item that was put is in a count, or done.
+ * join looks at the puts, at the emptiness, at the counts of the living, and at the first two again: if nothing was put meanwhile, the queue
+ * was empty all the time, and counts only fell. T1: the store of a count that falls; then the bed is woken as after any commit.
+ */
+#include "object/queue.h"
+
+#include <shmkit/inspect.h>
+
+void shki_task_begin(struct shk_queue *q, struct shki_membership *m, struct shki_task *task)
+{
+    uint64_t former = atomic_load_explicit(&task->member, memory_order_relaxed);
+
+    /* The record was a dead member's. Killed between any two: its death is told once too often. */
+    if (atomic_load_explicit(&task->count, memory_order_relaxed) > 0 && former != 0 && !(former & SHKI_TOLD))
+        atomic_fetch_add_explicit(&q->shared->orphans, 1, memory_order_relaxed);
+    atomic_store_explicit(&task->member, 0, memory_order_relaxed);
+    atomic_store_explicit(&task->count, 0, memory_order_release);
+    atomic_store_explicit(&task->member, m->id, memory_order_release);
+}
+
+int shk_queue_task_done(struct shk_queue *q)
+{
+    struct shki_membership *m;
+    struct shki_task *task;
+    uint64_t count = 0;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    task = &q->tasks[m->index];
+    if (atomic_load_explicit(&task->member, memory_order_relaxed) == m->id)
+        count = atomic_load_explicit(&task->count, memory_order_relaxed);
+    if (count == 0)
+        return shki_say(-EINVAL, "the calling thread has no task left: it has called this as often as it has taken an item");
+    /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
+    atomic_store_explicit(&task->count, count - 1, memory_order_release);
+    if (count == 1)
+        shki_bed_wake(&q->shared->tasks);
+    return 0;
+}
+
+struct puts {
+    uint64_t total, left;
+};
+
+static struct puts look_at_puts(const struct shk_queue *q)
+{
+    struct puts p;
+    uint64_t head;
+
+    if (q->order != SHK_FIFO) {
+        p.total = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* first: what is put after it changes the second look */
+        p.left = shki_ordered_size(q);
+        return p;
+    }
+    head = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: and the counts raised before it */
+    p.total = atomic_load_explicit(&q->shared->tail, memory_order_acquire);
+    p.left = p.total - head;
+    return p;
+}
+
+static bool living_have_tasks(const struct shk_queue *q)
+{
+    struct shk_segment *s = q->object.segment;
+
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        /* T1, Q1: acquire. A member that begins meanwhile takes an item that was put meanwhile. */
+        uint64_t id = atomic_load_explicit(&q->tasks[i].member, memory_order_acquire);
+
+        if (id != 0 && !(id & SHKI_TOLD) && atomic_load_explicit(&q->tasks[i].count, memory_order_acquire) > 0 && shki_member_is_alive(s, id))
+            return true;
+    }
+    return false;
+}
+
+static bool is_done(const struct shk_queue *q)
+{
+    struct puts before = look_at_puts(q), after;
+
+    if (before.left > 0 || living_have_tasks(q))
+        return false;
+    atomic_thread_fence(memory_order_acquire);
+    after = look_at_puts(q);
+    return after.left == 0 && after.total == before.total;
+}
+
+static bool is_done_or_stale(const void *arg)
+{
+    const struct shk_queue *q = arg;
+
+    return is_done(q) || shki_object_is_stale(&q->object);
+}
+
+/* Whether members have died with tasks since somebody was told last. */
+static bool tell_orphans(struct shk_queue *q)
+{
+    struct shk_segment *s = q->object.segment;
+    bool found = atomic_exchange_explicit(&q->shared->orphans, 0, memory_order_relaxed) > 0;
+
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        uint64_t id = atomic_load_explicit(&q->tasks[i].member, memory_order_acquire);
+
+        if (id == 0 || id & SHKI_TOLD || atomic_load_explicit(&q->tasks[i].count, memory_order_relaxed) == 0 || shki_member_is_alive(s, id))
+            continue;
+        /* Fails if the record is somebody else's now: then it has been counted as an orphan, for the next one who joins. */
+        if (atomic_compare_exchange_strong_explicit(&q->tasks[i].member, &id, id | SHKI_TOLD, memory_order_relaxed, memory_order_relaxed))
+            found = true;
+    }
+    return found;
+}
+
+int shk_queue_join(struct shk_queue *q, int64_t timeout)
+{
+    struct shki_call c = { .queue = q, .can_go_on = is_done_or_stale, .waits_for = SHK_WAITS_TO_JOIN, .timeout = timeout };
+    int r = q ? shki_enter(&q->object, &c.member) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (!shki_timeout_is_legal(timeout))
+        return SHKI_BAD_TIMEOUT;
+    c.bed = &q->shared->tasks;
+    c.spinner = &q->tasks_spinner;
+    while (r == 0 && !is_done_or_stale(q))
+        r = shki_call_wait(&c);
+    shki_call_end(&c);
+    if (r < 0)
+        return r;
+    if (shki_object_is_stale(&q->object))
+        return shki_stale(&q->object);
+    return tell_orphans(q) ? SHK_ORPHANED : 0;
+}
