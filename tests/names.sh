@@ -1,0 +1,12 @@
+#!/bin/bash
+# Every test that tests/README.md names exists.
+set -eu
+cd "$SHMKIT_SRCDIR"
+names=$(grep -o '`test_[a-z0-9_]*`' tests/README.md | tr -d '`' | sort -u)
+test "$(echo "$names" | wc -l)" -gt 30
+failed=0
+for name in $names; do
+    grep -q "^START_TEST($name)" tests/test_*.c || { echo "tests/README.md names $name, which does not exist"; failed=1; }
+done
+echo "$(echo "$names" | wc -l) tests are named"
+exit $failed
