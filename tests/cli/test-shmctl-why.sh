@@ -124,7 +124,12 @@ shmctl get "$segment/jobs" -c 2 >/dev/null &
 getter=$!
 await waits 'get jobs'
 shmctl get "$segment/jobs" >/dev/null &
+two_wait() {
+    test "$(shmctl show -r -n -o WAITERS "$segment/jobs")" = 2
+}
+await two_wait
 exits 6 shmctl why $getter
+grep -qx '  no live member is left that could put into it' "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl put "$segment/jobs" 3 4
 ends 0 $getter
-claim 'who waits for room in a queue that nobody empties is stranded'
+claim 'who waits at a queue whose other end nobody is at is stranded'
