@@ -90,6 +90,7 @@ int run_tests(Suite *suite)
         sigprocmask(SIG_SETMASK, &before, NULL);
         return run_in_this_process(runner);
     }
+    signal(SIGPIPE, SIG_IGN); /* nobody may be left to read what is said about cleaning up */
     while (waitpid(child, &status, WNOHANG) == 0)
         if (sigwait(&watched, &signal_number) == 0 && signal_number != SIGCHLD)
             kill(child, signal_number);
