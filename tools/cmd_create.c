@@ -9,7 +9,10 @@ struct wanted {
     struct shk_segment_options segment;
     struct shk_lock_options lock;
     struct shk_cond_options cond;
+    struct shk_semaphore_options semaphore;
+    struct shk_barrier_options barrier;
     struct shk_queue_options queue;
+    struct shk_stream_options stream;
     struct shk_region_options region;
     const char *cond_lock; /* name of the lock for a condition */
     unsigned flags;
@@ -47,6 +50,30 @@ static int create_event(struct shk_segment *segment, const char *name, const str
     return r < 0 ? r : shk_event_close(event);
 }
 
+static int create_semaphore(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_semaphore *semaphore;
+    int r = shk_semaphore_open(segment, name, w->flags, &w->semaphore, &semaphore);
+
+    return r < 0 ? r : shk_semaphore_close(semaphore);
+}
+
+static int create_barrier(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_barrier *barrier;
+    int r = shk_barrier_open(segment, name, w->flags, &w->barrier, &barrier);
+
+    return r < 0 ? r : shk_barrier_close(barrier);
+}
+
+static int create_stream(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_stream *stream;
+    int r = shk_stream_open(segment, name, w->flags, &w->stream, &stream);
+
+    return r < 0 ? r : shk_stream_close(stream);
+}
+
 static int create_queue(struct shk_segment *segment, const char *name, const struct wanted *w)
 {
     struct shk_queue *queue;
@@ -69,8 +96,9 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"lock", create_lock},   {"cond", create_cond},     {"event", create_event},
-    {"queue", create_queue}, {"region", create_region}, {"segment", NULL},
+    {"lock", create_lock},           {"cond", create_cond},       {"event", create_event},
+    {"semaphore", create_semaphore}, {"barrier", create_barrier}, {"queue", create_queue},
+    {"stream", create_stream},       {"region", create_region},   {"segment", NULL},
 };
 
 static const struct kind *find_kind(const char *name)
@@ -79,7 +107,8 @@ static const struct kind *find_kind(const char *name)
         if (strcmp(kinds[i].name, name) == 0)
             return &kinds[i];
     }
-    usage_error("there is no kind '%s'; the kinds are lock, cond, event, queue, region and segment",
+    usage_error("there is no kind '%s'; the kinds are lock, cond, event, semaphore, barrier, queue, "
+                "stream, region and segment",
                 name);
 }
 
@@ -131,6 +160,20 @@ static void set_cond_kind(void *at, const char *text)
     *(uint32_t *)at = strcmp(text, "pthread") == 0 ? SHK_COND_PTHREAD : SHK_COND_ROBUST;
 }
 
+static void set_order(void *at, const char *text)
+{
+    static const char *const orders[] = {
+        [SHK_FIFO] = "fifo", [SHK_LIFO] = "lifo", [SHK_PRIORITY] = "priority"};
+
+    for (uint32_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+        if (strcmp(text, orders[i]) == 0) {
+            *(uint32_t *)at = i;
+            return;
+        }
+    }
+    usage_error("there is no order '%s'; fifo, lifo and priority are", text);
+}
+
 #define OPTIONS (sizeof(settings) / sizeof(*settings))
 
 /* An option's key is OPTION_PRIVATE and its place in here, which is the same in the two tables. */
@@ -152,11 +195,18 @@ static const struct setting {
     {NULL, offsetof(struct wanted, segment.max_members), set_number_32},
     {NULL, offsetof(struct wanted, segment.max_objects), set_number_32},
     {NULL, offsetof(struct wanted, segment.mode), set_mode},
+    {"queue", offsetof(struct wanted, queue.order), set_order},
+    {"semaphore", offsetof(struct wanted, semaphore.value), set_number_32},
+    {"semaphore", offsetof(struct wanted, semaphore.max), set_number_32},
+    {"barrier", offsetof(struct wanted, barrier.parties), set_number_32},
+    {"stream", offsetof(struct wanted, stream.sample_size), set_size},
+    {"stream", offsetof(struct wanted, stream.history), set_number},
 };
 
 static const struct option_row options[] = {
     {OPTION_PRIVATE + 0, "exclusive", NULL, "fail if it is there already"},
-    {OPTION_PRIVATE + 1, "capacity", "N", "queue: how many items it holds; to be given"},
+    {OPTION_PRIVATE + 1, "capacity", "N",
+     "queue: how many items it holds; 0: bounded only by memory (0)"},
     {OPTION_PRIVATE + 2, "item-size", "SIZE", "queue: the largest item (1K)"},
     {OPTION_PRIVATE + 3, "size", "SIZE", "region: how many bytes; to be given"},
     {OPTION_PRIVATE + 4, "align", "SIZE", "region: alignment of its first byte (64)"},
@@ -170,6 +220,12 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 10, "max-members", "N", "how many threads a new segment has room for (1024)"},
     {OPTION_PRIVATE + 11, "max-objects", "N", "how many objects a new segment has room for (256)"},
     {OPTION_PRIVATE + 12, "mode", "MODE", "permission bits of a new segment (0600)"},
+    {OPTION_PRIVATE + 13, "order", "ORDER", "queue: fifo, lifo or priority (fifo)"},
+    {OPTION_PRIVATE + 14, "value", "N", "semaphore: permits at first (1)"},
+    {OPTION_PRIVATE + 15, "max", "N", "semaphore: permits at most (2147483647)"},
+    {OPTION_PRIVATE + 16, "parties", "N", "barrier: how many meet; to be given"},
+    {OPTION_PRIVATE + 17, "sample-size", "SIZE", "stream: bytes of a sample (8)"},
+    {OPTION_PRIVATE + 18, "history", "N", "stream: how many of the last can be read (4096)"},
     ANY_OWNER_ROW,
     {0},
 };
@@ -196,7 +252,8 @@ static int create(const struct kind *kind, const struct path *path, const struct
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct wanted wanted = {.flags = SHK_CREATE};
+    struct wanted wanted = {
+        .flags = SHK_CREATE, .semaphore.value = 1, .stream.sample_size = sizeof(double)};
     bool given[OPTIONS] = {false};
     unsigned any_owner = 0;
     const struct kind *kind;
@@ -229,8 +286,9 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command cmd_create = {
     .name = "create",
     .arguments = "[OPTION...] KIND PATH",
-    .summary = "create a lock, cond, event, queue, region or segment if it is absent",
+    .summary = "create an object of that kind, or a segment, if it is absent",
     .notes =
+        "The kinds are lock, cond, event, semaphore, barrier, queue, stream, region and segment.\n"
         "The segment is created, too, if it is absent. What is there already must be of that kind and\n"
         "geometry; a segment that is there is left as it is.",
     .options = options,

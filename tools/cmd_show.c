@@ -17,6 +17,12 @@ static const char *usual_columns(uint32_t kind)
         return COMMON "SET" REPAIRS;
     case SHK_KIND_QUEUE:
         return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,PUTS,GETS,SHUT-DOWN" REPAIRS;
+    case SHK_KIND_SEMAPHORE:
+        return COMMON "VALUE,MAX" REPAIRS;
+    case SHK_KIND_BARRIER:
+        return COMMON "PARTIES,ARRIVED,BROKEN" REPAIRS;
+    case SHK_KIND_STREAM:
+        return COMMON "SAMPLE-SIZE,HISTORY,POSITION" REPAIRS;
     case SHK_KIND_REGION:
         return COMMON "DATA-SIZE,ALIGN";
     }

@@ -34,7 +34,9 @@ const char *describe_wait(char *buffer, const struct shk_member_info *member)
     static const char *const verbs[] = {
         [SHK_WAITS_TO_ACQUIRE] = "acquire", [SHK_WAITS_FOR_NOTIFY] = "notify",
         [SHK_WAITS_FOR_SET] = "set",        [SHK_WAITS_TO_PUT] = "put",
-        [SHK_WAITS_TO_GET] = "get",
+        [SHK_WAITS_TO_GET] = "get",         [SHK_WAITS_FOR_PERMIT] = "permit",
+        [SHK_WAITS_FOR_PARTIES] = "meet",   [SHK_WAITS_FOR_SAMPLES] = "read",
+        [SHK_WAITS_TO_JOIN] = "join",
     };
 
     *buffer = '\0';
@@ -104,8 +106,24 @@ const char *describe_object(char *buffer, const struct shk_snapshot *look,
         strcpy(buffer, object->as.event.is_set ? "set" : "clear");
         break;
     case SHK_KIND_QUEUE:
-        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "/%" PRIu64 " items%s", object->as.queue.size,
-                 object->as.queue.capacity, object->as.queue.shut_down ? ", shut down" : "");
+        if (object->as.queue.capacity)
+            snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "/%" PRIu64 " items%s",
+                     object->as.queue.size, object->as.queue.capacity,
+                     object->as.queue.shut_down ? ", shut down" : "");
+        else
+            snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " items%s", object->as.queue.size,
+                     object->as.queue.shut_down ? ", shut down" : "");
+        break;
+    case SHK_KIND_SEMAPHORE:
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permits", object->as.semaphore.value);
+        break;
+    case SHK_KIND_BARRIER:
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 "/%" PRIu32 " have come%s",
+                 object->as.barrier.arrived, object->as.barrier.parties,
+                 object->as.barrier.broken ? ", broken" : "");
+        break;
+    case SHK_KIND_STREAM:
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " samples", object->as.stream.position);
         break;
     case SHK_KIND_REGION:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " bytes", object->as.region.size);

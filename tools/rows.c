@@ -76,7 +76,7 @@ void add_segment(struct table *t, const struct shk_segment_info *s)
 static const struct column object_columns[] = {
     {"NAME", "name of the object", 0},
     {"PATH", "SEGMENT/NAME", 0},
-    {"KIND", "lock, cond, event, queue, region", 0},
+    {"KIND", "lock, cond, event, semaphore, barrier, queue, stream, region", 0},
     {"STATE", "who holds it, what is in it", COLUMN_CUT},
     {"SIZE", "memory set aside for it", NUMBER},
     {"AGE", "time since it was created", NUMBER},
@@ -101,6 +101,14 @@ static const struct column object_columns[] = {
     {"PUTS", "how many were put since it was created", NUMBER},
     {"GETS", "how many were taken", NUMBER},
     {"SHUT-DOWN", "whether it takes no more items", COLUMN_BOOL},
+    {"VALUE", "how many permits the semaphore has", NUMBER},
+    {"MAX", "how many it has at most", NUMBER},
+    {"PARTIES", "how many meet at the barrier", NUMBER},
+    {"ARRIVED", "how many have come", NUMBER},
+    {"BROKEN", "whether somebody gave up, died or aborted it", COLUMN_BOOL},
+    {"SAMPLE-SIZE", "bytes of a sample of the stream", NUMBER},
+    {"HISTORY", "how many of the last samples can be read", NUMBER},
+    {"POSITION", "how many were appended since it was created", NUMBER},
     {"DATA-SIZE", "bytes of the region", NUMBER},
     {"ALIGN", "alignment of its first byte", NUMBER},
     {"REPAIRS", "how often something was put right after a death: the sum of the following",
@@ -145,6 +153,20 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
         table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
         table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
         table_set_bool(t, "SHUT-DOWN", o->as.queue.shut_down);
+        break;
+    case SHK_KIND_SEMAPHORE:
+        table_set(t, "VALUE", "%" PRIu32, o->as.semaphore.value);
+        table_set(t, "MAX", "%" PRIu32, o->as.semaphore.max);
+        break;
+    case SHK_KIND_BARRIER:
+        table_set(t, "PARTIES", "%" PRIu32, o->as.barrier.parties);
+        table_set(t, "ARRIVED", "%" PRIu32, o->as.barrier.arrived);
+        table_set_bool(t, "BROKEN", o->as.barrier.broken);
+        break;
+    case SHK_KIND_STREAM:
+        table_set_size(t, "SAMPLE-SIZE", o->as.stream.sample_size);
+        table_set(t, "HISTORY", "%" PRIu64, o->as.stream.history);
+        table_set(t, "POSITION", "%" PRIu64, o->as.stream.position);
         break;
     case SHK_KIND_REGION:
         table_set_size(t, "DATA-SIZE", o->as.region.size);

@@ -6,7 +6,9 @@
 
 extern const struct command cmd_create;
 extern const struct command cmd_demo;
+extern const struct command cmd_barrier;
 extern const struct command cmd_event;
+extern const struct command cmd_semaphore;
 extern const struct command cmd_get;
 extern const struct command cmd_lock;
 extern const struct command cmd_ls;

@@ -1,0 +1,92 @@
+/* shmctl semaphore: take permits, give them. */
+#include "common.h"
+#include "shmctl.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+static int act(struct shk_semaphore *semaphore, const char *action, unsigned n, int64_t timeout)
+{
+    int r;
+
+    if (strcmp(action, "acquire") == 0)
+        return shk_semaphore_acquire(semaphore, timeout);
+    if (strcmp(action, "release") == 0)
+        return shk_semaphore_release(semaphore, n);
+    r = shk_semaphore_value(semaphore);
+    if (r >= 0)
+        printf("%d\n", r);
+    return r;
+}
+
+static void check_action(const char *action, unsigned n, int64_t timeout)
+{
+    if (strcmp(action, "acquire") != 0 && strcmp(action, "release") != 0 &&
+        strcmp(action, "value") != 0)
+        usage_error("a semaphore cannot be told to '%s'; acquire, release and value are known",
+                    action);
+    if (timeout != SHK_FOREVER && strcmp(action, "acquire") != 0)
+        usage_error("--timeout and --nowait are for 'semaphore acquire'");
+    if (n != 1 && strcmp(action, "release") != 0)
+        usage_error("--count is for 'semaphore release'");
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct shk_segment *segment = NULL;
+    struct shk_semaphore *semaphore = NULL;
+    int64_t timeout = SHK_FOREVER;
+    unsigned flags = 0;
+    unsigned n = 1;
+    struct path path;
+    int status;
+    int key;
+    int r;
+
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 't')
+            timeout = parse_timeout(optarg);
+        else if (key == OPTION_NOWAIT)
+            timeout = SHK_NOWAIT;
+        else if (key == 'n')
+            n = (unsigned)parse_number(optarg, INT_MAX);
+        else
+            flags |= SHK_ANY_OWNER;
+    }
+    check_operands(argc, 2, 2);
+    check_action(argv[optind], n, timeout);
+    parse_object_path(argv[optind + 1], &path);
+
+    status = open_segment(&path, flags, "semaphore", &segment);
+    if (status != STATUS_DONE)
+        return status;
+    r = shk_semaphore_open(segment, path.object, 0, NULL, &semaphore);
+    if (r < 0) {
+        status = failed_to_open(&path, "semaphore", r);
+    } else {
+        r = act(semaphore, argv[optind], n, timeout);
+        if (r < 0)
+            status = failed(path.text, r);
+    }
+    shk_semaphore_close(semaphore);
+    shk_segment_close(segment);
+    return status;
+}
+
+static const struct option_row options[] = {
+    {'n', "count", "N", "with release: how many (1)"},
+    TIMEOUT_ROW("with acquire: wait no longer than this"),
+    NOWAIT_ROW,
+    ANY_OWNER_ROW,
+    {0},
+};
+
+const struct command cmd_semaphore = {
+    .name = "semaphore",
+    .arguments = "[OPTION...] acquire|release|value SEMAPHORE",
+    .summary = "take a permit of a semaphore, give some, or ask how many there are",
+    .notes = "A permit that was acquired stays taken until somebody releases one.",
+    .options = options,
+    .run = run,
+};
