@@ -226,7 +226,8 @@ int shk_queue_shutdown(struct shk_queue *q)
 
 void shki_bed_wake_slow(struct shki_bed *bed)
 {
-    uint32_t was = atomic_fetch_and_explicit(&bed->flags, ~(uint32_t)SHKI_SLEEPER, memory_order_relaxed); /* ordered by F2 */
+    /* Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
+    uint32_t was = atomic_fetch_and_explicit(&bed->flags, ~(uint32_t)SHKI_SLEEPER, memory_order_acquire);
 
     if (was & SHKI_SLEEPER)
         sem_post(&bed->semaphore);
@@ -235,7 +236,7 @@ void shki_bed_wake_slow(struct shki_bed *bed)
 /* S1, and the look that follows it. */
 static bool announce(struct shki_bed_wait *w)
 {
-    atomic_fetch_or_explicit(&w->bed->flags, SHKI_SLEEPER, memory_order_relaxed);
+    atomic_fetch_or_explicit(&w->bed->flags, SHKI_SLEEPER, memory_order_release); /* S1: `sleepers` before the flag */
     atomic_thread_fence(memory_order_seq_cst); /* F1: the flag before the look; pairs with F2 */
     return w->can_go_on(w->queue);
 }
@@ -255,7 +256,7 @@ int shki_bed_wait(struct shki_bed_wait *w)
     if (shki_spin(w->spinner, w->can_go_on, w->queue))
         return 0;
     shki_object_sleeps(&w->queue->object, w->member, w->waits_for, SHKI_WAITS_A_WHILE);
-    atomic_fetch_add_explicit(&w->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by F1 */
+    atomic_fetch_add_explicit(&w->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
     w->slept = true;
     while (!announce(w) && r == 0) {
         until = shki_patience_slice(&w->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
