@@ -20,10 +20,9 @@ struct entry {
  * is killed, at whatever moment, leaves the account as it is after some whole number of transactions.
  */
 struct account {
-    _Atomic uint32_t way;  /* enum way; set once, by who comes first */
-    _Atomic uint64_t done; /* transactions so far: entries[done % 2] is the account */
-    _Atomic uint64_t
-        begun; /* done + 1: the other entry is filled; done: counted; 0: printed, too */
+    _Atomic uint32_t way;   /* enum way; set once, by who comes first */
+    _Atomic uint64_t done;  /* transactions so far: entries[done % 2] is the account */
+    _Atomic uint64_t begun; /* done + 1: the other entry is filled; done: counted; 0: printed */
     struct entry entries[2];
 };
 

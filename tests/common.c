@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TEST_SECONDS 120 /* more than any one deadline */
+#define TEST_SECONDS 300 /* more than any one deadline */
+#define CHILD_DEADLINE SHK_SEC(200) /* for all that a child has to do */
 #define SHM_DIRECTORY "/dev/shm"
 #define CONSOLE 9 /* the terminal under make check, where standard output is a log; see AM_TESTS_FD_REDIRECT */
 
@@ -89,6 +90,7 @@ int run_tests(Suite *suite)
         sigprocmask(SIG_SETMASK, &before, NULL);
         return run_in_this_process(runner);
     }
+    signal(SIGPIPE, SIG_IGN); /* nobody may be left to read what is said about cleaning up */
     while (waitpid(child, &status, WNOHANG) == 0)
         if (sigwait(&watched, &signal_number) == 0 && signal_number != SIGCHLD)
             kill(child, signal_number);
@@ -133,16 +135,19 @@ TCase *test_case(Suite *suite, const char *name)
 
 void print_skipped(const char *test, const char *format, ...)
 {
+    size_t length = strlen(test);
     va_list values;
     char reason[256];
 
+    if (length > 3 && !strcmp(test + length - 3, "_fn")) /* which libcheck adds to the name */
+        length -= 3;
     va_start(values, format);
     vsnprintf(reason, sizeof(reason), format, values);
     va_end(values);
-    printf("SKIPPED %s: %s\n", test, reason);
+    printf("SKIPPED %.*s: %s\n", (int)length, test, reason);
     fflush(stdout);
     if (getenv("TEST_CONSOLE"))
-        dprintf(CONSOLE, "SKIPPED %s: %s\n", test, reason);
+        dprintf(CONSOLE, "SKIPPED %.*s: %s\n", (int)length, test, reason);
 }
 
 /* ---- Return codes ---- */
@@ -258,7 +263,8 @@ pid_t child_start(int (*body)(void *argument), void *argument)
 
     fflush(NULL);
     pid_t child = fork();
-    ck_assert_msg(child >= 0, "fork: %s", strerror(errno));
+    if (child < 0)
+        ck_abort_msg("fork: %s", strerror(errno));
     if (child > 0)
         return child;
     die_with_parent(parent);
@@ -311,7 +317,7 @@ int child_wait(pid_t child)
 {
     int status = 0;
 
-    wait_until(waitpid(child, &status, WNOHANG) == child, TEST_DEADLINE);
+    wait_until(waitpid(child, &status, WNOHANG) == child, CHILD_DEADLINE);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -399,7 +405,7 @@ bool replace_shm(size_t size)
     char options[64];
 
     snprintf(options, sizeof(options), "mode=1777,size=%zu", size);
-    return leave_mount_namespace() && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return leave_mount_namespace() && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount("shmkit-test", SHM_DIRECTORY, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0;
 }
 

@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SMALL (&(struct shk_segment_options){ .size = 1 << 20, .max_members = 16, .max_objects = 16 })
+#define SMALL_SIZE (1 << 18)
+#define SMALL (&(struct shk_segment_options){ .size = SMALL_SIZE, .max_members = 16, .max_objects = 16 })
 
 /* Good until some more have been asked for. */
 static const struct shk_object_info *object(const char *name)
@@ -540,7 +541,7 @@ static void assert_untouched(const struct stat *before)
 
 static unsigned char *read_file(size_t size)
 {
-    unsigned char *bytes = malloc(size);
+    unsigned char *bytes = aligned_alloc(SHKI_PAGE, size);
     int fd = open(shm_path(segment_name(NULL)), O_RDONLY | O_CLOEXEC);
 
     ck_assert_ptr_nonnull(bytes);
@@ -724,7 +725,7 @@ static void assert_state(const char *name, enum shk_segment_state state, int cod
     do {                                                                                                               \
         struct shki_header header;                                                                                     \
         __typeof__(header.field) wrong = (value);                                                                      \
-        write_shm(copy, 0, image, 1 << 20);                                                                            \
+        write_shm(copy, 0, image, SMALL_SIZE);                                                                            \
         write_shm(copy, offsetof(struct shki_header, field), &wrong, sizeof(wrong));                                   \
         assert_state(copy, state, state == SHK_SEGMENT_RETIRED ? 0 : -EPROTO);                                         \
     } while (0)
@@ -739,23 +740,23 @@ START_TEST(test_what_is_no_good_segment_is_told_apart)
     test_segment_with(SMALL);
     struct bedroom room = bedroom_open();
     assert_state(segment_name(NULL), SHK_SEGMENT_GOOD, 0);
-    unsigned char *image = read_file(1 << 20);
+    unsigned char *image = read_file(SMALL_SIZE);
     write_shm(copy, 0, "", 0);
     assert_state(copy, SHK_SEGMENT_FOREIGN, -EPROTO);
     write_shm(copy, 0, "something else", 14);
     assert_state(copy, SHK_SEGMENT_FOREIGN, -EPROTO);
-    write_shm(copy, 0, image, 1 << 20);
+    write_shm(copy, 0, image, SMALL_SIZE);
     assert_state(copy, SHK_SEGMENT_GOOD, 0);
     WITH_PATCH(magic[0], 'x', SHK_SEGMENT_FOREIGN);
     WITH_PATCH(layout, SHKI_LAYOUT + 1, SHK_SEGMENT_MISMATCH);
     WITH_PATCH(fingerprint, 1, SHK_SEGMENT_MISMATCH);
-    WITH_PATCH(size, 1 << 19, SHK_SEGMENT_CORRUPT);
+    WITH_PATCH(size, SMALL_SIZE / 2, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(entries_at, 1, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(members_at, UINT64_MAX, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(max_members, UINT32_MAX, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(max_objects, UINT32_MAX, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(retired, 1, SHK_SEGMENT_RETIRED);
-    write_shm(copy, 0, image, 1 << 20);
+    write_shm(copy, 0, image, SMALL_SIZE);
     ck_assert_int_eq(truncate(shm_path(copy), 5000), 0);
     assert_state(copy, SHK_SEGMENT_CORRUPT, -EPROTO);
     ck_assert_int_eq(truncate(shm_path(copy), 100), 0);
@@ -889,7 +890,7 @@ static void take_sample(struct sample *sample)
     }
     child_kill(children[0]);
     child_kill(children[SLEEPERS + 1]);
-    sample->size = 1 << 20;
+    sample->size = SMALL_SIZE;
     sample->bytes = read_file(sample->size);
     for (int i = 1; i < 2 * SLEEPERS; i++)
         if (i != SLEEPERS + 1)
@@ -1047,7 +1048,7 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
 
     test_segment_with(SMALL);
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
-    unsigned char *image = read_file(1 << 20);
+    unsigned char *image = read_file(SMALL_SIZE);
     for (uint32_t i = 0; i < SMALL->max_objects; i++) {
         const struct shki_entry *entry = (const void *)(image + geometry.entries_at + i * sizeof(*entry));
         if (entry->state == SHKI_ENTRY_LIVE)

@@ -154,7 +154,7 @@ END_TEST
 START_TEST(test_who_is_killed_changing_its_name_has_the_old_or_the_new)
 {
     test_segment();
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 100; i++) {
         pid_t child = start_renaming(NULL);
         child_kill(child);
         assert_whole_name(child);
@@ -177,7 +177,7 @@ static void *join_crew(void *argument)
 {
     struct crew *crew = argument;
     int i = atomic_fetch_add(&crew->next, 1);
-    char name[16];
+    char name[32];
 
     crew->tids[i] = gettid();
     snprintf(name, sizeof(name), "thread %d", i);
@@ -192,7 +192,7 @@ START_TEST(test_each_thread_is_a_member_as_long_as_it_lives)
 {
     struct crew crew = { .event = event_open() };
     pthread_t threads[THREADS];
-    char name[16];
+    char name[32];
 
     pthread_barrier_init(&crew.all_in, NULL, THREADS + 1);
     pthread_barrier_init(&crew.all_seen, NULL, THREADS + 1);
@@ -911,7 +911,7 @@ static int hold_all(void *argument)
 {
     static struct shk_lock *locks[HELD_MOST];
     struct shk_segment *elsewhere = NULL;
-    char name[16];
+    char name[32];
     int code = 0, held;
 
     for (held = 0; held < HELD_MOST; held++) {
@@ -939,7 +939,7 @@ static int hold_all(void *argument)
 START_TEST(test_no_more_locks_than_the_kernel_frees_at_a_death)
 {
     atomic_int *ready = shared_memory(sizeof(*ready));
-    char name[16];
+    char name[32];
 
     test_segment_with(&(struct shk_segment_options){ .size = 64 << 20, .max_members = 8, .max_objects = HELD_MOST });
     pid_t child = stranger_start(hold_all, ready);

@@ -287,7 +287,7 @@ END_TEST
 
 /* ---- What is no segment, or no good one ---- */
 
-static unsigned char small_image[1 << 20]; /* the bytes of a good one */
+static _Alignas(SHKI_PAGE) unsigned char small_image[1 << 20]; /* the bytes of a good one */
 
 static void save_image(const char *name)
 {
@@ -956,6 +956,47 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
 }
 END_TEST
 
+/* Where only root may write in /dev/shm, and not even read it. */
+static int nobody_in_a_closed_directory(void *argument)
+{
+    struct shk_segment *segment = NULL;
+    struct shk_segment_info *list = NULL;
+
+    (void)argument;
+    become_nobody();
+    assert_not_opened("/new", SHK_CREATE, -EACCES);
+    segment = segment_open("/there", SHK_CREATE, NULL); /* it is to be found all the same */
+    struct things all = things_open(segment);
+    assert_code(shk_segment_unlink("/there"), -EACCES);
+    assert_code(shk_event_set(all.event), 0); /* unlinking did not begin */
+    assert_code(shk_segment_list(0, &list), -EACCES);
+    ck_assert_ptr_null(list);
+    return 0;
+}
+
+static int close_the_directory(void *argument)
+{
+    (void)argument;
+    OWN_SHM_OR_SKIP(4 << 20);
+    ck_assert_int_eq(chmod("/dev/shm", 0711), 0);
+    struct shk_segment *segment = segment_open("/there", SHK_CREATE, &(struct shk_segment_options){ .mode = 0666 });
+    child_succeeds(child_start(nobody_in_a_closed_directory, NULL));
+    struct things all = things_open(segment);
+    assert_code(shk_event_is_set(all.event), 1);
+    things_close(&all);
+    assert_code(shk_segment_close(segment), 0);
+    return 0;
+}
+
+START_TEST(test_a_directory_without_permission_is_told)
+{
+    if (geteuid() != 0)
+        skip_test("not root: cannot become another user");
+    if (!runs_with_own_shm(close_the_directory, NULL))
+        skip_test(SKIP_OWN_SHM);
+}
+END_TEST
+
 /* Another user cannot make us hang or fall over a file of its own under the name we want. */
 static int nobody_puts_a_file_there(void *argument)
 {
@@ -1089,6 +1130,59 @@ START_TEST(test_a_crowd_that_opens_at_once_meets_in_one_segment)
     ck_assert_int_eq(crowd->created, 1001 * CROWD_ROUNDS); /* one creator, one remover in each round */
     ck_assert_int_eq(crowd->objects_created[0], CROWD_ROUNDS);
     ck_assert_int_eq(crowd->failed, 0);
+}
+END_TEST
+
+/* The threads of one process, each with its own open and close, while the process forks. */
+static void *open_and_close(void *argument)
+{
+    for (int round = 0; round < 200; round++) {
+        struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE, SMALL);
+        struct things all = things_open(segment);
+        assert_code(shk_event_set(all.event), 0);
+        assert_code(shk_lock_acquire(all.lock, SHK_FOREVER), 0);
+        ++*(int *)data_of(all.region);
+        assert_code(shk_lock_release(all.lock), 0);
+        things_close(&all);
+        assert_code(shk_segment_close(segment), 0);
+    }
+    atomic_fetch_add((atomic_int *)argument, 1);
+    return NULL;
+}
+
+/* Without a ck_assert: another thread may have been in one at the time of the fork. */
+static int come_and_go(void *argument)
+{
+    struct shk_segment *segment = NULL;
+    struct shk_event *event = NULL;
+
+    (void)argument;
+    return shk_segment_open(segment_name(NULL), SHK_CREATE, SMALL, &segment) < 0 ||
+           shk_event_open(segment, "event", SHK_CREATE, NULL, &event) < 0 || shk_event_set(event) < 0 ||
+           shk_event_close(event) < 0 || shk_segment_close(segment) < 0;
+}
+
+START_TEST(test_threads_open_and_close_at_once_while_the_process_forks)
+{
+    enum { THREADS = 5 };
+    pthread_t threads[THREADS];
+    atomic_int done = 0;
+    struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE, SMALL);
+
+    assert_code(shk_segment_close(segment), 0);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, open_and_close, &done), 0);
+    while (atomic_load(&done) < THREADS)
+        child_succeeds(child_start(come_and_go, NULL));
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(mappings(), 0);
+    segment = segment_open(segment_name(NULL), 0, NULL);
+    struct things all = things_open(segment);
+    ck_assert_int_eq(*(int *)data_of(all.region), THREADS * 200);
+    things_close(&all);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
 }
 END_TEST
 
@@ -1302,6 +1396,7 @@ START_TEST(test_unlinking_a_segment_wakes_everybody)
     assert_code(shk_lock_release(inherited.lock), 0); /* what is held can be given back */
     assert_every_call_gives(&inherited, -ESTALE);
     assert_code(shk_object_unlink(test_segment(), "event"), -ESTALE);
+    assert_code(shk_set_member_name(test_segment(), "a"), -ESTALE);
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &(struct shk_event *){ NULL }), -ESTALE);
     struct things all = things_open(successor);
     assert_code(shk_event_set(all.event), 0);
@@ -1546,11 +1641,13 @@ int main(void)
     TCase *others = test_case(suite, "other users and namespaces");
     tcase_add_test(others, test_permission_bits_are_the_border);
     tcase_add_test(others, test_another_users_segment_is_refused_unless_any_owner_will_do);
+    tcase_add_test(others, test_a_directory_without_permission_is_told);
     tcase_add_test(others, test_another_users_file_is_refused);
     tcase_add_test(others, test_another_pid_namespace_is_kept_out);
 
     TCase *crowds = test_case(suite, "at the same moment");
     tcase_add_test(crowds, test_a_crowd_that_opens_at_once_meets_in_one_segment);
+    tcase_add_test(crowds, test_threads_open_and_close_at_once_while_the_process_forks);
     tcase_add_test(crowds, test_a_storm_of_opening_and_unlinking_a_segment);
     tcase_add_test(crowds, test_a_storm_of_opening_and_unlinking_an_object);
 

@@ -9,17 +9,17 @@
 #include <string.h>
 
 static const struct column columns[] = {
-    {"SEGMENT", "the segment it is attached to", COLUMN_CUT},
+    {"SEGMENT", "the segment it is attached to", 0},
     {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
-    {"NAME", "its name in the segment", COLUMN_CUT},
+    {"NAME", "its name in the segment", 0},
     {"ALIVE", "whether it lives", COLUMN_BOOL},
     {"HOLDS", "the locks and conditions that it holds", COLUMN_CUT | COLUMN_LIST},
     {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object",
      COLUMN_CUT},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
-    {"ON", "the object that it waits on", COLUMN_CUT},
+    {"ON", "the object that it waits on", 0},
     {"JOINED", "when it joined", 0},
     {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
     {0},

@@ -54,9 +54,14 @@ static int status_of(int error)
 
 int failed(const char *what, int error)
 {
-    /* Who pressed Ctrl-C knows. */
-    if (error != -EINTR || !caught)
-        complain(what, "%s", shk_last_error());
+    const char *sentence = shk_last_error();
+
+    if (error == -EINTR && caught)
+        return status_of(error); /* who pressed Ctrl-C knows */
+    if (strncmp(sentence, what, strlen(what)) == 0)
+        fprintf(stderr, "shmctl: %s\n", sentence); /* it begins so by itself */
+    else
+        complain(what, "%s", sentence);
     return status_of(error);
 }
 

@@ -17,9 +17,9 @@ static int64_t since(int64_t seconds)
 /* ---- segments ---- */
 
 static const struct column segment_columns[] = {
-    {"NAME", "name of the segment", COLUMN_CUT},
-    {"OWNER", "the user whom it belongs to", COLUMN_CUT},
-    {"GROUP", "the group", COLUMN_CUT},
+    {"NAME", "name of the segment", 0},
+    {"OWNER", "the user whom it belongs to", 0},
+    {"GROUP", "the group", 0},
     {"MODE", "permission bits", 0},
     {"SIZE", "address space", NUMBER},
     {"RESIDENT", "memory in use", NUMBER},
@@ -74,8 +74,8 @@ void add_segment(struct table *t, const struct shk_segment_info *s)
 /* ---- objects ---- */
 
 static const struct column object_columns[] = {
-    {"NAME", "name of the object", COLUMN_CUT},
-    {"PATH", "SEGMENT/NAME", COLUMN_CUT},
+    {"NAME", "name of the object", 0},
+    {"PATH", "SEGMENT/NAME", 0},
     {"KIND", "lock, cond, event, queue, region", 0},
     {"STATE", "who holds it, what is in it", COLUMN_CUT},
     {"SIZE", "memory set aside for it", NUMBER},

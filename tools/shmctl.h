@@ -10,10 +10,12 @@ extern const struct command cmd_event;
 extern const struct command cmd_get;
 extern const struct command cmd_lock;
 extern const struct command cmd_ls;
+extern const struct command cmd_notify;
 extern const struct command cmd_ps;
 extern const struct command cmd_put;
 extern const struct command cmd_rm;
 extern const struct command cmd_show;
 extern const struct command cmd_shutdown;
+extern const struct command cmd_wait;
 
 #endif

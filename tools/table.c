@@ -437,28 +437,26 @@ static int width_of(const char *text, int max, int *bytes)
     return width;
 }
 
-/* Make it fit a terminal: take from the widest of the columns that may be cut, one place at a time. */
+/* Make it fit a terminal, from the left, as libsmartcols does. */
 static void fit(const struct table *t, int *widths)
 {
     struct winsize terminal;
-    int total = 0;
+    int excess = 0;
 
     if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) != 0 ||
         terminal.ws_col == 0)
         return;
     for (size_t i = 0; i < t->shown_columns; i++)
-        total += widths[i] + (i > 0);
-    for (; total > terminal.ws_col; total--) {
-        int widest = -1;
+        excess += widths[i] + (i > 0);
+    excess -= terminal.ws_col;
+    for (size_t i = 0; i < t->shown_columns && excess > 0; i++) {
+        int spare = widths[i] - (int)strlen(column(t, i)->name);
 
-        for (size_t i = 0; i < t->shown_columns; i++) {
-            if (column(t, i)->flags & COLUMN_CUT && widths[i] > 1 &&
-                (widest < 0 || widths[i] > widths[widest]))
-                widest = (int)i;
-        }
-        if (widest < 0)
-            return;
-        widths[widest]--;
+        if (!(column(t, i)->flags & COLUMN_CUT) || spare <= 0)
+            continue;
+        spare = spare < excess ? spare : excess;
+        widths[i] -= spare;
+        excess -= spare;
     }
 }
 

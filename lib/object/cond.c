@@ -241,8 +241,8 @@ int shk_cond_notify(struct shk_cond *c, unsigned n)
         return r;
     if (c->native)
         return notify_native(c, n);
-    /* Exact without the line's mutex: who waits entered with the lock held, and who leaves is not to be woken. */
-    if (shki_line_is_empty(&c->line) && !shki_robust_is_orphaned(&c->line.shared->mutex.robust))
+    /* Without the line's mutex: nobody enters without the lock, which is held. */
+    if (shki_line_is_empty(&c->line))
         return 0;
     r = shki_line_lock(&c->line);
     if (r < 0)

@@ -197,10 +197,10 @@ int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kin
 void shki_directory_unlink(struct shk_segment *s, struct shki_entry *e)
 {
     (void)s;
-    /* E1: the name is gone. Killed after this: repair does the rest, which is E2. */
-    atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
-    /* E2: pairs with the acquire in shki_object_is_stale(). */
+    /* E2: commits: every call gives -ESTALE. Pairs with the acquire in shki_is_stale(). Killed after this: repair takes the name away. */
     atomic_store_explicit(&e->serial, 0, memory_order_release);
+    /* E1: the name is free. */
+    atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
 }
 
 static bool is_used(struct shk_segment *s, uint32_t entry)
@@ -255,8 +255,8 @@ void shki_directory_repair(struct shk_segment *s)
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        if (state_of(e) == SHKI_ENTRY_UNLINKED)
-            atomic_store_explicit(&e->serial, 0, memory_order_release); /* E2 */
+        if (state_of(e) == SHKI_ENTRY_LIVE && atomic_load_explicit(&e->serial, memory_order_relaxed) == 0)
+            atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release); /* E1, which a dead unlinker left out */
         if (has_extent(e) && e->number >= s->header->next_serial)
             s->header->next_serial = e->number + 1;
     }

@@ -146,7 +146,7 @@ struct shki_waitlist {
     _Atomic uint64_t next_ticket; /* from 1 */
     _Atomic uint64_t released;    /* whoever has a lower ticket may go: commits a broadcast: L3 */
     _Atomic uint32_t first, last; /* node number + 1 */
-    _Atomic uint32_t count;
+    _Atomic uint32_t count;       /* who waits: never too low, also while somebody is changing or rebuilding the rest */
     uint32_t reserved_32;
     uint64_t reserved[4];
 };

@@ -70,7 +70,6 @@ static void append(struct shki_line *l, struct shki_node *n)
     else
         set(w->first, link_of(l, n));
     set(w->last, link_of(l, n));
-    set(w->count, get(w->count) + 1);
 }
 
 static void unlink_node(struct shki_line *l, struct shki_node *n)
@@ -87,7 +86,17 @@ static void unlink_node(struct shki_line *l, struct shki_node *n)
         next->previous = n->previous;
     else
         set(w->last, n->previous);
-    set(w->count, get(w->count) - 1);
+}
+
+/* Release: not before the store that tells that somebody waits no more; see shki_line_is_empty(). */
+static void set_lower_count(struct shki_line *l, uint32_t count)
+{
+    atomic_store_explicit(&l->shared->count, count, memory_order_release);
+}
+
+static void lower_count(struct shki_line *l)
+{
+    set_lower_count(l, get(l->shared->count) - 1);
 }
 
 /*
@@ -145,9 +154,9 @@ static void rebuild(struct shki_line *l)
         shki_unpark(l->segment, l->order[i]); /* for nothing, if it is awake already */
     n = collect(l, is_waiting);
     sort_by_ticket(l, n);
+    set(w->count, n); /* at once: it is read without the mutex */
     set(w->first, 0);
     set(w->last, 0);
-    set(w->count, 0);
     for (uint32_t i = 0; i < n; i++) {
         struct shki_node *node = shki_node_at(l->segment, l->order[i]);
 
@@ -192,6 +201,7 @@ void shki_line_enter(struct shki_line *l, struct shki_membership *m)
     atomic_store_explicit(&n->list, l->at, memory_order_release);
     set(l->shared->next_ticket, ticket + 1);
     append(l, n);
+    set(l->shared->count, get(l->shared->count) + 1);
 }
 
 void shki_line_resume(struct shki_membership *m)
@@ -210,6 +220,7 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
     } else {
         unlink_node(l, m->node);
         shki_line_resume(m);
+        lower_count(l);
     }
     shki_line_unlock(l);
     return why;
@@ -224,12 +235,14 @@ unsigned shki_line_notify(struct shki_line *l, unsigned n)
         unlink_node(l, node);
         if (is_dead(l, node)) {
             set(node->list, 0);
+            lower_count(l);
             count_repair(&l->repairs->waiters_buried);
             continue;
         }
         set(node->notified_before, get(l->shared->next_ticket));
         /* L2: commits. Killed before: rebuilt as waiting. Killed after, not yet unparked: it sees it at the end of its slice, or is unparked by the rebuild. */
         atomic_store_explicit(&node->state, SHKI_NODE_NOTIFIED, memory_order_release);
+        lower_count(l);
         shki_unpark(l->segment, shki_member_index(get(node->owner)));
         woken++;
     }
@@ -248,9 +261,9 @@ unsigned shki_line_notify_all(struct shki_line *l)
         l->order[n++] = link_of(l, node) - 1;
     set(w->first, 0);
     set(w->last, 0);
-    set(w->count, 0);
     /* L3: commits, for all of them at once. Killed before: rebuilt as waiting. Killed after: each sees it at the end of its slice, or is unparked by the rebuild. */
     atomic_store_explicit(&w->released, get(w->next_ticket), memory_order_release);
+    set_lower_count(l, 0);
     for (uint32_t i = 0; i < n; i++) {
         const struct shki_member *m = shki_member_at(l->segment, l->order[i]);
 
@@ -262,6 +275,7 @@ unsigned shki_line_notify_all(struct shki_line *l)
 
 bool shki_line_is_empty(const struct shki_line *l)
 {
+    /* Relaxed: the caller is ordered after the entering of those whom it must not miss, and no later value leaves out any of them who still waits. */
     return get(l->shared->count) == 0;
 }
 
@@ -294,6 +308,8 @@ void shki_line_bury(struct shki_line *l)
                 unlink_node(l, node);
             /* killed before this: found again, by the rebuild or the next to bury */
             set(node->list, 0);
+            if (!released)
+                lower_count(l);
             count_repair(&l->repairs->waiters_buried);
         }
     }

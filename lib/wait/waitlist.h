@@ -61,7 +61,10 @@ unsigned shki_line_notify(struct shki_line *, unsigned n);
 /* With the mutex: release all. Returns how many are living. */
 unsigned shki_line_notify_all(struct shki_line *);
 
-/* With the mutex: whether anybody is in the line. Without it: a hint. */
+/*
+ * Whether nobody waits. With the mutex; or without it, by a caller who keeps others from entering: the count is raised before the one who enters lets go
+ * of what that is, lowered only after one has been released or has gone, and rebuilt with one store. So it never is too low, whoever died where.
+ */
 bool shki_line_is_empty(const struct shki_line *);
 
 /* With the mutex: take the dead out of the line and pass on what they were given. */
