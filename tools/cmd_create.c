@@ -131,6 +131,18 @@ static void set_cond_kind(void *at, const char *text)
     *(uint32_t *)at = strcmp(text, "pthread") == 0 ? SHK_COND_PTHREAD : SHK_COND_ROBUST;
 }
 
+static void set_order(void *at, const char *text)
+{
+    static const char *const orders[] = {[SHK_FIFO] = "fifo", [SHK_LIFO] = "lifo", [SHK_PRIORITY] = "priority"};
+    uint32_t i = 0;
+
+    while (i <= SHK_PRIORITY && strcmp(text, orders[i]) != 0)
+        i++;
+    if (i > SHK_PRIORITY)
+        usage_error("there is no order '%s'; fifo, lifo and priority are", text);
+    *(uint32_t *)at = i;
+}
+
 #define OPTIONS (sizeof(settings) / sizeof(*settings))
 
 /* An option's key is OPTION_PRIVATE and its place in here, which is the same in the two tables. */
@@ -142,6 +154,7 @@ static const struct setting {
     {NULL, offsetof(struct wanted, flags), set_exclusive},
     {"queue", offsetof(struct wanted, queue.capacity), set_number},
     {"queue", offsetof(struct wanted, queue.item_size), set_size},
+    {"queue", offsetof(struct wanted, queue.order), set_order},
     {"region", offsetof(struct wanted, region.size), set_size},
     {"region", offsetof(struct wanted, region.align), set_size},
     {"lock", offsetof(struct wanted, lock.recursive), set_flag},
@@ -156,20 +169,21 @@ static const struct setting {
 
 static const struct option_row options[] = {
     {OPTION_PRIVATE + 0, "exclusive", NULL, "fail if it is there already"},
-    {OPTION_PRIVATE + 1, "capacity", "N", "queue: how many items it holds; to be given"},
+    {OPTION_PRIVATE + 1, "capacity", "N", "queue: how many items it holds (no limit but memory)"},
     {OPTION_PRIVATE + 2, "item-size", "SIZE", "queue: the largest item (1K)"},
-    {OPTION_PRIVATE + 3, "size", "SIZE", "region: how many bytes; to be given"},
-    {OPTION_PRIVATE + 4, "align", "SIZE", "region: alignment of its first byte (64)"},
-    {OPTION_PRIVATE + 5, "recursive", NULL, "lock: its holder may acquire it again"},
-    {OPTION_PRIVATE + 6, "no-deadlock-check", NULL,
+    {OPTION_PRIVATE + 3, "order", "ORDER", "queue: fifo, lifo or priority (fifo)"},
+    {OPTION_PRIVATE + 4, "size", "SIZE", "region: how many bytes; to be given"},
+    {OPTION_PRIVATE + 5, "align", "SIZE", "region: alignment of its first byte (64)"},
+    {OPTION_PRIVATE + 6, "recursive", NULL, "lock: its holder may acquire it again"},
+    {OPTION_PRIVATE + 7, "no-deadlock-check", NULL,
      "lock: let those who wait for each other wait for ever"},
-    {OPTION_PRIVATE + 7, "lock", "NAME",
+    {OPTION_PRIVATE + 8, "lock", "NAME",
      "cond: the lock to go with it, of the same segment (its own)"},
-    {OPTION_PRIVATE + 8, "kind", "KIND", "cond: robust or pthread (robust)"},
-    {OPTION_PRIVATE + 9, "segment-size", "SIZE", "address space of a new segment (1G)"},
-    {OPTION_PRIVATE + 10, "max-members", "N", "how many threads a new segment has room for (1024)"},
-    {OPTION_PRIVATE + 11, "max-objects", "N", "how many objects a new segment has room for (256)"},
-    {OPTION_PRIVATE + 12, "mode", "MODE", "permission bits of a new segment (0600)"},
+    {OPTION_PRIVATE + 9, "kind", "KIND", "cond: robust or pthread (robust)"},
+    {OPTION_PRIVATE + 10, "segment-size", "SIZE", "address space of a new segment (1G)"},
+    {OPTION_PRIVATE + 11, "max-members", "N", "how many threads a new segment has room for (1024)"},
+    {OPTION_PRIVATE + 12, "max-objects", "N", "how many objects a new segment has room for (256)"},
+    {OPTION_PRIVATE + 13, "mode", "MODE", "permission bits of a new segment (0600)"},
     ANY_OWNER_ROW,
     {0},
 };

@@ -35,6 +35,7 @@ const char *describe_wait(char *buffer, const struct shk_member_info *member)
         [SHK_WAITS_TO_ACQUIRE] = "acquire", [SHK_WAITS_FOR_NOTIFY] = "notify",
         [SHK_WAITS_FOR_SET] = "set",        [SHK_WAITS_TO_PUT] = "put",
         [SHK_WAITS_TO_GET] = "get",
+        [SHK_WAITS_TO_JOIN] = "join",
     };
 
     *buffer = '\0';
@@ -104,8 +105,12 @@ const char *describe_object(char *buffer, const struct shk_snapshot *look,
         strcpy(buffer, object->as.event.is_set ? "set" : "clear");
         break;
     case SHK_KIND_QUEUE:
-        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "/%" PRIu64 " items%s", object->as.queue.size,
-                 object->as.queue.capacity, object->as.queue.shut_down ? ", shut down" : "");
+        if (object->as.queue.capacity)
+            snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "/%" PRIu64 " items%s", object->as.queue.size,
+                     object->as.queue.capacity, object->as.queue.shut_down ? ", shut down" : "");
+        else
+            snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " items%s", object->as.queue.size,
+                     object->as.queue.shut_down ? ", shut down" : "");
         break;
     case SHK_KIND_REGION:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " bytes", object->as.region.size);
