@@ -1,12 +1,11 @@
 /* shmctl ps: the members, what they hold and what they wait for. */
 #include "common.h"
 #include "describe.h"
+#include "looks.h"
 #include "shmctl.h"
 #include "table.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const struct column columns[] = {
     {"SEGMENT", "the segment it is attached to", 0},
@@ -57,37 +56,6 @@ static void add_member(struct table *t, const struct shk_snapshot *look,
     table_set_duration(t, "FOR", m->waiting);
 }
 
-/* The snapshots of all segments that can be read, or of one. *status when that one cannot. malloc'ed, NULL at the end. */
-static struct shk_snapshot **take_snapshots(const char *operand, int *status)
-{
-    struct shk_snapshot **looks;
-    struct shk_segment_info *list;
-    struct path path;
-    size_t taken = 0;
-    ssize_t n;
-
-    if (operand) {
-        parse_path(operand, &path);
-        if (*path.object)
-            usage_error("'%s' is an object; ps wants a segment", operand);
-        looks = allocate(2, sizeof(struct shk_snapshot *));
-        n = shk_snapshot_open(path.segment, &looks[0]);
-        *status = n < 0 ? failed(path.text, (int)n) : STATUS_DONE;
-        return looks;
-    }
-    n = shk_segment_list(0, &list);
-    looks = allocate((size_t)(n > 0 ? n : 0) + 1, sizeof(struct shk_snapshot *));
-    *status = n < 0 ? failed("segments", (int)n) : STATUS_DONE;
-    for (ssize_t i = 0; i < n; i++) {
-        /* One that goes away in between is not worth a word. */
-        if (shk_snapshot_open(list[i].name, &looks[taken]) == 0)
-            taken++;
-    }
-    if (n >= 0)
-        free(list);
-    return looks;
-}
-
 static bool has_threads(struct shk_snapshot *const *looks)
 {
     const struct shk_member_info *m;
@@ -113,7 +81,7 @@ static int run(const struct command *command, int argc, char **argv)
     while ((key = next_option(command, argc, argv)) != -1)
         table_option(&style, key);
     check_operands(argc, 0, 1);
-    looks = take_snapshots(argv[optind], &status);
+    looks = take_looks(argv[optind], &status);
     if (status != STATUS_DONE)
         goto done;
     t = table_new(&member_table, style.json || has_threads(looks) ? with_threads : without_threads,
@@ -126,9 +94,7 @@ static int run(const struct command *command, int argc, char **argv)
     table_free(t);
 
 done:
-    for (struct shk_snapshot **look = looks; *look; look++)
-        shk_snapshot_close(*look);
-    free(looks);
+    drop_looks(looks);
     return status;
 }
 

@@ -17,5 +17,6 @@ extern const struct command cmd_rm;
 extern const struct command cmd_show;
 extern const struct command cmd_shutdown;
 extern const struct command cmd_wait;
+extern const struct command cmd_why;
 
 #endif

@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 enum {
-    COLUMN_RIGHT = 0x1,  /* aligned to the right */
-    COLUMN_CUT = 0x2,    /* cut when the terminal is narrow, down to its heading: for what is no name */
+    COLUMN_RIGHT = 0x1, /* aligned to the right */
+    COLUMN_CUT =
+        0x2, /* cut when the terminal is narrow, down to its heading: for what is no name */
     COLUMN_NUMBER = 0x4, /* in JSON a number */
     COLUMN_BOOL = 0x8,   /* in JSON true or false */
     COLUMN_LIST = 0x10   /* several strings: in JSON an array */

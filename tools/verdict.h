@@ -1,0 +1,48 @@
+/*
+ * Who waits for whom, and whether it can end.
+ *
+ * A member is able if it lives and does not sleep, or sleeps and somebody able can wake it. Who is not able
+ *   is deadlocked   if the holder of the lock that it waits for, that one's, and so on come back to one of them: a circle
+ *   is stranded     otherwise: no live member is left that could wake it, or the holder of its lock is stranded
+ * Blocked is not deadlocked: the members of a circle wait for each other, the stranded for somebody who has gone.
+ *
+ * Who could wake it: the holder of a lock; for all else an able member of the segment, if the object is open in other
+ * processes than those that are stuck on it.
+ *
+ * One look may show two states that were never together: somebody is woken, another falls asleep. So it takes two. What both
+ * show, with the first wait still going on in the second, was so all the time in between; what else sleeps counts as able.
+ */
+#ifndef SHMCTL_VERDICT_H
+#define SHMCTL_VERDICT_H
+
+#include "common.h"
+
+enum verdict { VERDICT_AWAKE, VERDICT_WAITING, VERDICT_STRANDED, VERDICT_DEADLOCKED };
+
+/* A thread, which may be a member of several segments. */
+struct thread {
+    uint64_t pid_namespace;
+    int32_t pid, tid;
+    const struct shk_member_info
+        *member;                     /* where it waits; if it does not, any of its memberships */
+    const struct shk_snapshot *look; /* in which that is */
+    const struct shk_object_info *object; /* that it waits on; NULL: none, or it has been removed */
+    struct thread *holder;                /* of the lock that it waits for; NULL: none */
+    enum verdict verdict;
+    bool in_circle;
+};
+
+struct world {
+    struct shk_snapshot **looks;
+    struct thread *threads;
+    size_t n;
+};
+
+/* Look at all segments, twice if need be, and judge. Returns an exit status; to be given back in any case. */
+int look_at_world(struct world *);
+void drop_world(struct world *);
+
+/* Who could wake this one, beginning with 0; NULL beyond the last. */
+const struct thread *possible_waker(const struct world *, const struct thread *, size_t i);
+
+#endif
