@@ -83,6 +83,7 @@ static const struct words {
     [SHK_WAITS_FOR_SET] = {"for ", " to be set", "set it"},
     [SHK_WAITS_TO_PUT] = {"to put into ", "", "get from it"},
     [SHK_WAITS_TO_GET] = {"to get from ", "", "put into it"},
+    [SHK_WAITS_TO_JOIN] = {"for the tasks of ", " to be done", "finish them"},
 };
 
 static const struct words *words_for(const struct thread *t)

@@ -39,7 +39,10 @@ exits 0 shmctl create region "$segment/account" --size 24 --align 4K
 test "$(columns KIND,DATA-SIZE,ALIGN "$segment/account")" = 'region 24 4096' || fail "not that region"
 exits 1 shmctl create region "$segment/none"
 complains "^shmctl: $segment/none[: ]"
-exits 1 shmctl create queue "$segment/none"
+exits 0 shmctl create queue "$segment/list" --order lifo
+test "$(columns CAPACITY,ORDER "$segment/list")" = '0 lifo' || fail "not that queue"
+exits 1 shmctl create queue "$segment/list" --order priority
+exits 2 shmctl create queue "$segment/none" --order upside-down
 claim 'create makes every kind, as its options say'
 
 (umask 077 && exits 0 shmctl create segment "$segment-second" --segment-size 1M --max-members 7 --max-objects 3 --mode 0640) || exit 1
