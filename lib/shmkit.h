@@ -16,6 +16,7 @@
 #include <shmkit/inspect.h>
 #include <shmkit/lock.h>
 #include <shmkit/queue.h>
+#include <shmkit/ready.h>
 #include <shmkit/region.h>
 #include <shmkit/segment.h>
 #include <shmkit/semaphore.h>

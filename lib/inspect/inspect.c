@@ -61,7 +61,7 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
 /* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
 static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
 {
-    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_TO_JOIN;
+    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_FOR_ANY;
 }
 
 /* All members, alive and dead; returns how many. `records` and `infos` have room for members_ready. */

@@ -1,4 +1,4 @@
-#include "object/object.h"
+#include "object/ready.h"
 
 #include <shmkit/event.h>
 #include <shmkit/inspect.h>
@@ -66,7 +66,7 @@ fail:
 
 int shk_event_close(struct shk_event *event)
 {
-    if (event == NULL)
+    if (event == NULL || !shki_object_let_go(&event->object))
         return 0;
     shki_line_close(&event->line);
     shki_object_close(&event->object);
@@ -94,6 +94,8 @@ int shk_event_set(struct shk_event *event)
     if (!shki_line_is_empty(&event->line))
         shki_line_notify_all(&event->line);
     shki_line_unlock(&event->line);
+    atomic_thread_fence(memory_order_seq_cst); /* A4 */
+    shki_watched_wake(event->object.segment, &event->shared->watched);
     return 0;
 }
 
@@ -152,4 +154,20 @@ int shk_event_wait(struct shk_event *event, int64_t timeout)
     if (!shki_timeout_is_legal(timeout))
         return SHKI_BAD_TIMEOUT;
     return is_set(event) ? 0 : wait_for_set(event, m, timeout);
+}
+
+static bool is_ready(const void *event)
+{
+    return is_set(event);
+}
+
+static void let_go(void *event)
+{
+    shk_event_close(event);
+}
+
+void shki_event_watch(struct shk_event *event, struct shki_watch *w)
+{
+    *w = (struct shki_watch){ .object = &event->object, .keepers = &event->object.keepers, .watched = &event->shared->watched, .handle = event,
+                              .is_ready = is_ready, .let_go = let_go };
 }

@@ -1,4 +1,4 @@
-#include "object/object.h"
+#include "object/ready.h"
 
 #include "base/name.h"
 
@@ -244,7 +244,7 @@ static void wake(struct shk_segment *s, struct shki_entry *e)
     struct shki_object o = { 0 };
 
     if (e->kind == SHK_KIND_QUEUE && look_at(&o, s, e) == 0)
-        shki_queue_wake((struct shki_queue_shared *)(void *)o.shared);
+        shki_queue_wake(s, (struct shki_queue_shared *)(void *)o.shared);
     else
         with_line(s, e, release_all);
 }
@@ -257,6 +257,7 @@ static void wake_everyone(struct shk_segment *s)
         if (atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE)
             wake(s, e);
     }
+    shki_watchers_wake(s);
 }
 
 /* Records of the dead may be stuck in waitlists that nobody else visits. */
@@ -268,6 +269,7 @@ static void bury_everywhere(struct shk_segment *s)
         if (atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE)
             with_line(s, e, shki_line_bury);
     }
+    shki_watchers_bury(s);
 }
 
 int shki_object_join(struct shki_object *o, struct shki_membership **m)
@@ -316,6 +318,7 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
         } else {
             shki_directory_unlink(s, e);
             wake(s, e);
+            shki_watchers_wake(s);
             shki_directory_reclaim(s);
         }
         shki_segment_unlock(s);

@@ -19,6 +19,7 @@ struct shki_object {
     uint64_t at, size;     /* validated copies of its extent */
     unsigned char *shared; /* where the extent is mapped */
     char name[SHK_NAME_MAX + 1];
+    _Atomic unsigned keepers; /* besides the one who opened the handle: it is gone when the last of all has closed it */
 };
 
 /* How to make one, and how to check one that is there. */
@@ -45,6 +46,17 @@ int shki_object_open(struct shk_segment *, const char *name, unsigned flags, con
 int shki_object_open_serial(struct shk_segment *, uint32_t entry, uint64_t serial, const struct shki_plan *, struct shki_object *);
 
 void shki_object_close(struct shki_object *);
+
+/* One more has the handle, and is to close it, too. The first line of each close: whether it was the last. */
+static inline void shki_object_keep(struct shki_object *o)
+{
+    atomic_fetch_add_explicit(&o->keepers, 1, memory_order_relaxed);
+}
+
+static inline bool shki_object_let_go(struct shki_object *o)
+{
+    return atomic_fetch_sub_explicit(&o->keepers, 1, memory_order_acq_rel) == 0;
+}
 
 /* Whether an array of reserved fields is zero: 0 or -EINVAL. */
 int shki_check_reserved(const uint64_t *reserved, size_t n);
@@ -100,6 +112,6 @@ void shki_barrier_finish(struct shki_line *);
 void shki_barrier_break(struct shki_line *);
 
 /* Post both beds of a queue: whoever wakes looks at the truth and wakes the next. */
-void shki_queue_wake(struct shki_queue_shared *);
+void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);
 
 #endif

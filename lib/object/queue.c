@@ -204,6 +204,8 @@ int shk_queue_close(struct shk_queue *q)
     m = q->object.segment->base ? shki_membership_find(q->object.segment) : NULL;
     if (m && (shki_gate_is_mine(&q->shared->put_gate, m) || shki_gate_is_mine(&q->shared->get_gate, m)))
         return shki_fail(-EBUSY, "the calling thread has a claim, a reservation or a peek on %s/%s", q->object.segment->name, q->object.name);
+    if (!shki_object_let_go(&q->object))
+        return 0;
     shki_object_close(&q->object);
     free(q);
     return 0;
@@ -410,7 +412,7 @@ int shk_queue_shutdown(struct shk_queue *q)
     } else {
         return shki_fail(-EBUSY, "somebody has been putting into %s/%s for 10 seconds; is a process stopped?", q->object.segment->name, q->object.name);
     }
-    shki_queue_wake(q->shared);
+    shki_queue_wake(q->object.segment, q->shared);
     return 0;
 }
 

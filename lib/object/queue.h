@@ -13,6 +13,8 @@
  * posts once, so permits do not pile up. One permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with
  * whatever result, puts the flag up again for the others and looks, as in S1, on their behalf (shki_call_end()).
  *
+ * WATCHERS is a flag of the same word, for those who wait for any of several objects: see ready.h.
+ *
  * Killed after S1 before sleeping, or asleep: a needless post. Killed in S2 between clearing and posting, or woken and then killed:
  * a sleeper finds out at the end of its slice.
  *
@@ -23,7 +25,7 @@
 #ifndef SHKI_QUEUE_H
 #define SHKI_QUEUE_H
 
-#include "object/object.h"
+#include "object/ready.h"
 
 #include <shmkit/queue.h>
 #include <string.h>
@@ -175,12 +177,12 @@ static inline void shki_gate_leave(struct shk_queue *q, struct shki_mutex *gate,
 }
 
 /* S2, after a commit. */
-void shki_bed_wake_slow(struct shki_bed *);
-static inline void shki_bed_wake(struct shki_bed *bed)
+void shki_bed_wake_slow(struct shk_segment *, struct shki_bed *);
+static inline void shki_bed_wake(const struct shk_queue *q, struct shki_bed *bed)
 {
     atomic_thread_fence(memory_order_seq_cst); /* F2: the commit before this read; pairs with F1 */
     if (__builtin_expect(atomic_load_explicit(&bed->flags, memory_order_relaxed) != 0, 0))
-        shki_bed_wake_slow(bed);
+        shki_bed_wake_slow(q->object.segment, bed);
 }
 
 /* The whole of most calls: 0 if the slow way has to be gone. Inline, with the act inlined as well. */
@@ -195,7 +197,7 @@ static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_que
     r = act(q, m, work);
     shki_gate_leave(q, gate, puts, mine);
     if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
-        shki_bed_wake(puts ? &q->shared->empty : &q->shared->full);
+        shki_bed_wake(q, puts ? &q->shared->empty : &q->shared->full);
     return r;
 }
 

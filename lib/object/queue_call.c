@@ -172,7 +172,7 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work, b
             return r;
         shki_gate_leave(c->queue, c->gate, c->puts, c->mine);
         if (r > 0 || (r == -EPIPE && c->mine))
-            shki_bed_wake(c->other);
+            shki_bed_wake(c->queue, c->other);
         if (r != 0)
             break;
         r = shki_call_wait(c);
@@ -240,20 +240,24 @@ void shki_gate_give(struct shk_queue *q, struct shki_mutex *gate)
 
 /* ---- The bed ---- */
 
-void shki_queue_wake(struct shki_queue_shared *shared)
+void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
 {
-    shki_bed_wake(&shared->empty);
-    shki_bed_wake(&shared->full);
-    shki_bed_wake(&shared->tasks);
+    struct shki_bed *beds[] = { &shared->empty, &shared->full, &shared->tasks };
+
+    atomic_thread_fence(memory_order_seq_cst); /* F2 */
+    for (size_t i = 0; i < sizeof(beds) / sizeof(beds[0]); i++)
+        shki_bed_wake_slow(s, beds[i]);
 }
 
-void shki_bed_wake_slow(struct shki_bed *bed)
+void shki_bed_wake_slow(struct shk_segment *s, struct shki_bed *bed)
 {
     /* Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
-    uint32_t was = atomic_fetch_and_explicit(&bed->flags, ~(uint32_t)SHKI_SLEEPER, memory_order_acquire);
+    uint32_t was = atomic_exchange_explicit(&bed->flags, 0, memory_order_acquire);
 
     if (was & SHKI_SLEEPER)
         sem_post(&bed->semaphore);
+    if (was & SHKI_WATCHERS)
+        shki_watchers_wake(s);
 }
 
 /* S1, and the look that follows it. */
@@ -299,5 +303,5 @@ void shki_call_end(struct shki_call *c)
         return;
     /* Relaxed: whoever is not counted yet has still to look for itself. */
     if (atomic_load_explicit(&c->bed->sleepers, memory_order_relaxed) > 0 && announce(c))
-        shki_bed_wake_slow(c->bed);
+        shki_bed_wake_slow(c->queue->object.segment, c->bed);
 }

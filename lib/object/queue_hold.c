@@ -115,9 +115,9 @@ static void end_reservation(struct shk_queue *q, struct shki_membership *m)
 {
     set(&q->shared->reservation, 0);
     let_go(q, m, &q->shared->put_gate, look(&q->shared->put_claimed));
-    shki_bed_wake(&q->shared->empty); /* for the item, or because nothing more comes */
+    shki_bed_wake(q, &q->shared->empty); /* for the item, or because nothing more comes */
     if (q->order != SHK_FIFO)
-        shki_bed_wake(&q->shared->full);
+        shki_bed_wake(q, &q->shared->full);
 }
 
 int shk_queue_commit(struct shk_queue *q, size_t len)
@@ -207,7 +207,7 @@ int shk_queue_consume(struct shk_queue *q)
     shki_count_tasks(q, m, 1);
     shki_order_of(q)->take(q, 1);
     end_peek(q, m);
-    shki_bed_wake(&q->shared->full);
+    shki_bed_wake(q, &q->shared->full);
     return 0;
 }
 
@@ -262,7 +262,7 @@ static void unclaim(struct shk_queue *q, struct shki_membership *m, unsigned sid
     shki_gate_give(q, side == SHK_PRODUCER ? &q->shared->put_gate : &q->shared->get_gate);
     shki_held_less(m);
     if (side == SHK_PRODUCER)
-        shki_bed_wake(&q->shared->empty); /* it may be over now */
+        shki_bed_wake(q, &q->shared->empty); /* it may be over now */
 }
 
 static int check_sides(const struct shk_queue *q, unsigned sides)

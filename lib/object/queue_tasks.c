@@ -38,7 +38,7 @@ int shk_queue_task_done(struct shk_queue *q)
     /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
     atomic_store_explicit(&task->count, count - 1, memory_order_release);
     if (count == 1)
-        shki_bed_wake(&q->shared->tasks);
+        shki_bed_wake(q, &q->shared->tasks);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-#include "object/object.h"
+#include "object/ready.h"
 
 #include <shmkit/inspect.h>
 #include <shmkit/semaphore.h>
@@ -78,7 +78,7 @@ fail:
 
 int shk_semaphore_close(struct shk_semaphore *s)
 {
-    if (s == NULL)
+    if (s == NULL || !shki_object_let_go(&s->object))
         return 0;
     shki_line_close(&s->line);
     shki_object_close(&s->object);
@@ -202,6 +202,10 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
         promise(s->shared, &s->line);
     }
     shki_line_unlock(&s->line);
+    if (r == 0) {
+        atomic_thread_fence(memory_order_seq_cst); /* A4 */
+        shki_watched_wake(s->object.segment, &s->shared->watched);
+    }
     return r;
 }
 
@@ -211,4 +215,33 @@ int shk_semaphore_value(struct shk_semaphore *s)
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : (int)(get(s->shared->value) & VALUE_MAX);
+}
+
+static bool is_ready(const void *semaphore)
+{
+    const struct shk_semaphore *s = semaphore;
+
+    return get(s->shared->value) > get(s->shared->promised);
+}
+
+/* Permits may be promised to the dead. */
+static void look_after(void *semaphore)
+{
+    struct shk_semaphore *s = semaphore;
+
+    if (get(s->shared->value) == 0 || is_ready(s) || shki_line_lock(&s->line) < 0)
+        return;
+    shki_line_bury(&s->line);
+    shki_line_unlock(&s->line);
+}
+
+static void let_go(void *semaphore)
+{
+    shk_semaphore_close(semaphore);
+}
+
+void shki_semaphore_watch(struct shk_semaphore *s, struct shki_watch *w)
+{
+    *w = (struct shki_watch){ .object = &s->object, .keepers = &s->object.keepers, .watched = &s->shared->watched, .handle = s,
+                              .is_ready = is_ready, .look_after = look_after, .let_go = let_go };
 }

@@ -32,6 +32,7 @@ struct shki_cond_shared {
 struct shki_event_shared {
     struct shki_repairs repairs;
     alignas(64) _Atomic uint32_t is_set; /* changed with the waitlist's mutex, read by anybody: V1 */
+    _Atomic uint32_t watched;            /* SHKI_WATCHERS or 0: see ready.h */
     struct shki_waitlist waiters;
 };
 
@@ -44,6 +45,7 @@ struct shki_semaphore_shared {
     /* With the waitlist's mutex; read by anybody. */
     alignas(64) _Atomic uint32_t value; /* permits, those promised included: commits acquire and release: P1 */
     _Atomic uint32_t promised;          /* to waiters that have been notified and have not resumed; follows from the nodes */
+    _Atomic uint32_t watched;           /* SHKI_WATCHERS or 0: see ready.h */
 };
 
 struct shki_barrier_shared {
@@ -64,6 +66,7 @@ struct shki_stream_shared {
     struct shki_mutex gate;             /* one writer at a time; the marks are changed with it */
     alignas(64) _Atomic uint64_t claimed;   /* may have been written up to here: T1 */
     _Atomic uint64_t published;             /* has been written up to here: T2 */
+    _Atomic uint32_t watched;               /* SHKI_WATCHERS or 0: see ready.h */
     struct shki_waitlist waiters;       /* readers asleep */
 };
 
@@ -74,10 +77,10 @@ struct shki_region_shared {
     uint64_t reserved;
 };
 
-/* Why the other side of a queue has to do more than its own work. */
+/* Why who makes an object ready has to do more than that. */
 enum {
     SHKI_SLEEPER = 1, /* somebody sleeps, or did not long ago */
-    SHKI_WATCHERS = 2 /* kept for waiting for any of several objects */
+    SHKI_WATCHERS = 2 /* somebody waits for any of several objects, or did not long ago: see ready.h */
 };
 
 /* Where one side of a queue sleeps when it cannot go on. */

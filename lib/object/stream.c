@@ -11,7 +11,7 @@
  * even when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can seqlocks get along with programming
  * language memory models?", MSPC 2012.
  */
-#include "object/object.h"
+#include "object/ready.h"
 
 #include <shmkit/inspect.h>
 #include <shmkit/stream.h>
@@ -40,8 +40,9 @@ struct shk_stream {
 
 struct shk_reader {
     struct shk_stream *stream;
-    uint64_t position;
+    _Atomic uint64_t position; /* relaxed: written by the one thread that reads, looked at by one that watches for it */
     int64_t dropped;
+    _Atomic unsigned keepers;  /* as of an object */
     struct shki_spinner spinner;
 };
 
@@ -140,7 +141,7 @@ fail:
 
 int shk_stream_close(struct shk_stream *st)
 {
-    if (st == NULL)
+    if (st == NULL || !shki_object_let_go(&st->object))
         return 0;
     shki_line_close(&st->line);
     shki_object_close(&st->object);
@@ -219,7 +220,8 @@ static bool gate_of_line_is_free(const void *arg)
 /* Wake the readers that sleep. The writer does not wait for a reader that is stopped in the middle of a change: the others find out after a slice. */
 static void wake_readers(struct shk_stream *st)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* T4: T2 before this look at the line; pairs with T5 */
+    atomic_thread_fence(memory_order_seq_cst); /* T4, A4: T2 before these looks; pairs with T5 and A3 */
+    shki_watched_wake(st->object.segment, &st->shared->watched);
     if (__builtin_expect(shki_line_is_empty(&st->line), 1))
         return;
     if (!shki_spin_for(WAKER_LIMIT, gate_of_line_is_free, st) || shki_line_lock(&st->line) < 0)
@@ -286,10 +288,21 @@ ssize_t shk_stream_history(struct shk_stream *st)
     return r < 0 ? r : (ssize_t)st->history;
 }
 
+static uint64_t position_of(const struct shk_reader *reader)
+{
+    return atomic_load_explicit(&reader->position, memory_order_relaxed);
+}
+
+static void set_position(struct shk_reader *reader, uint64_t position)
+{
+    atomic_store_explicit(&reader->position, position, memory_order_relaxed);
+}
+
 int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **out)
 {
     struct shki_membership *m;
     struct shk_reader *reader;
+    uint64_t position;
     int r;
 
     if (out == NULL)
@@ -304,15 +317,20 @@ int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **ou
     if (reader == NULL)
         return shki_say(-ENOMEM, "no memory");
     reader->stream = st;
-    reader->position = published(st);
+    shki_object_keep(&st->object);
+    position = published(st);
     if (from == SHK_OLDEST)
-        reader->position -= reader->position < st->history ? reader->position : st->history;
+        position -= position < st->history ? position : st->history;
+    set_position(reader, position);
     *out = reader;
     return 0;
 }
 
 int shk_reader_close(struct shk_reader *reader)
 {
+    if (reader == NULL || atomic_fetch_sub_explicit(&reader->keepers, 1, memory_order_acq_rel) > 0)
+        return 0;
+    shk_stream_close(reader->stream);
     free(reader);
     return 0;
 }
@@ -349,7 +367,7 @@ static bool has_samples(const void *arg)
 {
     const struct shk_reader *reader = arg;
 
-    return published(reader->stream) != reader->position || shki_object_is_stale(&reader->stream->object);
+    return published(reader->stream) != position_of(reader) || shki_object_is_stale(&reader->stream->object);
 }
 
 /* Sleep until something has been appended, a slice at the most: a writer may have died before it woke anybody. */
@@ -411,10 +429,10 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         r = shki_enter(&reader->stream->object, &m);
         if (r < 0)
             return r;
-        position = reader->position;
+        position = position_of(reader);
         got = copy_samples(reader->stream, &position, buf, n);
-        reader->dropped += (int64_t)(position - reader->position);
-        reader->position = position + got;
+        reader->dropped += (int64_t)(position - position_of(reader));
+        set_position(reader, position + got);
         if (got > 0)
             return (ssize_t)got;
         r = wait_for_samples(reader, m, timeout);
@@ -443,4 +461,17 @@ ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
 int64_t shk_reader_dropped(struct shk_reader *reader)
 {
     return reader ? reader->dropped : SHKI_NO_HANDLE;
+}
+
+static void let_go(void *reader)
+{
+    shk_reader_close(reader);
+}
+
+void shki_reader_watch(struct shk_reader *reader, struct shki_watch *w)
+{
+    struct shk_stream *st = reader->stream;
+
+    *w = (struct shki_watch){ .object = &st->object, .keepers = &reader->keepers, .watched = &st->shared->watched, .handle = reader,
+                              .is_ready = has_samples, .let_go = let_go };
 }

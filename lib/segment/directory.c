@@ -218,15 +218,12 @@ static bool is_used(struct shk_segment *s, uint32_t entry)
 /* Nodes of the dead may still say that they wait in it; the living left it before they gave up their handle. */
 static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
 {
-    for (uint32_t plane = 0; plane < SHKI_NODES_PER_MEMBER; plane++) {
-        for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-            struct shki_node *n = shki_node_at(s, plane * s->max_members + i);
-            uint64_t list = atomic_load_explicit(&n->list, memory_order_relaxed);
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        struct shki_node *n = shki_node_at(s, i);
+        uint64_t list = atomic_load_explicit(&n->list, memory_order_relaxed);
 
-            if (list >= at && list - at < size)
-                atomic_store_explicit(&n->list, 0, memory_order_release);
-        }
-        break; /* the other planes get memory with wait_any */
+        if (list >= at && list - at < size)
+            atomic_store_explicit(&n->list, 0, memory_order_release);
     }
 }
 

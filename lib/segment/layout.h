@@ -4,8 +4,8 @@
  *     +--------+---------+-----------------+---------------+--------------+------ … ------+
  *     | header | entries | member records  | waiting nodes | uses (bits)  | heap: objects |
  *     +--------+---------+-----------------+---------------+--------------+------ … ------+
- *     one page  max_objects  max_members     NODES planes    max_members     extents of whole pages,
- *                                            of max_members  rows            found through the entries
+ *     one page  max_objects  max_members     max_members     max_members     extents of whole pages,
+ *                                                            rows            found through the entries
  *
  * Header and entries have memory from the start; the tables of members get it in steps of MEMBERS_STEP as members join, extents when an object is
  * created. So what has been allocated never faults, even in a full file system.
@@ -25,7 +25,27 @@
 #define SHKI_LAYOUT 1u
 #define SHKI_PAGE 4096u        /* the unit of extents, whatever the machine's page is */
 #define SHKI_MEMBERS_STEP 16u
-#define SHKI_NODES_PER_MEMBER 65u /* one for a plain wait, 64 for waiting for any of several objects */
+
+/* Repairs, counted at the start of each object. Relaxed additions by whoever repairs: nothing depends on them. */
+struct shki_repairs {
+    _Atomic uint64_t holders_lost;
+    _Atomic uint64_t waiters_buried;
+    _Atomic uint64_t wakeups_passed_on;
+    _Atomic uint64_t rebuilds;
+};
+
+/* Members waiting on an object, first come first served. */
+struct shki_waitlist {
+    struct shki_mutex mutex;
+    _Atomic uint64_t next_ticket; /* from 1 */
+    _Atomic uint64_t released;    /* whoever has a lower ticket may go: commits a broadcast: L3 */
+    _Atomic uint32_t first, last; /* node number + 1 */
+    _Atomic uint32_t count;       /* who waits: never too low, also while somebody is changing or rebuilding the rest */
+    uint32_t reserved_32;
+    uint64_t reserved[4];
+};
+
+_Static_assert(sizeof(struct shki_waitlist) == 128, "a waitlist is two cache lines");
 
 struct shki_header {
     /* Written once, before the segment is published; read by anybody without a lock. */
@@ -51,6 +71,10 @@ struct shki_header {
     uint64_t next_serial;           /* of objects, from 1; under the lock */
     uint64_t next_join;             /* of members, from 1; under the lock */
     uint64_t heap_top;              /* above all extents; a hint where to try first; under the lock */
+
+    /* Who waits for any of several objects, of whatever set: see object/ready.h. */
+    struct shki_repairs watch_repairs;
+    struct shki_waitlist watchers;
 };
 
 _Static_assert(sizeof(struct shki_header) <= SHKI_PAGE, "the header is one page");
@@ -77,14 +101,6 @@ struct shki_entry {
 };
 
 _Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
-
-/* Repairs, counted at the start of each object. Relaxed additions by whoever repairs: nothing depends on them. */
-struct shki_repairs {
-    _Atomic uint64_t holders_lost;
-    _Atomic uint64_t waiters_buried;
-    _Atomic uint64_t wakeups_passed_on;
-    _Atomic uint64_t rebuilds;
-};
 
 enum shki_waits_how {
     SHKI_WAITS_A_WHILE = 0,   /* it has a deadline, or cannot be asked to give way */
@@ -122,7 +138,7 @@ struct shki_member {
 _Static_assert(sizeof(struct shki_member) == 384, "four lines for people, one for the life, one to be woken at");
 
 /*
- * One wait of one member. Node k of member i is number k * max_members + i. Protected by the mutex of the waitlist that it
+ * The wait of the member of the same number: a thread waits in one list at a time. Protected by the mutex of the waitlist that it
  * is in, except that its owner may set `list` to 0 when it has been released, and the dead's may be cleared with their object's extent.
  */
 enum shki_node_state { SHKI_NODE_WAITING = 1, SHKI_NODE_NOTIFIED = 2 };
@@ -139,19 +155,6 @@ struct shki_node {
 };
 
 _Static_assert(sizeof(struct shki_node) == 64, "a node is a cache line, so that its owner spins alone");
-
-/* Members waiting on an object, first come first served. */
-struct shki_waitlist {
-    struct shki_mutex mutex;
-    _Atomic uint64_t next_ticket; /* from 1 */
-    _Atomic uint64_t released;    /* whoever has a lower ticket may go: commits a broadcast: L3 */
-    _Atomic uint32_t first, last; /* node number + 1 */
-    _Atomic uint32_t count;       /* who waits: never too low, also while somebody is changing or rebuilding the rest */
-    uint32_t reserved_32;
-    uint64_t reserved[4];
-};
-
-_Static_assert(sizeof(struct shki_waitlist) == 128, "a waitlist is two cache lines");
 
 /* Ids of members. */
 #define SHKI_INDEX_BITS 16
@@ -179,7 +182,7 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     g.entries_at = SHKI_PAGE;
     g.members_at = g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
     g.nodes_at = g.members_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_member), SHKI_PAGE);
-    g.uses_at = g.nodes_at + shki_round_up((uint64_t)max_members * SHKI_NODES_PER_MEMBER * sizeof(struct shki_node), SHKI_PAGE);
+    g.uses_at = g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
     g.heap_at = g.uses_at + shki_round_up((uint64_t)max_members * g.uses_words * sizeof(uint64_t), SHKI_PAGE);
     return g;
 }

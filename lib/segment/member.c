@@ -31,7 +31,7 @@ struct shki_member *shki_member_at(const struct shk_segment *s, uint32_t index)
 
 struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
 {
-    if (number >= s->max_members) /* the other planes get memory with wait_any */
+    if (number >= s->max_members)
         return NULL;
     return (struct shki_node *)(void *)(s->base + s->at.nodes_at) + number;
 }

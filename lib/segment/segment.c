@@ -226,6 +226,7 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
     h->heap_at = g.heap_at;
     h->heap_top = g.heap_at;
     h->next_serial = 1;
+    atomic_store_explicit(&h->watchers.next_ticket, 1, memory_order_relaxed);
     h->next_join = 1;
     if (getrandom(&h->id, sizeof(h->id), GRND_NONBLOCK) != sizeof(h->id))
         h->id = (uint64_t)shki_now() ^ (uint64_t)getpid() << 32;
@@ -296,6 +297,8 @@ static int create(const char *name, const struct shk_segment_options *options, c
     }
     memcpy(h, &fields, sizeof(fields));
     r = shki_robust_init(&h->lock.robust);
+    if (r == 0)
+        r = shki_robust_init(&h->watchers.mutex.robust);
     munmap(h, SHKI_PAGE);
     if (r == 0)
         return fd;

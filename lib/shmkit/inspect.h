@@ -65,7 +65,8 @@ enum shk_wait_for {
     SHK_WAITS_FOR_PERMIT = 6, /* a semaphore */
     SHK_WAITS_FOR_PARTIES = 7, /* a barrier */
     SHK_WAITS_FOR_SAMPLES = 8, /* a stream */
-    SHK_WAITS_TO_JOIN = 9     /* a queue: until its tasks are done */
+    SHK_WAITS_TO_JOIN = 9,    /* a queue: until its tasks are done */
+    SHK_WAITS_FOR_ANY = 10    /* any of several objects; waits_on is the first of them */
 };
 
 struct shk_member_info {

@@ -16,7 +16,7 @@
  *
  * Writing does not wait for readers: it costs them nothing while they keep up, and the writer one fence and one load while none of them sleeps.
  *
- * Illegal: to use one reader from two threads at the same time; to close a stream before its readers.
+ * Illegal: to use one reader from two threads at the same time.
  */
 #ifndef SHMKIT_STREAM_H
 #define SHMKIT_STREAM_H
@@ -48,7 +48,7 @@ enum { SHK_OLDEST = 0, SHK_NEXT = 1 };
 SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_stream_options *options,
                                struct shk_stream **out);
 
-/* Give the handle back; the stream stays. NULL is allowed. Returns 0. */
+/* Give the handle back; the stream stays, and so do its readers. NULL is allowed. Returns 0. */
 SHK_PUBLIC int shk_stream_close(struct shk_stream *);
 
 /*

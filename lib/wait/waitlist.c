@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define LOCK_LIMIT SHK_SEC(10) /* the mutex is held for microseconds; who has it longer is stopped */
+#define SOON 50000 /* ns */
 
 /* Under the mutex, which orders them, relaxed accesses are enough; `get` and `set` are those. */
 #define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
@@ -178,9 +179,9 @@ static void rebuild(struct shki_line *l)
     count_repair(&l->repairs->rebuilds);
 }
 
-int shki_line_lock(struct shki_line *l)
+static int lock_within(struct shki_line *l, int64_t limit)
 {
-    struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
+    struct shki_patience patience = shki_patience(limit, NULL);
     int r = shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, NULL, NULL);
 
     if (r == 1 && shki_repairs(SHKI_REPAIR_REBUILD)) {
@@ -188,9 +189,21 @@ int shki_line_lock(struct shki_line *l)
         if (l->finish)
             l->finish(l);
     }
+    return r < 0 ? r : 0;
+}
+
+int shki_line_lock(struct shki_line *l)
+{
+    int r = lock_within(l, LOCK_LIMIT);
+
     if (r == -ETIMEDOUT)
         return shki_say(-EBUSY, "somebody has been in the middle of a change for 10 seconds; is a process stopped?");
-    return r < 0 ? r : 0;
+    return r;
+}
+
+int shki_line_lock_soon(struct shki_line *l)
+{
+    return lock_within(l, SOON) == 0 ? 0 : -EBUSY;
 }
 
 void shki_line_unlock(struct shki_line *l)
@@ -386,6 +399,11 @@ static void backstop(struct shki_line *l, const struct shki_node *mine)
     shki_line_unlock(l);
 }
 
+static bool is_stale(const struct shki_line *l)
+{
+    return l->entry ? shki_is_stale(l->segment, l->entry, l->serial) : shki_segment_is_retired(l->segment);
+}
+
 struct waiting {
     const struct shki_line *line;
     const struct shki_node *node;
@@ -407,7 +425,7 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
     if (shki_spin(&l->spinner, was_released, &waiting))
         return 0;
     while (!is_released(l, m->node)) {
-        r = shki_is_stale(l->segment, l->entry, l->serial) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
+        r = is_stale(l) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
         if (r < 0)
             return withdraw(l, m, r);
         until = shki_patience_slice(patience, SHKI_SLICE);

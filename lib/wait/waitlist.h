@@ -24,7 +24,7 @@ struct shki_line {
     struct shk_segment *segment;
     struct shki_waitlist *shared;
     uint64_t at;                      /* its offset */
-    const struct shki_entry *entry;   /* the object's, to see that it is stale */
+    const struct shki_entry *entry;   /* the object's, to see that it is stale; NULL: the line is the segment's, and stale with it */
     uint64_t serial;
     struct shki_repairs *repairs;
     /* What the object itself has to do, with the mutex; each may be NULL. */
@@ -43,6 +43,9 @@ void shki_line_close(struct shki_line *);
 
 /* The mutex, held for moments only: 0; -EBUSY when somebody has had it for 10 s. Repairs what a dead holder left. */
 int shki_line_lock(struct shki_line *);
+
+/* The same for who would rather go without than wait: -EBUSY when somebody has had it for 50 us. */
+int shki_line_lock_soon(struct shki_line *);
 void shki_line_unlock(struct shki_line *);
 
 /* With the mutex: put the calling thread at the end of the line. */

@@ -1,0 +1,168 @@
+/*
+ * A descriptor that is readable while something is ready: the reading end of a pipe, with a thread at the other end that waits and writes.
+ *
+ * The pipe holds one message: it is in packet mode, where each takes a page of its own however short it is, and has one page. So it is full as long as the
+ * message has not been read, and the thread learns from poll() that it has been (POLLOUT), or that nobody can read it any more (POLLERR). While
+ * it waits for the objects it learns of the latter at the end of a slice.
+ */
+#include "object/ready.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+struct watcher {
+    struct shki_set set; /* each handle kept */
+    int out;
+    struct start *start; /* for the thread's first steps only */
+};
+
+/* Lives until the thread has said how its start went. */
+struct start {
+    sem_t over;
+    int result;
+    char why[256];
+};
+
+static void destroy(struct watcher *w)
+{
+    for (unsigned i = 0; i < w->set.n; i++)
+        w->set.watches[i].let_go(w->set.watches[i].handle);
+    close(w->out);
+    free(w);
+}
+
+enum { BUSY, FREE, GONE };
+
+/* The state of the pipe, waiting a slice until it is free. */
+static int look_at_pipe(const struct watcher *w, int milliseconds)
+{
+    struct pollfd pipe = { .fd = w->out, .events = POLLOUT };
+
+    if (poll(&pipe, 1, milliseconds) <= 0)
+        return BUSY;
+    return pipe.revents & POLLERR ? GONE : FREE;
+}
+
+static bool tell(struct watcher *w, uint32_t index)
+{
+    int state;
+
+    if (write(w->out, &index, sizeof(index)) != sizeof(index))
+        return false;
+    w->set.first = index + 1;
+    do
+        state = look_at_pipe(w, (int)(SHKI_SLICE / 1000000));
+    while (state == BUSY && !shki_segment_is_closed(w->set.watches[0].object->segment));
+    return state == FREE;
+}
+
+/* Until the descriptor has been closed, or the set cannot be waited for any more. */
+static void work(struct watcher *w, struct shki_membership *m)
+{
+    struct shki_patience patience;
+    int r;
+
+    do {
+        patience = shki_patience(SHKI_SLICE, NULL); /* not to be interrupted: that is for who reads the descriptor */
+        r = shki_set_wait(&w->set, m, &patience);
+        if (r == -ETIMEDOUT && look_at_pipe(w, 0) == GONE)
+            return;
+    } while (r == -ETIMEDOUT || r == -EBUSY || (r >= 0 && tell(w, (uint32_t)r)));
+}
+
+static void *run(void *arg)
+{
+    struct watcher *w = arg;
+    struct start *start = w->start;
+    struct shki_membership *m;
+    int r;
+
+    prctl(PR_SET_NAME, "shk_ready_fd"); /* as which it is listed among the members */
+    r = shki_enter(w->set.watches[0].object, &m);
+    if (r < 0)
+        snprintf(start->why, sizeof(start->why), "%s", shk_last_error());
+    start->result = r;
+    sem_post(&start->over);
+    if (r == 0) {
+        work(w, m);
+        destroy(w);
+    }
+    return NULL; /* leaves the segment */
+}
+
+/* 0 or an error, and then the watcher is still the caller's. */
+static int start_thread(struct watcher *w)
+{
+    struct start start = { .result = 0 };
+    sigset_t all, before;
+    pthread_t thread;
+    int r;
+
+    sem_init(&start.over, 0, 0);
+    w->start = &start;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = pthread_create(&thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0) {
+        sem_destroy(&start.over);
+        return shki_fail(-r, "no thread could be started: %s", strerror(r));
+    }
+    while (sem_wait(&start.over) != 0)
+        ; /* EINTR */
+    sem_destroy(&start.over);
+    if (start.result == 0) {
+        pthread_detach(thread);
+        return 0;
+    }
+    pthread_join(thread, NULL);
+    return shki_fail(start.result, "%s", start.why);
+}
+
+static int open_pipe(int ends[2])
+{
+    if (pipe2(ends, O_DIRECT | O_CLOEXEC | O_NONBLOCK) != 0)
+        return shki_fail(-errno, "no pipe could be opened: %s", strerror(errno));
+    if (fcntl(ends[1], F_SETPIPE_SZ, 1) < 0) { /* rounded up to a page */
+        int r = shki_fail(-errno, "the pipe cannot be made small: %s", strerror(errno));
+
+        close(ends[0]);
+        close(ends[1]);
+        return r;
+    }
+    return 0;
+}
+
+int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
+{
+    struct watcher *w = malloc(sizeof(*w));
+    struct shki_membership *m;
+    int ends[2], r;
+
+    if (w == NULL)
+        return shki_say(-ENOMEM, "no memory");
+    r = shki_set_open(&w->set, wanted, n, &m);
+    for (unsigned i = 0; r == 0 && i < n; i++)
+        r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object) : 0;
+    if (r == 0)
+        r = open_pipe(ends);
+    if (r < 0) {
+        free(w);
+        return r;
+    }
+    for (unsigned i = 0; i < n; i++)
+        atomic_fetch_add_explicit(w->set.watches[i].keepers, 1, memory_order_relaxed);
+    w->out = ends[1];
+    r = start_thread(w);
+    if (r == 0)
+        return ends[0];
+    destroy(w);
+    close(ends[0]);
+    return r;
+}
