@@ -83,6 +83,9 @@ static const struct words {
     [SHK_WAITS_FOR_SET] = {"for ", " to be set", "set it"},
     [SHK_WAITS_TO_PUT] = {"to put into ", "", "get from it"},
     [SHK_WAITS_TO_GET] = {"to get from ", "", "put into it"},
+    [SHK_WAITS_FOR_PERMIT] = {"for a permit of ", "", "release one"},
+    [SHK_WAITS_FOR_PARTIES] = {"for the others at ", "", "come"},
+    [SHK_WAITS_FOR_SAMPLES] = {"for samples of ", "", "append some"},
     [SHK_WAITS_TO_JOIN] = {"for the tasks of ", " to be done", "finish them"},
 };
 
