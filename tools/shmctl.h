@@ -6,6 +6,7 @@
 
 extern const struct command cmd_create;
 extern const struct command cmd_demo;
+extern const struct command cmd_doctor;
 extern const struct command cmd_event;
 extern const struct command cmd_get;
 extern const struct command cmd_lock;

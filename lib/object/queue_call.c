@@ -249,7 +249,8 @@ void shki_queue_wake(struct shki_queue_shared *shared)
 
 void shki_bed_wake_slow(struct shki_bed *bed)
 {
-    uint32_t was = atomic_fetch_and_explicit(&bed->flags, ~(uint32_t)SHKI_SLEEPER, memory_order_relaxed); /* ordered by F2 */
+    /* Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
+    uint32_t was = atomic_fetch_and_explicit(&bed->flags, ~(uint32_t)SHKI_SLEEPER, memory_order_acquire);
 
     if (was & SHKI_SLEEPER)
         sem_post(&bed->semaphore);
@@ -258,7 +259,7 @@ void shki_bed_wake_slow(struct shki_bed *bed)
 /* S1, and the look that follows it. */
 static bool announce(struct shki_call *c)
 {
-    atomic_fetch_or_explicit(&c->bed->flags, SHKI_SLEEPER, memory_order_relaxed);
+    atomic_fetch_or_explicit(&c->bed->flags, SHKI_SLEEPER, memory_order_release); /* S1: `sleepers` before the flag */
     atomic_thread_fence(memory_order_seq_cst); /* F1: the flag before the look; pairs with F2 */
     return c->can_go_on(c->queue);
 }
@@ -278,7 +279,7 @@ int shki_call_wait(struct shki_call *c)
     if (shki_spin(c->spinner, c->can_go_on, c->queue))
         return 0;
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, SHKI_WAITS_A_WHILE);
-    atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by F1 */
+    atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
     c->slept = true;
     while (!announce(c) && r == 0) {
         until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));

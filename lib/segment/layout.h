@@ -131,7 +131,7 @@ struct shki_node {
     _Atomic uint64_t list;   /* offset of the waitlist, 0: in none. Commits the entering: L1 */
     _Atomic uint64_t owner;  /* member id */
     _Atomic uint64_t ticket;
-    _Atomic uint64_t notified_before; /* the list's next ticket when it was notified */
+    _Atomic uint64_t notified_before; /* the list's next ticket when it was notified; or, passed on, when the dead one was */
     _Atomic uint32_t state;  /* commits the notification: L2 */
     uint32_t next, previous; /* node number + 1; 0: none. Only links: what is true is the above */
     uint32_t reserved_32;

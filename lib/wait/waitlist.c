@@ -103,7 +103,7 @@ static void lower_count(struct shki_line *l)
  * All nodes that are in this list, into l->order. An owner that has been released leaves without the mutex, and may be entering another list: what was read of
  * such a node holds only if it still is in this one afterwards. (It cannot have come back, for that needs the mutex.)
  */
-static uint32_t collect(struct shki_line *l, bool (*want)(struct shki_line *, struct shki_node *))
+static uint32_t collect(struct shki_line *l, bool (*want)(const struct shki_line *, const struct shki_node *))
 {
     uint32_t n = 0;
 
@@ -120,23 +120,33 @@ static uint32_t collect(struct shki_line *l, bool (*want)(struct shki_line *, st
     return n;
 }
 
-static bool is_waiting(struct shki_line *l, struct shki_node *n)
+static bool is_waiting(const struct shki_line *l, const struct shki_node *n)
 {
     return !is_released(l, n);
 }
 
-static bool is_dead_or_released(struct shki_line *l, struct shki_node *n)
+static bool is_dead_or_released(const struct shki_line *l, const struct shki_node *n)
 {
     return is_released(l, n) || is_dead(l, n);
 }
 
-static void sort_by_ticket(struct shki_line *l, uint32_t n)
+static uint64_t ticket_of(const struct shki_node *n)
+{
+    return get(n->ticket);
+}
+
+static uint64_t notified_before(const struct shki_node *n)
+{
+    return get(n->notified_before);
+}
+
+static void sort(struct shki_line *l, uint32_t n, uint64_t (*key)(const struct shki_node *))
 {
     /* Insertion: members join in the order of their records and mostly wait in that order, too. */
     for (uint32_t i = 1; i < n; i++) {
         uint32_t moved = l->order[i], j = i;
 
-        for (; j > 0 && get(shki_node_at(l->segment, l->order[j - 1])->ticket) > get(shki_node_at(l->segment, moved)->ticket); j--)
+        for (; j > 0 && key(shki_node_at(l->segment, l->order[j - 1])) > key(shki_node_at(l->segment, moved)); j--)
             l->order[j] = l->order[j - 1];
         l->order[j] = moved;
     }
@@ -153,7 +163,7 @@ static void rebuild(struct shki_line *l)
     for (uint32_t i = 0; i < n; i++)
         shki_unpark(l->segment, l->order[i]); /* for nothing, if it is awake already */
     n = collect(l, is_waiting);
-    sort_by_ticket(l, n);
+    sort(l, n, ticket_of);
     set(w->count, n); /* at once: it is read without the mutex */
     set(w->first, 0);
     set(w->last, 0);
@@ -226,12 +236,13 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
     return why;
 }
 
-unsigned shki_line_notify(struct shki_line *l, unsigned n)
+/* Release the first n living, as long as they have lower tickets than `before`: who came later was not waiting then. */
+static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
 {
     struct shki_node *node;
     unsigned woken = 0;
 
-    while (woken < n && (node = node_of_link(l, get(l->shared->first)))) {
+    while (woken < n && (node = node_of_link(l, get(l->shared->first))) && get(node->ticket) < before) {
         unlink_node(l, node);
         if (is_dead(l, node)) {
             set(node->list, 0);
@@ -239,7 +250,7 @@ unsigned shki_line_notify(struct shki_line *l, unsigned n)
             count_repair(&l->repairs->waiters_buried);
             continue;
         }
-        set(node->notified_before, get(l->shared->next_ticket));
+        set(node->notified_before, before);
         /* L2: commits. Killed before: rebuilt as waiting. Killed after, not yet unparked: it sees it at the end of its slice, or is unparked by the rebuild. */
         atomic_store_explicit(&node->state, SHKI_NODE_NOTIFIED, memory_order_release);
         lower_count(l);
@@ -247,6 +258,11 @@ unsigned shki_line_notify(struct shki_line *l, unsigned n)
         woken++;
     }
     return woken;
+}
+
+unsigned shki_line_notify(struct shki_line *l, unsigned n)
+{
+    return release_first(l, n, get(l->shared->next_ticket));
 }
 
 unsigned shki_line_notify_all(struct shki_line *l)
@@ -279,28 +295,27 @@ bool shki_line_is_empty(const struct shki_line *l)
     return get(l->shared->count) == 0;
 }
 
-/* Only to one who was waiting at that time. Killed after it: passed on once more, since a wake-up too many is better than one too few. */
+/* To who was waiting when the dead one was notified. Killed after it: passed on once more, since a wake-up too many is better than one too few. */
 static void pass_on(struct shki_line *l, const struct shki_node *dead)
 {
-    const struct shki_node *heir = node_of_link(l, get(l->shared->first));
     bool was_broadcast = get(dead->ticket) < get(l->shared->released);
 
-    if (was_broadcast || heir == NULL || get(heir->ticket) >= get(dead->notified_before) || !shki_repairs(SHKI_REPAIR_PASS_ON))
-        return;
-    if (shki_line_notify(l, 1))
+    if (!was_broadcast && shki_repairs(SHKI_REPAIR_PASS_ON) && release_first(l, 1, get(dead->notified_before)))
         count_repair(&l->repairs->wakeups_passed_on);
 }
 
 void shki_line_bury(struct shki_line *l)
 {
-    uint32_t n = collect(l, is_dead_or_released);
+    uint32_t n = collect(l, is_dead); /* nobody but who has the mutex changes these any more */
 
+    /* The earlier notification first: a later one may be passed on to more waiters. */
+    sort(l, n, notified_before);
     /* First those who still stand in line, so that no dead one inherits. */
     for (int released = 0; released < 2; released++) {
         for (uint32_t i = 0; i < n; i++) {
             struct shki_node *node = shki_node_at(l->segment, l->order[i]);
 
-            if (get(node->list) != l->at || !is_dead(l, node) || is_released(l, node) != released)
+            if (get(node->list) != l->at || is_released(l, node) != released)
                 continue;
             if (released)
                 pass_on(l, node);
