@@ -11,7 +11,7 @@ struct group {
 };
 
 static const struct group groups[] = {
-    {"Look", {&cmd_ls, &cmd_show, &cmd_ps, &cmd_why}},
+    {"Look", {&cmd_ls, &cmd_show, &cmd_ps, &cmd_why, &cmd_doctor}},
     {"Make and remove", {&cmd_create, &cmd_rm}},
     {"Operate", {&cmd_put, &cmd_get, &cmd_shutdown, &cmd_event, &cmd_lock,
                  &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},

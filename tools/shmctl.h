@@ -7,6 +7,7 @@
 extern const struct command cmd_create;
 extern const struct command cmd_demo;
 extern const struct command cmd_barrier;
+extern const struct command cmd_doctor;
 extern const struct command cmd_event;
 extern const struct command cmd_semaphore;
 extern const struct command cmd_get;

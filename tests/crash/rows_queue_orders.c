@@ -22,6 +22,7 @@ enum {
     CONSUMER = 256,  /* the sleeper is one, else a producer */
     CLAIMED = 512,   /* by the host: the producers' side */
     SHUT = 1024,     /* shut down at first */
+    SMALL = 2048,    /* capacity 0, in a segment that is soon looked through */
 };
 
 static const size_t half_a_chunk = (128 << 10) - 64;
@@ -73,7 +74,7 @@ static int64_t get_for(struct world *w, int64_t timeout)
 
 static int64_t open_it(struct world *w, int64_t variant)
 {
-    struct shk_queue_options options = { .order = order_of(w->row), .capacity = variant & GROWS ? 0 : CAPACITY,
+    struct shk_queue_options options = { .order = order_of(w->row), .capacity = variant & (GROWS | SMALL) ? 0 : CAPACITY,
                                          .item_size = variant & GROWS ? half_a_chunk : sizeof(struct item) };
 
     return shk_queue_open(w->segment, QUEUE, SHK_CREATE, &options, &w->queue);
@@ -81,7 +82,7 @@ static int64_t open_it(struct world *w, int64_t variant)
 
 static int64_t create_only_segment(struct world *w, int64_t unused)
 {
-    struct shk_segment_options options = { .size = 64 << 20, .max_members = 16, .max_objects = 16 };
+    struct shk_segment_options options = { .size = w->row->variant & SMALL ? 1 << 20 : 64 << 20, .max_members = 16, .max_objects = 16 };
 
     (void)unused;
     return shk_segment_open(w->name, SHK_CREATE | SHK_EXCL, &options, &w->segment);
@@ -586,7 +587,7 @@ static void check_orphan(struct world *w)
 
 #define GROWING(what, order)                                                                                           \
     { "shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it, .check = check_created,        \
-      .carry_on = carry_on, .variant = (order) },                                                                      \
+      .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS) },                                                                      \
     { "shk_queue_put", what ", to another chunk", .setup = set_0, .operation = put, CHECKS, .variant = 2 | (order) },  \
     { "shk_queue_put", what ", spare chunks", .setup = set_0, .operation = put, CHECKS, .variant = FLOWN | (order) },  \
     { "shk_queue_get", what ", a chunk becomes spare", .setup = set_0, .operation = get, CHECKS,                       \

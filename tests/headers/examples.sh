@@ -30,9 +30,13 @@ for header in shmkit/*.h; do
 #include <err.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/types.h>
 extern struct shk_segment *bank, *race, *s;
 extern struct { int64_t balance; int32_t paid_in; } *account;
+extern ssize_t n;
 void put_the_till_in_order(void);
+void download(void);
+void plot(const double *samples, ssize_t n);
 void example(void);
 void example(void)
 {
