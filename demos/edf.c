@@ -13,8 +13,6 @@
 static const char *reason(int error)
 {
     switch (error) {
-    case EDFLIB_FILE_IS_DISCONTINUOUS:
-        return "the recording has gaps (EDF+D or BDF+D); only those in one piece can be played";
     case EDFLIB_FILE_CONTAINS_FORMAT_ERRORS:
         return "not a recording in EDF, EDF+, BDF or BDF+, or damaged";
     case EDFLIB_NUMBER_OF_SIGNALS_INVALID:
@@ -86,6 +84,16 @@ static int find_signal(struct edf *edf, const struct edf_hdr_struct *header, con
     return USAGE;
 }
 
+/* The library has one number for this and for damage, depending on what else it finds first. */
+static bool has_gaps(FILE *file)
+{
+    enum { KIND = 192, LENGTH = 5 };
+    char kind[LENGTH];
+
+    return fseek(file, KIND, SEEK_SET) == 0 && fread(kind, LENGTH, 1, file) == 1 &&
+           (memcmp(kind, "EDF+D", LENGTH) == 0 || memcmp(kind, "BDF+D", LENGTH) == 0);
+}
+
 int edf_begin(struct edf *edf, const char *path, const char *label)
 {
     struct edf_hdr_struct *header = malloc(sizeof(*header));
@@ -95,6 +103,10 @@ int edf_begin(struct edf *edf, const char *path, const char *label)
     *edf = (struct edf){.handle = -1, .path = path};
     if (!header || !file) /* the library would not say why */
         complain("%s: %s", path, strerror(errno));
+    else if (has_gaps(file))
+        complain("%s: the recording has gaps (EDF+D or BDF+D), and only those in one piece can be "
+                 "played",
+                 path);
     else if (edfopen_file_readonly(path, header, EDFLIB_DO_NOT_READ_ANNOTATIONS) < 0)
         complain("%s: %s", path, reason(header->filetype));
     else {

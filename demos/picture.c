@@ -86,9 +86,10 @@ static void write_plot(FILE *script, const struct plot *plot)
         write_string(script, plot->traces[i].place.object);
         fputs("\nset ylabel ", script);
         write_string(script, plot->unit);
-        fprintf(script, "\nplot [-%zu:0] $samples%d using 1:2 with lines linewidth 1.5 "
-                        "linecolor rgb '%s'\n", plot->window - 1, i,
-                colours[i % (sizeof(colours) / sizeof(*colours))]);
+        fprintf(script,
+                "\nplot [-%zu:0] $samples%d using 1:2 with lines linewidth 1.5 "
+                "linecolor rgb '%s'\n",
+                plot->window - 1, i, colours[i % (sizeof(colours) / sizeof(*colours))]);
     }
     fputs("unset multiplot\n", script);
 }
@@ -96,7 +97,8 @@ static void write_plot(FILE *script, const struct plot *plot)
 static void write_head(FILE *script)
 {
     fputs("set encoding utf8\nset grid linecolor rgb '#cccccc'\nunset key\nset xlabel 'samples'\n"
-          "set tics nomirror out\nset lmargin 10\n", script);
+          "set tics nomirror out\nset lmargin 10\n",
+          script);
 }
 
 /* ---- running it ---- */
@@ -174,7 +176,8 @@ static bool draw(const struct plot *plot, const struct format *format, int out, 
     }
     write_head(script);
     fputs("set terminal ", script);
-    fprintf(script, format->terminal, WIDTH / format->dots_per_unit, height / format->dots_per_unit);
+    fprintf(script, format->terminal, WIDTH / format->dots_per_unit,
+            height / format->dots_per_unit);
     putc('\n', script);
     write_plot(script, plot);
     if (fflush(script) != 0 || fseek(script, 0, SEEK_SET) != 0) {
@@ -232,8 +235,10 @@ enum { NO_WINDOWS = 9 }; /* what gnuplot exits with, which has no other use for 
 static int feed_window(struct plot *plot, FILE *script)
 {
     write_head(script);
-    fprintf(script, "if (GPVAL_TERM eq 'unknown' || GPVAL_TERM eq 'dumb') exit status %d\n"
-                    "bind 'Close' 'exit gnuplot'\n", NO_WINDOWS);
+    fprintf(script,
+            "if (GPVAL_TERM eq 'unknown' || GPVAL_TERM eq 'dumb') exit status %d\n"
+            "bind 'Close' 'exit gnuplot'\n",
+            NO_WINDOWS);
     while (fflush(script) == 0 && !interrupted) {
         struct trace *failing;
         ssize_t n = fetch(plot, &failing);

@@ -13,10 +13,10 @@ struct trace {
     struct place place;
     struct shk_stream *stream;
     struct shk_reader *reader;
-    double *samples; /* the newest last; room for twice MOST_WINDOW */
-    size_t count;    /* how many there are */
-    int64_t dropped; /* samples that were overwritten before they were read */
-    double rate;     /* appended samples a second; negative: not known yet */
+    double *samples;                  /* the newest last; room for twice MOST_WINDOW */
+    size_t count;                     /* how many there are */
+    int64_t dropped;                  /* samples that were overwritten before they were read */
+    double rate;                      /* appended samples a second; negative: not known yet */
     int64_t rate_position, rate_time; /* of the stream, when the rate was last measured */
 };
 

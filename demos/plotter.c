@@ -16,10 +16,14 @@ static const struct option_row options[] = {
     {"window", "N", "show the last N samples (100)", .number = &window, .least = 2,
      .most = MOST_WINDOW},
     {"unit", "TEXT", "what is measured, such as µV", .text = &unit},
-    {"output", "FILE", "make a picture, FILE.png, .svg or .pdf, as soon as there\n"
-                       "are N samples, and end", .text = &output},
-    {"timeout", "DURATION", "with --output: wait that long at most (for ever), then\n"
-                            "make a picture of what there is", .duration = &timeout},
+    {"output", "FILE",
+     "make a picture, FILE.png, .svg or .pdf, as soon as there\n"
+     "are N samples, and end",
+     .text = &output},
+    {"timeout", "DURATION",
+     "with --output: wait that long at most (for ever), then\n"
+     "make a picture of what there is",
+     .duration = &timeout},
     {"window-system", NULL, "show it in a window of gnuplot's", .flag = &window_system},
     {0},
 };
@@ -206,8 +210,9 @@ int main(int argc, char **argv)
         }
     }
     if (status == DONE)
-        status = output ? make_output(&plot)
-                 : window_system ? show_in_window(&plot) : show_on_screen(&plot);
+        status = output          ? make_output(&plot)
+                 : window_system ? show_in_window(&plot)
+                                 : show_on_screen(&plot);
     while (plot.n > 0)
         close_trace(&plot.traces[--plot.n]);
     return finish(status);

@@ -146,7 +146,8 @@ static void put_curve(const cchar_t *braille, const struct span *spans, int top,
                       int width, int height)
 {
     for (int row = 0; row < height; row++) {
-        int above = (height - row) * DOTS_Y - 1; /* the highest dot of this row of cells, from below */
+        int above =
+            (height - row) * DOTS_Y - 1; /* the highest dot of this row of cells, from below */
         cchar_t cells[MOST_CELLS];
 
         for (int column = 0; column < width; column++) {
@@ -206,7 +207,8 @@ static void put_sample_axis(size_t window, int top, int left, int width)
 
 static void put_title(const struct plot *plot, const struct trace *trace, int top, int width)
 {
-    char numbers[200], rate[40] = "-", *path = printable(trace->place.path, strlen(trace->place.path));
+    char numbers[200], rate[40] = "-",
+                       *path = printable(trace->place.path, strlen(trace->place.path));
     int length;
 
     if (trace->rate >= 0)
@@ -249,8 +251,8 @@ static void put_trace(struct screen *screen, const struct plot *plot, int i, int
 
 static void put_last_line(const struct screen *screen, const struct plot *plot, int row)
 {
-    mvprintw(row, 1, "q quit  space %s  +/- window %zu  s save", screen->freeze ? "go on" : "freeze",
-             plot->window);
+    mvprintw(row, 1, "q quit  space %s  +/- window %zu  s save",
+             screen->freeze ? "go on" : "freeze", plot->window);
     if (screen->freeze) {
         addstr("  ");
         attron(A_REVERSE);
@@ -308,7 +310,7 @@ static void thaw(struct screen *screen)
 /* The windows are 1, 2 and 5 times powers of ten, and what the person has asked for. */
 static void change_window(struct screen *screen, bool more)
 {
-    static const size_t windows[] = {10,   20,   50,   100,   200,   500,   1000,
+    static const size_t windows[] = {10,   20,   50,    100,   200,   500,        1000,
                                      2000, 5000, 10000, 20000, 50000, MOST_WINDOW};
     enum { WINDOWS = sizeof(windows) / sizeof(*windows) };
     size_t window = screen->plot->window;
@@ -451,7 +453,8 @@ int show_on_screen(struct plot *plot)
     }
     terminal = newterm(NULL, stdout, stdin);
     if (!terminal) {
-        complain("a terminal of the type '%s' cannot be used", getenv("TERM") ? getenv("TERM") : "");
+        complain("a terminal of the type '%s' cannot be used",
+                 getenv("TERM") ? getenv("TERM") : "");
         free(screen);
         return FAILED;
     }
