@@ -469,7 +469,8 @@ int open_stream(const struct place *place, int64_t history, struct shk_stream **
     do {
         r = shk_stream_open(place->segment, place->object, 0, &found, stream);
         if (r == -ENOENT)
-            r = shk_stream_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made, stream);
+            r = shk_stream_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made,
+                                stream);
     } while (r == -EEXIST && !interrupted);
     return r == 0 ? DONE : failed(place, r);
 }
