@@ -171,12 +171,21 @@ int64_t now(void)
     return SHK_SEC(time.tv_sec) + time.tv_nsec;
 }
 
+void pause_until(int64_t end)
+{
+    int64_t time;
+
+    while (!interrupted && (time = now()) < end) {
+        int64_t next = end - time < SLICE ? end : time + SLICE;
+        struct timespec when = {.tv_sec = next / SHK_SEC(1), .tv_nsec = next % SHK_SEC(1)};
+
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
+    }
+}
+
 void pause_for(int64_t nanoseconds)
 {
-    int64_t end = now() + nanoseconds, left;
-
-    while (!interrupted && (left = end - now()) > 0)
-        nanosleep(&(struct timespec){.tv_nsec = left < SLICE ? left : SLICE}, NULL);
+    pause_until(now() + nanoseconds);
 }
 
 static void interrupt(int signal_number)
@@ -289,8 +298,8 @@ static _Noreturn void exit_version(const struct program *program)
     exit(fflush(stdout) == 0 ? DONE : FAILED);
 }
 
-/* Returns the operand. */
-static const char *parse_arguments(int argc, char **argv, const struct program *program)
+/* Returns the operands. */
+static char **parse_arguments(int argc, char **argv, const struct program *program)
 {
     enum { MOST_OPTIONS = 16, HELP = MOST_OPTIONS, VERSION };
     struct option options[MOST_OPTIONS + 3] = {{0}};
@@ -320,12 +329,12 @@ static const char *parse_arguments(int argc, char **argv, const struct program *
         else
             *rows[i].duration = parse_duration(&rows[i], optarg);
     }
-    if (argc - optind != 1) {
+    if (argc == optind || (argc - optind > 1 && !program->several)) {
         complain(argc == optind ? "%s is missing" : "too many arguments: one %s is wanted",
                  program->operand);
         exit_usage();
     }
-    return argv[optind];
+    return argv + optind;
 }
 
 /* SEGMENT/OBJECT; the segment may have its slash in front. */
@@ -374,17 +383,21 @@ int failed(const struct place *place, int r)
     }
 }
 
-int enter(int argc, char **argv, const struct program *program, const char **member,
-          struct place *place)
+char **begin(int argc, char **argv, const struct program *program)
+{
+    program_name = program->name;
+    use_utf8();
+    catch_signals();
+    return parse_arguments(argc, argv, program);
+}
+
+int place_enter(struct place *place, const char *path, const char **member)
 {
     static char process[32];
     int r, status;
 
     *place = (struct place){0};
-    program_name = program->name;
-    use_utf8();
-    catch_signals();
-    status = split_path(parse_arguments(argc, argv, program), place);
+    status = split_path(path, place);
     if (status != DONE)
         return status;
     if (!*member) {
@@ -399,15 +412,31 @@ int enter(int argc, char **argv, const struct program *program, const char **mem
     return r == 0 ? DONE : failed(place, r);
 }
 
-int leave(struct place *place, int status)
+int enter(int argc, char **argv, const struct program *program, const char **member,
+          struct place *place)
+{
+    return place_enter(place, *begin(argc, argv, program), member);
+}
+
+void place_leave(struct place *place)
 {
     shk_segment_close(place->segment);
     free(place->segment_name);
+}
+
+int finish(int status)
+{
     if (interrupted) {
         signal(interrupted, SIG_DFL);
         raise(interrupted);
     }
     return status;
+}
+
+int leave(struct place *place, int status)
+{
+    place_leave(place);
+    return finish(status);
 }
 
 int open_queue(const struct place *place, int64_t capacity, int64_t item_size,
@@ -425,5 +454,23 @@ int open_queue(const struct place *place, int64_t capacity, int64_t item_size,
         if (r == -ENOENT)
             r = shk_queue_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made, queue);
     } while (r == -EEXIST && !interrupted); /* somebody made it between the two: find it */
+    return r == 0 ? DONE : failed(place, r);
+}
+
+int open_stream(const struct place *place, int64_t history, struct shk_stream **stream)
+{
+    struct shk_stream_options found = {.sample_size = sizeof(double), .history = history};
+    struct shk_stream_options made = {
+        .sample_size = sizeof(double),
+        .history = history ? history : DEFAULT_HISTORY,
+    };
+    int r;
+
+    do {
+        r = shk_stream_open(place->segment, place->object, 0, &found, stream);
+        if (r == -ENOENT)
+            r = shk_stream_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made,
+                                stream);
+    } while (r == -EEXIST && !interrupted);
     return r == 0 ? DONE : failed(place, r);
 }

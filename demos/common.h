@@ -41,6 +41,7 @@ struct option_row {
 struct program {
     const char *name;    /* in messages, whatever file it was started from */
     const char *operand; /* "QUEUE" */
+    bool several;        /* one or more of them */
     const char *purpose; /* one sentence */
     const char *notes;   /* the rest of --help */
     const struct option_row *options;
@@ -67,6 +68,16 @@ int enter(int argc, char **argv, const struct program *, const char **member, st
 /* Leave the segment. Returns status, or does not return if a signal has come: dies of it, as the shell expects. */
 int leave(struct place *, int status);
 
+/*
+ * The same in parts, for a program of several operands: begin() reads the arguments and returns the first operand,
+ * behind the last one is a NULL; then for each place_enter(), which returns an exit code, and place_leave(), whatever that
+ * was; finish() is the end of leave().
+ */
+char **begin(int argc, char **argv, const struct program *);
+int place_enter(struct place *, const char *path, const char **member);
+void place_leave(struct place *);
+int finish(int status);
+
 /* The exit code for a negative return value of the library, after its sentence has been printed. */
 int failed(const struct place *, int r);
 
@@ -86,8 +97,9 @@ int padding(const char *text, int columns);
 /* The bytes as text for a terminal: what cannot be printed is shown as "?". The caller frees it; NULL: no memory. */
 char *printable(const char *bytes, size_t length);
 
-/* Sleep that long, or until interrupted. */
+/* Sleep that long, or until that time of now(), or until interrupted. */
 void pause_for(int64_t nanoseconds);
+void pause_until(int64_t time);
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 int64_t now(void);
@@ -98,5 +110,9 @@ int64_t now(void);
  */
 enum { DEFAULT_CAPACITY = 1, DEFAULT_ITEM_SIZE = 4096 };
 int open_queue(const struct place *, int64_t capacity, int64_t item_size, struct shk_queue **);
+
+/* The same for a stream of samples of type double. */
+enum { DEFAULT_HISTORY = 10000 };
+int open_stream(const struct place *, int64_t history, struct shk_stream **);
 
 #endif

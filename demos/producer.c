@@ -1,11 +1,9 @@
 /* producer QUEUE: puts items, the article's or the lines of its standard input. */
 #include "common.h"
+#include "lines.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *name;
 static bool from_stdin, shut_down;
@@ -68,70 +66,6 @@ static int produce(const struct place *place, struct shk_queue *queue)
     return DONE;
 }
 
-/* What has been read and not yet been put: data[start, end) of size bytes. */
-struct input {
-    char *data;
-    size_t size, start, end;
-};
-
-enum { FIRST_SIZE = 64 * 1024 };
-
-/* Read more. Returns how many bytes, 0 at the end of the input, -errno. */
-static ssize_t fill(struct input *input)
-{
-    struct pollfd pollfd = {.fd = STDIN_FILENO, .events = POLLIN};
-    ssize_t n;
-
-    memmove(input->data, input->data + input->start, input->end - input->start);
-    input->end -= input->start;
-    input->start = 0;
-    if (input->end == input->size) {
-        char *data = realloc(input->data, 2 * input->size);
-
-        if (!data)
-            return -ENOMEM;
-        input->data = data;
-        input->size *= 2;
-    }
-    do {
-        /* Not read() at once: it would sleep through a signal that came just before it. */
-        while (!interrupted && poll(&pollfd, 1, 100) <= 0)
-            ;
-        if (interrupted)
-            return -EINTR;
-        n = read(STDIN_FILENO, input->data + input->end, input->size - input->end);
-    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
-    if (n < 0)
-        return -errno;
-    input->end += n;
-    return n;
-}
-
-/*
- * The next line, without its end; the last one may lack that. *line is good until the next call.
- * Returns 1, or 0: no more, or -errno; -EMSGSIZE if it is longer than most, and *length says so much of it as was read.
- */
-static int next_line(struct input *input, size_t most, const char **line, size_t *length)
-{
-    for (*length = 0;;) {
-        char *rest = input->data + input->start + *length;
-        char *newline = memchr(rest, '\n', input->end - input->start - *length);
-        ssize_t n;
-
-        *length = (newline ? newline : input->data + input->end) - (input->data + input->start);
-        if (*length > most)
-            return -EMSGSIZE;
-        n = newline ? 0 : fill(input);
-        if (n < 0)
-            return n;
-        if (n > 0)
-            continue;
-        *line = input->data + input->start;
-        input->start += *length + (newline ? 1 : 0);
-        return newline || *length > 0;
-    }
-}
-
 static int produce_lines(const struct place *place, struct shk_queue *queue, struct input *input,
                          size_t most)
 {
@@ -164,19 +98,15 @@ static int produce_lines(const struct place *place, struct shk_queue *queue, str
 
 static int produce_stdin(const struct place *place, struct shk_queue *queue)
 {
-    struct input input = {.data = malloc(FIRST_SIZE), .size = FIRST_SIZE};
+    struct input input = {0};
     ssize_t most = shk_queue_item_size(queue);
     int status;
 
-    if (most < 0) {
+    if (most < 0)
         status = failed(place, most);
-    } else if (!input.data) {
-        complain("%s", strerror(ENOMEM));
-        status = FAILED;
-    } else {
+    else
         status = produce_lines(place, queue, &input, most);
-    }
-    free(input.data);
+    close_input(&input);
     return status;
 }
 

@@ -19,11 +19,14 @@ static const struct demo {
     {"queue", "scene-queue.sh",
      "scene: producers and a consumer, first with words, then with whole files"},
     {"event", "scene-event.sh", "scene: two workers wait for the word to go"},
+    {"plot", "scene-plot.sh", "scene: a signal of 1000 samples a second, and its live plot"},
     {"producer", "producer", "puts items into a queue"},
     {"consumer", "consumer", "takes items out of a queue and prints them"},
     {"depositor", "depositor", "pays money in, when the account is empty"},
     {"drawer", "drawer", "draws money, when there is some"},
     {"worker", "worker", "waits for an event"},
+    {"sampler", "sampler", "appends samples to a stream"},
+    {"plotter", "plotter", "shows streams as they come"},
 };
 
 #define DEMOS (sizeof(demos) / sizeof(*demos))

@@ -17,7 +17,13 @@ left_nothing() {
     test -z "$(ls "$scratch")" || fail "$1 left files: $(ls "$scratch")"
 }
 
-for name in account account-event queue event; do
+scenes='account account-event queue event plot'
+if ! command -v gnuplot >/dev/null; then
+    echo 'SKIPPED test-scenes.sh: the scene plot: there is no gnuplot' | tee /dev/fd/9 2>/dev/null
+    scenes=${scenes% plot}
+fi
+
+for name in $scenes; do
     echo "==== shmctl demo $name"
     shmctl demo $name </dev/null &
     wait $! || fail "shmctl demo $name exits with $?"

@@ -1,0 +1,279 @@
+/* Pictures and windows, by gnuplot: it is told what to do on its standard input. */
+#include "plot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* In dots; each stream but the first adds EXTRA_HEIGHT. */
+enum { WIDTH = 1000, HEIGHT = 500, EXTRA_HEIGHT = 250, DOTS_PER_INCH = 100 };
+
+static const struct format {
+    const char *ending, *terminal;
+    double dots_per_unit;
+} formats[] = {
+    {".png", "pngcairo size %g,%g noenhanced background '#ffffff' font 'sans,12'", 1},
+    {".svg", "svg size %g,%g noenhanced background '#ffffff' font 'sans-serif,14'", 1},
+    {".pdf", "pdfcairo size %g,%g noenhanced background '#ffffff' font 'sans,12'", DOTS_PER_INCH},
+};
+
+static const struct format *format_of(const char *file)
+{
+    size_t length = strlen(file);
+
+    for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++) {
+        size_t ending = strlen(formats[i].ending);
+
+        if (length > ending && strcmp(file + length - ending, formats[i].ending) == 0)
+            return &formats[i];
+    }
+    return NULL;
+}
+
+bool is_picture(const char *file)
+{
+    return format_of(file) != NULL;
+}
+
+/* ---- what gnuplot is told ---- */
+
+/* A string of gnuplot's, in which nothing has a meaning. */
+static void write_string(FILE *script, const char *text)
+{
+    char *plain = printable(text, strlen(text));
+
+    putc('\'', script);
+    for (const char *c = plain; c && *c; c++)
+        fputs(*c == '\'' ? "''" : (char[]){*c, '\0'}, script);
+    putc('\'', script);
+    free(plain);
+}
+
+static void write_samples(FILE *script, const struct plot *plot, int i)
+{
+    size_t count;
+    const double *samples = window_of(plot, &plot->traces[i], &count);
+
+    fprintf(script, "$samples%d << END\n", i);
+    for (size_t k = 0; k < count; k++) {
+        fprintf(script, "%ld ", (long)k - (long)(count - 1));
+        if (isfinite(samples[k]))
+            fprintf(script, "%.9g\n", samples[k]);
+        else
+            fputs("NaN\n", script); /* a gap */
+    }
+    fputs("END\n", script);
+}
+
+static void write_plot(FILE *script, const struct plot *plot)
+{
+    static const char *const colours[] = {"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e"};
+
+    for (int i = 0; i < plot->n; i++)
+        write_samples(script, plot, i);
+    fprintf(script, "set multiplot layout %d,1\n", plot->n);
+    for (int i = 0; i < plot->n; i++) {
+        fputs("set title ", script);
+        write_string(script, plot->traces[i].place.object);
+        fputs("\nset ylabel ", script);
+        write_string(script, plot->unit);
+        fprintf(script,
+                "\nplot [-%zu:0] $samples%d using 1:2 with lines linewidth 1.5 "
+                "linecolor rgb '%s'\n",
+                plot->window - 1, i, colours[i % (sizeof(colours) / sizeof(*colours))]);
+    }
+    fputs("unset multiplot\n", script);
+}
+
+static void write_head(FILE *script)
+{
+    fputs("set encoding utf8\nset grid linecolor rgb '#cccccc'\nunset key\nset xlabel 'samples'\n"
+          "set tics nomirror out\nset lmargin 10\n",
+          script);
+}
+
+/* ---- running it ---- */
+
+/* Start gnuplot with these descriptors; -1 for those that it shall share with this process. */
+static pid_t start_gnuplot(int in, int out, int err)
+{
+    int descriptors[] = {in, out, err};
+    pid_t parent = getpid(), child = fork();
+
+    if (child != 0)
+        return child;
+    signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(FAILED);
+    for (int i = 0; i < 3; i++) {
+        if (descriptors[i] >= 0)
+            dup2(descriptors[i], i);
+    }
+    execlp("gnuplot", "gnuplot", (char *)NULL);
+    dprintf(STDERR_FILENO, errno == ENOENT ? "gnuplot is not there (Debian package: gnuplot-nox)"
+                                           : "gnuplot cannot be started");
+    _exit(FAILED);
+}
+
+/* Returns its exit code. */
+static int await_gnuplot(pid_t child)
+{
+    int status;
+
+    while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR)
+            return FAILED;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : FAILED;
+}
+
+/* The first line of gnuplot's complaint that says something. */
+static void read_complaint(FILE *complaint, char *message, size_t size)
+{
+    char *end;
+
+    rewind(complaint);
+    do {
+        if (!fgets(message, size, complaint)) {
+            snprintf(message, size, "gnuplot failed");
+            return;
+        }
+        end = message + strlen(message);
+        while (end > message && strchr(" \t\n^", end[-1]))
+            *--end = '\0';
+    } while (end == message);
+}
+
+static FILE *scratch_file(const char *name)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC);
+
+    return fd < 0 ? NULL : fdopen(fd, "w+");
+}
+
+/* Have the picture written to out. */
+static bool draw(const struct plot *plot, const struct format *format, int out, char *message,
+                 size_t size)
+{
+    FILE *script = scratch_file("script"), *complaint = scratch_file("complaint");
+    double height = HEIGHT + EXTRA_HEIGHT * (plot->n - 1);
+    bool drawn = false;
+    struct stat written;
+
+    if (!script || !complaint) {
+        snprintf(message, size, "%s", strerror(errno));
+        goto done;
+    }
+    write_head(script);
+    fputs("set terminal ", script);
+    fprintf(script, format->terminal, WIDTH / format->dots_per_unit,
+            height / format->dots_per_unit);
+    putc('\n', script);
+    write_plot(script, plot);
+    if (fflush(script) != 0 || fseek(script, 0, SEEK_SET) != 0) {
+        snprintf(message, size, "%s", strerror(errno));
+        goto done;
+    }
+    drawn = await_gnuplot(start_gnuplot(fileno(script), out, fileno(complaint))) == 0;
+    if (!drawn)
+        read_complaint(complaint, message, size);
+    else if (fstat(out, &written) < 0 || written.st_size == 0 || fsync(out) < 0)
+        drawn = snprintf(message, size, "gnuplot has drawn nothing") < 0;
+done:
+    if (script)
+        fclose(script);
+    if (complaint)
+        fclose(complaint);
+    return drawn;
+}
+
+bool make_picture(const struct plot *plot, const char *file, char *message, size_t size)
+{
+    char *scratch;
+    mode_t mask = umask(0);
+    bool made = false;
+    int fd;
+
+    umask(mask);
+    if (asprintf(&scratch, "%s.XXXXXX", file) < 0) {
+        snprintf(message, size, "%s", strerror(ENOMEM));
+        return false;
+    }
+    fd = mkostemp(scratch, O_CLOEXEC);
+    if (fd < 0) {
+        snprintf(message, size, "%s", strerror(errno));
+        free(scratch);
+        return false;
+    }
+    if (draw(plot, format_of(file), fd, message, size)) {
+        made = fchmod(fd, 0666 & ~mask) == 0 && rename(scratch, file) == 0;
+        if (!made)
+            snprintf(message, size, "%s", strerror(errno));
+    }
+    if (!made)
+        unlink(scratch);
+    close(fd);
+    free(scratch);
+    return made;
+}
+
+/* ---- a window ---- */
+
+enum { NO_WINDOWS = 9 }; /* what gnuplot exits with, which has no other use for it */
+
+/* Frames, as long as gnuplot reads them; closing its window ends it. Returns an exit code. */
+static int feed_window(struct plot *plot, FILE *script)
+{
+    write_head(script);
+    fprintf(script,
+            "if (GPVAL_TERM eq 'unknown' || GPVAL_TERM eq 'dumb') exit status %d\n"
+            "bind 'Close' 'exit gnuplot'\n",
+            NO_WINDOWS);
+    while (fflush(script) == 0 && !interrupted) {
+        struct trace *failing;
+        ssize_t n = fetch(plot, &failing);
+        bool enough = true;
+
+        if (n < 0)
+            return failed(&failing->place, n);
+        for (int i = 0; i < plot->n; i++)
+            enough = enough && plot->traces[i].count >= 2;
+        if (n > 0 && enough)
+            write_plot(script, plot);
+        else
+            putc('\n', script); /* is it still there? */
+        pause_for(SHK_SEC(1) / FRAMES_A_SECOND);
+    }
+    return interrupted ? FAILED : DONE;
+}
+
+int show_in_window(struct plot *plot)
+{
+    int ends[2], status, ended;
+    FILE *script;
+    pid_t child;
+
+    if (pipe2(ends, O_CLOEXEC) < 0 || !(script = fdopen(ends[1], "w"))) {
+        complain("%s", strerror(errno));
+        return FAILED;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    child = start_gnuplot(ends[0], -1, -1);
+    close(ends[0]);
+    status = child < 0 ? FAILED : feed_window(plot, script);
+    fclose(script); /* the end of its input ends it */
+    ended = await_gnuplot(child);
+    if (ended == NO_WINDOWS)
+        complain("gnuplot has no window system here (Debian package: gnuplot-qt)");
+    return status == DONE && ended != 0 ? FAILED : status;
+}

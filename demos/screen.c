@@ -1,0 +1,483 @@
+/* The live plot in a terminal: ncurses, and braille characters of 2 by 4 dots. */
+#include "plot.h"
+
+#ifdef HAVE_NCURSESW
+
+#include <errno.h>
+#include <math.h>
+#include <ncurses.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <wchar.h>
+
+/* In cells: the least plot area of a stream, and what is around it: a title above, an axis and its numbers below. */
+enum { LEAST_WIDTH = 20, LEAST_HEIGHT = 2, AROUND = 3, MOST_CELLS = 1024 };
+enum { DOTS_X = 2, DOTS_Y = 4, PATTERNS = 1 << DOTS_X * DOTS_Y };
+
+static const short colours[] = {COLOR_CYAN,    COLOR_YELLOW, COLOR_GREEN,
+                                COLOR_MAGENTA, COLOR_BLUE,   COLOR_RED};
+enum { COLOURS = sizeof(colours) / sizeof(*colours) };
+
+/* What an axis shows: from low to high, with a number at each multiple of step. */
+struct axis {
+    double low, high, step;
+};
+
+/* The dots of one column, of rows that are counted from below; none if high < low. */
+struct span {
+    double low, high;
+};
+
+struct screen {
+    struct plot *plot;  /* what is fetched */
+    struct plot frozen; /* what is shown while it is frozen: copies of the samples */
+    bool freeze;
+    struct axis axes[MOST_STREAMS];
+    cchar_t braille[COLOURS][PATTERNS]; /* each pattern of dots as a character */
+    char message[400];                  /* in the last line, until the next key */
+};
+
+/* ---- axes ---- */
+
+/* The step of 1, 2 or 5 times a power of ten by which at most `most` numbers cover the range. */
+static double nice_step(double range, int most)
+{
+    double power = pow(10, floor(log10(range / most))), rest = range / most / power;
+
+    return power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10);
+}
+
+/* Change the axis if the samples have left it, or fill less than half of it: not at every frame. */
+static void adjust(struct axis *axis, const double *samples, size_t count, int numbers)
+{
+    double low = INFINITY, high = -INFINITY, margin;
+
+    for (size_t i = 0; i < count; i++) {
+        if (isfinite(samples[i])) {
+            low = fmin(low, samples[i]);
+            high = fmax(high, samples[i]);
+        }
+    }
+    if (low > high)
+        low = high = 0;
+    if (axis->step > 0 && low >= axis->low && high <= axis->high &&
+        high - low >= (axis->high - axis->low) / 2) {
+        axis->step = nice_step(axis->high - axis->low, numbers);
+        return;
+    }
+    margin = fmax(fabs(low), fabs(high)) * 1e-9; /* what a constant may seem to vary by */
+    if (high - low <= margin) {
+        margin = margin > 0 ? 0.1 * fabs(high) : 1;
+        low -= margin;
+        high += margin;
+    }
+    axis->step = nice_step(high - low, numbers);
+    axis->low = floor(low / axis->step) * axis->step;
+    axis->high = ceil(high / axis->step) * axis->step;
+}
+
+/* The number at a step, with as many digits as the step needs. */
+static void print_number(char *text, size_t size, double number, double step)
+{
+    int digits = -(int)floor(log10(step) + 1e-9);
+
+    if (fabs(number) < step / 2)
+        number = 0;
+    if (digits > 6 || fabs(number) >= 1e7)
+        snprintf(text, size, "%.4g", number);
+    else
+        snprintf(text, size, "%.*f", digits > 0 ? digits : 0, number);
+}
+
+/* ---- the curve ---- */
+
+static void extend(struct span *span, double y)
+{
+    span->low = fmin(span->low, y);
+    span->high = fmax(span->high, y);
+}
+
+/* The line between two samples, as the piece of it in each column of dots. */
+static void add_line(struct span *spans, double x0, double y0, double x1, double y1)
+{
+    int first = lround(x0), last = lround(x1);
+
+    for (int x = first; x <= last; x++) {
+        double from = fmax(x0, x - 0.5), to = fmin(x1, x + 0.5);
+        double slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : 0;
+
+        extend(&spans[x], y0 + (from - x0) * slope);
+        extend(&spans[x], to < x1 ? y0 + (to - x0) * slope : y1);
+    }
+}
+
+/* The newest sample is at the right end, where the window is not full yet, too. */
+static void trace_curve(struct span *spans, int columns, int rows, const struct axis *axis,
+                        const double *samples, size_t count, size_t window)
+{
+    double across = (columns - 1.0) / (window - 1), up = (rows - 1) / (axis->high - axis->low);
+    double last_x = 0, last_y = NAN;
+
+    for (int x = 0; x < columns; x++)
+        spans[x] = (struct span){INFINITY, -INFINITY};
+    for (size_t i = 0; i < count; i++) {
+        double x = (window - count + i) * across, y = (samples[i] - axis->low) * up;
+
+        if (isfinite(y) && isfinite(last_y))
+            add_line(spans, last_x, last_y, x, y);
+        else if (isfinite(y))
+            extend(&spans[lround(x)], y);
+        last_x = x;
+        last_y = y;
+    }
+    for (int x = 0; x < columns; x++)
+        spans[x] = (struct span){round(spans[x].low), round(spans[x].high)};
+}
+
+/* The bit of a dot in the patterns of Unicode's braille block, by its column and its row from above. */
+static const unsigned char dot_bits[DOTS_X][DOTS_Y] = {{0x01, 0x02, 0x04, 0x40},
+                                                       {0x08, 0x10, 0x20, 0x80}};
+
+static void put_curve(const cchar_t *braille, const struct span *spans, int top, int left,
+                      int width, int height)
+{
+    for (int row = 0; row < height; row++) {
+        int above =
+            (height - row) * DOTS_Y - 1; /* the highest dot of this row of cells, from below */
+        cchar_t cells[MOST_CELLS];
+
+        for (int column = 0; column < width; column++) {
+            unsigned pattern = 0;
+
+            for (int dx = 0; dx < DOTS_X; dx++) {
+                const struct span *span = &spans[column * DOTS_X + dx];
+
+                for (int dy = 0; dy < DOTS_Y && span->low <= span->high; dy++) {
+                    if (above - dy >= span->low && above - dy <= span->high)
+                        pattern |= dot_bits[dx][dy];
+                }
+            }
+            cells[column] = braille[pattern];
+        }
+        mvadd_wchnstr(top + row, left, cells, width);
+    }
+}
+
+/* ---- a stream's part of the screen ---- */
+
+static void put_value_axis(const struct axis *axis, int top, int left, int height)
+{
+    mvvline_set(top, left - 1, WACS_VLINE, height);
+    for (double value = ceil(axis->low / axis->step - 1e-9) * axis->step;
+         value <= axis->high + axis->step * 1e-9; value += axis->step) {
+        double share = (value - axis->low) / (axis->high - axis->low);
+        int dot = lround(share * (height * DOTS_Y - 1)), row = top + height - 1 - dot / DOTS_Y;
+        char text[32];
+
+        print_number(text, sizeof(text), value, axis->step);
+        mvprintw(row, 0, "%*.*s", left - 2, left - 2, text);
+        mvadd_wch(row, left - 1, WACS_RTEE);
+    }
+}
+
+/* Positions of samples, back from the newest, which is 0. */
+static void put_sample_axis(size_t window, int top, int left, int width)
+{
+    enum { BETWEEN = 14 };
+    double step = fmax(1, nice_step(window - 1, width / BETWEEN > 0 ? width / BETWEEN : 1));
+
+    mvhline_set(top, left, WACS_HLINE, width);
+    mvadd_wch(top, left - 1, WACS_LLCORNER);
+    for (double back = 0; back <= window - 1; back += step) {
+        int column = left + (width - 1) - lround(back / (window - 1) * (width - 1));
+        char text[32];
+        int length = snprintf(text, sizeof(text), "%.0f", -back), start = column - length / 2;
+
+        mvadd_wch(top, column, WACS_TTEE);
+        if (back == 0)
+            length = snprintf(text, sizeof(text), "0 samples"), start = left + width - length;
+        if (start >= left - 3)
+            mvaddstr(top + 1, start, text);
+    }
+}
+
+static void put_title(const struct plot *plot, const struct trace *trace, int top, int width)
+{
+    char numbers[200], rate[40] = "-",
+                       *path = printable(trace->place.path, strlen(trace->place.path));
+    int length;
+
+    if (trace->rate >= 0)
+        snprintf(rate, sizeof(rate), trace->rate < 100 ? "%.1f" : "%.0f", trace->rate);
+    length = snprintf(numbers, sizeof(numbers), "%s samples/s  dropped %lld", rate,
+                      (long long)trace->dropped);
+    attron(A_BOLD);
+    if (path)
+        mvaddnstr(top, 1, path, -1);
+    if (*plot->unit)
+        printw("  [%s]", plot->unit);
+    attroff(A_BOLD);
+    if (length + 2 < width)
+        mvprintw(top, width - length - 3, "  %s ", numbers);
+    free(path);
+}
+
+static void put_trace(struct screen *screen, const struct plot *plot, int i, int top, int rows,
+                      int columns)
+{
+    enum { LEFT = 10, ROWS_A_NUMBER = 3 };
+    const struct trace *trace = &plot->traces[i];
+    struct axis *axis = &screen->axes[i];
+    struct span spans[MOST_CELLS * DOTS_X];
+    int width = columns - LEFT - 1, height = rows - AROUND;
+    size_t count;
+    const double *samples = window_of(plot, trace, &count);
+
+    if (width > MOST_CELLS)
+        width = MOST_CELLS;
+    adjust(axis, samples, count, 1 + height / ROWS_A_NUMBER);
+    trace_curve(spans, width * DOTS_X, height * DOTS_Y, axis, samples, count, plot->window);
+    put_title(plot, trace, top, columns);
+    put_value_axis(axis, top + 1, LEFT, height);
+    put_curve(screen->braille[i % COLOURS], spans, top + 1, LEFT, width, height);
+    put_sample_axis(plot->window, top + 1 + height, LEFT, width);
+}
+
+/* ---- the screen ---- */
+
+static void put_last_line(const struct screen *screen, const struct plot *plot, int row)
+{
+    mvprintw(row, 1, "q quit  space %s  +/- window %zu  s save",
+             screen->freeze ? "go on" : "freeze", plot->window);
+    if (screen->freeze) {
+        addstr("  ");
+        attron(A_REVERSE);
+        addstr(" FROZEN ");
+        attroff(A_REVERSE);
+    }
+    if (*screen->message)
+        printw("  %s", screen->message);
+}
+
+static void put_screen(struct screen *screen)
+{
+    const struct plot *plot = screen->freeze ? &screen->frozen : screen->plot;
+    int rows = (LINES - 1) / plot->n;
+
+    erase();
+    if (rows < AROUND + LEAST_HEIGHT || COLS < LEAST_WIDTH)
+        mvaddstr(0, 0, "The terminal is too small.");
+    else
+        for (int i = 0; i < plot->n; i++)
+            put_trace(screen, plot, i, i * rows, rows, COLS);
+    put_last_line(screen, plot, LINES - 1);
+    refresh();
+}
+
+/* Copy what is shown, so that the streams can be fetched all the same. Returns whether there was memory. */
+static bool freeze(struct screen *screen)
+{
+    screen->frozen = *screen->plot;
+    for (int i = 0; i < screen->frozen.n; i++) {
+        struct trace *copy = &screen->frozen.traces[i];
+        const struct trace *trace = &screen->plot->traces[i];
+
+        if (copy->count > MOST_WINDOW)
+            copy->count = MOST_WINDOW;
+        copy->samples = calloc(copy->count + 1, sizeof(double));
+        if (!copy->samples) {
+            while (i > 0)
+                free(screen->frozen.traces[--i].samples);
+            return false;
+        }
+        memcpy(copy->samples, trace->samples + trace->count - copy->count,
+               copy->count * sizeof(double));
+    }
+    return true;
+}
+
+static void thaw(struct screen *screen)
+{
+    for (int i = 0; screen->freeze && i < screen->frozen.n; i++)
+        free(screen->frozen.traces[i].samples);
+    screen->freeze = false;
+}
+
+/* The windows are 1, 2 and 5 times powers of ten, and what the person has asked for. */
+static void change_window(struct screen *screen, bool more)
+{
+    static const size_t windows[] = {10,   20,   50,    100,   200,   500,        1000,
+                                     2000, 5000, 10000, 20000, 50000, MOST_WINDOW};
+    enum { WINDOWS = sizeof(windows) / sizeof(*windows) };
+    size_t window = screen->plot->window;
+    int i;
+
+    if (more)
+        for (i = 0; i < WINDOWS - 1 && windows[i] <= window; i++)
+            continue;
+    else
+        for (i = WINDOWS - 1; i > 0 && windows[i] >= window; i--)
+            continue;
+    screen->plot->window = screen->frozen.window = windows[i];
+}
+
+/* A picture of what is shown, in a file of a name that tells the stream and the time. */
+static void save_picture(struct screen *screen)
+{
+    const struct plot *plot = screen->freeze ? &screen->frozen : screen->plot;
+    char file[300], clock[32], why[300];
+    time_t time_now = time(NULL);
+
+    strftime(clock, sizeof(clock), "%Y%m%d-%H%M%S", localtime(&time_now));
+    snprintf(file, sizeof(file), "%s-%s.svg", plot->traces[0].place.object, clock);
+    for (char *c = file; *c; c++) {
+        if (*c == '/')
+            *c = '-';
+    }
+    if (make_picture(plot, file, why, sizeof(why)))
+        snprintf(screen->message, sizeof(screen->message), "saved %.300s", file);
+    else
+        snprintf(screen->message, sizeof(screen->message), "not saved: %.300s", why);
+}
+
+/* Returns whether to go on. */
+static bool obey(struct screen *screen, int key)
+{
+    *screen->message = '\0';
+    switch (key) {
+    case 'q':
+    case 'Q':
+        return false;
+    case ' ':
+        if (screen->freeze)
+            thaw(screen);
+        else
+            screen->freeze = freeze(screen);
+        break;
+    case '+':
+    case '=':
+        change_window(screen, true);
+        break;
+    case '-':
+        change_window(screen, false);
+        break;
+    case 's':
+        save_picture(screen);
+        break;
+    }
+    return true;
+}
+
+/* Do what keys say until it is time for the next frame. Returns whether to go on; sets *changed if there were any. */
+static bool await_frame(struct screen *screen, int64_t frame, bool *changed)
+{
+    struct pollfd pollfd = {.fd = STDIN_FILENO, .events = POLLIN};
+    int key;
+
+    do {
+        int64_t left = frame - now();
+        struct timespec patience = {.tv_nsec = left > 0 ? left : 0};
+
+        ppoll(&pollfd, 1, &patience, NULL);
+        while ((key = getch()) != ERR) { /* KEY_RESIZE, too */
+            *changed = true;
+            if (!obey(screen, key))
+                return false;
+        }
+        if (pollfd.revents & (POLLHUP | POLLERR)) /* the terminal has gone */
+            return false;
+    } while (now() < frame && !*changed && !interrupted);
+    return !interrupted;
+}
+
+/* Returns the library's error, or 0 when a person has seen enough. */
+static int run(struct screen *screen, struct trace **failing)
+{
+    const int64_t period = SHK_SEC(1) / FRAMES_A_SECOND;
+    int64_t frame = now(), second = 0;
+    bool changed = true;
+
+    for (;;) {
+        ssize_t n = fetch(screen->plot, failing);
+
+        if (n < 0)
+            return n;
+        /* When nothing comes, the rate still has to be seen to fall. */
+        if (changed || (n > 0 && !screen->freeze) || now() / SHK_SEC(1) != second)
+            put_screen(screen);
+        second = now() / SHK_SEC(1);
+        changed = false;
+        frame += period;
+        if (frame < now() || frame > now() + period) /* held up, or there was a key */
+            frame = now() + period;
+        if (!await_frame(screen, frame, &changed))
+            return 0;
+    }
+}
+
+static void prepare(struct screen *screen)
+{
+    bool coloured;
+
+    cbreak();
+    noecho();
+    keypad(stdscr, true);
+    nodelay(stdscr, true);
+    curs_set(0);
+    coloured = has_colors() && start_color() == OK && use_default_colors() == OK;
+    for (int i = 0; i < COLOURS; i++) {
+        if (coloured)
+            init_pair(i + 1, colours[i], -1);
+        for (int pattern = 0; pattern < PATTERNS; pattern++) {
+            wchar_t text[] = {pattern ? 0x2800 + pattern : L' ', L'\0'};
+
+            setcchar(&screen->braille[i][pattern], text, A_NORMAL, coloured ? i + 1 : 0, NULL);
+        }
+    }
+}
+
+int show_on_screen(struct plot *plot)
+{
+    struct screen *screen = calloc(1, sizeof(*screen));
+    SCREEN *terminal;
+    struct trace *failing;
+    int r;
+
+    if (!screen) {
+        complain("%s", strerror(ENOMEM));
+        return FAILED;
+    }
+    terminal = newterm(NULL, stdout, stdin);
+    if (!terminal) {
+        complain("a terminal of the type '%s' cannot be used",
+                 getenv("TERM") ? getenv("TERM") : "");
+        free(screen);
+        return FAILED;
+    }
+    screen->plot = plot;
+    prepare(screen);
+    r = run(screen, &failing);
+    endwin();
+    delscreen(terminal);
+    thaw(screen);
+    free(screen);
+    if (r < 0)
+        return failed(&failing->place, r);
+    return interrupted ? FAILED : DONE;
+}
+
+#else
+
+int show_on_screen(struct plot *plot)
+{
+    (void)plot;
+    complain("built without ncurses (Debian package: libncurses-dev): --output FILE makes a "
+             "picture, --window-system shows a window");
+    return FAILED;
+}
+
+#endif

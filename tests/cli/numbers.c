@@ -1,0 +1,31 @@
+/* numbers SEGMENT STREAM: prints the samples of a stream of doubles that are there, one on a line. */
+#include <shmkit.h>
+
+#include <errno.h>
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    struct shk_segment *segment;
+    struct shk_stream *stream;
+    struct shk_reader *reader;
+    double samples[100];
+    ssize_t n = argc == 3 ? 0 : -EINVAL;
+
+    if (n == 0)
+        n = shk_segment_open(argv[1], 0, NULL, &segment);
+    if (n == 0)
+        n = shk_stream_open(segment, argv[2], 0, NULL, &stream);
+    if (n == 0)
+        n = shk_reader_open(stream, SHK_OLDEST, &reader);
+    if (n == 0) {
+        while ((n = shk_reader_read(reader, samples, 100, SHK_NOWAIT)) > 0) {
+            for (ssize_t i = 0; i < n; i++)
+                printf("%.15g\n", samples[i]);
+        }
+    }
+    if (n == -EAGAIN)
+        return 0;
+    fprintf(stderr, "numbers: %s\n", shk_last_error());
+    return 1;
+}

@@ -1,0 +1,324 @@
+#!/bin/bash
+# sampler and plotter: what is appended, how fast, what is shown, and that nobody is in the sampler's way.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+PATH=$SHMKIT_DEMOS:$PATH
+
+# The samples of a stream that are there.
+numbers() {
+    "$SHMKIT_TESTDIR/cli/numbers" "$segment" "$1"
+}
+
+# Say what is left out, and why, where a person sees it.
+leave_out() {
+    echo "SKIPPED test-plot.sh: $*" | tee /dev/fd/9 2>/dev/null
+}
+
+await() {
+    local tries=600
+    until "$@"; do
+        tries=$((tries - 1))
+        test $tries -gt 0 || fail "waited in vain for: $*"
+        sleep 0.1
+    done
+}
+
+is_member() {
+    shmctl ps --raw --noheadings -o NAME "$segment" 2>/dev/null | grep -qx "$1"
+}
+
+# Are there at least $2 samples in the stream?
+has_samples() {
+    test "$(numbers "$1" 2>/dev/null | wc -l)" -ge "$2"
+}
+
+# ---- options ----
+
+for program in sampler plotter; do
+    exits 0 $program --help
+    test ! -s "$err" || fail "$program --help complains"
+    test "$(LC_ALL=C.UTF-8 wc -L <"$out")" -le 80 || fail "$program --help is too wide"
+    exits 0 $program --version
+    exits 2 $program
+    complains "^$program: .* is missing"
+    exits 2 $program --nonsense a/b
+    exits 2 $program nowhere --count 1 --output x.svg
+done
+exits 2 sampler a/b c/d
+complains '^sampler: too many arguments'
+exits 2 sampler --random --eeg "$segment/x"
+complains 'only one of'
+exits 2 sampler --signal x "$segment/x"
+exits 2 sampler --stdin --rate 5 "$segment/x"
+exits 2 sampler --rate 0 "$segment/x"
+exits 2 plotter --output x.bmp "$segment/x"
+complains "'x.bmp': a picture is a .png, .svg or .pdf"
+exits 2 plotter --window 1 "$segment/x"
+exits 2 plotter "$segment/x"
+complains 'this is no terminal'
+test ! -e "/dev/shm/$segment" || fail 'wrong usage has made a segment'
+claim 'options, and the exit code for wrong ones'
+
+# ---- what is appended ----
+
+exits 0 sampler --count 2000 --rate 1000000 "$segment/random"
+numbers random | awk '$1 < 0 || $1 >= 1 { exit 1 } { sum += $1 } END { exit !(NR == 2000 && sum > 900 && sum < 1100) }' ||
+    fail 'not 2000 random numbers from 0 to 1'
+for n in 1 2; do
+    exits 0 sampler --eeg --seed 7 --rate 1000 --count 1500 "$segment/eeg$n"
+done
+numbers eeg1 >"$scratch/eeg"
+numbers eeg2 | cmp - "$scratch/eeg" || fail 'a seed does not give the same EEG'
+awk '$1 > most { most = $1 } $1 < least { least = $1 } END { exit !(NR == 1500 && most > 60 && most < 400 && least < -10 && least > -300) }' \
+    "$scratch/eeg" || fail 'that is no EEG'
+exits 0 sampler --eeg --seed 8 --rate 1000000 --count 1500 "$segment/eeg3"
+numbers eeg3 | cmp -s - "$scratch/eeg" && fail 'another seed gives the same EEG'
+claim 'random numbers, and an EEG that is the same for a seed'
+
+printf '1\n -2.5 \n1e3\n0.1\n-0\r\n7' >"$scratch/lines"
+input=$scratch/lines exits 0 sampler --stdin "$segment/lines"
+numbers lines | diff - <(printf '1\n-2.5\n1000\n0.1\n-0\n7\n') || fail 'the numbers did not come through'
+complains '^sampler: 6 samples'
+for bad in x '' 1x nan inf '1 2' "$(printf '%01001d' 0)"; do
+    printf '8\n9\n%s\n10\n' "$bad" >"$scratch/lines"
+    input=$scratch/lines exits 1 sampler --stdin "$segment/bad"
+    complains '^sampler: standard input: line 3'
+done
+test "$(numbers bad | tail -n 2 | tr '\n' ' ')" = '8 9 ' || fail 'those before the bad line are missing'
+mkfifo "$scratch/fifo"
+sampler --stdin --count 2 "$segment/live" <"$scratch/fifo" 2>"$scratch/said" &
+sampler=$!
+exec 5>"$scratch/fifo"
+echo 1 >&5
+await has_samples live 1
+echo 2 >&5
+wait $sampler || fail "sampler --stdin --count exits with $?"
+exec 5>&-
+claim 'numbers of standard input arrive as they come, and a bad line is named'
+
+exits 0 sampler --count 3 --history 50 "$segment/fifty"
+exits 0 sampler --count 3 --history 50 "$segment/fifty"
+exits 0 sampler --count 3 "$segment/fifty"
+exits 1 sampler --count 3 --history 51 "$segment/fifty"
+exits 0 shmctl create lock "$segment/lock"
+exits 1 sampler --count 3 "$segment/lock"
+complains "^sampler: $segment/lock: ."
+claim 'a stream that is there is taken as it is, unless that is not what was asked for'
+
+# ---- the rate ----
+
+# 2000 samples at 1000 a second take 1.999 s, and no less; more only if the machine has no time for it.
+exits 0 sampler --rate 1000 --count 2000 --verbose "$segment/paced"
+complains '^sampler: [0-9]* samples, [0-9.]* a second$'
+complains '^sampler: 2000 samples in [0-9.]* s, [0-9.]* a second$'
+sed -n 's/.*2000 samples in \([0-9.]*\) s, \([0-9.]*\) .*/\1 \2/p' "$err" >"$scratch/rate"
+if ! grep -q 'held up' "$err"; then
+    awk '{ exit !($1 >= 1.998 && $1 < 3.5 && $2 <= 1000.5 && $2 > 550) }' "$scratch/rate" ||
+        fail "the rate is wrong: $(cat "$err")"
+fi
+for signal in INT TERM; do
+    sampler --name 采样者 "$segment/paced" 2>"$err" &
+    sampler=$!
+    await is_member 采样者
+    kill -$signal $sampler
+    wait $sampler
+    status=$?
+    test $status = $((128 + $(kill -l $signal))) || fail "SIG$signal: the sampler exits with $status"
+    complains '^sampler: [0-9]* samples'
+    is_member 采样者 && fail 'it is still a member'
+done
+claim 'the rate is kept, and reported, also when it is interrupted'
+
+# ---- recordings ----
+
+# field WIDTH TEXT...: fields of an EDF header, filled up with blanks.
+field() {
+    local width=$1
+    shift
+    printf "%-${width}s" "$@"
+}
+
+# edf TYPE: two records of half a second, with 4 samples of Oz and 2 of ECG each. -100..100 are stored as -1000..1000.
+edf() {
+    field 8 0; field 80 'X X X X' 'Startdate 22-NOV-2026 X X X'
+    field 8 22.11.26 09.00.00 768; field 44 "$1"; field 8 2 0.5; field 4 2
+    field 16 'EEG Oz' ECG
+    field 80 electrode ''
+    field 8 uV mV
+    field 8 -100 -1; field 8 100 1
+    field 8 -1000 -1000; field 8 1000 1000
+    field 80 '' ''
+    field 8 4 2
+    field 32 '' ''
+    # 0 10 1000 -1000 | 500 -500 | 1 -1 256 -256 | 1000 0
+    printf '\x00\x00\x0a\x00\xe8\x03\x18\xfc' ; printf '\xf4\x01\x0c\xfe'
+    printf '\x01\x00\xff\xff\x00\x01\x00\xff' ; printf '\xe8\x03\x00\x00'
+}
+
+edf '' >"$scratch/a.edf"
+if sampler --edf "$scratch/a.edf" "$segment/none" 2>&1 | grep -q 'without libedf'; then
+    leave_out 'recordings: sampler was built without libedf'
+else
+    exits 0 sampler --edf "$scratch/a.edf" --signal 'EEG Oz' "$segment/oz"
+    numbers oz | diff - <(printf '%s\n' 0 1 100 -100 0.1 -0.1 25.6 -25.6) || fail 'not the values of the recording'
+    grep -q '8 samples in' "$err" || fail "it says: $(cat "$err")"
+    if ! grep -q 'held up' "$err"; then # 8 a second: the last one is due after 7/8 s
+        sed -n 's/.* in \([0-9.]*\) s.*/\1/p' "$err" | awk '{ exit !($1 >= 0.874 && $1 < 2.5) }' || fail "its rate is wrong: $(cat "$err")"
+    fi
+    exits 0 sampler --edf "$scratch/a.edf" --signal ECG --rate 1000 "$segment/ecg"
+    numbers ecg | diff - <(printf '%s\n' 0.5 -0.5 1 0) || fail 'not the values of the other signal'
+    exits 2 sampler --edf "$scratch/a.edf" --signal Oz "$segment/none"
+    complains "there is no signal 'Oz'; there are:"
+    complains "'EEG Oz'  8 samples a second, -100 to 100 uV"
+    complains "'ECG'  4 samples a second, -1 to 1 mV"
+    exits 2 sampler --edf "$scratch/a.edf" "$segment/none"
+    complains "'ECG'"
+    exits 1 sampler --edf "$scratch/absent" --signal ECG "$segment/none"
+    complains 'No such file or directory'
+    for cut in 100 600 790; do
+        head -c $cut "$scratch/a.edf" >"$scratch/cut.edf"
+        exits 1 sampler --edf "$scratch/cut.edf" --signal ECG "$segment/none"
+    done
+    edf EDF+D >"$scratch/d.edf"
+    exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
+    complains 'the recording has gaps'
+    claim 'recordings: values, rate, labels, and what is wrong with a file'
+fi
+
+# ---- pictures ----
+
+if ! command -v gnuplot >/dev/null; then
+    leave_out 'pictures: there is no gnuplot'
+else
+    # The longest path of an SVG, in points.
+    points() {
+        awk '/<path/ { n = 0; inside = 1 } inside { n += gsub(/[ML ][-0-9.]+,[-0-9.]+/, "&") }
+             />/ { if (n > most) most = n; inside = 0 } END { print most + 0 }' "$1"
+    }
+    exits 0 plotter "$segment/random" --window 500 --unit "µV 'x' \"y\"" --output "$scratch/a.svg"
+    test "$(points "$scratch/a.svg")" = 500 || fail "the curve has $(points "$scratch/a.svg") points"
+    grep -qF "µV 'x' &quot;y&quot;" "$scratch/a.svg" || grep -qF "µV 'x' \"y\"" "$scratch/a.svg" || fail 'the unit is not there'
+    exits 0 plotter "$segment/random" "$segment/eeg1" --output "$scratch/a.png"
+    od -An -tx1 -N24 "$scratch/a.png" | tr -d ' \n' | grep -q '^89504e470d0a1a0a0000000d49484452000003e8000002ee$' ||
+        fail 'not a PNG of 1000 by 750'
+    exits 0 plotter "$segment/random" --output "$scratch/a.pdf"
+    test "$(head -c 5 "$scratch/a.pdf")" = %PDF- || fail 'not a PDF'
+    exits 3 plotter "$segment/empty" --timeout 0.1 --output "$scratch/b.svg"
+    complains 'there are not two samples'
+    exits 0 plotter "$segment/fifty" --timeout 0.1 --output "$scratch/b.svg"
+    test "$(points "$scratch/b.svg")" -ge 9 || fail 'a window that is not full is not shown'
+    exits 1 plotter "$segment/random" --output "$scratch/absent/a.svg"
+    complains 'No such file or directory'
+    plotter "$segment/waited" --window 20 --name 等 --output "$scratch/c.svg" &
+    plotter=$!
+    await is_member 等
+    test ! -e "$scratch/c.svg" || fail 'a picture of nothing'
+    exits 0 sampler "$segment/waited" --count 30 --rate 1000
+    wait $plotter || fail "a plotter that waited exits with $?"
+    test "$(points "$scratch/c.svg")" = 20 || fail 'not the window that was waited for'
+    claim 'pictures in three formats, as soon as there are samples enough'
+fi
+
+# A gnuplot of our own: it reads some frames, then its window is closed.
+mkdir "$scratch/bin"
+cat >"$scratch/bin/gnuplot" <<'END'
+#!/bin/sh
+head -n 2000 >"$(dirname "$0")/../frames"
+END
+chmod +x "$scratch/bin/gnuplot"
+sampler "$segment/framed" 2>"$scratch/said" &
+sampler=$!
+PATH=$scratch/bin:$PATH exits 0 plotter --window-system "$segment/framed"
+kill $sampler
+wait $sampler
+test "$(grep -c 'unset multiplot' "$scratch/frames")" -ge 5 || fail 'no frames'
+printf '#!/bin/sh\necho >&2\necho "no such luck" >&2\nexit 1\n' >"$scratch/bin/gnuplot"
+PATH=$scratch/bin:$PATH exits 1 plotter "$segment/random" --output "$scratch/never.svg"
+complains 'never.svg: no such luck'
+rm "$scratch/bin/gnuplot"
+real=$SHMKIT_DEMOS/.libs/plotter # in the build tree, plotter itself is a script that needs PATH
+test -x "$real" || real=$SHMKIT_DEMOS/plotter
+exits 1 env PATH="$scratch/bin" LD_LIBRARY_PATH="$SHMKIT_DEMOS/../.libs" "$real" "$segment/random" --output "$scratch/never.svg"
+complains 'never.svg: gnuplot is not there (Debian package: gnuplot-nox)'
+ls "$scratch"/never.svg* 2>/dev/null && fail 'something is left of a picture that was not made'
+claim 'a window of gnuplot gets frames until it is closed; a gnuplot that fails is quoted'
+
+# ---- the terminal ----
+
+# on_terminal COLUMNS ROWS PLOTTER-ARGUMENT...: in a terminal of that size, which takes keys from descriptor 6.
+on_terminal() {
+    local size="stty cols $1 rows $2"
+    shift 2
+    TERM=xterm TMPDIR=$scratch timeout 120 script -qefc "$size; cd '$scratch'; exec plotter $*" /dev/null <"$scratch/keys" >"$scratch/screen" 2>&1
+}
+shows() {
+    grep -qaF -- "$1" "$scratch/screen"
+}
+
+sampler "$segment/shown" --name 采样者 2>"$scratch/said" &
+sampler=$!
+if ! command -v script >/dev/null; then
+    leave_out 'the terminal: there is no script(1)'
+else
+    mkfifo "$scratch/keys"
+    on_terminal 80 24 --unit µV "$segment/shown" "$segment/eeg1" &
+    terminal=$!
+    exec 6>"$scratch/keys"
+    await shows "$segment/shown"
+    if shows 'built without ncurses'; then
+        leave_out 'the terminal: plotter was built without ncurses'
+        wait $terminal
+        test $? = 1 || fail 'without ncurses, that is a failure'
+    else
+        for text in "$segment/eeg1" '[µV]' 'samples/s' 'dropped 0' 'window 100 ' '-50' '0 samples' '1.0' ⣿; do
+            await shows "$text"
+        done
+        printf + >&6
+        await shows '-150'
+        printf ' ' >&6
+        await shows FROZEN
+        printf ' -' >&6
+        if command -v gnuplot >/dev/null; then
+            printf s >&6
+            await shows 'saved shown-'
+            test "$(points "$scratch"/shown-*.svg)" = 100 || fail 'the saved picture is not that of the window'
+        fi
+        printf q >&6
+        wait $terminal || fail "q: the plotter exits with $?"
+        claim 'the terminal: titles, numbers, dots, and keys'
+
+        on_terminal 12 5 --name 小 "$segment/shown" &
+        terminal=$!
+        exec 6>"$scratch/keys"
+        await is_member 小
+        await shows 'The terminal'
+        kill -KILL "$(shmctl ps --raw --noheadings -o PID,NAME "$segment" | sed -n 's/ 小$//p')"
+        wait $terminal
+        claim 'a terminal that is too small says so'
+    fi
+    exec 6>&-
+fi
+
+# ---- nobody is in the sampler's way ----
+
+for _ in 1 2 3 4 5 6; do
+    plotter "$segment/shown" --window 100000 --output "$scratch/never.svg" --name 看 &
+    plotter=$!
+    await is_member 看
+    kill -KILL $plotter
+    wait $plotter
+done 2>/dev/null
+before=$(shmctl ps --raw --noheadings -o NAME "$segment" | grep -cx 采样者)
+test "$before" = 1 || fail 'the sampler has gone'
+kill -INT $sampler
+wait $sampler
+test $? = 130 || fail "the sampler was disturbed: $(cat "$scratch/said")"
+grep -q '^sampler: [0-9]* samples in .* a second$' "$scratch/said" || fail "it says: $(cat "$scratch/said")"
+claim 'plotters come, are killed and go, and the sampler does not notice'
+
+plotter "$segment/removed" --output "$scratch/never.svg" --name 等 2>"$err" &
+plotter=$!
+await is_member 等
+exits 0 shmctl rm "$segment"
+wait $plotter
+test $? = 4 || fail 'the segment is removed, and the plotter goes on'
+claim 'the segment is removed beneath a plotter'
