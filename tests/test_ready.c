@@ -589,7 +589,7 @@ static void assert_told(int epoll, int fd, uint32_t expected)
 START_TEST(test_ready_fd_is_readable_when_something_is_ready)
 {
     struct things t;
-    unsigned descriptors = open_descriptors(), before = threads();
+    unsigned descriptors, before = threads();
     uint32_t index;
 
     make_things(&t);
@@ -754,16 +754,17 @@ START_TEST(test_ready_fd_takes_no_signals)
     sigset_t usr1;
 
     make_things(&t);
-    int fd = shk_ready_fd(t.set, KINDS);
+    int fd = shk_ready_fd(t.set, KINDS), epoll = epoll_of(fd);
     signal(SIGUSR1, note_thread);
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &usr1, NULL);
     ck_assert_int_eq(kill(getpid(), SIGUSR1), 0);
-    ck_assert(!becomes_readable(epoll_of(fd), fd, 50));
+    ck_assert(!becomes_readable(epoll, fd, 50));
     ck_assert_int_eq(handled_by, 0);
     pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
     ck_assert_int_eq(handled_by, gettid());
+    close(epoll);
     close(fd);
     wait_until(threads() == 1, TEST_DEADLINE);
     close_things(&t);
