@@ -631,12 +631,13 @@ START_TEST(test_ready_fd_is_readable_when_something_is_ready)
 }
 END_TEST
 
-static int set_event(void *unused)
+static int set_event(void *argument)
 {
+    const _Atomic bool *go = argument;
     struct things t;
 
-    (void)unused;
     open_things(&t);
+    wait_until(*go, TEST_DEADLINE);
     return shk_event_set(t.event);
 }
 
@@ -644,9 +645,11 @@ START_TEST(test_ready_fd_tells_what_another_process_does)
 {
     struct things t;
     struct shk_member_info member;
+    _Atomic bool *go = shared_memory(sizeof(*go));
     bool found = false;
 
     make_things(&t);
+    pid_t child = stranger_start(set_event, go); /* forked while there is one thread: the sanitizers want it so */
     int fd = shk_ready_fd(t.set, KINDS), epoll = epoll_of(fd);
     DIR *directory = opendir("/proc/self/task");
     for (struct dirent *entry; (entry = readdir(directory));)
@@ -654,7 +657,8 @@ START_TEST(test_ready_fd_tells_what_another_process_does)
             found |= strcmp(member.name, "shk_ready_fd") == 0;
     closedir(directory);
     ck_assert(found);
-    child_succeeds(stranger_start(set_event, NULL));
+    *go = true;
+    child_succeeds(child);
     assert_told(epoll, fd, EVENT);
     close(epoll);
     close(fd);
