@@ -40,7 +40,9 @@ const char *describe_wait(char *buffer, const struct shk_member_info *member)
     };
 
     *buffer = '\0';
-    if (member->waits_for != SHK_WAITS_NOT)
+    if (member->waits_for == SHK_WAITS_FOR_ANY)
+        strcpy(buffer, "any of several");
+    else if (member->waits_for != SHK_WAITS_NOT)
         snprintf(buffer, DESCRIPTION_MAX, "%s %s", NAME_OF(verbs, member->waits_for),
                  *member->waits_on ? member->waits_on : "(removed)");
     return buffer;
