@@ -1188,10 +1188,14 @@ int main(void)
     Suite *suite = suite_create("cond");
     TCase *opening = test_case(suite, "opening");
     TCase *waiting = test_case(suite, "waiting");
+    TCase *interruption = test_case(suite, "interruption");
     TCase *given = test_case(suite, "a lock that is given");
     TCase *notifying = test_case(suite, "notifying");
     TCase *deaths = test_case(suite, "deaths");
     TCase *native = test_case(suite, "the pthread kind");
+
+    tcase_set_tags(interruption, "backstop");
+    tcase_set_tags(deaths, "backstop");
 
     tcase_add_test(opening, test_cond_is_created_once_and_found_by_name);
     tcase_add_test(opening, test_cond_is_opened_only_as_what_it_is);
@@ -1204,10 +1208,11 @@ int main(void)
     add_test_of_both_kinds(waiting, test_cond_wait_gives_up_when_the_time_is_over_and_holds_the_lock);
     add_test_of_both_kinds(waiting, test_cond_is_for_who_holds_its_lock);
     add_test_of_both_kinds(waiting, test_cond_wait_gives_up_every_level_and_restores_it);
-    add_test_of_both_kinds(waiting, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
-    add_test_of_both_kinds(waiting, test_cond_wait_ends_with_an_interrupt);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
+
+    add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
+    add_test_of_both_kinds(interruption, test_cond_wait_ends_with_an_interrupt);
 
     tcase_add_loop_test(given, test_cond_shares_a_given_lock, 0, 2); /* plain, recursive */
     tcase_add_test(given, test_cond_gives_up_every_level_of_a_given_lock);

@@ -319,7 +319,7 @@ START_TEST(test_event_works_in_a_forked_child)
 }
 END_TEST
 
-/* ---- Interruption and unlinking ---- */
+/* ---- Interruption ---- */
 
 START_TEST(test_event_wait_ends_with_an_interrupt)
 {
@@ -357,6 +357,8 @@ START_TEST(test_event_that_is_set_ignores_the_interrupt)
     child_succeeds(stranger_start(wait_interrupted, NULL));
 }
 END_TEST
+
+/* ---- Unlinking ---- */
 
 START_TEST(test_event_that_is_unlinked_releases_who_waits)
 {
@@ -484,8 +486,12 @@ int main(void)
     Suite *suite = suite_create("event");
     TCase *opening = test_case(suite, "opening");
     TCase *waiting = test_case(suite, "setting and waiting");
-    TCase *ending = test_case(suite, "interruption and unlinking");
+    TCase *interruption = test_case(suite, "interruption");
+    TCase *unlinking = test_case(suite, "unlinking");
     TCase *deaths = test_case(suite, "deaths");
+
+    tcase_set_tags(interruption, "backstop");
+    tcase_set_tags(deaths, "backstop");
 
     tcase_add_test(opening, test_event_is_created_once_and_found_by_name);
     tcase_add_test(opening, test_event_refuses_bad_arguments);
@@ -501,10 +507,10 @@ int main(void)
     tcase_add_test(waiting, test_event_releases_the_threads_of_a_process);
     tcase_add_test(waiting, test_event_works_in_a_forked_child);
 
-    tcase_add_loop_test(ending, test_event_wait_ends_with_an_interrupt, 0, 2); /* for ever, with a timeout */
-    tcase_add_test(ending, test_event_that_is_set_ignores_the_interrupt);
-    tcase_add_loop_test(ending, test_event_that_is_unlinked_releases_who_waits, 0, 2); /* object, segment */
-    tcase_add_test(ending, test_event_of_the_same_name_is_another_event);
+    tcase_add_loop_test(interruption, test_event_wait_ends_with_an_interrupt, 0, 2); /* for ever, with a timeout */
+    tcase_add_test(interruption, test_event_that_is_set_ignores_the_interrupt);
+    tcase_add_loop_test(unlinking, test_event_that_is_unlinked_releases_who_waits, 0, 2); /* object, segment */
+    tcase_add_test(unlinking, test_event_of_the_same_name_is_another_event);
 
     tcase_add_test(deaths, test_event_is_not_disturbed_by_killed_and_stopped_waiters);
     tcase_add_test(deaths, test_event_releases_a_stopped_waiter_whose_time_has_run_out);
