@@ -49,7 +49,7 @@ static int run(const struct command *command, int argc, char **argv)
             timeout = parse_timeout(optarg);
         else if (key == OPTION_NOWAIT)
             timeout = SHK_NOWAIT;
-        else if (key == 'n')
+        else if (key == 'c')
             n = (unsigned)parse_number(optarg, INT_MAX);
         else
             flags |= SHK_ANY_OWNER;
@@ -75,7 +75,7 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row options[] = {
-    {'n', "count", "N", "with release: how many (1)"},
+    {'c', "count", "N", "with release: how many (1)"},
     TIMEOUT_ROW("with acquire: wait no longer than this"),
     NOWAIT_ROW,
     ANY_OWNER_ROW,
