@@ -48,19 +48,32 @@ struct busy {
     struct shk_queue *queue;
     struct shki_mutex *gate;
     bool (*can_go_on)(const void *queue);
+    int *entered;
 };
 
-static bool is_free_or_pointless(const void *arg)
+static bool has_entered_or_need_not(const void *arg)
 {
     const struct busy *b = arg;
 
-    return !shki_robust_is_held(&b->gate->robust) || !b->can_go_on(b->queue);
+    if (!shki_robust_is_held(&b->gate->robust))
+        *b->entered = shki_mutex_trylock(b->gate, 0); /* 0: nobody is let go first */
+    return *b->entered >= 0 || !b->can_go_on(b->queue);
 }
 
-/* Enter a gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether somebody is busy for a moment. */
+/* With SHK_NOWAIT what counts is the truth, not whether somebody is busy for a moment, or one after the other. */
+static int enter_without_waiting(struct shki_bed_wait *w, struct shki_mutex *gate)
+{
+    int entered = -EBUSY;
+    struct busy busy = { w->queue, gate, w->can_go_on, &entered };
+
+    if (!shki_spin_for(BUSY_LIMIT, has_entered_or_need_not, &busy))
+        return shki_say(-EAGAIN, "somebody has stayed in the middle of an operation; is a process stopped?");
+    return entered >= 0 ? entered : shki_patience_over(&w->patience);
+}
+
+/* Enter a gate: 0 or the end of patience. */
 static int enter_gate(struct shki_bed_wait *w, struct shki_mutex *gate, struct shki_spinner *spinner)
 {
-    struct busy busy = { w->queue, gate, w->can_go_on };
     int r = shki_mutex_trylock(gate, w->member->id);
 
     if (r >= 0)
@@ -69,13 +82,13 @@ static int enter_gate(struct shki_bed_wait *w, struct shki_mutex *gate, struct s
         w->begun = true;
         w->patience = shki_object_patience(&w->queue->object, w->timeout);
     }
-    if (w->timeout == SHK_NOWAIT && !shki_spin_for(BUSY_LIMIT, is_free_or_pointless, &busy))
-        return shki_say(-EAGAIN, "somebody has stayed in the middle of an operation; is a process stopped?");
-    if (w->timeout == SHK_NOWAIT && !w->can_go_on(w->queue))
-        return shki_patience_over(&w->patience);
-    shki_object_sleeps(&w->queue->object, w->member, w->waits_for, SHKI_WAITS_A_WHILE);
-    r = shki_mutex_lock(gate, &w->patience, w->member->id, spinner, NULL, NULL);
-    shki_member_is_awake();
+    if (w->timeout == SHK_NOWAIT) {
+        r = enter_without_waiting(w, gate);
+    } else {
+        shki_object_sleeps(&w->queue->object, w->member, w->waits_for, SHKI_WAITS_A_WHILE);
+        r = shki_mutex_lock(gate, &w->patience, w->member->id, spinner, NULL, NULL);
+        shki_member_is_awake();
+    }
     if (r < 0)
         return r;
 in:
