@@ -574,6 +574,42 @@ START_TEST(test_queue_timeout_is_not_shortened_by_what_others_do)
 }
 END_TEST
 
+/* Status 2: it is refused, although the queue is neither full nor empty, without having waited for who is in the way. */
+enum { AT_WORK = 3, OPERATIONS = 50000 };
+
+static int work_without_waiting(void *puts)
+{
+    struct shk_queue *queue = open_queue();
+    int item = 0;
+
+    for (int i = 0; i < OPERATIONS;) {
+        int64_t start = time_now();
+        ssize_t r = *(bool *)puts ? shk_queue_put(queue, &item, sizeof(item), SHK_NOWAIT)
+                                  : shk_queue_get(queue, &item, sizeof(item), SHK_NOWAIT);
+        if (r >= 0)
+            i++;
+        else if (r != -EAGAIN || time_now() - start < SHK_MS(1))
+            return 2;
+    }
+    return 0;
+}
+
+START_TEST(test_queue_refuses_nobody_because_others_are_at_work)
+{
+    struct shk_queue *queue = create_queue(AT_WORK * OPERATIONS, sizeof(int));
+    pid_t children[AT_WORK];
+
+    for (int puts = 1; puts >= 0; puts--) {
+        for (int i = 0; i < AT_WORK; i++)
+            children[i] = stranger_start(work_without_waiting, &(bool){ puts });
+        for (int i = 0; i < AT_WORK; i++)
+            child_succeeds(children[i]);
+        assert_code(shk_queue_size(queue), puts ? AT_WORK * OPERATIONS : 0);
+    }
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 struct greed {
     atomic_bool end;
     _Atomic long puts[3];
@@ -1344,6 +1380,7 @@ int main(void)
     tcase_add_test(waiting, test_queue_wakes_a_sleeper_for_each_item_and_each_place);
     tcase_add_test(waiting, test_queue_works_in_a_forked_child);
     tcase_add_test(waiting, test_queue_timeout_is_not_shortened_by_what_others_do);
+    tcase_add_test(waiting, test_queue_refuses_nobody_because_others_are_at_work);
     tcase_add_test(waiting, test_queue_serves_every_producer_in_the_end);
 
     tcase_add_test(shutdown, test_queue_that_is_shut_down_is_drained_and_takes_no_more);

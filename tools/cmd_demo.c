@@ -94,7 +94,7 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command cmd_demo = {
     .name = "demo",
     .arguments = "[NAME [ARGUMENT...]]",
-    .summary = "run one of the programs and scenes that come with shmkit, or list them",
+    .summary = "run a program or scene that comes with shmkit, or list them",
     .stops_at_operand = true,
     .run = run,
 };

@@ -288,7 +288,7 @@ static const struct option_row options[] = {TABLE_ROWS, {0}};
 const struct command cmd_why = {
     .name = "why",
     .arguments = "[OPTION...] [SEGMENT | PID]",
-    .summary = "tell for each blocked member whether it waits, is stranded or deadlocked",
+    .summary = "tell of the blocked who waits, who is stranded, who is deadlocked",
     .notes =
         "deadlocked: its chain of locks and holders leads into a circle\n"
         "stranded:   no live member is left that could wake it\n"

@@ -41,7 +41,7 @@ static void print_verbs(void)
     }
     printf("\nshmctl VERB --help tells more about one of them, and shmctl(1) about all.\n\n"
            "Exit status: 0 done, 1 failed, 2 usage, 3 would block or timed out,\n"
-           "             4 no such segment or object, 5 shut down\n");
+           "             4 no such segment or object, 5 shut down; why has two more\n");
 }
 
 /* Names are UTF-8. Where no locale has been chosen (cron, containers) the terminal is taken to be, too. */

@@ -120,12 +120,9 @@ int shki_segment_name(const char *name, const char **bare)
 
 int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo)
 {
-    struct rlimit limit;
     uint64_t done = 0;
     int r = 0;
 
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && at + size > limit.rlim_cur)
-        return -EFBIG; /* the kernel would send SIGXFSZ */
     while (done < size && r == 0) {
         uint64_t piece = size - done < PIECE ? size - done : PIECE;
 

@@ -59,7 +59,7 @@ static inline bool shki_segment_is_retired(const struct shk_segment *s)
     return atomic_load_explicit(&s->header->retired, memory_order_acquire) != 0;
 }
 
-/* Give memory to [at, at + size) so that writing there never faults: 0, -ENOSPC, -EFBIG, … Nothing is left on failure if `undo`. */
+/* Give memory to [at, at + size) so that writing there never faults: 0, -ENOSPC, … The file is large enough already. Nothing is left on failure if `undo`. */
 int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo);
 
 /* Give it back; what is read there afterwards is zero. False where the file system cannot do it. */

@@ -1,10 +1,8 @@
 #include "wait/park.h"
 
-#include <errno.h>
-
 bool shki_sleep_on(sem_t *s, const struct timespec *until)
 {
-    return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0 || errno != ETIMEDOUT;
+    return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0;
 }
 
 bool shki_park(struct shki_membership *m, const struct timespec *until)

@@ -10,7 +10,10 @@
 
 #include "segment/member.h"
 
-/* Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). False: it was the time. */
+/*
+ * Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). True: unparked. False: time to look for the dead; a signal counts, since
+ * whoever gets one every few milliseconds would never come to the end of a slice.
+ */
 bool shki_park(struct shki_membership *, const struct timespec *until);
 
 void shki_unpark(struct shk_segment *, uint32_t member_index);

@@ -7,6 +7,7 @@ sed 's/\\-/-/g; s/\\f.//g' "$SHMKIT_SRCDIR/tools/shmctl.1" >"$page"
 exits 0 shmctl --help
 verbs=$(sed -n 's/^  \([a-z]\+\) .*/\1/p' "$out")
 test "$(echo $verbs | wc -w)" -ge 11 || fail "few verbs: $verbs"
+awk 'length > 80 { print "too wide: " $0; exit 1 }' "$out" || exit 1
 cp "$out" "$scratch/help"
 for way in -h help; do
     exits 0 shmctl $way

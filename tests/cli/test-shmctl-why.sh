@@ -112,6 +112,13 @@ claim 'who takes turns with others is not stuck'
 
 exits 0 shmctl create queue "$segment/jobs" --capacity 1
 exits 0 shmctl put "$segment/jobs" 1
+# Somebody is at work in the segment, but has nothing to do with the queue.
+exits 0 shmctl create lock "$segment/till"
+shmctl lock "$segment/till" -- sleep 1h &
+holds_till() {
+    shmctl ps -r -n -o HOLDS "$segment" | grep -qx till
+}
+await holds_till
 shmctl put "$segment/jobs" 2 &
 putter=$!
 await waits 'put jobs'
