@@ -1,0 +1,300 @@
+/*
+ * The queue's sleeping protocol, which lib/object/queue.h tells: shki_fifo_put(), shki_fifo_get(), shki_bed_wait(),
+ * shki_bed_leave(), shki_bed_wake() and shk_queue_shutdown(), with the labels that they have there.
+ *
+ * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue with room for one
+ * item; up to DEADLINES of these calls may run out of patience, at any time; with SHUTDOWN somebody shuts the queue
+ * down. Up to CRASHES members die, between any two steps. The kernel hands on a dead holder's gate; and a sleeper looks
+ * up after a slice (where that changes nothing, it is no step). Memory is weak: what a member stores waits in its
+ * buffer, from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait for that, a
+ * fence waits until the buffer is empty. sem_post() has two steps: the value, and the wake-up by the kernel.
+ *
+ * Not modelled: the items' bytes; the cached copies of head and tail; that a look reads two words (what changes after
+ * the first read is as if it came after the look); spinning before a sleep (more looks); fairness at the gates; loads
+ * that overtake loads (they are acquire loads, or follow a fence).
+ *
+ * Claim: when nobody can move any more, no living member is stuck at a gate, or asleep although it could go on.
+ * Without CRASHES that is so without any slice.
+ */
+#ifndef GETTERS
+#define GETTERS 2
+#endif
+#ifndef PUTTERS
+#define PUTTERS 1
+#endif
+#ifndef GETS
+#define GETS 1
+#endif
+#ifndef PUTS
+#define PUTS 2
+#endif
+#ifndef DEADLINES
+#define DEADLINES 0
+#endif
+#ifndef CRASHES
+#define CRASHES 0
+#endif
+#ifdef SHUTDOWN
+#define MEMBERS (GETTERS + PUTTERS + 1)
+#else
+#define MEMBERS (GETTERS + PUTTERS)
+#endif
+#define CAPACITY 1
+
+/* The two sides. Each has its gate, and the bed that it sleeps on. */
+#define GET 0
+#define PUT 1
+#define side_of(member) (member < GETTERS -> GET : PUT)
+
+mtype = { COMMIT, SHUT, UNLOCK, FLAG, COUNT_IN, COUNT_OUT } /* what a process stores */
+mtype = { RUNNING, ASLEEP, DONE, DEAD }
+
+chan buffer[MEMBERS] = [5] of { mtype }
+byte items                  /* tail - head */
+bool shut_down
+byte gate[2]                /* member + 1; 0: free */
+bool flag[2]                /* SHKI_SLEEPER */
+byte sleepers[2]
+byte permits[2]             /* the semaphore's value */
+byte in_futex[2], kicks[2]  /* asleep in the kernel; how many of those it has woken */
+mtype doing[MEMBERS] = RUNNING
+bool killed[MEMBERS]        /* dies at its next step */
+bool late[MEMBERS]          /* its patience is over */
+
+#define has_item (items > 0)
+#define has_room (items < CAPACITY)
+#define can_go_on(side) (shut_down || (side == GET -> has_item : has_room))
+#define fence() empty(buffer[me])
+#ifdef NO_F1
+#define F1 true
+#else
+#define F1 fence()
+#endif
+#ifdef NO_F2
+#define F2 true
+#else
+#define F2 fence()
+#endif
+
+proctype memory(byte me; bit side)
+{
+end:
+    do
+    :: d_step { buffer[me]?COMMIT -> items = (side == PUT -> items + 1 : items - 1) } /* Q1, Q2 */
+    :: d_step { buffer[me]?SHUT -> shut_down = true }                                 /* Q3 */
+    :: d_step { buffer[me]?UNLOCK -> gate[side] = 0 }
+    :: d_step { buffer[me]?COUNT_IN -> sleepers[side]++ }
+    :: d_step { buffer[me]?COUNT_OUT -> sleepers[side]-- }
+#ifdef NO_S1_RELEASE
+    :: d_step { buffer[me]??FLAG -> flag[side] = true }
+#else
+    :: d_step { buffer[me]?FLAG -> flag[side] = true }                                /* S1 */
+#endif
+    od
+}
+
+inline post(bed)
+{
+    d_step { fence() -> permits[bed]++ }; /* a release */
+    /* killed here: nobody is woken */
+    d_step {
+        if
+        :: in_futex[bed] > kicks[bed] -> kicks[bed]++
+        :: else
+        fi
+    }
+}
+
+/* Clear the flag, and post if it was set. */
+inline wake_slow(bed)
+{
+    if
+    :: d_step { flag[bed] -> flag[bed] = false }; post(bed)
+    :: !flag[bed]
+    fi
+}
+
+/* F2, S2 */
+inline wake(bed)
+{
+    if
+    :: d_step { F2 && flag[bed] -> flag[bed] = false }; post(bed)
+    :: F2 && !flag[bed]
+    fi
+}
+
+inline get_up()
+{
+    in_futex[side]--;
+    doing[me] = RUNNING
+}
+
+/* Gone before it was woken, or together with its wake-up: who knows? */
+inline get_up_unasked()
+{
+    if
+    :: kicks[side] > 0 -> kicks[side]--
+    :: kicks[side] < in_futex[side]
+    fi;
+    get_up()
+}
+
+#if CRASHES && !defined(NO_SLICE)
+#define slice_is_over (can_go_on(side) || !flag[side])
+#else
+#define slice_is_over false
+#endif
+
+/* sem_clockwait() */
+inline sleep_on_bed()
+{
+    do
+    :: d_step { permits[side] > 0 -> permits[side]-- }; break
+    :: d_step { permits[side] == 0 -> in_futex[side]++; doing[me] = ASLEEP };
+       if
+       :: d_step { kicks[side] > 0 -> kicks[side]--; get_up() }
+       :: atomic { slice_is_over || late[me] -> get_up_unasked() }; break
+       fi
+    od
+}
+
+/* Killed when? After all it is seen to have done: what nobody has seen yet it may not have done. */
+inline die()
+{
+    atomic {
+        do
+        :: buffer[me]?_
+        :: empty(buffer[me]) -> break
+        od;
+#ifndef NOT_ROBUST
+        if
+        :: gate[side] == me + 1 -> gate[side] = 0
+        :: else
+        fi;
+#endif
+        if
+        :: doing[me] == ASLEEP -> get_up_unasked()
+        :: else
+        fi;
+        doing[me] = DEAD
+    }
+}
+
+proctype caller(byte me; bit side)
+{
+    byte calls;
+    bool slept;
+
+    {
+        calls = 0;
+call:
+        if
+        :: calls < (side == GET -> GETS : PUTS) -> calls++
+        :: goto over
+        fi;
+again:
+        atomic { gate[side] == 0 -> gate[side] = me + 1 };
+        if
+        :: atomic {
+               side == GET && has_item || side == PUT && has_room && !shut_down ->
+               buffer[me]!COMMIT; /* Q1, Q2 */
+               buffer[me]!UNLOCK
+           };
+           wake(1 - side);
+           goto leave
+        :: atomic { shut_down && (side == PUT || !has_item) -> buffer[me]!UNLOCK; goto leave } /* -EPIPE */
+        :: atomic { !shut_down && (side == GET -> !has_item : !has_room) -> buffer[me]!UNLOCK }
+        fi;
+        /* shki_bed_wait() */
+        if
+        :: late[me] -> goto leave
+        :: atomic { buffer[me]!COUNT_IN; slept = true }
+        fi;
+        do
+        :: buffer[me]!FLAG; /* S1 */
+#ifndef NO_LOOK
+           if
+           :: F1 && can_go_on(side) -> break
+           :: F1 && !can_go_on(side)
+           fi;
+#endif
+           sleep_on_bed();
+           if
+           :: can_go_on(side) -> break
+           :: !can_go_on(side)
+           :: late[me] -> buffer[me]!COUNT_OUT; goto leave
+           fi
+        od;
+        buffer[me]!COUNT_OUT;
+        goto again;
+leave:  /* shki_bed_leave() */
+#ifndef NO_LEAVE
+        if
+        :: slept && sleepers[side] > 0 ->
+           buffer[me]!FLAG; /* S1 */
+           if
+           :: F1 && can_go_on(side) -> wake_slow(side)
+           :: F1 && !can_go_on(side)
+           fi
+        :: !slept || sleepers[side] == 0
+        fi;
+#endif
+        atomic { slept = false; late[me] = false };
+        goto call;
+over:
+        atomic { doing[me] = DONE; calls = 0 }
+    } unless { killed[me] -> die() }
+}
+
+/* shk_queue_shutdown() */
+proctype closer(byte me; bit side)
+{
+    {
+        d_step { gate[PUT] == 0 -> gate[PUT] = me + 1 };
+        atomic { buffer[me]!SHUT; buffer[me]!UNLOCK }; /* Q3 */
+        wake(GET);
+        wake(PUT);
+        doing[me] = DONE
+    } unless { killed[me] -> die() }
+}
+
+inline choose(m)
+{
+    m = 0;
+    do
+    :: m < MEMBERS - 1 -> m++
+    :: doing[m] != DONE && doing[m] != DEAD -> break
+    od
+}
+
+/* Kills, and lets patience end. */
+proctype fate()
+{
+    byte crashes, deadlines, m;
+
+    do
+    :: crashes < CRASHES -> atomic { choose(m); killed[m] = true; m = 0; crashes++ }
+    :: deadlines < DEADLINES -> atomic { choose(m); late[m] = true; m = 0; deadlines++ }
+    :: atomic { crashes = 0; deadlines = 0 }; break
+    od
+}
+
+init
+{
+    byte m;
+
+    atomic {
+        for (m : 0 .. MEMBERS - 1) {
+            run memory(m, side_of(m));
+            if
+            :: m < GETTERS + PUTTERS -> run caller(m, side_of(m))
+            :: else -> run closer(m, PUT)
+            fi
+        }
+        run fate()
+    };
+    timeout -> /* nobody can move any more */
+    for (m : 0 .. MEMBERS - 1) {
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !can_go_on(side_of(m)))
+    }
+}

@@ -1,0 +1,132 @@
+/*
+ * The condition: shk_cond_wait(), shk_cond_notify() and shk_cond_notify_all() of lib/object/cond.c, as they are used:
+ * WAITERS wait for work, the notifier adds some and notifies, up to NOTIFIES times, all with the lock held. line.pml is
+ * the waitlist below it, and says what is modelled. Work is counted in the step that commits the notification, and
+ * taken in the step that ends a wait: so every wake-up lost shows as work left over, whoever died where.
+ *
+ * Not modelled: recursive locks, two conditions on one lock, SHK_ORPHANED, unlinking.
+ *
+ * Claims: when nobody can move any more, nobody is asleep while there is work, or stuck at a mutex. No wait ends
+ * without a notification that came after it had begun. Without CRASHES that is so without any slice.
+ */
+#ifndef WAITERS
+#define WAITERS 2
+#endif
+#ifndef NOTIFIES
+#define NOTIFIES 2
+#endif
+#define MEMBERS (WAITERS + 1)
+
+byte lock               /* member + 1 of the holder; 0: free, or its holder is dead */
+byte work, notifications
+
+#define give(n) work = work + (n); notifications = notifications + ((n) > 0 -> 1 : 0)
+#define finish() skip
+#include "line.pml"
+
+inline die()
+{
+    d_step {
+        lock = (lock == me + 1 -> 0 : lock);
+        orphaned = orphaned || mutex == me + 1;
+        mutex = (mutex == me + 1 -> 0 : mutex);
+        doing[me] = DEAD;
+        deaths++
+    }
+}
+
+proctype waiter(byte me)
+{
+    LINE_VARIABLES;
+    bool has_some;
+
+    {
+        atomic { lock == 0 -> lock = me + 1 };
+        do
+        :: !has_some && !gave_up ->
+           if
+           :: d_step { work > 0 -> work--; has_some = true }
+           :: work == 0 ->
+              with_mutex {
+                  line_lock();
+                  line_enter();
+                  line_unlock()
+              };
+              lock = 0; /* shki_lock_give_up() */
+              line_sleep();
+#ifdef RESUME_EARLY
+              node[me].in = false;
+#endif
+              atomic { lock == 0 -> lock = me + 1 }; /* shki_lock_take_back() */
+              if
+              :: gave_up
+              :: !gave_up ->
+                 d_step {
+                     node[me].in = false; /* shki_line_resume() */
+                     assert(notifications > since);
+                     if
+                     :: work > 0 -> work--; has_some = true
+                     :: else
+                     fi
+                 }
+              fi
+           fi
+        :: has_some || gave_up -> break
+        od;
+        lock = 0;
+        atomic { doing[me] = DONE; since = 0; gave_up = false; has_some = false }
+    } unless { killed[me] -> die() }
+}
+
+proctype notifier(byte me)
+{
+    LINE_VARIABLES;
+    byte calls;
+
+    {
+        do
+        :: calls < NOTIFIES ->
+           calls++;
+           atomic { lock == 0 -> lock = me + 1 };
+           if
+#ifdef COUNT_EARLY
+           :: count == 0 ->
+              if
+              :: d_step { !orphaned -> give(1) }
+              :: orphaned -> line_lock(); line_notify(); line_unlock()
+              fi
+#else
+           :: d_step { count == 0 -> give(1) }
+#endif
+           :: count > 0 ->
+              if
+              :: with_mutex { line_lock(); line_notify(); line_unlock() }
+#ifndef ONE_BY_ONE
+              :: with_mutex { line_lock(); line_notify_all(); line_unlock() }
+#endif
+              fi
+           fi;
+           lock = 0
+        :: break
+        od;
+        atomic { doing[me] = DONE; calls = 0 }
+    } unless { killed[me] -> die() }
+}
+
+init
+{
+    byte m;
+
+    atomic {
+        for (m : 0 .. WAITERS - 1) {
+            run waiter(m)
+        }
+        run notifier(WAITERS);
+        run fate()
+    };
+    timeout -> /* nobody can move any more */
+    assert(lock == 0 && mutex == 0);
+    for (m : 0 .. MEMBERS - 1) {
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_released(m) && work == 0)
+    }
+}

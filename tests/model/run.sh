@@ -1,0 +1,94 @@
+#!/bin/bash
+# The models hold, in every state that they can get into; and each of them fails when a fence, a look or a repair is
+# taken out of it.
+set -u
+skip() {
+    echo "SKIPPED: $1"
+    test -z "${TEST_CONSOLE-}" || echo "SKIPPED tests/model: $1" >&"$TEST_CONSOLE"
+    exit 77
+}
+read -ra cc <<<"${CC:-cc}"
+read -ra spin <<<"${SPIN:-spin}"
+command -v "${spin[0]}" >/dev/null || skip "there is no spin, so the models were not checked (Debian package: spin)"
+command -v "${cc[0]}" >/dev/null || skip "there is no C compiler, so the models were not checked"
+
+models=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+
+# Check model $2, translated with optimisation $1, with the switches that follow; what was said is in `out` then.
+check() {
+    local optimisation=$1 model=$2
+    shift 2
+    rm -rf ./*
+    # -E: the models say themselves what may be the end.
+    "${spin[@]}" -a "$@" "$models/$model.pml" >out 2>&1 &&
+        "${cc[@]}" "$optimisation" -w -DSAFETY -DMEMLIM=2000 -o pan pan.c >>out 2>&1 &&
+        ./pan -E -n -m100000 >out 2>&1
+}
+
+holds() {
+    local states
+    check -O1 "$@"
+    states=$(awk '/states, stored/ { print $1 }' out)
+    if ! grep -q 'errors: 0$' out || test -z "$states" ||
+        grep -qE 'not completed|too small|out of memory|aborted|error:' out; then
+        cat out
+        echo "FAILED: $*"
+        failed=1
+    else
+        printf '%-5s holds in all of %7d states%s\n' "$1" "$states" "${2:+: ${*:2}}"
+    fi
+}
+
+fails() { # MODEL WHAT-IS-OFF SWITCH...
+    check -O0 "$1" "-D$2" "${@:3}" # found soon
+    if grep -q 'assertion violated' out && grep -q 'errors: 1$' out; then
+        printf '%-5s fails, as it must, with %s%s\n' "$1" "$2" "${3:+: ${*:3}}"
+    else
+        cat out
+        echo "FAILED: $1 holds with $2"
+        failed=1
+    fi
+}
+
+# Without deaths nobody needs the backstop.
+holds bed
+holds bed -DDEADLINES=1 -DPUTS=1
+holds bed -DPUTTERS=2 -DPUTS=1
+holds bed -DSHUTDOWN -DPUTS=1
+fails bed NO_F1
+fails bed NO_F2
+fails bed NO_LOOK
+fails bed NO_LEAVE
+fails bed NO_S1_RELEASE
+# With them, everybody goes on.
+holds bed -DCRASHES=1
+holds bed -DCRASHES=1 -DGETTERS=1 -DGETS=2 -DPUTTERS=2 -DPUTS=1
+fails bed NO_SLICE -DCRASHES=1
+fails bed NOT_ROBUST -DCRASHES=1
+
+holds cond -DDEADLINES=1
+holds cond -DCRASHES=1
+holds cond -DCRASHES=1 -DDEADLINES=1 -DNOTIFIES=1
+holds cond -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
+fails cond NO_BACKSTOP -DCRASHES=1
+fails cond NO_REBUILD -DCRASHES=1
+fails cond NO_PASS_ON -DCRASHES=1
+fails cond RESUME_EARLY -DCRASHES=1
+fails cond COUNT_EARLY -DCRASHES=1
+fails cond NO_INHERITANCE -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
+
+holds event -DDEADLINES=1
+holds event -DCRASHES=1
+fails event NO_BACKSTOP -DCRASHES=1
+fails event NO_REBUILD -DCRASHES=1
+fails event NO_FINISH -DCRASHES=1
+
+holds leave
+fails leave NO_L4_FENCE
+fails leave NO_SECOND_LOOK
+
+exit $failed
