@@ -1,0 +1,430 @@
+/*
+ * The kill table: every operation that changes shared memory, in every state that matters, killed at every
+ * instruction. Prints it, and exits with 1 at any failure; and with 1 if one of the controls, which are not safe, gets through.
+ *
+ *     crash [-v] [-j JOBS] [-s STEP] [TEXT]     only rows and controls that have the text in their line, only that step
+ */
+#include "harness.h"
+
+#include "base/hooks.h"
+
+#include <dirent.h>
+#include <err.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define POINTS_MAX (2 * TRACE_MAX)
+#define PARTS 8        /* a row is played in so many parts at the same time */
+#define FAILURES_MAX 8 /* then a row is given up: each may take a second */
+#define JOBS_PER_CPU 8 /* much of the time is spent asleep */
+#define JOBS_MAX 256
+
+static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows, &semaphore_rows, &barrier_rows,
+                                            &queue_rows, &queue_order_rows, &stream_rows, &segment_rows, &object_rows };
+#define TABLES (sizeof(tables) / sizeof(*tables))
+
+/* What changes nothing in shared memory, and so needs no row. */
+static const char *const exempt[] = {
+    "shk_last_error",     "shk_set_interrupt", "shk_event_is_set",    "shk_queue_size",  "shk_queue_capacity",
+    "shk_queue_item_size", "shk_queue_empty",   "shk_queue_full",      "shk_region_data", "shk_cond_native",
+    "shk_semaphore_value", "shk_barrier_waiting", "shk_barrier_parties", "shk_barrier_broken", "shk_stream_position", "shk_stream_sample_size",
+    "shk_stream_history", "shk_reader_open", "shk_reader_close", "shk_reader_latest", "shk_reader_dropped",
+    "shk_segment_list",   "shk_snapshot_open", "shk_snapshot_close",  "shk_snapshot_segment", "shk_snapshot_object",
+    "shk_snapshot_member", "shk_snapshot_find_object", "shk_snapshot_find_member",
+};
+
+/* Without one of these repairs that row must fail. */
+static const struct control {
+    unsigned repair;
+    const char *name, *function, *state;
+} repairs[] = {
+    { SHKI_REPAIR_BACKSTOP, "the look after each slice", "shk_queue_put", "empty, a consumer asleep" },
+    { SHKI_REPAIR_REBUILD, "rebuilding the line", "shk_cond_notify", "two wait" },
+    { SHKI_REPAIR_PASS_ON, "passing wake-ups on", "shk_cond_wait", "one waits behind, notify" },
+    { SHKI_REPAIR_ORPHANED, "the sticky mark", "shk_lock_acquire", "its holder has died" },
+    { SHKI_REPAIR_FINISH_EVENT, "finishing a dead setter's work", "shk_event_set", "clear, one waits" },
+    { SHKI_REPAIR_FINISH_UNLINK, "finishing a dead unlinker's work", "shk_segment_unlink", "others are in it" },
+    { SHKI_REPAIR_CONSISTENT, "pthread_mutex_consistent()", "shk_lock_acquire", "free" },
+    { SHKI_REPAIR_REAP, "reusing dead members' records", "shk_event_set", "a thread's first call, a dead member's place" },
+};
+
+struct failure {
+    uint32_t step;
+    bool asleep, stopped;
+    char text[256];
+};
+
+struct result {
+    const struct row *row;
+    /* The recording, made by the worker who comes first. */
+    pthread_mutex_t recording;
+    struct trace *trace;
+    struct point *points;
+    int count;             /* of points; -1: it could not even be played without a kill */
+    unsigned disabled;     /* repairs */
+    const char *control;   /* NULL: a row of the table, and must not fail */
+    _Atomic unsigned parts_left; /* 0: nobody writes here any more */
+    unsigned tried, failures, stopped, tries, by_hand;
+    int64_t longest;       /* ns */
+    struct failure failure[FAILURES_MAX];
+};
+
+struct job {
+    struct result *result;
+    unsigned part, parts;
+};
+
+/* All in shared memory. */
+static struct run {
+    pthread_mutex_t mutex;
+    _Atomic unsigned next_job;
+    unsigned jobs, results;
+    struct job job[4096];
+    struct result result[1024];
+} *run;
+
+static struct options {
+    unsigned jobs;
+    long step; /* -1: all */
+    bool verbose;
+    const char *text;
+} options = { .step = -1, .text = "" };
+
+/* ---- A worker ---- */
+
+static void note(struct result *r, struct world *w, const struct point *point, bool ok, unsigned stopped)
+{
+    pthread_mutex_lock(&run->mutex);
+    r->tried += point != NULL;
+    r->stopped += stopped;
+    if (w->longest > r->longest)
+        r->longest = w->longest;
+    if (!ok && r->failures < FAILURES_MAX) {
+        struct failure *f = &r->failure[r->failures];
+
+        *f = (struct failure){ .step = point ? point->step : 0, .asleep = point && point->asleep, .stopped = !point };
+        memcpy(f->text, w->failure, sizeof(f->text));
+    }
+    r->failures += !ok;
+    r->tries += w->tries;
+    r->by_hand += w->by_hand;
+    pthread_mutex_unlock(&run->mutex);
+    w->tries = w->by_hand = 0;
+}
+
+/* No more plays are wanted. */
+static bool is_settled(struct result *r)
+{
+    pthread_mutex_lock(&run->mutex);
+    bool settled = r->control ? r->failures > 0 : r->failures >= FAILURES_MAX;
+    pthread_mutex_unlock(&run->mutex);
+    return settled;
+}
+
+/* Spread over the operation, so that a control fails soon. */
+static unsigned shuffled(unsigned i, unsigned n)
+{
+    return (unsigned)((uint64_t)i * 7919 % n); /* a prime: every number comes once unless n is its multiple */
+}
+
+static int record_once(struct world *w, struct result *r)
+{
+    pthread_mutex_lock(&r->recording);
+    if (r->count == 0) {
+        r->count = record(w, r->trace, r->points, POINTS_MAX);
+        if (r->count < 0)
+            note(r, w, NULL, false, 0);
+    }
+    pthread_mutex_unlock(&r->recording);
+    return r->count;
+}
+
+static void play_part(struct world *w, const struct job *job)
+{
+    struct result *r = job->result;
+    int n;
+
+    shki_test_disable = r->disabled;
+    w->row = r->row;
+    if (job->part == job->parts) {
+        int stopped = play_stopped(w);
+
+        note(r, w, NULL, stopped >= 0, stopped > 0 ? (unsigned)stopped : 0);
+        return;
+    }
+    n = record_once(w, r);
+    for (unsigned i = job->part; (int)i < n && !is_settled(r); i += job->parts) {
+        const struct point *point = &r->points[r->control ? shuffled(i, (unsigned)n) : i];
+
+        if (options.step < 0 || point->step == (uint32_t)options.step)
+            note(r, w, point, play(w, r->trace, point), 0);
+    }
+}
+
+static int work(unsigned number)
+{
+    static struct world world;
+    char name[64];
+    cpu_set_t cpus, one;
+    unsigned i;
+    /* An actor is on one CPU with the director: nothing spins in vain, and one step does not cost two wake-ups across CPUs. */
+    sched_getaffinity(0, sizeof(cpus), &cpus);
+    number %= (unsigned)CPU_COUNT(&cpus);
+    for (i = 0; !CPU_ISSET(i, &cpus) || number-- > 0; i++)
+        ;
+    CPU_ZERO(&one);
+    CPU_SET(i, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+    snprintf(name, sizeof(name), "/shmkit-crash-%d-%d", (int)getppid(), (int)getpid());
+    world_init(&world, name);
+    while ((i = atomic_fetch_add(&run->next_job, 1)) < run->jobs) {
+        play_part(&world, &run->job[i]);
+        run->job[i].result->parts_left--;
+    }
+    return 0;
+}
+
+/* ---- The table ---- */
+
+static void init_shared(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t shared;
+
+    pthread_mutexattr_init(&shared);
+    pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    pthread_mutex_init(mutex, &shared);
+}
+
+static void add(const struct row *row, unsigned disabled, const char *control)
+{
+    struct result *r = &run->result[run->results];
+    char line[256];
+
+    snprintf(line, sizeof(line), "%s | %s%s%s", row->function, row->state, control ? " | " : "", control ? control : "");
+    if (!strstr(line, options.text))
+        return;
+    r->row = row;
+    r->disabled = disabled;
+    r->control = control;
+    r->trace = map_shared(sizeof(*r->trace));
+    r->points = map_shared(POINTS_MAX * sizeof(*r->points));
+    init_shared(&r->recording);
+    run->results++;
+    const unsigned parts = control ? 1 : PARTS, first = run->jobs;
+    for (unsigned part = 0; part < parts + (!control && !row->never_stopped); part++)
+        run->job[run->jobs++] = (struct job){ r, part, parts };
+    r->parts_left = run->jobs - first;
+}
+
+static const struct row *find(const char *function, const char *state)
+{
+    for (unsigned t = 0; t < TABLES; t++)
+        for (unsigned i = 0; i < tables[t]->count; i++)
+            if (strcmp(tables[t]->row[i].function, function) == 0 && (!state || strcmp(tables[t]->row[i].state, state) == 0))
+                return &tables[t]->row[i];
+    return NULL;
+}
+
+static void collect(void)
+{
+    for (unsigned t = 0; t < TABLES; t++)
+        for (unsigned i = 0; i < tables[t]->count; i++)
+            add(&tables[t]->row[i], 0, NULL);
+    for (unsigned i = 0; i < ring_controls.count; i++)
+        add(&ring_controls.row[i], 0, "shmkit: a textbook ring");
+    for (unsigned i = 0; i < cond_controls.count; i++)
+        add(&cond_controls.row[i], 0, "shmkit: SHK_COND_PTHREAD");
+    for (unsigned i = 0; i < sizeof(repairs) / sizeof(*repairs); i++) {
+        const struct control *c = &repairs[i];
+        const struct row *row = find(c->function, c->state);
+
+        if (!row)
+            errx(1, "no such row: %s | %s", c->function, c->state);
+        add(row, c->repair, c->name);
+    }
+}
+
+static bool is_right(const struct result *r)
+{
+    return r->parts_left == 0 && r->count >= 0 && (r->control ? r->failures > 0 : r->failures == 0);
+}
+
+static void print_failures(const struct result *r)
+{
+    for (unsigned i = 0; i < r->failures && i < FAILURES_MAX; i++) {
+        const struct failure *f = &r->failure[i];
+
+        if (f->stopped)
+            printf("    %s: %s\n", r->count < 0 ? "not killed" : "stopped", f->text);
+        else
+            printf("    killed after step %u%s: %s\n", f->step, f->asleep ? ", asleep" : "", f->text);
+    }
+    if (!r->control && r->failures >= FAILURES_MAX)
+        printf("    given up\n");
+}
+
+static void print_result(const struct result *r)
+{
+    if (r->control)
+        printf("%-24s | %-52s | without %s: %s after %u points\n", r->row->function, r->row->state, r->control,
+               is_right(r) ? "found out" : "NOT FOUND OUT", r->tried);
+    else
+        printf("%-24s | %-52s | %6u | %7u | %8u | %10.1f\n", r->row->function, r->row->state, r->tried, r->stopped,
+               r->failures, (double)r->longest / 1e6);
+    if (options.verbose)
+        printf("    %u steps, %u plays to reach the points, %u points reached step by step\n", r->trace->length, r->tries, r->by_hand);
+    print_failures(r);
+}
+
+/* As far as it is complete, row by row. */
+static void print_table(void)
+{
+    static unsigned printed;
+    static bool begun;
+
+    if (!begun)
+        printf("%-24s | %-52s | %6s | %7s | %8s | %10s\n", "operation", "state", "points", "stopped", "failures", "longest ms");
+    begun = true;
+    while (printed < run->results && run->result[printed].parts_left == 0)
+        print_result(&run->result[printed++]);
+    fflush(stdout); /* also because the workers to come would inherit what is left */
+}
+
+/* Returns how many rows and controls are not as they should be. */
+static unsigned print_sum(void)
+{
+    unsigned wrong = 0, wrong_controls = 0, points = 0, rows = 0;
+    int64_t longest = 0;
+
+    for (unsigned i = 0; i < run->results; i++) {
+        const struct result *r = &run->result[i];
+
+        rows += !r->control;
+        wrong += !r->control && !is_right(r);
+        wrong_controls += r->control && !is_right(r);
+        points += r->control ? 0 : r->tried;
+        if (!r->control && r->longest > longest)
+            longest = r->longest;
+    }
+    printf("%u rows, %u kill points, %u rows failed, longest recovery %.1f ms; %u controls, %u not found out\n", rows, points,
+           wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
+    return wrong + wrong_controls;
+}
+
+/* Every public function has a row or is exempt; and no exempt one has vanished. Returns how many are wrong. */
+static unsigned check_coverage(void)
+{
+    unsigned wrong = 0;
+    char line[256], name[256];
+    FILE *map = fopen(SHMKIT_MAP, "re");
+
+    if (!map)
+        err(1, "%s", SHMKIT_MAP);
+    while (fgets(line, sizeof(line), map)) {
+        bool is_exempt = false;
+
+        if (sscanf(line, " %255[a-z0-9_]", name) != 1 || strncmp(name, "shk_", 4) != 0)
+            continue;
+        for (unsigned i = 0; i < sizeof(exempt) / sizeof(*exempt); i++)
+            is_exempt |= strcmp(exempt[i], name) == 0;
+        if (is_exempt || find(name, NULL))
+            continue;
+        printf("%s() has no row in the kill table\n", name);
+        wrong++;
+    }
+    fclose(map);
+    return wrong;
+}
+
+/* ---- The run ---- */
+
+static void remove_segments(void)
+{
+    char prefix[64];
+    DIR *directory = opendir("/dev/shm");
+
+    snprintf(prefix, sizeof(prefix), "shmkit-crash-%d-", (int)getpid());
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    if (directory)
+        closedir(directory);
+}
+
+/* Returns how many workers did not do their work. Whatever ends it, no process and no segment stays. */
+static unsigned run_workers(void)
+{
+    static const struct timespec pause = { .tv_nsec = 200000000 };
+    unsigned failed = 0, interrupted = 0;
+    sigset_t watched;
+    int status, signal_number;
+    pid_t pid, worker[JOBS_MAX];
+
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGCHLD); /* blocked in the workers, too, where the tracer wants it so */
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGHUP);
+    sigprocmask(SIG_BLOCK, &watched, NULL);
+    print_table();
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* the actors of a dead worker come here, to be waited for */
+    for (unsigned i = 0; i < options.jobs; i++)
+        if ((worker[i] = fork()) == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            _exit(work(i));
+        }
+    while ((pid = waitpid(-1, &status, WNOHANG)) >= 0) {
+        if (pid > 0) {
+            for (unsigned i = 0; i < options.jobs; i++)
+                failed += worker[i] == pid && status != 0;
+            continue;
+        }
+        print_table();
+        signal_number = sigtimedwait(&watched, NULL, &pause);
+        if (signal_number > 0 && signal_number != SIGCHLD && interrupted++ == 0)
+            for (unsigned i = 0; i < options.jobs; i++)
+                kill(worker[i], SIGKILL);
+    }
+    print_table();
+    remove_segments();
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned wrong;
+    int option;
+
+    clearenv(); /* nothing in it may decide what the library does */
+    options.jobs = JOBS_PER_CPU * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    while ((option = getopt(argc, argv, "j:s:v")) != -1) {
+        if (option == 'j')
+            options.jobs = (unsigned)atoi(optarg);
+        else if (option == 's')
+            options.step = atol(optarg);
+        else if (option == 'v')
+            options.verbose = true;
+        else
+            return 2;
+    }
+    if (argv[optind])
+        options.text = argv[optind];
+    if (options.jobs < 1 || options.jobs > JOBS_MAX)
+        options.jobs = options.jobs ? JOBS_MAX : 1;
+    wrong = check_coverage();
+    if (!CAN_TRACE)
+        errx(77, "no single-stepping on this kind of machine");
+    run = map_shared(sizeof(*run));
+    init_shared(&run->mutex);
+    collect();
+    wrong += run_workers();
+    wrong += print_sum();
+    return wrong ? 1 : 0;
+}

@@ -1,0 +1,160 @@
+/* The event, killed. */
+#include "harness.h"
+
+/* A row's variant. */
+enum {
+    SET = 1,        /* at the beginning */
+    DEAD_AHEAD = 2, /* the first waiter has died */
+};
+
+static int64_t set(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_event_set(w->event);
+}
+
+static int64_t clear(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_event_clear(w->event);
+}
+
+static int64_t is_set(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_event_is_set(w->event);
+}
+
+static int64_t wait(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_event_wait(w->event, SHK_FOREVER);
+}
+
+static int64_t wait_for_a_while(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_event_wait(w->event, SHK_MS(5));
+}
+
+static int64_t create(struct world *w, int64_t variant)
+{
+    int64_t r = create_segment(w, 0);
+
+    if (r == 0)
+        r = shk_event_open(w->segment, EVENT, SHK_CREATE, NULL, &w->event);
+    return r == 0 && variant & SET ? set(w, 0) : r;
+}
+
+static void set_0(struct world *w)
+{
+    enter_host(w, create, w->row->variant);
+    if (w->row->variant & DEAD_AHEAD) {
+        enter_sleeper(w, wait, 0);
+        kill_actor(w, SLEEPER_1);
+    }
+}
+
+static void set_1(struct world *w)
+{
+    set_0(w);
+    enter_sleeper(w, wait, 0);
+}
+
+static void set_3(struct world *w)
+{
+    set_1(w);
+    enter_sleeper(w, wait, 0);
+    enter_sleeper(w, wait, 0);
+}
+
+static void partner_sets(struct world *w)
+{
+    EXPECT(w, call(w, HOST, set, 0) == 0, "the host cannot set");
+}
+
+static void partner_flashes(struct world *w)
+{
+    partner_sets(w);
+    EXPECT(w, call(w, HOST, clear, 0) == 0, "the host cannot clear");
+}
+
+static void all_come_back(struct world *w)
+{
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
+        if (is_busy(w, who))
+            EXPECT(w, finish(w, who) == 0, "a wait was not ended by the set");
+}
+
+/* Either it is set, and all come back; or nothing has happened, and they are still there for the next. */
+static void check_set(struct world *w)
+{
+    bool there = call(w, HOST, is_set, 0);
+
+    EXPECT(w, there || !w->acknowledged, "it is not set");
+    EXPECT(w, !there || !w->untouched || w->row->variant & SET, "it is set by nobody");
+    for (unsigned who = SLEEPER_1; !there && who <= w->last_sleeper; who++)
+        EXPECT(w, !is_busy(w, who) || !finished(w, who), "a wait has ended, and it is not set");
+    if (!there)
+        partner_sets(w);
+    all_come_back(w);
+}
+
+static void check_clear(struct world *w)
+{
+    bool there = call(w, HOST, is_set, 0);
+
+    EXPECT(w, !there || !w->acknowledged, "it is still set");
+    EXPECT(w, there || !w->untouched || !(w->row->variant & SET), "it was cleared by nobody");
+}
+
+/* Whoever waits beside the victim comes back when the partner has set, and not before. */
+static void check_wait(struct world *w)
+{
+    if (!w->partnered)
+        for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
+            EXPECT(w, !finished(w, who), "a wait has ended, and it was not set");
+    if (!w->partnered)
+        partner_sets(w);
+    all_come_back(w);
+}
+
+static void carry_on(struct world *w)
+{
+    enter(w, NEWCOMER);
+    for (int i = 0; i < 2; i++) {
+        unsigned waiter = i ? HOST : NEWCOMER, setter = i ? NEWCOMER : HOST;
+
+        EXPECT(w, call(w, waiter, clear, 0) == 0 && !call(w, setter, is_set, 0), "it cannot be cleared");
+        start(w, waiter, wait, 0);
+        EXPECT(w, falls_asleep(w, waiter), "there is no waiting");
+        EXPECT(w, call(w, setter, set, 0) == 0 && finish(w, waiter) == 0, "a set does not release");
+        EXPECT(w, call(w, waiter, wait, 0) == 0, "it is not set");
+    }
+}
+
+#define SETS .operation = set, .check = check_set, .carry_on = carry_on
+#define CLEARS .operation = clear, .check = check_clear, .carry_on = carry_on
+#define WAITS .check = check_wait, .carry_on = carry_on
+
+static const struct row rows[] = {
+    { "shk_event_set", "clear, nobody waits", .setup = set_0, SETS },
+    { "shk_event_set", "clear, one waits", .setup = set_1, SETS },
+    { "shk_event_set", "clear, three wait", .setup = set_3, SETS },
+    { "shk_event_set", "clear, a dead one waits", .setup = set_0, SETS, .variant = DEAD_AHEAD },
+    { "shk_event_set", "clear, a dead one ahead of another", .setup = set_1, SETS, .variant = DEAD_AHEAD },
+    { "shk_event_set", "set", .setup = set_0, SETS, .variant = SET },
+    { "shk_event_clear", "set", .setup = set_0, CLEARS, .variant = SET },
+    { "shk_event_clear", "clear", .setup = set_0, CLEARS },
+    { "shk_event_wait", "set", .setup = set_0, .operation = wait, WAITS, .variant = SET },
+    { "shk_event_wait", "clear, alone", .setup = set_0, .operation = wait, .partner = partner_sets, WAITS },
+    { "shk_event_wait", "clear, alone, set after a slice", .setup = set_0, .operation = wait, .partner = partner_sets,
+      .partner_at = 2, .slice = SHK_MS(40), WAITS },
+    { "shk_event_wait", "clear, one waits, set and cleared at once", .setup = set_1, .operation = wait,
+      .partner = partner_flashes, WAITS },
+    { "shk_event_wait", "clear, a dead one ahead", .setup = set_0, .operation = wait, .partner = partner_sets, WAITS,
+      .variant = DEAD_AHEAD },
+    { "shk_event_wait", "clear, timeout", .setup = set_0, .operation = wait_for_a_while, .partner = partner_sets,
+      .partner_at = NEVER, WAITS },
+};
+const struct rows event_rows = ROWS(rows);

@@ -1,0 +1,234 @@
+/* The lock, killed. */
+#include "harness.h"
+
+#include <errno.h>
+#include <sched.h>
+
+/* A row's variant. */
+enum {
+    RECURSIVE = 1,
+    HELD_BY_HOST = 2,   /* until the partner or the check has it released */
+    HELD_BY_VICTIM = 4, /* when the operation begins, */
+    KEPT = 8,           /* … and when it ends */
+    TWICE = 16,         /* … recursively */
+    ORPHANED = 32,      /* somebody else has died holding it */
+};
+
+/* In the scratch: who is inside. */
+static _Atomic uint32_t *inside(struct world *w)
+{
+    return (_Atomic uint32_t *)w->board->scratch;
+}
+
+static int64_t create(struct world *w, int64_t variant)
+{
+    struct shk_lock_options options = { .recursive = (variant & RECURSIVE) != 0 };
+    int64_t r = create_segment(w, 0);
+
+    if (r == 0)
+        r = shk_lock_open(w->segment, LOCK, SHK_CREATE, &options, &w->lock);
+    if (r == 0)
+        r = shk_lock_open(w->segment, LOCK_2, SHK_CREATE, NULL, &w->lock_2);
+    return r;
+}
+
+static int64_t acquire(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_lock_acquire(w->lock, SHK_FOREVER);
+}
+
+static int64_t acquire_at_once(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_lock_acquire(w->lock, SHK_NOWAIT);
+}
+
+static int64_t acquire_in_time(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_lock_acquire(w->lock, SHK_MS(5));
+}
+
+static int64_t acquire_2(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_lock_acquire(w->lock_2, SHK_FOREVER);
+}
+
+static int64_t release(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_lock_release(w->lock);
+}
+
+static int64_t hold(struct world *w, int64_t unused)
+{
+    int64_t r = acquire(w, unused);
+
+    return r == 0 && w->row->variant & TWICE ? acquire(w, unused) : r;
+}
+
+/* A critical section. What acquire said; -EILSEQ if somebody else was inside. */
+static int64_t lock_once(struct world *w, int64_t unused)
+{
+    int64_t r = acquire(w, unused), released;
+
+    if (r < 0)
+        return r;
+    /* Whom it was taken from may have died inside. */
+    if (atomic_exchange(inside(w), w->me + 1) != 0 && r != SHK_ORPHANED)
+        return -EILSEQ;
+    sched_yield();
+    if (atomic_exchange(inside(w), 0) != w->me + 1)
+        return -EILSEQ;
+    released = release(w, unused);
+    return released < 0 ? released : r;
+}
+
+/* Each holds one of two locks and wants the other's: the sleeper here, the victim in its operation. */
+static int64_t cross(struct world *w, int64_t unused)
+{
+    int64_t r = acquire_2(w, unused);
+
+    if (r < 0)
+        return r;
+    r = acquire(w, unused);
+    if (r >= 0)
+        release(w, unused);
+    shk_lock_release(w->lock_2);
+    return r;
+}
+
+static void set(struct world *w)
+{
+    enter_host(w, create, w->row->variant);
+    if (w->row->variant & HELD_BY_HOST)
+        EXPECT(w, call(w, HOST, acquire, 0) == 0, "the host does not get the lock");
+    if (w->row->variant & ORPHANED) {
+        enter(w, NEWCOMER);
+        call(w, NEWCOMER, acquire, 0);
+        kill_actor(w, NEWCOMER);
+    }
+}
+
+static void one_waits(struct world *w)
+{
+    enter_sleeper(w, lock_once, 0);
+}
+
+static void two_wait(struct world *w)
+{
+    one_waits(w);
+    one_waits(w);
+}
+
+static void one_crosses(struct world *w)
+{
+    enter_sleeper(w, cross, 0);
+}
+
+static void set_with_waiter(struct world *w)
+{
+    set(w);
+    one_waits(w);
+}
+
+static void host_releases(struct world *w)
+{
+    EXPECT(w, call(w, HOST, release, 0) == 0, "the host cannot release");
+}
+
+/* How often SHK_ORPHANED must have been said by the end, and may have been. */
+static void orphans(const struct world *w, int *least, int *most)
+{
+    int64_t variant = w->row->variant;
+
+    *least = *most = (variant & ORPHANED) != 0;
+    if (variant & KEPT) {
+        *least = *most = 1;
+    } else if (variant & HELD_BY_VICTIM) {
+        *least = w->untouched;
+        *most = !w->acknowledged;
+    } else if (w->acknowledged && w->result >= 0) {
+        *least = *most = 1;
+    } else if (!w->acknowledged && !w->untouched && !w->asleep) {
+        *most = 1;
+    }
+}
+
+static int told(struct world *w, unsigned who, int64_t r)
+{
+    EXPECT(w, r == 0 || r == SHK_ORPHANED, "actor %u got %lld from the lock", who, (long long)r);
+    return r == SHK_ORPHANED;
+}
+
+static void check(struct world *w)
+{
+    int least, most, count = 0;
+
+    if (w->row->variant & HELD_BY_HOST && !w->partnered)
+        host_releases(w);
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
+        count += told(w, who, finish(w, who));
+    count += told(w, HOST, call(w, HOST, lock_once, 0));
+    orphans(w, &least, &most);
+    EXPECT(w, count >= least && count <= most, "%d were told SHK_ORPHANED, not %d to %d", count, least, most);
+}
+
+/* The victim held the first lock to the end. If there was a cycle for long enough, one of the two gave way; which of them, is left to chance. */
+static void check_cross(struct world *w)
+{
+    int64_t r = finish(w, SLEEPER_1);
+
+    EXPECT(w, r == SHK_ORPHANED || (r == -EDEADLK && !w->untouched), "the other of the cycle got %lld", (long long)r);
+    EXPECT(w, !w->acknowledged || w->result == (r == -EDEADLK ? 0 : -EDEADLK), "the victim got %lld, the other %lld",
+           (long long)w->result, (long long)r);
+    if (r == -EDEADLK)
+        EXPECT(w, told(w, HOST, call(w, HOST, lock_once, 0)), "nobody was told SHK_ORPHANED");
+}
+
+static void carry_on(struct world *w)
+{
+    enter(w, NEWCOMER);
+    for (int i = 0; i < 2; i++) {
+        int orphaned = told(w, NEWCOMER, call(w, NEWCOMER, lock_once, 0)) + told(w, HOST, call(w, HOST, lock_once, 0));
+
+        EXPECT(w, !orphaned || w->stopped, "SHK_ORPHANED was said once more");
+    }
+}
+
+#define CHECKS .check = check, .carry_on = carry_on
+
+static const struct row rows[] = {
+    { "shk_lock_acquire", "free", .setup = set, .operation = acquire, CHECKS },
+    { "shk_lock_acquire", "free, recursive", .setup = set, .operation = acquire, CHECKS, .variant = RECURSIVE },
+    { "shk_lock_acquire", "the caller's, recursive", .setup = set, .prepare = hold, .operation = acquire, CHECKS,
+      .variant = RECURSIVE | HELD_BY_VICTIM | KEPT },
+    { "shk_lock_acquire", "the caller's, not recursive", .setup = set, .prepare = hold, .operation = acquire, CHECKS,
+      .variant = HELD_BY_VICTIM | KEPT },
+    { "shk_lock_acquire", "its holder has died", .setup = set, .operation = acquire, CHECKS, .variant = ORPHANED },
+    { "shk_lock_acquire", "held, released then", .setup = set, .operation = acquire, .partner = host_releases,
+      CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, released after a slice", .setup = set, .operation = acquire, .partner = host_releases,
+      .partner_at = 2, .slice = SHK_MS(40), CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, another waits", .setup = set_with_waiter, .operation = acquire, .partner = host_releases,
+      CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, with a timeout", .setup = set, .operation = acquire_in_time,
+      .partner = host_releases, .partner_at = NEVER, CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, SHK_NOWAIT", .setup = set, .operation = acquire_at_once, CHECKS,
+      .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "a cycle of two", .setup = set, .prepare = hold, .crowd = one_crosses, .operation = acquire_2,
+      .slice = SHK_MS(40), .check = check_cross, .carry_on = carry_on, .never_stopped = true },
+    { "shk_lock_release", "nobody waits", .setup = set, .prepare = hold, .operation = release, CHECKS,
+      .variant = HELD_BY_VICTIM },
+    { "shk_lock_release", "one waits", .setup = set, .prepare = hold, .crowd = one_waits, .operation = release, CHECKS,
+      .variant = HELD_BY_VICTIM },
+    { "shk_lock_release", "two wait", .setup = set, .prepare = hold, .crowd = two_wait, .operation = release, CHECKS,
+      .variant = HELD_BY_VICTIM },
+    { "shk_lock_release", "recursive, the last level", .setup = set, .prepare = hold, .operation = release, CHECKS,
+      .variant = RECURSIVE | HELD_BY_VICTIM },
+    { "shk_lock_release", "recursive, a level is left, one waits", .setup = set, .prepare = hold, .crowd = one_waits,
+      .operation = release, CHECKS, .variant = RECURSIVE | HELD_BY_VICTIM | KEPT | TWICE },
+};
+const struct rows lock_rows = ROWS(rows);

@@ -1,0 +1,365 @@
+/* The queue, killed. */
+#include "harness.h"
+
+#include <errno.h>
+
+#define CAPACITY 4
+#define OLD 1       /* items 1, 2 … were in it at first */
+#define VICTIMS 100 /* what the victim puts */
+#define SLEEPERS 200 /* what sleeper n puts: 200 + n */
+#define HOSTS 300   /* what the host puts, 300, 301 … */
+
+/* A row's variant: how many items there are at first; and */
+enum {
+    ITEMS = 15,
+    CONSUMERS = 16, /* the sleepers are consumers, else producers */
+    WRAPPED = 32,   /* the ring has been gone round one and a half times before */
+    LONG = 64,      /* the items fill the slots: for the copying */
+};
+
+/* An item says itself whether it is whole. */
+struct item {
+    int64_t number, check[11];
+};
+
+static size_t item_size(const struct world *w)
+{
+    return w->row->variant & LONG ? sizeof(struct item) : 3 * sizeof(int64_t);
+}
+
+static int64_t put_for(struct world *w, int64_t number, int64_t timeout)
+{
+    struct item item = { .number = number };
+
+    for (int i = 0; i < 11; i++)
+        item.check[i] = ~number * (i + 1);
+    return shk_queue_put(w->queue, &item, item_size(w), timeout);
+}
+
+/* Its number, or -errno; -EILSEQ: torn. */
+static int64_t get_for(struct world *w, int64_t timeout)
+{
+    struct item item = { 0 };
+    ssize_t n = shk_queue_get(w->queue, &item, sizeof(item), timeout);
+
+    if (n < 0)
+        return n;
+    for (size_t i = 0; i < item_size(w) / sizeof(int64_t) - 1; i++)
+        if (item.check[i] != ~item.number * ((int64_t)i + 1))
+            return -EILSEQ;
+    return (size_t)n == item_size(w) ? item.number : -EILSEQ;
+}
+
+static int64_t create(struct world *w, int64_t variant)
+{
+    struct shk_queue_options options = { .capacity = CAPACITY, .item_size = item_size(w) };
+    int64_t r = create_segment(w, 0);
+
+    if (r == 0)
+        r = shk_queue_open(w->segment, QUEUE, SHK_CREATE, &options, &w->queue);
+    for (int i = 0; r == 0 && variant & WRAPPED && i < CAPACITY + CAPACITY / 2; i++) {
+        r = put_for(w, 999, SHK_NOWAIT);
+        if (r == 0)
+            r = get_for(w, SHK_NOWAIT) == 999 ? 0 : -EILSEQ;
+    }
+    for (int i = 0; r == 0 && i < (variant & ITEMS); i++)
+        r = put_for(w, OLD + i, SHK_NOWAIT);
+    return r;
+}
+
+/* ---- Acts ---- */
+
+static int64_t put(struct world *w, int64_t number)
+{
+    return put_for(w, number ? number : VICTIMS, SHK_FOREVER);
+}
+
+static int64_t put_at_once(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return put_for(w, VICTIMS, SHK_NOWAIT);
+}
+
+static int64_t put_in_time(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return put_for(w, VICTIMS, SHK_MS(5));
+}
+
+static int64_t get(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return get_for(w, SHK_FOREVER);
+}
+
+static int64_t get_at_once(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return get_for(w, SHK_NOWAIT);
+}
+
+static int64_t get_in_time(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return get_for(w, SHK_MS(5));
+}
+
+static int64_t size(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_size(w->queue);
+}
+
+static int64_t shutdown(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_shutdown(w->queue);
+}
+
+/* ---- Scripts ---- */
+
+static void one_sleeps(struct world *w)
+{
+    if (w->row->variant & CONSUMERS)
+        enter_sleeper(w, get, 0);
+    else
+        enter_sleeper(w, put, SLEEPERS + w->last_sleeper + 1);
+}
+
+static void set_0(struct world *w)
+{
+    enter_host(w, create, w->row->variant);
+}
+
+static void set_1(struct world *w)
+{
+    set_0(w);
+    one_sleeps(w);
+}
+
+static void set_2(struct world *w)
+{
+    set_1(w);
+    one_sleeps(w);
+}
+
+static void set_dead_and_1(struct world *w)
+{
+    set_1(w);
+    kill_actor(w, SLEEPER_1);
+    one_sleeps(w);
+}
+
+/* As many as there are members asleep: which of them goes on first is nobody's business. */
+static void partner_puts(struct world *w)
+{
+    for (unsigned who = SLEEPER_1 - 1; who <= w->last_sleeper; who++)
+        EXPECT(w, call(w, HOST, put, HOSTS) == 0, "the host cannot put");
+}
+
+static void partner_gets(struct world *w)
+{
+    for (unsigned who = SLEEPER_1 - 1, old = OLD; who <= w->last_sleeper; who++, old++) {
+        int64_t r = call(w, HOST, get, 0);
+
+        EXPECT(w, r == old, "the host got %lld", (long long)r);
+    }
+}
+
+static void partner_shuts_down(struct world *w)
+{
+    EXPECT(w, call(w, HOST, shutdown, 0) == 0, "the host cannot shut down");
+}
+
+/* What became of the items. */
+struct account {
+    unsigned old, partners, victims, sleepers, others;
+};
+
+static void enter_item(struct world *w, struct account *a, int64_t number)
+{
+    unsigned *count = number > HOSTS       ? &a->others
+                      : number == HOSTS   ? &a->partners
+                      : number > SLEEPERS ? &a->sleepers
+                      : number == VICTIMS ? &a->victims
+                                          : &a->old;
+
+    EXPECT(w, number >= OLD, "a get gave %lld", (long long)number);
+    ++*count;
+}
+
+static unsigned busy_sleepers(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
+        n += is_busy(w, who);
+    return n;
+}
+
+/* Consumers who sleep: as many wake as there are items, and with the host's help the rest. */
+static void consumers_come_back(struct world *w, struct account *a, int64_t items)
+{
+    for (unsigned n = busy_sleepers(w); n > 0; n--) {
+        if (items-- <= 0)
+            EXPECT(w, call(w, HOST, put, HOSTS + n) == 0, "the host cannot put");
+        enter_item(w, a, finish_any_sleeper(w));
+    }
+}
+
+/* Producers who sleep: likewise for as much room as there is. */
+static void producers_come_back(struct world *w, struct account *a, int64_t room)
+{
+    for (unsigned n = busy_sleepers(w); n > 0; n--) {
+        if (room-- <= 0)
+            enter_item(w, a, call(w, HOST, get, 0));
+        EXPECT(w, finish_any_sleeper(w) == 0, "a put failed");
+    }
+}
+
+static void drain(struct world *w, struct account *a, unsigned who)
+{
+    int64_t r, last_old = 0;
+
+    while ((r = call(w, who, get_at_once, 0)) >= 0) {
+        if (r < VICTIMS) {
+            EXPECT(w, r > last_old, "item %lld after %lld", (long long)r, (long long)last_old);
+            last_old = r;
+        }
+        enter_item(w, a, r);
+    }
+    EXPECT(w, r == -EAGAIN || r == -EPIPE, "a get at once gave %lld", (long long)r);
+}
+
+/* Each item has come once; only the victim's, if it was not acknowledged, may have come in or gone out or not. */
+static void check(struct world *w)
+{
+    bool puts = w->row->operation == put || w->row->operation == put_at_once || w->row->operation == put_in_time;
+    unsigned unsure = !w->acknowledged && !w->untouched && !w->asleep, done = w->acknowledged && w->result >= 0;
+    unsigned asleep = busy_sleepers(w), by_partner = w->partnered * (1 + w->last_sleeper - (SLEEPER_1 - 1));
+    unsigned items = w->row->variant & ITEMS, least, most;
+    struct account a = { 0 };
+    int64_t n = call(w, HOST, size, 0);
+
+    EXPECT(w, n >= 0 && n <= CAPACITY, "the size is %lld", (long long)n);
+    if (w->row->variant & CONSUMERS)
+        consumers_come_back(w, &a, n);
+    else
+        producers_come_back(w, &a, CAPACITY - n);
+    drain(w, &a, HOST);
+    if (!(w->row->variant & CONSUMERS))
+        EXPECT(w, a.sleepers == asleep, "%u of %u items of sleepers have come", a.sleepers, asleep);
+    if (puts) {
+        items -= by_partner;
+        EXPECT(w, a.old == items, "%u of %u old items have come", a.old, items);
+        EXPECT(w, a.victims >= done && a.victims <= done + unsure, "the victim's item has come %u times", a.victims);
+        return;
+    }
+    most = items + by_partner - done;
+    least = most - (unsure && most > 0);
+    EXPECT(w, a.old + a.partners >= least && a.old + a.partners <= most, "%u items have come, not %u to %u",
+           a.old + a.partners, least, most);
+}
+
+static void check_shutdown(struct world *w)
+{
+    unsigned items = w->row->variant & ITEMS;
+    struct account a = { 0 };
+    int64_t r;
+
+    /* Where it is full, "over" comes before "full". */
+    r = call(w, HOST, put_at_once, 0);
+    EXPECT(w, r == 0 || r == -EAGAIN || r == -EPIPE, "a put at once gave %lld", (long long)r);
+    EXPECT(w, r == -EPIPE || !w->acknowledged, "it is not shut down: %lld", (long long)r);
+    EXPECT(w, r != -EPIPE || !w->untouched, "it was shut down by nobody");
+    if (r != -EPIPE)
+        partner_shuts_down(w);
+    items += r == 0;
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++) {
+        int64_t got = finish(w, who);
+
+        if (w->row->variant & CONSUMERS && got >= 0)
+            enter_item(w, &a, got);
+        else
+            EXPECT(w, got == -EPIPE, "a sleeper got %lld", (long long)got);
+    }
+    drain(w, &a, HOST);
+    EXPECT(w, a.old + a.victims == items, "%u of %u items have come", a.old + a.victims, items);
+}
+
+static void carry_on(struct world *w)
+{
+    struct account a = { 0 };
+
+    enter(w, NEWCOMER);
+    drain(w, &a, NEWCOMER);
+    for (int i = 0; i < CAPACITY + 1; i++) {
+        unsigned giver = i % 2 ? HOST : NEWCOMER, taker = i % 2 ? NEWCOMER : HOST;
+        int64_t r = call(w, giver, put, HOSTS + 50 + i);
+
+        EXPECT(w, r == 0, "put gave %lld", (long long)r);
+        r = call(w, taker, get, 0);
+        EXPECT(w, r == HOSTS + 50 + i, "get gave %lld", (long long)r);
+    }
+}
+
+static void carry_on_shut_down(struct world *w)
+{
+    struct account a = { 0 };
+
+    enter(w, NEWCOMER);
+    drain(w, &a, NEWCOMER);
+    EXPECT(w, call(w, NEWCOMER, get, 0) == -EPIPE && call(w, HOST, get, 0) == -EPIPE, "a get does not say that it is over");
+    EXPECT(w, call(w, NEWCOMER, put, 0) == -EPIPE && call(w, HOST, put, 0) == -EPIPE, "a put does not say that it is over");
+}
+
+#define CHECKS .check = check, .carry_on = carry_on
+#define SHUTS .operation = shutdown, .check = check_shutdown, .carry_on = carry_on_shut_down
+
+static const struct row rows[] = {
+    { "shk_queue_put", "empty, nobody sleeps", .setup = set_0, .operation = put, CHECKS },
+    { "shk_queue_put", "empty, a consumer asleep", .setup = set_1, .operation = put, CHECKS, .variant = CONSUMERS },
+    { "shk_queue_put", "empty, two consumers asleep", .setup = set_2, .operation = put, CHECKS, .variant = CONSUMERS },
+    { "shk_queue_put", "empty, a dead and a living consumer asleep", .setup = set_dead_and_1, .operation = put, CHECKS,
+      .variant = CONSUMERS },
+    { "shk_queue_put", "half full", .setup = set_0, .operation = put, CHECKS, .variant = 2 },
+    { "shk_queue_put", "half full, long items, the ring wraps", .setup = set_0, .operation = put, CHECKS,
+      .variant = 2 | LONG | WRAPPED },
+    { "shk_queue_put", "full, a get comes", .setup = set_0, .operation = put, .partner = partner_gets, CHECKS,
+      .variant = CAPACITY },
+    { "shk_queue_put", "full, a get comes after a slice", .setup = set_0, .operation = put, .partner = partner_gets,
+      .partner_at = 2, .slice = SHK_MS(40), CHECKS, .variant = CAPACITY },
+    { "shk_queue_put", "full, another producer asleep, gets come", .setup = set_1, .operation = put,
+      .partner = partner_gets, CHECKS, .variant = CAPACITY },
+    { "shk_queue_put", "full, timeout", .setup = set_0, .operation = put_in_time, .partner = partner_gets,
+      .partner_at = NEVER, CHECKS, .variant = CAPACITY },
+    { "shk_queue_put", "full, SHK_NOWAIT", .setup = set_0, .operation = put_at_once, CHECKS, .variant = CAPACITY },
+    { "shk_queue_get", "one item", .setup = set_0, .operation = get, CHECKS, .variant = 1 },
+    { "shk_queue_get", "half full", .setup = set_0, .operation = get, CHECKS, .variant = 2 },
+    { "shk_queue_get", "half full, long items, the ring wraps", .setup = set_0, .operation = get, CHECKS,
+      .variant = 2 | LONG | WRAPPED },
+    { "shk_queue_get", "full, nobody sleeps", .setup = set_0, .operation = get, CHECKS, .variant = CAPACITY },
+    { "shk_queue_get", "full, a producer asleep", .setup = set_1, .operation = get, CHECKS, .variant = CAPACITY },
+    { "shk_queue_get", "full, two producers asleep", .setup = set_2, .operation = get, CHECKS, .variant = CAPACITY },
+    { "shk_queue_get", "full, a dead and a living producer asleep", .setup = set_dead_and_1, .operation = get, CHECKS,
+      .variant = CAPACITY },
+    { "shk_queue_get", "empty, a put comes", .setup = set_0, .operation = get, .partner = partner_puts, CHECKS },
+    { "shk_queue_get", "empty, a put comes after a slice", .setup = set_0, .operation = get, .partner = partner_puts,
+      .partner_at = 2, .slice = SHK_MS(40), CHECKS },
+    { "shk_queue_get", "empty, another consumer asleep, puts come", .setup = set_1, .operation = get,
+      .partner = partner_puts, CHECKS, .variant = CONSUMERS },
+    { "shk_queue_get", "empty, timeout", .setup = set_0, .operation = get_in_time, .partner = partner_puts,
+      .partner_at = NEVER, CHECKS },
+    { "shk_queue_get", "empty, SHK_NOWAIT", .setup = set_0, .operation = get_at_once, CHECKS },
+    { "shk_queue_get", "empty, a shutdown comes", .setup = set_0, .operation = get, .partner = partner_shuts_down,
+      .check = check_shutdown, .carry_on = carry_on_shut_down },
+    { "shk_queue_put", "full, a shutdown comes", .setup = set_0, .operation = put, .partner = partner_shuts_down,
+      .check = check_shutdown, .carry_on = carry_on_shut_down, .variant = CAPACITY },
+    { "shk_queue_shutdown", "empty, nobody sleeps", .setup = set_0, SHUTS },
+    { "shk_queue_shutdown", "empty, a consumer asleep", .setup = set_1, SHUTS, .variant = CONSUMERS },
+    { "shk_queue_shutdown", "empty, two consumers asleep", .setup = set_2, SHUTS, .variant = CONSUMERS },
+    { "shk_queue_shutdown", "half full, nobody sleeps", .setup = set_0, SHUTS, .variant = 2 },
+    { "shk_queue_shutdown", "full, a producer asleep", .setup = set_1, SHUTS, .variant = CAPACITY },
+    { "shk_queue_shutdown", "full, two producers asleep", .setup = set_2, SHUTS, .variant = CAPACITY },
+};
+const struct rows queue_rows = ROWS(rows);

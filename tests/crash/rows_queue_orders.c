@@ -1,0 +1,638 @@
+/* The queue's orders, queues without a limit, and all but the plain put and get, killed. */
+#include "harness.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CAPACITY 8
+#define MANY 3       /* how many a batch moves */
+#define VICTIMS 100  /* what the victim puts: 100, 101 … */
+#define SLEEPER 200  /* what a sleeper puts */
+#define HOSTS 300    /* what the others put */
+#define MOST 32
+
+/* A row's variant: how many items there are at first; and */
+enum {
+    ITEMS = 15,
+    LIFO = 16,
+    PRIORITY = 32,
+    GROWS = 64,      /* capacity 0, and two slots a chunk */
+    FLOWN = 128,     /* with chunks that are spare, some of which have lost their memory */
+    CONSUMER = 256,  /* the sleeper is one, else a producer */
+    CLAIMED = 512,   /* by the host: the producers' side */
+    SHUT = 1024,     /* shut down at first */
+    SMALL = 2048,    /* capacity 0, in a segment that is soon looked through */
+};
+
+static const size_t half_a_chunk = (128 << 10) - 64;
+
+struct item {
+    int64_t number, check[2];
+};
+
+static struct item item_of(int64_t number)
+{
+    return (struct item){ number, { ~number, number * 7 } };
+}
+
+static int64_t number_of(const struct item *item, ssize_t length)
+{
+    if (length < 0)
+        return length;
+    return length == sizeof(*item) && item->check[0] == ~item->number && item->check[1] == item->number * 7 ? item->number : -EILSEQ;
+}
+
+static uint32_t order_of(const struct row *row)
+{
+    return row->variant & LIFO ? SHK_LIFO : row->variant & PRIORITY ? SHK_PRIORITY : SHK_FIFO;
+}
+
+static int64_t priority_of(int64_t number)
+{
+    return number * 5 % 7 - 3;
+}
+
+static int64_t put_for(struct world *w, int64_t number, int64_t timeout)
+{
+    struct item item = item_of(number);
+
+    if (order_of(w->row) == SHK_PRIORITY)
+        return shk_queue_put_priority(w->queue, &item, sizeof(item), priority_of(number), timeout);
+    return shk_queue_put(w->queue, &item, sizeof(item), timeout);
+}
+
+static int64_t get_for(struct world *w, int64_t timeout)
+{
+    struct item item = { 0 };
+    ssize_t length = shk_queue_get(w->queue, &item, sizeof(item), timeout);
+
+    return number_of(&item, length);
+}
+
+/* ---- Acts ---- */
+
+static int64_t open_it(struct world *w, int64_t variant)
+{
+    struct shk_queue_options options = { .order = order_of(w->row), .capacity = variant & (GROWS | SMALL) ? 0 : CAPACITY,
+                                         .item_size = variant & GROWS ? half_a_chunk : sizeof(struct item) };
+
+    return shk_queue_open(w->segment, QUEUE, SHK_CREATE, &options, &w->queue);
+}
+
+static int64_t create_only_segment(struct world *w, int64_t unused)
+{
+    struct shk_segment_options options = { .size = w->row->variant & SMALL ? 1 << 20 : 64 << 20, .max_members = 16, .max_objects = 16 };
+
+    (void)unused;
+    return shk_segment_open(w->name, SHK_CREATE | SHK_EXCL, &options, &w->segment);
+}
+
+static int64_t create(struct world *w, int64_t variant)
+{
+    int64_t r = create_only_segment(w, 0);
+    int flow = variant & FLOWN ? 13 : 0;
+
+    if (r == 0)
+        r = open_it(w, variant);
+    for (int i = 0; r == 0 && i < flow; i++)
+        r = put_for(w, 1, SHK_NOWAIT);
+    for (int i = 0; r == 0 && i < flow; i++) {
+        r = get_for(w, SHK_NOWAIT) == 1 ? 0 : -EILSEQ;
+        if (r == 0)
+            r = shk_queue_task_done(w->queue);
+        if (r == 0 && i == flow - 2 && variant & ITEMS)
+            break; /* the next get goes on to another chunk */
+    }
+    for (int i = 1 + !!flow; r == 0 && i <= (variant & ITEMS); i++)
+        r = put_for(w, i, SHK_NOWAIT);
+    if (r == 0 && variant & CLAIMED)
+        r = shk_queue_claim(w->queue, SHK_PRODUCER, SHK_NOWAIT);
+    if (r == 0 && variant & SHUT)
+        r = shk_queue_shutdown(w->queue);
+    return r;
+}
+
+static int64_t put(struct world *w, int64_t number)
+{
+    return put_for(w, number ? number : VICTIMS, SHK_FOREVER);
+}
+
+static int64_t put_many(struct world *w, int64_t unused)
+{
+    struct item items[MANY];
+    struct iovec vector[MANY];
+
+    (void)unused;
+    for (int i = 0; i < MANY; i++) {
+        items[i] = item_of(VICTIMS + i);
+        vector[i] = (struct iovec){ &items[i], sizeof(items[i]) };
+    }
+    return shk_queue_put_many(w->queue, vector, MANY, SHK_FOREVER);
+}
+
+static int64_t get(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return get_for(w, SHK_FOREVER);
+}
+
+static int64_t get_at_once(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return get_for(w, SHK_NOWAIT);
+}
+
+static int64_t get_many(struct world *w, int64_t unused)
+{
+    struct item items[MANY] = { { 0 } };
+    struct iovec vector[MANY];
+
+    (void)unused;
+    for (int i = 0; i < MANY; i++)
+        vector[i] = (struct iovec){ &items[i], sizeof(items[i]) };
+    return shk_queue_get_many(w->queue, vector, MANY, SHK_FOREVER);
+}
+
+static int64_t reserve(struct world *w, int64_t unused)
+{
+    struct item item = item_of(VICTIMS);
+    void *slot;
+    int r = shk_queue_reserve(w->queue, sizeof(item), &slot, SHK_FOREVER);
+
+    (void)unused;
+    if (r == 0)
+        memcpy(slot, &item, sizeof(item));
+    return r;
+}
+
+static int64_t commit(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_commit(w->queue, sizeof(struct item));
+}
+
+static int64_t cancel(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_cancel(w->queue);
+}
+
+static int64_t peek(struct world *w, int64_t unused)
+{
+    const void *item = NULL;
+    ssize_t length = shk_queue_peek(w->queue, &item, SHK_FOREVER);
+
+    (void)unused;
+    return length < 0 ? length : number_of(item, length);
+}
+
+static int64_t consume(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_consume(w->queue);
+}
+
+static int64_t unpeek(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_unpeek(w->queue);
+}
+
+static int64_t claim(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_claim(w->queue, SHK_PRODUCER | SHK_CONSUMER, SHK_FOREVER);
+}
+
+static int64_t unclaim(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_unclaim(w->queue, SHK_PRODUCER | SHK_CONSUMER);
+}
+
+static int64_t unclaim_producer(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_unclaim(w->queue, SHK_PRODUCER);
+}
+
+static int64_t size(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_size(w->queue);
+}
+
+static int64_t shutdown(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_shutdown(w->queue);
+}
+
+static int64_t reopen(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_reopen(w->queue);
+}
+
+static int64_t task_done(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_task_done(w->queue);
+}
+
+static int64_t all_done(struct world *w, int64_t unused)
+{
+    (void)unused;
+    while (shk_queue_task_done(w->queue) == 0)
+        ;
+    return 0;
+}
+
+static int64_t join(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_queue_join(w->queue, SHK_FOREVER);
+}
+
+/* ---- What is right ---- */
+
+struct list {
+    int64_t number[MOST];
+    unsigned n;
+};
+
+static void append(struct world *w, struct list *l, int64_t number)
+{
+    EXPECT(w, l->n < MOST, "more and more items come");
+    l->number[l->n++] = number;
+}
+
+/* In the order of the queue: `l` has them in the order of arrival. */
+static void sort(struct world *w, struct list *l)
+{
+    for (unsigned i = 1; i < l->n; i++)
+        for (unsigned k = i; k > 0; k--) {
+            int64_t a = l->number[k - 1], b = l->number[k];
+            /* Priorities of puts by way of the calls that give none are 0. */
+            bool plain = w->row->operation == put_many || w->row->operation == commit;
+            int64_t pa = plain && a >= VICTIMS && a < SLEEPER ? 0 : priority_of(a);
+            int64_t pb = plain && b >= VICTIMS && b < SLEEPER ? 0 : priority_of(b);
+            bool turn = order_of(w->row) == SHK_LIFO || (order_of(w->row) == SHK_PRIORITY && pb < pa);
+
+            if (!turn)
+                break;
+            l->number[k - 1] = b;
+            l->number[k] = a;
+        }
+}
+
+static struct list old_items(struct world *w)
+{
+    struct list l = { .n = 0 };
+
+    for (int i = 1; i <= (w->row->variant & ITEMS); i++)
+        append(w, &l, i);
+    return l;
+}
+
+static struct list drain(struct world *w, unsigned who)
+{
+    struct list l = { .n = 0 };
+    int64_t r;
+
+    while ((r = call(w, who, get_at_once, 0)) >= 0)
+        append(w, &l, r);
+    EXPECT(w, r == -EAGAIN || r == -EPIPE, "a get at once gave %lld", (long long)r);
+    return l;
+}
+
+static bool same(const struct list *a, const struct list *b)
+{
+    return a->n == b->n && memcmp(a->number, b->number, a->n * sizeof(a->number[0])) == 0;
+}
+
+static void fail_lists(struct world *w, const struct list *is)
+{
+    char text[200] = "";
+    size_t at = 0;
+
+    for (unsigned i = 0; i < is->n && at < sizeof(text) - 24; i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, " %lld", (long long)is->number[i]);
+    fail(w, "in the queue:%s", text);
+}
+
+/* How many items the operation puts, or takes. */
+static unsigned moves(const struct row *row)
+{
+    return row->operation == put_many || row->operation == get_many ? MANY
+           : row->operation == put || row->operation == get || row->operation == commit || row->operation == consume;
+}
+
+static bool in_part(const struct row *row)
+{
+    return order_of(row) == SHK_PRIORITY && moves(row) > 1;
+}
+
+/* Nobody sleeps. What is in the queue now is what there was before the operation, or after it. */
+static void check(struct world *w)
+{
+    bool puts = w->row->operation == put || w->row->operation == put_many || w->row->operation == commit;
+    unsigned most = moves(w->row), least = 0;
+    struct list is;
+
+    if (w->acknowledged) {
+        EXPECT(w, w->result >= 0, "the operation gave %lld", (long long)w->result);
+        least = most;
+    }
+    if (w->untouched)
+        most = 0;
+    is = drain(w, HOST);
+    for (unsigned j = least; j <= most; j += in_part(w->row) || most == 0 ? 1 : most) {
+        struct list l = old_items(w);
+
+        for (unsigned i = 0; puts && i < j; i++)
+            append(w, &l, VICTIMS + i);
+        sort(w, &l);
+        if (!puts) {
+            memmove(l.number, l.number + j, (l.n - j) * sizeof(l.number[0]));
+            l.n -= j;
+        }
+        if (same(&is, &l))
+            return;
+    }
+    fail_lists(w, &is);
+}
+
+/* A consumer slept, and the victim put: it comes back with that, or with what the host puts. */
+static void check_consumer(struct world *w)
+{
+    bool host_puts = call(w, HOST, size, 0) == 0 && !finished(w, SLEEPER_1) && !w->acknowledged;
+    unsigned victims = 0, hosts = 0;
+    struct list rest;
+
+    if (host_puts)
+        EXPECT(w, call(w, HOST, put, HOSTS) == 0, "the host cannot put");
+    append(w, (rest.n = 0, &rest), finish(w, SLEEPER_1));
+    struct list is = drain(w, HOST);
+    for (unsigned i = 0; i < is.n; i++)
+        append(w, &rest, is.number[i]);
+    for (unsigned i = 0; i < rest.n; i++) {
+        victims += rest.number[i] >= VICTIMS && rest.number[i] < SLEEPER;
+        hosts += rest.number[i] == HOSTS;
+    }
+    EXPECT(w, hosts == host_puts && victims + hosts == rest.n, "what came is not what was put");
+    EXPECT(w, victims == moves(w->row) || (!w->acknowledged && (victims == 0 || in_part(w->row))), "%u items of the victim", victims);
+}
+
+/* It was full, a producer slept, and the victim took: that comes back when there is room. */
+static void check_producer(struct world *w)
+{
+    unsigned old = 0, sleepers = 0, taken = 0;
+    struct list is;
+
+    if (call(w, HOST, size, 0) == CAPACITY && !finished(w, SLEEPER_1) && !w->acknowledged)
+        taken = call(w, HOST, get_at_once, 0) >= 0;
+    EXPECT(w, finish(w, SLEEPER_1) == 0, "the sleeper cannot put");
+    is = drain(w, HOST);
+    for (unsigned i = 0; i < is.n; i++) {
+        sleepers += is.number[i] == SLEEPER;
+        old += is.number[i] <= CAPACITY;
+    }
+    taken += old;
+    EXPECT(w, sleepers + old == is.n && sleepers == 1, "what came is not what was put");
+    EXPECT(w, taken + moves(w->row) == CAPACITY || (!w->acknowledged && taken <= CAPACITY && taken + moves(w->row) >= CAPACITY),
+           "%u of the old items", taken);
+}
+
+/* Whoever is left can put and take, in order, and in the end all is done. */
+static void carry_on(struct world *w)
+{
+    struct list l;
+    int64_t r;
+
+    enter(w, NEWCOMER);
+    drain(w, NEWCOMER);
+    for (int lap = 0; lap < 2; lap++) {
+        for (int i = 0; i < CAPACITY; i++) {
+            r = call(w, i % 2 ? NEWCOMER : HOST, put, HOSTS + i);
+            EXPECT(w, r == 0, "put gave %lld", (long long)r);
+        }
+        l.n = 0;
+        for (int i = 0; i < CAPACITY; i++)
+            append(w, &l, HOSTS + i);
+        sort(w, &l);
+        for (int i = 0; i < CAPACITY; i++) {
+            r = call(w, i % 2 ? HOST : NEWCOMER, get, 0);
+            EXPECT(w, r == l.number[i], "get gave %lld, not %lld", (long long)r, (long long)l.number[i]);
+        }
+    }
+    call(w, HOST, all_done, 0);
+    call(w, NEWCOMER, all_done, 0);
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
+        kill_actor(w, who);
+    r = call(w, HOST, join, 0);
+    EXPECT(w, r >= 0, "join gave %lld", (long long)r);
+}
+
+/* ---- Scripts ---- */
+
+static void set_0(struct world *w)
+{
+    enter_host(w, create, w->row->variant);
+}
+
+static void set_1(struct world *w)
+{
+    set_0(w);
+    if (w->row->variant & CONSUMER)
+        enter_sleeper(w, get, 0);
+    else
+        enter_sleeper(w, put, SLEEPER);
+}
+
+static void set_segment(struct world *w)
+{
+    enter_host(w, create_only_segment, 0);
+}
+
+static int64_t create_it(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return open_it(w, w->row->variant);
+}
+
+static void check_created(struct world *w)
+{
+    EXPECT(w, call(w, HOST, create_it, 0) == 0, "the host cannot open it");
+}
+
+static void partner_unclaims(struct world *w)
+{
+    EXPECT(w, call(w, HOST, unclaim_producer, 0) == 0, "the host cannot unclaim");
+}
+
+/* The host has claimed one side. */
+static void check_claimed(struct world *w)
+{
+    if (!w->partnered)
+        partner_unclaims(w);
+    check(w);
+}
+
+static void check_reopened(struct world *w)
+{
+    int64_t r = call(w, HOST, put, HOSTS);
+
+    EXPECT(w, r == 0 || r == -EPIPE, "a put gave %lld", (long long)r);
+    EXPECT(w, r == 0 || !w->acknowledged, "it is not open");
+    if (r == 0)
+        EXPECT(w, !w->untouched && call(w, HOST, get, 0) == HOSTS, "the item does not come");
+    else
+        EXPECT(w, call(w, HOST, reopen, 0) == 0, "the host cannot reopen it");
+}
+
+/* The host has claimed it, and a consumer sleeps. */
+static void check_shut(struct world *w)
+{
+    int64_t r = call(w, HOST, put, HOSTS);
+
+    EXPECT(w, r == -EPIPE || (r == 0 && !w->acknowledged), "a put gave %lld", (long long)r);
+    if (r == 0)
+        EXPECT(w, finish(w, SLEEPER_1) == HOSTS && call(w, HOST, shutdown, 0) == 0, "the sleeper did not get it");
+    else
+        EXPECT(w, finish(w, SLEEPER_1) == -EPIPE, "the sleeper was not told");
+    EXPECT(w, call(w, HOST, get, 0) == -EPIPE, "it is not over");
+    EXPECT(w, call(w, HOST, reopen, 0) == 0, "the host cannot reopen it");
+    partner_unclaims(w);
+}
+
+static void sleeper_joins(struct world *w)
+{
+    enter_sleeper(w, join, 0);
+}
+
+/* The victim's task was the last one, and a sleeper waits for it. */
+static void check_task_done(struct world *w)
+{
+    int64_t r = finish(w, SLEEPER_1);
+
+    EXPECT(w, r == 0 || (r == SHK_ORPHANED && !w->acknowledged), "join gave %lld", (long long)r);
+    EXPECT(w, r == SHK_ORPHANED || !w->untouched, "join took the task as done");
+}
+
+static void set_host_task(struct world *w)
+{
+    set_0(w);
+    EXPECT(w, call(w, HOST, get, 0) == 1, "the host got something else");
+}
+
+static void partner_is_done(struct world *w)
+{
+    EXPECT(w, call(w, HOST, task_done, 0) == 0, "the host cannot finish its task");
+}
+
+static void check_join(struct world *w)
+{
+    EXPECT(w, !w->acknowledged || (w->partnered && w->result == 0), "join gave %lld", (long long)w->result);
+    if (!w->partnered)
+        partner_is_done(w);
+    EXPECT(w, call(w, HOST, join, 0) == 0, "the host cannot join");
+}
+
+/* The victim dies with a task, or without. */
+static void check_orphan(struct world *w)
+{
+    int64_t r;
+
+    drain(w, HOST);
+    call(w, HOST, all_done, 0);
+    r = call(w, HOST, join, 0);
+    EXPECT(w, r == SHK_ORPHANED || (r == 0 && !w->acknowledged), "join gave %lld", (long long)r);
+    EXPECT(w, r == 0 || !w->untouched, "an orphan of nobody");
+}
+
+#define CHECKS .check = check, .carry_on = carry_on
+#define PLAIN(what, order)                                                                                      \
+    { "shk_queue_put", what ", empty", .setup = set_0, .operation = put, CHECKS, .variant = (order) },                \
+    { "shk_queue_put", what ", one item", .setup = set_0, .operation = put, CHECKS, .variant = 1 | (order) },         \
+    { "shk_queue_put", what ", seven items", .setup = set_0, .operation = put, CHECKS, .variant = 7 | (order) },      \
+    { "shk_queue_put", what ", a consumer asleep", .setup = set_1, .operation = put, .check = check_consumer,         \
+      .carry_on = carry_on, .variant = CONSUMER | (order) },                                                           \
+    { "shk_queue_get", what ", one item", .setup = set_0, .operation = get, CHECKS, .variant = 1 | (order) },         \
+    { "shk_queue_get", what ", two items", .setup = set_0, .operation = get, CHECKS, .variant = 2 | (order) },        \
+    { "shk_queue_get", what ", eight items", .setup = set_0, .operation = get, CHECKS, .variant = 8 | (order) },      \
+    { "shk_queue_get", what ", dead with a task", .setup = set_0, .operation = get, .check = check_orphan,            \
+      .carry_on = carry_on, .variant = 8 | (order) },                                                                  \
+    { "shk_queue_put_many", what ", three items", .setup = set_0, .operation = put_many, CHECKS,                      \
+      .variant = 3 | (order) },                                                                                        \
+    { "shk_queue_get_many", what ", five items", .setup = set_0, .operation = get_many, CHECKS,                       \
+      .variant = 5 | (order) },                                                                                        \
+    { "shk_queue_reserve", what ", three items", .setup = set_0, .operation = reserve, CHECKS, .variant = 3 | (order) }, \
+    { "shk_queue_commit", what ", three items", .setup = set_0, .prepare = reserve, .operation = commit, CHECKS,      \
+      .variant = 3 | (order) },                                                                                        \
+    { "shk_queue_cancel", what ", three items", .setup = set_0, .prepare = reserve, .operation = cancel, CHECKS,      \
+      .variant = 3 | (order), .never_stopped = true },                                                                 \
+    { "shk_queue_peek", what ", three items", .setup = set_0, .operation = peek, CHECKS, .variant = 3 | (order) },    \
+    { "shk_queue_consume", what ", three items", .setup = set_0, .prepare = peek, .operation = consume, CHECKS,       \
+      .variant = 3 | (order) },                                                                                        \
+    { "shk_queue_unpeek", what ", three items", .setup = set_0, .prepare = peek, .operation = unpeek, CHECKS,         \
+      .variant = 3 | (order) }
+
+#define BOUNDED(what, order)                                                                                           \
+    { "shk_queue_get", what ", full, a producer asleep", .setup = set_1, .operation = get,                 \
+      .check = check_producer, .carry_on = carry_on, .variant = CAPACITY | (order) },                                  \
+    { "shk_queue_get_many", what ", full, a producer asleep", .setup = set_1, .operation = get_many,                  \
+      .check = check_producer, .carry_on = carry_on, .variant = CAPACITY | (order) }
+
+#define GROWING(what, order)                                                                                           \
+    { "shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it, .check = check_created,        \
+      .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS) },                                                                      \
+    { "shk_queue_put", what ", to another chunk", .setup = set_0, .operation = put, CHECKS, .variant = 2 | (order) },  \
+    { "shk_queue_put", what ", spare chunks", .setup = set_0, .operation = put, CHECKS, .variant = FLOWN | (order) },  \
+    { "shk_queue_get", what ", a chunk becomes spare", .setup = set_0, .operation = get, CHECKS,                       \
+      .variant = 1 | FLOWN | (order) },                                                                                \
+    { "shk_queue_get", what ", spare chunks", .setup = set_0, .operation = get, CHECKS, .variant = 3 | FLOWN | (order) }
+
+static const struct row rows[] = {
+    PLAIN("LIFO", LIFO),
+    BOUNDED("LIFO", LIFO),
+    PLAIN("PRIORITY", PRIORITY),
+    BOUNDED("PRIORITY", PRIORITY),
+    PLAIN("FIFO", 0),
+    BOUNDED("FIFO", 0),
+    PLAIN("FIFO without limit", GROWS),
+    GROWING("FIFO without limit", GROWS),
+    PLAIN("LIFO without limit", LIFO | GROWS),
+    GROWING("LIFO without limit", LIFO | GROWS),
+    PLAIN("PRIORITY without limit", PRIORITY | GROWS),
+    GROWING("PRIORITY without limit", PRIORITY | GROWS),
+    { "shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS, .variant = 5 | PRIORITY },
+    { "shk_queue_claim", "free", .setup = set_0, .operation = claim, CHECKS, .variant = 3 },
+    { "shk_queue_claim", "claimed by another, who lets go", .setup = set_0, .operation = claim,
+      .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on, .variant = 3 | CLAIMED,
+      .never_stopped = true },
+    { "shk_queue_unclaim", "claimed", .setup = set_0, .prepare = claim, .operation = unclaim, CHECKS, .variant = 3 },
+    { "shk_queue_put", "claimed", .setup = set_0, .prepare = claim, .operation = put, CHECKS, .variant = 3 },
+    { "shk_queue_get", "claimed", .setup = set_0, .prepare = claim, .operation = get, CHECKS, .variant = 3 },
+    { "shk_queue_put", "claimed, without limit", .setup = set_0, .prepare = claim, .operation = put, CHECKS,
+      .variant = 2 | GROWS },
+    { "shk_queue_get", "claimed, without limit, a chunk becomes spare", .setup = set_0, .prepare = claim,
+      .operation = get, CHECKS, .variant = 1 | GROWS | FLOWN },
+    { "shk_queue_reserve", "claimed", .setup = set_0, .prepare = claim, .operation = reserve, CHECKS, .variant = 3 },
+    { "shk_queue_put", "claimed by another, who lets go", .setup = set_0, .operation = put,
+      .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on, .variant = 3 | CLAIMED },
+    { "shk_queue_shutdown", "claimed by another, a consumer asleep", .setup = set_1, .operation = shutdown,
+      .check = check_shut, .carry_on = carry_on, .variant = CLAIMED | CONSUMER, .never_stopped = true },
+    { "shk_queue_reopen", "shut down", .setup = set_0, .operation = reopen, .check = check_reopened,
+      .carry_on = carry_on, .variant = SHUT, .never_stopped = true },
+    { "shk_queue_task_done", "the last task, one waits for it", .setup = set_0, .prepare = get, .crowd = sleeper_joins,
+      .operation = task_done, .check = check_task_done, .carry_on = carry_on, .variant = 1 },
+    { "shk_queue_join", "nothing to do", .setup = set_0, .operation = join, CHECKS },
+    { "shk_queue_join", "a task, which is done", .setup = set_host_task, .operation = join, .partner = partner_is_done,
+      .check = check_join, .carry_on = carry_on, .variant = 1, .never_stopped = true },
+    { "shk_queue_join", "a task, which is done after a slice", .setup = set_host_task, .operation = join,
+      .partner = partner_is_done, .partner_at = 2, .check = check_join, .carry_on = carry_on, .variant = 1,
+      .never_stopped = true },
+};
+const struct rows queue_order_rows = ROWS(rows);

@@ -1,0 +1,180 @@
+/* The semaphore, killed. */
+#include "harness.h"
+
+#include <errno.h>
+
+/* A row's variant: how many permits there are at first; and */
+enum {
+    PERMITS = 15,
+    DEAD_AHEAD = 16, /* the first waiter has died */
+    TWO = 32,        /* the victim gives two */
+};
+
+static int64_t acquire(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_semaphore_acquire(w->semaphore, SHK_FOREVER);
+}
+
+static int64_t acquire_for_a_while(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_semaphore_acquire(w->semaphore, SHK_MS(5));
+}
+
+static int64_t acquire_at_once(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_semaphore_acquire(w->semaphore, SHK_NOWAIT);
+}
+
+static int64_t release(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_semaphore_release(w->semaphore, w->row->variant & TWO ? 2 : 1);
+}
+
+static int64_t release_one(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_semaphore_release(w->semaphore, 1);
+}
+
+static int64_t value(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_semaphore_value(w->semaphore);
+}
+
+static int64_t create(struct world *w, int64_t variant)
+{
+    const struct shk_semaphore_options options = { .value = variant & PERMITS };
+    int64_t r = create_segment(w, 0);
+
+    return r == 0 ? shk_semaphore_open(w->segment, SEMAPHORE, SHK_CREATE, &options, &w->semaphore) : r;
+}
+
+static void wait_0(struct world *w)
+{
+    enter_host(w, create, w->row->variant);
+    if (w->row->variant & DEAD_AHEAD) {
+        enter_sleeper(w, acquire, 0);
+        kill_actor(w, SLEEPER_1);
+    }
+}
+
+static void wait_1(struct world *w)
+{
+    wait_0(w);
+    enter_sleeper(w, acquire, 0);
+}
+
+static void wait_2(struct world *w)
+{
+    wait_1(w);
+    enter_sleeper(w, acquire, 0);
+}
+
+static void one_more_sleeper(struct world *w)
+{
+    enter_sleeper(w, acquire, 0);
+}
+
+static void partner_releases(struct world *w)
+{
+    EXPECT(w, call(w, HOST, release_one, 0) == 0, "the host cannot release");
+}
+
+/* How many permits can be taken now, without waiting; a permit that is promised to the dead counts. */
+static int64_t drain(struct world *w)
+{
+    int64_t n = 0;
+
+    while (call(w, HOST, acquire_at_once, 0) == 0)
+        n++;
+    return n;
+}
+
+static unsigned sleepers_left(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
+        n += is_busy(w, who);
+    return n;
+}
+
+/* Each sleeper gets a permit in the end, and just so many are there as there should be: a released one whole or not at all. */
+static void account(struct world *w, int64_t least, int64_t most)
+{
+    int64_t taken = 0, missing = sleepers_left(w);
+
+    for (; missing > 0 && taken < least; missing--, taken++) /* what is there for certain reaches them */
+        EXPECT(w, finish_any_sleeper(w) == 0, "a sleeper did not get its permit");
+    for (; missing > 0; missing--) {
+        partner_releases(w);
+        most++;
+        least++;
+        EXPECT(w, finish_any_sleeper(w) == 0, "a sleeper did not get the host's permit");
+        taken++;
+    }
+    taken += drain(w);
+    EXPECT(w, taken >= least && taken <= most, "%lld permits, not %lld to %lld", (long long)taken, (long long)least, (long long)most);
+    EXPECT(w, call(w, HOST, value, 0) == 0, "a permit is there that cannot be taken");
+}
+
+static void check_release(struct world *w)
+{
+    int64_t given = w->row->variant & TWO ? 2 : 1, before = w->row->variant & PERMITS;
+
+    account(w, before + (w->acknowledged ? given : 0), before + (w->untouched ? 0 : given));
+}
+
+/* All or none of two. */
+static void check_release_two(struct world *w)
+{
+    int64_t there = call(w, HOST, value, 0);
+
+    EXPECT(w, there == 0 || there == 2, "one of two permits");
+    EXPECT(w, !w->acknowledged || there == 2, "acknowledged permits are lost");
+    check_release(w);
+}
+
+/* The victim has its permit, or has taken it along, or not. */
+static void check_acquire(struct world *w)
+{
+    int64_t permits = (w->row->variant & PERMITS) + w->partnered;
+    bool took = w->acknowledged && w->result == 0;
+
+    account(w, w->untouched ? permits : permits - (permits > 0), took ? permits - 1 : permits);
+}
+
+static void carry_on(struct world *w)
+{
+    enter(w, NEWCOMER);
+    start(w, NEWCOMER, acquire, 0);
+    EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
+    EXPECT(w, call(w, HOST, release_one, 0) == 0 && finish(w, NEWCOMER) == 0, "the newcomer does not get its permit");
+    EXPECT(w, call(w, NEWCOMER, release_one, 0) == 0 && call(w, HOST, acquire, 0) == 0, "a permit is lost between the living");
+}
+
+#define RELEASES .operation = release, .check = check_release, .carry_on = carry_on
+#define ACQUIRES .operation = acquire, .check = check_acquire, .carry_on = carry_on
+
+static const struct row rows[] = {
+    { "shk_semaphore_release", "0, nobody waits", .setup = wait_0, RELEASES },
+    { "shk_semaphore_release", "3, nobody waits", .setup = wait_0, RELEASES, .variant = 3 },
+    { "shk_semaphore_release", "0, one waits", .setup = wait_1, RELEASES },
+    { "shk_semaphore_release", "0, a dead one ahead of another", .setup = wait_1, RELEASES, .variant = DEAD_AHEAD },
+    { "shk_semaphore_release", "two, two wait", .setup = wait_2, RELEASES, .variant = TWO },
+    { "shk_semaphore_release", "two, nobody waits", .setup = wait_0, .operation = release, .check = check_release_two, .carry_on = carry_on,
+      .variant = TWO },
+    { "shk_semaphore_acquire", "2", .setup = wait_0, ACQUIRES, .variant = 2 },
+    { "shk_semaphore_acquire", "0, alone", .setup = wait_0, .partner = partner_releases, ACQUIRES },
+    { "shk_semaphore_acquire", "0, one waits behind", .setup = wait_0, .crowd = one_more_sleeper, .partner = partner_releases, ACQUIRES },
+    { "shk_semaphore_acquire", "0, one waits, released twice", .setup = wait_1, .partner = partner_releases, .partner_times = 2, ACQUIRES },
+    { "shk_semaphore_acquire", "0, a dead one ahead", .setup = wait_0, .partner = partner_releases, ACQUIRES, .variant = DEAD_AHEAD },
+    { "shk_semaphore_acquire", "0, timeout", .setup = wait_0, .operation = acquire_for_a_while, .partner = partner_releases, .partner_at = NEVER,
+      .check = check_acquire, .carry_on = carry_on },
+};
+const struct rows semaphore_rows = ROWS(rows);

@@ -1,0 +1,328 @@
+#include "trace.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAUSE_NS 100000           /* between two looks at what it does */
+#define LOST_AFTER 5000           /* pauses without coming to a breakpoint */
+#define HASH_SIZE (4 * TRACE_MAX) /* a power of two */
+
+/* ---- The machine ---- */
+
+#if defined(__x86_64__)
+
+static const unsigned char breakpoint[] = { 0xcc };       /* int3 */
+static const unsigned char system_call[] = { 0x0f, 0x05 };
+
+uintptr_t trace_pc(const struct tracee *t)
+{
+    return (uintptr_t)ptrace(PTRACE_PEEKUSER, t->tid, offsetof(struct user, regs.rip), NULL);
+}
+
+/* Back from behind the breakpoint to its place. */
+static void correct_pc(const struct tracee *t, uintptr_t pc)
+{
+    ptrace(PTRACE_POKEUSER, t->tid, offsetof(struct user, regs.rip), pc);
+}
+
+#elif defined(__aarch64__)
+
+static const unsigned char breakpoint[] = { 0x00, 0x00, 0x20, 0xd4 }; /* brk #0; the pc stays on it */
+static const unsigned char system_call[] = { 0x01, 0x00, 0x00, 0xd4 }; /* svc #0 */
+
+uintptr_t trace_pc(const struct tracee *t)
+{
+    struct user_regs_struct registers = { 0 };
+    struct iovec vector = { &registers, sizeof(registers) };
+
+    ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &vector);
+    return (uintptr_t)registers.pc;
+}
+
+static void correct_pc(const struct tracee *t, uintptr_t pc)
+{
+    (void)t;
+    (void)pc;
+}
+
+#else
+
+static const unsigned char breakpoint[1], system_call[1];
+
+uintptr_t trace_pc(const struct tracee *t)
+{
+    (void)t;
+    return 0;
+}
+
+static void correct_pc(const struct tracee *t, uintptr_t pc)
+{
+    (void)t;
+    (void)pc;
+}
+
+#endif
+
+bool trace_at_call(const struct tracee *t, uintptr_t pc)
+{
+    long word = ptrace(PTRACE_PEEKTEXT, t->tid, pc, NULL);
+
+    return memcmp(&word, system_call, sizeof(system_call)) == 0;
+}
+
+/* ---- Stops ---- */
+
+/* What it does next. `pauses`: how long to wait for it, then it is TRACE_LOST; 0: for ever. */
+static enum event wait_stop(struct tracee *t, unsigned pauses)
+{
+    static const struct timespec pause = { .tv_nsec = PAUSE_NS };
+    sigset_t child;
+    int status;
+    pid_t r;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD); /* blocked by the caller: it only cuts the pause short */
+    while ((r = waitpid(t->tid, &status, __WALL | (pauses ? WNOHANG : 0))) == 0) {
+        if (--pauses == 0)
+            return TRACE_LOST;
+        sigtimedwait(&child, NULL, &pause);
+    }
+    if (r < 0 || !WIFSTOPPED(status))
+        return TRACE_ENDED;
+    return WSTOPSIG(status) == SIGTRAP ? TRACE_STOPPED : TRACE_CRASHED;
+}
+
+int trace_seize(struct tracee *t, pid_t pid, pid_t tid)
+{
+    int status;
+
+    *t = (struct tracee){ .pid = pid, .tid = tid };
+    if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_EXITKILL) < 0 || ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+        return -errno;
+    return waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status) ? 0 : -ECHILD;
+}
+
+enum event trace_step(struct tracee *t)
+{
+    struct nap nap = { 0 };
+    enum event e;
+
+    if (!t->in_call) {
+        bool calls = trace_at_call(t, trace_pc(t));
+
+        if (ptrace(PTRACE_SINGLESTEP, t->tid, NULL, NULL) < 0)
+            return TRACE_ENDED;
+        if (!calls)
+            return wait_stop(t, 0);
+    }
+    while ((e = wait_stop(t, 2)) == TRACE_LOST)
+        if (!t->in_call && thread_sleeps(t->tid, &nap, SLEEP_NS)) {
+            t->in_call = true;
+            return TRACE_ASLEEP;
+        }
+    t->in_call = false;
+    return e;
+}
+
+enum event trace_hop(struct tracee *t, uintptr_t pc)
+{
+    long word = ptrace(PTRACE_PEEKTEXT, t->tid, pc, NULL), trap = word;
+    enum event e;
+
+    memcpy(&trap, breakpoint, sizeof(breakpoint));
+    ptrace(PTRACE_POKETEXT, t->tid, pc, trap);
+    if (ptrace(PTRACE_CONT, t->tid, NULL, NULL) < 0)
+        return TRACE_ENDED;
+    e = wait_stop(t, LOST_AFTER);
+    if (e == TRACE_STOPPED) {
+        ptrace(PTRACE_POKETEXT, t->tid, pc, word);
+        correct_pc(t, pc);
+    }
+    return e;
+}
+
+void kill_and_reap(pid_t pid, pid_t tid)
+{
+    int status;
+
+    kill(pid, SIGKILL);
+    /* The thread first: the process does not end before its traced threads have been waited for. */
+    while (tid != pid && waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status))
+        ;
+    while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status))
+        ;
+}
+
+static bool read_proc(pid_t tid, const char *file, char *text, size_t size)
+{
+    char path[64];
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+/* The sleep is the same as long as the thread has not gone to sleep again. */
+bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
+{
+    const char *switches, *field = "\nvoluntary_ctxt_switches:";
+    char text[4096];
+    uint64_t number = 0;
+    struct timespec t;
+
+    if (read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' && atoi(text) == SYS_futex &&
+        read_proc(tid, "status", text, sizeof(text)) && (switches = strstr(text, field)))
+        number = strtoull(switches + strlen(field), NULL, 10);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    int64_t now = t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+    if (number != nap->number)
+        *nap = (struct nap){ number, now };
+    return number != 0 && now - nap->since >= ns;
+}
+
+/* ---- Recordings ---- */
+
+void trace_index(struct trace *trace)
+{
+    int32_t *last = malloc(HASH_SIZE * sizeof(*last)); /* step + 1, by address */
+
+    if (!last)
+        abort();
+    memset(last, 0, HASH_SIZE * sizeof(*last));
+    for (uint32_t i = 0; i <= trace->length; i++) {
+        uint32_t at = (uint32_t)(trace->pc[i] * 0x9E3779B97F4A7C15u >> 32) & (HASH_SIZE - 1);
+
+        while (last[at] && trace->pc[last[at] - 1] != trace->pc[i])
+            at = (at + 1) & (HASH_SIZE - 1);
+        trace->previous[i] = last[at] - 1;
+        last[at] = (int32_t)i + 1;
+    }
+    free(last);
+}
+
+uint32_t trace_next_hop(const struct trace *trace, uint32_t from, uint32_t to)
+{
+    while (to > from + 1 && trace->previous[to] >= (int32_t)from)
+        to--;
+    return to;
+}
+
+/* ---- Shared memory ---- */
+
+#define WATCHED_MAX 16
+
+struct watch {
+    const struct tracee *tracee;
+    unsigned count;
+    struct iovec there[WATCHED_MAX], before[WATCHED_MAX], now[WATCHED_MAX]; /* 0 is the head of the robust list */
+};
+
+static void forget_mappings(struct watch *w)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        free(w->before[i].iov_base);
+        free(w->now[i].iov_base);
+    }
+    w->count = 0;
+}
+
+static void watch_range(struct watch *w, void *at, size_t size)
+{
+    unsigned i = w->count;
+
+    if (i == WATCHED_MAX)
+        abort();
+    w->there[i] = (struct iovec){ at, size };
+    w->before[i] = (struct iovec){ calloc(1, size), size };
+    w->now[i] = (struct iovec){ calloc(1, size), size };
+    if (!w->before[i].iov_base || !w->now[i].iov_base)
+        abort();
+    w->count++;
+}
+
+static void look(struct watch *w, struct iovec *into)
+{
+    process_vm_readv(w->tracee->tid, into, w->count, w->there, w->count, 0);
+}
+
+static void map(struct watch *w)
+{
+    char path[64], line[512], access[5];
+    struct robust_list_head *head = NULL;
+    unsigned long from, to;
+    size_t length;
+
+    forget_mappings(w);
+    syscall(SYS_get_robust_list, w->tracee->tid, &head, &length);
+    if (head)
+        watch_range(w, head, sizeof(*head));
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)w->tracee->tid);
+    FILE *maps = fopen(path, "re");
+    while (maps && fgets(line, sizeof(line), maps))
+        if (strstr(line, " /dev/shm/") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 && access[1] == 'w')
+            watch_range(w, (void *)from, to - from);
+    if (maps)
+        fclose(maps);
+    look(w, w->before);
+}
+
+struct watch *watch_new(void)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        abort();
+    return w;
+}
+
+void watch_begin(struct watch *w, const struct tracee *t)
+{
+    w->tracee = t;
+    map(w);
+}
+
+bool watch_changed(struct watch *w, bool after_call)
+{
+    bool changed = false;
+
+    if (after_call) {
+        map(w);
+        return true; /* what it does elsewhere is not seen here */
+    }
+    look(w, w->now);
+    for (unsigned i = 0; i < w->count; i++) {
+        struct iovec swap = w->before[i];
+
+        changed |= memcmp(w->before[i].iov_base, w->now[i].iov_base, w->now[i].iov_len) != 0;
+        w->before[i] = w->now[i];
+        w->now[i] = swap;
+    }
+    return changed;
+}
+
+void watch_free(struct watch *w)
+{
+    forget_mappings(w);
+    free(w);
+}
+
