@@ -36,6 +36,7 @@ static void assert_segment_name(const char *name, int code)
 
     assert_code(shk_segment_open(name, 0, NULL, &segment), code);
     assert_code(shk_segment_unlink(name), code);
+    assert_code(shk_segment_unlink_unused(name, 0), code);
     assert_code(shk_snapshot_open(name, &look), code);
     if (code == -ENOENT)
         return;

@@ -540,7 +540,7 @@ START_TEST(test_who_finds_a_dead_unlinkers_work_finishes_it)
     uint32_t retired = 1;
 
     save_image(name);
-    for (int step = 0; step < 3; step++) {
+    for (int step = 0; step < 4; step++) {
         write_image(name, sizeof(small_image));
         write_shm(name, offsetof(struct shki_header, retired), &retired, sizeof(retired));
         if (step == 0)
@@ -549,8 +549,8 @@ START_TEST(test_who_finds_a_dead_unlinkers_work_finishes_it)
             assert_code(shk_segment_close(segment_open(name, SHK_CREATE | SHK_EXCL, NULL)), 0);
         if (step < 2)
             ck_assert_uint_eq(shm_files(name + 1), step);
-        int got = shk_segment_unlink(name);
-        ck_assert_msg(got == (step == 1 ? 0 : -ENOENT) || (step == 2 && got == 0), "step %d: %s", step, code_name(got));
+        int got = step == 3 ? shk_segment_unlink_unused(name, 0) : shk_segment_unlink(name);
+        ck_assert_msg(got == (step == 1 ? 0 : -ENOENT) || (step >= 2 && got == 0), "step %d: %s", step, code_name(got));
         ck_assert_uint_eq(shm_files(name + 1), 0);
     }
 }
@@ -1036,6 +1036,7 @@ static int open_in_new_pid_namespace(void *argument)
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EXDEV);
     assert_not_created(segment_name(NULL), -EXDEV);
     assert_code(shk_segment_unlink(segment_name(NULL)), -EXDEV);
+    assert_code(shk_segment_unlink_unused(segment_name(NULL), 0), -EXDEV);
     ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 1);
     ck_assert(look_at_segment(segment_name(NULL), &info)); /* looking is allowed */
     ck_assert_uint_eq(info.members_alive, 1);

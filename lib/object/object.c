@@ -290,7 +290,14 @@ int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_
 
 int shk_segment_unlink(const char *name)
 {
-    return shki_segment_retire(name, wake_everyone);
+    return shki_segment_retire(name, SHKI_RETIRE_IN_ANY_CASE, wake_everyone);
+}
+
+int shk_segment_unlink_unused(const char *name, unsigned flags)
+{
+    if (flags & ~(SHK_ANY_OWNER | SHK_EMPTY))
+        return shki_say(-EINVAL, "unknown flags");
+    return shki_segment_retire(name, flags, wake_everyone);
 }
 
 int shk_object_unlink(struct shk_segment *s, const char *name)

@@ -424,8 +424,33 @@ static int say_not_unlinked(const char *name, int r)
     return shki_fail(r, "segment /%s cannot be unlinked: %s", name, strerror(-r));
 }
 
+/* Under the segment's lock, which whoever joins has until it is a member: nobody is between the two. */
+static int check_unused(struct shk_segment *s, unsigned flags)
+{
+    for (uint32_t i = 0; i < shki_members_ready(s); i++)
+        if (shki_member_is_alive(s, atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire)))
+            return shki_fail(-EBUSY, "segment /%s is in use", s->name);
+    for (uint32_t i = 0; flags & SHK_EMPTY && i < s->max_objects; i++)
+        if (atomic_load_explicit(&shki_entry_at(s, i)->state, memory_order_relaxed) == SHKI_ENTRY_LIVE)
+            return shki_fail(-ENOTEMPTY, "there are objects in segment /%s", s->name);
+    return 0;
+}
+
+static int may_retire(struct shk_segment *s, unsigned flags)
+{
+    int r;
+
+    if (shki_segment_is_retired(s))
+        return 0; /* what was begun is finished */
+    r = flags & SHKI_RETIRE_IN_ANY_CASE ? 0 : check_unused(s, flags);
+    if (r < 0)
+        return r;
+    r = may_unlink(s);
+    return r < 0 ? say_not_unlinked(s->name, r) : 0;
+}
+
 /* -ENOENT: somebody else has done it; without a sentence, for that may be no failure. */
-static int retire(struct shk_segment *s)
+static int retire(struct shk_segment *s, unsigned flags)
 {
     int r = shki_check_namespace(s->name, s->header->pid_namespace);
 
@@ -433,14 +458,16 @@ static int retire(struct shk_segment *s)
         r = lock_whatever_state(s);
     if (r < 0)
         return r;
-    r = shki_segment_is_retired(s) ? 0 : may_unlink(s);
+    r = may_retire(s, flags);
     if (r == 0) {
         /* R1: commits. Killed after this: whoever opens the name next finds it retired and comes here. */
         atomic_store_explicit(&s->header->retired, 1, memory_order_release);
         r = remove_name(s);
+        if (r < 0 && r != -ENOENT)
+            say_not_unlinked(s->name, r);
     }
     shki_segment_unlock(s);
-    return r == 0 || r == -ENOENT ? r : say_not_unlinked(s->name, r);
+    return r;
 }
 
 static struct shk_segment *find_mapped(const struct stat *st)
@@ -485,7 +512,7 @@ static int join(struct shk_segment *s, void (*bury)(struct shk_segment *))
     }
     if (r != -ESTALE || !shki_repairs(SHKI_REPAIR_FINISH_UNLINK))
         return r;
-    r = retire(s); /* a dead unlinker's work, or a living one's */
+    r = retire(s, SHKI_RETIRE_IN_ANY_CASE); /* a dead unlinker's work, or a living one's */
     return r == 0 || r == -ENOENT ? -EAGAIN : r;
 }
 
@@ -664,7 +691,7 @@ static int retire_unmapped(const char *name, int fd, const struct stat *st)
 }
 
 /* Retire what is mapped already, or what the descriptor, which it takes over, is open on. Under `registry`. */
-static int retire_file(const char *name, int fd, void (*wake)(struct shk_segment *))
+static int retire_file(const char *name, int fd, unsigned flags, void (*wake)(struct shk_segment *))
 {
     struct shki_header h;
     struct shk_segment *s = NULL;
@@ -673,7 +700,7 @@ static int retire_file(const char *name, int fd, void (*wake)(struct shk_segment
 
     if (r == 0)
         s = find_mapped(&st);
-    if (s == NULL && r == 0 && st.st_uid != geteuid() && S_ISREG(st.st_mode)) {
+    if (s == NULL && r == 0 && flags & SHKI_RETIRE_IN_ANY_CASE && st.st_uid != geteuid() && S_ISREG(st.st_mode)) {
         r = read_header(name, fd, &st, &h);
         if (r == 0)
             r = retire_unmapped(name, fd, &st);
@@ -682,15 +709,15 @@ static int retire_file(const char *name, int fd, void (*wake)(struct shk_segment
     }
     if (s) {
         close(fd);
-        r = retire(s);
+        r = retire(s, flags);
         if (r == 0)
             wake(s);
         return r;
     }
-    r = map(name, fd, 0, &s);
+    r = map(name, fd, flags, &s);
     if (r < 0)
         return r;
-    r = retire(s);
+    r = retire(s, flags);
     if (r == 0)
         wake(s);
     unmap(s);
@@ -698,7 +725,7 @@ static int retire_file(const char *name, int fd, void (*wake)(struct shk_segment
     return r;
 }
 
-int shki_segment_retire(const char *name, void (*wake)(struct shk_segment *))
+int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *))
 {
     int r = shki_segment_name(name, &name), fd;
 
@@ -707,7 +734,7 @@ int shki_segment_retire(const char *name, void (*wake)(struct shk_segment *))
     pthread_once(&once, setup);
     pthread_mutex_lock(&registry);
     fd = open_file(name);
-    r = fd < 0 ? fd : retire_file(name, fd, wake);
+    r = fd < 0 ? fd : retire_file(name, fd, flags, wake);
     pthread_mutex_unlock(&registry);
     return r == -ENOENT ? say_absent(name) : r;
 }

@@ -87,8 +87,10 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
 
 /*
  * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that, without any lock, while the segment is mapped.
+ * flags: those of shk_segment_unlink_unused(), or this one.
  */
-int shki_segment_retire(const char *name, void (*wake)(struct shk_segment *));
+#define SHKI_RETIRE_IN_ANY_CASE 0x100u
+int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *));
 
 /* Handles keep the struct: one more, one less. The latter may free it. */
 void shki_segment_keep(struct shk_segment *);

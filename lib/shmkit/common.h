@@ -57,6 +57,9 @@ extern "C" {
 #define SHK_EXCL 0x2u      /* with SHK_CREATE: -EEXIST if it is present */
 #define SHK_ANY_OWNER 0x4u /* segments: accept one that belongs to another user */
 
+/* Another flag of shk_segment_unlink_unused(). */
+#define SHK_EMPTY 0x8u /* only if there are no objects in it */
+
 /* The longest names, in bytes of UTF-8, without the terminating zero. */
 #define SHK_SEGMENT_NAME_MAX 200
 #define SHK_NAME_MAX 63 /* of an object or a member */

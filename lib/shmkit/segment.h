@@ -80,6 +80,22 @@ SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 SHK_PUBLIC int shk_segment_unlink(const char *name);
 
 /*
+ * Remove the name if nobody uses the segment: if none of its members lives. Nobody is taken by surprise: who opens it at the same moment is either
+ * a member before the look, and it stays, or finds the name free. What is in it goes, even what waits for the next process, as items of a
+ * queue. A process that has it open, but whose threads that were members have ended, or that has been forked and has not called anything
+ * since, is no member: it gets -ESTALE from its next call.
+ *   flags  0, or SHK_ANY_OWNER, SHK_EMPTY
+ * Returns 0, or
+ *   -EBUSY      a member lives; or a process has stayed in the middle of a change to the segment for 10 seconds
+ *   -ENOTEMPTY  with SHK_EMPTY: nobody uses it, but there are objects in it
+ *   -EPERM      it belongs to another user, and no SHK_ANY_OWNER (root is refused, too: the segment has to be mapped to know); or as unlink(2)
+ *   -EINVAL     unknown flags
+ *   and -ENOENT, -EACCES, -EPROTO, -EXDEV, -EINVAL, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as shk_segment_open()
+ * Killed: as shk_segment_unlink().
+ */
+SHK_PUBLIC int shk_segment_unlink_unused(const char *name, unsigned flags);
+
+/*
  * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a lock) within about 100 ms, as does
  * everybody who still has a handle. Its memory is given back when the last process that has it open closes it or dies. The
  * name may be created anew at once. Who waits on a condition is not told that the lock it goes with has been removed: remove
