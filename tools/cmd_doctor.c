@@ -129,7 +129,7 @@ static void check_segment(struct report *report, const struct shk_segment_info *
 {
     char *about = print_to_memory("segment %s", s->name);
     char *fix = print_to_memory("if nobody needs it: rm " DIRECTORY "/%s", s->name);
-    char *unlink = print_to_memory("if nobody needs what is in it: shmctl rm %s", s->name);
+    char *unlink = print_to_memory("if nobody needs what is in it: shmctl clean %s", s->name);
 
     if (s->state == SHK_SEGMENT_MISMATCH || s->state == SHK_SEGMENT_CORRUPT)
         found(report, about, fix, "%s", s->problem);
