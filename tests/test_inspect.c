@@ -1073,6 +1073,56 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
 }
 END_TEST
 
+/* Everybody lives, sleeps on the last object and has all of them open: a look that cost members times objects would take minutes. */
+START_TEST(test_the_largest_tables_are_looked_at_in_time)
+{
+    enum { MEMBERS = 4000, OBJECTS = 65535, STEP = 100 };
+    struct shk_segment_options options = { .size = 1 << 30, .max_members = MEMBERS, .max_objects = OBJECTS };
+    struct shki_geometry at = shki_geometry(MEMBERS, OBJECTS);
+    struct shk_segment *segment = test_segment_with(&options);
+    struct shk_segment_info info;
+    struct shki_member *members = calloc(STEP, sizeof(*members));
+    struct shki_entry *entries = calloc(OBJECTS, sizeof(*entries));
+    uint32_t ready = MEMBERS;
+    uint64_t all = UINT64_MAX;
+
+    ck_assert(segment && members && entries && look_at_segment(segment_name(NULL), &info));
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        entries[i].state = SHKI_ENTRY_LIVE;
+        entries[i].number = i + 1;
+        snprintf(entries[i].name, sizeof(entries[i].name), "%05u", i);
+    }
+    write_shm(segment_name(NULL), at.entries_at, entries, OBJECTS * sizeof(*entries));
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        struct shki_member *m = &members[i % STEP];
+
+        m->id = (uint64_t)(i + 1) << SHKI_INDEX_BITS | i;
+        memset(&m->life, 1, sizeof(m->life)); /* somebody's thread id */
+        m->waits_sequence = 1;
+        m->waits_for = SHK_WAITS_FOR_SET;
+        m->waits_segment = info.id;
+        m->waits_entry = OBJECTS - 1;
+        m->waits_serial = OBJECTS;
+        write_shm(segment_name(NULL), at.uses_at + ((uint64_t)i + 1) * at.uses_words * sizeof(all) - sizeof(all), &all, sizeof(all));
+        if ((i + 1) % STEP == 0)
+            write_shm(segment_name(NULL), at.members_at + (uint64_t)(i + 1 - STEP) * sizeof(*m), members, STEP * sizeof(*m));
+    }
+    write_shm(segment_name(NULL), offsetof(struct shki_header, members_ready), &ready, sizeof(ready));
+
+    struct shk_snapshot *look = look_open(segment_name(NULL));
+    const struct shk_object_info *last = shk_snapshot_object(look, OBJECTS - 1);
+    ck_assert_uint_eq(shk_snapshot_segment(look)->members_alive, MEMBERS);
+    ck_assert_uint_eq(shk_snapshot_segment(look)->objects, OBJECTS);
+    ck_assert_uint_eq(shk_snapshot_object(look, 0)->users, 0);
+    ck_assert_uint_eq(last->users, MEMBERS);
+    ck_assert_uint_eq(last->waiters, MEMBERS);
+    ck_assert_str_eq(shk_snapshot_member(look, 0)->waits_on, last->name);
+    shk_snapshot_close(look);
+    free(entries);
+    free(members);
+}
+END_TEST
+
 /* ---- While it is in use ---- */
 
 static int change_all_the_time(void *argument)
@@ -1137,6 +1187,7 @@ int main(void)
     tcase_add_test(bytes, test_any_bytes_in_the_objects);
     tcase_add_test(bytes, test_noise_behind_a_good_header);
     tcase_add_test(bytes, test_names_that_are_no_text_are_shown_as_text);
+    tcase_add_test(bytes, test_the_largest_tables_are_looked_at_in_time);
     tcase_add_test(bytes, test_a_look_while_objects_come_and_go);
     return run_tests(suite);
 }

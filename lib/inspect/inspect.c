@@ -89,12 +89,18 @@ static void count_members(const struct shki_reader *r, struct shk_segment_info *
     }
 }
 
+/* No living object has the serial 0. */
+static bool is_live(const struct shki_entry *e)
+{
+    return get(e->state) == SHKI_ENTRY_LIVE && e->number != 0;
+}
+
 static void count_objects(const struct shki_reader *r, struct shk_segment_info *info)
 {
     struct shki_entry e;
 
     for (uint32_t i = 0; i < r->header.max_objects; i++)
-        if (shki_read_entry(r, i, &e) && get(e.state) == SHKI_ENTRY_LIVE)
+        if (shki_read_entry(r, i, &e) && is_live(&e))
             info->objects++;
 }
 
@@ -320,38 +326,67 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
     }
 }
 
-/* Members of the living that have the object open. */
-static uint64_t count_users(const struct shki_reader *r, const struct shki_member *records, const struct shk_member_info *members, size_t n, uint32_t entry)
+static void object_info(const struct shki_reader *r, const struct shki_entry *e, struct shk_object_info *info)
 {
-    uint64_t users = 0, word;
-
-    for (size_t i = 0; i < n; i++) {
-        uint64_t row = r->at.uses_at + (uint64_t)shki_member_index(get(records[i].id)) * r->at.uses_words * sizeof(word);
-
-        if (members[i].alive && shki_read(r, row + entry / 64 * sizeof(word), &word, sizeof(word)))
-            users += word >> entry % 64 & 1;
-    }
-    return users;
-}
-
-static void object_info(const struct shki_reader *r, uint32_t index, const struct shki_entry *e, const struct shki_member *records, struct shk_snapshot *s)
-{
-    struct shk_object_info *info = &s->objects[s->n_objects++];
-
     shki_copy_label(info->name, sizeof(info->name), e->name, sizeof(e->name));
     info->kind = e->kind;
     info->serial = e->number;
     info->size = e->size;
     info->creator = e->creator;
     info->created = e->created;
-    info->users = count_users(r, records, s->members, s->n_members, index);
     contents_info(r, e, info);
-    for (size_t i = 0; i < s->n_members; i++) {
-        if (!s->members[i].alive || !sleeps_here(r, &records[i]) || get(records[i].waits_serial) != info->serial)
+}
+
+/* All objects; objects[i] belongs to entry i, which is none if its serial is 0. */
+static size_t read_objects(const struct shki_reader *r, struct shk_object_info *objects)
+{
+    struct shki_entry e;
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < r->header.max_objects; i++) {
+        if (!shki_read_entry(r, i, &e) || !is_live(&e))
             continue;
-        info->waiters++;
-        memcpy(s->members[i].waits_on, info->name, sizeof(info->name));
+        object_info(r, &e, &objects[i]);
+        n++;
     }
+    return n;
+}
+
+/* Count it among the users of what it has open. `row` has room for uses_words. */
+static void count_uses(const struct shki_reader *r, const struct shk_member_info *m, uint64_t *row, struct shk_object_info *objects)
+{
+    uint64_t size = r->at.uses_words * sizeof(*row);
+
+    if (!m->alive || !shki_read(r, r->at.uses_at + shki_member_index(m->id) * size, row, size))
+        return;
+    for (uint32_t i = 0; i < r->at.uses_words; i++)
+        for (uint64_t bits = row[i]; bits; bits &= bits - 1) {
+            uint32_t entry = i * 64 + (uint32_t)__builtin_ctzll(bits);
+
+            if (entry < r->header.max_objects)
+                objects[entry].users++;
+        }
+}
+
+/* Count it among the waiters of what it sleeps on, which it is told the name of. */
+static void count_wait(const struct shki_reader *r, const struct shki_member *record, struct shk_member_info *m, struct shk_object_info *objects)
+{
+    uint32_t entry = get(record->waits_entry);
+
+    if (!m->alive || !sleeps_here(r, record) || entry >= r->header.max_objects || objects[entry].serial == 0 || objects[entry].serial != get(record->waits_serial))
+        return;
+    objects[entry].waiters++;
+    memcpy(m->waits_on, objects[entry].name, sizeof(m->waits_on));
+}
+
+/* Put the objects that there are in front. */
+static void close_gaps(struct shk_object_info *objects, uint32_t max)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < max; i++)
+        if (objects[i].serial != 0 && n++ != i)
+            objects[n - 1] = objects[i];
 }
 
 /* Locks and queues have no line of waiters. */
@@ -392,33 +427,38 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Each table is gone through once, whatever is in it: damage must not cost members times objects. */
 static int look(const struct shki_reader *r, const char *name, struct shk_snapshot *s)
 {
     struct shki_member *records = calloc(r->members_ready + 1, sizeof(*records));
-    struct shki_entry e;
+    uint64_t *row = calloc(r->at.uses_words, sizeof(*row));
+    int error = 0;
 
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
     s->objects = calloc(r->header.max_objects, sizeof(*s->objects));
-    if (records == NULL || s->members == NULL || s->objects == NULL) {
-        free(records);
-        return shki_say(-ENOMEM, "no memory");
+    if (records == NULL || row == NULL || s->members == NULL || s->objects == NULL) {
+        error = shki_say(-ENOMEM, "no memory");
+        goto done;
     }
     file_info(&s->segment, name, &r->stat);
     header_info(r, &s->segment);
     s->n_members = read_members(r, records, s->members);
     waits_info(r, records, s);
-    for (uint32_t i = 0; i < r->header.max_objects; i++)
-        if (shki_read_entry(r, i, &e) && get(e.state) == SHKI_ENTRY_LIVE)
-            object_info(r, i, &e, records, s);
+    s->n_objects = read_objects(r, s->objects);
     for (size_t i = 0; i < s->n_members; i++) {
+        count_uses(r, &s->members[i], row, s->objects);
+        count_wait(r, &records[i], &s->members[i], s->objects);
         s->segment.members_alive += s->members[i].alive;
         s->segment.members_dead += !s->members[i].alive;
     }
+    close_gaps(s->objects, r->header.max_objects);
     s->segment.objects = (uint32_t)s->n_objects;
     qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
     qsort(s->members, s->n_members, sizeof(*s->members), by_id);
+done:
     free(records);
-    return 0;
+    free(row);
+    return error;
 }
 
 int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
