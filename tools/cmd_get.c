@@ -12,6 +12,7 @@ struct wanted {
     bool follow; /* instead of the count: until it is shut down and drained */
     int64_t timeout;
     char separator;
+    bool whole; /* and nothing after it */
 };
 
 /*
@@ -50,7 +51,7 @@ static int get_all(struct shk_queue *queue, const struct path *path, const struc
             break;
         }
         item[length] = w->separator;
-        r = write_whole(item, (size_t)length + 1);
+        r = write_whole(item, (size_t)length + !w->whole);
         if (r < 0) {
             complain("standard output", "%s", strerror(-r));
             status = STATUS_FAILED;
@@ -77,6 +78,8 @@ static int run(const struct command *command, int argc, char **argv)
             wanted.count = parse_number(optarg, UINT64_MAX);
         else if (key == 'f')
             wanted.follow = true;
+        else if (key == 'w')
+            wanted.whole = true;
         else if (key == '0')
             wanted.separator = '\0';
         else if (key == 't')
@@ -102,6 +105,7 @@ static int run(const struct command *command, int argc, char **argv)
 static const struct option_row options[] = {
     {'c', "count", "N", "take so many (1)"},
     {'f', "follow", NULL, "go on until the queue is shut down and drained; that is then no error"},
+    {'w', "whole", NULL, "print it as it is, with nothing after it"},
     {'0', "null", NULL, "end each item with a zero byte, not a newline"},
     TIMEOUT_ROW("wait no longer for each item"),
     NOWAIT_ROW,

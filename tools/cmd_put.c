@@ -9,9 +9,25 @@
 struct source {
     char **items;  /* the operands, NULL: standard input */
     int separator; /* what ends an item there */
+    bool whole;    /* all of it is one item */
+    size_t limit;  /* more than the queue takes is not worth reading */
     char *line;
     size_t room;
 };
+
+/* All of the standard input, or as much as is too much; -1 at its end. */
+static ssize_t read_whole(struct source *from)
+{
+    ssize_t length = 0;
+
+    if (from->line)
+        return -1; /* that was it */
+    from->room = from->limit + 1;
+    from->line = allocate(from->room, 1);
+    while ((size_t)length < from->room && !feof(stdin) && !ferror(stdin))
+        length += (ssize_t)fread(from->line + length, 1, from->room - (size_t)length, stdin);
+    return ferror(stdin) ? -1 : length;
+}
 
 /* The next item: its length, -1 at the end. Valid until the next call. */
 static ssize_t next_item(struct source *from, const char **item)
@@ -24,9 +40,12 @@ static ssize_t next_item(struct source *from, const char **item)
     }
     if (interrupts_end_at_once(true))
         return -1;
-    length = getdelim(&from->line, &from->room, from->separator, stdin);
+    length = from->whole ? read_whole(from)
+                         : getdelim(&from->line, &from->room, from->separator, stdin);
     interrupts_end_at_once(false);
     *item = from->line;
+    if (from->whole)
+        return length;
     return length > 0 && from->line[length - 1] == (char)from->separator ? length - 1 : length;
 }
 
@@ -39,6 +58,7 @@ static int put_all(struct shk_queue *queue, const struct path *path, struct sour
     int status;
     int r;
 
+    from->limit = (size_t)shk_queue_item_size(queue);
     while ((length = next_item(from, &item)) >= 0) {
         r = shk_queue_put(queue, item, (size_t)length, timeout);
         if (r < 0) {
@@ -72,6 +92,8 @@ static int run(const struct command *command, int argc, char **argv)
     while ((key = next_option(command, argc, argv)) != -1) {
         if (key == 's')
             standard_input = true;
+        else if (key == 'w')
+            standard_input = from.whole = true;
         else if (key == '0')
             from.separator = '\0';
         else if (key == 't')
@@ -99,6 +121,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
     {'s', "stdin", NULL, "put each line of the standard input"},
+    {'w', "whole", NULL, "put the whole standard input as one item"},
     {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
@@ -108,7 +131,7 @@ static const struct option_row options[] = {
 
 const struct command cmd_put = {
     .name = "put",
-    .arguments = "[OPTION...] QUEUE {ITEM... | --stdin}",
+    .arguments = "[OPTION...] QUEUE {ITEM... | --stdin | --whole}",
     .summary = "put items into a queue",
     .notes = "Items that begin with '-' go after '--'.",
     .options = options,

@@ -20,6 +20,7 @@ extern const struct command cmd_put;
 extern const struct command cmd_rm;
 extern const struct command cmd_show;
 extern const struct command cmd_shutdown;
+extern const struct command cmd_stream;
 extern const struct command cmd_wait;
 extern const struct command cmd_why;
 

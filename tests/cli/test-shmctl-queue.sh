@@ -75,6 +75,22 @@ input=$scratch exits 1 shmctl put --stdin "$queue"
 complains '^shmctl: standard input: '
 claim 'lines of the standard input are items, byte for byte'
 
+head -c 64 /dev/urandom >"$scratch/bytes"
+input=$scratch/bytes exits 0 shmctl put --whole "$queue"
+exits 0 shmctl put -w "$queue"
+test "$(items)" = 2 || fail "$(items) items"
+exits 0 shmctl get --whole "$queue"
+cmp "$scratch/bytes" "$out" || fail 'the item is not what was put'
+exits 0 shmctl get -w "$queue"
+prints_nothing
+input=/dev/zero exits 1 shmctl put --whole "$queue"
+complains "^shmctl: $queue[: ]"
+input=$scratch exits 1 shmctl put --whole "$queue"
+complains '^shmctl: standard input: '
+exits 2 shmctl put --whole "$queue" item
+test "$(items)" = 0 || fail "$(items) items"
+claim 'the whole standard input is an item, byte for byte'
+
 shmctl put "$queue" 1 2 3 4 5 &
 putter=$!
 await waits 'put jobs'

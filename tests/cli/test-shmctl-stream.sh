@@ -1,0 +1,139 @@
+#!/bin/bash
+# shmctl stream: samples go in and come out as they are.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+stream=$segment/signal
+
+position() {
+    shmctl show -r -n -o POSITION "${1-$stream}"
+}
+
+exits 4 shmctl stream read "$stream"
+exits 0 shmctl create event "$segment/go"
+exits 4 shmctl stream append "$stream" 1
+complains "^shmctl: $stream: .*; 'shmctl create stream $stream' creates it$"
+exits 1 shmctl stream read "$segment/go"
+complains "^shmctl: $segment/go[: ]"
+exits 0 shmctl create stream "$stream" --history 100
+exits 3 shmctl stream read "$stream" --nowait
+complains "^shmctl: $stream[: ]"
+exits 3 shmctl stream read "$stream" -t 0.1
+exits 0 shmctl stream read "$stream" --latest 5
+prints_nothing
+claim 'without samples there is nothing to read'
+
+exits 0 shmctl stream append "$stream" 1 2.5 ' 0.1' 1e300 nan -- -3
+prints_nothing
+exits 0 shmctl stream read "$stream" --latest 9
+prints 1 2.5 0.1 1e+300 nan -3
+exits 0 shmctl stream read "$stream" --latest 2
+prints nan -3
+exits 0 shmctl stream read "$stream" --oldest
+prints 1
+exits 0 shmctl stream read "$stream" --oldest --count 3
+prints 1 2.5 0.1
+exits 3 shmctl stream read "$stream" --oldest --follow --nowait
+test "$(wc -l <"$out")" = 6 || fail "it prints $(cat "$out")"
+exits 1 shmctl stream append "$stream" 4 5 x 6
+grep -qx "shmctl: $stream: 'x' is no double; a sample is 1 of them" "$err" || fail "it says $(cat "$err")"
+grep -qx "shmctl: $stream: 2 samples were appended before" "$err" || fail "it says $(cat "$err")"
+test "$(position)" = 8 || fail "at $(position)"
+exits 1 shmctl stream append "$stream" '1 2'
+complains "'2' is too much: a sample is 1 of format double"
+claim 'samples go in and come out as they are, in order'
+
+# One thirds and the like come back to the last bit.
+seq -f '%.17g' 0.1 0.1 1 >"$scratch/numbers"
+input=$scratch/numbers exits 0 shmctl stream append --stdin "$stream"
+exits 0 shmctl stream read "$stream" --latest 10
+awk 'NR == FNR { a[FNR] = $1; next } a[FNR] + 0 != $1 + 0 { exit 1 }' "$scratch/numbers" "$out" || fail "it prints $(cat "$out")"
+printf '1\nx\n' >"$scratch/numbers"
+input=$scratch/numbers exits 1 shmctl stream append --stdin "$stream"
+grep -q "^shmctl: line 2: 'x' is no double" "$err" || fail "it says $(cat "$err")"
+claim 'lines of the standard input are samples'
+
+shmctl stream read "$stream" -c 2 >"$scratch/got" &
+reader=$!
+await waits 'read signal'
+exits 0 shmctl stream append "$stream" 42
+exits 0 shmctl stream append "$stream" 43
+ends 0 $reader
+test "$(tr '\n' ' ' <"$scratch/got")" = '42 43 ' || fail "it prints $(cat "$scratch/got")"
+mkfifo "$scratch/fifo"
+env --default-signal shmctl stream read "$stream" --follow >"$scratch/fifo" &
+reader=$!
+exec 3<"$scratch/fifo"
+await waits 'read signal'
+for i in 1 2 3; do
+    exits 0 shmctl stream append "$stream" $i
+    read -r -t 60 line <&3 # it does not come late because it goes into a pipe
+    test "$line" = $i || fail "after $i comes '$line'"
+done
+kill -INT $reader
+ends 130 $reader
+exec 3<&-
+claim 'who waits for samples gets them as they come'
+
+shmctl stream read "$stream" --follow -t 1h >"$scratch/got" 2>"$scratch/complaints" &
+reader=$!
+await waits 'read signal'
+kill -STOP $reader
+await grep -q '^State:.*stopped' /proc/$reader/status
+seq 1000 >"$scratch/numbers"
+input=$scratch/numbers exits 0 shmctl stream append --stdin "$stream"
+kill -CONT $reader
+await grep -qx 1000 "$scratch/got"
+kill -KILL $reader
+ends 137 $reader
+lost=$(sed -n "s|^shmctl: $stream: \([0-9]*\) samples were overwritten before they could be read$|\1|p" "$scratch/complaints")
+test "$lost" -gt 0 -a $((lost + $(wc -l <"$scratch/got"))) = 1000 || fail "lost $lost: $(cat "$scratch/complaints")"
+claim 'who reads too slowly is told how many samples it has lost'
+
+for format in int8 int16 int32 int64 uint8 uint16 uint32 uint64 float; do
+    bytes=$(echo $format | sed 's/[^0-9]*//')
+    bytes=$((${bytes:-32} / 8))
+    case $format in
+    float) values='1 -2.5 0.1 1e+30' ;;
+    uint*) values="0 1 77 $(echo "2^(8*$bytes)-1" | bc 2>/dev/null || echo 200)" ;;
+    int*) values='-128 -1 0 127' ;;
+    esac
+    exits 0 shmctl create stream "$segment/$format" --sample-size $bytes
+    exits 0 shmctl stream append -F $format "$segment/$format" -- $values
+    exits 0 shmctl stream read --format $format "$segment/$format" --latest 4
+    prints $values
+    test $bytes = 8 || exits 2 shmctl stream read "$segment/$format"
+    test $bytes = 8 || complains "are no doubles; --format says what they are"
+done
+exits 1 shmctl stream append -F int8 "$segment/int8" 128
+complains "'128' is no int8, or it does not fit"
+exits 1 shmctl stream append -F uint8 "$segment/int8" -- -1
+complains "'-1' is no uint8, or it does not fit"
+exits 2 shmctl stream append -F int32 "$segment/int8" 1
+exits 2 shmctl stream append -F word "$segment/int8" 1
+exits 0 shmctl create stream "$segment/pairs" --sample-size 8
+exits 0 shmctl stream append -F int32 "$segment/pairs" 1,2 '3 4' ' -5,  6 '
+exits 0 shmctl stream read -F int32 "$segment/pairs" --latest 3
+prints '1 2' '3 4' '-5 6'
+exits 1 shmctl stream append -F int32 "$segment/pairs" 1
+complains "'' is no int32; a sample is 2 of them"
+claim 'the values of a sample may be of any usual type'
+
+head -c 1024 /dev/urandom >"$scratch/bytes"
+exits 0 shmctl create stream "$segment/raw" --sample-size 64
+input=$scratch/bytes exits 0 shmctl stream append --format raw --stdin "$segment/raw"
+test "$(position "$segment/raw")" = 16 || fail "at $(position "$segment/raw")"
+exits 0 shmctl stream read --format raw --oldest -c 16 "$segment/raw"
+cmp "$scratch/bytes" "$out" || fail 'the bytes are not what they were'
+head -c 65 "$scratch/bytes" >"$scratch/more"
+input=$scratch/more exits 1 shmctl stream append --format raw --stdin "$segment/raw"
+grep -q '^shmctl: standard input: 1 bytes are left, and a sample has 64$' "$err" || fail "it says $(cat "$err")"
+exits 2 shmctl stream append --format raw "$segment/raw" x
+claim 'raw samples are bytes'
+
+exits 2 shmctl stream read "$stream" --stdin
+exits 2 shmctl stream append "$stream" 1 --follow
+exits 2 shmctl stream append "$stream"
+exits 2 shmctl stream read "$stream" 1
+exits 2 shmctl stream read "$stream" --latest 1 --follow
+exits 2 shmctl stream write "$stream"
+complains "cannot be told to 'write'"
+claim 'what does not go together is a usage error'
