@@ -2,6 +2,7 @@
 #include "common.h"
 #include "shmctl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -230,15 +231,35 @@ static const struct option_row options[] = {
     {0},
 };
 
+/* Find the segment, or make it: *made. */
+static int find_or_make(const struct path *path, const struct wanted *w, unsigned any_owner,
+                        bool *made, struct shk_segment **segment)
+{
+    int r;
+
+    do {
+        r = shk_segment_open(path->segment, any_owner, NULL, segment);
+        *made = r == -ENOENT;
+        if (*made)
+            r = shk_segment_open(path->segment, SHK_CREATE | SHK_EXCL | any_owner, &w->segment,
+                                 segment);
+    } while (*made && r == -EEXIST); /* somebody was faster */
+    return r;
+}
+
 static int create(const struct kind *kind, const struct path *path, const struct wanted *w,
                   unsigned any_owner)
 {
-    unsigned exclusive = kind->create ? 0 : w->flags & SHK_EXCL;
+    bool only_new = !kind->create && w->flags & SHK_EXCL;
     struct shk_segment *segment;
     int status = STATUS_DONE;
-    int r =
-        shk_segment_open(path->segment, SHK_CREATE | exclusive | any_owner, &w->segment, &segment);
+    bool made = false;
+    int r;
 
+    if (only_new)
+        r = shk_segment_open(path->segment, SHK_CREATE | SHK_EXCL | any_owner, &w->segment, &segment);
+    else
+        r = find_or_make(path, w, any_owner, &made, &segment);
     if (r < 0)
         return failed(path->text, r);
     if (kind->create) {
@@ -247,6 +268,9 @@ static int create(const struct kind *kind, const struct path *path, const struct
             status = failed(path->text, r);
     }
     shk_segment_close(segment);
+    /* A segment that was made for nothing goes again, if nobody has come to like it. */
+    if (r < 0 && made)
+        shk_segment_unlink_unused(path->segment, SHK_EMPTY | any_owner);
     return status;
 }
 

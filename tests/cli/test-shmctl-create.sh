@@ -111,3 +111,17 @@ exits 0 shmctl rm "$segment"
 ends 4 $sleeper
 exits 4 shmctl ls "$segment"
 claim 'rm wakes those who sleep on it'
+
+for wrong in 'queue --item-size 4G' 'stream --history 2000000' 'region --size 1T' 'cond --lock none' 'barrier'; do
+    kind=${wrong%% *}
+    exits $(test $kind = cond && echo 4 || echo 1) shmctl create $wrong "$segment-new/$kind" --segment-size 1M
+    complains "^shmctl: $segment-new/$kind[: ]"
+    test ! -e "/dev/shm/$segment-new" || fail "create $wrong leaves a segment"
+done
+exits 0 shmctl create event "$segment-old/go"
+exits 1 shmctl create region --size 1T "$segment-old/account"
+exits 1 shmctl event is-set "$segment-old/go"
+exits 0 shmctl create segment "$segment-bare"
+exits 1 shmctl create barrier "$segment-bare/start"
+test -e "/dev/shm/$segment-bare" || fail 'it took away what it has not made'
+claim 'what cannot be created leaves no segment behind that was made for it'
