@@ -19,8 +19,9 @@ static const struct column columns[] = {
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
     {"NAME", "its name in the segment", 0},
-    {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object", 0},
+    {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object; or its command", 0},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"DEADLINE", "whether it gives up by itself one day", COLUMN_BOOL},
     {"WAKERS", "who holds what it waits for, or could wake it", COLUMN_CUT | COLUMN_LIST},
     {"CIRCLE", "whether it is itself in the circle", COLUMN_BOOL},
     {0},
@@ -53,6 +54,7 @@ static bool is_wanted(const struct request *request, const struct thread *t)
 static void add_thread(struct table *t, const struct world *world, const struct thread *thread)
 {
     const struct shk_member_info *m = thread->member;
+    const struct thread *next = next_in_chain(thread);
     const struct thread *other;
     char buffer[DESCRIPTION_MAX];
 
@@ -63,12 +65,15 @@ static void add_thread(struct table *t, const struct world *world, const struct 
     table_set(t, "TID", "%" PRId32, m->tid);
     table_set(t, "COMMAND", "%s", m->command);
     table_set(t, "NAME", "%s", m->name);
-    table_set(t, "WAITS", "%s", describe_wait(buffer, m));
-    table_set_duration(t, "FOR", m->waiting);
+    table_set(t, "WAITS", "%s", thread->command ? "its command" : describe_wait(buffer, m));
+    if (!thread->command) {
+        table_set_duration(t, "FOR", m->waiting);
+        table_set_bool(t, "DEADLINE", m->has_deadline);
+    }
     table_set_bool(t, "CIRCLE", thread->in_circle);
-    if (thread->holder)
-        table_append(t, "WAKERS", "%s", describe_member(buffer, thread->holder->member));
-    for (size_t i = 0; !thread->holder && (other = possible_waker(world, thread, i)); i++)
+    if (next)
+        table_append(t, "WAKERS", "%s", describe_member(buffer, next->member));
+    for (size_t i = 0; !next && (other = possible_waker(world, thread, i)); i++)
         table_append(t, "WAKERS", "%s", describe_member(buffer, other->member));
 }
 
@@ -87,6 +92,7 @@ static const struct words {
     [SHK_WAITS_FOR_PARTIES] = {"for the others at ", "", "come"},
     [SHK_WAITS_FOR_SAMPLES] = {"for samples of ", "", "append some"},
     [SHK_WAITS_TO_JOIN] = {"for the tasks of ", " to be done", "finish them"},
+    [SHK_WAITS_FOR_ANY] = {"for any of several, the first of them ", "", "make one ready"},
 };
 
 static const struct words *words_for(const struct thread *t)
@@ -102,9 +108,13 @@ static void print_wait(const struct thread *t)
     const struct shk_member_info *m = t->member;
     char duration[QUANTITY_MAX];
 
-    printf("waits %s%s/%s%s, for %s\n", words_for(t)->before, shk_snapshot_segment(t->look)->name,
+    if (t->command) {
+        puts("waits for its command");
+        return;
+    }
+    printf("waits %s%s/%s%s, for %s%s\n", words_for(t)->before, shk_snapshot_segment(t->look)->name,
            *m->waits_on ? m->waits_on : "(removed)", words_for(t)->after,
-           format_duration(duration, m->waiting));
+           format_duration(duration, m->waiting), m->has_deadline ? ", with a deadline" : "");
 }
 
 /* The end of a chain: who could wake the last one in it. */
@@ -120,7 +130,9 @@ static void print_wakers(const struct world *world, const struct thread *t)
         return;
     }
     if (!other) {
-        puts("about to go on");
+        puts(t->object && t->member->has_deadline
+                 ? "no live member is left that could, but it will give up by itself"
+                 : "about to go on");
         return;
     }
     while (possible_waker(world, t, more + 1))
@@ -134,7 +146,7 @@ static void print_wakers(const struct world *world, const struct thread *t)
 /* Is it among the first ones of the chain? */
 static bool is_met_before(const struct thread *first, const struct thread *t, size_t depth)
 {
-    for (; depth > 0; depth--, first = first->holder) {
+    for (; depth > 0; depth--, first = next_in_chain(first)) {
         if (first == t)
             return true;
     }
@@ -150,9 +162,12 @@ static void print_chain(const struct world *world, const struct thread *first)
 
     printf("%s: %s ", verdicts[first->verdict], describe_member(buffer, first->member));
     print_wait(first);
-    for (; t->holder; depth++) {
-        t = t->holder;
-        printf("%*sheld by %s", (int)depth * 2, "", describe_member(buffer, t->member));
+    for (; next_in_chain(t); depth++) {
+        bool command = t->command != NULL;
+
+        t = next_in_chain(t);
+        printf("%*s%s %s", (int)depth * 2, "", command ? "which is" : "held by",
+               describe_member(buffer, t->member));
         if (t->verdict == VERDICT_AWAKE) {
             puts(", who is at work");
             return;
@@ -181,7 +196,7 @@ static void print_chains(const struct world *world, const struct request *reques
                 continue;
             print_chain(world, t);
             for (const struct thread *u = t; t->in_circle && !told[u - world->threads];
-                 u = u->holder)
+                 u = next_in_chain(u))
                 told[u - world->threads] = true;
         }
     }

@@ -1,8 +1,10 @@
 #include "verdict.h"
 #include "looks.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define BETWEEN_LOOKS \
@@ -42,14 +44,91 @@ static void add_member(struct world *w, const struct shk_snapshot *look,
     }
 }
 
+struct thread *next_in_chain(const struct thread *t)
+{
+    return t->holder ? t->holder : t->command;
+}
+
 static bool waits(const struct thread *t)
 {
-    return t->member->waits_for != SHK_WAITS_NOT;
+    return t->member->waits_for != SHK_WAITS_NOT || t->command;
 }
 
 static bool is_able(const struct thread *t)
 {
     return t->verdict <= VERDICT_WAITING;
+}
+
+/* ---- shmctl lock and its command ---- */
+
+static uint64_t our_namespace(void)
+{
+    struct stat st;
+
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+/* The parent of a process of one thread; 0: it has more, or has gone. */
+static int parent_of(int32_t pid)
+{
+    char path[64], line[1024];
+    const char *after_name;
+    int parent, threads;
+    FILE *file;
+    size_t n;
+
+    snprintf(path, sizeof(path), "/proc/%" PRId32 "/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    n = fread(line, 1, sizeof(line) - 1, file);
+    fclose(file);
+    line[n] = '\0';
+    after_name = strrchr(line, ')');
+    /* From the state, field 3, to the number of threads, field 20: proc(5). */
+    if (!after_name || sscanf(after_name + 1,
+                              " %*c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+                              &parent, &threads) != 2)
+        return 0;
+    return threads == 1 ? parent : 0;
+}
+
+static bool runs_lock(const struct thread *t)
+{
+    char path[64], words[256] = "";
+    FILE *file;
+    size_t n;
+
+    if (strcmp(t->member->command, "shmctl") != 0 || t->tid != t->pid)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%" PRId32 "/cmdline", t->pid);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    n = fread(words, 1, sizeof(words) - 1, file);
+    fclose(file);
+    words[n] = '\0';
+    return strcmp(words + strnlen(words, n - (n > 0)) + 1, "lock") == 0;
+}
+
+static void find_commands(struct world *w)
+{
+    uint64_t here = our_namespace();
+
+    for (size_t i = 0; i < w->n; i++) {
+        struct thread *child = &w->threads[i];
+        int parent = child->pid_namespace == here && child->member->waits_for != SHK_WAITS_NOT
+                         ? parent_of(child->pid)
+                         : 0;
+
+        for (size_t k = 0; parent && k < w->n; k++) {
+            struct thread *t = &w->threads[k];
+
+            if (t->pid == parent && t->pid_namespace == here &&
+                t->member->waits_for == SHK_WAITS_NOT && runs_lock(t))
+                t->command = child;
+        }
+    }
 }
 
 /* Take one look. */
@@ -80,6 +159,7 @@ static int look_once(struct world *w)
         m = shk_snapshot_find_member(t->look, t->object->holder);
         t->holder = m && m->alive ? find_thread(w, t->look, m) : NULL;
     }
+    find_commands(w);
     return status;
 }
 
@@ -89,12 +169,16 @@ const struct thread *possible_waker(const struct world *w, const struct thread *
     const struct thread *other;
     uint64_t stuck = 0;
 
-    if (t->member->waits_for == SHK_WAITS_TO_ACQUIRE)
-        return i == 0 && t->holder && is_able(t->holder) ? t->holder : NULL;
+    if (t->member->waits_for == SHK_WAITS_TO_ACQUIRE || t->command) {
+        other = next_in_chain(t);
+        return i == 0 && other && is_able(other) ? other : NULL;
+    }
+    if (!t->object)
+        return NULL;
     for (size_t k = 0; k < w->n; k++)
         stuck += !is_able(&w->threads[k]) && w->threads[k].object == t->object;
-    if (!t->object || t->object->users <= stuck)
-        return NULL;
+    if (t->member->waits_for != SHK_WAITS_FOR_ANY && t->object->users <= stuck)
+        return NULL; /* of several objects only the first is known */
     for (size_t k = 0; (m = shk_snapshot_member(t->look, k)); k++) {
         other = m->alive ? find_thread(w, t->look, m) : NULL;
         if (other && other != t && is_able(other) && i-- == 0)
@@ -103,35 +187,43 @@ const struct thread *possible_waker(const struct world *w, const struct thread *
     return NULL;
 }
 
-static bool can_be_woken(const struct world *w, const struct thread *t)
+static bool can_go_on(const struct world *w, const struct thread *t)
 {
+    if (t->command)
+        return is_able(t->command);
     /* It is about to find out that the object has been removed, or that the lock is free or its holder dead. */
     if (!t->object || (t->member->waits_for == SHK_WAITS_TO_ACQUIRE && !t->holder))
         return true;
-    return possible_waker(w, t, 0) != NULL;
+    return t->member->has_deadline || possible_waker(w, t, 0) != NULL;
 }
 
-/* From lock to holder to lock: who is met twice is in a circle, and so are those between. */
-static void find_circle(struct world *w, struct thread *from)
+static bool is_link(const struct thread *t)
+{
+    return t && waits(t) && t->settled && next_in_chain(t);
+}
+
+/* From lock to holder to lock: a chain that does not end is one that leads into a circle. */
+static bool find_circle(struct world *w, struct thread *from)
 {
     struct thread *t = from;
     struct thread *u;
 
-    for (size_t steps = 0; t && !is_able(t) && steps <= w->n; steps++)
-        t = t->holder;
-    if (!t || is_able(t))
-        return;
+    for (size_t steps = 0; is_link(t) && steps <= w->n; steps++)
+        t = next_in_chain(t);
+    if (!is_link(t))
+        return false;
     from->verdict = VERDICT_DEADLOCKED;
     u = t;
     do {
         u->in_circle = true;
         u->verdict = VERDICT_DEADLOCKED;
-        u = u->holder;
+        u = next_in_chain(u);
     } while (u != t);
+    return true;
 }
 
-/* settled: for each thread whether its wait may be taken for lasting. Returns whether somebody is stuck. */
-static bool judge(struct world *w, const bool *settled)
+/* Returns whether somebody is stuck. */
+static bool judge(struct world *w)
 {
     bool changed = true;
     bool stuck = false;
@@ -139,24 +231,26 @@ static bool judge(struct world *w, const bool *settled)
     for (size_t i = 0; i < w->n; i++) {
         struct thread *t = &w->threads[i];
 
-        t->verdict = !waits(t) ? VERDICT_AWAKE : settled[i] ? VERDICT_STRANDED : VERDICT_WAITING;
+        t->verdict = !waits(t) ? VERDICT_AWAKE : t->settled ? VERDICT_STRANDED : VERDICT_WAITING;
     }
     while (changed) {
         changed = false;
         for (size_t i = 0; i < w->n; i++) {
             struct thread *t = &w->threads[i];
 
-            if (is_able(t) || !can_be_woken(w, t))
+            if (is_able(t) || !can_go_on(w, t))
                 continue;
             t->verdict = VERDICT_WAITING;
             changed = true;
         }
     }
+    /* Also of those who have a deadline. */
+    for (size_t i = 0; i < w->n; i++)
+        stuck = find_circle(w, &w->threads[i]) || !is_able(&w->threads[i]) || stuck;
+    /* Who waits for its command, which goes on, is at work. */
     for (size_t i = 0; i < w->n; i++) {
-        if (!is_able(&w->threads[i])) {
-            stuck = true;
-            find_circle(w, &w->threads[i]);
-        }
+        if (w->threads[i].command && w->threads[i].verdict == VERDICT_WAITING)
+            w->threads[i].verdict = VERDICT_AWAKE;
     }
     return stuck;
 }
@@ -164,7 +258,11 @@ static bool judge(struct world *w, const bool *settled)
 /* Is it the same wait, which has gone on all the time in between, and for the same holder? */
 static bool is_same_wait(const struct thread *before, const struct thread *t)
 {
-    if (before->member->id != t->member->id || !before->object || !t->object)
+    if (before->member->id != t->member->id)
+        return false;
+    if (before->command || t->command)
+        return before->command && t->command && before->command->pid == t->command->pid;
+    if (!before->object || !t->object)
         return false;
     return shk_snapshot_segment(before->look)->id == shk_snapshot_segment(t->look)->id &&
            before->object->serial == t->object->serial &&
@@ -173,37 +271,29 @@ static bool is_same_wait(const struct thread *before, const struct thread *t)
            t->member->waiting >= before->member->waiting + BETWEEN_LOOKS;
 }
 
-static bool *settled_since(const struct world *before, const struct world *w)
+static void settle(const struct world *before, struct world *w)
 {
-    bool *settled = allocate(w->n, sizeof(*settled));
-
     for (size_t i = 0; i < w->n; i++) {
         const struct thread *t = find_thread(before, w->threads[i].look, w->threads[i].member);
 
-        settled[i] = t && !is_able(t) && is_same_wait(t, &w->threads[i]);
+        w->threads[i].settled = t && !is_able(t) && is_same_wait(t, &w->threads[i]);
     }
-    return settled;
 }
 
 int look_at_world(struct world *w)
 {
     struct world before;
-    bool *settled;
     int status = look_once(w);
-    bool stuck;
 
-    settled = allocate(w->n, sizeof(*settled));
-    memset(settled, true, w->n);
-    stuck = status == STATUS_DONE && judge(w, settled);
-    free(settled);
-    if (!stuck)
+    for (size_t i = 0; i < w->n; i++)
+        w->threads[i].settled = true;
+    if (status != STATUS_DONE || !judge(w))
         return status;
     before = *w;
     nanosleep(&(struct timespec){.tv_nsec = BETWEEN_LOOKS}, NULL);
     status = look_once(w);
-    settled = settled_since(&before, w);
-    judge(w, settled);
-    free(settled);
+    settle(&before, w);
+    judge(w);
     drop_world(&before);
     return status;
 }

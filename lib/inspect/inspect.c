@@ -408,6 +408,7 @@ static void waits_info(const struct shki_reader *r, const struct shki_member *re
         if (!m->alive || !sleeps_here(r, &records[i]))
             continue;
         m->waits_for = get(records[i].waits_for);
+        m->has_deadline = get(records[i].waits_how) == SHKI_WAITS_A_WHILE;
         m->waiting = now > get(records[i].waits_since) ? now - get(records[i].waits_since) : 0;
         if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
             m->ticket = get(node.ticket);

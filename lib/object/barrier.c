@@ -131,7 +131,7 @@ static int wait_for_others(struct shk_barrier *b, struct shki_membership *m, con
     shki_line_enter(&b->line, m);
     ticket = get(m->node->ticket);
     shki_line_unlock(&b->line);
-    shki_object_sleeps(&b->object, m, SHK_WAITS_FOR_PARTIES, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(&b->object, m, SHK_WAITS_FOR_PARTIES, shki_waits_how(patience));
     r = shki_line_sleep(&b->line, m, patience);
     shki_member_is_awake();
     if (r < 0)

@@ -167,7 +167,7 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
     shki_line_enter(&c->line, m);
     shki_line_unlock(&c->line);
     depth = shki_lock_give_up(&c->lock);
-    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     r = shki_line_sleep(&c->line, m, patience);
     shki_member_is_awake();
     orphaned = shki_lock_take_back(&c->lock, m, depth);
@@ -186,7 +186,7 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
     int r, over = 0;
 
     atomic_fetch_add_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
-    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     do {
         until = shki_patience_slice(patience, SHKI_SLICE);
         atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);

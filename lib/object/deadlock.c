@@ -37,7 +37,7 @@ struct wait {
 
 #define get(field) atomic_load_explicit(&(field), memory_order_relaxed) /* of a private copy */
 
-/* False if it does not sleep in an acquire without a deadline. */
+/* False if it does not sleep in an acquire without a deadline that could be refused. */
 static bool read_wait(const struct shki_reader *r, uint64_t id, struct wait *w)
 {
     struct shki_member m, again;
@@ -50,7 +50,7 @@ static bool read_wait(const struct shki_reader *r, uint64_t id, struct wait *w)
     w->serial = get(m.waits_serial);
     w->entry = get(m.waits_entry);
     w->step = (struct step){ m.thread, get(m.waits_sequence), get(m.waits_how) };
-    if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE || w->step.how == SHKI_WAITS_A_WHILE)
+    if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE || (w->step.how != SHKI_WAITS_UNCHECKED && w->step.how != SHKI_WAITS_CHECKED))
         return false;
     return shki_read_member(r, index, &again) && get(again.id) == id && get(again.waits_sequence) == w->step.sequence; /* W1 */
 }

@@ -136,7 +136,7 @@ static int wait_for_set(struct shk_event *event, struct shki_membership *m, int6
     }
     shki_line_enter(&event->line, m);
     shki_line_unlock(&event->line);
-    shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&patience));
     r = shki_line_sleep(&event->line, m, &patience);
     shki_member_is_awake();
     if (r == 0)

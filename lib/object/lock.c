@@ -215,7 +215,7 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
     int r = shki_mutex_trylock(&l->shared->mutex, m->id);
 
     if (r < 0) {
-        shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_A_WHILE); /* it cannot be refused */
+        shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_FIRMLY);
         r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, NULL, NULL);
         shki_member_is_awake();
     }

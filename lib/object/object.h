@@ -102,6 +102,12 @@ static inline void shki_object_sleeps(const struct shki_object *o, const struct 
     shki_member_sleeps(m, waits_for, o->index, o->serial, how);
 }
 
+/* For all that are no locks. */
+static inline enum shki_waits_how shki_waits_how(const struct shki_patience *patience)
+{
+    return patience->deadline == SHKI_NEVER ? SHKI_WAITS_FIRMLY : SHKI_WAITS_A_WHILE;
+}
+
 /* Prepare a view of the object's waitlist. 0, -ENOMEM; -ENOTSUP: that kind has none. */
 int shki_object_line(struct shki_object *, uint32_t kind, struct shki_line *);
 

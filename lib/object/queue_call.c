@@ -120,7 +120,7 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
         c->patience = shki_object_patience(&c->queue->object, c->timeout);
     }
     if (!c->patience.nowait)
-        shki_object_sleeps(&c->queue->object, c->member, c->waits_for, SHKI_WAITS_A_WHILE);
+        shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     r = shki_mutex_lock(c->gate, &c->patience, c->member->id, c->gate_spinner, slice, arg);
     if (!c->patience.nowait)
         shki_member_is_awake();
@@ -282,7 +282,7 @@ int shki_call_wait(struct shki_call *c)
         return r;
     if (shki_spin(c->spinner, c->can_go_on, c->queue))
         return 0;
-    shki_object_sleeps(&c->queue->object, c->member, c->waits_for, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
     c->slept = true;
     while (!announce(c) && r == 0) {

@@ -184,7 +184,7 @@ int shki_set_wait(const struct shki_set *set, struct shki_membership *m, const s
     r = open_line(m->segment, &line);
     if (r < 0)
         return r;
-    shki_object_sleeps(set->watches[0].object, m, SHK_WAITS_FOR_ANY, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(set->watches[0].object, m, SHK_WAITS_FOR_ANY, shki_waits_how(patience));
     do {
         r = sleep_a_slice(set, &line, m, patience);
         if (r == 0)

@@ -139,7 +139,7 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, c
     while (!taken) {
         shki_line_enter(&s->line, m);
         shki_line_unlock(&s->line);
-        shki_object_sleeps(&s->object, m, SHK_WAITS_FOR_PERMIT, SHKI_WAITS_A_WHILE);
+        shki_object_sleeps(&s->object, m, SHK_WAITS_FOR_PERMIT, shki_waits_how(patience));
         r = shki_line_sleep(&s->line, m, patience);
         shki_member_is_awake();
         if (r < 0)

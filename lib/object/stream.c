@@ -402,7 +402,7 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m
 
     if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
         return r;
-    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, SHKI_WAITS_A_WHILE);
+    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(&patience));
     while (r == 0 && !has_samples(reader)) {
         r = sleep_a_slice(reader, m, &patience);
         if (r == 0 && !has_samples(reader))

@@ -103,9 +103,10 @@ struct shki_entry {
 _Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
 
 enum shki_waits_how {
-    SHKI_WAITS_A_WHILE = 0,   /* it has a deadline, or cannot be asked to give way */
-    SHKI_WAITS_UNCHECKED = 1, /* for ever, and does not want to hear of deadlocks */
-    SHKI_WAITS_CHECKED = 2    /* for ever, and can be told -EDEADLK */
+    SHKI_WAITS_A_WHILE = 0,   /* it has a deadline */
+    SHKI_WAITS_UNCHECKED = 1, /* for ever; a lock, and does not want to hear of deadlocks */
+    SHKI_WAITS_CHECKED = 2,   /* for ever; a lock, and can be told -EDEADLK */
+    SHKI_WAITS_FIRMLY = 3     /* for ever, and cannot be asked to give way */
 };
 
 /*

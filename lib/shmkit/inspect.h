@@ -79,6 +79,7 @@ struct shk_member_info {
     uint32_t waits_for;               /* enum shk_wait_for */
     char waits_on[SHK_NAME_MAX + 1];  /* the object's name, "" if none */
     int64_t waiting;                  /* nanoseconds so far */
+    uint32_t has_deadline;            /* it gives up by itself when its time is over */
     uint64_t ticket;                  /* place in the object's line of waiters, where it has one */
 };
 

@@ -89,7 +89,7 @@ await() {
 
 # Does somebody wait, so that WAITS in shmctl ps says it?
 waits() {
-    shmctl ps -n -r -o WAITS "$segment" 2>/dev/null | grep -qx -- "${1/ /\\\\x20}"
+    shmctl ps -n -r -o WAITS "$segment" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
 }
 
 # A background process has ended, with that exit status.

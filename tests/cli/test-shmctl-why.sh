@@ -140,3 +140,82 @@ grep -qx '  no live member is left that could put into it' "$out" || fail "it sa
 exits 0 shmctl put "$segment/jobs" 3 4
 ends 0 $getter
 claim 'who waits at a queue whose other end nobody is at is stranded'
+
+# ---- deadlines ----
+
+exits 0 shmctl create event "$segment/late"
+shmctl event wait "$segment/late" --timeout 1h &
+sleeper=$!
+await waits 'set late'
+exits 0 shmctl why $sleeper
+grep -Eq "^waiting: shmctl \($sleeper\) waits for $segment/late to be set, for [^,]*, with a deadline$" "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why $sleeper -r -n -o VERDICT,DEADLINE
+prints 'waiting yes'
+# Who has a deadline goes on one day, and may then do what the other waits for.
+exits 0 shmctl create event "$segment/never"
+shmctl event wait "$segment/never" &
+other=$!
+await waits 'set never'
+exits 6 shmctl why $other
+exits 6 shmctl why $other -r -n -o VERDICT,DEADLINE
+prints 'stranded no'
+kill -KILL $sleeper $other
+ends 137 $sleeper
+claim 'who has a deadline is not stranded'
+
+# ---- any of several ----
+
+exits 0 shmctl rm "$segment"
+exits 0 shmctl create queue "$segment/few"
+exits 0 shmctl create queue "$segment/many"
+"$SHMKIT_TESTDIR/cli/wait_any" "$segment" few many >"$scratch/any" &
+any=$!
+await waits 'any of several'
+exits 6 shmctl why $any
+grep -Eq "^stranded: wait_any \($any\) waits for any of several, the first of them $segment/few, for [0-9.ms]*$" "$out" || fail "it says $(cat "$out")"
+grep -qx '  no live member is left that could make one ready' "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl create lock "$segment/busy"
+shmctl lock "$segment/busy" -- sleep 1h &
+worker=$!
+holds_busy() {
+    shmctl ps -r -n -o HOLDS "$segment" | grep -qx busy
+}
+await holds_busy
+exits 0 shmctl why $any
+grep -q '^  .* could make one ready$' "$out" || fail "it says $(cat "$out")"
+kill -KILL $worker
+exits 0 shmctl put "$segment/many" 1
+ends 0 $any
+test "$(cat "$scratch/any")" = many || fail "it found $(cat "$scratch/any")"
+claim 'who waits for any of several is said to, and could be woken by anybody in the segment'
+
+# ---- scripts ----
+
+exits 0 shmctl rm "$segment"
+for lock in a b; do
+    exits 0 shmctl create lock "$segment/$lock"
+done
+mkfifo "$scratch/go1" "$scratch/go2"
+shmctl lock "$segment/a" -- bash -c "read line <'$scratch/go1'; exec shmctl lock '$segment/b' -- true" &
+first=$!
+shmctl lock "$segment/b" -- bash -c "read line <'$scratch/go2'; exec shmctl lock '$segment/a' -- true" &
+second=$!
+exec 3>"$scratch/go1" 4>"$scratch/go2" # which waits until both hold theirs
+exits 0 shmctl why "$segment"
+prints_nothing
+echo >&3
+await waits 'acquire b'
+exits 0 shmctl why "$segment"
+sed -i -E 's/\([0-9]+\)/(PID)/g; s/, for [0-9.]+(ms|s|m[0-9]+s)$/, for TIME/' "$out"
+prints "waiting: shmctl (PID) waits to acquire $segment/b, for TIME" '  held by shmctl (PID), who is at work'
+echo >&4
+await waits 'acquire a'
+exits 7 shmctl why "$segment"
+as_expected why-scripts.txt
+exits 7 shmctl why "$segment" -r -n -o VERDICT,WAITS,CIRCLE
+sort -o "$out" "$out"
+prints 'deadlocked acquire\x20a yes' 'deadlocked acquire\x20b yes' 'deadlocked its\x20command yes' 'deadlocked its\x20command yes'
+kill $second
+ends 143 $second
+ends 0 $first
+claim 'two scripts that nest their locks in opposite order are deadlocked'
