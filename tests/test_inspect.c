@@ -366,10 +366,11 @@ static const struct sleeper {
     const char *object;
     enum shk_wait_for waits_for;
     int (*sleep)(void);
+    bool has_deadline;
 } sleepers[] = {
-    { "lock", SHK_WAITS_TO_ACQUIRE, wait_to_acquire }, { "cond", SHK_WAITS_FOR_NOTIFY, wait_for_notify },
-    { "event", SHK_WAITS_FOR_SET, wait_for_set },      { "full", SHK_WAITS_TO_PUT, wait_to_put },
-    { "empty", SHK_WAITS_TO_GET, wait_to_get },
+    { "lock", SHK_WAITS_TO_ACQUIRE, wait_to_acquire, false }, { "cond", SHK_WAITS_FOR_NOTIFY, wait_for_notify, true },
+    { "event", SHK_WAITS_FOR_SET, wait_for_set, false }, { "full", SHK_WAITS_TO_PUT, wait_to_put, false },
+    { "empty", SHK_WAITS_TO_GET, wait_to_get, true },
 };
 
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]) };
@@ -444,6 +445,7 @@ START_TEST(test_sleepers_are_shown)
         ck_assert_str_eq(info.name, name);
         ck_assert_uint_eq(info.waits_for, sleepers[i].waits_for);
         ck_assert_str_eq(info.waits_on, sleepers[i].object);
+        ck_assert_uint_eq(info.has_deadline, sleepers[i].has_deadline);
         ck_assert_int_ge(info.waiting, 0);
         ck_assert_int_le(info.waiting, time_now() - before);
         ck_assert_uint_eq(object(sleepers[i].object)->waiters, 1);
