@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,46 +94,56 @@ static void write_plot(FILE *script, const struct plot *plot)
     fputs("unset multiplot\n", script);
 }
 
+/* The curve is what is to be seen first; the rest is in greys. */
 static void write_head(FILE *script)
 {
-    fputs("set encoding utf8\nset grid linecolor rgb '#cccccc'\nunset key\nset xlabel 'samples'\n"
-          "set tics nomirror out\nset lmargin 10\n",
+    fputs("set encoding utf8\nunset key\nset lmargin 10\nset rmargin 3\nset xlabel 'samples'\n"
+          "set border 3 linecolor rgb '#808080'\nset tics nomirror out\n"
+          "set grid linetype 1 linewidth 1 linecolor rgb '#e4e4e4'\n",
           script);
 }
 
 /* ---- running it ---- */
 
-/* Start gnuplot with these descriptors; -1 for those that it shall share with this process. */
+/*
+ * Start gnuplot with these descriptors. In a group of its own: a Ctrl-C is not for it, and what it starts itself can be
+ * ended with it.
+ */
 static pid_t start_gnuplot(int in, int out, int err)
 {
-    int descriptors[] = {in, out, err};
-    pid_t parent = getpid(), child = fork();
+    pid_t child = fork();
 
-    if (child != 0)
+    if (child != 0) {
+        setpgid(child, child);
         return child;
-    signal(SIGPIPE, SIG_DFL);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(FAILED);
-    for (int i = 0; i < 3; i++) {
-        if (descriptors[i] >= 0)
-            dup2(descriptors[i], i);
     }
+    setpgid(0, 0);
+    signal(SIGPIPE, SIG_DFL);
+    dup2(in, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
     execlp("gnuplot", "gnuplot", (char *)NULL);
     dprintf(STDERR_FILENO, errno == ENOENT ? "gnuplot is not there (Debian package: gnuplot-nox)"
                                            : "gnuplot cannot be started");
     _exit(FAILED);
 }
 
-/* Returns its exit code. */
-static int await_gnuplot(pid_t child)
+/* Returns its exit code, FAILED if it had to be ended: when this program is to end, or, if longest says so, after that time. */
+static int await_gnuplot(pid_t child, int64_t longest)
 {
+    int64_t end = longest == SHK_FOREVER ? INT64_MAX : now() + longest;
+    const struct timespec look_again = {.tv_nsec = SHK_MS(10)};
     int status;
+    pid_t ended;
 
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR)
-            return FAILED;
-    }
+    if (child < 0)
+        return FAILED;
+    while ((ended = waitpid(child, &status, WNOHANG)) == 0 && now() < end &&
+           (longest != SHK_FOREVER || !interrupted))
+        nanosleep(&look_again, NULL);
+    kill(-child, SIGTERM); /* what it has started, if that is still there */
+    if (ended == 0 && waitpid(child, &status, 0) < 0)
+        return FAILED;
     return WIFEXITED(status) ? WEXITSTATUS(status) : FAILED;
 }
 
@@ -184,7 +194,7 @@ static bool draw(const struct plot *plot, const struct format *format, int out, 
         snprintf(message, size, "%s", strerror(errno));
         goto done;
     }
-    drawn = await_gnuplot(start_gnuplot(fileno(script), out, fileno(complaint))) == 0;
+    drawn = await_gnuplot(start_gnuplot(fileno(script), out, fileno(complaint)), SHK_FOREVER) == 0;
     if (!drawn)
         read_complaint(complaint, message, size);
     else if (fstat(out, &written) < 0 || written.st_size == 0 || fsync(out) < 0)
@@ -231,49 +241,122 @@ bool make_picture(const struct plot *plot, const char *file, char *message, size
 
 enum { NO_WINDOWS = 9 }; /* what gnuplot exits with, which has no other use for it */
 
-/* Frames, as long as gnuplot reads them; closing its window ends it. Returns an exit code. */
-static int feed_window(struct plot *plot, FILE *script)
+#define TAKES_NOTHING SHK_SEC(5) /* for so long: it hangs */
+#define TIME_TO_END   SHK_SEC(5)
+
+/*
+ * It is not to come to the front with each frame, and closing it ends gnuplot. Not with gnuplot's x11, which reports a
+ * closing with each frame in UTF-8.
+ */
+static void write_window(FILE *script, const struct plot *plot)
 {
-    write_head(script);
     fprintf(script,
-            "if (GPVAL_TERM eq 'unknown' || GPVAL_TERM eq 'dumb') exit status %d\n"
+            "if (GPVAL_TERM ne 'wxt' && GPVAL_TERM ne 'qt') exit status %d\n"
+            "eval \"set terminal \".GPVAL_TERM.\" size %d,%d noenhanced noraise title 'plotter'\"\n"
             "bind 'Close' 'exit gnuplot'\n",
-            NO_WINDOWS);
-    while (fflush(script) == 0 && !interrupted) {
+            NO_WINDOWS, WIDTH, HEIGHT + EXTRA_HEIGHT * (plot->n - 1));
+    write_head(script);
+}
+
+static bool is_plottable(const struct plot *plot)
+{
+    for (int i = 0; i < plot->n; i++) {
+        if (plot->traces[i].count < 2)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Returns whether gnuplot has taken everything: not if it has ended, or hangs. An interrupt has to wait: a frame that is cut
+ * off would be an error, after which gnuplot's qt leaves its window behind.
+ */
+static bool feed(int pipe, const char *bytes, size_t size)
+{
+    int64_t end = now() + TAKES_NOTHING;
+
+    while (size > 0 && now() < end) {
+        struct pollfd pollfd = {.fd = pipe, .events = POLLOUT};
+        ssize_t n = poll(&pollfd, 1, 100) > 0 ? write(pipe, bytes, size) : 0;
+
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n <= 0)
+            continue;
+        bytes += n;
+        size -= n;
+        end = now() + TAKES_NOTHING;
+    }
+    return size == 0;
+}
+
+/* Frames, as long as gnuplot takes them. Returns an exit code. */
+static int feed_window(struct plot *plot, int pipe)
+{
+    bool goes_on = true, begun = false;
+
+    while (goes_on && !interrupted) {
         struct trace *failing;
         ssize_t n = fetch(plot, &failing);
-        bool enough = true;
+        char *bytes;
+        size_t size;
+        FILE *script;
 
         if (n < 0)
             return failed(&failing->place, n);
-        for (int i = 0; i < plot->n; i++)
-            enough = enough && plot->traces[i].count >= 2;
-        if (n > 0 && enough)
+        script = open_memstream(&bytes, &size);
+        if (!script) {
+            complain("%s", strerror(errno));
+            return FAILED;
+        }
+        if (!begun)
+            write_window(script, plot);
+        if (n > 0 && is_plottable(plot))
             write_plot(script, plot);
         else
             putc('\n', script); /* is it still there? */
+        begun = true;
+        fclose(script);
+        goes_on = feed(pipe, bytes, size);
+        free(bytes);
         pause_for(SHK_SEC(1) / FRAMES_A_SECOND);
     }
     return interrupted ? FAILED : DONE;
 }
 
+static void complain_of_window(int ended, FILE *complaint)
+{
+    char message[400];
+
+    if (ended == NO_WINDOWS) {
+        complain("gnuplot has no window system here (Debian package: gnuplot-qt)");
+        return;
+    }
+    read_complaint(complaint, message, sizeof(message));
+    complain("no window: %s", message);
+}
+
 int show_in_window(struct plot *plot)
 {
+    FILE *complaint = scratch_file("complaint");
     int ends[2], status, ended;
-    FILE *script;
     pid_t child;
 
-    if (pipe2(ends, O_CLOEXEC) < 0 || !(script = fdopen(ends[1], "w"))) {
+    if (!complaint || pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0) {
         complain("%s", strerror(errno));
         return FAILED;
     }
+    fcntl(ends[1], F_SETPIPE_SZ, 1); /* the least there is: old frames are not to queue */
     signal(SIGPIPE, SIG_IGN);
-    child = start_gnuplot(ends[0], -1, -1);
+    child = start_gnuplot(ends[0], fileno(complaint), fileno(complaint));
     close(ends[0]);
-    status = child < 0 ? FAILED : feed_window(plot, script);
-    fclose(script); /* the end of its input ends it */
-    ended = await_gnuplot(child);
-    if (ended == NO_WINDOWS)
-        complain("gnuplot has no window system here (Debian package: gnuplot-qt)");
-    return status == DONE && ended != 0 ? FAILED : status;
+    status = feed_window(plot, ends[1]);
+    close(ends[1]); /* the end of its input ends it */
+    ended = await_gnuplot(child, TIME_TO_END);
+    if (status == DONE && ended != 0) {
+        complain_of_window(ended, complaint);
+        status = FAILED;
+    }
+    fclose(complaint);
+    return status;
 }

@@ -152,6 +152,13 @@ static int make_output(struct plot *plot)
 
 /* ---- */
 
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value && *value;
+}
+
 static int check_options(void)
 {
     if (output && window_system)
@@ -161,6 +168,9 @@ static int check_options(void)
     else if (!output && !window_system && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
         complain("this is no terminal: --output FILE makes a picture, --window-system shows a "
                  "window");
+    else if (window_system && !is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY"))
+        complain("--window-system: there is none here, neither DISPLAY nor WAYLAND_DISPLAY is "
+                 "set: --output FILE makes a picture");
     else
         return DONE;
     return USAGE;

@@ -36,9 +36,13 @@ tail -n 8 "$lines"
 
 note "The drawer has gone, and all three depositors are asleep:"
 type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
-echo "They wait for somebody to draw, and nobody is left to do so. That is not a"
-echo "deadlock: nobody holds a lock that another waits for. One more drawer, and"
-echo "they would go on."
+type_in shmctl why "$segment" >"$scratch/why"
+status=$?
+cat "$scratch/why"
+test $status = 6 || fail "why ends with status $status, not 6: somebody is stranded"
+test "$(grep -c '^stranded: 存款者' "$scratch/why")" = 3 || fail "why does not call all three stranded"
+echo "Blocked is not deadlocked: nobody holds a lock that another waits for. One more"
+echo "drawer, and they would go on."
 
 LC_ALL=C awk '
     NR % 4 == 1 && /^存款者(甲|乙|丙) 存款:800$/ { deposits++; next }
@@ -55,4 +59,4 @@ for depositor in "$first" "$second" "$third"; do
     test $? = 143 || fail "a depositor did not end as it was told to"
 done
 passed "101 deposits and 100 draws in turn, 800 after each deposit and" \
-    "0 after each draw; in the end three depositors were asleep"
+    "0 after each draw; in the end three depositors were stranded"

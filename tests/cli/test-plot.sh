@@ -227,7 +227,12 @@ END
 chmod +x "$scratch/bin/gnuplot"
 sampler "$segment/framed" 2>"$scratch/said" &
 sampler=$!
-PATH=$scratch/bin:$PATH exits 0 plotter --window-system "$segment/framed"
+DISPLAY=:0 PATH=$scratch/bin:$PATH exits 0 plotter --window-system "$segment/framed"
+DISPLAY='' WAYLAND_DISPLAY='' exits 2 plotter --window-system "$segment/framed"
+complains '^plotter: --window-system: there is none here'
+printf '#!/bin/sh\nhead -n 1\necho "no such display" >&2\nexit 1\n' >"$scratch/bin/gnuplot"
+DISPLAY=:0 PATH=$scratch/bin:$PATH exits 1 plotter --window-system "$segment/framed"
+grep -q '^plotter: no window: ' "$err" || fail "it says: $(cat "$err")"
 kill $sampler
 wait $sampler
 test "$(grep -c 'unset multiplot' "$scratch/frames")" -ge 5 || fail 'no frames'
