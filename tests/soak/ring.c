@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define SLOTS 16
@@ -12,7 +13,8 @@ struct ring {
     sem_t free, filled;
     pthread_mutex_t mutex;
     unsigned head, tail;
-    uint64_t numbers[SLOTS];
+    size_t length[SLOTS];
+    struct item item[SLOTS];
 };
 
 struct ring *ring_new(void)
@@ -25,28 +27,31 @@ struct ring *ring_new(void)
     pthread_mutexattr_init(&shared);
     pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
     pthread_mutex_init(&r->mutex, &shared);
+    pthread_mutexattr_destroy(&shared);
     sem_init(&r->free, 1, SLOTS);
     sem_init(&r->filled, 1, 0);
     return r;
 }
 
-void ring_put(struct ring *r, uint64_t number)
+void ring_put(struct ring *r, const struct item *item, size_t length)
 {
     sem_wait(&r->free);
     pthread_mutex_lock(&r->mutex);
-    r->numbers[r->tail++ % SLOTS] = number;
+    memcpy(&r->item[r->tail % SLOTS], item, length);
+    r->length[r->tail++ % SLOTS] = length;
     pthread_mutex_unlock(&r->mutex);
     sem_post(&r->filled);
 }
 
-uint64_t ring_get(struct ring *r)
+size_t ring_get(struct ring *r, struct item *item)
 {
-    uint64_t number;
+    size_t length;
 
     sem_wait(&r->filled);
     pthread_mutex_lock(&r->mutex);
-    number = r->numbers[r->head++ % SLOTS];
+    length = r->length[r->head % SLOTS];
+    memcpy(item, &r->item[r->head++ % SLOTS], length);
     pthread_mutex_unlock(&r->mutex);
     sem_post(&r->free);
-    return number;
+    return length;
 }

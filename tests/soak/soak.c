@@ -1,14 +1,16 @@
 /*
- * The director of the soak: it starts the workers, kills and replaces them, watches the immortal ones, and draws up the account.
- *
- *     soak [-c pthread | -c ring] [SECONDS]        SECONDS: $SOAK_SECONDS, or 60
- *
- * Exits with 0 if all was well; with -c, which puts something in place that does not survive kills, if that was found out.
+ * The director of the soak: it starts the workers, kills and replaces them, watches the immortal ones, and draws up the
+ * account.
  */
 #include "soak.h"
+#ifdef SHKI_TEST_HOOKS
+#include "base/hooks.h"
+#endif
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,35 +21,39 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILL_EVERY SHK_MS(2)  /* on average */
-#define TICK SHK_MS(10)
-#define HUNG_TICKS 100        /* a second without progress. A tick that took longer counts as one: then the machine stood still */
-#define END_TICKS 1000        /* so long all may take to end */
+#define KILL_EVERY     SHK_MS(2) /* on average; as many again die by their own clocks */
+#define TICK           SHK_MS(20)
+#define STUCK          SHK_SEC(1)  /* without progress, on a machine that lets everybody work */
+#define STUCK_FOR_SURE SHK_SEC(10) /* … on any machine */
+#define END            SHK_SEC(30) /* so long all may take to end */
+#define ROUND          SHK_SEC(15) /* at most; the next one begins with a new segment and a new account */
+#define REPORT_EVERY   SHK_SEC(5)
 
-/* How many mortals of each role; there is one immortal more. */
-static const unsigned mortals[ROLES] = {
-    [PRODUCER] = 3, [CONSUMER] = 3, [DEPOSITOR] = 2, [DRAWER] = 2, [LOCKER] = 3,
-    [SETTER] = 1,   [EVENT_WAITER] = 2, [NOTIFIER] = 1, [COND_WAITER] = 3,
+/* How many of each role; for producers and consumers, of each queue. */
+static const struct {
+    unsigned immortals, mortals;
+} crew[ROLES] = {
+    [PRODUCER] = { 1, 1 }, [CONSUMER] = { 1, 1 },  [CLOSER] = { 0, 1 }, [DEPOSITOR] = { 1, 1 },
+    [DRAWER] = { 1, 1 },   [GIVER] = { 1, 2 },     [TAKER] = { 1, 3 },  [LOCKER] = { 1, 3 },
+    [TURNER] = { 0, 1 },   [PASSENGER] = { 1, 2 }, [POSTER] = { 1, 1 }, [WAITER] = { 1, 3 },
 };
 
-static struct soak soak;
-static struct notes *notes;
 static unsigned places;
-static uint64_t lives, kills, kills_getting, kills_waiting, kills_notifying;
+static uint64_t lives, deaths, own_clocks; /* deaths that were not the director's doing */
+static pid_t helper;
+static char trouble[400];
+static sigset_t watched_signals;
+static int interrupted; /* the signal */
+static bool nobody_is_killed;
+static int64_t lasted;
 
+/* Of an immortal worker: how long it has been without progress, and others without a CPU meanwhile. See look_at(). */
 static struct {
-    uint64_t progress;
-    unsigned still; /* ticks without any */
+    uint64_t progress, run_delay;
+    int64_t still, delay; /* ns */
+    bool got_on;          /* since begin_watch() */
 } watched[PLACES_MAX];
-static unsigned longest[ROLES]; /* ticks */
-static char trouble[320];
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal_number)
-{
-    interrupted = signal_number;
-}
+static int64_t longest[ROLES], delay_then[ROLES];
 
 static int64_t now(void)
 {
@@ -57,16 +63,15 @@ static int64_t now(void)
     return t.tv_sec * SHK_SEC(1) + t.tv_nsec;
 }
 
-static void pause_for(int64_t ns)
+static void note_trouble(const char *what)
 {
-    struct timespec t = { .tv_nsec = ns };
-
-    nanosleep(&t, NULL);
+    if (!trouble[0])
+        snprintf(trouble, sizeof(trouble), "%s", what);
 }
 
 /* ---- Workers ---- */
 
-static pid_t start(void (*body)(const struct soak *, struct place *), struct place *place)
+static pid_t start(void (*body)(struct place *), struct place *place)
 {
     pid_t director = getpid(), pid = fork();
 
@@ -77,277 +82,620 @@ static pid_t start(void (*body)(const struct soak *, struct place *), struct pla
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != director)
         _exit(1);
-    body(&soak, place);
+    body(place);
     _exit(1);
 }
 
 static void start_worker(struct place *place)
 {
     place->life = ++lives;
+    place->condemned = false;
+    place->clock = !nobody_is_killed && place->mortal;
     place->pid = start(work, place);
 }
 
-static void add_worker(enum role role, bool mortal)
+static void add_worker(enum role role, enum queue_number queue, bool mortal)
 {
-    struct place *place = &notes->place[places++];
+    struct place *place = &notes->place[places];
 
+    place->number = places++;
     place->role = role;
+    place->queue = queue;
     place->mortal = mortal;
-    start_worker(place);
+    for (unsigned i = 0; i < BATCH; i++)
+        atomic_store(&place->hand[i].number, NO_ITEM);
 }
 
-static void kill_and_wait(struct place *place)
+static void start_all(void)
 {
-    if (place->pid == 0)
-        return;
-    kill(place->pid, SIGKILL);
-    waitpid(place->pid, NULL, 0);
-    place->pid = 0;
+    places = 0;
+    for (enum role role = 0; role < ROLES; role++)
+        for (enum queue_number queue = 0; queue < (role <= CONSUMER ? QUEUES : 1); queue++)
+            for (unsigned i = 0; i < crew[role].immortals + crew[role].mortals; i++)
+                add_worker(role, queue, i >= crew[role].immortals);
+    for (unsigned i = 0; i < places; i++)
+        start_worker(&notes->place[i]);
 }
 
-/* Kill one at random, and put another in its place. What was on the way in the one call is nobody's to know. */
-static void kill_one(void)
+static struct place *place_of(pid_t pid)
+{
+    for (unsigned i = 0; i < places; i++)
+        if (notes->place[i].pid == pid)
+            return &notes->place[i];
+    return NULL;
+}
+
+/* Somebody has ended. Mortals are replaced, but not at the end of a round. */
+static void bury(struct place *place, int status)
+{
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+    place->pid = 0;
+    if (killed && place->mortal) {
+        deaths++;
+        own_clocks += !place->condemned;
+        account_for_death(place);
+        if (!stopping())
+            start_worker(place);
+        return;
+    }
+    if (stopping() && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    if (atomic_load(&notes->failed))
+        note_trouble(notes->failure);
+    else if (!trouble[0])
+        snprintf(trouble, sizeof(trouble), "a %s ended: %s", role_names[place->role],
+                 WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "of itself");
+}
+
+static void reap_all(void)
 {
     struct place *place;
+    int status;
+    pid_t pid;
 
-    do
-        place = &notes->place[(unsigned)random() % places];
-    while (!place->mortal);
-    kill_and_wait(place);
-    kills++;
-    if (atomic_exchange(&place->in_call, 0)) {
-        kills_getting += place->role == CONSUMER;
-        kills_waiting += place->role == COND_WAITER;
-        kills_notifying += place->role == NOTIFIER;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == helper) {
+            helper = 0;
+            if (status != 0)
+                note_trouble(notes->failure);
+        } else if ((place = place_of(pid))) {
+            bury(place, status);
+        }
     }
-    start_worker(place);
+}
+
+static void kill_one(void)
+{
+    struct place *place = &notes->place[(unsigned)random() % places];
+
+    if (nobody_is_killed || !place->mortal || place->pid == 0 || place->condemned)
+        return;
+    place->condemned = true;
+    kill(place->pid, SIGKILL); /* the pid is nobody else's until it has been reaped here */
+}
+
+static void kill_all(void)
+{
+    for (unsigned i = 0; i < places; i++) {
+        if (notes->place[i].pid == 0)
+            continue;
+        kill(notes->place[i].pid, SIGKILL);
+        waitpid(notes->place[i].pid, NULL, 0);
+        notes->place[i].pid = 0;
+    }
+    if (helper) {
+        kill(helper, SIGKILL);
+        waitpid(helper, NULL, 0);
+        helper = 0;
+    }
+}
+
+/* Until somebody ends, or it is time. */
+static void sleep_until(int64_t time)
+{
+    int64_t left = time - now();
+    struct timespec t = { .tv_nsec = left > TICK ? TICK : left };
+    int signal_number;
+
+    if (left > 0 && (signal_number = sigtimedwait(&watched_signals, NULL, &t)) > 0 && signal_number != SIGCHLD)
+        interrupted = signal_number;
+    reap_all();
 }
 
 /* ---- The watch ---- */
 
-/* Once a tick: does every immortal get on? Has anybody died of itself? */
-static void look_after_all(void)
+/* Nanoseconds that the process has waited for a CPU so far; 0 if the kernel does not tell. */
+static uint64_t run_delay_of(pid_t pid)
 {
-    for (unsigned i = 0; i < places && !trouble[0]; i++) {
-        struct place *place = &notes->place[i];
-        uint64_t progress = atomic_load(&place->progress);
-        int status;
+    unsigned long long ran, delay = 0;
+    char path[40], text[80];
+    ssize_t n;
+    int fd;
 
-        if (waitpid(place->pid, &status, WNOHANG) == place->pid) {
-            place->pid = 0;
-            snprintf(trouble, sizeof(trouble), "a %s ended: %s", role_names[place->role],
-                     WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "see above");
-        }
-        if (place->mortal)
-            continue;
-        watched[i].still = progress == watched[i].progress ? watched[i].still + 1 : 0;
-        watched[i].progress = progress;
-        if (watched[i].still > longest[place->role])
-            longest[place->role] = watched[i].still;
-        if (watched[i].still > HUNG_TICKS)
-            snprintf(trouble, sizeof(trouble), "the %s has been stuck for a second", role_names[place->role]);
-    }
-    if (atomic_load(&notes->violated))
-        snprintf(trouble, sizeof(trouble), "%s", notes->violation);
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return sscanf(text, "%llu %llu", &ran, &delay) == 2 ? delay : 0;
 }
 
-static void run(int64_t seconds)
+/* Longest that any immortal worker had to wait for a CPU since it was last asked. */
+static int64_t longest_run_delay(void)
 {
-    int64_t end = now() + SHK_SEC(seconds), next_kill = now(), next_tick = now();
+    uint64_t most = 0;
 
-    while (now() < end && !trouble[0] && !interrupted) {
+    for (unsigned i = 0; i < places; i++) {
+        uint64_t delay, grown;
+
+        if (notes->place[i].mortal)
+            continue;
+        delay = run_delay_of(notes->place[i].pid);
+        grown = delay > watched[i].run_delay ? delay - watched[i].run_delay : 0;
+        watched[i].run_delay = delay;
+        if (grown > most)
+            most = grown;
+    }
+    return (int64_t)most;
+}
+
+static void describe_stuck(const struct place *place, int64_t still)
+{
+    const struct shk_member_info *member;
+    struct shk_snapshot *look;
+    char where[64 + SHK_NAME_MAX] = "";
+
+    if (shk_snapshot_open(soak.segment, &look) == 0) {
+        for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++)
+            if (member->pid == place->pid && member->alive && member->waits_for)
+                snprintf(where, sizeof(where), ", waiting on %s for %lld ms", member->waits_on,
+                         (long long)(member->waiting / SHK_MS(1)));
+        shk_snapshot_close(look);
+    }
+    snprintf(trouble, sizeof(trouble), "a %s%s%s has been stuck for %lld ms%s", role_names[place->role],
+             place->role <= CONSUMER ? " of queue " : "", place->role <= CONSUMER ? queue_names[place->queue] : "",
+             (long long)(still / SHK_MS(1)), where);
+}
+
+/*
+ * No progress is not yet a hang: on a busy machine those that this one depends on, one after the other, may have to wait for a
+ * CPU. So the second is lengthened by twenty times the longest that anybody was seen to wait for one meanwhile, up to ten
+ * seconds. What hangs stays so, and is found in any case. A tick that comes late counts as one: then the machine stood still.
+ */
+static void look_at(unsigned i, int64_t tick, int64_t delay)
+{
+    struct place *place = &notes->place[i];
+    uint64_t progress = atomic_load(&place->progress);
+    int64_t limit;
+
+    if (progress != watched[i].progress) {
+        watched[i].progress = progress;
+        watched[i].still = watched[i].delay = 0;
+        watched[i].got_on = true;
+        return;
+    }
+    watched[i].still += tick;
+    if (watched[i].delay < delay)
+        watched[i].delay = delay;
+    if (watched[i].still > longest[place->role]) {
+        longest[place->role] = watched[i].still;
+        delay_then[place->role] = watched[i].delay;
+    }
+    limit = STUCK + 20 * watched[i].delay;
+    if (watched[i].still > (limit < STUCK_FOR_SURE ? limit : STUCK_FOR_SURE) && !trouble[0])
+        describe_stuck(place, watched[i].still);
+}
+
+static void look_after_all(int64_t elapsed)
+{
+    int64_t tick = elapsed < 2 * TICK ? elapsed : 2 * TICK, delay = longest_run_delay() + elapsed - tick;
+
+    for (unsigned i = 0; i < places; i++)
+        if (!notes->place[i].mortal)
+            look_at(i, tick, delay);
+    if (atomic_load(&notes->failed))
+        note_trouble(notes->failure);
+}
+
+static void begin_watch(void)
+{
+    for (unsigned i = 0; i < places; i++) {
+        watched[i].progress = atomic_load(&notes->place[i].progress);
+        watched[i].run_delay = notes->place[i].mortal ? 0 : run_delay_of(notes->place[i].pid);
+        watched[i].still = watched[i].delay = 0;
+        watched[i].got_on = false;
+    }
+}
+
+/* The storm is over, nobody is told to stop yet: each must still get on. If somebody hangs, the watch says so. */
+static void see_all_get_on(void)
+{
+    int64_t last_tick = now();
+    bool all = false;
+
+    for (begin_watch(); !all && !trouble[0] && !interrupted; last_tick += TICK) {
+        sleep_until(last_tick + TICK);
+        look_after_all(TICK);
+        all = true;
+        for (unsigned i = 0; i < places; i++)
+            all &= notes->place[i].mortal || watched[i].got_on;
+    }
+}
+
+/* ---- A round ---- */
+
+static void report(void)
+{
+    uint64_t items = 0, commits = 0;
+    int64_t most = 0;
+
+    for (enum queue_number i = 0; i < QUEUES; i++)
+        items += totals.queue[i].put + atomic_load(&notes->next_item[i]);
+    for (unsigned l = 0; l < LEDGERS; l++) {
+        commits += totals.commits[l];
+        for (unsigned p = 0; p < places; p++)
+            commits += atomic_load(&notes->place[p].acked[l]);
+    }
+    for (enum role role = 0; role < ROLES; role++)
+        most = longest[role] > most ? longest[role] : most;
+    printf("%5lld s: %llu killed and replaced, %llu items, %llu commits, longest without progress %lld ms\n",
+           (long long)(lasted / SHK_SEC(1)), (unsigned long long)deaths, (unsigned long long)items,
+           (unsigned long long)commits, (long long)(most / SHK_MS(1)));
+    fflush(stdout);
+}
+
+static bool notes_are_full(void)
+{
+    for (enum queue_number i = 0; i < QUEUES; i++)
+        if (atomic_load(&notes->next_item[i]) >= ITEMS_MAX)
+            return true;
+    return false;
+}
+
+static void storm(int64_t length)
+{
+    static int64_t next_report = REPORT_EVERY;
+    int64_t begun = now(), lasted_before = lasted, next_kill = begun, last_tick = begun;
+
+    while (lasted - lasted_before < length && !trouble[0] && !interrupted && !notes_are_full()) {
         int64_t t = now();
 
-        if (t >= next_tick) {
-            look_after_all();
-            next_tick = now() + TICK;
+        lasted = lasted_before + t - begun;
+        if (t >= last_tick + TICK) {
+            look_after_all(t - last_tick);
+            last_tick = t;
         }
         if (t >= next_kill) {
             kill_one();
-            next_kill = now() + random() % (2 * KILL_EVERY);
+            next_kill = t + random() % (2 * KILL_EVERY);
         }
-        t = (next_kill < next_tick ? next_kill : next_tick) - now();
-        if (t > 0)
-            pause_for(t);
+        if (lasted >= next_report && !soak.control) {
+            report();
+            next_report += REPORT_EVERY;
+        }
+        sleep_until(next_kill < last_tick + TICK ? next_kill : last_tick + TICK);
     }
 }
 
-/* ---- The end ---- */
-
-static void release(const struct soak *s, struct place *unused)
-{
-    (void)unused;
-    release_all(s);
-}
-
-static void note_all(const struct soak *s, struct place *unused)
-{
-    (void)unused;
-    audit(s);
-}
-
-static unsigned still_there(void)
+static unsigned still_there(bool consumers)
 {
     unsigned n = 0;
-    int status;
 
-    for (unsigned i = 0; i < places; i++) {
-        struct place *place = &notes->place[i];
-
-        if (place->pid && waitpid(place->pid, &status, WNOHANG) == place->pid)
-            place->pid = 0;
-        n += place->pid != 0;
-    }
+    for (unsigned i = 0; i < places; i++)
+        n += notes->place[i].pid != 0 && (consumers || notes->place[i].role != CONSUMER);
     return n;
 }
 
-/* All end in peace, or are ended. */
-static void end_all(void)
+/* Let them go. Those who are mortal are still killed. */
+static void let_go(uint32_t stop, bool consumers)
 {
-    pid_t helper = 0;
-    int status;
+    int64_t waited = 0;
 
-    atomic_store(&notes->stop, 1);
-    if (!trouble[0])
-        helper = start(release, NULL);
-    for (unsigned i = 0; !trouble[0] && still_there(); i++) {
-        pause_for(TICK);
-        if (atomic_load(&notes->violated))
-            snprintf(trouble, sizeof(trouble), "%s", notes->violation);
-        else if (i > END_TICKS)
-            snprintf(trouble, sizeof(trouble), "%u workers do not end", still_there());
-    }
-    for (unsigned i = 0; i < places; i++)
-        kill_and_wait(&notes->place[i]);
-    if (helper) {
-        kill(helper, SIGKILL);
-        waitpid(helper, NULL, 0);
-    }
-    if (!trouble[0]) {
-        helper = start(note_all, NULL);
-        if (waitpid(helper, &status, 0) != helper || status != 0)
-            snprintf(trouble, sizeof(trouble), "the audit failed: %s", notes->violation);
-    }
-    shm_unlink(soak.segment);
-}
+    atomic_store(&notes->stop, stop);
+    while (!trouble[0] && !interrupted && still_there(consumers) > 0) {
+        int64_t t = now();
 
-static void wrong(const char *what)
-{
-    if (!trouble[0])
-        snprintf(trouble, sizeof(trouble), "%s", what);
-}
-
-static void print_queue(void)
-{
-    uint64_t items = atomic_load(&notes->next_item), put = 0, got = 0, unsure = 0, unsure_got = 0, lost = 0;
-
-    for (uint64_t i = 0; i < items; i++) {
-        unsigned state = atomic_load_explicit(&notes->item[i], memory_order_relaxed);
-
-        put += (state & ITEM_PUT) != 0;
-        got += (state & ITEM_GOT) != 0;
-        lost += (state & ITEM_PUT) && !(state & ITEM_GOT);
-        unsure += !(state & ITEM_PUT);
-        unsure_got += !(state & ITEM_PUT) && (state & ITEM_GOT);
-    }
-    printf("queue:     %llu puts acknowledged, %llu items got; %llu puts not acknowledged, of which %llu came through\n",
-           (unsigned long long)put, (unsigned long long)got, (unsigned long long)unsure, (unsigned long long)unsure_got);
-    printf("           %llu items not got, %llu consumers killed within a get\n", (unsigned long long)lost,
-           (unsigned long long)kills_getting);
-    if (lost > kills_getting)
-        wrong("items were lost");
-}
-
-static void print_ledgers(void)
-{
-    for (unsigned i = 0; i < LEDGERS; i++) {
-        uint64_t acked = 0;
-
-        for (unsigned p = 0; p < places; p++)
-            acked += atomic_load(&notes->place[p].acked[i]);
-        printf("%s %llu commits, %llu in the books of those who made them\n", i == ACCOUNT ? "account:  " : "lock:     ",
-               (unsigned long long)notes->counts[i], (unsigned long long)acked);
-        if (acked != notes->counts[i])
-            wrong("a ledger does not balance");
+        kill_one();
+        sleep_until(t + KILL_EVERY);
+        t = now() - t;
+        waited += t < TICK ? t : TICK;
+        if (atomic_load(&notes->failed))
+            note_trouble(notes->failure);
+        else if (waited > END)
+            snprintf(trouble, sizeof(trouble), "%u workers do not end", still_there(consumers));
     }
 }
 
-static void print_rest(void)
+static void run_helper(void (*body)(struct place *))
 {
-    uint64_t notified = atomic_load(&notes->notified), woken = atomic_load(&notes->woken), orphaned = atomic_load(&notes->orphaned);
-    uint64_t waiters = 1 + mortals[COND_WAITER];
+    struct place *place = &notes->place[places];
 
-    printf("condition: %llu wake-ups given, %llu arrived, %llu waits said SHK_ORPHANED; %llu killed waiting, %llu notifying\n",
-           (unsigned long long)notified, (unsigned long long)woken, (unsigned long long)orphaned,
-           (unsigned long long)kills_waiting, (unsigned long long)kills_notifying);
-    /* A killed notifier may have woken all of them, and as many again at the end were released by the director's helper. */
-    if (woken > notified + (kills_notifying + 1) * waiters)
-        wrong("more wake-ups arrived than were given");
-    if (woken + orphaned + kills_waiting < notified)
-        wrong("wake-ups were lost");
-    printf("event:     set %llu times, %llu waits released\n", (unsigned long long)atomic_load(&notes->sets),
-           (unsigned long long)atomic_load(&notes->waits));
-    printf("repairs:   %llu holders lost, %llu waiters buried, %llu wake-ups passed on, %llu lines rebuilt\n",
-           (unsigned long long)notes->repairs[0], (unsigned long long)notes->repairs[1],
-           (unsigned long long)notes->repairs[2], (unsigned long long)notes->repairs[3]);
+    place->role = POSTER; /* it is among those whose permits are counted */
+    place->number = places;
+    place->life = ++lives;
+    helper = start(body, place);
+}
+
+static void await_helper(void)
+{
+    for (int64_t end = now() + END; helper && !trouble[0] && !interrupted; sleep_until(now() + TICK))
+        if (now() > end)
+            note_trouble("the helper at the end hangs");
+}
+
+static void end_round(void)
+{
+    if (!trouble[0] && !interrupted) {
+        atomic_store(&notes->stop, 1); /* before the helper does what nobody expects otherwise */
+        run_helper(release_all);
+        let_go(1, false);
+        let_go(2, true);
+        atomic_store(&notes->stop, 3);
+        await_helper();
+    }
+    if (!trouble[0] && !interrupted) {
+        run_helper(audit);
+        await_helper();
+    }
+    kill_all();
+}
+
+/* ---- Repairs, as the segment tells them ---- */
+
+static struct repairs {
+    char name[SHK_NAME_MAX + 1];
+    uint64_t holders_lost, waiters_buried, wakeups_passed_on, rebuilds;
+} repairs[32];
+
+static void add_repairs(void)
+{
+    const struct shk_object_info *object;
+    struct shk_snapshot *look;
+
+    if (shk_snapshot_open(soak.segment, &look) < 0)
+        return;
+    for (size_t i = 0; (object = shk_snapshot_object(look, i)) && i < sizeof(repairs) / sizeof(*repairs); i++) {
+        snprintf(repairs[i].name, sizeof(repairs[i].name), "%s", object->name);
+        repairs[i].holders_lost += object->holders_lost;
+        repairs[i].waiters_buried += object->waiters_buried;
+        repairs[i].wakeups_passed_on += object->wakeups_passed_on;
+        repairs[i].rebuilds += object->rebuilds;
+    }
+    shk_snapshot_close(look);
+}
+
+static void print_repairs(void)
+{
+    printf("\n%-10s %12s %14s %18s %14s\n", "repairs", "holders lost", "waiters buried", "wake-ups passed on",
+           "lines rebuilt");
+    for (const struct repairs *r = repairs; r->name[0]; r++)
+        if (r->holders_lost + r->waiters_buried + r->wakeups_passed_on + r->rebuilds > 0)
+            printf("%-10s %12llu %14llu %18llu %14llu\n", r->name, (unsigned long long)r->holders_lost,
+                   (unsigned long long)r->waiters_buried, (unsigned long long)r->wakeups_passed_on,
+                   (unsigned long long)r->rebuilds);
+}
+
+/* ---- All of it ---- */
+
+static void run_round(int64_t length)
+{
+    if (madvise(notes, sizeof(*notes), MADV_REMOVE) < 0)
+        err(1, "madvise");
+    begin_account();
+    start_all();
+    begin_watch();
+    storm(length);
+    see_all_get_on();
+    end_round();
+    add_repairs();
+    if (!trouble[0] && !interrupted && !add_up(places + 1, trouble, sizeof(trouble)))
+        note_trouble("the account is wrong");
+    totals.rounds++;
+    shk_segment_unlink(soak.segment);
+}
+
+static void run(int64_t length)
+{
+    const int64_t rounds = (length + ROUND - 1) / ROUND;
+
+    while (lasted < length && !trouble[0] && !interrupted) {
+        int64_t share = length / rounds;
+
+        run_round(share < length - lasted ? share : length - lasted);
+    }
 }
 
 static void print_longest(void)
 {
-    unsigned most = 0;
+    enum role most = 0;
 
-    for (unsigned i = 0; i < ROLES; i++)
-        if (longest[i] > longest[most])
-            most = i;
-    printf("longest:   %lld ms without progress (%s)\n", (long long)((longest[most] + 1) * TICK / SHK_MS(1)), role_names[most]);
+    for (enum role role = 0; role < ROLES; role++)
+        if (longest[role] > longest[most])
+            most = role;
+    printf("\nlongest without progress: %lld ms, a %s (meanwhile somebody waited %lld ms for a CPU)\n",
+           (long long)(longest[most] / SHK_MS(1)), role_names[most], (long long)(delay_then[most] / SHK_MS(1)));
+}
+
+static int soak_and_tell(int64_t length)
+{
+    double seconds;
+
+    run(length);
+    seconds = (double)lasted / (double)SHK_SEC(1);
+    printf(
+        "\n%.1f s in %llu rounds, %u workers at a time, %llu killed and replaced (%.0f a second), %llu of them by their own "
+        "clocks\n",
+        seconds, (unsigned long long)totals.rounds, places, (unsigned long long)deaths, (double)deaths / seconds,
+        (unsigned long long)own_clocks);
+    print_totals();
+    print_repairs();
+    print_longest();
+    if (interrupted && !trouble[0]) {
+        puts("\nsoak: interrupted; until then all was right");
+        return 128 + interrupted;
+    }
+    printf("\nsoak: %s%s\n", trouble[0] ? "FAILED: " : "all accounts are right", trouble);
+    return trouble[0] ? 1 : 0;
+}
+
+/* ---- Controls ---- */
+
+static const struct control controls[] = {
+    { "pthread", "conditions of the kind SHK_COND_PTHREAD", 0 },
+    { "ring", "a FIFO queue as in the textbook: semaphores and a mutex", 0 },
+#ifdef SHKI_TEST_HOOKS
+    { "consistent", "a mutex whose holder died is not made usable again", SHKI_REPAIR_CONSISTENT },
+    { "orphaned", "nobody is told that a lock's holder died", SHKI_REPAIR_ORPHANED },
+    { "reap", "the records of dead members are not used again", SHKI_REPAIR_REAP },
+    { "pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_PASS_ON },
+    { "queue", "a PRIORITY queue's change is not finished when its author died", SHKI_REPAIR_FINISH_QUEUE },
+    { "event", "the waiters of an event whose setter died are not released", SHKI_REPAIR_FINISH_EVENT },
+    { "rebuild", "a line of waiters is not rebuilt", SHKI_REPAIR_REBUILD },
+    { "backstop", "a sleeper does not look at the truth again", SHKI_REPAIR_BACKSTOP },
+#endif
+};
+enum { CONTROLS = sizeof(controls) / sizeof(*controls) };
+
+/* What is not found out by its end has come through. */
+static int run_control(const struct control *control, int64_t length)
+{
+    soak.control = control;
+    soak.pthread = strcmp(control->name, "pthread") == 0;
+    for (enum queue_number i = 0; i < QUEUES; i++)
+        soak.rings[i] = strcmp(control->name, "ring") == 0 ? ring_new() : NULL;
+#ifdef SHKI_TEST_HOOKS
+    shki_test_disable = control->disabled;
+#endif
+    lasted = 0;
+    deaths = 0;
+    trouble[0] = 0;
+    run(length);
+#ifdef SHKI_TEST_HOOKS
+    shki_test_disable = 0;
+#endif
+    if (interrupted)
+        return 128 + interrupted;
+    printf("%-10s %s\n           %s", control->name, control->what, trouble[0] ? "found out" : "NOT FOUND OUT");
+    printf(" after %.1f s and %llu kills%s%s\n", (double)lasted / (double)SHK_SEC(1), (unsigned long long)deaths,
+           trouble[0] ? ": " : "", trouble);
+    fflush(stdout);
+    return trouble[0] ? 0 : 1;
+}
+
+static int run_controls(char **names, int64_t length)
+{
+    int missed = 0;
+
+    for (; *names; names++) {
+        const struct control *control = controls;
+
+        while (control < controls + CONTROLS && strcmp(control->name, *names) != 0)
+            control++;
+        if (control == controls + CONTROLS)
+            errx(2, "there is no control %s; soak --help names them", *names);
+        switch (run_control(control, length)) {
+        case 0:
+            break;
+        case 1:
+            missed++;
+            break;
+        default:
+            return 128 + interrupted;
+        }
+    }
+    if (missed > 0)
+        printf("soak: FAILED: %d of the controls came through\n", missed);
+    return missed > 0;
+}
+
+/* ---- The program ---- */
+
+static void usage(void)
+{
+    puts(
+        "Usage: soak [-t SECONDS]\n"
+        "       soak [-t SECONDS] -c CONTROL...\n"
+        "\n"
+        "Many processes work on queues, an account, a relay, events, a semaphore and locks of one segment, while others are\n"
+        "killed at random moments and replaced. In the end every item, deposit and wake-up is accounted for.\n"
+        "\n"
+        "  -t, --time SECONDS  how long; otherwise $SOAK_SECONDS, or 60\n"
+        "  -c, --control       put something that does not survive kills in the place of shmkit's own, each for that time\n"
+        "                      at most; this is to be found out\n"
+        "  -n, --no-kills      kill nobody: then a control comes through that is right as long as nobody dies\n"
+        "  -h, --help          this text\n"
+        "\n"
+        "Controls:");
+    for (int i = 0; i < CONTROLS; i++)
+        printf("  %-10s  %s\n", controls[i].name, controls[i].what);
+    puts("\nExits with 0 if all accounts are right, or all controls were found out; 1 if not; 128 + the signal when\n"
+         "interrupted.");
+}
+
+static int64_t parse_time(const char *text)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end || !(seconds > 0 && seconds < 1e9))
+        errx(2, "not a number of seconds: %s", text);
+    return (int64_t)(seconds * (double)SHK_SEC(1));
+}
+
+static void take_signals(void)
+{
+    sigemptyset(&watched_signals);
+    sigaddset(&watched_signals, SIGCHLD);
+    sigaddset(&watched_signals, SIGHUP);
+    sigaddset(&watched_signals, SIGINT);
+    sigaddset(&watched_signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &watched_signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 int main(int argc, char **argv)
 {
+    static const struct option options[] = {
+        { "time", required_argument, NULL, 't' },
+        { "control", no_argument, NULL, 'c' },
+        { "no-kills", no_argument, NULL, 'n' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
+    };
     const char *text = getenv("SOAK_SECONDS");
-    int64_t begin, seconds;
+    bool control = false;
     int option;
 
-    while ((option = getopt(argc, argv, "c:")) != -1) {
-        if (option != 'c' || (strcmp(optarg, "pthread") != 0 && strcmp(optarg, "ring") != 0))
-            errx(2, "usage: soak [-c pthread | -c ring] [SECONDS]");
-        soak.control = optarg;
+    while ((option = getopt_long(argc, argv, "t:cnh", options, NULL)) != -1) {
+        switch (option) {
+        case 't':
+            text = optarg;
+            break;
+        case 'c':
+            control = true;
+            break;
+        case 'n':
+            nobody_is_killed = true;
+            break;
+        case 'h':
+            usage();
+            return 0;
+        default:
+            return 2;
+        }
     }
-    seconds = atoll(argv[optind] ? argv[optind] : text ? text : "60");
-    signal(SIGINT, interrupt);
-    signal(SIGTERM, interrupt);
-    signal(SIGHUP, interrupt);
+    if (control == !argv[optind])
+        errx(2, control ? "which control? soak --help names them" : "too many arguments; see soak --help");
+    int64_t length = parse_time(text && *text ? text : "60");
+
     notes = mmap(NULL, sizeof(*notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (notes == MAP_FAILED)
         err(1, "mmap");
-    soak.notes = notes;
     snprintf(soak.segment, sizeof(soak.segment), "/shmkit-soak-%d", (int)getpid());
-    if (soak.control && strcmp(soak.control, "ring") == 0)
-        soak.ring = ring_new();
     srandom((unsigned)getpid());
-    for (enum role role = 0; role < ROLES; role++)
-        for (unsigned i = 0; i <= mortals[role]; i++)
-            add_worker(role, i > 0);
-
-    begin = now();
-    run(seconds);
-    double lasted = (double)(now() - begin) / (double)SHK_SEC(1);
-    end_all();
-
-    printf("soak:      %.1f s, %u workers, %llu killed and replaced, %.0f a second\n", lasted, places, (unsigned long long)kills,
-           (double)kills / lasted);
-    if (!trouble[0]) {
-        print_queue();
-        print_ledgers();
-        print_rest();
-        print_longest();
-    }
-    if (interrupted)
-        wrong("it was interrupted");
-    if (soak.control) {
-        printf("control:   %s in place of shmkit's: %s%s\n", soak.control, trouble[0] ? "found out: " : "NOT FOUND OUT", trouble);
-        return trouble[0] ? 0 : 1;
-    }
-    printf("balance:   %s\n", trouble[0] ? trouble : "right");
-    return trouble[0] ? 1 : 0;
+    take_signals();
+    return control ? run_controls(argv + optind, length) : soak_and_tell(length);
 }

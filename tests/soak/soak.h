@@ -1,7 +1,13 @@
 /*
- * The soak: many processes work on one queue, one account, one event, one condition and a few locks, while others of
- * their kind are killed at random moments and replaced. What each has done it writes down where that survives it; in the end all is
- * added up. Of each role there are mortals, and one that is never killed: the watch looks at whether that one gets on.
+ * The soak: many processes work on four queues, an account, a relay, an event's turnstile, a semaphore and a set of
+ * locks, while others of their kind are killed at random moments and replaced. What each has done it writes down where
+ * no kill reaches it. At the end of a round all are let go, the queues are drained, and all is added up.
+ *
+ *     director (soak.c)   starts, kills, replaces and watches      workers (work_*.c)   do their role's work
+ *     account.c           adds up what a round has left in the notes
+ *
+ * Of most roles there is one worker that is never killed: the watch looks at whether that one gets on. The others are
+ * mortal. A mortal has a place in the notes; its replacement takes that over, and what is unsettled there.
  */
 #ifndef SOAK_H
 #define SOAK_H
@@ -9,82 +15,199 @@
 #include <shmkit.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
-enum role { PRODUCER, CONSUMER, DEPOSITOR, DRAWER, LOCKER, SETTER, EVENT_WAITER, NOTIFIER, COND_WAITER, ROLES };
+enum role {
+    PRODUCER,
+    CONSUMER,
+    CLOSER,
+    DEPOSITOR,
+    DRAWER,
+    GIVER,
+    TAKER,
+    LOCKER,
+    TURNER,
+    PASSENGER,
+    POSTER,
+    WAITER,
+    ROLES
+};
+extern const char *const role_names[ROLES];
 
-#define LOCKS 4
-#define ACCOUNT LOCKS /* the ledger after those of the locks */
-#define LEDGERS (LOCKS + 1)
+enum queue_number { FIFO, LIFO, PRIORITY, UNBOUNDED, QUEUES };
+extern const char *const queue_names[QUEUES];
 
-/* ---- The notes: an anonymous mapping that the kills do not reach ---- */
+enum { LOCKS = 4, ACCOUNT = LOCKS, RELAY, LEDGERS };
 
-/* What has become of an item; each bit is set once. */
-enum { ITEM_TRIED = 1, ITEM_PUT = 2, ITEM_GOT = 4 };
-#define ITEMS_MAX (UINT64_C(1) << 28)
+#define ITEM_MAX   200
+#define BATCH      8
+#define ITEMS_MAX  (UINT64_C(1) << 26) /* of a queue in a round, which ends when they are used up */
+#define PLACES_MAX 64
+#define NO_ITEM    UINT64_MAX
 
-/* A worker's place; its replacement takes it over. Written by the worker alone, read by the director when it is dead. */
-struct place {
-    pid_t pid;
-    enum role role;
-    bool mortal;
-    uint64_t life;                 /* number of this incarnation, from 1 */
-    _Atomic uint64_t progress;     /* grows with each thing done */
-    _Atomic uint32_t in_call;      /* in the one call whose outcome is not written down yet if it is killed */
-    /* Its commits to the ledgers. The one on its way: number, writer, how many were acked before, and then, in which ledger. */
-    _Atomic uint64_t acked[LEDGERS], number, writer, acked_before;
-    _Atomic uint32_t ledger;       /* 1 + which; 0: none is on its way */
+struct item {
+    _Atomic uint64_t number; /* NO_ITEM in a consumer's hand: nothing has come yet */
+    uint64_t life;           /* of its producer */
+    int64_t priority;
+    unsigned char rest[ITEM_MAX - 24];
 };
 
-#define PLACES_MAX 64
+/* What has become of an item. Each bit is set once and stays. */
+enum {
+    ITEM_PUT = 1,     /* acknowledged: it must come out, once */
+    ITEM_REFUSED = 2, /* the put failed, or was not committed: it must not come out */
+    ITEM_GOT = 4,
+    ITEM_TAKEN_ALONG = 8 /* it was in the hand of a consumer that was killed in its get */
+};
+
+/* The call whose outcome its caller has not written down yet. */
+enum step {
+    NO_STEP,
+    PUTTING,   /* items first to first + count - 1 */
+    RESERVING, /* the same, before the commit */
+    GETTING,   /* into hand */
+    NOTIFYING,
+    COND_WAITING,
+    POSTING, /* count permits */
+    PERMIT_WAITING
+};
+
+/* Written by the worker alone; by the director before it starts and after it has been reaped. */
+struct place {
+    pid_t pid;
+    unsigned number;
+    enum role role;
+    enum queue_number queue;
+    bool mortal;
+    bool clock;     /* it kills itself, too, after some CPU time */
+    bool condemned; /* by the director */
+    uint64_t life;             /* number of this incarnation, from 1 */
+    _Atomic uint64_t progress; /* grows with each thing done */
+    _Atomic uint32_t step;
+    _Atomic uint64_t first;
+    _Atomic uint32_t count;
+    struct item hand[BATCH];
+    _Atomic uint64_t acked[LEDGERS];      /* its commits; settled by the next one who has the place */
+    _Atomic uint32_t committing[LEDGERS]; /* a commit is on its way */
+    _Atomic uint64_t laps;                /* a passenger's */
+    _Atomic uint64_t given, taken;        /* wake-ups; permits */
+};
 
 struct notes {
-    _Atomic uint32_t stop;         /* end when you can */
-    _Atomic uint32_t violated;     /* the first who sets it writes the sentence */
-    char violation[256];
-    _Atomic uint64_t next_item;
-    _Atomic uint64_t sets, waits;                 /* of the event */
-    _Atomic uint64_t notified, woken, orphaned;   /* of the condition: wake-ups given; waits that were notified; … that cannot say */
-    uint64_t counts[LEDGERS];                     /* the ledgers' in the end */
-    uint64_t repairs[4];                          /* of all objects: holders lost, waiters buried, wake-ups passed on, rebuilds */
+    _Atomic uint32_t stop;    /* 1: all but consumers end. 2: those, too, when the queues are drained. 3: all have */
+    _Atomic uint32_t failing; /* who sets it first writes the sentence, */
+    _Atomic uint32_t failed;  /* then this */
+    char failure[256];
+    _Atomic uint32_t phase;       /* the turnstile's: which of its events is set, or going to be */
+    _Atomic uint32_t taker_waits; /* the immortal one is in the relay's line, or on its way out of it */
+    _Atomic uint64_t orphaned;    /* SHK_ORPHANED was returned */
+    _Atomic uint64_t closings;    /* of queues, in the middle of the round */
+    /* The audit's */
+    uint64_t left_in_queue[QUEUES], counts[LEDGERS], permits;
+    int64_t balance;
+    /* ---- */
+    _Atomic uint64_t next_item[QUEUES];
     struct place place[PLACES_MAX];
-    _Atomic uint8_t item[ITEMS_MAX];
+    _Atomic uint8_t item[QUEUES][ITEMS_MAX];
 };
 
 /* ---- What is in the segment beside the objects ---- */
 
-#define RECENT (1u << 16)
-
-/* A counter under a lock. What depends on it is half done for a moment. */
+/*
+ * A counter under a lock, and what depends on it, which is half done for a moment. The store to `count` commits; last[n % 2]
+ * says who made commit n and which of its own it was. Whoever comes next enters that into credit: so it is always known how many
+ * each has made, whatever it was killed in.
+ */
 struct ledger {
-    _Atomic uint64_t count;         /* commits */
-    _Atomic uint64_t inside;        /* life of who is in the critical section */
-    _Atomic uint64_t a, b;          /* functions of count, when nobody is inside */
-    _Atomic uint64_t by[RECENT];    /* who made commit n, at n % RECENT; written before it */
+    _Atomic uint64_t count;
+    _Atomic uint64_t inside; /* life of who is in the critical section */
+    _Atomic int64_t balance; /* functions of count, when nobody is inside */
+    _Atomic uint64_t reverse;
+    struct {
+        _Atomic uint64_t place, mine;
+    } last[2];
+    _Atomic uint64_t credit[PLACES_MAX];
 };
+
+#define AMOUNT 800
+
+/* ---- Everybody's ---- */
+
+/* Something else in the place of what shmkit promises, to see that the soak notices. */
+struct control {
+    const char *name, *what;
+    unsigned disabled; /* SHKI_REPAIR_… */
+};
+
+struct soak {
+    char segment[64];
+    const struct control *control; /* NULL: none */
+    struct ring *rings[QUEUES];    /* the textbook's, instead of the queues */
+    bool pthread;                  /* conditions of the kind SHK_COND_PTHREAD */
+};
+
+extern struct soak soak;
+extern struct notes *notes;
 
 /* ---- The workers ---- */
 
-struct soak {
-    struct notes *notes;
-    char segment[64];
-    const char *control;            /* NULL; "pthread", "ring": use that instead of shmkit's own */
-    struct ring *ring;              /* for that */
+extern struct place *me;
+extern struct shk_segment *segment;
+extern struct shk_queue *queues[QUEUES];
+extern struct shk_lock *locks[LOCKS];
+extern struct shk_cond *account, *given, *taken;
+extern struct shk_event *turnstile[2];
+extern struct shk_semaphore *permits;
+extern struct ledger *ledgers;
+
+_Noreturn void work(struct place *);
+_Noreturn void release_all(struct place *); /* whoever waits, again and again, for the end */
+_Noreturn void audit(struct place *);       /* when all have ended: what is left */
+
+_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void expect(const char *call, long long result); /* it has not failed */
+bool is_patience(long long result);
+bool stopping(void);
+void get_on(void);
+uint64_t chance(uint64_t below);
+void pause_a_little(void);
+void begin(enum step); /* from here on the outcome is unknown if this one is killed */
+void end_step(void);
+
+void enter(unsigned ledger, long long acquired); /* acquired: what taking the lock gave */
+void commit(unsigned ledger);
+void leave(unsigned ledger);
+
+void produce(void), consume(void), close_and_reopen(void);
+void transact(void), give(void), take(void), lock_and_unlock(void);
+void turn(void), pass(void), post(void), wait_for_permits(void);
+
+/* ---- The director's ---- */
+
+/* A mortal has been killed and reaped: note what it had under way. */
+void account_for_death(struct place *);
+
+struct totals {
+    uint64_t rounds;
+    struct {
+        uint64_t put, got, unsure, came, refused, taken_along, lost, phantom;
+    } queue[QUEUES];
+    uint64_t commits[LEDGERS], acked[LEDGERS];
+    uint64_t deposits, withdrawals;
+    int64_t balance;
+    uint64_t wakeups, resumed, wakeups_unsure, permits_given, permits_taken, permits_unsure, laps, closings, orphaned;
 };
+extern struct totals totals;
 
-extern const char *const role_names[ROLES];
+void begin_account(void);
 
-/* Do the role's work until it is time to stop. */
-_Noreturn void work(const struct soak *, struct place *);
-
-/* Release whoever waits, again and again, for the end. */
-_Noreturn void release_all(const struct soak *);
-
-/* When all have ended: note what the segment says, and unlink it. */
-_Noreturn void audit(const struct soak *);
+/* Add the round to the totals. Returns false, with the sentence in problem, if it does not come out right. */
+bool add_up(unsigned places, char *problem, size_t size);
+void print_totals(void);
 
 /* The textbook's ring. */
 struct ring *ring_new(void);
-void ring_put(struct ring *, uint64_t number);
-uint64_t ring_get(struct ring *);
+void ring_put(struct ring *, const struct item *, size_t length);
+size_t ring_get(struct ring *, struct item *);
 
 #endif

@@ -1,0 +1,324 @@
+/* Producers, consumers, and who shuts the queues down and opens them again. */
+#include "soak.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BURST          64    /* items on end, then a pause: so the queue is full now and empty then */
+#define PILE           20000 /* so many may be in the queue without a limit */
+#define PRIORITIES     4
+#define LIVES          4096 /* producers that a consumer remembers */
+#define ROUNDS_CLAIMED 32
+
+static enum queue_number which;
+static struct shk_queue *queue;
+static struct ring *ring; /* the control's, to be used instead; NULL */
+static unsigned claimed;  /* calls for which the side is still kept */
+
+static int64_t some_patience(void)
+{
+    static const int64_t timeouts[] = { SHK_FOREVER, SHK_FOREVER, SHK_FOREVER, SHK_MS(1), SHK_NOWAIT };
+
+    return timeouts[chance(sizeof(timeouts) / sizeof(*timeouts))];
+}
+
+static void choose_queue(void)
+{
+    which = me->queue;
+    queue = queues[which];
+    ring = soak.rings[which];
+}
+
+/* Now and then one keeps its side of the queue for a while. */
+static void claim_at_times(unsigned side)
+{
+    if (claimed > 0 && --claimed == 0)
+        expect("queue_unclaim", shk_queue_unclaim(queue, side));
+    if (claimed == 0 && (which == FIFO || which == UNBOUNDED) && !ring && chance(256) == 0) {
+        long long r = shk_queue_claim(queue, side, some_patience());
+
+        if (!is_patience(r)) {
+            expect("queue_claim", r);
+            claimed = ROUNDS_CLAIMED;
+        }
+    }
+}
+
+/* ---- Items ---- */
+
+/* Length, priority and bytes follow from the number. */
+static size_t length_of(uint64_t number)
+{
+    return offsetof(struct item, rest) + number % sizeof(((struct item *)0)->rest);
+}
+
+static int64_t priority_of(uint64_t number)
+{
+    return (int64_t)(number / 3 % PRIORITIES);
+}
+
+static unsigned char byte_of(uint64_t number, size_t i)
+{
+    return (unsigned char)(number * 31 + i);
+}
+
+static size_t fill(struct item *item, uint64_t number)
+{
+    size_t length = length_of(number);
+
+    atomic_store_explicit(&item->number, number, memory_order_relaxed);
+    item->life = me->life;
+    item->priority = priority_of(number);
+    for (size_t i = 0; i < length - offsetof(struct item, rest); i++)
+        item->rest[i] = byte_of(number, i);
+    return length;
+}
+
+static void check(const struct item *item, size_t length)
+{
+    uint64_t number = atomic_load_explicit(&item->number, memory_order_relaxed);
+
+    if (number >= ITEMS_MAX || length != length_of(number) || item->priority < 0 || item->priority >= PRIORITIES)
+        fail("an item of %zu bytes came from queue %s, and says that it is number %llu", length, queue_names[which],
+             (unsigned long long)number);
+    for (size_t i = 0; i < length - offsetof(struct item, rest); i++)
+        if (item->rest[i] != byte_of(number, i))
+            fail("item %llu of queue %s is torn at byte %zu", (unsigned long long)number, queue_names[which], i);
+}
+
+/* ---- Producers ---- */
+
+static int put_one(struct item *item, size_t length)
+{
+    int r;
+
+    if (ring) {
+        ring_put(ring, item, length);
+        return 1;
+    }
+    if (which == PRIORITY)
+        r = shk_queue_put_priority(queue, item, length, item->priority, some_patience());
+    else
+        r = shk_queue_put(queue, item, length, some_patience());
+    return r < 0 ? r : 1;
+}
+
+/* In place. Up to the commit it must not come out, whatever happens; priority 0, but not said so in the item. */
+static int put_in_place(uint64_t number)
+{
+    void *slot;
+    int r;
+
+    begin(RESERVING);
+    r = shk_queue_reserve(queue, sizeof(struct item), &slot, some_patience());
+    if (r < 0)
+        return r;
+    size_t length = fill(slot, number);
+    ((struct item *)slot)->priority = 0;
+    if (chance(4) == 0) {
+        expect("queue_cancel", shk_queue_cancel(queue));
+        return -EAGAIN;
+    }
+    begin(PUTTING);
+    r = shk_queue_commit(queue, length);
+    return r < 0 ? r : 1;
+}
+
+static int put_many(uint64_t first, unsigned n)
+{
+    struct item items[BATCH];
+    struct iovec pieces[BATCH];
+
+    for (unsigned i = 0; i < n; i++) {
+        pieces[i] = (struct iovec){ &items[i], fill(&items[i], first + i) };
+        items[i].priority = 0; /* put_many gives them no other */
+    }
+    begin(PUTTING);
+    return shk_queue_put_many(queue, pieces, n, some_patience());
+}
+
+static int put(uint64_t first, unsigned n)
+{
+    struct item item;
+    size_t length;
+
+    if (n > 1)
+        return put_many(first, n);
+    if (chance(8) == 0 && !ring)
+        return put_in_place(first);
+    length = fill(&item, first);
+    begin(PUTTING);
+    return put_one(&item, length);
+}
+
+static void write_down_put(uint64_t first, unsigned n, int r)
+{
+    int done = r > 0 ? r : 0;
+
+    for (unsigned i = 0; i < n; i++)
+        atomic_fetch_or(&notes->item[which][first + i], (int)i < done ? ITEM_PUT : ITEM_REFUSED);
+    end_step();
+    if (r < 0 && !is_patience(r) && r != -EPIPE)
+        expect("a put", r);
+}
+
+void produce(void)
+{
+    choose_queue();
+    while (!stopping()) {
+        unsigned n = chance(8) == 0 && !ring ? 2 + (unsigned)chance(BATCH - 1) : 1;
+        uint64_t first = atomic_fetch_add(&notes->next_item[which], n);
+        int r;
+
+        if (first + n > ITEMS_MAX) {
+            get_on();
+            usleep(1000);
+            continue;
+        }
+        atomic_store(&me->first, first);
+        atomic_store(&me->count, n);
+        r = put(first, n);
+        write_down_put(first, n, r);
+        get_on();
+        claim_at_times(SHK_PRODUCER);
+        if (chance(BURST) == 0 || r == -EPIPE)
+            pause_a_little();
+        while (which == UNBOUNDED && shk_queue_size(queue) > PILE && !stopping()) {
+            get_on();
+            pause_a_little();
+        }
+    }
+}
+
+/* ---- Consumers ---- */
+
+/* What one producer has put comes in its order; from a PRIORITY queue, that of one priority. */
+static void check_order(const struct item *item)
+{
+    static struct {
+        uint64_t life, number[PRIORITIES];
+    } last[LIVES];
+    uint64_t i = item->life % LIVES, number = item->number;
+
+    if (which == LIFO || ring)
+        return;
+    if (last[i].life == item->life && last[i].number[item->priority] > number)
+        fail("item %llu of queue %s came after %llu", (unsigned long long)number, queue_names[which],
+             (unsigned long long)last[i].number[item->priority]);
+    if (last[i].life != item->life)
+        memset(&last[i], 0, sizeof(last[i]));
+    last[i].life = item->life;
+    last[i].number[item->priority] = number;
+}
+
+static int get_many(struct iovec *pieces, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        pieces[i] = (struct iovec){ &me->hand[i], sizeof(me->hand[i]) };
+    begin(GETTING);
+    return shk_queue_get_many(queue, pieces, n, some_patience());
+}
+
+static int get_one(struct iovec *piece)
+{
+    ssize_t r;
+
+    begin(GETTING);
+    if (ring)
+        r = (ssize_t)ring_get(ring, &me->hand[0]);
+    else
+        r = shk_queue_get(queue, &me->hand[0], sizeof(me->hand[0]), some_patience());
+    if (me->hand[0].number == NO_ITEM && r > 0)
+        ring_put(ring, &me->hand[0], (size_t)r), r = -EPIPE; /* the ring's end: for the others, too */
+    piece->iov_len = (size_t)r;
+    return r < 0 ? (int)r : 1;
+}
+
+/* Killed with a peek open, nothing is lost: only in consume the item is in its hand. */
+static int peek_and_consume(struct iovec *piece)
+{
+    const void *item;
+    ssize_t r = shk_queue_peek(queue, &item, some_patience());
+
+    if (r < 0)
+        return (int)r;
+    check(item, (size_t)r);
+    if (chance(4) == 0) {
+        expect("queue_unpeek", shk_queue_unpeek(queue));
+        return -EAGAIN;
+    }
+    memcpy(&me->hand[0], item, (size_t)r);
+    begin(GETTING);
+    expect("queue_consume", shk_queue_consume(queue));
+    piece->iov_len = (size_t)r;
+    return 1;
+}
+
+static int get(struct iovec *pieces)
+{
+    if (ring)
+        return get_one(pieces);
+    if (chance(8) == 0)
+        return get_many(pieces, 2 + (unsigned)chance(BATCH - 1));
+    return chance(8) == 0 ? peek_and_consume(pieces) : get_one(pieces);
+}
+
+static void write_down_got(const struct iovec *pieces, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct item *item = &me->hand[i];
+        uint64_t number = item->number;
+
+        check(item, pieces[i].iov_len);
+        if (atomic_fetch_or(&notes->item[which][number], ITEM_GOT) & ITEM_GOT)
+            fail("item %llu of queue %s came twice", (unsigned long long)number, queue_names[which]);
+        check_order(item);
+    }
+    for (int i = 0; i < n; i++)
+        atomic_store(&me->hand[i].number, NO_ITEM);
+    end_step();
+    for (int i = 0; i < n && !ring; i++)
+        expect("queue_task_done", shk_queue_task_done(queue));
+}
+
+void consume(void)
+{
+    choose_queue();
+    for (;;) {
+        struct iovec pieces[BATCH];
+        bool end =
+            atomic_load(&notes->stop) == 2; /* looked at before: no producer is left, so an empty queue stays so */
+        int r = get(pieces);
+
+        write_down_got(pieces, r > 0 ? r : 0);
+        get_on();
+        if (r == -EPIPE && end)
+            return;
+        if (r < 0 && !is_patience(r) && r != -EPIPE)
+            expect("a get", r);
+        claim_at_times(SHK_CONSUMER);
+        if (chance(BURST) == 0 || r == -EPIPE)
+            pause_a_little();
+    }
+}
+
+/* ---- Shutting down and opening again ---- */
+
+void close_and_reopen(void)
+{
+    for (int i = 0; i < QUEUES; i++) /* the one before may have been killed in between */
+        expect("queue_reopen", shk_queue_reopen(queues[i]));
+    while (!stopping()) {
+        struct shk_queue *some = queues[chance(QUEUES)];
+
+        for (uint64_t i = chance(200); i > 0 && !stopping(); i--)
+            pause_a_little();
+        expect("queue_shutdown", shk_queue_shutdown(some));
+        atomic_fetch_add(&notes->closings, 1);
+        pause_a_little();
+        expect("queue_reopen", shk_queue_reopen(some));
+        get_on();
+    }
+}
