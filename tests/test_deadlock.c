@@ -6,6 +6,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,31 @@ START_TEST(test_a_cycle_with_a_deadline_in_it_is_no_deadlock)
 }
 END_TEST
 
+/* Each waits for the next, but the last holder waits for nothing: blocked is not deadlocked. */
+START_TEST(test_a_line_of_waiters_is_no_deadlock)
+{
+    struct table *table = lay_table(3);
+    struct shk_lock *first = open_lock(0);
+    struct shk_member_info info;
+
+    assert_code(shk_lock_acquire(first, SHK_FOREVER), 0);
+    for (int i = 0; i < table->n; i++) {
+        table->diners[i].first = i + 1;
+        table->diners[i].second = i;
+    }
+    start_diners(table);
+    for (int i = 0; i < table->n; i++)
+        wait_until(look_at_member(segment_name(NULL), table->diners[i].pid, &info) && info.waiting > SHK_MS(500),
+                   TEST_DEADLINE);
+    ck_assert_int_eq(count_results(table, PENDING), table->n);
+    assert_code(shk_lock_release(first), 0);
+    for (int i = 0; i < table->n; i++)
+        child_succeeds(table->diners[i].pid);
+    ck_assert_int_eq(count_results(table, 0), table->n);
+    assert_code(shk_lock_close(first), 0);
+}
+END_TEST
+
 /* Locks that are not checked: nobody is told, until somebody is killed. */
 START_TEST(test_a_deadlock_of_unchecked_locks_lasts_until_a_death)
 {
@@ -226,7 +252,7 @@ END_TEST
 enum { LOCKS = 4, WORKERS = 6 };
 
 struct stress {
-    _Atomic long acquires, contended, deadlocks, other;
+    _Atomic long acquires, contended, deadlocks, other, kills;
     atomic_bool stop;
 };
 
@@ -261,8 +287,10 @@ static int work_without_deadlock(void *argument)
                 break;
             held[n++] = which;
         }
-        if (rand_r(&seed) % 64 == 0)
-            usleep(rand_r(&seed) % 3000);
+        if (rand_r(&seed) % 4 == 0)
+            sched_yield(); /* with the locks: somebody else wants them now */
+        if (rand_r(&seed) % 1024 == 0)
+            usleep((useconds_t)(rand_r(&seed) % 3000)); /* long enough to be looked at */
         stress->acquires += n;
         while (n > 0)
             if (shk_lock_release(locks[held[--n]]) < 0)
@@ -274,24 +302,25 @@ static int work_without_deadlock(void *argument)
 START_TEST(test_a_deadlock_is_never_reported_where_there_is_none)
 {
     struct stress *stress = shared_memory(sizeof(*stress));
-    const char *wanted = getenv("DEADLOCK_ACQUIRES"); /* as many as that, however long it takes: run with CK_FORK=no, or CK_TIMEOUT_MULTIPLIER */
-    long enough = wanted ? atol(wanted) : 1000000;
+    const char *wanted = getenv("DEADLOCK_ACQUIRES"); /* so many contended ones, however long it takes: with CK_TIMEOUT_MULTIPLIER */
+    long enough = wanted ? atol(wanted) : 200000;
     pid_t workers[WORKERS];
     int64_t end = time_now() + SHK_SEC(8);
 
     test_segment();
     for (int i = 0; i < WORKERS; i++)
         workers[i] = stranger_start(work_without_deadlock, stress);
-    for (int i = 0; stress->acquires < enough && (wanted || time_now() < end); i++) {
-        usleep(5000);
+    for (int i = 0; stress->contended < enough && (wanted || time_now() < end); i++) {
+        usleep(10000);
+        stress->kills++;
         child_kill(workers[i % WORKERS]);
         workers[i % WORKERS] = stranger_start(work_without_deadlock, stress);
     }
     stress->stop = true;
     for (int i = 0; i < WORKERS; i++)
         child_succeeds(workers[i]);
-    printf("%ld acquires, %ld of them contended, while holders were killed: %ld deadlocks reported\n", stress->acquires, stress->contended,
-           stress->deadlocks);
+    printf("%ld acquires, %ld of them contended, %ld members killed: %ld deadlocks reported\n", stress->acquires,
+           stress->contended, stress->kills, stress->deadlocks);
     ck_assert_int_eq(stress->deadlocks, 0);
     ck_assert_int_eq(stress->other, 0);
     ck_assert_int_gt(stress->contended, 100);
@@ -310,6 +339,7 @@ int main(void)
     tcase_add_test(cycles, test_deadlock_of_threads_is_broken_by_one);
     tcase_add_loop_test(cycles, test_whoever_can_be_told_is_told, 0, 3);
     tcase_add_test(none, test_a_cycle_with_a_deadline_in_it_is_no_deadlock);
+    tcase_add_test(none, test_a_line_of_waiters_is_no_deadlock);
     tcase_add_test(none, test_a_deadlock_of_unchecked_locks_lasts_until_a_death);
     tcase_add_test(none, test_a_deadlock_is_never_reported_where_there_is_none);
     return run_tests(suite);

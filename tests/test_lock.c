@@ -854,131 +854,6 @@ START_TEST(test_lock_reports_every_half_done_change_of_killed_holders)
 }
 END_TEST
 
-/* ---- Deadlocks ---- */
-
-struct diner {
-    char left[24], right[24]; /* the locks that it acquires, in this order */
-    int64_t patience;         /* for the second */
-    pthread_barrier_t *all_have_one;
-    _Atomic int result;
-};
-
-static int dine(void *argument)
-{
-    struct diner *diner = argument;
-    struct shk_lock *left = open_lock(diner->left), *right = open_lock(diner->right);
-
-    assert_code(shk_lock_acquire(left, SHK_FOREVER), 0);
-    pthread_barrier_wait(diner->all_have_one);
-    diner->result = shk_lock_acquire(right, diner->patience);
-    if (diner->result >= 0)
-        assert_code(shk_lock_release(right), 0);
-    assert_code(shk_lock_release(left), 0);
-    return 0;
-}
-
-enum { DINERS_MAX = 5 };
-
-static void start_diners(int count, struct diner *diners, pid_t *pids)
-{
-    pthread_barrier_t *all_have_one = shared_barrier(count);
-
-    for (int i = 0; i < count; i++) {
-        snprintf(diners[i].left, sizeof(diners[i].left), "fork-%d", i);
-        snprintf(diners[i].right, sizeof(diners[i].right), "fork-%d", (i + 1) % count);
-        diners[i].all_have_one = all_have_one;
-        diners[i].result = PENDING;
-        pids[i] = stranger_start(dine, &diners[i]);
-    }
-}
-
-START_TEST(test_lock_breaks_a_cycle_by_refusing_one)
-{
-    const int count = _i;
-    struct diner *diners = shared_memory(DINERS_MAX * sizeof(*diners));
-    pid_t pids[DINERS_MAX];
-    int refused = 0;
-
-    for (int i = 0; i < count; i++)
-        diners[i].patience = SHK_FOREVER;
-    start_diners(count, diners, pids);
-    for (int i = 0; i < count; i++)
-        child_succeeds(pids[i]);
-    for (int i = 0; i < count; i++) {
-        if (diners[i].result == -EDEADLK)
-            refused++;
-        else
-            assert_result(diners[i].result, 0);
-    }
-    ck_assert_int_eq(refused, 1);
-}
-END_TEST
-
-START_TEST(test_lock_leaves_a_cycle_alone_that_a_timeout_ends)
-{
-    struct diner *diners = shared_memory(3 * sizeof(*diners));
-    pid_t pids[3];
-
-    diners[0].patience = diners[1].patience = SHK_FOREVER;
-    diners[2].patience = SHK_MS(700);
-    start_diners(3, diners, pids);
-    for (int i = 0; i < 3; i++)
-        child_succeeds(pids[i]);
-    assert_result(diners[0].result, 0);
-    assert_result(diners[1].result, 0);
-    assert_result(diners[2].result, -ETIMEDOUT);
-}
-END_TEST
-
-START_TEST(test_lock_without_the_check_waits_in_a_cycle)
-{
-    struct shk_lock *locks[2] = { create_lock("fork-0", 0, 1), create_lock("fork-1", 0, 1) };
-    struct diner *diners = shared_memory(2 * sizeof(*diners));
-    pid_t pids[2];
-
-    diners[0].patience = diners[1].patience = SHK_FOREVER;
-    start_diners(2, diners, pids);
-    wait_until_waiting(segment_name(NULL), pids[0], "fork-1");
-    wait_until_waiting(segment_name(NULL), pids[1], "fork-0");
-    usleep(500000); /* several slices of sleep: nothing is to happen in this time */
-    assert_result(diners[0].result, PENDING);
-    assert_result(diners[1].result, PENDING);
-    child_kill(pids[0]);
-    child_succeeds(pids[1]);
-    assert_result(diners[1].result, SHK_ORPHANED);
-    assert_code(shk_lock_close(locks[0]), 0);
-    assert_code(shk_lock_close(locks[1]), 0);
-}
-END_TEST
-
-/* A long line of waiters is no cycle: each gets its lock. */
-START_TEST(test_lock_does_not_take_a_queue_for_a_cycle)
-{
-    struct shk_lock *first = open_lock("fork-0");
-    struct diner *diners = shared_memory(2 * sizeof(*diners));
-    pthread_barrier_t *one = shared_barrier(1);
-    pid_t pids[2];
-
-    assert_code(shk_lock_acquire(first, SHK_FOREVER), 0);
-    for (int i = 0; i < 2; i++) {
-        diners[i] = (struct diner){ .patience = SHK_FOREVER, .all_have_one = one, .result = PENDING };
-        snprintf(diners[i].left, sizeof(diners[i].left), "fork-%d", i + 1);
-        snprintf(diners[i].right, sizeof(diners[i].right), "fork-%d", i);
-        pids[i] = stranger_start(dine, &diners[i]);
-        wait_until_waiting(segment_name(NULL), pids[i], diners[i].right);
-    }
-    usleep(500000); /* several slices of sleep: nothing is to happen in this time */
-    assert_result(diners[0].result, PENDING);
-    assert_result(diners[1].result, PENDING);
-    assert_code(shk_lock_release(first), 0);
-    for (int i = 0; i < 2; i++) {
-        child_succeeds(pids[i]);
-        assert_result(diners[i].result, 0);
-    }
-    assert_code(shk_lock_close(first), 0);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("lock");
@@ -986,7 +861,6 @@ int main(void)
     TCase *holding = test_case(suite, "holding");
     TCase *ending = test_case(suite, "interruption and unlinking");
     TCase *deaths = test_case(suite, "deaths");
-    TCase *deadlocks = test_case(suite, "deadlocks");
 
     tcase_add_test(opening, test_lock_is_created_once_and_found_by_name);
     tcase_add_test(opening, test_lock_is_opened_only_as_what_it_is);
@@ -1021,9 +895,5 @@ int main(void)
     tcase_add_loop_test(deaths, test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter, 0, 4);
     tcase_add_loop_test(deaths, test_lock_reports_every_half_done_change_of_killed_holders, 0, 2);
 
-    tcase_add_loop_test(deadlocks, test_lock_breaks_a_cycle_by_refusing_one, 2, DINERS_MAX + 1);
-    tcase_add_test(deadlocks, test_lock_leaves_a_cycle_alone_that_a_timeout_ends);
-    tcase_add_test(deadlocks, test_lock_without_the_check_waits_in_a_cycle);
-    tcase_add_test(deadlocks, test_lock_does_not_take_a_queue_for_a_cycle);
     return run_tests(suite);
 }
