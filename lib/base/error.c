@@ -17,10 +17,9 @@ int shki_fail(int code, const char *format, ...)
     return code;
 }
 
-int shki_say(int code, const char *sentence)
+void shki_note(const char *sentence)
 {
     last = sentence;
-    return code;
 }
 
 const char *shk_last_error(void)

@@ -8,6 +8,11 @@
 int shki_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
 /* The same with a string literal, for paths that a program may take a million times a second. */
-int shki_say(int code, const char *sentence);
+void shki_note(const char *sentence);
+static inline int shki_say(int code, const char *sentence)
+{
+    shki_note(sentence);
+    return code;
+}
 
 #endif

@@ -97,12 +97,6 @@ int shki_mutex_inherit(struct shki_mutex *m)
     return 1;
 }
 
-void shki_mutex_unlock(struct shki_mutex *m)
-{
-    /* killed inside: the kernel finds the pending entry of the robust list and frees the mutex or wakes a waiter. */
-    pthread_mutex_unlock(&m->robust);
-}
-
 static bool looks_free(const void *arg)
 {
     return !(word_of(arg) & FUTEX_TID_MASK);

@@ -50,7 +50,11 @@ int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t 
 /* The first try of it, without any waiting: 0, 1 or -EBUSY. Inline because most calls go no further. */
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);
 
-void shki_mutex_unlock(struct shki_mutex *);
+static inline void shki_mutex_unlock(struct shki_mutex *m)
+{
+    /* killed inside: the kernel finds the pending entry of the robust list and frees the mutex or wakes a waiter. */
+    pthread_mutex_unlock(&m->robust);
+}
 
 /* Make the mutex of a dead holder usable; the caller holds it. Returns 1, for `return shki_mutex_inherit(m)`. */
 int shki_mutex_inherit(struct shki_mutex *);

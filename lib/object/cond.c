@@ -158,7 +158,7 @@ static int enter(struct shk_cond *c, struct shki_membership **m)
 
 static int wait_robust(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
 {
-    uint32_t depth;
+    uint32_t again;
     int r = shki_line_lock(&c->line), orphaned;
 
     if (r < 0)
@@ -166,11 +166,11 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
     /* In the line before the lock is given up: whoever changes the predicate and notifies holds the lock, and finds this member. */
     shki_line_enter(&c->line, m);
     shki_line_unlock(&c->line);
-    depth = shki_lock_give_up(&c->lock);
+    again = shki_lock_give_up(&c->lock);
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     r = shki_line_sleep(&c->line, m, patience);
     shki_member_is_awake();
-    orphaned = shki_lock_take_back(&c->lock, m, depth);
+    orphaned = shki_lock_take_back(&c->lock, m, again);
     /* Not before it has the lock: killed while it waits for that, its wake-up is passed on. */
     if (r == 0)
         shki_line_resume(m);
@@ -181,7 +181,7 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
 static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct shki_mutex *mutex = &c->lock.shared->mutex;
-    uint32_t depth = atomic_load_explicit(&c->lock.shared->depth, memory_order_relaxed);
+    uint32_t again = atomic_load_explicit(&c->lock.shared->again, memory_order_relaxed);
     struct timespec until;
     int r, over = 0;
 
@@ -189,6 +189,7 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     do {
         until = shki_patience_slice(patience, SHKI_SLICE);
+        atomic_store_explicit(&c->lock.shared->again, 0, memory_order_relaxed);
         atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
         r = pthread_cond_clockwait(&c->shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
         if (r == EOWNERDEAD)
@@ -199,7 +200,8 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
     } while (r == ETIMEDOUT && over == 0);
     shki_member_is_awake();
     atomic_fetch_sub_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
-    r = shki_lock_settle(&c->lock, m, depth, r == 1);
+    r = shki_lock_settle(&c->lock, m, r == 1);
+    atomic_store_explicit(&c->lock.shared->again, again, memory_order_relaxed);
     return r ? r : over;
 }
 

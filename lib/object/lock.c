@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX (UINT32_C(1) << 31)
+#define AGAIN_MAX ((UINT32_C(1) << 31) - 1)
 
 _Static_assert(sizeof(struct shki_lock_shared) == 128, "one line that is mostly read, one that changes");
 
@@ -81,25 +81,30 @@ int shk_lock_close(struct shk_lock *l)
     return 0;
 }
 
-int shki_lock_settle(struct shk_lock *l, struct shki_membership *m, uint32_t depth, int r)
+/* The mutex has just been given to the calling thread; r is 1 for EOWNERDEAD. Inlined, because every acquire ends with it. */
+static inline __attribute__((always_inline)) int settle(struct shki_lock_shared *shared, const struct shki_membership *m, int r)
 {
-    struct shki_lock_shared *shared = l->shared;
 
     /*
      * Relaxed, all of them: only who has the mutex changes them, and the mutex orders them. Killed before or after any: the mutex is a dead
      * holder's again, and the next one comes here with r == 1.
      */
-    if (r == 1) {
+    if (__builtin_expect(r == 1, 0)) {
         atomic_store_explicit(&shared->orphaned, 1, memory_order_relaxed);
+        atomic_store_explicit(&shared->again, 0, memory_order_relaxed);
         atomic_fetch_add_explicit(&shared->repairs.holders_lost, 1, memory_order_relaxed);
     }
     atomic_store_explicit(&shared->mutex.holder, m->id, memory_order_relaxed);
-    atomic_store_explicit(&shared->depth, depth, memory_order_relaxed);
     if (__builtin_expect(atomic_load_explicit(&shared->orphaned, memory_order_relaxed) == 0, 1))
         return 0;
     /* Cleared only by telling the caller. Killed after this: it dies holding the lock, and that is told. */
     atomic_store_explicit(&shared->orphaned, 0, memory_order_relaxed);
     return shki_repairs(SHKI_REPAIR_ORPHANED) ? SHK_ORPHANED : 0;
+}
+
+int shki_lock_settle(struct shk_lock *l, struct shki_membership *m, int r)
+{
+    return settle(l->shared, m, r);
 }
 
 /* The mutex alone: the thread's count of what it holds is the caller's affair. */
@@ -132,7 +137,7 @@ static int each_slice(void *arg)
 }
 
 /* Somebody else has it. */
-static int acquire_slow(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
+static __attribute__((noinline)) int acquire_slow(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
 {
     struct shki_patience patience = shki_object_patience(&l->object, timeout);
     struct waiting w = { l, m, timeout == SHK_FOREVER && !l->no_deadlock_check };
@@ -147,37 +152,18 @@ static int acquire_slow(struct shk_lock *l, struct shki_membership *m, int64_t t
     return r;
 }
 
-int shki_lock_acquire(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
+/* Who has it already. */
+static __attribute__((noinline)) int acquire_again(struct shk_lock *l)
 {
     struct shki_lock_shared *shared = l->shared;
-    uint32_t depth;
-    int r;
+    uint32_t again = atomic_load_explicit(&shared->again, memory_order_relaxed);
 
-    if (shki_lock_is_mine(l, m)) {
-        depth = atomic_load_explicit(&shared->depth, memory_order_relaxed);
-        if (!l->recursive)
-            return shki_say(-EDEADLK, "the calling thread holds the lock already");
-        if (depth >= DEPTH_MAX)
-            return shki_say(-EOVERFLOW, "the lock has been acquired too often");
-        atomic_store_explicit(&shared->depth, depth + 1, memory_order_relaxed);
-        return 0;
-    }
-    r = shki_held_more(m);
-    if (r < 0)
-        return r;
-    r = shki_mutex_trylock(&shared->mutex, m->id);
-    if (r < 0)
-        r = acquire_slow(l, m, timeout);
-    if (r < 0) {
-        shki_held_less(m);
-        return r;
-    }
-    r = shki_lock_settle(l, m, 1, r);
-    if (__builtin_expect(shki_object_is_stale(&l->object), 0)) {
-        unlock(l, m);
-        return shki_stale(&l->object);
-    }
-    return r;
+    if (!l->recursive)
+        return shki_say(-EDEADLK, "the calling thread holds the lock already");
+    if (again >= AGAIN_MAX)
+        return shki_say(-EOVERFLOW, "the lock has been acquired too often");
+    atomic_store_explicit(&shared->again, again + 1, memory_order_relaxed);
+    return 0;
 }
 
 int shki_lock_refuse(const struct shk_lock *l)
@@ -187,29 +173,17 @@ int shki_lock_refuse(const struct shk_lock *l)
     return shki_say(-EPERM, "the calling thread does not hold the lock");
 }
 
-int shki_lock_release(struct shk_lock *l, struct shki_membership *m)
-{
-    uint32_t depth;
-
-    if (!shki_lock_is_mine(l, m))
-        return shki_lock_refuse(l);
-    depth = atomic_load_explicit(&l->shared->depth, memory_order_relaxed);
-    if (depth > 1)
-        atomic_store_explicit(&l->shared->depth, depth - 1, memory_order_relaxed);
-    else
-        unlock(l, m);
-    return 0;
-}
-
 uint32_t shki_lock_give_up(struct shk_lock *l)
 {
-    uint32_t depth = atomic_load_explicit(&l->shared->depth, memory_order_relaxed);
+    struct shki_lock_shared *shared = l->shared;
+    uint32_t again = atomic_load_explicit(&shared->again, memory_order_relaxed);
 
+    atomic_store_explicit(&shared->again, 0, memory_order_relaxed); /* killed after: a dead holder's */
     unlock_mutex(l); /* it stays counted: taking it back must not fail */
-    return depth;
+    return again;
 }
 
-int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t depth)
+int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t again)
 {
     struct shki_patience patience = shki_patience(SHK_FOREVER, NULL);
     int r = shki_mutex_trylock(&l->shared->mutex, m->id);
@@ -221,7 +195,30 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
     }
     if (r < 0) /* only for damaged bytes */
         return shki_fail(r, "the lock of %s/%s is damaged: %s", l->object.segment->name, l->object.name, strerror(-r));
-    return shki_lock_settle(l, m, depth, r);
+    r = settle(l->shared, m, r);
+    atomic_store_explicit(&l->shared->again, again, memory_order_relaxed);
+    return r;
+}
+
+/* Free when tried first, which is most often the case, or not. */
+static int acquire(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
+{
+    int r = shki_mutex_trylock(&l->shared->mutex, m->id);
+
+    if (__builtin_expect(r == 0, 1))
+        return settle(l->shared, m, 0);
+    if (r < 0)
+        r = acquire_slow(l, m, timeout);
+    if (r < 0) {
+        shki_held_less(m);
+        return r;
+    }
+    r = settle(l->shared, m, r);
+    if (shki_object_is_stale(&l->object)) {
+        unlock(l, m);
+        return shki_stale(&l->object);
+    }
+    return r;
 }
 
 int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
@@ -229,16 +226,30 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
     struct shki_membership *m;
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
-    if (r < 0)
+    if (__builtin_expect(r < 0, 0))
         return r;
-    if (!shki_timeout_is_legal(timeout))
+    if (__builtin_expect(!shki_timeout_is_legal(timeout), 0))
         return SHKI_BAD_TIMEOUT;
-    return shki_lock_acquire(l, m, timeout);
+    if (__builtin_expect(shki_lock_is_mine(l, m), 0))
+        return acquire_again(l);
+    r = shki_held_more(m);
+    return __builtin_expect(r < 0, 0) ? r : acquire(l, m, timeout);
 }
 
 int shk_lock_release(struct shk_lock *l)
 {
+    struct shki_membership *m;
+    uint32_t again;
+
     if (l == NULL)
         return SHKI_NO_HANDLE;
-    return shki_lock_release(l, l->object.segment->base ? shki_membership_find(l->object.segment) : NULL);
+    m = l->object.segment->base ? shki_membership_find(l->object.segment) : NULL;
+    if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
+        return shki_lock_refuse(l);
+    again = atomic_load_explicit(&l->shared->again, memory_order_relaxed);
+    if (__builtin_expect(again > 0, 0))
+        atomic_store_explicit(&l->shared->again, again - 1, memory_order_relaxed);
+    else
+        unlock(l, m);
+    return 0;
 }

@@ -24,18 +24,15 @@ static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki
     return m && atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed) == m->id;
 }
 
-int shki_lock_acquire(struct shk_lock *, struct shki_membership *, int64_t timeout);
-int shki_lock_release(struct shk_lock *, struct shki_membership *);
-
 /* For a caller who does not hold it: -EPERM, or -EBADF because the segment has been closed. */
 int shki_lock_refuse(const struct shk_lock *);
 
-/* Give up every level, and how many there were. Take them back, whatever happens meanwhile: 0 or SHK_ORPHANED. */
+/* Give it up, however often it was acquired `again`. Take it back, whatever happens meanwhile: 0 or SHK_ORPHANED. */
 uint32_t shki_lock_give_up(struct shk_lock *);
-int shki_lock_take_back(struct shk_lock *, struct shki_membership *, uint32_t depth);
+int shki_lock_take_back(struct shk_lock *, struct shki_membership *, uint32_t again);
 
 /* Told that the mutex has been given to the calling thread by other means, r being 0 or 1 for EOWNERDEAD: 0 or SHK_ORPHANED. */
-int shki_lock_settle(struct shk_lock *, struct shki_membership *, uint32_t depth, int r);
+int shki_lock_settle(struct shk_lock *, struct shki_membership *, int r);
 
 /*
  * For a thread that waits without a deadline for the lock of that object (a lock, or a condition that has its own): -EDEADLK if it is in a cycle

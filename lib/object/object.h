@@ -65,7 +65,7 @@ int shki_check_reserved(const uint64_t *reserved, size_t n);
 const char *shki_kind_name(uint32_t kind);
 
 /* Join the segment; bury the dead if that is what it takes. */
-int shki_object_join(struct shki_object *, struct shki_membership **);
+int shki_object_join(struct shki_object *, struct shki_membership **) __attribute__((cold));
 
 static inline bool shki_object_is_stale(const struct shki_object *o)
 {
@@ -73,15 +73,19 @@ static inline bool shki_object_is_stale(const struct shki_object *o)
 }
 
 /* Why it cannot be used: -EBADF, the segment is closed in this process, though another thread may still be in it; else -ESTALE. */
-int shki_stale(const struct shki_object *);
+int shki_stale(const struct shki_object *) __attribute__((cold));
 
 /* The first line of each call: who am I, and is the object still there? */
 static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
 {
-    *m = shki_membership_find(o->segment);
-    if (__builtin_expect(*m == NULL, 0)) {
-        int r = shki_object_join(o, m);
+    struct shki_membership *me = shki_membership_find(o->segment);
 
+    *m = me;
+    if (__builtin_expect(me == NULL, 0)) {
+        struct shki_membership *joined = NULL; /* not *m itself, which so may stay in a register */
+        int r = shki_object_join(o, &joined);
+
+        *m = joined;
         if (r < 0)
             return r;
     }

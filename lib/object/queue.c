@@ -264,25 +264,35 @@ static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
     return shki_fifo_put(q, m, w, timeout);
 }
 
-int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+static __attribute__((noinline)) int put_one(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
     struct iovec one = { (void *)(uintptr_t)item, len };
-    struct shki_work w = { .items = &one, .n = 1 };
+    struct shki_work w = { .items = &one, .n = 1, .priority = priority };
     int r = put(q, &w, timeout);
 
     return r < 0 ? r : 0;
 }
 
+int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+{
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (__builtin_expect(r < 0, 0))
+        return r;
+    if (__builtin_expect(q->order == SHK_FIFO && item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
+        r = shki_fifo_put_one(q, m, item, len);
+        if (__builtin_expect(r != 0, 1))
+            return r < 0 ? r : 0;
+    }
+    return put_one(q, item, len, 0, timeout);
+}
+
 int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
-    struct iovec one = { (void *)(uintptr_t)item, len };
-    struct shki_work w = { .items = &one, .n = 1, .priority = priority };
-    int r;
-
     if (q && q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
-    r = put(q, &w, timeout);
-    return r < 0 ? r : 0;
+    return put_one(q, item, len, priority, timeout);
 }
 
 static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
@@ -302,13 +312,30 @@ static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
     return shki_fifo_get(q, m, w, timeout);
 }
 
-ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+static __attribute__((noinline)) ssize_t get_one(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
 {
     struct iovec one = { buf, size };
     struct shki_work w = { .buffers = &one, .n = 1 };
     int r = get(q, &w, timeout);
 
     return r < 0 ? r : (ssize_t)one.iov_len;
+}
+
+ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+{
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+    size_t length;
+
+    if (__builtin_expect(r < 0, 0))
+        return r;
+    if (__builtin_expect(q->order == SHK_FIFO && buf && shki_timeout_is_legal(timeout), 1)) {
+        length = size;
+        r = shki_fifo_get_one(q, m, buf, &length);
+        if (__builtin_expect(r != 0, 1))
+            return r < 0 ? r : (ssize_t)length;
+    }
+    return get_one(q, buf, size, timeout);
 }
 
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)

@@ -238,29 +238,65 @@ static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue
     return r;
 }
 
-static inline void shki_fill_slot(struct shki_slot *slot, const struct iovec *item)
+/* memcpy() for what most often is small: a call costs as much as all the rest. */
+static inline __attribute__((always_inline)) void shki_copy(void *to, const void *from, size_t length)
+{
+    unsigned char *t = to;
+    const unsigned char *f = from;
+
+    if (length > 64 || length < 8) {
+        if (length)
+            memcpy(t, f, length);
+        return;
+    }
+    /* Two halves, which overlap unless the length is a power of two. */
+    if (length <= 16) {
+        uint64_t first, last;
+
+        memcpy(&first, f, 8);
+        memcpy(&last, f + length - 8, 8);
+        memcpy(t, &first, 8);
+        memcpy(t + length - 8, &last, 8);
+        return;
+    }
+    if (length <= 32) {
+        struct { uint64_t half[2]; } first, last;
+
+        memcpy(&first, f, 16);
+        memcpy(&last, f + length - 16, 16);
+        memcpy(t, &first, 16);
+        memcpy(t + length - 16, &last, 16);
+        return;
+    }
+    struct { uint64_t half[4]; } first, last;
+
+    memcpy(&first, f, 32);
+    memcpy(&last, f + length - 32, 32);
+    memcpy(t, &first, 32);
+    memcpy(t + length - 32, &last, 32);
+}
+
+static inline void shki_fill_slot(struct shki_slot *slot, const void *item, size_t length)
 {
     /* killed up to the commit: the slot is still free, whatever is in it */
-    slot->length = (uint32_t)item->iov_len;
-    if (item->iov_len)
-        memcpy(slot->bytes, item->iov_base, item->iov_len);
+    slot->length = (uint32_t)length;
+    shki_copy(slot->bytes, item, length);
 }
 
 int shki_damaged_item(const struct shk_queue *, size_t length);
 int shki_small_buffer(const struct shk_queue *, size_t length, size_t size);
 
-/* Copy an item out, and note its length: 1 or an error. */
-static inline int shki_read_slot(const struct shk_queue *q, const struct shki_slot *slot, struct iovec *buffer)
+/* Copy an item out, and note its length instead of the buffer's: 1 or an error. */
+static inline int shki_read_slot(const struct shk_queue *q, const struct shki_slot *slot, void *buffer, size_t *size)
 {
     size_t length = slot->length;
 
     if (__builtin_expect(length > q->item_size, 0))
         return shki_damaged_item(q, length);
-    if (__builtin_expect(length > buffer->iov_len, 0))
-        return shki_small_buffer(q, length, buffer->iov_len);
-    if (length)
-        memcpy(buffer->iov_base, slot->bytes, length);
-    buffer->iov_len = length;
+    if (__builtin_expect(length > *size, 0))
+        return shki_small_buffer(q, length, *size);
+    shki_copy(buffer, slot->bytes, length);
+    *size = length;
     return 1;
 }
 
@@ -278,7 +314,7 @@ static inline __attribute__((always_inline)) int shki_put_items(struct shk_queue
             r = order->room(q, i, &slot);
             if (r <= 0)
                 break;
-            shki_fill_slot(slot, &w->items[done + i]);
+            shki_fill_slot(slot, w->items[done + i].iov_base, w->items[done + i].iov_len);
         }
         if (i > 0)
             order->put(q, i, w->priority);
@@ -302,7 +338,7 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
             if (done + i > 0)
                 r = order->item(q, i, &slot);
             if (r > 0)
-                r = shki_read_slot(q, slot, &w->buffers[done + i]);
+                r = shki_read_slot(q, slot, w->buffers[done + i].iov_base, &w->buffers[done + i].iov_len);
             if (r <= 0)
                 break;
         }
@@ -314,6 +350,10 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
     } while (r > 0 && done < w->n);
     return done ? (int)done : r;
 }
+
+/* The whole of most calls on a FIFO queue: one item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
+int shki_fifo_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length);
+int shki_fifo_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
 
 /* queue_fifo.c, queue_ordered.c: how many, at least 1, or an error. */
 int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);

@@ -181,41 +181,54 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     return shki_get_items(q, m, w, &shki_fifo);
 }
 
-/* Most calls are about one item. */
-static int put_one(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
+int shki_fifo_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length)
 {
+    struct shki_mutex *gate = &q->shared->put_gate;
     struct shki_slot *slot;
-    int r = shki_may_put(q);
+    bool mine;
+    int r = shki_gate_enter(q, m, gate, true, &mine);
 
-    (void)m;
+    if (__builtin_expect(r != 0, 0))
+        return r < 0 ? r : 0;
+    r = shki_may_put(q);
     if (__builtin_expect(r == 0, 1))
         r = room(q, 0, &slot);
-    if (__builtin_expect(r <= 0, 0))
-        return r;
-    shki_fill_slot(slot, w->items);
-    put(q, 1, 0);
-    return 1;
+    if (__builtin_expect(r > 0, 1)) {
+        shki_fill_slot(slot, item, length);
+        put(q, 1, 0);
+    }
+    shki_gate_leave(q, gate, true, mine);
+    if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
+        shki_bed_wake(q, &q->shared->empty);
+    return r;
 }
 
-static int get_one(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
+int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
+    struct shki_mutex *gate = &q->shared->get_gate;
     struct shki_slot *slot;
-    int r = shki_next_item(q, &shki_fifo, &slot);
+    bool mine;
+    int r = shki_gate_enter(q, m, gate, false, &mine);
 
+    if (__builtin_expect(r != 0, 0))
+        return r < 0 ? r : 0;
+    r = shki_next_item(q, &shki_fifo, &slot);
     if (__builtin_expect(r > 0, 1))
-        r = shki_read_slot(q, slot, w->buffers);
-    if (__builtin_expect(r <= 0, 0))
-        return r;
-    shki_count_tasks(q, m, 1);
-    take(q, 1);
-    return 1;
+        r = shki_read_slot(q, slot, buffer, length);
+    if (__builtin_expect(r > 0, 1)) {
+        shki_count_tasks(q, m, 1);
+        take(q, 1);
+    }
+    shki_gate_leave(q, gate, false, mine);
+    if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
+        shki_bed_wake(q, &q->shared->full);
+    return r;
 }
 
 int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
 {
+    int r = shki_try_at_once(q, m, &q->shared->put_gate, true, put_now, w);
     struct shki_call c;
-    int r = w->n == 1 ? shki_try_at_once(q, m, &q->shared->put_gate, true, put_one, w)
-                      : shki_try_at_once(q, m, &q->shared->put_gate, true, put_now, w);
 
     if (__builtin_expect(r != 0, 1))
         return r;
@@ -225,9 +238,8 @@ int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_wo
 
 int shki_fifo_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
 {
+    int r = shki_try_at_once(q, m, &q->shared->get_gate, false, get_now, w);
     struct shki_call c;
-    int r = w->n == 1 ? shki_try_at_once(q, m, &q->shared->get_gate, false, get_one, w)
-                      : shki_try_at_once(q, m, &q->shared->get_gate, false, get_now, w);
 
     if (__builtin_expect(r != 0, 1))
         return r;

@@ -12,7 +12,7 @@ struct shki_lock_shared {
     uint32_t recursive;
     uint32_t no_deadlock_check;
     _Atomic uint32_t orphaned; /* a holder died, and nobody has been told yet; changed by the holder */
-    _Atomic uint32_t depth;    /* how often the holder has it; changed by the holder; what a dead one left means nothing */
+    _Atomic uint32_t again;    /* how often the holder has it besides the first time; changed by the holder; zeroed by a dead one's heir */
     uint64_t reserved[2];
     struct shki_mutex mutex;   /* .holder is who has it */
 };

@@ -16,7 +16,6 @@
 
 _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
 static _Thread_local struct shki_membership *memberships __attribute__((tls_model("initial-exec")));
-static _Thread_local unsigned held_in_all __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
 
 static pthread_key_t at_thread_exit;
@@ -77,19 +76,39 @@ struct shki_membership *shki_membership_search(struct shk_segment *s)
     return NULL;
 }
 
-int shki_held_more(struct shki_membership *m)
+#define ALLOWANCE 32
+
+/* How many more robust mutexes the thread may hold, beside its lives and what its memberships have been allowed. */
+static unsigned may_hold_more(void)
 {
-    if (held_in_all >= SHKI_HELD_MAX)
-        return shki_fail(-ENOLCK, "the thread holds %u robust mutexes already; the kernel would not free more if it died", held_in_all);
-    held_in_all++;
-    m->held++;
-    return 0;
+    unsigned n = 0;
+
+    for (const struct shki_membership *m = memberships; m; m = m->next_of_thread)
+        n += 1 + m->may_hold;
+    return n < SHKI_HELD_MAX ? SHKI_HELD_MAX - n : 0;
 }
 
-void shki_held_less(struct shki_membership *m)
+/* The same, allowances that are not used having been taken back if there is nothing left. */
+static unsigned find_more_to_hold(void)
 {
-    held_in_all--;
-    m->held--;
+    unsigned n = may_hold_more();
+
+    if (n == 0) {
+        for (struct shki_membership *m = memberships; m; m = m->next_of_thread)
+            m->may_hold = m->held;
+        n = may_hold_more();
+    }
+    if (n == 0)
+        shki_fail(-ENOLCK, "the thread holds %u robust mutexes already; the kernel would not free more if it died", SHKI_HELD_MAX);
+    return n;
+}
+
+int shki_held_ask_for_more(struct shki_membership *m)
+{
+    unsigned n = find_more_to_hold();
+
+    m->may_hold += n < ALLOWANCE ? n : ALLOWANCE;
+    return n ? 0 : -ENOLCK;
 }
 
 static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
@@ -252,7 +271,6 @@ static void forget_parent(void)
 {
     shki_last_membership = NULL;
     memberships = NULL;
-    held_in_all = 0;
     thread_id = 0;
 }
 
@@ -273,9 +291,8 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
         return shki_say(-ENOMEM, "no memory");
     m->segment = s;
     pthread_mutex_lock(&s->local);
-    r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : shki_held_more(m);
+    r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : find_more_to_hold() ? 0 : -ENOLCK;
     if (r == 0) {
-        m->held = 0; /* it does not count its own life */
         r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
         if (r == 0)
             r = shki_segment_lock(s);
@@ -283,8 +300,6 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
             r = join_locked(s, m);
             shki_segment_unlock(s);
         }
-        if (r < 0)
-            held_in_all--;
     }
     if (r == 0) {
         m->next_in_segment = s->memberships;
@@ -320,7 +335,6 @@ int shki_member_leave(struct shk_segment *s)
         ;
     *link = m->next_of_thread;
     shki_last_membership = NULL;
-    held_in_all--;
     free(m);
     return 0;
 }

@@ -27,9 +27,27 @@ int shki_member_join(struct shk_segment *, struct shki_membership **out);
 /* End the calling thread's membership. -EBUSY if it holds locks of the segment. */
 int shki_member_leave(struct shk_segment *);
 
-/* Robust mutexes the calling thread holds in all segments: count one more (-ENOLCK beyond SHKI_HELD_MAX), one less. */
-int shki_held_more(struct shki_membership *);
-void shki_held_less(struct shki_membership *);
+/*
+ * Robust mutexes that the calling thread holds: count one more, one less. -ENOLCK beyond SHKI_HELD_MAX in all segments; so that the usual case need not look
+ * at all of them, each membership is given an allowance.
+ */
+int shki_held_ask_for_more(struct shki_membership *) __attribute__((cold));
+static inline int shki_held_more(struct shki_membership *m)
+{
+    if (__builtin_expect(m->held == m->may_hold, 0)) {
+        int r = shki_held_ask_for_more(m);
+
+        if (r < 0)
+            return r;
+    }
+    m->held++;
+    return 0;
+}
+
+static inline void shki_held_less(struct shki_membership *m)
+{
+    m->held--;
+}
 
 /* Records and nodes by index, which is checked: NULL beyond the table. */
 struct shki_member *shki_member_at(const struct shk_segment *, uint32_t index);

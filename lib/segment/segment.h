@@ -43,6 +43,7 @@ struct shki_membership {
     uint64_t id;
     uint32_t index;
     uint32_t held;          /* robust mutexes of this segment that the thread holds, without its life */
+    uint32_t may_hold;      /* … before it has to ask */
     struct shki_membership *next_of_thread, *next_in_segment;
 };
 
