@@ -5,13 +5,18 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SPIN_DEFAULT 20000 /* ns: evidence says that 10 to 20 us pay */
 #define SPIN_MAX SHK_MS(10)
-#define SHIFT_MAX 5  /* 20 us >> 5: still long enough for a hand-off between running CPUs */
+#define SHIFT_MAX 3  /* 20 us >> 3: still long enough for a hand-off between running CPUs */
+#define PROBE_FIRST 32
+#define PROBE_EVERY 1024
+#define PROBE_SHIFT 2 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
 #define BURST 16     /* pauses between two looks at the clock */
 
 static int64_t longest;
+static bool pinned; /* to one CPU: the other side may be on the same */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void setup(void)
@@ -26,24 +31,50 @@ static void setup(void)
         if (*end == '\0' && n >= 0)
             longest = n > SPIN_MAX ? SPIN_MAX : n;
     }
-    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2)
+    if (sysconf(_SC_NPROCESSORS_ONLN) == 1)
         longest = 0;
+    pinned = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2;
+}
+
+/*
+ * How long to stay awake this time. Where both sides sleep each other's wake-up takes longer than either would spin, so neither would ever find that it
+ * pays: now and then a long try finds out.
+ */
+static int64_t budget(struct shki_spinner *spinner, uint32_t shift)
+{
+    uint32_t vain;
+
+    if (shift < SHIFT_MAX)
+        return longest >> shift;
+    vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
+    atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
+    if (vain >= PROBE_FIRST && ((vain & (vain - 1)) == 0 || vain % PROBE_EVERY == 0)) /* ever more rarely */
+        return longest << PROBE_SHIFT;
+    return pinned ? 0 : longest >> SHIFT_MAX;
+}
+
+static void paid(struct shki_spinner *spinner, uint32_t shift)
+{
+    if (shift == 0)
+        return;
+    atomic_store_explicit(&spinner->shift, shift - 1, memory_order_relaxed);
+    atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
 }
 
 bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
-    int64_t end;
+    int64_t length, end;
 
     pthread_once(&once, setup);
-    if (longest == 0)
+    length = longest ? budget(spinner, shift) : 0;
+    if (length == 0)
         return ready(arg);
-    end = shki_now() + (longest >> shift);
+    end = shki_now() + length;
     do {
         for (int i = 0; i < BURST; i++) {
             if (ready(arg)) {
-                if (shift)
-                    atomic_store_explicit(&spinner->shift, shift - 1, memory_order_relaxed);
+                paid(spinner, shift);
                 return true;
             }
             shki_pause();

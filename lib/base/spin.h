@@ -1,6 +1,6 @@
 /*
  * Staying awake for a moment before going to sleep. On a virtual machine a hand-off to a sleeper on another CPU costs 60 us, one to a
- * spinner 0.4 us. Spinning is bounded (20 us, or SHK_SPIN nanoseconds from the environment), shrinks while it does not pay, and is off on one CPU.
+ * spinner 0.4 us. Spinning is bounded (20 us, or SHK_SPIN nanoseconds from the environment), shrinks while it does not pay, and is off on a machine with one CPU.
  */
 #ifndef SHKI_SPIN_H
 #define SHKI_SPIN_H
@@ -12,6 +12,7 @@
 /* One per handle, private to the process. Zero: not used yet. Threads race on it harmlessly: it is a guess. */
 struct shki_spinner {
     _Atomic uint32_t shift; /* the budget is the maximum >> shift; relaxed, nothing depends on it */
+    _Atomic uint32_t vain;  /* how often it has been tried with hardly any */
 };
 
 static inline void shki_pause(void)

@@ -36,6 +36,15 @@ struct shki_chunk {
     unsigned char *at;
 };
 
+/*
+ * A side that finds itself on the heels of the other, one item at a time, would fight with it for the cache line of head or tail for each item. It rather
+ * pauses before it looks, and then finds many. Changed and read with the side's gate.
+ */
+struct shki_chase {
+    uint32_t close;    /* how often in a row there was hardly anything */
+    uint32_t patience; /* … until it pauses; 0: not set yet; doubled when that has not paid */
+};
+
 struct shk_queue {
     struct shki_object object;
     struct shki_queue_shared *shared;
@@ -57,6 +66,7 @@ struct shk_queue {
     _Atomic uint32_t *map;   /* FIFO that grows: which chunk of memory */
 
     struct shki_chunk put_chunk, get_chunk;
+    struct shki_chase put_chase, get_chase;
     struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
 
@@ -141,9 +151,33 @@ void shki_gate_give(struct shk_queue *, struct shki_mutex *gate);
 /* The gate was a dead holder's. */
 void shki_gate_inherit(struct shk_queue *, struct shki_mutex *gate);
 
+/* With a gate that the caller keeps: whether it has a reservation or a peek open behind it. */
+static inline bool shki_gate_has_open(const struct shk_queue *q, const struct shki_mutex *gate)
+{
+    /* Relaxed: the caller's own. */
+    if (gate == &q->shared->get_gate)
+        return atomic_load_explicit(&q->shared->peeked, memory_order_relaxed);
+    return atomic_load_explicit(&q->shared->reservation, memory_order_relaxed) ||
+           (q->order != SHK_FIFO && atomic_load_explicit(&q->shared->peeked, memory_order_relaxed));
+}
+
 /* Begin and end an operation behind a gate that the caller keeps. */
-int shki_gate_use(struct shk_queue *, struct shki_mutex *gate, bool puts);
-void shki_gate_used(struct shk_queue *, bool puts);
+static inline int shki_gate_use(struct shk_queue *q, struct shki_mutex *gate, bool puts)
+{
+    if (__builtin_expect(shki_gate_has_open(q, gate), 0))
+        return shki_say(-EDEADLK, "the calling thread has a reservation or a peek open here");
+    if (puts) {
+        atomic_store_explicit(&q->shared->under_way, 1, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst); /* F3: under_way before the look at shut_down; pairs with F4 */
+    }
+    return 0;
+}
+
+static inline void shki_gate_used(struct shk_queue *q, bool puts)
+{
+    if (puts)
+        atomic_store_explicit(&q->shared->under_way, 0, memory_order_release); /* after Q1, for those who see it shut down */
+}
 
 static inline bool shki_gate_is_mine(const struct shki_mutex *gate, const struct shki_membership *m)
 {
@@ -241,39 +275,36 @@ static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue
 /* memcpy() for what most often is small: a call costs as much as all the rest. */
 static inline __attribute__((always_inline)) void shki_copy(void *to, const void *from, size_t length)
 {
+    typedef uint64_t words __attribute__((vector_size(16)));
     unsigned char *t = to;
     const unsigned char *f = from;
 
-    if (length > 64 || length < 8) {
+    if (length - 8 > 56) {
         if (length)
             memcpy(t, f, length);
-        return;
-    }
-    /* Two halves, which overlap unless the length is a power of two. */
-    if (length <= 16) {
+    } else if (length <= 16) { /* two halves, which overlap unless the length is 16; and so on */
         uint64_t first, last;
 
         memcpy(&first, f, 8);
         memcpy(&last, f + length - 8, 8);
         memcpy(t, &first, 8);
         memcpy(t + length - 8, &last, 8);
-        return;
-    }
-    if (length <= 32) {
-        struct { uint64_t half[2]; } first, last;
+    } else {
+        words first, second = { 0 }, third = { 0 }, last;
 
         memcpy(&first, f, 16);
+        if (length > 32) {
+            memcpy(&second, f + 16, 16);
+            memcpy(&third, f + length - 32, 16);
+        }
         memcpy(&last, f + length - 16, 16);
         memcpy(t, &first, 16);
+        if (length > 32) {
+            memcpy(t + 16, &second, 16);
+            memcpy(t + length - 32, &third, 16);
+        }
         memcpy(t + length - 16, &last, 16);
-        return;
     }
-    struct { uint64_t half[4]; } first, last;
-
-    memcpy(&first, f, 32);
-    memcpy(&last, f + length - 32, 32);
-    memcpy(t, &first, 32);
-    memcpy(t + length - 32, &last, 32);
 }
 
 static inline void shki_fill_slot(struct shki_slot *slot, const void *item, size_t length)

@@ -183,34 +183,6 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work, b
     return r;
 }
 
-static bool has_open(const struct shk_queue *q, const struct shki_mutex *gate)
-{
-    /* Relaxed: the caller's own. */
-    bool reservation = atomic_load_explicit(&q->shared->reservation, memory_order_relaxed);
-    bool peeked = atomic_load_explicit(&q->shared->peeked, memory_order_relaxed);
-
-    if (q->order != SHK_FIFO)
-        return reservation || peeked;
-    return gate == &q->shared->put_gate ? reservation : peeked;
-}
-
-int shki_gate_use(struct shk_queue *q, struct shki_mutex *gate, bool puts)
-{
-    if (has_open(q, gate))
-        return shki_say(-EDEADLK, "the calling thread has a reservation or a peek open here");
-    if (puts) {
-        atomic_store_explicit(&q->shared->under_way, 1, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); /* F3: under_way before the look at shut_down; pairs with F4 */
-    }
-    return 0;
-}
-
-void shki_gate_used(struct shk_queue *q, bool puts)
-{
-    if (puts)
-        atomic_store_explicit(&q->shared->under_way, 0, memory_order_release); /* after Q1, for those who see it shut down */
-}
-
 void shki_gate_keep(struct shki_call *c)
 {
     struct shki_queue_shared *shared = c->queue->shared;

@@ -52,7 +52,7 @@ static int damaged_map(const struct shk_queue *q)
 }
 
 /* With the put gate: memory for one more chunk. */
-static int map_chunk(struct shk_queue *q)
+static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
 {
     struct shki_queue_shared *shared = q->shared;
     uint64_t memory = atomic_load_explicit(&shared->memory, memory_order_relaxed); /* ours: the gate orders it */
@@ -93,24 +93,77 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
     return 1;
 }
 
-static int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+#define HARDLY_ANY 2       /* items, or free slots */
+#define WORTH_IT 8         /* so many make up for a pause */
+#define PATIENCE_LEAST 4
+#define PATIENCE_MOST 1024
+#define PAUSES 64
+
+static inline __attribute__((always_inline)) bool is_on_heels(const struct shk_queue *q, const struct shki_chase *chase)
+{
+    return chase->patience != 0 && chase->close >= chase->patience && q->capacity >= PAUSES;
+}
+
+static __attribute__((noinline)) void fall_back(void)
+{
+    for (int i = 0; i < PAUSES; i++)
+        shki_pause();
+}
+
+/* So many there were when it looked. */
+static void learn(struct shki_chase *chase, bool paused, uint64_t n)
+{
+    if (paused && n < WORTH_IT) {
+        chase->close = 0;
+        if (chase->patience < PATIENCE_MOST)
+            chase->patience *= 2;
+    } else if (paused) {
+        chase->patience = PATIENCE_LEAST;
+        chase->close = PATIENCE_LEAST;
+    } else if (n > HARDLY_ANY) {
+        chase->close = 0;
+    } else if (n > 0) {
+        chase->close++;
+        if (chase->patience == 0)
+            chase->patience = PATIENCE_LEAST;
+    }
+}
+
+static __attribute__((noinline)) int room_to_grow(struct shk_queue *q, uint64_t tail, struct shki_slot **slot)
+{
+    int r;
+
+    if (tail >> q->shift >= mapped_of(atomic_load_explicit(&q->shared->memory, memory_order_relaxed))) {
+        r = map_chunk(q);
+        if (r < 0)
+            return r;
+    }
+    return find_slot(q, &q->put_chunk, tail, slot);
+}
+
+/* How far the consumers are, for a producer that is at `tail` and has found no room. */
+static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t tail)
+{
+    bool pause = is_on_heels(q, &q->put_chase);
+
+    if (pause)
+        fall_back();
+    q->shared->head_seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
+    learn(&q->put_chase, pause, q->capacity - (tail - q->shared->head_seen));
+}
+
+static inline __attribute__((always_inline)) int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
     struct shki_queue_shared *shared = q->shared;
     uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
-    int r;
 
-    if (q->grows) {
-        if (tail >> q->shift >= mapped_of(atomic_load_explicit(&shared->memory, memory_order_relaxed))) {
-            r = map_chunk(q);
-            if (r < 0)
-                return r;
-        }
-        return find_slot(q, &q->put_chunk, tail, slot);
+    if (__builtin_expect(q->grows, 0))
+        return room_to_grow(q, tail, slot);
+    if (__builtin_expect(tail - shared->head_seen >= q->capacity, 0)) {
+        look_at_head(q, tail);
+        if (tail - shared->head_seen >= q->capacity)
+            return 0;
     }
-    if (tail - shared->head_seen >= q->capacity)
-        shared->head_seen = atomic_load_explicit(&shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
-    if (tail - shared->head_seen >= q->capacity)
-        return 0;
     *slot = slot_at(q, q->slots, tail);
     return 1;
 }
@@ -141,23 +194,38 @@ static void give_back(struct shk_queue *q, uint64_t upto)
     }
 }
 
-static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static __attribute__((noinline)) int item_of_chunk(struct shk_queue *q, bool first, uint64_t head, struct shki_slot **slot)
+{
+    if (first && head >> q->shift > atomic_load_explicit(&q->shared->released, memory_order_relaxed))
+        give_back(q, head >> q->shift);
+    return find_slot(q, &q->get_chunk, head, slot);
+}
+
+/* The same for a consumer that is at `head` and has found nothing. */
+static __attribute__((noinline)) void look_at_tail(struct shk_queue *q, uint64_t head)
+{
+    bool pause = is_on_heels(q, &q->get_chase);
+
+    if (pause)
+        fall_back();
+    q->shared->tail_seen = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: the slots up to it have been written */
+    learn(&q->get_chase, pause, q->shared->tail_seen - head);
+}
+
+static inline __attribute__((always_inline)) int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
     struct shki_queue_shared *shared = q->shared;
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed) + i; /* ours: the gate orders it */
 
-    if (head == shared->tail_seen) {
-        shared->tail_seen = atomic_load_explicit(&shared->tail, memory_order_acquire); /* Q1: the slots up to it have been written */
+    if (__builtin_expect(head == shared->tail_seen, 0)) {
+        look_at_tail(q, head);
         if (head == shared->tail_seen)
             return 0;
     }
-    if (!q->grows) {
-        *slot = slot_at(q, q->slots, head);
-        return 1;
-    }
-    if (i == 0 && head >> q->shift > atomic_load_explicit(&shared->released, memory_order_relaxed))
-        give_back(q, head >> q->shift);
-    return find_slot(q, &q->get_chunk, head, slot);
+    if (__builtin_expect(q->grows, 0))
+        return item_of_chunk(q, i == 0, head, slot);
+    *slot = slot_at(q, q->slots, head);
+    return 1;
 }
 
 static void take(struct shk_queue *q, unsigned n)
@@ -172,13 +240,50 @@ const struct shki_order shki_fifo = { .batch = UINT32_MAX, .room = room, .item =
 
 static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
+    struct shki_slot *slot;
+    uint64_t tail, free;
+    unsigned n = w->n;
+    int r;
+
     (void)m;
-    return shki_put_items(q, w, &shki_fifo);
+    if (q->grows)
+        return shki_put_items(q, w, &shki_fifo);
+    r = shki_may_put(q);
+    if (r == 0)
+        r = room(q, 0, &slot);
+    if (r <= 0)
+        return r;
+    tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
+    free = q->capacity - (tail - q->shared->head_seen);
+    if (n > free)
+        n = (unsigned)free;
+    for (unsigned i = 0; i < n; i++)
+        shki_fill_slot(slot_at(q, q->slots, tail + i), w->items[i].iov_base, w->items[i].iov_len);
+    put(q, n, 0);
+    return (int)n;
 }
 
 static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
-    return shki_get_items(q, m, w, &shki_fifo);
+    struct shki_slot *slot;
+    uint64_t head, there;
+    unsigned n = 0;
+    int r;
+
+    if (q->grows)
+        return shki_get_items(q, m, w, &shki_fifo);
+    r = shki_next_item(q, &shki_fifo, &slot);
+    if (r <= 0)
+        return r;
+    head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* ours */
+    there = q->shared->tail_seen - head;
+    for (; n < w->n && n < there && r > 0; n += r > 0)
+        r = shki_read_slot(q, slot_at(q, q->slots, head + n), w->buffers[n].iov_base, &w->buffers[n].iov_len);
+    if (n == 0)
+        return r;
+    shki_count_tasks(q, m, n);
+    take(q, n);
+    return (int)n;
 }
 
 int shki_fifo_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length)
