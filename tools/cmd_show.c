@@ -1,5 +1,6 @@
 /* shmctl show: everything about one segment or object, a line each. */
 #include "common.h"
+#include "rates.h"
 #include "rows.h"
 #include "shmctl.h"
 
@@ -16,22 +17,24 @@ static const char *usual_columns(uint32_t kind)
     case SHK_KIND_EVENT:
         return COMMON "SET" REPAIRS;
     case SHK_KIND_QUEUE:
-        return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,PUTS,GETS,SHUT-DOWN" REPAIRS;
+        return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,FILL,PUTS,GETS,PUT-RATE,GET-RATE,SHUT-DOWN" REPAIRS;
     case SHK_KIND_SEMAPHORE:
         return COMMON "VALUE,MAX" REPAIRS;
     case SHK_KIND_BARRIER:
         return COMMON "PARTIES,ARRIVED,BROKEN" REPAIRS;
     case SHK_KIND_STREAM:
-        return COMMON "SAMPLE-SIZE,HISTORY,POSITION" REPAIRS;
+        return COMMON "SAMPLE-SIZE,HISTORY,POSITION,PUT-RATE" REPAIRS;
     case SHK_KIND_REGION:
         return COMMON "DATA-SIZE,ALIGN";
     }
     return COMMON "HOLDER" REPAIRS;
 }
 
-static int show(const struct path *path, const struct shk_snapshot *look,
-                const struct table_style *style)
+/* Before and after an interval. An object that was not there before has no rates. */
+static int show(const struct path *path, const struct shk_snapshot *before, int64_t then,
+                const struct shk_snapshot *look, int64_t now, const struct table_style *style)
 {
+    const struct shk_object_info *was = before ? shk_snapshot_find_object(before, path->object) : NULL;
     const struct shk_object_info *object = NULL;
     struct table *t;
     int status;
@@ -52,6 +55,12 @@ static int show(const struct path *path, const struct shk_snapshot *look,
         }
         t = table_new(&object_table, usual_columns(object->kind), style);
         add_object(t, look, object);
+        if (was) {
+            struct moves first = moves_of(before, was, then), second = moves_of(look, object, now);
+            struct rates rates = rates_between(&first, &second);
+
+            add_rates(t, &rates);
+        }
     }
     status = table_print_vertical(t);
     table_free(t);
@@ -61,25 +70,41 @@ static int show(const struct path *path, const struct shk_snapshot *look,
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
-    struct shk_snapshot *look;
+    struct shk_snapshot *before = NULL, *look = NULL;
+    int64_t interval = 0, then = 0, now;
     struct path path;
     int status;
     int key;
-    int r;
+    int r = 0;
 
-    while ((key = next_option(command, argc, argv)) != -1)
-        table_option(&style, key);
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 'i')
+            interval = parse_timeout(optarg);
+        else
+            table_option(&style, key);
+    }
     check_operands(argc, 1, 1);
     parse_path(argv[optind], &path);
-    r = shk_snapshot_open(path.segment, &look);
-    if (r < 0)
-        return failed(path.text, r);
-    status = show(&path, look, &style);
+    if (interval) {
+        then = monotonic_now();
+        r = shk_snapshot_open(path.segment, &before);
+        if (r == 0)
+            sleep_until(then + interval);
+    }
+    now = monotonic_now();
+    if (r == 0)
+        r = shk_snapshot_open(path.segment, &look);
+    status = r < 0 ? failed(path.text, r) : show(&path, before, then, look, now, &style);
+    shk_snapshot_close(before);
     shk_snapshot_close(look);
     return status;
 }
 
-static const struct option_row options[] = {TABLE_ROWS, {0}};
+static const struct option_row options[] = {
+    {'i', "interval", "TIME", "take two looks, so long apart, and show the rates, too"},
+    TABLE_ROWS,
+    {0},
+};
 
 const struct command cmd_show = {
     .name = "show",

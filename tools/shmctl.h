@@ -12,6 +12,7 @@ extern const struct command cmd_doctor;
 extern const struct command cmd_event;
 extern const struct command cmd_semaphore;
 extern const struct command cmd_get;
+extern const struct command cmd_hz;
 extern const struct command cmd_lock;
 extern const struct command cmd_ls;
 extern const struct command cmd_notify;
@@ -22,6 +23,7 @@ extern const struct command cmd_show;
 extern const struct command cmd_shutdown;
 extern const struct command cmd_stream;
 extern const struct command cmd_wait;
+extern const struct command cmd_watch;
 extern const struct command cmd_why;
 
 #endif

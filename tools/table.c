@@ -381,7 +381,8 @@ static int fill_line(const struct table *t, size_t row, struct libscols_line *li
     return 0;
 }
 
-static int print_aligned(const struct table *t)
+/* width: 0: the terminal's, if it goes to one. */
+static int print_aligned(const struct table *t, FILE *stream, int width)
 {
     struct libscols_table *out = scols_new_table();
     int r = out ? 0 : -1;
@@ -399,6 +400,11 @@ static int print_aligned(const struct table *t)
     }
     if (r == 0) {
         scols_table_enable_noheadings(out, t->style.noheadings);
+        scols_table_set_stream(out, stream);
+        if (width) {
+            scols_table_set_termforce(out, SCOLS_TERMFORCE_ALWAYS);
+            scols_table_set_termwidth(out, (size_t)width);
+        }
         r = scols_print_table(out);
     }
     scols_unref_table(out);
@@ -438,17 +444,18 @@ static int width_of(const char *text, int max, int *bytes)
 }
 
 /* Make it fit a terminal, from the left, as libsmartcols does. */
-static void fit(const struct table *t, int *widths)
+static void fit(const struct table *t, int *widths, int room)
 {
     struct winsize terminal;
     int excess = 0;
 
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) != 0 ||
-        terminal.ws_col == 0)
+    if (!room && isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0)
+        room = terminal.ws_col;
+    if (!room)
         return;
     for (size_t i = 0; i < t->shown_columns; i++)
         excess += widths[i] + (i > 0);
-    excess -= terminal.ws_col;
+    excess -= room;
     for (size_t i = 0; i < t->shown_columns && excess > 0; i++) {
         int spare = widths[i] - (int)strlen(column(t, i)->name);
 
@@ -460,18 +467,19 @@ static void fit(const struct table *t, int *widths)
     }
 }
 
-static void print_cell(const struct table *t, size_t shown, const char *text, int width)
+static void print_cell(const struct table *t, FILE *stream, size_t shown, const char *text,
+                       int width)
 {
     int bytes;
     int blanks = width - width_of(text, width, &bytes);
     bool right = column(t, shown)->flags & COLUMN_RIGHT;
     bool last = shown == t->shown_columns - 1;
 
-    printf("%*s%.*s%*s%s", right ? blanks : 0, "", bytes, text, right || last ? 0 : blanks, "",
+    fprintf(stream, "%*s%.*s%*s%s", right ? blanks : 0, "", bytes, text, right || last ? 0 : blanks, "",
            last ? "\n" : " ");
 }
 
-static int print_aligned(const struct table *t)
+static int print_aligned(const struct table *t, FILE *stream, int width)
 {
     int widths[SHOWN_MAX];
     int bytes;
@@ -480,19 +488,19 @@ static int print_aligned(const struct table *t)
         widths[i] = t->style.noheadings ? 0 : (int)strlen(column(t, i)->name);
         for (size_t row = 0; row < t->rows; row++) {
             char *text = cell_text(t, row, i);
-            int width = width_of(text, INT32_MAX, &bytes);
+            int w = width_of(text, INT32_MAX, &bytes);
 
-            widths[i] = width > widths[i] ? width : widths[i];
+            widths[i] = w > widths[i] ? w : widths[i];
             free(text);
         }
     }
-    fit(t, widths);
+    fit(t, widths, width);
     for (size_t i = 0; i < t->shown_columns && !t->style.noheadings && t->rows; i++)
-        print_cell(t, i, column(t, i)->name, widths[i]);
+        print_cell(t, stream, i, column(t, i)->name, widths[i]);
     for (size_t row = 0; row < t->rows; row++) {
         for (size_t i = 0; i < t->shown_columns; i++) {
             char *text = cell_text(t, row, i);
-            print_cell(t, i, text, widths[i]);
+            print_cell(t, stream, i, text, widths[i]);
             free(text);
         }
     }
@@ -503,7 +511,24 @@ static int print_aligned(const struct table *t)
 
 int table_print(const struct table *t)
 {
-    return t->style.json ? print_json(t) : t->style.raw ? print_raw(t) : print_aligned(t);
+    return t->style.json ? print_json(t) : t->style.raw ? print_raw(t) : print_aligned(t, stdout, 0);
+}
+
+char *table_to_text(const struct table *t, int width)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    int status;
+
+    if (!stream)
+        return NULL;
+    status = print_aligned(t, stream, width);
+    if (fclose(stream) != 0 || status != STATUS_DONE) {
+        free(text);
+        return NULL;
+    }
+    return text;
 }
 
 /* "ITEM-SIZE" -> "Item size" */

@@ -68,6 +68,9 @@ void table_append(struct table *, const char *column, const char *format, ...)
 int table_print(const struct table *);
 int table_print_vertical(const struct table *);
 
+/* As it is printed for people, to fit so many columns; to be freed. NULL: it cannot be done. */
+char *table_to_text(const struct table *, int width);
+
 /* For sentences: 12 bytes, 1.5K; 250ms, 4.2s, 3m05s, 2d04h. Both buffers have QUANTITY_MAX bytes. */
 #define QUANTITY_MAX 32
 const char *format_size(char *buffer, uint64_t bytes);

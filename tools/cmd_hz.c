@@ -1,0 +1,205 @@
+/* shmctl hz: how fast items or samples come and go. */
+#include "common.h"
+#include "rates.h"
+#include "shmctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RATE (COLUMN_RIGHT | COLUMN_NUMBER)
+
+static const struct column columns[] = {
+    {"PUT-RATE", "items put, or samples appended, a second since the last line", RATE},
+    {"PUT-MEAN", "the same over the window", RATE},
+    {"PUT-MIN", "the lowest of the window", RATE},
+    {"PUT-MAX", "the highest of the window", RATE},
+    {"GET-RATE", "items taken a second since the last line", RATE},
+    {"GET-MEAN", "the same over the window", RATE},
+    {"GET-MIN", "the lowest of the window", RATE},
+    {"GET-MAX", "the highest of the window", RATE},
+    {"WINDOW", "how many lines the window is over", RATE},
+    {0},
+};
+
+static const struct table_kind rate_table = {"rates", columns};
+
+struct measurement {
+    const struct path *path;
+    struct table_style style;
+    int64_t interval;
+    uint64_t count; /* of lines; 0: until it is interrupted */
+    size_t room;    /* of the window, in intervals */
+    size_t n;       /* taken so far */
+    struct moves *moves; /* room + 1 of them, around and around */
+    struct table *all;   /* for JSON, which is one document */
+};
+
+/* The i-th last look. */
+static const struct moves *look_back(const struct measurement *m, size_t i)
+{
+    return &m->moves[(m->n - 1 - i) % (m->room + 1)];
+}
+
+static int look(struct measurement *m)
+{
+    const struct shk_object_info *object;
+    struct shk_snapshot *snapshot;
+    int64_t now = monotonic_now();
+    struct moves moves;
+    int r = shk_snapshot_open(m->path->segment, &snapshot);
+
+    if (r < 0)
+        return failed(m->path->text, r);
+    object = shk_snapshot_find_object(snapshot, m->path->object);
+    moves = object ? moves_of(snapshot, object, now) : (struct moves){0};
+    shk_snapshot_close(snapshot);
+    if (!object) {
+        complain(m->path->text, "there is no object %s in segment /%s", m->path->object,
+                 m->path->segment);
+        return STATUS_ABSENT;
+    }
+    if (!moves.has_puts) {
+        complain(m->path->text, "it is no queue and no stream, and has no rate");
+        return STATUS_FAILED;
+    }
+    if (m->n && (moves.segment != look_back(m, 0)->segment || moves.object != look_back(m, 0)->object)) {
+        complain(m->path->text, "it has been removed, and another one has its name");
+        return STATUS_ABSENT;
+    }
+    m->moves[m->n++ % (m->room + 1)] = moves;
+    return STATUS_DONE;
+}
+
+/* Numbers that people watch stay where they are. */
+static void set(const struct measurement *m, struct table *t, const char *column, double value)
+{
+    bool pad = !m->style.json && !m->style.raw;
+
+    if (value >= 0)
+        table_set(t, column, "%*.1f", pad ? 9 : 0, value);
+}
+
+static void add_line(const struct measurement *m, struct table *t)
+{
+    size_t window = m->n - 1 < m->room ? m->n - 1 : m->room;
+    struct rates now = rates_between(look_back(m, 1), look_back(m, 0));
+    struct rates mean = rates_between(look_back(m, window), look_back(m, 0));
+    struct rates low = now, high = now;
+
+    for (size_t i = 1; i < window; i++) {
+        struct rates r = rates_between(look_back(m, i + 1), look_back(m, i));
+
+        low.put = r.put < low.put ? r.put : low.put;
+        low.get = r.get < low.get ? r.get : low.get;
+        high.put = r.put > high.put ? r.put : high.put;
+        high.get = r.get > high.get ? r.get : high.get;
+    }
+    table_row(t);
+    set(m, t, "PUT-RATE", now.put);
+    set(m, t, "PUT-MEAN", mean.put);
+    set(m, t, "PUT-MIN", low.put);
+    set(m, t, "PUT-MAX", high.put);
+    set(m, t, "GET-RATE", now.get);
+    set(m, t, "GET-MEAN", mean.get);
+    set(m, t, "GET-MIN", low.get);
+    set(m, t, "GET-MAX", high.get);
+    table_set(t, "WINDOW", "%zu", window);
+}
+
+static struct table *new_table(const struct measurement *m, const struct table_style *style)
+{
+    return table_new(&rate_table,
+                     look_back(m, 0)->has_gets ? "PUT-RATE,PUT-MEAN,PUT-MIN,PUT-MAX,GET-RATE,"
+                                                 "GET-MEAN,GET-MIN,GET-MAX,WINDOW"
+                                               : "PUT-RATE,PUT-MEAN,PUT-MIN,PUT-MAX,WINDOW",
+                     style);
+}
+
+/* At once, unless it is JSON. */
+static int tell(struct measurement *m)
+{
+    struct table_style style = m->style;
+    struct table *t;
+    int status;
+
+    if (m->all) {
+        add_line(m, m->all);
+        return STATUS_DONE;
+    }
+    style.noheadings = style.noheadings || m->n > 2;
+    t = new_table(m, &style);
+    add_line(m, t);
+    status = table_print(t);
+    table_free(t);
+    if (fflush(stdout) != 0)
+        status = STATUS_FAILED; /* finish() says why */
+    return status;
+}
+
+static int measure(struct measurement *m)
+{
+    int status = look(m);
+
+    if (status != STATUS_DONE)
+        return status;
+    if (m->style.json)
+        m->all = new_table(m, &m->style);
+    for (uint64_t i = 0; status == STATUS_DONE && (!m->count || i < m->count); i++) {
+        if (!sleep_until(look_back(m, 0)->when + m->interval))
+            break;
+        status = look(m);
+        if (status == STATUS_DONE)
+            status = tell(m);
+    }
+    if (m->all && status == STATUS_DONE)
+        status = table_print(m->all);
+    table_free(m->all);
+    return status;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct measurement m = {.interval = SHK_SEC(1), .room = 10};
+    struct path path;
+    int status;
+    int key;
+
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 'i')
+            m.interval = parse_timeout(optarg);
+        else if (key == 'c')
+            m.count = parse_number(optarg, UINT32_MAX);
+        else if (key == OPTION_PRIVATE)
+            m.room = parse_number(optarg, 100000);
+        else
+            table_option(&m.style, key);
+    }
+    check_operands(argc, 1, 1);
+    if (m.interval < SHK_MS(1) || m.room < 1)
+        usage_error("the interval is 1ms at least, the window 1");
+    parse_object_path(argv[optind], &path);
+    m.path = &path;
+    m.moves = allocate(m.room + 1, sizeof(*m.moves));
+    catch_interrupts();
+    status = measure(&m);
+    free(m.moves);
+    return status;
+}
+
+static const struct option_row options[] = {
+    {'i', "interval", "TIME", "between two lines (1s)"},
+    {OPTION_PRIVATE, "window", "N", "mean, lowest and highest are of the last N lines (10)"},
+    {'c', "count", "N", "end after N lines; otherwise Ctrl-C ends it"},
+    TABLE_ROWS,
+    {0},
+};
+
+const struct command cmd_hz = {
+    .name = "hz",
+    .arguments = "[OPTION...] QUEUE|STREAM",
+    .summary = "tell how many items or samples a second come and go",
+    .notes = "It looks from outside, and disturbs nobody. JSON is printed at the end.",
+    .options = options,
+    .tables = (const struct table_kind *const[]){&rate_table, NULL},
+    .run = run,
+};

@@ -1,0 +1,413 @@
+/* shmctl watch: the objects as they change, on a screen or as plain text. */
+#include "common.h"
+#include "looks.h"
+#include "rates.h"
+#include "rows.h"
+#include "shmctl.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <wchar.h>
+
+enum order { BY_PATH, BY_RATE, BY_WAITERS, ORDERS };
+
+static const char *const orders[] = {
+    [BY_PATH] = "path", [BY_RATE] = "rate", [BY_WAITERS] = "waiters"};
+
+/* One object, at the last look. */
+struct row {
+    const struct shk_snapshot *look;
+    const struct shk_object_info *object;
+    struct moves moves;
+    struct rates rates;
+};
+
+struct watch {
+    const char *operand; /* NULL: all segments */
+    struct table_style style;
+    int64_t interval;
+    uint64_t count; /* of looks shown; 0: any number */
+    enum order order;
+    size_t first; /* row on the screen */
+    struct shk_snapshot **looks;
+    struct row *rows;
+    size_t n;
+};
+
+/* ---- looking ---- */
+
+static const struct row *find_before(const struct row *rows, size_t n, const struct moves *moves)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].moves.segment == moves->segment && rows[i].moves.object == moves->object)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+static int by_path(const void *left, const void *right)
+{
+    const struct row *a = left;
+    const struct row *b = right;
+    int c = strcmp(shk_snapshot_segment(a->look)->name, shk_snapshot_segment(b->look)->name);
+
+    return c ? c : strcmp(a->object->name, b->object->name);
+}
+
+static int by_rate(const void *left, const void *right)
+{
+    const struct row *a = left;
+    const struct row *b = right;
+    double x = a->rates.put + a->rates.get;
+    double y = b->rates.put + b->rates.get;
+
+    return x != y ? (x < y) - (x > y) : by_path(a, b);
+}
+
+static int by_waiters(const void *left, const void *right)
+{
+    const struct row *a = left;
+    const struct row *b = right;
+    uint64_t x = a->object->waiters;
+    uint64_t y = b->object->waiters;
+
+    return x != y ? (x < y) - (x > y) : by_path(a, b);
+}
+
+static void sort(struct watch *w)
+{
+    static int (*const compare[])(const void *, const void *) = {
+        [BY_PATH] = by_path, [BY_RATE] = by_rate, [BY_WAITERS] = by_waiters};
+
+    if (w->n)
+        qsort(w->rows, w->n, sizeof(*w->rows), compare[w->order]);
+}
+
+static void forget(struct watch *w)
+{
+    if (w->looks)
+        drop_looks(w->looks);
+    free(w->rows);
+    w->looks = NULL;
+    w->rows = NULL;
+    w->n = 0;
+}
+
+/* Look again; the rates are since the look before. Returns an exit status. */
+static int look(struct watch *w)
+{
+    struct watch before = *w;
+    const struct shk_object_info *object;
+    int64_t now = monotonic_now();
+    size_t room = 0;
+    int status;
+
+    w->looks = take_looks(w->operand, &status);
+    for (struct shk_snapshot **l = w->looks; *l; l++)
+        room += shk_snapshot_segment(*l)->objects;
+    w->rows = allocate(room, sizeof(*w->rows));
+    w->n = 0;
+    for (struct shk_snapshot **l = w->looks; *l; l++) {
+        for (size_t i = 0; (object = shk_snapshot_object(*l, i)); i++) {
+            struct row *row = &w->rows[w->n++];
+            const struct row *was;
+
+            *row = (struct row){*l, object, moves_of(*l, object, now), {-1, -1}};
+            was = find_before(before.rows, before.n, &row->moves);
+            if (was)
+                row->rates = rates_between(&was->moves, &row->moves);
+        }
+    }
+    sort(w);
+    forget(&before);
+    return status;
+}
+
+/* ---- showing ---- */
+
+static struct table *make_table(const struct watch *w)
+{
+    struct table *t =
+        table_new(&object_table, "PATH,KIND,STATE,FILL,PUT-RATE,GET-RATE,WAITERS,USERS", &w->style);
+
+    for (size_t i = 0; i < w->n; i++) {
+        add_object(t, w->rows[i].look, w->rows[i].object);
+        add_rates(t, &w->rows[i].rates);
+    }
+    return t;
+}
+
+/* "12:00:01, every 1s; segments: 2, objects: 5, members: 7, waiting: 3" */
+static char *headline(const struct watch *w)
+{
+    const struct shk_member_info *m;
+    char interval[QUANTITY_MAX], clock[16];
+    size_t segments = 0, members = 0, waiting = 0;
+    time_t now = time(NULL);
+    struct tm broken_down;
+
+    for (struct shk_snapshot **l = w->looks; *l; l++) {
+        segments++;
+        for (size_t i = 0; (m = shk_snapshot_member(*l, i)); i++) {
+            members += m->alive != 0;
+            waiting += m->alive && m->waits_for != SHK_WAITS_NOT;
+        }
+    }
+    localtime_r(&now, &broken_down);
+    strftime(clock, sizeof(clock), "%H:%M:%S", &broken_down);
+    return print_to_memory("%s, every %s; segments: %zu, objects: %zu, members: %zu, waiting: %zu",
+                           clock, format_duration(interval, w->interval), segments, w->n, members,
+                           waiting);
+}
+
+static int print(const struct watch *w)
+{
+    struct table *t = make_table(w);
+    char *line;
+    int status;
+
+    if (!w->style.json && !w->style.raw && !w->style.noheadings) {
+        line = headline(w);
+        puts(line);
+        free(line);
+    }
+    status = table_print(t);
+    table_free(t);
+    if (!w->style.json && !w->style.raw)
+        putchar('\n');
+    return fflush(stdout) == 0 ? status : STATUS_FAILED;
+}
+
+static int watch_plainly(struct watch *w)
+{
+    int64_t next = monotonic_now();
+    int status = look(w);
+
+    for (uint64_t i = 0; status == STATUS_DONE && (!w->count || i < w->count); i++) {
+        next += w->interval;
+        if (!sleep_until(next))
+            break;
+        status = look(w);
+        if (status == STATUS_DONE)
+            status = print(w);
+    }
+    return status;
+}
+
+/* ---- on a screen ---- */
+
+#ifdef HAVE_NCURSESW
+#include <curses.h>
+
+/* What is too wide is cut at a whole character: half of a wide one would go to the next line. */
+static void put_text(int y, const char *text, size_t length, attr_t attributes)
+{
+    mbstate_t state = {0};
+    size_t fits = 0;
+    int width = 0;
+
+    while (fits < length) {
+        wchar_t wide;
+        size_t n = mbrtowc(&wide, text + fits, length - fits, &state);
+        int w;
+
+        if (n == 0 || n > length - fits) /* also of what is no text */
+            break;
+        w = wcwidth(wide);
+        if (width + w > COLS)
+            break;
+        width += w > 0 ? w : 0;
+        fits += n;
+    }
+    attrset(attributes);
+    mvaddnstr(y, 0, text, (int)fits);
+    for (; attributes == A_REVERSE && width < COLS; width++)
+        addch(' ');
+    attrset(A_NORMAL);
+}
+
+static void paint(struct watch *w)
+{
+    struct table *t = make_table(w);
+    char *text = table_to_text(t, COLS);
+    char *line = headline(w);
+    size_t shown = LINES > 3 ? (size_t)LINES - 3 : 0; /* rows between headings and keys */
+    size_t row = 0;
+    int y = 0;
+
+    erase();
+    put_text(y++, line, strlen(line), A_BOLD);
+    if (w->first + shown > w->n)
+        w->first = w->n > shown ? w->n - shown : 0;
+    for (const char *at = text, *end; at && *at; at = end + (*end == '\n')) {
+        end = strchrnul(at, '\n');
+        if (row == 0 || (row > w->first && row <= w->first + shown))
+            put_text(y++, at, (size_t)(end - at), row == 0 ? A_REVERSE : A_NORMAL);
+        row++;
+    }
+    free(line);
+    line = print_to_memory("q quit   s order: %s   + - interval   space look now%s", orders[w->order],
+                           w->n > shown ? "   up down" : "");
+    if (LINES > 2)
+        put_text(LINES - 1, line, strlen(line), A_DIM);
+    refresh();
+    free(line);
+    free(text);
+    table_free(t);
+}
+
+/* Returns false for "quit". *again: do not wait for the end of the interval. */
+static bool obey(struct watch *w, int key, bool *again)
+{
+    switch (key) {
+    case 'q':
+        return false;
+    case 's':
+        w->order = (w->order + 1) % ORDERS;
+        sort(w);
+        break;
+    case '+':
+        w->interval = w->interval < SHK_SEC(60) ? w->interval * 2 : w->interval;
+        break;
+    case '-':
+        w->interval = w->interval > SHK_MS(100) ? w->interval / 2 : w->interval;
+        break;
+    case ' ':
+        *again = true;
+        break;
+    case KEY_DOWN:
+        w->first++;
+        break;
+    case KEY_UP:
+        w->first -= w->first > 0;
+        break;
+    case KEY_NPAGE:
+        w->first += (size_t)LINES;
+        break;
+    case KEY_PPAGE:
+        w->first -= w->first < (size_t)LINES ? w->first : (size_t)LINES;
+        break;
+    }
+    return true;
+}
+
+/* Do what keys say until the interval is over. Returns whether to go on. */
+static bool await_look(struct watch *w, int64_t since)
+{
+    struct pollfd pollfd = {.fd = STDIN_FILENO, .events = POLLIN};
+    bool again = false;
+    int key;
+
+    while (!again && !interrupted()) {
+        int64_t left = since + w->interval - monotonic_now();
+        struct timespec patience = {.tv_sec = (time_t)(left / SHK_SEC(1)),
+                                    .tv_nsec = left % SHK_SEC(1)};
+
+        if (left <= 0)
+            break;
+        ppoll(&pollfd, 1, &patience, NULL);
+        while ((key = getch()) != ERR) { /* KEY_RESIZE, too */
+            if (!obey(w, key, &again))
+                return false;
+            paint(w);
+        }
+        if (pollfd.revents & (POLLHUP | POLLERR)) /* the terminal has gone */
+            return false;
+    }
+    return !interrupted();
+}
+
+static int watch_on_screen(struct watch *w)
+{
+    char *type = getenv("TERM");
+    SCREEN *terminal = newterm(NULL, stdout, stdin);
+    int status;
+    int64_t now;
+
+    if (!terminal) {
+        complain("watch", "a terminal of the type '%s' cannot be used; --batch needs none",
+                 type ? type : "");
+        return STATUS_FAILED;
+    }
+    cbreak();
+    noecho();
+    keypad(stdscr, true);
+    nodelay(stdscr, true);
+    curs_set(0);
+    for (uint64_t i = 0;; i++) {
+        now = monotonic_now();
+        status = look(w);
+        if (status != STATUS_DONE || (w->count && i == w->count))
+            break;
+        paint(w);
+        if (!await_look(w, now))
+            break;
+    }
+    endwin();
+    delscreen(terminal);
+    /* The complaint went with the screen. */
+    return status == STATUS_DONE ? status : look(w);
+}
+
+#else
+
+static int watch_on_screen(struct watch *w)
+{
+    (void)w;
+    complain("watch", "built without ncurses (Debian package: libncurses-dev): --batch prints without a screen");
+    return STATUS_FAILED;
+}
+
+#endif
+
+/* ---- */
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct watch w = {.interval = SHK_SEC(1)};
+    bool batch = !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO);
+    int status;
+    int key;
+
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 'i')
+            w.interval = parse_timeout(optarg);
+        else if (key == 'c')
+            w.count = parse_number(optarg, UINT32_MAX);
+        else if (key == OPTION_PRIVATE)
+            batch = true;
+        else
+            table_option(&w.style, key);
+    }
+    check_operands(argc, 0, 1);
+    if (w.interval < SHK_MS(10))
+        usage_error("the interval is 10ms at least");
+    w.operand = argv[optind];
+    batch = batch || w.style.json || w.style.raw;
+    catch_interrupts();
+    status = batch ? watch_plainly(&w) : watch_on_screen(&w);
+    forget(&w);
+    return status;
+}
+
+static const struct option_row options[] = {
+    {'i', "interval", "TIME", "between two looks (1s)"},
+    {'c', "count", "N", "end after N looks"},
+    {OPTION_PRIVATE, "batch", NULL, "print one look after the other, without a screen"},
+    TABLE_ROWS,
+    {0},
+};
+
+const struct command cmd_watch = {
+    .name = "watch",
+    .arguments = "[OPTION...] [SEGMENT]",
+    .summary = "show the objects as they change: rates, fill, waiters",
+    .notes =
+        "Keys: q quit; s another order (path, rate, waiters); + - the interval; space look now; arrows\n"
+        "and page keys scroll. Where there is no terminal, and with --json or --raw, --batch is implied.",
+    .options = options,
+    .tables = (const struct table_kind *const[]){&object_table, NULL},
+    .run = run,
+};
