@@ -1,0 +1,194 @@
+/* make bench: the command. */
+#include "bench.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct settings bench = {.seconds = 0.2, .rounds = 5};
+
+static const struct workload {
+    const char *name, *summary;
+    void (*run)(void);
+} workloads[] = {
+    {"W1", "items from one process to another, in millions a second", run_w1},
+    {"W2", "three producers, one consumer, one place between them", run_w2},
+    {"W3", "a round trip, awake and asleep", run_w3},
+    {"W4", "what an operation costs when nobody else is there", run_w4},
+};
+
+static void usage(FILE *file)
+{
+    fprintf(file, "Usage: bench [OPTION...]\n\n"
+                  "Measure shmkit, what people would otherwise use, and what the machine can do, turn by turn.\n\n"
+                  "  -s, --seconds=S    how long one measurement lasts (%g)\n"
+                  "  -r, --rounds=N     how many turns each subject gets (%u)\n"
+                  "  -f, --filter=TEXT  only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8; several with commas\n"
+                  "  -q, --quick        a fifth of the time, for a first look: too short for verdicts to mean much\n"
+                  "      --smoke        everything once, as short as can be: does it still work?\n"
+                  "  -j, --json=FILE    the figures of every round, too; - for standard output instead of the table\n"
+                  "  -p, --plot=FILE    a picture of the main rows (SVG), with gnuplot\n"
+                  "  -l, --list         the workloads\n"
+                  "  -h, --help\n\n"
+                  "The environment sets the defaults: BENCH_SECONDS, BENCH_ROUNDS, BENCH_FILTER.\n"
+                  "Exit status: 0 measured, 1 something could not be measured at all, 2 usage, 130 interrupted.\n",
+            bench.seconds, bench.rounds);
+}
+
+static double positive(const char *text, const char *what, double at_most)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (*end || end == text || !(value > 0) || value > at_most) {
+        fprintf(stderr, "bench: %s is a number above 0, up to %g, not '%s'\n", what, at_most, text);
+        exit(2);
+    }
+    return value;
+}
+
+static void list_workloads(void)
+{
+    for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++)
+        printf("%-4s %s\n", workloads[i].name, workloads[i].summary);
+}
+
+static void find_cpus(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) < 0) {
+        perror("bench: sched_getaffinity");
+        exit(1);
+    }
+    bench.cpus = (unsigned)CPU_COUNT(&set);
+    for (int cpu = 0, found = 0; cpu < CPU_SETSIZE && found < 2; cpu++) {
+        if (CPU_ISSET(cpu, &set))
+            bench.cpu[found++] = cpu;
+    }
+    if (bench.cpus < 2)
+        bench.cpu[1] = bench.cpu[0];
+}
+
+/* How busy the machine has been, and how much of that was us: {all CPUs' time, time they were not idle}, in ticks. */
+struct busy {
+    double all, busy;
+};
+
+static struct busy machine(void)
+{
+    double t[8] = {0};
+    struct busy result = {0, 0};
+    FILE *file = fopen("/proc/stat", "r");
+
+    if (!file)
+        return result;
+    if (fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) == 8) {
+        for (int i = 0; i < 8; i++)
+            result.all += t[i];
+        result.busy = result.all - t[3] - t[4];
+    }
+    fclose(file);
+    return result;
+}
+
+/* The part of the CPUs' time that others take, in a moment in which we do nothing. */
+static double others(void)
+{
+    struct busy before = machine(), after;
+
+    nanosleep(&(struct timespec){.tv_sec = bench.smoke ? 0 : 1, .tv_nsec = 50000000}, NULL);
+    after = machine();
+    return after.all > before.all ? (after.busy - before.busy) / (after.all - before.all) : NAN;
+}
+
+static void say_how_quiet(const char *when, double part)
+{
+    printf("%s: others took %.0f %% of the CPUs%s\n", when, 100 * part, part > 0.05 ? ": NOT QUIET, do not trust the figures" : "");
+}
+
+static void read_options(int argc, char **argv, const char **json, const char **plot)
+{
+    static const struct option options[] = {
+        {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'}, {"filter", required_argument, NULL, 'f'},
+        {"quick", no_argument, NULL, 'q'},         {"smoke", no_argument, NULL, 'S'},        {"json", required_argument, NULL, 'j'},
+        {"plot", required_argument, NULL, 'p'},    {"list", no_argument, NULL, 'l'},         {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "s:r:f:qj:p:lh", options, NULL)) != -1) {
+        switch (option) {
+        case 's': bench.seconds = positive(optarg, "--seconds", 3600); break;
+        case 'r': bench.rounds = (unsigned)positive(optarg, "--rounds", 64); break;
+        case 'f': bench.filter = optarg; break;
+        case 'q': bench.seconds /= 5; break;
+        case 'S': bench.smoke = true; break;
+        case 'j': *json = optarg; break;
+        case 'p': *plot = optarg; break;
+        case 'l': list_workloads(); exit(0);
+        case 'h': usage(stdout); exit(0);
+        default: usage(stderr); exit(2);
+        }
+    }
+    if (optind < argc || bench.rounds == 0) {
+        usage(stderr);
+        exit(2);
+    }
+    if (bench.smoke) {
+        bench.seconds = 0.002;
+        bench.rounds = 1;
+    }
+}
+
+static void read_environment(void)
+{
+    const char *text;
+
+    if ((text = getenv("BENCH_SECONDS")) && *text)
+        bench.seconds = positive(text, "BENCH_SECONDS", 3600);
+    if ((text = getenv("BENCH_ROUNDS")) && *text)
+        bench.rounds = (unsigned)positive(text, "BENCH_ROUNDS", 64);
+    bench.filter = getenv("BENCH_FILTER");
+}
+
+int main(int argc, char **argv)
+{
+    const char *json = NULL, *plot = NULL;
+    bool well = true;
+
+    read_environment();
+    read_options(argc, argv, &json, &plot);
+    find_cpus();
+    team_start();
+    unsetenv("SHK_SPIN");
+    double before = others();
+    for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads) && !interrupted(); i++)
+        workloads[i].run();
+    double after = interrupted() ? NAN : others();
+
+    if (!json || strcmp(json, "-") != 0) {
+        printf("make bench: %u rounds of %g s, %u CPUs. Medians; spread: between the quarters; the ratios to the best peer and to the limit\n"
+               "are medians of the rounds' own.\n", bench.rounds, bench.seconds, bench.cpus);
+        say_how_quiet("Before", before);
+        report_table();
+        report_verdicts();
+        if (!interrupted())
+            say_how_quiet("Afterwards", after);
+    }
+    if (json)
+        well = report_json(json) && well;
+    if (plot && !interrupted())
+        report_plot(plot);
+    if (interrupted()) {
+        fprintf(stderr, "bench: interrupted: what is there is not all\n");
+        return 130;
+    }
+    if (report_failures() && bench.smoke)
+        well = false;
+    return well ? 0 : 1;
+}
