@@ -43,6 +43,7 @@ struct stage {
     alignas(64) _Atomic uint32_t ready; /* roles that have called stage_ready() */
     alignas(64) _Atomic uint32_t go;    /* futex: 1 once all are ready */
     alignas(64) _Atomic uint32_t stop;  /* 1 when the time is over */
+    alignas(64) _Atomic uint32_t received; /* 1: the last item has arrived */
     alignas(64) _Atomic uint32_t said;  /* 1: `trouble` has been written */
     char trouble[200];
     struct note {

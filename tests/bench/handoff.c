@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SUBJECTS_MAX 40
 
@@ -26,6 +27,18 @@ static const struct unit items = {.name = "M/s", .more_is_better = true, .scale 
 static const struct unit hand_offs = {
     .name = "k/s", .more_is_better = true, .scale = 1e3, .also = {"longest ms", "mean run"}};
 
+/* Who has sent the last item stays until it has arrived: some channels lose what is on its way when their sender closes. */
+static void leave(struct line *line, unsigned sides)
+{
+    if (!line->channel->detach)
+        return;
+    if (sides & RECEIVER)
+        atomic_store(&stage->received, 1);
+    while (!atomic_load(&stage->received))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    line->channel->detach(line, sides);
+}
+
 static void one_consumer(void *argument, unsigned role)
 {
     struct line *line = argument;
@@ -39,8 +52,7 @@ static void one_consumer(void *argument, unsigned role)
                                        : line->channel->loops->consume_shared(line, &seconds, &runs);
     note->figure[0] = seconds;
     note->figure[1] = (double)runs;
-    if (line->channel->detach)
-        line->channel->detach(line, RECEIVER);
+    leave(line, RECEIVER);
 }
 
 static void one_producer(void *argument, unsigned role)
@@ -55,8 +67,7 @@ static void one_producer(void *argument, unsigned role)
     else
         line->channel->loops->produce_timed(line, role - 1, &longest);
     stage->role[role].figure[0] = (double)longest;
-    if (line->channel->detach)
-        line->channel->detach(line, SENDER);
+    leave(line, SENDER);
 }
 
 static bool python_one_way(const struct contest *contest, double figures[FIGURES])
@@ -183,8 +194,7 @@ static void one_asks(void *argument, unsigned role)
     note->figure[0] = times[taken / 2];
     note->figure[1] = times[(size_t)taken * 99 / 100];
     note->figure[2] = times[(size_t)taken * 999 / 1000];
-    if (trip->there.channel->detach)
-        trip->there.channel->detach(&trip->there, SENDER);
+    leave(&trip->there, SENDER);
 }
 
 static void one_answers(void *argument, unsigned role)
@@ -194,6 +204,7 @@ static void one_answers(void *argument, unsigned role)
     (void)role;
     attach_both(trip, RECEIVER, SENDER);
     trip->there.channel->loops->pong(&trip->there, &trip->back);
+    leave(&trip->there, RECEIVER);
 }
 
 static bool measure_trip(const struct contest *contest, const struct subject *subject, double figures[FIGURES])

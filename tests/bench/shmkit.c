@@ -136,7 +136,7 @@ static void batch_produce(struct line *line, unsigned who)
     uint64_t n = (uint64_t)who << PRODUCER_SHIFT;
 
     batch_vectors(line, vectors);
-    while (!stopped()) {
+    do {
         for (int i = 0; i < BATCH; i++)
             item_make(vectors[i].iov_base, line->item, n++);
         for (int done = 0; done < BATCH;) {
@@ -145,7 +145,7 @@ static void batch_produce(struct line *line, unsigned who)
                 give_up("shk_queue_put_many: %s", shk_last_error());
             done += r;
         }
-    }
+    } while (!stopped());
     queue_send(line, END_OF_ITEMS);
 }
 
