@@ -253,7 +253,7 @@ static void print_ledgers(void)
         (long long)(totals.deposits - totals.withdrawals) * AMOUNT);
     printf("locks      %llu commits under %d locks, %llu acknowledged or settled\n", (big)commits, LOCKS, (big)acked);
     printf(
-        "relay      %llu tokens given and taken, %llu acknowledged or settled; %llu single wake-ups given, %llu waits "
+        "relay      %llu tokens given or taken, %llu acknowledged or settled; %llu single wake-ups given, %llu waits "
         "resumed, %llu unsure\n",
         (big)totals.commits[RELAY], (big)totals.acked[RELAY], (big)totals.wakeups, (big)totals.resumed,
         (big)totals.wakeups_unsure);

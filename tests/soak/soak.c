@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILL_EVERY     SHK_MS(2) /* on average; as many again die by their own clocks */
+#define KILL_EVERY     SHK_MS(2) /* on average; others die by their own clocks */
 #define TICK           SHK_MS(20)
 #define STUCK          SHK_SEC(1)  /* without progress, on a machine that lets everybody work */
 #define STUCK_FOR_SURE SHK_SEC(10) /* … on any machine */
@@ -75,10 +75,10 @@ static pid_t start(void (*body)(struct place *), struct place *place)
 {
     pid_t director = getpid(), pid = fork();
 
-    if (pid < 0)
-        err(1, "fork");
-    if (pid > 0)
-        return pid;
+    if (pid < 0 && !trouble[0])
+        snprintf(trouble, sizeof(trouble), "no process could be started: %s", strerror(errno));
+    if (pid != 0)
+        return pid > 0 ? pid : 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != director)
         _exit(1);

@@ -234,6 +234,20 @@ static void arm_death(void)
         timer_settime(timer, 0, &when, NULL);
 }
 
+/* Become a member, leave, and come again. */
+static void visit(void)
+{
+    int r = shk_lock_acquire(locks[0], SHK_MS(1));
+
+    if (!is_patience(r)) {
+        enter(0, r);
+        leave(0);
+        expect("lock_release", shk_lock_release(locks[0]));
+    }
+    expect("segment_close", shk_segment_close(segment));
+    open_all();
+}
+
 void work(struct place *place)
 {
     static void (*const duties[ROLES])(void) = {
@@ -245,6 +259,8 @@ void work(struct place *place)
     if (me->clock)
         arm_death();
     open_all();
+    if (me->mortal && chance(4) == 0)
+        visit();
     duties[place->role]();
     _exit(0);
 }

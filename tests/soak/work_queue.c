@@ -46,6 +46,15 @@ static void claim_at_times(unsigned side)
     }
 }
 
+/* Now and then one waits as somebody with several objects to look after does. Another may be faster then. */
+static void watch_at_times(uint32_t want)
+{
+    struct shk_ready ready = { SHK_KIND_QUEUE, want, queue };
+
+    if (!ring && chance(64) == 0)
+        expect("wait_any", shk_wait_any(&ready, 1, SHK_FOREVER));
+}
+
 /* ---- Items ---- */
 
 /* Length, priority and bytes follow from the number. */
@@ -177,6 +186,7 @@ void produce(void)
             usleep(1000);
             continue;
         }
+        watch_at_times(SHK_WRITABLE);
         atomic_store(&me->first, first);
         atomic_store(&me->count, n);
         r = put(first, n);
@@ -290,7 +300,10 @@ void consume(void)
         struct iovec pieces[BATCH];
         bool end =
             atomic_load(&notes->stop) == 2; /* looked at before: no producer is left, so an empty queue stays so */
-        int r = get(pieces);
+        int r;
+
+        watch_at_times(SHK_READABLE);
+        r = get(pieces);
 
         write_down_got(pieces, r > 0 ? r : 0);
         get_on();
