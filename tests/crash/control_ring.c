@@ -78,7 +78,8 @@ static void check(struct world *w)
 static void carry_on(struct world *w)
 {
     enter(w, NEWCOMER);
-    if (w->last_sleeper == SLEEPER_1)
+    /* Three items in all, and one or none of them the victim's: there is room then, if nothing is lost. */
+    for (int i = 0; w->last_sleeper == SLEEPER_1 && i < 2; i++)
         call(w, HOST, get, 0);
     call(w, HOST, put, 2);
     call(w, NEWCOMER, get, 0);

@@ -38,7 +38,7 @@ struct row {
     script *partner;
     unsigned partner_at; /* at the victim's how manieth sleep; 0: the first, */
     unsigned partner_times; /* … and how often from then on; 0: once */
-    int64_t slice;       /* ns, for all actors; 0: the library's. A short one where the victim sleeps through some */
+    int64_t slice;       /* ns, for all actors, where the victim sleeps through some; 0: the library's, and the victim sleeps on */
     script *check, *carry_on;
     int64_t variant;     /* what the row's own functions make of it */
     bool outside;        /* the victim does not attach before the operation */
@@ -53,8 +53,8 @@ struct rows {
 };
 #define ROWS(array) { array, sizeof(array) / sizeof(*(array)) }
 
-extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barrier_rows, queue_rows, queue_order_rows, stream_rows, segment_rows, object_rows,
-    ring_controls, cond_controls;
+extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barrier_rows, queue_rows, queue_order_rows, stream_rows, ready_rows,
+    segment_rows, object_rows, ring_controls, cond_controls;
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 
@@ -90,6 +90,7 @@ struct world {
     struct shk_stream *stream;
     struct shk_reader *reader; /* of the stream, from the next sample on */
     struct shk_region *region;
+    int descriptor;
     unsigned me;
 
     /* The director's. */
@@ -97,14 +98,17 @@ struct world {
         pid_t pid;
         const char *doing;
         int64_t since;
-        bool stopped;
+        int64_t starved; /* in earlier plays */
     } actor[ACTORS];
+    pid_t resting[ACTORS]; /* have played, closed everything, and will play again; 0: none */
     unsigned last_sleeper; /* SLEEPER_1 - 1: none */
     int64_t killed_at;     /* 0: not yet */
-    int64_t longest;       /* that a call took after the kill */
+    int64_t longest;       /* that a call took after the kill, ns, */
+    int64_t starved;       /* … less what the scene has waited for CPUs: so much it was at the kill */
     char failure[256];
     jmp_buf failed;
     struct tracee victim;
+    int64_t memo;          /* what the row's scripts remember from play to play; 0 at first */
     struct trace *trace;
     struct watch *watch;
     const struct point *point;
@@ -154,6 +158,9 @@ int64_t attach(struct world *, int64_t);
 /* Create the segment, small, with room for `members`, 0: 16. */
 int64_t create_segment(struct world *, int64_t members);
 
+/* A timeout of the victim: time enough to fall asleep under the tracer. */
+#define IN_TIME SHK_MS(50)
+
 #define NEVER 99 /* partner_at: only when the victim has been stopped */
 
 #define LOCK "lock"
@@ -182,6 +189,9 @@ int record(struct world *, struct trace *, struct point *points, unsigned max);
 
 /* Play it and kill the victim at this point of the recording. False: w->failure says why. */
 bool play(struct world *, struct trace *, const struct point *);
+
+/* Before w->row is another one: nobody of the last plays is left. */
+void send_home(struct world *);
 
 /* Play it with SIGSTOP for everyone who is asleep. Returns how many were; -1: w->failure says why. */
 int play_stopped(struct world *);

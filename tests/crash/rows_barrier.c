@@ -18,7 +18,7 @@ static int64_t wait(struct world *w, int64_t unused)
 static int64_t wait_for_a_while(struct world *w, int64_t unused)
 {
     (void)unused;
-    return shk_barrier_wait(w->barrier, SHK_MS(5));
+    return shk_barrier_wait(w->barrier, IN_TIME);
 }
 
 static int64_t reset(struct world *w, int64_t unused)

@@ -34,7 +34,7 @@ static int64_t wait(struct world *w, int64_t unused)
 static int64_t wait_for_a_while(struct world *w, int64_t unused)
 {
     (void)unused;
-    return shk_event_wait(w->event, SHK_MS(5));
+    return shk_event_wait(w->event, IN_TIME);
 }
 
 static int64_t create(struct world *w, int64_t variant)

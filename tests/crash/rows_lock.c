@@ -47,7 +47,7 @@ static int64_t acquire_at_once(struct world *w, int64_t unused)
 static int64_t acquire_in_time(struct world *w, int64_t unused)
 {
     (void)unused;
-    return shk_lock_acquire(w->lock, SHK_MS(5));
+    return shk_lock_acquire(w->lock, IN_TIME);
 }
 
 static int64_t acquire_2(struct world *w, int64_t unused)

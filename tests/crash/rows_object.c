@@ -19,8 +19,14 @@ static void **handle(struct world *w)
         return (void **)&w->lock;
     case SHK_KIND_EVENT:
         return (void **)&w->event;
+    case SHK_KIND_SEMAPHORE:
+        return (void **)&w->semaphore;
+    case SHK_KIND_BARRIER:
+        return (void **)&w->barrier;
     case SHK_KIND_QUEUE:
         return (void **)&w->queue;
+    case SHK_KIND_STREAM:
+        return (void **)&w->stream;
     case SHK_KIND_REGION:
         return (void **)&w->region;
     default:
@@ -35,6 +41,12 @@ static int64_t open_with(struct world *w, unsigned flags)
         return shk_lock_open(w->segment, NAME, flags, NULL, &w->lock);
     case SHK_KIND_EVENT:
         return shk_event_open(w->segment, NAME, flags, NULL, &w->event);
+    case SHK_KIND_SEMAPHORE:
+        return shk_semaphore_open(w->segment, NAME, flags, NULL, &w->semaphore);
+    case SHK_KIND_BARRIER:
+        return shk_barrier_open(w->segment, NAME, flags, &(struct shk_barrier_options){ .parties = 1 }, &w->barrier);
+    case SHK_KIND_STREAM:
+        return shk_stream_open(w->segment, NAME, flags, &(struct shk_stream_options){ .sample_size = 8, .history = 8 }, &w->stream);
     case SHK_KIND_QUEUE:
         return shk_queue_open(w->segment, NAME, flags, &(struct shk_queue_options){ .capacity = 4, .item_size = 16 }, &w->queue);
     case SHK_KIND_REGION:
@@ -69,6 +81,12 @@ static int64_t close_handle(struct world *w, int64_t unused)
         return shk_lock_close(object);
     case SHK_KIND_EVENT:
         return shk_event_close(object);
+    case SHK_KIND_SEMAPHORE:
+        return shk_semaphore_close(object);
+    case SHK_KIND_BARRIER:
+        return shk_barrier_close(object);
+    case SHK_KIND_STREAM:
+        return shk_stream_close(object);
     case SHK_KIND_QUEUE:
         return shk_queue_close(object);
     case SHK_KIND_REGION:
@@ -113,6 +131,27 @@ static int64_t use_event(struct world *w)
     return r == 0 ? shk_event_clear(w->event) : r;
 }
 
+static int64_t use_semaphore(struct world *w)
+{
+    int64_t r = shk_semaphore_acquire(w->semaphore, SHK_FOREVER);
+
+    return r == 0 ? shk_semaphore_release(w->semaphore, 1) : r;
+}
+
+static int64_t use_stream(struct world *w)
+{
+    struct shk_reader *reader;
+    int64_t sample = 7, got = 0, r = shk_reader_open(w->stream, SHK_NEXT, &reader);
+
+    if (r < 0)
+        return r;
+    r = shk_stream_append(w->stream, &sample, 1);
+    if (r == 0)
+        r = shk_reader_read(reader, &got, 1, SHK_FOREVER) == 1 && got == sample ? 0 : -EILSEQ;
+    shk_reader_close(reader);
+    return r;
+}
+
 static int64_t use_queue(struct world *w)
 {
     int64_t item = 7, got = 0, r = shk_queue_put(w->queue, &item, sizeof(item), SHK_FOREVER);
@@ -145,6 +184,12 @@ static int64_t use(struct world *w, int64_t unused)
         return use_lock(w);
     case SHK_KIND_EVENT:
         return use_event(w);
+    case SHK_KIND_SEMAPHORE:
+        return use_semaphore(w);
+    case SHK_KIND_BARRIER:
+        return shk_barrier_wait(w->barrier, SHK_FOREVER);
+    case SHK_KIND_STREAM:
+        return use_stream(w);
     case SHK_KIND_QUEUE:
         return use_queue(w);
     case SHK_KIND_REGION:
@@ -171,12 +216,6 @@ static int64_t room_for(struct world *w, int64_t size)
     return r == 0 ? shk_region_close(room) : r;
 }
 
-/* The largest region that there is room for when the object is not there. */
-static int64_t *room(struct world *w)
-{
-    return (int64_t *)w->board->scratch;
-}
-
 static int64_t create(struct world *w, int64_t unused)
 {
     int64_t r = create_segment(w, 0);
@@ -184,11 +223,18 @@ static int64_t create(struct world *w, int64_t unused)
     (void)unused;
     if (r == 0 && w->row->variant == COND_WITH_LOCK)
         r = shk_lock_open(w->segment, LOCK_2, SHK_CREATE, NULL, &w->lock_2);
-    if (r < 0)
-        return r;
-    for (*room(w) = 1 << 18; (r = room_for(w, *room(w))) == -ENOSPC; *room(w) -= PAGE)
-        ;
     return r;
+}
+
+/* The largest region that there is room for, or -errno. */
+static int64_t measure_room(struct world *w, int64_t unused)
+{
+    int64_t size = 1 << 18, r;
+
+    (void)unused;
+    while ((r = room_for(w, size)) == -ENOSPC)
+        size -= PAGE;
+    return r < 0 ? r : size;
 }
 
 /* ---- Scripts ---- */
@@ -196,11 +242,14 @@ static int64_t create(struct world *w, int64_t unused)
 static void set_absent(struct world *w)
 {
     enter_host(w, create, 0);
+    if (w->memo == 0) /* the room is the same in all plays of the row */
+        w->memo = call(w, HOST, measure_room, 0);
+    EXPECT(w, w->memo > 0, "no room: %lld", (long long)w->memo);
 }
 
 static void set_present(struct world *w)
 {
-    enter_host(w, create, 0);
+    set_absent(w);
     EXPECT(w, call(w, HOST, open_or_create, 0) == 0, "the host cannot create the object");
 }
 
@@ -292,7 +341,7 @@ static void carry_on(struct world *w)
         return; /* whoever is stopped has it open */
     if (w->row->setup == set_present && w->row->check == check_present)
         EXPECT(w, call(w, HOST, close_handle, 0) == 0, "the host cannot close it");
-    r = call(w, HOST, room_for, *room(w));
+    r = call(w, HOST, room_for, w->memo);
     EXPECT(w, r == 0, "its memory has not been given back: %lld", (long long)r);
 }
 
@@ -311,7 +360,10 @@ static const struct row rows[] = {
     KIND_ROWS("shk_cond", "", SHK_KIND_COND),
     KIND_ROWS("shk_cond", ", with a given lock", COND_WITH_LOCK),
     KIND_ROWS("shk_event", "", SHK_KIND_EVENT),
+    KIND_ROWS("shk_semaphore", "", SHK_KIND_SEMAPHORE),
+    KIND_ROWS("shk_barrier", "", SHK_KIND_BARRIER),
     KIND_ROWS("shk_queue", "", SHK_KIND_QUEUE),
+    KIND_ROWS("shk_stream", "", SHK_KIND_STREAM),
     KIND_ROWS("shk_region", "", SHK_KIND_REGION),
     { "shk_object_unlink", "shk_event, nobody has it open", .setup = set_unused, .operation = unlink_object,
       .check = check_unlink, .carry_on = carry_on, .variant = SHK_KIND_EVENT },

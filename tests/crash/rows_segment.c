@@ -188,11 +188,6 @@ static void set_full_of_dead(struct world *w)
         kill_actor(w, who);
 }
 
-static void partner_sets(struct world *w)
-{
-    EXPECT(w, call(w, HOST, set_event, 0) == 0, "the host cannot set");
-}
-
 /* Half-made files have another name or none. */
 static unsigned files(const struct world *w)
 {
@@ -347,8 +342,6 @@ static const struct row rows[] = {
       .check = check_nothing, .carry_on = carry_on, .in_thread = true },
     { "shk_event_set", "a thread's first call, a dead member's place", .setup = set_full_of_dead, .operation = set_event,
       .check = check_nothing, .carry_on = carry_on, .in_thread = true },
-    { "shk_event_wait", "a thread's first call", .setup = set_present, .operation = wait_for_event,
-      .partner = partner_sets, .check = check_nothing, .carry_on = carry_on, .in_thread = true },
     { "a thread's end", "it leaves", .setup = set_present, .prepare = use_event, .operation = nothing,
       .check = check_nothing, .carry_on = carry_on, .in_thread = true, .leaves = true },
 };

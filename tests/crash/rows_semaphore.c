@@ -19,7 +19,7 @@ static int64_t acquire(struct world *w, int64_t unused)
 static int64_t acquire_for_a_while(struct world *w, int64_t unused)
 {
     (void)unused;
-    return shk_semaphore_acquire(w->semaphore, SHK_MS(5));
+    return shk_semaphore_acquire(w->semaphore, IN_TIME);
 }
 
 static int64_t acquire_at_once(struct world *w, int64_t unused)
@@ -75,14 +75,16 @@ static void wait_2(struct world *w)
     enter_sleeper(w, acquire, 0);
 }
 
-static void one_more_sleeper(struct world *w)
-{
-    enter_sleeper(w, acquire, 0);
-}
-
 static void partner_releases(struct world *w)
 {
     EXPECT(w, call(w, HOST, release_one, 0) == 0, "the host cannot release");
+}
+
+/* The victim is the first in line, and one comes behind it. */
+static void partner_lines_up_and_releases(struct world *w)
+{
+    enter_sleeper(w, acquire, 0);
+    partner_releases(w);
 }
 
 /* How many permits can be taken now, without waiting; a permit that is promised to the dead counts. */
@@ -152,6 +154,11 @@ static void check_acquire(struct world *w)
 static void carry_on(struct world *w)
 {
     enter(w, NEWCOMER);
+    if (w->stopped) {
+        for (unsigned n = sleepers_left(w); n > 0; n--)
+            partner_releases(w); /* they have come first, and some may have got theirs before */
+        drain(w);
+    }
     start(w, NEWCOMER, acquire, 0);
     EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
     EXPECT(w, call(w, HOST, release_one, 0) == 0 && finish(w, NEWCOMER) == 0, "the newcomer does not get its permit");
@@ -171,8 +178,9 @@ static const struct row rows[] = {
       .variant = TWO },
     { "shk_semaphore_acquire", "2", .setup = wait_0, ACQUIRES, .variant = 2 },
     { "shk_semaphore_acquire", "0, alone", .setup = wait_0, .partner = partner_releases, ACQUIRES },
-    { "shk_semaphore_acquire", "0, one waits behind", .setup = wait_0, .crowd = one_more_sleeper, .partner = partner_releases, ACQUIRES },
-    { "shk_semaphore_acquire", "0, one waits, released twice", .setup = wait_1, .partner = partner_releases, .partner_times = 2, ACQUIRES },
+    { "shk_semaphore_acquire", "0, one waits behind", .setup = wait_0, .partner = partner_lines_up_and_releases, ACQUIRES },
+    { "shk_semaphore_acquire", "0, one waits, released twice", .setup = wait_1, .partner = partner_releases, .partner_times = 2,
+      .slice = SHK_MS(40), ACQUIRES },
     { "shk_semaphore_acquire", "0, a dead one ahead", .setup = wait_0, .partner = partner_releases, ACQUIRES, .variant = DEAD_AHEAD },
     { "shk_semaphore_acquire", "0, timeout", .setup = wait_0, .operation = acquire_for_a_while, .partner = partner_releases, .partner_at = NEVER,
       .check = check_acquire, .carry_on = carry_on },

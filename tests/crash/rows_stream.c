@@ -70,7 +70,7 @@ static int64_t read_next(struct world *w, int64_t unused)
 static int64_t read_for_a_while(struct world *w, int64_t unused)
 {
     (void)unused;
-    return read_one(w, SHK_MS(5));
+    return read_one(w, IN_TIME);
 }
 
 /* Read all that can be read from the oldest on: how many, if they are in order, whole and end with the last. */

@@ -200,6 +200,14 @@ bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
     return number != 0 && now - nap->since >= ns;
 }
 
+int64_t thread_starved(pid_t tid)
+{
+    char text[128];
+    long long ran, waited;
+
+    return read_proc(tid, "schedstat", text, sizeof(text)) && sscanf(text, "%lld %lld", &ran, &waited) == 2 ? waited : 0;
+}
+
 /* ---- Recordings ---- */
 
 void trace_index(struct trace *trace)

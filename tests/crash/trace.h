@@ -29,7 +29,7 @@ enum {
     STEP_CHANGES = 4, /* it changes shared memory or the robust list; noted only if watched for */
 };
 
-#define TRACE_MAX (1u << 17)
+#define TRACE_MAX (1u << 15)
 
 struct trace {
     uint32_t length;                 /* steps until the end */
@@ -78,6 +78,9 @@ struct nap {
     int64_t since;   /* when it was seen first */
 };
 bool thread_sleeps(pid_t tid, struct nap *, int64_t ns);
+
+/* How long a thread has been ready to run, and had no CPU: ns, so far. */
+int64_t thread_starved(pid_t tid);
 
 /* What of the tracee's is shared: its mappings of files in /dev/shm; and its robust list. */
 struct watch;
