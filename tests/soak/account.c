@@ -17,7 +17,7 @@ static struct batch {
     enum queue_number queue;
     unsigned count;
     uint64_t first;
-} * batches;
+} *batches;
 static size_t batches_used, batches_room;
 
 static void remember_batch(const struct place *place)
@@ -112,7 +112,7 @@ static bool add_queue(enum queue_number queue)
             totals.queue[queue].lost++;
             wrong("queue %s lost item %llu", queue_names[queue], i);
         }
-        if (state & ITEM_REFUSED && state & ITEM_GOT) {
+        if (state & ITEM_REFUSED && came) {
             totals.queue[queue].phantom++;
             wrong("queue %s delivered item %llu, which it had refused", queue_names[queue], i);
         }

@@ -223,10 +223,17 @@ static void check_order(const struct item *item)
     last[i].number[item->priority] = number;
 }
 
+static void empty_hand(void)
+{
+    for (unsigned i = 0; i < BATCH; i++)
+        atomic_store(&me->hand[i].number, NO_ITEM);
+}
+
 static int get_many(struct iovec *pieces, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         pieces[i] = (struct iovec){ &me->hand[i], sizeof(me->hand[i]) };
+    empty_hand();
     begin(GETTING);
     return shk_queue_get_many(queue, pieces, n, some_patience());
 }
@@ -235,13 +242,16 @@ static int get_one(struct iovec *piece)
 {
     ssize_t r;
 
+    empty_hand();
     begin(GETTING);
     if (ring)
         r = (ssize_t)ring_get(ring, &me->hand[0]);
     else
         r = shk_queue_get(queue, &me->hand[0], sizeof(me->hand[0]), some_patience());
-    if (me->hand[0].number == NO_ITEM && r > 0)
-        ring_put(ring, &me->hand[0], (size_t)r), r = -EPIPE; /* the ring's end: for the others, too */
+    if (ring && me->hand[0].number == NO_ITEM) { /* the ring's end, which is for the others, too */
+        ring_put(ring, &me->hand[0], (size_t)r);
+        r = -EPIPE;
+    }
     piece->iov_len = (size_t)r;
     return r < 0 ? (int)r : 1;
 }
@@ -259,6 +269,7 @@ static int peek_and_consume(struct iovec *piece)
         expect("queue_unpeek", shk_queue_unpeek(queue));
         return -EAGAIN;
     }
+    empty_hand();
     memcpy(&me->hand[0], item, (size_t)r);
     begin(GETTING);
     expect("queue_consume", shk_queue_consume(queue));
@@ -286,8 +297,6 @@ static void write_down_got(const struct iovec *pieces, int n)
             fail("item %llu of queue %s came twice", (unsigned long long)number, queue_names[which]);
         check_order(item);
     }
-    for (int i = 0; i < n; i++)
-        atomic_store(&me->hand[i].number, NO_ITEM);
     end_step();
     for (int i = 0; i < n && !ring; i++)
         expect("queue_task_done", shk_queue_task_done(queue));
