@@ -38,7 +38,7 @@ struct screen {
     bool freeze;
     struct axis axes[MOST_STREAMS];
     cchar_t braille[COLOURS][PATTERNS]; /* each pattern of dots as a character */
-    char message[400];                  /* in the last line, until the next key */
+    char message[400];                  /* instead of the keys, until the next one */
 };
 
 /* ---- axes ---- */
@@ -251,16 +251,18 @@ static void put_trace(struct screen *screen, const struct plot *plot, int i, int
 
 static void put_last_line(const struct screen *screen, const struct plot *plot, int row)
 {
-    mvprintw(row, 1, "q quit  space %s  +/- window %zu  s save",
-             screen->freeze ? "go on" : "freeze", plot->window);
+    move(row, 1);
+    if (*screen->message)
+        addstr(screen->message);
+    else
+        printw("q quit  space %s  +/- window %zu  s save", screen->freeze ? "go on" : "freeze",
+               plot->window);
     if (screen->freeze) {
         addstr("  ");
         attron(A_REVERSE);
         addstr(" FROZEN ");
         attroff(A_REVERSE);
     }
-    if (*screen->message)
-        printw("  %s", screen->message);
 }
 
 static void put_screen(struct screen *screen)
