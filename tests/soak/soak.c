@@ -45,6 +45,7 @@ static char trouble[400];
 static sigset_t watched_signals;
 static int interrupted; /* the signal */
 static bool nobody_is_killed;
+static bool suspicion; /* somebody has been without progress for a second: nobody is killed until that is over */
 static int64_t lasted;
 
 /* Of an immortal worker: how long it has been without progress, and others without a CPU meanwhile. See look_at(). */
@@ -90,6 +91,8 @@ static void start_worker(struct place *place)
 {
     place->life = ++lives;
     place->condemned = false;
+    place->started = now();
+    atomic_store(&place->runs, 0);
     place->clock = !nobody_is_killed && place->mortal;
     place->pid = start(work, place);
 }
@@ -169,7 +172,7 @@ static void kill_one(void)
 {
     struct place *place = &notes->place[(unsigned)random() % places];
 
-    if (nobody_is_killed || !place->mortal || place->pid == 0 || place->condemned)
+    if (nobody_is_killed || suspicion || !place->mortal || place->pid == 0 || place->condemned)
         return;
     place->condemned = true;
     kill(place->pid, SIGKILL); /* the pid is nobody else's until it has been reaped here */
@@ -223,26 +226,34 @@ static uint64_t run_delay_of(pid_t pid)
     return sscanf(text, "%llu %llu", &ran, &delay) == 2 ? delay : 0;
 }
 
-/* Longest that any immortal worker had to wait for a CPU since it was last asked. */
-static int64_t longest_run_delay(void)
+/* How long a worker has had to wait for a CPU: since its start if it has not had one yet, else since this was last asked. */
+static int64_t recent_delay(unsigned i)
 {
-    uint64_t most = 0;
+    struct place *place = &notes->place[i];
+    uint64_t delay, before = watched[i].run_delay;
 
-    for (unsigned i = 0; i < places; i++) {
-        uint64_t delay, grown;
-
-        if (notes->place[i].mortal)
-            continue;
-        delay = run_delay_of(notes->place[i].pid);
-        grown = delay > watched[i].run_delay ? delay - watched[i].run_delay : 0;
-        watched[i].run_delay = delay;
-        if (grown > most)
-            most = grown;
+    if (place->pid == 0 || !atomic_load(&place->runs)) {
+        watched[i].run_delay = 0;
+        return place->pid ? now() - place->started : 0;
     }
-    return (int64_t)most;
+    delay = run_delay_of(place->pid);
+    watched[i].run_delay = delay;
+    return (int64_t)(delay > before ? delay - before : 0); /* less than before: it is another one by now */
 }
 
-static void describe_stuck(const struct place *place, int64_t still)
+static int64_t longest_delay(void)
+{
+    int64_t most = 0;
+
+    for (unsigned i = 0; i < places; i++) {
+        int64_t delay = recent_delay(i);
+
+        most = delay > most ? delay : most;
+    }
+    return most;
+}
+
+static void describe_stuck(const struct place *place, int64_t still, int64_t delay)
 {
     const struct shk_member_info *member;
     struct shk_snapshot *look;
@@ -255,15 +266,17 @@ static void describe_stuck(const struct place *place, int64_t still)
                          (long long)(member->waiting / SHK_MS(1)));
         shk_snapshot_close(look);
     }
-    snprintf(trouble, sizeof(trouble), "a %s%s%s has been stuck for %lld ms%s", role_names[place->role],
-             place->role <= CONSUMER ? " of queue " : "", place->role <= CONSUMER ? queue_names[place->queue] : "",
-             (long long)(still / SHK_MS(1)), where);
+    snprintf(trouble, sizeof(trouble),
+             "a %s%s%s has been stuck for %lld ms%s; meanwhile somebody waited %lld ms for a CPU",
+             role_names[place->role], place->role <= CONSUMER ? " of queue " : "",
+             place->role <= CONSUMER ? queue_names[place->queue] : "", (long long)(still / SHK_MS(1)), where,
+             (long long)(delay / SHK_MS(1)));
 }
 
 /*
  * No progress is not yet a hang: on a busy machine those that this one depends on, one after the other, may have to wait for a
  * CPU. So the second is lengthened by twenty times the longest that anybody was seen to wait for one meanwhile, up to ten
- * seconds. What hangs stays so, and is found in any case. A tick that comes late counts as one: then the machine stood still.
+ * seconds; nobody is killed then, and nobody comes anew and rescues by chance who hangs. What hangs stays so, and is found. A tick that comes late counts as one: then the machine stood still.
  */
 static void look_at(unsigned i, int64_t tick, int64_t delay)
 {
@@ -284,15 +297,17 @@ static void look_at(unsigned i, int64_t tick, int64_t delay)
         longest[place->role] = watched[i].still;
         delay_then[place->role] = watched[i].delay;
     }
+    suspicion |= watched[i].still > STUCK;
     limit = STUCK + 20 * watched[i].delay;
     if (watched[i].still > (limit < STUCK_FOR_SURE ? limit : STUCK_FOR_SURE) && !trouble[0])
-        describe_stuck(place, watched[i].still);
+        describe_stuck(place, watched[i].still, watched[i].delay);
 }
 
 static void look_after_all(int64_t elapsed)
 {
-    int64_t tick = elapsed < 2 * TICK ? elapsed : 2 * TICK, delay = longest_run_delay() + elapsed - tick;
+    int64_t tick = elapsed < 2 * TICK ? elapsed : 2 * TICK, delay = longest_delay() + elapsed - tick;
 
+    suspicion = false;
     for (unsigned i = 0; i < places; i++)
         if (!notes->place[i].mortal)
             look_at(i, tick, delay);
@@ -304,7 +319,6 @@ static void begin_watch(void)
 {
     for (unsigned i = 0; i < places; i++) {
         watched[i].progress = atomic_load(&notes->place[i].progress);
-        watched[i].run_delay = notes->place[i].mortal ? 0 : run_delay_of(notes->place[i].pid);
         watched[i].still = watched[i].delay = 0;
         watched[i].got_on = false;
     }

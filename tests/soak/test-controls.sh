@@ -5,7 +5,7 @@ set -u
 soak=$SHMKIT_TESTDIR/soak/soak_inside
 controls=(pthread ring consistent orphaned reap pass-on queue backstop)
 
-"$soak" -t 60 -c "${controls[@]}" || exit 1
+"$soak" -t 120 -c "${controls[@]}" || exit 1
 test -z "${TEST_CONSOLE-}" || echo "soak: found out, as they must be: ${controls[*]}" >&"$TEST_CONSOLE"
 
 # It is the kills: the ring is right as long as nobody dies.

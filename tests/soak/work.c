@@ -256,6 +256,7 @@ void work(struct place *place)
     };
 
     me = place;
+    atomic_store(&me->runs, 1);
     if (me->clock)
         arm_death();
     open_all();
