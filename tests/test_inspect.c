@@ -273,6 +273,35 @@ START_TEST(test_conditions_are_shown)
 }
 END_TEST
 
+/* Of a FIFO queue it is known when a side looks at the other: at the first get, when it is empty, when it is full. */
+START_TEST(test_the_high_water_mark_of_a_queue_is_shown)
+{
+    static const struct {
+        unsigned puts, gets;
+    } waves[] = { { 5, 5 }, { 1, 1 }, { 7, 0 }, { 0, 7 }, { 3, 3 }, { 8, 8 }, { 2, 1 } };
+    char item[8];
+
+    for (uint32_t order = SHK_FIFO; order <= SHK_PRIORITY; order++) {
+        struct shk_queue *queue;
+        unsigned most = 0;
+
+        assert_code(shk_queue_open(test_segment(), "wave", SHK_CREATE, &(struct shk_queue_options){ .order = order, .capacity = _i == 9 ? 0 : (size_t)_i, .item_size = 8 }, &queue), 0);
+        ck_assert_uint_eq(object("wave")->as.queue.high_water, 0);
+        for (size_t i = 0; i < sizeof(waves) / sizeof(waves[0]); i++) {
+            for (unsigned k = 0; k < waves[i].puts; k++)
+                assert_code(shk_queue_put(queue, "item", 4, SHK_NOWAIT), 0);
+            most = waves[i].puts > most ? waves[i].puts : most;
+            ck_assert_uint_eq(object("wave")->as.queue.high_water, most);
+            for (unsigned k = 0; k < waves[i].gets; k++)
+                assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), 4);
+            ck_assert_uint_eq(object("wave")->as.queue.high_water, most);
+        }
+        assert_code(shk_queue_close(queue), 0);
+        assert_code(shk_object_unlink(test_segment(), "wave"), 0);
+    }
+}
+END_TEST
+
 START_TEST(test_events_queues_and_regions_are_shown)
 {
     struct shk_event *event;
@@ -1166,6 +1195,7 @@ int main(void)
     tcase_add_test(truth, test_locks_are_shown);
     tcase_add_test(truth, test_a_dead_holder_is_shown);
     tcase_add_test(truth, test_conditions_are_shown);
+    tcase_add_loop_test(truth, test_the_high_water_mark_of_a_queue_is_shown, 8, 10);
     tcase_add_test(truth, test_events_queues_and_regions_are_shown);
     tcase_add_test(truth, test_sleepers_are_shown);
     tcase_add_test(truth, test_tickets_show_who_came_first);

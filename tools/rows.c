@@ -112,6 +112,7 @@ static const struct column object_columns[] = {
     {"DATA-SIZE", "bytes of the region", NUMBER},
     {"ALIGN", "alignment of its first byte", NUMBER},
     {"FILL", "how full it is, in per cent", NUMBER},
+    {"HIGH-WATER", "the most items that were seen in it", NUMBER},
     {"PUT-RATE", "items put, or samples appended, a second (show --interval, watch)", NUMBER},
     {"GET-RATE", "items taken a second (show --interval, watch)", NUMBER},
     {"REPAIRS", "how often something was put right after a death: the sum of the following",
@@ -155,6 +156,7 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
         table_set(t, "ITEMS", "%" PRIu64, o->as.queue.size);
         table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
         table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
+        table_set(t, "HIGH-WATER", "%" PRIu64, o->as.queue.high_water);
         if (o->as.queue.capacity)
             table_set(t, "FILL", "%" PRIu64, o->as.queue.size * 100 / o->as.queue.capacity);
         table_set_bool(t, "SHUT-DOWN", o->as.queue.shut_down);

@@ -244,6 +244,9 @@ static void queue_info(const struct shki_queue_shared *q, struct shk_object_info
     info->as.queue.capacity = q->capacity;
     info->as.queue.item_size = q->item_size;
     info->as.queue.size = puts >= gets && (q->capacity == 0 || size <= q->capacity) ? size : 0;
+    info->as.queue.high_water = get(q->high_water) > info->as.queue.size ? get(q->high_water) : info->as.queue.size;
+    if (q->capacity && info->as.queue.high_water > q->capacity)
+        info->as.queue.high_water = q->capacity;
     info->as.queue.puts = puts;
     info->as.queue.gets = gets;
     info->as.queue.producer = kept_by(&q->put_gate);

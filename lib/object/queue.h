@@ -408,4 +408,16 @@ void shki_chunk_punch(struct shk_queue *, uint64_t chunk, uint64_t n);
 #define SHKI_FRESH_BITS 24
 #define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
 
+/*
+ * So many items were in it at that moment. A FIFO queue's two sides know of each other only when one finds no room or nothing left and looks: then
+ * this costs a load more, and a store only when there have never been so many. A put that counted each time would have to read what the consumers write.
+ */
+static inline void shki_note_fill(struct shki_queue_shared *shared, uint64_t n)
+{
+    uint64_t high = atomic_load_explicit(&shared->high_water, memory_order_relaxed);
+
+    while (n > high && !atomic_compare_exchange_weak_explicit(&shared->high_water, &high, n, memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
 #endif

@@ -150,6 +150,7 @@ static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t
         fall_back();
     q->shared->head_seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
     learn(&q->put_chase, pause, q->capacity - (tail - q->shared->head_seen));
+    shki_note_fill(q->shared, tail - q->shared->head_seen);
 }
 
 static inline __attribute__((always_inline)) int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
@@ -210,6 +211,7 @@ static __attribute__((noinline)) void look_at_tail(struct shk_queue *q, uint64_t
         fall_back();
     q->shared->tail_seen = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: the slots up to it have been written */
     learn(&q->get_chase, pause, q->shared->tail_seen - head);
+    shki_note_fill(q->shared, q->shared->tail_seen - head);
 }
 
 static inline __attribute__((always_inline)) int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)

@@ -96,6 +96,7 @@ static void lifo_put(struct shk_queue *q, unsigned n, int64_t priority)
     atomic_store_explicit(&q->shared->tail, get(q->shared->tail) + n, memory_order_release);
     /* O1: commits; pairs with the gate, and with the acquire in shki_ordered_size(). */
     atomic_store_explicit(&q->shared->ordered.count, count + n, memory_order_release);
+    shki_note_fill(q->shared, count + n);
 }
 
 static int lifo_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
@@ -251,6 +252,7 @@ static void priority_put(struct shk_queue *q, unsigned n, int64_t priority)
     o->hole = (uint32_t)count;
     o->moving = (struct shki_heap_entry){ .priority = priority, .sequence = get(q->shared->tail), .slot = (uint32_t)count };
     commit(q, SHKI_INTENT_PUT);
+    shki_note_fill(q->shared, count + 1);
 }
 
 static int priority_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)

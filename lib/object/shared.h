@@ -134,7 +134,8 @@ struct shki_queue_shared {
     uint64_t tasks_at, slots_at;        /* from the start of the extent */
     uint64_t map_at;                    /* of a FIFO queue of capacity 0: chunk numbers */
     uint64_t chunks, chunk_size;        /* how many chunks there is address space for; their size in bytes */
-    uint64_t reserved[5];
+    _Atomic uint64_t high_water;        /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
+    uint64_t reserved[4];
 
     /* The producers: what they write is changed with the put gate. */
     struct shki_mutex put_gate;        /* .holder: who has claimed it, or has a reservation open; else 0 or dead */

@@ -114,6 +114,7 @@ struct shk_object_info {
             uint32_t order, shut_down;
             uint64_t capacity, item_size, size; /* capacity 0: bounded only by memory */
             uint64_t puts, gets;              /* since it was created */
+            uint64_t high_water;              /* the most items that were seen in it: see below */
             uint64_t producer, consumer;      /* member ids of who keeps a side: claimed, reserved, peeked; 0: nobody */
         } queue;
         struct {
@@ -130,6 +131,12 @@ struct shk_object_info {
         } region;
     } as;
 };
+
+/*
+ * The high-water mark of a LIFO or PRIORITY queue is exact. Of a FIFO queue it is the most that was in it when a producer found no room, or a consumer found
+ * nothing more of what it knew of, and looked at the other side: exact where the queue was full, and otherwise about half of the truth at least, once
+ * what was in it has been taken. To be exact, each put would have to read what the consumers write.
+ */
 
 /* Flags of shk_segment_list(). */
 #define SHK_LIST_FOREIGN 0x1u /* also what is not shmkit's */
