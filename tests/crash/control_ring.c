@@ -1,6 +1,6 @@
 /*
- * The control: a ring as in the textbook, with process-shared semaphores and a mutex. It is right as long as nobody dies.
- * The harness must find out that it is not what shmkit promises.
+ * The control: a ring as in the textbook, with process-shared semaphores and a mutex. It is right as long as nobody
+ * dies. The harness must find out that it is not what shmkit promises.
  */
 #include "harness.h"
 
@@ -87,6 +87,7 @@ static void carry_on(struct world *w)
 
 static const struct row rows[] = {
     { "put", "empty", .setup = set_empty, .operation = put, .check = check, .carry_on = carry_on },
-    { "get", "full, a producer asleep", .setup = set_full_with_producer, .operation = get, .check = check, .carry_on = carry_on },
+    { "get", "full, a producer asleep", .setup = set_full_with_producer, .operation = get, .check = check,
+      .carry_on = carry_on },
 };
 const struct rows ring_controls = ROWS(rows);

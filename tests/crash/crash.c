@@ -1,6 +1,6 @@
 /*
  * The kill table: every operation that changes shared memory, in every state that matters, killed at every
- * instruction. Prints it, and exits with 1 at any failure; and with 1 if one of the controls, which are not safe, gets through.
+ * instruction. Prints it, and exits with 1 at any failure, or if one of the controls, which are not safe, gets through.
  *
  *     table [-nv] [-j JOBS] [-s STEP] [TEXT]   only rows and controls that have the text in their line, only that step
  *         -n  only count the kill points      -v  what each row has cost
@@ -68,7 +68,8 @@ static const struct control {
     { SHKI_REPAIR_FINISH_EVENT, "without finishing a dead setter's work", "shk_event_set", "clear, one waits" },
     { SHKI_REPAIR_FINISH_UNLINK, "without finishing a dead unlinker's work", "shk_segment_unlink", "others are in it" },
     { SHKI_REPAIR_CONSISTENT, "without pthread_mutex_consistent()", "shk_lock_acquire", "free" },
-    { SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set", "a thread's first call, a dead member's place" },
+    { SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set",
+      "a thread's first call, a dead member's place" },
     { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's change", "shk_queue_get", "PRIORITY, eight items" },
 };
 
@@ -189,7 +190,7 @@ static void play_part(struct world *w, const struct job *job)
         return;
     }
     play_points(w, job);
-    /* A control may have been recorded on a way without the gap: which way a pthread_cond_signal() goes is left to chance. */
+    /* It may have been recorded on a way without the gap: which way a pthread_cond_signal() goes is left to chance. */
     for (int i = 1; r->control && i < CONTROL_TRIES && !is_settled(r); i++) {
         r->count = 0;
         play_points(w, job);
@@ -226,7 +227,7 @@ static int work(unsigned number)
     char name[64];
     cpu_set_t cpus, one;
     unsigned i;
-    /* An actor is on one CPU with the director: nothing spins in vain, and one step does not cost two wake-ups across CPUs. */
+    /* An actor is on one CPU with the director: a step does not cost two wake-ups across CPUs. */
     sched_getaffinity(0, sizeof(cpus), &cpus);
     number %= (unsigned)CPU_COUNT(&cpus);
     for (i = 0; !CPU_ISSET(i, &cpus) || number-- > 0; i++)
@@ -261,7 +262,8 @@ static void add(const struct row *row, unsigned disabled, const char *control)
     if (run->results == RESULTS_MAX)
         errx(1, "more than %u rows and controls", RESULTS_MAX);
 
-    snprintf(line, sizeof(line), "%s | %s%s%s", row->function, row->state, control ? " | " : "", control ? control : "");
+    snprintf(line, sizeof(line), "%s | %s%s%s", row->function, row->state, control ? " | " : "",
+             control ? control : "");
     if (!strstr(line, options.text))
         return;
     r->row = row;
@@ -279,7 +281,8 @@ static const struct row *find(const char *function, const char *state)
 {
     for (unsigned t = 0; t < TABLES; t++)
         for (unsigned i = 0; i < tables[t]->count; i++)
-            if (strcmp(tables[t]->row[i].function, function) == 0 && (!state || strcmp(tables[t]->row[i].state, state) == 0))
+            if (strcmp(tables[t]->row[i].function, function) == 0 &&
+                (!state || strcmp(tables[t]->row[i].state, state) == 0))
                 return &tables[t]->row[i];
     return NULL;
 }
@@ -343,7 +346,8 @@ static void print_table(void)
     static bool begun;
 
     if (!begun)
-        printf("%-24s | %-52s | %6s | %7s | %8s | %10s\n", "operation", "state", "points", "stopped", "failures", "longest ms");
+        printf("%-24s | %-52s | %6s | %7s | %8s | %10s\n", "operation", "state", "points", "stopped", "failures",
+               "longest ms");
     begun = true;
     while (printed < run->results && run->result[printed].parts_left == 0)
         print_result(&run->result[printed++]);
@@ -366,8 +370,8 @@ static unsigned print_sum(void)
         if (!r->control && r->longest > longest)
             longest = r->longest;
     }
-    printf("%u rows, %u kill points, %u rows failed, longest recovery %.1f ms; %u controls, %u not found out\n", rows, points,
-           wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
+    printf("%u rows, %u kill points, %u rows failed, longest recovery %.1f ms; %u controls, %u not found out\n", rows,
+           points, wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
     return wrong + wrong_controls;
 }
 
@@ -525,7 +529,8 @@ int main(int argc, char **argv)
 {
     unsigned wrong;
 
-    clearenv(); /* nothing in it may decide what the library does */
+    clearenv(); /* nothing in it may decide what the library does, */
+    setenv("SHK_SPIN", "0", 1); /* … which goes to sleep at once: how long it would look and change nothing is left to clocks */
     read_options(argc, argv);
     wrong = check_coverage();
     if (options.cover_only)

@@ -69,7 +69,8 @@ static void warm_up(struct world *w)
 
     if (create_segment(w, 0) < 0 || shk_lock_open(w->segment, LOCK, SHK_CREATE, NULL, &lock) < 0 ||
         shk_cond_open(w->segment, COND, SHK_CREATE, NULL, &cond) < 0 ||
-        shk_queue_open(w->segment, QUEUE, SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = 1 }, &queue) < 0)
+        shk_queue_open(w->segment, QUEUE, SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = 1 },
+                       &queue) < 0)
         errx(1, "%s", shk_last_error());
     shk_lock_acquire(lock, SHK_FOREVER);
     shk_lock_acquire(lock, SHK_FOREVER); /* -EDEADLK: for the sentence */
@@ -96,8 +97,8 @@ void world_init(struct world *w, const char *name)
 }
 
 /*
- * As where there is no vDSO. That one reads the time again whenever the kernel has just updated it, which it has all the time when one goes through it
- * step by step: no two recordings would be the same.
+ * As where there is no vDSO. That one reads the time again whenever the kernel has just updated it, which it has all
+ * the time when one goes through it step by step: no two recordings would be the same.
  */
 int clock_gettime(clockid_t clock, struct timespec *t)
 {
@@ -112,7 +113,13 @@ int clock_gettime(clockid_t clock, struct timespec *t)
  */
 extern const char crash_begin[], crash_end[];
 
-static __attribute__((noinline, noclone)) int64_t perform(struct world *w, int64_t argument)
+#ifdef __clang__
+#define ONLY_ONCE __attribute__((noinline))
+#else
+#define ONLY_ONCE __attribute__((noinline, noclone))
+#endif
+
+static ONLY_ONCE int64_t perform(struct world *w, int64_t argument)
 {
     __asm__ volatile(".globl crash_begin\ncrash_begin:" ::: "memory");
     w->board->result = w->row->operation(w, argument);
@@ -176,7 +183,8 @@ static void raise_curtain(struct world *w, unsigned who)
     if (getppid() != director)
         _exit(1);
     w->me = who;
-    /* Under the tracer a slice may be over before the victim has come to sleep, and then it never does. What it would do after it dies with it. */
+    /* Under the tracer a slice may be over before the victim has come to sleep, and then it never does. What it would
+     * do after it dies with it. */
     if (who == VICTIM && !w->row->slice)
         shki_test_slice = SHK_SEC(10);
     live(w);
@@ -253,8 +261,8 @@ static int64_t take_result(struct world *w, unsigned who)
 }
 
 /*
- * A wait for actors. They hang when they have had their second, in ticks in which nobody of the scene had to wait for a CPU for long: a machine that is
- * busy with other things proves nothing. But it has an end, too.
+ * A wait for actors. They hang when they have had their second, in ticks in which nobody of the scene had to wait for a
+ * CPU for long: a machine that is busy with other things proves nothing. But it has an end, too.
  */
 struct wait {
     unsigned ticks, good_ticks;
@@ -601,7 +609,8 @@ static uint32_t next_sleep(const struct trace *t, uint32_t from, uint32_t limit)
     return from;
 }
 
-/* Lead the victim from crash_begin to the point. False: it has gone another way than when it was recorded, as it may where a clock decides. */
+/* Lead the victim from crash_begin to the point. False: it has gone another way than when it was recorded, as it may
+ * where a clock decides. */
 static bool lead(struct world *w)
 {
     const uint32_t goal = w->point->step;
@@ -688,7 +697,8 @@ static void stop_scene(struct world *w)
     start(w, VICTIM, perform, 0);
     if (falls_asleep(w, VICTIM)) {
         stop_actor(w, VICTIM);
-        for (unsigned i = 0; w->row->partner && i < (w->row->partner_times ? w->row->partner_times : 1); i++, w->partnered++)
+        for (unsigned i = 0; w->row->partner && i < (w->row->partner_times ? w->row->partner_times : 1);
+             i++, w->partnered++)
             w->row->partner(w);
     } else {
         kill_actor(w, VICTIM); /* it may hold something, and has nothing to do with it */

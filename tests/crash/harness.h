@@ -3,9 +3,9 @@
  * operation and is killed after exactly k instructions of it, for every k. Then the others must carry on, each call
  * within a second, and the content must be right.
  *
- * The director, one process per worker, plays each scene from the start for each kill point: a new segment, new actors. It
- * touches no object in it itself: whatever hangs or crashes is an actor. A row of the kill table is one operation in one
- * state:
+ * The director, one process per worker, plays each scene from the start for each kill point: a new segment, new actors.
+ * It touches no object in it itself: whatever hangs or crashes is an actor. A row of the kill table is one operation in
+ * one state:
  *
  *     setup      the host creates the segment and the objects; sleepers fall asleep where the state wants them
  *     prepare    the victim attaches and gets ready; crowd: sleepers who wait for it
@@ -38,7 +38,7 @@ struct row {
     script *partner;
     unsigned partner_at; /* at the victim's how manieth sleep; 0: the first, */
     unsigned partner_times; /* … and how often from then on; 0: once */
-    int64_t slice;       /* ns, for all actors, where the victim sleeps through some; 0: the library's, and the victim sleeps on */
+    int64_t slice;       /* ns, for all actors, where the victim sleeps through some; 0: the library's, and it sleeps on */
     script *check, *carry_on;
     int64_t variant;     /* what the row's own functions make of it */
     bool outside;        /* the victim does not attach before the operation */
@@ -53,8 +53,8 @@ struct rows {
 };
 #define ROWS(array) { array, sizeof(array) / sizeof(*(array)) }
 
-extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barrier_rows, queue_rows, queue_order_rows, stream_rows, ready_rows,
-    segment_rows, object_rows, ring_controls, cond_controls;
+extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barrier_rows, queue_rows, queue_order_rows,
+    stream_rows, ready_rows, segment_rows, object_rows, ring_controls, cond_controls;
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 
@@ -134,7 +134,7 @@ void fail(struct world *, const char *format, ...) __attribute__((noreturn, form
             fail(w, __VA_ARGS__);                                                                                      \
     } while (0)
 
-/* Let the actor do something: start it; wait until it has finished, which it must within a second after the kill; both. */
+/* Let the actor do something: start it; wait until it has finished, within a second once the victim is dead; both. */
 #define start(w, who, function, argument) start_act(w, who, function, argument, #function)
 #define call(w, who, function, argument) (start(w, who, function, argument), finish(w, who))
 void start_act(struct world *, unsigned who, act *, int64_t argument, const char *doing);
@@ -184,7 +184,7 @@ struct point {
 /* What all plays of one worker share. `name`: of its segments. */
 void world_init(struct world *, const char *name);
 
-/* Play w->row to the victim's end and note its steps. Returns how many kill points there are; -1: w->failure says why. */
+/* Play w->row to the victim's end and note its steps. Returns how many kill points there are, or -1: see w->failure. */
 int record(struct world *, struct trace *, struct point *points, unsigned max);
 
 /* Play it and kill the victim at this point of the recording. False: w->failure says why. */

@@ -88,7 +88,8 @@ static int come_back(struct world *w)
     return met;
 }
 
-/* The victim is the last to come: all have met, or it never came and nobody has noticed, or its death broke the barrier. */
+/* The victim is the last to come: all have met, or it never came and nobody has noticed, or its death broke the
+ * barrier. */
 static void check_last(struct world *w)
 {
     int met = 0;
@@ -158,17 +159,23 @@ static void carry_on(struct world *w)
 }
 
 static const struct row rows[] = {
-    { "shk_barrier_wait", "last of two", .setup = wait_1, .operation = wait, .check = check_last, .carry_on = carry_on, .variant = 2 },
-    { "shk_barrier_wait", "last of three", .setup = wait_2, .operation = wait, .check = check_last, .carry_on = carry_on, .variant = 3 },
-    { "shk_barrier_wait", "first of two", .setup = wait_0, .operation = wait, .partner = partner_comes, .check = check_wait, .carry_on = carry_on,
+    { "shk_barrier_wait", "last of two", .setup = wait_1, .operation = wait, .check = check_last, .carry_on = carry_on,
       .variant = 2 },
-    { "shk_barrier_wait", "second of three", .setup = wait_1, .operation = wait, .partner = partner_comes, .check = check_wait, .carry_on = carry_on,
-      .variant = 3 },
-    { "shk_barrier_wait", "first of two, timeout", .setup = wait_0, .operation = wait_for_a_while, .partner = partner_comes, .partner_at = NEVER,
-      .check = check_release, .carry_on = carry_on, .variant = 2 },
-    { "shk_barrier_wait", "broken", .setup = wait_0, .operation = wait, .check = check_release, .carry_on = carry_on, .variant = 2 | BROKEN },
-    { "shk_barrier_reset", "one of two waits", .setup = wait_1, .operation = reset, .check = check_reset, .carry_on = carry_on, .variant = 2 },
-    { "shk_barrier_reset", "broken", .setup = wait_0, .operation = reset, .check = check_reset, .carry_on = carry_on, .variant = 2 | BROKEN },
-    { "shk_barrier_abort", "two of three wait", .setup = wait_2, .operation = break_it, .check = check_abort, .carry_on = carry_on, .variant = 3 },
+    { "shk_barrier_wait", "last of three", .setup = wait_2, .operation = wait, .check = check_last,
+      .carry_on = carry_on, .variant = 3 },
+    { "shk_barrier_wait", "first of two", .setup = wait_0, .operation = wait, .partner = partner_comes,
+      .check = check_wait, .carry_on = carry_on, .variant = 2 },
+    { "shk_barrier_wait", "second of three", .setup = wait_1, .operation = wait, .partner = partner_comes,
+      .check = check_wait, .carry_on = carry_on, .variant = 3 },
+    { "shk_barrier_wait", "first of two, timeout", .setup = wait_0, .operation = wait_for_a_while,
+      .partner = partner_comes, .partner_at = NEVER, .check = check_release, .carry_on = carry_on, .variant = 2 },
+    { "shk_barrier_wait", "broken", .setup = wait_0, .operation = wait, .check = check_release, .carry_on = carry_on,
+      .variant = 2 | BROKEN },
+    { "shk_barrier_reset", "one of two waits", .setup = wait_1, .operation = reset, .check = check_reset,
+      .carry_on = carry_on, .variant = 2 },
+    { "shk_barrier_reset", "broken", .setup = wait_0, .operation = reset, .check = check_reset, .carry_on = carry_on,
+      .variant = 2 | BROKEN },
+    { "shk_barrier_abort", "two of three wait", .setup = wait_2, .operation = break_it, .check = check_abort,
+      .carry_on = carry_on, .variant = 3 },
 };
 const struct rows barrier_rows = ROWS(rows);

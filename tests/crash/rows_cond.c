@@ -242,7 +242,8 @@ static int all_come_back(struct world *w)
     return orphaned;
 }
 
-/* Somebody acquires and releases, and in between wakes whoever is left, if it is to. Returns whether SHK_ORPHANED was said. */
+/* Somebody acquires and releases, and in between wakes whoever is left, if it is to. Returns whether SHK_ORPHANED was
+ * said. */
 static int look(struct world *w, unsigned who, bool wakes, int64_t *woken)
 {
     int orphaned = told(w, "acquire", call(w, who, acquire, 0));
@@ -250,14 +251,15 @@ static int look(struct world *w, unsigned who, bool wakes, int64_t *woken)
     if (wakes)
         *woken = call(w, who, notify_each, 0);
     if (wakes && w->row->variant & GIVEN_LOCK && !w->stopped)
-        EXPECT(w, call(w, who, notify_each_2, 0) == is_busy(w, w->last_sleeper), "the other condition has lost its waiter");
+        EXPECT(w, call(w, who, notify_each_2, 0) == is_busy(w, w->last_sleeper),
+               "the other condition has lost its waiter");
     call(w, who, release, 0);
     return orphaned;
 }
 
 /*
- * Killed in a wait. It held the lock at first and at last: then somebody is told. If it had been given a wake-up and died
- * without the lock, that goes to who waits behind it.
+ * Killed in a wait. It held the lock at first and at last: then somebody is told. If it had been given a wake-up and
+ * died without the lock, that goes to who waits behind it.
  */
 static void check_wait(struct world *w)
 {
@@ -337,19 +339,20 @@ static void carry_on(struct world *w)
 
 static const struct row rows[] = {
     { "shk_cond_acquire", "free", .setup = set, .operation = acquire, LOCKS },
-    { "shk_cond_acquire", "held, released then", .setup = set, .operation = acquire, .partner = host_releases,
-      LOCKS, .variant = HELD_BY_HOST },
+    { "shk_cond_acquire", "held, released then", .setup = set, .operation = acquire, .partner = host_releases, LOCKS,
+      .variant = HELD_BY_HOST },
     { "shk_cond_release", "nobody waits", .setup = set, .prepare = hold, .operation = release, LOCKS },
     { "shk_cond_release", "one waits for the lock", .setup = set, .prepare = hold, .crowd = one_passes,
       .operation = release, LOCKS },
 
-    { "shk_cond_wait", "alone, notify", .setup = set, .prepare = hold, .operation = wait, .partner = partner_notifies_1, WAITS },
+    { "shk_cond_wait", "alone, notify", .setup = set, .prepare = hold, .operation = wait, .partner = partner_notifies_1,
+      WAITS },
     { "shk_cond_wait", "alone, notify after a slice", .setup = set, .prepare = hold, .operation = wait,
       .partner = partner_notifies_1, .partner_at = 2, .slice = SHK_MS(40), WAITS },
     { "shk_cond_wait", "alone, notify_all", .setup = set, .prepare = hold, .operation = wait,
       .partner = partner_notifies_all, WAITS },
-    { "shk_cond_wait", "alone, the notifier keeps the lock for a while", .setup = set, .prepare = hold, .operation = wait,
-      .partner = partner_notifies_then_releases, .partner_times = 2, WAITS },
+    { "shk_cond_wait", "alone, the notifier keeps the lock for a while", .setup = set, .prepare = hold,
+      .operation = wait, .partner = partner_notifies_then_releases, .partner_times = 2, WAITS },
     { "shk_cond_wait", "alone, timeout", .setup = set, .prepare = hold, .operation = wait_for_a_while,
       .partner = partner_notifies_1, .partner_at = NEVER, WAITS },
     { "shk_cond_wait", "alone, lock held twice", .setup = set, .prepare = hold, .operation = wait,
@@ -362,18 +365,19 @@ static const struct row rows[] = {
       .partner = partner_notifies_all, WAITS },
     { "shk_cond_wait", "a dead one ahead, notify", .setup = set, .prepare = hold, .operation = wait,
       .partner = partner_notifies_1, WAITS, .variant = DEAD_AHEAD },
-    { "shk_cond_wait", "one waits on the lock's other condition", .setup = set_beside, .prepare = hold, .operation = wait,
-      .partner = partner_notifies_1, WAITS, .variant = GIVEN_LOCK },
+    { "shk_cond_wait", "one waits on the lock's other condition", .setup = set_beside, .prepare = hold,
+      .operation = wait, .partner = partner_notifies_1, WAITS, .variant = GIVEN_LOCK },
 
     { "shk_cond_notify", "nobody waits", .setup = set, .operation = notify_1, NOTIFIES },
     { "shk_cond_notify", "one waits", .setup = set_1, .operation = notify_1, NOTIFIES },
     { "shk_cond_notify", "two wait", .setup = set_2, .operation = notify_1, NOTIFIES },
     { "shk_cond_notify", "three wait, n = 2", .setup = set_3, .operation = notify_2, NOTIFIES },
-    { "shk_cond_notify", "a dead one, nobody else", .setup = set, .operation = notify_1, NOTIFIES, .variant = DEAD_AHEAD },
+    { "shk_cond_notify", "a dead one, nobody else", .setup = set, .operation = notify_1, NOTIFIES,
+      .variant = DEAD_AHEAD },
     { "shk_cond_notify", "a dead one ahead of another", .setup = set_1, .operation = notify_1, NOTIFIES,
       .variant = DEAD_AHEAD },
-    { "shk_cond_notify", "one waits, one on the lock's other condition", .setup = set_1_and_beside, .operation = notify_1,
-      NOTIFIES, .variant = GIVEN_LOCK },
+    { "shk_cond_notify", "one waits, one on the lock's other condition", .setup = set_1_and_beside,
+      .operation = notify_1, NOTIFIES, .variant = GIVEN_LOCK },
     { "shk_cond_notify_all", "nobody waits", .setup = set, .operation = notify_all, NOTIFIES },
     { "shk_cond_notify_all", "one waits", .setup = set_1, .operation = notify_all, NOTIFIES },
     { "shk_cond_notify_all", "three wait", .setup = set_3, .operation = notify_all, NOTIFIES },

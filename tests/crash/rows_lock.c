@@ -176,7 +176,7 @@ static void check(struct world *w)
     EXPECT(w, count >= least && count <= most, "%d were told SHK_ORPHANED, not %d to %d", count, least, most);
 }
 
-/* The victim held the first lock to the end. If there was a cycle for long enough, one of the two gave way; which of them, is left to chance. */
+/* The victim held the first lock to the end. If there was a cycle for long enough, one of the two gave way. */
 static void check_cross(struct world *w)
 {
     int64_t r = finish(w, SLEEPER_1);
@@ -208,14 +208,14 @@ static const struct row rows[] = {
     { "shk_lock_acquire", "the caller's, not recursive", .setup = set, .prepare = hold, .operation = acquire, CHECKS,
       .variant = HELD_BY_VICTIM | KEPT },
     { "shk_lock_acquire", "its holder has died", .setup = set, .operation = acquire, CHECKS, .variant = ORPHANED },
-    { "shk_lock_acquire", "held, released then", .setup = set, .operation = acquire, .partner = host_releases,
-      CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, released then", .setup = set, .operation = acquire, .partner = host_releases, CHECKS,
+      .variant = HELD_BY_HOST },
     { "shk_lock_acquire", "held, released after a slice", .setup = set, .operation = acquire, .partner = host_releases,
       .partner_at = 2, .slice = SHK_MS(40), CHECKS, .variant = HELD_BY_HOST },
-    { "shk_lock_acquire", "held, another waits", .setup = set_with_waiter, .operation = acquire, .partner = host_releases,
-      CHECKS, .variant = HELD_BY_HOST },
-    { "shk_lock_acquire", "held, with a timeout", .setup = set, .operation = acquire_in_time,
-      .partner = host_releases, .partner_at = NEVER, CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, another waits", .setup = set_with_waiter, .operation = acquire,
+      .partner = host_releases, CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, with a timeout", .setup = set, .operation = acquire_in_time, .partner = host_releases,
+      .partner_at = NEVER, CHECKS, .variant = HELD_BY_HOST },
     { "shk_lock_acquire", "held, SHK_NOWAIT", .setup = set, .operation = acquire_at_once, CHECKS,
       .variant = HELD_BY_HOST },
     { "shk_lock_acquire", "a cycle of two", .setup = set, .prepare = hold, .crowd = one_crosses, .operation = acquire_2,

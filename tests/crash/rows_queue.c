@@ -243,7 +243,8 @@ static void drain(struct world *w, struct account *a, unsigned who)
     EXPECT(w, ended == -EAGAIN || ended == -EPIPE, "a get at once gave %lld", (long long)ended);
     for (unsigned i = 0; i < taken->n; i++) {
         if (taken->number[i] < VICTIMS) {
-            EXPECT(w, taken->number[i] > last_old, "item %lld after %lld", (long long)taken->number[i], (long long)last_old);
+            EXPECT(w, taken->number[i] > last_old, "item %lld after %lld", (long long)taken->number[i],
+                   (long long)last_old);
             last_old = taken->number[i];
         }
         enter_item(w, a, taken->number[i]);
@@ -328,8 +329,10 @@ static void carry_on_shut_down(struct world *w)
 
     enter(w, NEWCOMER);
     drain(w, &a, NEWCOMER);
-    EXPECT(w, call(w, NEWCOMER, get, 0) == -EPIPE && call(w, HOST, get, 0) == -EPIPE, "a get does not say that it is over");
-    EXPECT(w, call(w, NEWCOMER, put, 0) == -EPIPE && call(w, HOST, put, 0) == -EPIPE, "a put does not say that it is over");
+    EXPECT(w, call(w, NEWCOMER, get, 0) == -EPIPE && call(w, HOST, get, 0) == -EPIPE,
+           "a get does not say that it is over");
+    EXPECT(w, call(w, NEWCOMER, put, 0) == -EPIPE && call(w, HOST, put, 0) == -EPIPE,
+           "a put does not say that it is over");
 }
 
 #define CHECKS .check = check, .carry_on = carry_on

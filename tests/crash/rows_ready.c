@@ -75,7 +75,9 @@ static int64_t read_fd(struct world *w, int64_t unused)
     uint32_t index;
 
     (void)unused;
-    return poll(&ready, 1, -1) == 1 && read(w->descriptor, &index, sizeof(index)) == sizeof(index) ? (int64_t)index : -errno;
+    if (poll(&ready, 1, -1) != 1 || read(w->descriptor, &index, sizeof(index)) != sizeof(index))
+        return -errno;
+    return index;
 }
 
 /* Make one of the set ready, and not ready again. */
@@ -124,13 +126,16 @@ static int64_t create(struct world *w, int64_t unused)
 
     (void)unused;
     if (r == 0)
-        r = shk_queue_open(w->segment, QUEUE, SHK_CREATE, &(struct shk_queue_options){ .capacity = 4, .item_size = 8 }, &w->queue);
+        r = shk_queue_open(w->segment, QUEUE, SHK_CREATE, &(struct shk_queue_options){ .capacity = 4, .item_size = 8 },
+                           &w->queue);
     if (r == 0)
         r = shk_event_open(w->segment, EVENT, SHK_CREATE, NULL, &w->event);
     if (r == 0)
-        r = shk_semaphore_open(w->segment, SEMAPHORE, SHK_CREATE, &(struct shk_semaphore_options){ .value = 0, .max = 9 }, &w->semaphore);
+        r = shk_semaphore_open(w->segment, SEMAPHORE, SHK_CREATE,
+                               &(struct shk_semaphore_options){ .value = 0, .max = 9 }, &w->semaphore);
     if (r == 0)
-        r = shk_stream_open(w->segment, STREAM, SHK_CREATE, &(struct shk_stream_options){ .sample_size = 8, .history = 8 }, &w->stream);
+        r = shk_stream_open(w->segment, STREAM, SHK_CREATE,
+                            &(struct shk_stream_options){ .sample_size = 8, .history = 8 }, &w->stream);
     return r == 0 ? shk_reader_open(w->stream, SHK_NEXT, &w->reader) : r;
 }
 
@@ -234,7 +239,8 @@ static void carry_on_with_fd(struct world *w)
     carry_on(w);
     EXPECT(w, call(w, HOST, ready_fd, 0) >= 0, "there is no descriptor");
     start(w, HOST, read_fd, 0);
-    EXPECT(w, call(w, NEWCOMER, make_ready, READY_EVENT) == 0 && finish(w, HOST) == READY_EVENT, "the descriptor says something else");
+    EXPECT(w, call(w, NEWCOMER, make_ready, READY_EVENT) == 0 && finish(w, HOST) == READY_EVENT,
+           "the descriptor says something else");
     EXPECT(w, call(w, HOST, close_fd, 0) == 0, "it cannot be closed");
 }
 
@@ -243,7 +249,8 @@ static void carry_on_with_fd(struct world *w)
 
 static const struct row rows[] = {
     { "shk_wait_any", "one is ready", .setup = set_ready, WAITS, .variant = READY_SEMAPHORE },
-    { "shk_wait_any", "none is ready, a put comes", .setup = set_0, .partner = one_is_ready, WAITS, .variant = READY_QUEUE },
+    { "shk_wait_any", "none is ready, a put comes", .setup = set_0, .partner = one_is_ready, WAITS,
+      .variant = READY_QUEUE },
     { "shk_wait_any", "none is ready, one waits ahead, a set comes", .setup = set_1, .partner = one_is_ready, WAITS,
       .variant = READY_EVENT },
     { "shk_wait_any", "none is ready, a dead one ahead, one behind", .setup = set_0, .crowd = one_watches,
@@ -256,7 +263,8 @@ static const struct row rows[] = {
       .operation = close_fd, .check = check_wait, .carry_on = carry_on_with_fd, .variant = READY_EVENT },
     { "shk_queue_put", "empty, one waits for any", .setup = set_1, WAKES, .variant = READY_QUEUE },
     { "shk_event_set", "clear, two wait for any", .setup = set_2, WAKES, .variant = READY_EVENT },
-    { "shk_event_set", "clear, a dead one and another wait for any", .setup = set_1, WAKES, .variant = READY_EVENT | DEAD_AHEAD },
+    { "shk_event_set", "clear, a dead one and another wait for any", .setup = set_1, WAKES,
+      .variant = READY_EVENT | DEAD_AHEAD },
     { "shk_semaphore_release", "0, one waits for any", .setup = set_1, WAKES, .variant = READY_SEMAPHORE },
     { "shk_stream_append", "one waits for any", .setup = set_1, WAKES, .variant = READY_STREAM },
 };

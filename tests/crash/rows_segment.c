@@ -309,8 +309,8 @@ static void carry_on_anew(struct world *w)
 }
 
 static const struct row rows[] = {
-    { "shk_segment_open", "absent: creates it", .setup = set_absent, .operation = open_or_create,
-      .check = check_create, .carry_on = carry_on_new },
+    { "shk_segment_open", "absent: creates it", .setup = set_absent, .operation = open_or_create, .check = check_create,
+      .carry_on = carry_on_new },
     { "shk_segment_open", "present, others are in it: finds it", .setup = set_present, .operation = open_existing,
       .check = check_nothing, .carry_on = carry_on, .outside = true },
     { "shk_segment_open", "present, nobody is in it: finds it", .setup = set_deserted, .operation = open_or_create,
@@ -337,11 +337,12 @@ static const struct row rows[] = {
     { "shk_segment_unlink_unused", "nobody is in it", .setup = set_deserted, .operation = unlink_unused,
       .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
 
-    { "shk_set_member_name", "a member", .setup = set_present, .operation = set_name, .check = check_name, .carry_on = carry_on },
+    { "shk_set_member_name", "a member", .setup = set_present, .operation = set_name, .check = check_name,
+      .carry_on = carry_on },
     { "shk_set_member_name", "a thread's first call: it joins", .setup = set_present, .operation = set_name,
       .check = check_nothing, .carry_on = carry_on, .in_thread = true },
-    { "shk_event_set", "a thread's first call, a dead member's place", .setup = set_full_of_dead, .operation = set_event,
-      .check = check_nothing, .carry_on = carry_on, .in_thread = true },
+    { "shk_event_set", "a thread's first call, a dead member's place", .setup = set_full_of_dead,
+      .operation = set_event, .check = check_nothing, .carry_on = carry_on, .in_thread = true },
     { "a thread's end", "it leaves", .setup = set_present, .prepare = use_event, .operation = nothing,
       .check = check_nothing, .carry_on = carry_on, .in_thread = true, .leaves = true },
 };

@@ -106,7 +106,7 @@ static unsigned sleepers_left(const struct world *w)
     return n;
 }
 
-/* Each sleeper gets a permit in the end, and just so many are there as there should be: a released one whole or not at all. */
+/* Each sleeper gets a permit in the end, and just so many are there as there should be. */
 static void account(struct world *w, int64_t least, int64_t most)
 {
     int64_t taken = 0, missing = sleepers_left(w);
@@ -121,7 +121,8 @@ static void account(struct world *w, int64_t least, int64_t most)
         taken++;
     }
     taken += drain(w);
-    EXPECT(w, taken >= least && taken <= most, "%lld permits, not %lld to %lld", (long long)taken, (long long)least, (long long)most);
+    EXPECT(w, taken >= least && taken <= most, "%lld permits, not %lld to %lld", (long long)taken, (long long)least,
+           (long long)most);
     EXPECT(w, call(w, HOST, value, 0) == 0, "a permit is there that cannot be taken");
 }
 
@@ -162,7 +163,8 @@ static void carry_on(struct world *w)
     start(w, NEWCOMER, acquire, 0);
     EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
     EXPECT(w, call(w, HOST, release_one, 0) == 0 && finish(w, NEWCOMER) == 0, "the newcomer does not get its permit");
-    EXPECT(w, call(w, NEWCOMER, release_one, 0) == 0 && call(w, HOST, acquire, 0) == 0, "a permit is lost between the living");
+    EXPECT(w, call(w, NEWCOMER, release_one, 0) == 0 && call(w, HOST, acquire, 0) == 0,
+           "a permit is lost between the living");
 }
 
 #define RELEASES .operation = release, .check = check_release, .carry_on = carry_on
@@ -174,15 +176,17 @@ static const struct row rows[] = {
     { "shk_semaphore_release", "0, one waits", .setup = wait_1, RELEASES },
     { "shk_semaphore_release", "0, a dead one ahead of another", .setup = wait_1, RELEASES, .variant = DEAD_AHEAD },
     { "shk_semaphore_release", "two, two wait", .setup = wait_2, RELEASES, .variant = TWO },
-    { "shk_semaphore_release", "two, nobody waits", .setup = wait_0, .operation = release, .check = check_release_two, .carry_on = carry_on,
-      .variant = TWO },
+    { "shk_semaphore_release", "two, nobody waits", .setup = wait_0, .operation = release, .check = check_release_two,
+      .carry_on = carry_on, .variant = TWO },
     { "shk_semaphore_acquire", "2", .setup = wait_0, ACQUIRES, .variant = 2 },
     { "shk_semaphore_acquire", "0, alone", .setup = wait_0, .partner = partner_releases, ACQUIRES },
-    { "shk_semaphore_acquire", "0, one waits behind", .setup = wait_0, .partner = partner_lines_up_and_releases, ACQUIRES },
-    { "shk_semaphore_acquire", "0, one waits, released twice", .setup = wait_1, .partner = partner_releases, .partner_times = 2,
-      .slice = SHK_MS(40), ACQUIRES },
-    { "shk_semaphore_acquire", "0, a dead one ahead", .setup = wait_0, .partner = partner_releases, ACQUIRES, .variant = DEAD_AHEAD },
-    { "shk_semaphore_acquire", "0, timeout", .setup = wait_0, .operation = acquire_for_a_while, .partner = partner_releases, .partner_at = NEVER,
-      .check = check_acquire, .carry_on = carry_on },
+    { "shk_semaphore_acquire", "0, one waits behind", .setup = wait_0, .partner = partner_lines_up_and_releases,
+      ACQUIRES },
+    { "shk_semaphore_acquire", "0, one waits, released twice", .setup = wait_1, .partner = partner_releases,
+      .partner_times = 2, .slice = SHK_MS(40), ACQUIRES },
+    { "shk_semaphore_acquire", "0, a dead one ahead", .setup = wait_0, .partner = partner_releases, ACQUIRES,
+      .variant = DEAD_AHEAD },
+    { "shk_semaphore_acquire", "0, timeout", .setup = wait_0, .operation = acquire_for_a_while,
+      .partner = partner_releases, .partner_at = NEVER, .check = check_acquire, .carry_on = carry_on },
 };
 const struct rows semaphore_rows = ROWS(rows);

@@ -77,7 +77,8 @@ static int64_t read_for_a_while(struct world *w, int64_t unused)
 static int64_t read_all(struct world *w, int64_t unused)
 {
     struct shk_reader *mine = w->reader;
-    int64_t r = shk_reader_open(w->stream, SHK_OLDEST, &w->reader), n = 0, last = -1, end = shk_stream_position(w->stream);
+    int64_t r = shk_reader_open(w->stream, SHK_OLDEST, &w->reader), n = 0, last = -1,
+            end = shk_stream_position(w->stream);
 
     (void)unused;
     while (r == 0 && last != end - 1) {
@@ -132,13 +133,15 @@ static void all_read(struct world *w, int64_t first)
 /* So and so many of the first are there, all of them if it was acknowledged; what is there can be read. */
 static void check_append(struct world *w)
 {
-    int64_t before = w->row->variant & SAMPLES, all = w->row->variant & MANY ? 5 : 1, there = call(w, HOST, position, 0) - before, n;
+    int64_t before = w->row->variant & SAMPLES, all = w->row->variant & MANY ? 5 : 1,
+            there = call(w, HOST, position, 0) - before, n;
 
     EXPECT(w, there >= 0 && there <= all, "%lld of %lld samples", (long long)there, (long long)all);
     EXPECT(w, !w->acknowledged || there == all, "acknowledged samples are lost");
     EXPECT(w, !w->untouched || there == 0, "samples from nobody");
     n = before + there == 0 ? 0 : call(w, HOST, read_all, 0);
-    EXPECT(w, n >= (before + there < HISTORY - PIECE ? before + there : HISTORY - PIECE), "only %lld samples can be read", (long long)n);
+    EXPECT(w, n >= (before + there < HISTORY - PIECE ? before + there : HISTORY - PIECE),
+           "only %lld samples can be read", (long long)n);
     if (there == 0)
         partner_appends(w);
     all_read(w, before);
@@ -159,8 +162,10 @@ static void carry_on(struct world *w)
     enter(w, NEWCOMER);
     start(w, NEWCOMER, read_next, 0);
     EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
-    EXPECT(w, call(w, HOST, append_next, 0) == 0 && finish(w, NEWCOMER) == end, "the newcomer does not get the host's sample");
-    EXPECT(w, call(w, NEWCOMER, append_next, 0) == 0 && call(w, HOST, read_all, 0) > 0, "the newcomer's sample cannot be read");
+    EXPECT(w, call(w, HOST, append_next, 0) == 0 && finish(w, NEWCOMER) == end,
+           "the newcomer does not get the host's sample");
+    EXPECT(w, call(w, NEWCOMER, append_next, 0) == 0 && call(w, HOST, read_all, 0) > 0,
+           "the newcomer's sample cannot be read");
 }
 
 #define APPENDS .operation = append, .check = check_append, .carry_on = carry_on
@@ -173,7 +178,7 @@ static const struct row rows[] = {
     { "shk_stream_append", "five at once, two readers asleep", .setup = readers_2, APPENDS, .variant = 20 | MANY },
     { "shk_reader_read", "nothing new", .setup = readers_0, READS, .variant = 3 },
     { "shk_reader_read", "nothing new, two others asleep", .setup = readers_2, READS },
-    { "shk_reader_read", "nothing new, timeout", .setup = readers_0, .operation = read_for_a_while, .partner = partner_appends, .partner_at = NEVER,
-      .check = check_read, .carry_on = carry_on },
+    { "shk_reader_read", "nothing new, timeout", .setup = readers_0, .operation = read_for_a_while,
+      .partner = partner_appends, .partner_at = NEVER, .check = check_read, .carry_on = carry_on },
 };
 const struct rows stream_rows = ROWS(rows);

@@ -205,7 +205,9 @@ int64_t thread_starved(pid_t tid)
     char text[128];
     long long ran, waited;
 
-    return read_proc(tid, "schedstat", text, sizeof(text)) && sscanf(text, "%lld %lld", &ran, &waited) == 2 ? waited : 0;
+    if (!read_proc(tid, "schedstat", text, sizeof(text)) || sscanf(text, "%lld %lld", &ran, &waited) != 2)
+        return 0;
+    return waited;
 }
 
 /* ---- Recordings ---- */
