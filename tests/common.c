@@ -152,6 +152,18 @@ void print_skipped(const char *test, const char *format, ...)
 
 /* ---- Return codes ---- */
 
+static _Thread_local char sentence[1000];
+
+void remember_sentence(void)
+{
+    snprintf(sentence, sizeof(sentence), "%s", shk_last_error());
+}
+
+bool sentence_was_kept(void)
+{
+    return strcmp(shk_last_error(), sentence) == 0;
+}
+
 bool code_is(long long got, long long expected)
 {
     return got == expected && (got >= 0 || shk_last_error()[0]);

@@ -51,13 +51,18 @@ void print_skipped(const char *test, const char *format, ...) __attribute__((for
 
 /* ---- Return codes ---- */
 
-/* The call returns just this: 0, a number, or -errno, and then there is a sentence about it. */
+/* The call returns just this: 0 or a number, and has left the last sentence alone, or -errno, and then there is a sentence about it. */
 #define assert_code(call, expected)                                                                                    \
     do {                                                                                                               \
+        remember_sentence();                                                                                           \
         long long got_ = (call), expected_ = (expected);                                                               \
         ck_assert_msg(code_is(got_, expected_), "%s gave %s, not %s; last error: \"%s\"", #call, code_name(got_),      \
                       code_name(expected_), shk_last_error());                                                         \
+        ck_assert_msg(got_ < 0 || sentence_was_kept(), "%s succeeded and changed the last error to \"%s\"", #call,     \
+                      shk_last_error());                                                                               \
     } while (0)
+void remember_sentence(void);
+bool sentence_was_kept(void);
 bool code_is(long long got, long long expected);
 const char *code_name(long long code); /* "-EAGAIN", "3" */
 

@@ -15,4 +15,16 @@ static inline int shki_say(int code, const char *sentence)
     return code;
 }
 
+/*
+ * For who tries something that may fail, and goes on: a call that succeeds after all leaves the thread's last sentence as it was. settle() brings it
+ * back if r is no failure, and returns r.
+ */
+#define SHKI_SENTENCE_MAX 512
+struct shki_saved_error {
+    const char *last;
+    char text[SHKI_SENTENCE_MAX];
+};
+void shki_error_save(struct shki_saved_error *);
+int shki_error_settle(int r, const struct shki_saved_error *);
+
 #endif

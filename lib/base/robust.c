@@ -1,5 +1,7 @@
 #include "base/robust.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -156,6 +158,7 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
                     int (*slice)(void *arg), void *arg)
 {
     int64_t length = PASSED_OVER;
+    struct shki_saved_error saved;
     struct timespec until;
     int r, over;
 
@@ -165,13 +168,16 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     stand_back(m, patience, me);
     r = try_briefly(m, spinner);
     while (r == EBUSY || r == ETIMEDOUT) {
+        shki_error_save(&saved);
         over = shki_patience_over(patience);
         if (over == 0 && r == ETIMEDOUT && length == SHKI_SLICE && slice)
             over = slice(arg);
         if (over != 0) {
             r = pthread_mutex_trylock(&m->robust); /* once more: what a dead holder left comes before the end of patience */
-            if (r != EBUSY)
+            if (r != EBUSY) {
+                shki_error_settle(0, &saved);
                 break;
+            }
             give_up_favour(m, me);
             return over;
         }

@@ -174,6 +174,7 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
 void shki_object_close(struct shki_object *o)
 {
     struct shk_segment *s = o->segment;
+    struct shki_saved_error saved;
     bool reclaim = false;
 
     pthread_mutex_lock(&s->local);
@@ -183,10 +184,12 @@ void shki_object_close(struct shki_object *o)
             atomic_fetch_and_explicit(&shki_uses_of(s, m->index)[o->index / 64], ~(UINT64_C(1) << o->index % 64), memory_order_release);
         reclaim = s->memberships && shki_object_is_stale(o);
     }
-    if (reclaim && shki_segment_lock(s) == 0) {
+    shki_error_save(&saved);
+    if (reclaim && shki_segment_lock(s) == 0) { /* if not, the next to look for room does it; nobody does in a segment that is unlinked */
         shki_directory_reclaim(s);
         shki_segment_unlock(s);
     }
+    shki_error_settle(0, &saved);
     pthread_mutex_unlock(&s->local);
     shki_segment_let_go(s);
 }
@@ -274,13 +277,16 @@ static void bury_everywhere(struct shk_segment *s)
 
 int shki_object_join(struct shki_object *o, struct shki_membership **m)
 {
-    int r = shki_member_join(o->segment, m);
+    struct shki_saved_error saved;
+    int r;
 
+    shki_error_save(&saved);
+    r = shki_member_join(o->segment, m);
     if (r == -EUSERS) {
         bury_everywhere(o->segment);
         r = shki_member_join(o->segment, m);
     }
-    return r;
+    return shki_error_settle(r, &saved);
 }
 
 int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
@@ -303,6 +309,7 @@ int shk_segment_unlink_unused(const char *name, unsigned flags)
 int shk_object_unlink(struct shk_segment *s, const char *name)
 {
     struct shki_object o = { .segment = s };
+    struct shki_saved_error saved;
     struct shki_membership *m;
     struct shki_entry *e;
     int r;
@@ -312,6 +319,7 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     r = shki_check_name("the object's name", name, SHK_NAME_MAX);
     if (r < 0)
         return r;
+    shki_error_save(&saved);
     m = shki_membership_find(s);
     r = m ? 0 : shki_object_join(&o, &m);
     if (r < 0)
@@ -331,5 +339,5 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
         shki_segment_unlock(s);
     }
     pthread_mutex_unlock(&s->local);
-    return r;
+    return shki_error_settle(r, &saved);
 }

@@ -574,19 +574,30 @@ done:
     return r;
 }
 
+/* With SHK_EXCL whatever has the name is in the way, be it no segment or not to be opened; what else failed is said as it is. */
+static int say_present(const char *name, int r)
+{
+    char path[SHKI_PATH_MAX];
+    struct stat st;
+
+    shki_path(path, name);
+    if ((r != -EPROTO && r != -EPERM && r != -EACCES && r != -EXDEV) || lstat(path, &st) != 0)
+        return r;
+    return shki_fail(-EEXIST, "segment /%s exists already", name);
+}
+
 /* One attempt, under `registry`. -EAGAIN: something has just changed, try again. */
 static int attach(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
 {
+    bool exclusive = flags & SHK_CREATE && flags & SHK_EXCL;
     int fd = open_file(name), r;
 
     if (fd == -ENOENT)
         return flags & SHK_CREATE ? attach_new(name, flags, options, out) : say_absent(name);
-    if (fd < 0)
-        return fd;
-    r = enlist(name, fd, flags, out);
+    r = fd < 0 ? fd : enlist(name, fd, flags, out);
     if (r < 0)
-        return r;
-    if (flags & SHK_CREATE && flags & SHK_EXCL && !shki_segment_is_retired(*out))
+        return exclusive ? say_present(name, r) : r;
+    if (exclusive && !shki_segment_is_retired(*out))
         r = shki_fail(-EEXIST, "segment /%s exists already", name);
     else
         r = join(*out, bury);
@@ -597,6 +608,7 @@ static int attach(const char *name, unsigned flags, const struct shk_segment_opt
 
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
 {
+    struct shki_saved_error saved;
     int r;
 
     if (out == NULL)
@@ -610,6 +622,7 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
     for (size_t i = 0; options && i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
         if (options->reserved[i])
             return shki_fail(-EINVAL, "segment /%s: a reserved option is not zero", name);
+    shki_error_save(&saved);
     pthread_once(&once, setup);
     pthread_mutex_lock(&registry);
     r = -EAGAIN;
@@ -618,7 +631,9 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
     pthread_mutex_unlock(&registry);
     if (r < 0)
         *out = NULL;
-    return r == -EAGAIN ? shki_fail(-EBUSY, "segment /%s is created and unlinked all the time", name) : r;
+    if (r == -EAGAIN)
+        return shki_fail(-EBUSY, "segment /%s is created and unlinked all the time", name);
+    return shki_error_settle(r, &saved);
 }
 
 void shki_segment_unmap_if_unused(struct shk_segment *s)
@@ -727,16 +742,18 @@ static int retire_file(const char *name, int fd, unsigned flags, void (*wake)(st
 
 int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *))
 {
+    struct shki_saved_error saved;
     int r = shki_segment_name(name, &name), fd;
 
     if (r < 0)
         return r;
+    shki_error_save(&saved);
     pthread_once(&once, setup);
     pthread_mutex_lock(&registry);
     fd = open_file(name);
     r = fd < 0 ? fd : retire_file(name, fd, flags, wake);
     pthread_mutex_unlock(&registry);
-    return r == -ENOENT ? say_absent(name) : r;
+    return r == -ENOENT ? say_absent(name) : shki_error_settle(r, &saved);
 }
 
 int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)

@@ -203,7 +203,13 @@ int shki_line_lock(struct shki_line *l)
 
 int shki_line_lock_soon(struct shki_line *l)
 {
-    return lock_within(l, SOON) == 0 ? 0 : -EBUSY;
+    struct shki_saved_error saved;
+    int r;
+
+    shki_error_save(&saved);
+    r = lock_within(l, SOON);
+    shki_error_settle(0, &saved); /* who would rather go without has not failed */
+    return r == 0 ? 0 : -EBUSY;
 }
 
 void shki_line_unlock(struct shki_line *l)
@@ -419,15 +425,17 @@ static bool was_released(const void *arg)
 int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct waiting waiting = { l, m->node };
+    struct shki_saved_error saved;
     struct timespec until;
     int r;
 
     if (shki_spin(&l->spinner, was_released, &waiting))
         return 0;
     while (!is_released(l, m->node)) {
+        shki_error_save(&saved);
         r = is_stale(l) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
         if (r < 0)
-            return withdraw(l, m, r);
+            return shki_error_settle(withdraw(l, m, r), &saved);
         until = shki_patience_slice(patience, SHKI_SLICE);
         if (!shki_repairs(SHKI_REPAIR_BACKSTOP))
             until = shki_patience_slice(patience, SHK_SEC(3600));

@@ -44,7 +44,7 @@ void shki_line_close(struct shki_line *);
 /* The mutex, held for moments only: 0; -EBUSY when somebody has had it for 10 s. Repairs what a dead holder left. */
 int shki_line_lock(struct shki_line *);
 
-/* The same for who would rather go without than wait: -EBUSY when somebody has had it for 50 us. */
+/* The same for who would rather go without than wait: -EBUSY, without a sentence, when somebody has had it for 50 us. */
 int shki_line_lock_soon(struct shki_line *);
 void shki_line_unlock(struct shki_line *);
 
