@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct shk_stream *open_eeg(size_t sample_size, size_t history)
@@ -192,6 +193,93 @@ START_TEST(test_stream_takes_samples_of_any_size_and_more_than_its_history)
     free(got);
     assert_code(shk_reader_close(reader), 0);
     assert_code(shk_stream_close(stream), 0);
+}
+END_TEST
+
+/* ---- Lapped while copying ---- */
+
+/*
+ * The reader's buffer lies on two pages of which always one may not be written. A copy of one sample begins on the first and ends on the second,
+ * and faults on each; the handler appends more than a ring then, so often as `laps` says, and opens the page that is wanted alone. So each copy is
+ * overwritten while it is made, however fast anything is.
+ */
+static struct {
+    struct shk_stream *stream;
+    unsigned char *pages;
+    size_t page;
+    int laps;
+} lapping;
+
+enum { LAP = 20 }; /* samples: more than there are slots for a history of 8 */
+
+static void lap(int signal_number, siginfo_t *info, void *context)
+{
+    size_t wanted = (unsigned char *)info->si_addr >= lapping.pages + lapping.page;
+
+    (void)signal_number;
+    (void)context;
+    if (wanted == 1 && lapping.laps > 0) {
+        unsigned char *samples = calloc(LAP, lapping.page);
+
+        lapping.laps--;
+        if (samples == NULL || shk_stream_append(lapping.stream, samples, LAP) < 0)
+            _exit(2);
+        free(samples);
+    }
+    if (mprotect(lapping.pages + wanted * lapping.page, lapping.page, PROT_READ | PROT_WRITE) != 0 ||
+        mprotect(lapping.pages + !wanted * lapping.page, lapping.page, PROT_NONE) != 0)
+        _exit(3);
+}
+
+/* A buffer for one sample. */
+static unsigned char *start_lapping(int laps)
+{
+    struct sigaction action = { .sa_sigaction = lap, .sa_flags = SA_SIGINFO | SA_NODEFER };
+
+    lapping.page = (size_t)sysconf(_SC_PAGESIZE);
+    lapping.stream = open_eeg(lapping.page, 8);
+    lapping.pages = mmap(NULL, 2 * lapping.page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(lapping.pages, MAP_FAILED);
+    lapping.laps = laps;
+    ck_assert_int_eq(sigaction(SIGSEGV, &action, NULL), 0);
+    unsigned char *sample = calloc(1, lapping.page);
+    assert_code(shk_stream_append(lapping.stream, sample, 1), 0);
+    free(sample);
+    return lapping.pages + lapping.page / 2;
+}
+
+static void stop_lapping(struct shk_reader *reader)
+{
+    signal(SIGSEGV, SIG_DFL);
+    ck_assert_int_eq(munmap(lapping.pages, 2 * lapping.page), 0);
+    assert_code(shk_reader_close(reader), 0);
+    assert_code(shk_stream_close(lapping.stream), 0);
+}
+
+START_TEST(test_stream_timeout_holds_for_a_reader_that_is_lapped_all_the_time)
+{
+    unsigned char *sample = start_lapping(INT_MAX);
+    struct shk_reader *reader = open_reader(lapping.stream, SHK_OLDEST);
+
+    assert_code_after(SHK_MS(150), shk_reader_read(reader, sample, 1, SHK_MS(150)), -ETIMEDOUT);
+    assert_code(shk_reader_read(reader, sample, 1, SHK_NOWAIT), -EAGAIN);
+    assert_code(shk_reader_latest(reader, sample, 1), 0);
+    ck_assert_int_gt(shk_reader_dropped(reader), LAP);
+    stop_lapping(reader);
+}
+END_TEST
+
+START_TEST(test_stream_reader_that_is_lapped_once_does_not_wait)
+{
+    unsigned char *sample = start_lapping(1);
+    struct shk_reader *reader = open_reader(lapping.stream, SHK_OLDEST);
+
+    assert_code(shk_reader_read(reader, sample, 1, SHK_NOWAIT), 1);
+    ck_assert_int_gt(shk_reader_dropped(reader), 0);
+    lapping.laps = 1;
+    assert_code(shk_reader_latest(reader, sample, 1), 1);
+    ck_assert_int_eq(lapping.laps, 0);
+    stop_lapping(reader);
 }
 END_TEST
 
@@ -382,6 +470,7 @@ int main(void)
     Suite *suite = suite_create("stream");
     TCase *opening = test_case(suite, "opening");
     TCase *reading = test_case(suite, "reading");
+    TCase *lapped = test_case(suite, "lapped while copying");
     TCase *programs = test_case(suite, "programs");
     TCase *races = test_case(suite, "races");
 
@@ -391,6 +480,8 @@ int main(void)
     tcase_add_test(reading, test_stream_tells_a_lapped_reader_what_it_lost);
     tcase_add_test(reading, test_stream_shows_the_latest_without_moving_on);
     tcase_add_loop_test(reading, test_stream_takes_samples_of_any_size_and_more_than_its_history, 0, 7);
+    tcase_add_test(lapped, test_stream_timeout_holds_for_a_reader_that_is_lapped_all_the_time);
+    tcase_add_test(lapped, test_stream_reader_that_is_lapped_once_does_not_wait);
     tcase_add_test(programs, test_stream_wakes_every_reader_that_sleeps);
     tcase_add_test(programs, test_stream_reader_is_interrupted);
     tcase_add_loop_test(programs, test_stream_that_is_unlinked_releases_its_readers, 0, 2);

@@ -23,7 +23,7 @@
 #define HISTORY_DEFAULT 4096u
 #define PIECE_MAX 1024u           /* samples that one step of an append writes at the most */
 #define WRITER_LIMIT SHK_SEC(10)  /* an append lasts microseconds; who is in one longer is stopped */
-#define WAKER_LIMIT 50000         /* ns: so long the writer tries to wake readers while one of them is in the middle of a change */
+#define TRIES_MAX 10              /* to copy what is overwritten meanwhile, of a reader that does not wait, or not any longer */
 
 struct shk_stream {
     struct shki_object object;
@@ -210,21 +210,12 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, ui
     atomic_store_explicit(&shared->published, from + n, memory_order_release);
 }
 
-static bool gate_of_line_is_free(const void *arg)
-{
-    const struct shk_stream *st = arg;
-
-    return !shki_robust_is_held(&st->shared->waiters.mutex.robust);
-}
-
 /* Wake the readers that sleep. The writer does not wait for a reader that is stopped in the middle of a change: the others find out after a slice. */
 static void wake_readers(struct shk_stream *st)
 {
     atomic_thread_fence(memory_order_seq_cst); /* T4, A4: T2 before these looks; pairs with T5 and A3 */
     shki_watched_wake(st->object.segment, &st->shared->watched);
-    if (__builtin_expect(shki_line_is_empty(&st->line), 1))
-        return;
-    if (!shki_spin_for(WAKER_LIMIT, gate_of_line_is_free, st) || shki_line_lock(&st->line) < 0)
+    if (__builtin_expect(shki_line_is_empty(&st->line), 1) || shki_line_lock_soon(&st->line) < 0)
         return;
     shki_line_notify_all(&st->line);
     shki_line_unlock(&st->line);
@@ -375,6 +366,7 @@ static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m, c
 {
     struct shk_stream *st = reader->stream;
     struct shki_patience slice = *patience;
+    struct shki_saved_error saved;
     int64_t end = shki_now() + SHKI_SLICE;
     int r;
 
@@ -388,25 +380,25 @@ static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m, c
     if (has_samples(reader))
         slice.deadline = 0; /* leave the line at once */
     shki_line_unlock(&st->line);
+    shki_error_save(&saved);
     r = shki_line_sleep(&st->line, m, &slice);
     if (r == 0)
         shki_line_resume(m);
-    return r == -ETIMEDOUT ? 0 : r;
+    return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved); /* whether the time is over is the caller's to say */
 }
 
-static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m, int64_t timeout)
+static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct shk_stream *st = reader->stream;
-    struct shki_patience patience = shki_object_patience(&st->object, timeout);
-    int r = shki_patience_over(&patience);
+    int r = shki_patience_over(patience);
 
     if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
         return r;
-    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(&patience));
+    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(patience));
     while (r == 0 && !has_samples(reader)) {
-        r = sleep_a_slice(reader, m, &patience);
+        r = sleep_a_slice(reader, m, patience);
         if (r == 0 && !has_samples(reader))
-            r = shki_patience_over(&patience);
+            r = shki_patience_over(patience);
     }
     shki_member_is_awake();
     return r;
@@ -414,6 +406,7 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m
 
 ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
 {
+    struct shki_patience patience;
     struct shki_membership *m;
     uint64_t position;
     size_t got;
@@ -425,7 +418,7 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         return shki_say(-EINVAL, "no room for samples was given");
     if (!shki_timeout_is_legal(timeout))
         return SHKI_BAD_TIMEOUT;
-    for (;;) {
+    for (int tries = 0;; tries++) {
         r = shki_enter(&reader->stream->object, &m);
         if (r < 0)
             return r;
@@ -435,7 +428,11 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         set_position(reader, position + got);
         if (got > 0)
             return (ssize_t)got;
-        r = wait_for_samples(reader, m, timeout);
+        if (tries == 0) /* one deadline, however often it is lapped */
+            patience = shki_object_patience(&reader->stream->object, timeout);
+        if (tries < TRIES_MAX && has_samples(reader))
+            continue;
+        r = wait_for_samples(reader, m, &patience);
         if (r < 0)
             return r;
     }
@@ -445,6 +442,7 @@ ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
 {
     struct shki_membership *m;
     uint64_t position;
+    size_t got = 0;
     int r = reader ? shki_enter(&reader->stream->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
@@ -453,9 +451,14 @@ ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
         return shki_say(-EINVAL, "no room for samples was given");
     if (n > reader->stream->history)
         n = reader->stream->history;
-    position = published(reader->stream);
-    position -= position < n ? position : n;
-    return (ssize_t)copy_samples(reader->stream, &position, buf, n);
+    for (int tries = 0; got == 0 && tries < TRIES_MAX; tries++) {
+        position = published(reader->stream);
+        if (position == 0 || n == 0)
+            break;
+        position -= position < n ? position : n;
+        got = copy_samples(reader->stream, &position, buf, n);
+    }
+    return (ssize_t)got;
 }
 
 int64_t shk_reader_dropped(struct shk_reader *reader)

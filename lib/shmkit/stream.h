@@ -76,12 +76,16 @@ SHK_PUBLIC int shk_reader_close(struct shk_reader *);
 
 /*
  * Read the next samples, at most n, waiting until there is one.
- * Returns how many, at least 1; or -EAGAIN (none yet), -ETIMEDOUT, -EINTR. What has been overwritten is skipped and counted.
+ * Returns how many, at least 1; or -EAGAIN (none yet), -ETIMEDOUT, -EINTR. What has been overwritten is skipped and counted; if that happens again and
+ * again while they are being copied, the timeout holds all the same.
  * Killed: nobody else notices.
  */
 SHK_PUBLIC ssize_t shk_reader_read(struct shk_reader *, void *buf, size_t n, int64_t timeout);
 
-/* Read the newest samples, at most n and at most `history`, oldest first, without waiting and without moving on. Returns how many, 0 while there are none. */
+/*
+ * Read the newest samples, at most n and at most `history`, oldest first, without waiting and without moving on.
+ * Returns how many, 0 while there are none, or while they are overwritten faster than they can be copied.
+ */
 SHK_PUBLIC ssize_t shk_reader_latest(struct shk_reader *, void *buf, size_t n);
 
 /* How many samples were overwritten before this reader came to them. */
