@@ -9,6 +9,7 @@
  *     -EBADF    the handle's segment has been closed in this process
  *     -ESTALE   the object or its segment has been unlinked; close the handle
  *     -EUSERS   the thread's first call here, and the segment's member table is full of living members
+ *     -EXDEV    the thread's first call here, and a fork has led into another pid namespace than that of the segment
  *     -ENOSPC   the thread's first call here, and the memory is out that its member record needs
  *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the kernel frees no more than
  *               2048 when a thread dies

@@ -50,7 +50,7 @@ struct shk_segment_options {
  *            wants its close, and what is said of closing is of the last one.
  * Returns 0, or
  *   -EINVAL -ENAMETOOLONG  the name or the options are no good      -EILSEQ  the name is not UTF-8
- *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, and SHK_EXCL
+ *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, usable or not, and SHK_EXCL
  *   -EACCES  its permission bits forbid it                          -EPERM   it belongs to another user (see Trust)
  *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or corrupted
  *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread for another
