@@ -229,12 +229,25 @@ static int64_t parse_number(const struct option_row *row, const char *text)
     number = strtoll(text, &end, 10);
     if (end == text || *end)
         complain("--%s: '%s' is not a whole number", row->name, text);
-    else if (number < row->least)
+    else if (number < row->least || (number < 0 && errno == ERANGE))
         complain("--%s: %s is less than %lld", row->name, text, (long long)row->least);
     else if (number > most || errno == ERANGE)
         complain("--%s: %s is more than %lld", row->name, text, (long long)most);
     else
         return number;
+    exit_usage();
+}
+
+static uint32_t parse_order(const struct option_row *row, const char *text)
+{
+    static const char *const orders[] = {
+        [SHK_FIFO] = "fifo", [SHK_LIFO] = "lifo", [SHK_PRIORITY] = "priority"};
+
+    for (uint32_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+        if (strcmp(text, orders[i]) == 0)
+            return i;
+    }
+    complain("--%s: there is no order '%s'; fifo, lifo and priority are", row->name, text);
     exit_usage();
 }
 
@@ -324,6 +337,8 @@ static char **parse_arguments(int argc, char **argv, const struct program *progr
             *rows[i].flag = true;
         else if (rows[i].text)
             *rows[i].text = optarg;
+        else if (rows[i].order)
+            *rows[i].order = parse_order(&rows[i], optarg);
         else if (rows[i].number)
             *rows[i].number = parse_number(&rows[i], optarg);
         else
@@ -439,22 +454,44 @@ int leave(struct place *place, int status)
     return finish(status);
 }
 
-int open_queue(const struct place *place, int64_t capacity, int64_t item_size,
-               struct shk_queue **queue)
+/* Is it as it is wished? Its order has been looked at before. */
+static int check_queue(const struct place *place, const struct queue_wish *wish,
+                       struct shk_queue *queue)
 {
-    struct shk_queue_options found = {.capacity = capacity, .item_size = item_size};
+    ssize_t capacity = shk_queue_capacity(queue);
+    ssize_t item_size = shk_queue_item_size(queue);
+
+    if (capacity < 0 || item_size < 0)
+        return failed(place, capacity < 0 ? capacity : item_size);
+    if ((wish->capacity == ANY || wish->capacity == capacity) &&
+        (wish->item_size == 0 || wish->item_size == item_size))
+        return DONE;
+    if (capacity == 0)
+        complain("%s: it is a queue without a limit, for items of at most %zd bytes", place->path,
+                 item_size);
+    else
+        complain("%s: it is a queue for %zd items of at most %zd bytes", place->path, capacity,
+                 item_size);
+    return FAILED;
+}
+
+int open_queue(const struct place *place, const struct queue_wish *wish, struct shk_queue **queue)
+{
+    struct shk_queue_options of_order = {.order = wish->order};
     struct shk_queue_options made = {
-        .capacity = capacity ? capacity : DEFAULT_CAPACITY,
-        .item_size = item_size ? item_size : DEFAULT_ITEM_SIZE,
+        .order = wish->order == (uint32_t)ANY ? SHK_FIFO : wish->order,
+        .capacity = wish->capacity == ANY ? DEFAULT_CAPACITY : wish->capacity,
+        .item_size = wish->item_size ? wish->item_size : DEFAULT_ITEM_SIZE,
     };
     int r;
 
     do {
-        r = shk_queue_open(place->segment, place->object, 0, &found, queue);
+        r = shk_queue_open(place->segment, place->object, 0,
+                           wish->order == (uint32_t)ANY ? NULL : &of_order, queue);
         if (r == -ENOENT)
             r = shk_queue_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made, queue);
     } while (r == -EEXIST && !interrupted); /* somebody made it between the two: find it */
-    return r == 0 ? DONE : failed(place, r);
+    return r == 0 ? check_queue(place, wish, *queue) : failed(place, r);
 }
 
 int open_stream(const struct place *place, int64_t history, struct shk_stream **stream)

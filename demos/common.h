@@ -25,13 +25,14 @@ enum { DONE = 0, FAILED = 1, USAGE = 2, NOT_NOW = 3, ABSENT = 4, SHUT_DOWN = 5 }
 /* The width of 存款者甲: shorter names are filled up to it, so that lines of several programs line up. */
 enum { NAME_COLUMNS = 8 };
 
-/* An option --name, and where its value goes: exactly one of the four pointers is set. */
+/* An option --name, and where its value goes: exactly one of the five pointers is set. */
 struct option_row {
     const char *name;
     const char *argument; /* for --help; NULL with a flag */
     const char *help;     /* one line, or several */
     bool *flag;
     const char **text;
+    uint32_t *order;   /* SHK_FIFO, SHK_LIFO, SHK_PRIORITY */
     int64_t *number;   /* least to most; a most of 0 is no limit */
     int64_t *duration; /* nanoseconds */
     int64_t least, most;
@@ -105,11 +106,29 @@ void pause_until(int64_t time);
 int64_t now(void);
 
 /*
- * Open the queue of place. A capacity or item_size of 0 is "whatever is there"; if the queue is absent it is made, with the
- * defaults for what is 0. Returns an exit code.
+ * Open the queue of place. What is ANY, or an item_size of 0, may be as it is; if the queue is absent it is made, with the defaults for
+ * that: first in, first out. A capacity of 0 is bounded only by memory. Returns an exit code.
  */
-enum { DEFAULT_CAPACITY = 1, DEFAULT_ITEM_SIZE = 4096 };
-int open_queue(const struct place *, int64_t capacity, int64_t item_size, struct shk_queue **);
+enum { ANY = -1, DEFAULT_CAPACITY = 1, DEFAULT_ITEM_SIZE = 4096 };
+struct queue_wish {
+    uint32_t order; /* or (uint32_t)ANY */
+    int64_t capacity, item_size;
+};
+int open_queue(const struct place *, const struct queue_wish *, struct shk_queue **);
+
+/* The options for a static struct queue_wish, which is to begin as ANY_QUEUE: producer and consumer tell them alike. */
+#define ANY_QUEUE {.order = (uint32_t)ANY, .capacity = ANY}
+#define QUEUE_OPTIONS(wish)                                                                        \
+    {"order", "ORDER", "which item comes first: fifo, lifo or priority", .order = &(wish).order},  \
+    {"capacity", "N", "items that it holds; 0: as many as there is memory for",                    \
+     .number = &(wish).capacity, .most = (int64_t)1 << 31},                                        \
+    {"item-size", "BYTES", "the longest item", .number = &(wish).item_size, .least = 1,            \
+     .most = (int64_t)1 << 31}
+#define QUEUE_NOTES                                                                                \
+    "Whoever comes first makes the queue. Without --order, --capacity and\n"                       \
+    "--item-size it is one of 1 item of up to 4096 bytes, first in, first out, if\n"               \
+    "this program makes it, and may be any if it is there. With them, a queue that\n"              \
+    "is there must be like that.\n"
 
 /* The same for a stream of samples of type double. */
 enum { DEFAULT_HISTORY = 10000 };

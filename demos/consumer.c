@@ -7,7 +7,8 @@
 
 static const char *name;
 static bool raw;
-static int64_t count, capacity, item_size;
+static int64_t count;
+static struct queue_wish wish = ANY_QUEUE;
 static int64_t interval = -1, timeout = SHK_FOREVER;
 
 static const struct option_row options[] = {
@@ -17,10 +18,7 @@ static const struct option_row options[] = {
      .least = 1},
     {"interval", "DURATION", "pause before each item (0.2; with --raw 0)", .duration = &interval},
     {"timeout", "DURATION", "wait that long at most for an item (for ever)", .duration = &timeout},
-    {"capacity", "N", "items that the queue holds", .number = &capacity, .least = 1,
-     .most = (int64_t)1 << 31},
-    {"item-size", "BYTES", "the longest item", .number = &item_size, .least = 1,
-     .most = (int64_t)1 << 31},
+    QUEUE_OPTIONS(wish),
     {0},
 };
 
@@ -28,9 +26,7 @@ static const struct program program = {
     .name = "consumer",
     .operand = "SEGMENT/QUEUE",
     .purpose = "Get items from a queue and print them, until it is shut down and drained.",
-    .notes = "Whoever comes first makes the queue. Without --capacity and --item-size it is\n"
-             "one of 1 item of up to 4096 bytes if this program makes it, and may be any if it\n"
-             "is there. With them, a queue that is there must be like that.\n",
+    .notes = QUEUE_NOTES,
     .options = options,
 };
 
@@ -86,7 +82,7 @@ int main(int argc, char **argv)
     if (interval < 0)
         interval = raw ? 0 : SHK_MS(200);
     if (status == DONE)
-        status = open_queue(&place, capacity, item_size, &queue);
+        status = open_queue(&place, &wish, &queue);
     if (status == DONE) {
         ssize_t size = shk_queue_item_size(queue);
 

@@ -5,9 +5,13 @@
 #include <errno.h>
 #include <string.h>
 
+#define NO_PRIORITY INT64_MIN
+
 static const char *name;
 static bool from_stdin, shut_down;
-static int64_t count, capacity, item_size;
+static int64_t count;
+static int64_t priority = NO_PRIORITY;
+static struct queue_wish wish = ANY_QUEUE;
 static int64_t interval = -1, timeout = SHK_FOREVER;
 
 static const struct option_row options[] = {
@@ -16,13 +20,13 @@ static const struct option_row options[] = {
     {"count", "N", "end after N items (99999; with --stdin all lines)", .number = &count,
      .least = 1},
     {"interval", "DURATION", "pause before each item (0.2; with --stdin 0)", .duration = &interval},
+    {"priority", "N",
+     "its items' priority, the lowest first (their own order:\nthat of their first 8 bytes)",
+     .number = &priority, .least = NO_PRIORITY + 1},
     {"timeout", "DURATION", "wait that long at most for a free place (for ever)",
      .duration = &timeout},
     {"shutdown", NULL, "shut the queue down in the end", .flag = &shut_down},
-    {"capacity", "N", "items that the queue holds", .number = &capacity, .least = 1,
-     .most = (int64_t)1 << 31},
-    {"item-size", "BYTES", "the longest item", .number = &item_size, .least = 1,
-     .most = (int64_t)1 << 31},
+    QUEUE_OPTIONS(wish),
     {0},
 };
 
@@ -30,16 +34,27 @@ static const struct program program = {
     .name = "producer",
     .operand = "SEGMENT/QUEUE",
     .purpose = "Put Python, Kotlin and Swift in turn into a queue, or lines of text.",
-    .notes = "Whoever comes first makes the queue. Without --capacity and --item-size it is\n"
-             "one of 1 item of up to 4096 bytes if this program makes it, and may be any if it\n"
-             "is there. With them, a queue that is there must be like that.\n",
+    .notes = QUEUE_NOTES,
     .options = options,
 };
 
+/* A number in the order of the strings, as far as eight bytes go: that is how Python's PriorityQueue compares them. */
+static int64_t order_of(const unsigned char *item, size_t length)
+{
+    uint64_t number = 0;
+
+    for (size_t i = 0; i < sizeof(number); i++)
+        number = number << 8 | (i < length ? item[i] : 0);
+    return (int64_t)(number ^ (uint64_t)1 << 63);
+}
+
 static int put(const struct place *place, struct shk_queue *queue, const void *item, size_t length)
 {
-    int r = shk_queue_put(queue, item, length, timeout);
+    int64_t its = priority == NO_PRIORITY ? order_of(item, length) : priority;
+    int r = shk_queue_put_priority(queue, item, length, its, timeout);
 
+    if (r == -ENOTSUP && priority == NO_PRIORITY) /* a queue of another order */
+        r = shk_queue_put(queue, item, length, timeout);
     return r == 0 ? DONE : failed(place, r);
 }
 
@@ -134,7 +149,7 @@ int main(int argc, char **argv)
     if (count == 0 && !from_stdin)
         count = 99999;
     if (status == DONE)
-        status = open_queue(&place, capacity, item_size, &queue);
+        status = open_queue(&place, &wish, &queue);
     if (status == DONE)
         status = work(&place, queue);
     shk_queue_close(queue);

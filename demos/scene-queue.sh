@@ -1,5 +1,6 @@
 #!/bin/sh
-# Queues: one of two places whose third put blocks; three producers, one place, one consumer; three real text files.
+# Queues: one of two places whose third put blocks; the three orders; three producers, one place, one consumer; three real
+# text files.
 set -u
 . "$(dirname "$0")/scene.sh"
 
@@ -22,7 +23,44 @@ type_in shmctl get "$words"
 join "$third" || fail "the third put ended with status $?"
 echo 2222222222
 
-# ---- 2: capacity 1 ----
+# ---- 2: the three classes ----
+
+note "Queue, LifoQueue and PriorityQueue, side by side. Into each, of three places," \
+    "a producer puts Python, Kotlin, Swift and Python; the fourth put waits:"
+for order in fifo lifo priority; do
+    echo "\$ producer $segment/$order --order $order --capacity 3 --count 4 &"
+    producer "$segment/$order" --order $order --capacity 3 --count 4 --name $order --interval 0 >"$scratch/said-$order" &
+    echo $! >"$scratch/$order.pid"
+done
+for order in fifo lifo priority; do
+    await asleep 1 "put $order"
+done
+type_in shmctl ls -o PATH,ORDER,CAPACITY,ITEMS,WAITERS "$segment"
+for order in fifo lifo priority; do
+    consumer "$segment/$order" --raw --count 1 >"$scratch/got-$order" || fail "a consumer ended with status $?"
+    join "$(cat "$scratch/$order.pid")" || fail "the producer of $order ended with status $?"
+    test "$(grep -c '生产者生产元组元素完成！$' "$scratch/said-$order")" = 4 || fail "it has not put four items"
+    consumer "$segment/$order" --raw --count 3 >>"$scratch/got-$order" || fail "a consumer ended with status $?"
+done
+
+note "What a consumer gets: one item, and when the fourth put is done, the others:"
+{
+    echo 'Queue LifoQueue PriorityQueue'
+    echo '----- --------- -------------'
+    paste -d ' ' "$scratch/got-fifo" "$scratch/got-lifo" "$scratch/got-priority"
+} | while read -r first second third; do
+    printf '%-16s%-16s%s\n' "$first" "$second" "$third"
+done | tee "$scratch/classes"
+cmp - "$scratch/classes" <<'END' || fail "that is another order"
+Queue           LifoQueue       PriorityQueue
+-----           ---------       -------------
+Python          Swift           Kotlin
+Kotlin          Python          Python
+Swift           Kotlin          Python
+Python          Python          Swift
+END
+
+# ---- 3: capacity 1 ----
 
 one=$segment/one
 note "Three producers of three items each, and one consumer, at one place:"
@@ -51,7 +89,7 @@ LC_ALL=C awk '
     END { exit wrong || produced != 18 || consumed["Python"] != 3 || consumed["Kotlin"] != 3 || consumed["Swift"] != 3 }
 ' "$scratch/lines" || fail "not three times Python, Kotlin and Swift"
 
-# ---- 3: real input ----
+# ---- 4: real input ----
 
 # Names of text files: of this repository where that can be found, of Debian's licences elsewhere.
 texts() {
@@ -120,5 +158,5 @@ test "$(wc -l <"$scratch/out")" = "$total" || fail "there are lines that nobody 
 test "$total" -ge 10000 || fail "only $total lines of text"
 turns=$(LC_ALL=C awk -F: '$1 != last { last = $1; n++ } END { print n }' "$scratch/out")
 echo "$total lines came out, $turns times from another file than the line before."
-passed "the third put waited, three producers shared one place, and every line" \
-    "of three files arrived, in its file's order, byte for byte"
+passed "the third put waited; three orders of the same items; three producers shared" \
+    "one place; every line of three files arrived, in its file's order, byte for byte"

@@ -49,8 +49,23 @@ static ssize_t next_item(struct source *from, const char **item)
     return length > 0 && from->line[length - 1] == (char)from->separator ? length - 1 : length;
 }
 
+/* How the items are to be put. */
+struct manner {
+    int64_t timeout;
+    bool has_priority; /* or the queue's own way */
+    int64_t priority;
+};
+
+static int put_item(struct shk_queue *queue, const char *item, size_t length,
+                    const struct manner *how)
+{
+    if (how->has_priority)
+        return shk_queue_put_priority(queue, item, length, how->priority, how->timeout);
+    return shk_queue_put(queue, item, length, how->timeout);
+}
+
 static int put_all(struct shk_queue *queue, const struct path *path, struct source *from,
-                   int64_t timeout)
+                   const struct manner *how)
 {
     unsigned long long done = 0;
     const char *item;
@@ -60,7 +75,7 @@ static int put_all(struct shk_queue *queue, const struct path *path, struct sour
 
     from->limit = (size_t)shk_queue_item_size(queue);
     while ((length = next_item(from, &item)) >= 0) {
-        r = shk_queue_put(queue, item, (size_t)length, timeout);
+        r = put_item(queue, item, (size_t)length, how);
         if (r < 0) {
             status = failed(path->text, r);
             if (done)
@@ -81,7 +96,7 @@ static int run(const struct command *command, int argc, char **argv)
     struct shk_segment *segment = NULL;
     struct shk_queue *queue = NULL;
     struct source from = {.separator = '\n'};
-    int64_t timeout = SHK_FOREVER;
+    struct manner how = {.timeout = SHK_FOREVER};
     bool standard_input = false;
     unsigned flags = 0;
     struct path path;
@@ -90,18 +105,29 @@ static int run(const struct command *command, int argc, char **argv)
     int r;
 
     while ((key = next_option(command, argc, argv)) != -1) {
-        if (key == 's')
+        switch (key) {
+        case 's':
             standard_input = true;
-        else if (key == 'w')
+            break;
+        case 'w':
             standard_input = from.whole = true;
-        else if (key == '0')
+            break;
+        case '0':
             from.separator = '\0';
-        else if (key == 't')
-            timeout = parse_timeout(optarg);
-        else if (key == OPTION_NOWAIT)
-            timeout = SHK_NOWAIT;
-        else
+            break;
+        case 'p':
+            how.has_priority = true;
+            how.priority = parse_signed(optarg);
+            break;
+        case 't':
+            how.timeout = parse_timeout(optarg);
+            break;
+        case OPTION_NOWAIT:
+            how.timeout = SHK_NOWAIT;
+            break;
+        default:
             flags |= SHK_ANY_OWNER;
+        }
     }
     check_operands(argc, standard_input ? 1 : 2, standard_input ? 1 : argc);
     parse_object_path(argv[optind], &path);
@@ -112,7 +138,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (status != STATUS_DONE)
         return status;
     r = shk_queue_open(segment, path.object, 0, NULL, &queue);
-    status = r < 0 ? failed_to_open(&path, "queue", r) : put_all(queue, &path, &from, timeout);
+    status = r < 0 ? failed_to_open(&path, "queue", r) : put_all(queue, &path, &from, &how);
     free(from.line);
     shk_queue_close(queue);
     shk_segment_close(segment);
@@ -123,6 +149,7 @@ static const struct option_row options[] = {
     {'s', "stdin", NULL, "put each line of the standard input"},
     {'w', "whole", NULL, "put the whole standard input as one item"},
     {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
+    {'p', "priority", "N", "the items' priority in a priority queue, the lowest comes first (0)"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
     ANY_OWNER_ROW,

@@ -169,6 +169,21 @@ uint64_t parse_number(const char *text, uint64_t max)
     return value;
 }
 
+int64_t parse_signed(const char *text)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+    char *end;
+    long long value;
+
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    if (!isdigit((unsigned char)*digits) || *end)
+        usage_error("'%s' is no number", text);
+    if (errno)
+        usage_error(*text == '-' ? "'%s' is too little" : "'%s' is too much", text);
+    return value;
+}
+
 static void on_signal(int number)
 {
     if (!end_at_once) {

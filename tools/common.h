@@ -30,6 +30,7 @@ void parse_object_path(const char *text, struct path *out);
 int64_t parse_timeout(const char *text); /* 2, 0.5s, 200ms: nanoseconds */
 size_t parse_size(const char *text);     /* 4096, 64K, 1.5G: bytes */
 uint64_t parse_number(const char *text, uint64_t max);
+int64_t parse_signed(const char *text); /* may be negative */
 
 _Noreturn void usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -131,6 +131,37 @@ exits 0 consumer --count 1 --interval 0 "$segment/first"
 grep -q '消费者消费\[ a?b?\[1m存? \]元素完成！$' "$out" || fail "printed as $(cat "$out")"
 claim 'a consumer may be first; it makes a queue of one place; geometry that differs is refused'
 
+for program in producer consumer; do
+    exits 2 $program --order upside-down a/b
+    complains "^$program: --order: there is no order 'upside-down'"
+done
+exits 2 producer --priority -9223372036854775809 a/b
+complains 'is less than'
+got_in_order() {
+    exits 0 consumer --raw --count 3 "$segment/$1"
+    prints "${@:2}"
+}
+for order in fifo lifo priority; do
+    exits 0 producer --order $order --capacity 0 --count 3 --interval 0 "$segment/$order"
+    exits 1 consumer --raw --capacity 1 "$segment/$order"
+    complains "^consumer: $segment/$order: it is a queue without a limit, for items of at most 4096 bytes"
+done
+exits 1 consumer --raw --order priority "$segment/lifo"
+complains "^consumer: $segment/lifo: "
+got_in_order fifo Python Kotlin Swift
+got_in_order lifo Swift Kotlin Python
+got_in_order priority Kotlin Python Swift
+printf 'b\n存款\n\n' | (input=/dev/stdin exits 0 producer --stdin --order priority "$segment/priority") || exit 1
+got_in_order priority '' b 存款
+exits 0 producer --count 1 --interval 0 --priority 5 "$segment/priority"
+exits 0 producer --count 2 --interval 0 --priority -5 "$segment/priority"
+got_in_order priority Python Kotlin Python
+exits 1 producer --count 1 --interval 0 --priority 5 "$segment/fifo"
+complains "^producer: $segment/fifo: .*priority"
+exits 3 consumer --raw --timeout 0 --order lifo --capacity 0 --item-size 4096 "$segment/lifo"
+exits 1 consumer --raw --timeout 0 --item-size 4095 "$segment/lifo"
+claim 'each order, with its priorities, and without a limit'
+
 exits 1 worker "$segment/first" --timeout 0
 complains "^worker: $segment/first: ."
 exits 1 depositor "$segment/first" --timeout 0

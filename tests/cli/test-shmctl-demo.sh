@@ -3,7 +3,7 @@
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 
 exits 0 shmctl demo
-for name in account account-event queue event plot producer consumer depositor drawer worker sampler plotter; do
+for name in account account-event queue list event plot producer consumer depositor drawer worker sampler plotter; do
     grep -Eq "^$name +[a-z]" "$out" || fail "shmctl demo does not list $name: $(cat "$out")"
 done
 exits 2 shmctl demo nonsense

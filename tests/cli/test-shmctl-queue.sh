@@ -56,6 +56,44 @@ exits 0 shmctl get "$queue" --count 4 --timeout 0
 exits 3 shmctl get "$queue" --timeout 0
 claim 'a time out is told by the exit status'
 
+# Each order, with a capacity and without.
+for capacity in 7 0; do
+    for order in fifo lifo priority; do
+        exits 0 shmctl create queue "$segment/$order" --order $order --capacity $capacity --item-size 64
+        exits 0 shmctl show -r -n -o ORDER,CAPACITY,ITEM-SIZE,ITEMS,STATE "$segment/$order"
+        test $capacity = 0 && state='0\x20items' || state='0/7\x20items'
+        prints "$order $capacity 64 0 $state"
+        exits 0 shmctl put "$segment/$order" 1 2 3
+    done
+    exits 2 shmctl put "$segment/priority" --priority one x
+    complains "'one' is no number"
+    exits 2 shmctl put "$segment/priority" -p 9223372036854775808 x
+    complains 'too much'
+    exits 2 shmctl put "$segment/priority" -p -9223372036854775809 x
+    complains 'too little'
+    exits 0 shmctl put "$segment/priority" --priority -9223372036854775808 first
+    exits 0 shmctl put "$segment/priority" --priority=7 last
+    printf '4\n5' >"$scratch/lines"
+    input=$scratch/lines exits 0 shmctl put "$segment/priority" -p -1 --stdin --nowait || exit 1
+    for order in fifo lifo; do
+        exits 1 shmctl put "$segment/$order" -p 1 x
+        complains "^shmctl: $segment/$order: .*priority"
+    done
+    test $capacity = 0 || exits 3 shmctl put "$segment/priority" full --nowait
+    exits 0 shmctl get "$segment/fifo" -c 3
+    prints 1 2 3
+    exits 0 shmctl get "$segment/lifo" -c 3
+    prints 3 2 1
+    exits 0 shmctl get "$segment/priority" -c 7
+    prints first 4 5 1 2 3 last
+    exits 0 shmctl show -J -o KIND,ORDER,CAPACITY,ITEMS,SHUT-DOWN "$segment/priority"
+    tr -d ' \n' <"$out" | grep -q '"kind":"queue","order":"priority","capacity":'$capacity',"items":0,"shut-down":false' || fail "$(cat "$out")"
+    exits 0 shmctl ls -J -o NAME,ORDER,CAPACITY,ITEMS "$segment"
+    tr -d ' \n' <"$out" | grep -q '{"name":"lifo","order":"lifo","capacity":'$capacity',"items":0}' || fail "$(cat "$out")"
+    exits 0 shmctl rm "$segment/fifo" "$segment/lifo" "$segment/priority"
+done
+claim 'items come out in the order of their queue, and priorities are for priority queues'
+
 printf 'one\n\n  two\\\n存款\nlast' >"$scratch/lines"
 input=$scratch/lines exits 3 shmctl put --stdin "$queue" --nowait
 exits 0 shmctl get "$queue" --count 4
