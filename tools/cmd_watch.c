@@ -13,9 +13,6 @@
 
 enum order { BY_PATH, BY_RATE, BY_WAITERS, ORDERS };
 
-static const char *const orders[] = {
-    [BY_PATH] = "path", [BY_RATE] = "rate", [BY_WAITERS] = "waiters"};
-
 /* One object, at the last look. */
 struct row {
     const struct shk_snapshot *look;
@@ -200,6 +197,9 @@ static int watch_plainly(struct watch *w)
 
 #ifdef HAVE_NCURSESW
 #include <curses.h>
+
+static const char *const orders[] = {
+    [BY_PATH] = "path", [BY_RATE] = "rate", [BY_WAITERS] = "waiters"};
 
 /* What is too wide is cut at a whole character: half of a wide one would go to the next line. */
 static void put_text(int y, const char *text, size_t length, attr_t attributes)
