@@ -19,6 +19,12 @@ static const struct workload {
     {"W2", "three producers, one consumer, one place between them", run_w2},
     {"W3", "a round trip, awake and asleep", run_w3},
     {"W4", "what an operation costs when nobody else is there", run_w4},
+    {"W5", "waking 2 to 500 processes at once", run_w5},
+    {"W6", "n locks that n processes want", run_w6},
+    {"W7", "LIFO and PRIORITY, with few and many items held", run_w7},
+    {"W8", "what readers of a stream cost its writer", run_w8},
+    {"W9", "what many segments, objects and members cost", run_w9},
+    {"idle", "what 1000 sleepers cost", run_idle},
 };
 
 static void usage(FILE *file)
@@ -27,7 +33,7 @@ static void usage(FILE *file)
                   "Measure shmkit, what people would otherwise use, and what the machine can do, turn by turn.\n\n"
                   "  -s, --seconds=S    how long one measurement lasts (%g)\n"
                   "  -r, --rounds=N     how many turns each subject gets (%u)\n"
-                  "  -f, --filter=TEXT  only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8; several with commas\n"
+                  "  -f, --filter=TEXT  only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8 or /pinned; several with commas\n"
                   "  -q, --quick        a fifth of the time, for a first look: too short for verdicts to mean much\n"
                   "      --smoke        everything once, as short as can be: does it still work?\n"
                   "  -j, --json=FILE    the figures of every round, too; - for standard output instead of the table\n"
@@ -55,6 +61,44 @@ static void list_workloads(void)
 {
     for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++)
         printf("%-4s %s\n", workloads[i].name, workloads[i].summary);
+}
+
+/* What this program was built to measure shmkit beside, and what it was not. */
+static void print_peers(void)
+{
+    printf("Beside: pipe, seqpacket socket, POSIX mq, textbook rings and pairs"
+#ifdef HAVE_BOOST
+           ", Boost.Interprocess"
+#endif
+#ifdef HAVE_ZEROMQ
+           ", ZeroMQ"
+#endif
+#ifdef HAVE_NNG
+           ", nng"
+#endif
+#ifdef HAVE_CK
+           ", ck_ring"
+#endif
+#ifdef PYTHON
+           ", Python"
+#endif
+           ". Not there:"
+#ifndef HAVE_BOOST
+           " Boost.Interprocess,"
+#endif
+#ifndef HAVE_ZEROMQ
+           " ZeroMQ,"
+#endif
+#ifndef HAVE_NNG
+           " nng,"
+#endif
+#ifndef HAVE_CK
+           " ck_ring,"
+#endif
+#ifndef PYTHON
+           " Python,"
+#endif
+           " iceoryx (it needs a daemon of its own beside it).\n");
 }
 
 static void find_cpus(void)
@@ -174,6 +218,7 @@ int main(int argc, char **argv)
     if (!json || strcmp(json, "-") != 0) {
         printf("make bench: %u rounds of %g s, %u CPUs. Medians; spread: between the quarters; the ratios to the best peer and to the limit\n"
                "are medians of the rounds' own.\n", bench.rounds, bench.seconds, bench.cpus);
+        print_peers();
         say_how_quiet("Before", before);
         report_table();
         report_verdicts();

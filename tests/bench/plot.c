@@ -32,10 +32,15 @@ static void plain_text(FILE *file, const char *text)
     }
 }
 
-/* A data block: position, value, colour, name. Returns how many bars. */
-static unsigned write_bars(FILE *file, const struct panel *panel, size_t number)
+struct extent {
+    unsigned bars;
+    double least, most;
+};
+
+/* A data block: position, value, colour, name, label. */
+static struct extent write_bars(FILE *file, const struct panel *panel, size_t number)
 {
-    unsigned bars = 0;
+    struct extent extent = {0, INFINITY, 0};
 
     fprintf(file, "$bars%zu << END_OF_BARS\n", number);
     for (size_t i = 0; i < sizeof(panel->subjects) / sizeof(*panel->subjects) && panel->subjects[i]; i++) {
@@ -43,17 +48,20 @@ static unsigned write_bars(FILE *file, const struct panel *panel, size_t number)
         if (isnan(value) || value <= 0)
             continue;
         bool ours = panel->subjects[i][0] == 's' && panel->subjects[i][1] == 'h';
-        fprintf(file, "%u %g %s \"", bars++, value, ours ? "0x1f77b4" : i == 0 ? "0x999999" : "0xd8b365");
+        extent.least = fmin(extent.least, value);
+        extent.most = fmax(extent.most, value);
+        fprintf(file, "%u %g %s \"", extent.bars++, value, ours ? "0x1f77b4" : i == 0 ? "0x999999" : "0xd8b365");
         plain_text(file, panel->subjects[i]);
         fprintf(file, "\" \"%.3g\"\n", value);
     }
     fprintf(file, "END_OF_BARS\n");
-    return bars;
+    return extent;
 }
 
 void report_plot(const char *path)
 {
-    unsigned bars[PANELS], shown = 0;
+    struct extent extent[PANELS];
+    unsigned shown = 0;
 
     /* Without a newline gnuplot cannot be given a file name that breaks out of its quotes; an apostrophe is doubled there. */
     FILE *file = popen("gnuplot >/dev/null", "w");
@@ -66,19 +74,19 @@ void report_plot(const char *path)
         fprintf(file, *p == '\'' ? "''" : "%c", *p);
     fprintf(file, "'\n");
     for (size_t i = 0; i < PANELS; i++)
-        shown += (bars[i] = write_bars(file, &panels[i], i)) > 0;
+        shown += (extent[i] = write_bars(file, &panels[i], i)).bars;
     if (shown) {
         fprintf(file, "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\nset border 3\nset logscale x\n"
                       "set tics nomirror\nset lmargin 27\nset rmargin 7\nset format x '%%g'\n");
         for (size_t i = 0; i < PANELS; i++) {
-            if (!bars[i])
+            if (!extent[i].bars)
                 continue;
+            double left = extent[i].least / 2;
             fprintf(file,
-                    "set title '%s'\nset yrange [%g:-0.6]\nstats $bars%zu using 2 nooutput\n"
-                    "set xrange [STATS_min / 2:STATS_max * 2]\n"
-                    "plot $bars%zu using (STATS_min / 2):1:(STATS_min / 2):2:($1 - 0.35):($1 + 0.35):3:ytic(4) with boxxyerror lc rgb variable, "
+                    "set title '%s'\nset yrange [%g:-0.6]\nset xrange [%g:%g]\n"
+                    "plot $bars%zu using (%g):1:(%g):2:($1 - 0.35):($1 + 0.35):3:ytic(4) with boxxyerror lc rgb variable, "
                     "$bars%zu using 2:1:5 with labels left offset 0.5,0\n",
-                    panels[i].title, bars[i] - 0.4, i, i, i);
+                    panels[i].title, extent[i].bars - 0.4, left, extent[i].most * 3, i, left, left, i);
         }
         fprintf(file, "unset multiplot\n");
     }

@@ -258,8 +258,10 @@ static void print_series(const struct series *s, const struct series *peer, cons
     print_ratio(s, peer);
     print_ratio(s, limit);
     for (int i = 0; i + 1 < FIGURES; i++) {
-        if (s->unit->also[i])
-            print_number(median(s, (unsigned)i + 1));
+        if (!s->unit->also[i])
+            continue;
+        printf("  ");
+        print_number(median(s, (unsigned)i + 1));
     }
     if (s->trouble[0])
         printf("  (%u of %u failed: %s)", s->failures, s->failures + s->rounds, s->trouble);
@@ -275,7 +277,7 @@ static void print_row(const struct series *first)
     printf("  %-32s%10s  %6s  %9s  %9s", "", first->unit->name, "spread", "best peer", "limit");
     for (int i = 0; i + 1 < FIGURES; i++) {
         if (first->unit->also[i])
-            printf("%10s", first->unit->also[i]);
+            printf("  %10s", first->unit->also[i]);
     }
     printf("\n");
     for (const struct series *s = first; s < all + count; s++) {

@@ -41,5 +41,41 @@ const struct target targets[] = {
     CHEAPER("W4", "next to nothing", "alone", "shmkit event is_set", 2, "call and load"),
     CHEAPER("W4", "next to nothing", "alone", "shmkit event wait, set", 2, "call and load"),
     CHEAPER("W4", "next to nothing", "alone", "shmkit notify, no waiter", 2, "call and load"),
+
+    CHEAPER("W5", "500 processes", NULL, "shmkit event", 1.2, "one sem_post each"),
+    CHEAPER("W5", "500 processes", NULL, "shmkit event", 0.3, "pthread broadcast"),
+
+#define W6(r, n)                                                                                                         \
+    FASTER("W6", r, NULL, "shmkit lock", 1, "robust mutex"), {                                                           \
+        .workload = "W6", .row = r, .subject = "shmkit lock", .figure = 1, .factor = 5 * n, .what = "ms, the longest wait"     \
+    }
+    W6("1 lock, 4 processes", 4),
+    W6("2 locks, 2 processes", 2),
+    W6("4 locks, 4 processes", 4),
+    W6("16 locks, 16 processes", 16),
+    W6("64 locks, 64 processes", 64),
+
+    CHEAPER("W7", "PRIORITY, 10 held", NULL, "shmkit", 1.5, "private memory"),
+    CHEAPER("W7", "PRIORITY, 1000 held", NULL, "shmkit", 1.5, "private memory"),
+    CHEAPER("W7", "PRIORITY, 1000000 held", NULL, "shmkit", 1.5, "private memory"),
+
+    {.workload = "W8", .row = "16 readers", .subject = "shmkit stream", .factor = 1.2, .against = "shmkit stream", .against_row = "1 reader"},
+
+/* Whatever there are 10,000 of, it costs as much as with one; a list of a hundred times as many takes a hundred times as long at most. */
+#define W9(many, one, s, f) {.workload = "W9", .row = many, .subject = s, .factor = f, .against = s, .against_row = one}
+    W9("10000 segments", "1 segment", "shmkit open segment", 1.2),
+    W9("10000 segments", "100 segments", "shmkit thread joins 100", 1.2),
+    W9("10000 segments", "100 segments", "shmctl ls", 120),
+    W9("10000 objects", "1 object", "shmkit open object", 1.2),
+    W9("10000 objects", "1 object", "shmkit put, get", 1.2),
+    W9("10000 objects", "1 object", "shmkit notify", 1.2),
+    W9("10000 objects", "100 objects", "shmctl ls SEGMENT", 120),
+    W9("10000 members", "1 member", "shmkit put, get", 1.2),
+    W9("10000 members", "1 member", "shmkit notify", 1.2),
+    W9("10000 members", "100 members", "shmctl ps", 120),
+
+    CHEAPER("idle", "1000 sleepers", NULL, "shmkit get", 1.5, "clock_nanosleep 100 ms"),
+    CHEAPER("idle", "1000 sleepers", NULL, "shmkit event", 1.5, "clock_nanosleep 100 ms"),
+    CHEAPER("idle", "1000 sleepers", NULL, "shmkit condition", 1.5, "clock_nanosleep 100 ms"),
     {.workload = NULL},
 };

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE 15000000000 /* ns: longer than any team needs to get ready, or to end */
+#define PATIENCE 60000000000 /* ns: longer than any team needs to get ready, or to end */
 
 struct stage *stage;
 static pid_t pids[ROLES_MAX];
