@@ -90,7 +90,7 @@ static pid_t start(void (*body)(struct place *), struct place *place)
 static void start_worker(struct place *place)
 {
     place->life = ++lives;
-    place->condemned = false;
+    place->condemned = 0;
     place->started = now();
     atomic_store(&place->runs, 0);
     place->clock = !nobody_is_killed && place->mortal;
@@ -174,7 +174,7 @@ static void kill_one(void)
 
     if (nobody_is_killed || suspicion || !place->mortal || place->pid == 0 || place->condemned)
         return;
-    place->condemned = true;
+    place->condemned = now();
     kill(place->pid, SIGKILL); /* the pid is nobody else's until it has been reaped here */
 }
 
@@ -226,12 +226,17 @@ static uint64_t run_delay_of(pid_t pid)
     return sscanf(text, "%llu %llu", &ran, &delay) == 2 ? delay : 0;
 }
 
-/* How long a worker has had to wait for a CPU: since its start if it has not had one yet, else since this was last asked. */
+/*
+ * How long a worker has had to wait for a CPU: since its start if it has not had one yet, else since this was last asked. A kernel
+ * with much to do may also take seconds to bury who has been killed, and only then there is a replacement.
+ */
 static int64_t recent_delay(unsigned i)
 {
     struct place *place = &notes->place[i];
     uint64_t delay, before = watched[i].run_delay;
 
+    if (place->pid != 0 && place->condemned != 0)
+        return now() - place->condemned;
     if (place->pid == 0 || !atomic_load(&place->runs)) {
         watched[i].run_delay = 0;
         return place->pid ? now() - place->started : 0;
@@ -251,6 +256,50 @@ static int64_t longest_delay(void)
         most = delay > most ? delay : most;
     }
     return most;
+}
+
+/* What a process does at the moment, as ps says it: S asleep, R running or waiting for a CPU. */
+static char state_of(pid_t pid)
+{
+    char path[40], text[200], *end;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return '?';
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    end = strrchr(text, ')');
+    return end && end[1] ? end[2] : '?';
+}
+
+/* For whoever looks into it: what everybody was doing when one was found stuck. */
+static void print_workers(const struct place *stuck)
+{
+    const struct shk_member_info *member;
+    struct shk_snapshot *look;
+
+    if (soak.control || shk_snapshot_open(soak.segment, &look) < 0)
+        return;
+    printf("\nphase of the turnstile: %u\n", atomic_load(&notes->phase));
+    for (unsigned p = 0; p < places; p++) {
+        const struct place *place = &notes->place[p];
+
+        printf("%c %-9s %-9s pid %d, state %c, started %lld ms ago%s, progress %llu, laps %llu",
+               place == stuck ? '>' : ' ', role_names[place->role],
+               place->role <= CONSUMER ? queue_names[place->queue] : "", (int)place->pid, state_of(place->pid),
+               (long long)((now() - place->started) / SHK_MS(1)), atomic_load(&place->runs) ? "" : ", has not run",
+               (unsigned long long)atomic_load(&place->progress), (unsigned long long)atomic_load(&place->laps));
+        for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++)
+            if (member->pid == place->pid && member->alive)
+                printf(", waits on %s for %lld ms", member->waits_for ? member->waits_on : "nothing",
+                       (long long)(member->waiting / SHK_MS(1)));
+        puts("");
+    }
+    shk_snapshot_close(look);
 }
 
 static void describe_stuck(const struct place *place, int64_t still, int64_t delay)
@@ -299,8 +348,10 @@ static void look_at(unsigned i, int64_t tick, int64_t delay)
     }
     suspicion |= watched[i].still > STUCK;
     limit = STUCK + 20 * watched[i].delay;
-    if (watched[i].still > (limit < STUCK_FOR_SURE ? limit : STUCK_FOR_SURE) && !trouble[0])
+    if (watched[i].still > (limit < STUCK_FOR_SURE ? limit : STUCK_FOR_SURE) && !trouble[0]) {
         describe_stuck(place, watched[i].still, watched[i].delay);
+        print_workers(place);
+    }
 }
 
 static void look_after_all(int64_t elapsed)

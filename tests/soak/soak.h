@@ -79,12 +79,11 @@ struct place {
     enum role role;
     enum queue_number queue;
     bool mortal;
-    bool clock;     /* it kills itself, too, after some CPU time */
-    bool condemned; /* by the director */
-    int64_t started;
-    _Atomic uint32_t runs;     /* it has got a CPU for the first time */
-    uint64_t life;             /* number of this incarnation, from 1 */
-    _Atomic uint64_t progress; /* grows with each thing done */
+    bool clock;                 /* it kills itself, too, after some CPU time */
+    int64_t started, condemned; /* when; condemned: killed by the director, 0: not */
+    _Atomic uint32_t runs;      /* it has got a CPU for the first time */
+    uint64_t life;              /* number of this incarnation, from 1 */
+    _Atomic uint64_t progress;  /* grows with each thing done */
     _Atomic uint32_t step;
     _Atomic uint64_t first;
     _Atomic uint32_t count;
