@@ -6,9 +6,9 @@
 
 int main(int argc, char **argv)
 {
-    struct shk_segment *segment;
-    struct shk_stream *stream;
-    struct shk_reader *reader;
+    struct shk_segment *segment = NULL;
+    struct shk_stream *stream = NULL;
+    struct shk_reader *reader = NULL;
     double samples[100];
     ssize_t n = argc == 3 ? 0 : -EINVAL;
 
@@ -24,8 +24,10 @@ int main(int argc, char **argv)
                 printf("%.15g\n", samples[i]);
         }
     }
-    if (n == -EAGAIN)
-        return 0;
-    fprintf(stderr, "numbers: %s\n", shk_last_error());
-    return 1;
+    if (n != -EAGAIN)
+        fprintf(stderr, "numbers: %s\n", shk_last_error());
+    shk_reader_close(reader);
+    shk_stream_close(stream);
+    shk_segment_close(segment);
+    return n != -EAGAIN;
 }
