@@ -261,8 +261,8 @@ shows() {
 
 sampler "$segment/shown" --name 采样者 2>"$scratch/said" &
 sampler=$!
-if ! command -v script >/dev/null; then
-    leave_out 'the terminal: there is no script(1)'
+if ! script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+    leave_out 'the terminal: script(1) is not there, or cannot make one'
 else
     mkfifo "$scratch/keys"
     on_terminal 80 24 --unit µV "$segment/shown" "$segment/eeg1" &

@@ -11,10 +11,19 @@ fail() {
     exit 1
 }
 
+# Of a program that is killed, what it has started itself may live for a moment longer: libtool's scripts in the build tree.
+await_end_of_processes() {
+    local deadline=$((SECONDS + 60))
+    while grep -lsa "scene-[a-z-]*-$1/" /proc/[0-9]*/cmdline; do
+        test $SECONDS -lt $deadline || return 1
+        sleep 0.05
+    done
+}
+
 # No segment, no process, no file of scene $1, which ran as process $2.
 left_nothing() {
     test -z "$(ls -d /dev/shm/scene-*-"$2" 2>/dev/null)" || fail "$1 left its segment"
-    ! grep -lsa "scene-[a-z-]*-$2/" /proc/[0-9]*/cmdline || fail "$1 left a process"
+    await_end_of_processes "$2" || fail "$1 left a process"
     test -z "$(ls "$scratch")" || fail "$1 left files: $(ls "$scratch")"
 }
 
