@@ -15,9 +15,9 @@ static const struct panel {
      {"limit ring", "shmkit batches of 32", "shmkit claimed", "shmkit", "ck_ring", "ZeroMQ ipc", "Boost message_queue", "pipe"}},
     {"W1", "1 KiB", "items of 1 KiB, million a second", 1e6,
      {"limit ring", "shmkit claimed, zero copy", "shmkit zero copy", "shmkit", "ck_ring", "ZeroMQ ipc", "Boost message_queue", "pipe"}},
-    {"W2", "3 to 1, capacity 1", "3 producers, 1 place: thousand hand-offs a second", 1e3,
+    {"W2", "3 to 1, capacity 1", "3 producers, 1 place: thousand a second", 1e3,
      {"shmkit", "POSIX mq", "Boost message_queue", "condition ring", "semaphore ring", "Python mp.Queue"}},
-    {"W3", "awake", "round trip, microseconds (less is better)", 1e3,
+    {"W3", "awake", "round trip in us, less is better", 1e3,
      {"limit ring", "shmkit claimed", "shmkit", "ck_ring", "POSIX mq", "pipe", "Boost message_queue", "ZeroMQ ipc"}},
 };
 #define PANELS (sizeof(panels) / sizeof(*panels))
@@ -76,8 +76,8 @@ void report_plot(const char *path)
     for (size_t i = 0; i < PANELS; i++)
         shown += (extent[i] = write_bars(file, &panels[i], i)).bars;
     if (shown) {
-        fprintf(file, "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\nset border 3\nset logscale x\n"
-                      "set tics nomirror\nset lmargin 27\nset rmargin 7\nset format x '%%g'\n");
+        fprintf(file, "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\nset border 2\nset logscale x\n"
+                      "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
         for (size_t i = 0; i < PANELS; i++) {
             if (!extent[i].bars)
                 continue;
