@@ -87,6 +87,13 @@ fails event NO_BACKSTOP -DCRASHES=1
 fails event NO_REBUILD -DCRASHES=1
 fails event NO_FINISH -DCRASHES=1
 
+holds stream
+holds stream -DCRASHES=1 -DAPPENDS=1
+for taken_out in NO_T1_FENCE NO_T2_RELEASE NO_T2_ACQUIRE NO_T3 NO_RECHECK NO_T4 NO_T5; do
+    fails stream $taken_out
+done
+fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
+
 holds leave
 fails leave NO_L4_FENCE
 fails leave NO_SECOND_LOOK
