@@ -38,7 +38,7 @@ struct row {
     script *partner;
     unsigned partner_at; /* at the victim's how manieth sleep; 0: the first, */
     unsigned partner_times; /* … and how often from then on; 0: once */
-    int64_t slice;       /* ns, for all actors, where the victim sleeps through some; 0: the library's, and it sleeps on */
+    int64_t slice;       /* ns, for all, where the victim sleeps through some; 0: the library's, and it sleeps on */
     script *check, *carry_on;
     int64_t variant;     /* what the row's own functions make of it */
     bool outside;        /* the victim does not attach before the operation */
@@ -160,6 +160,8 @@ int64_t create_segment(struct world *, int64_t members);
 
 /* A timeout of the victim: time enough to fall asleep under the tracer. */
 #define IN_TIME SHK_MS(50)
+/* A slice that is to end while the victim sleeps; it must have come to sleep before. */
+#define SHORT_SLICE SHK_MS(40)
 
 #define NEVER 99 /* partner_at: only when the victim has been stopped */
 

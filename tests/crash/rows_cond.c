@@ -348,7 +348,7 @@ static const struct row rows[] = {
     { "shk_cond_wait", "alone, notify", .setup = set, .prepare = hold, .operation = wait, .partner = partner_notifies_1,
       WAITS },
     { "shk_cond_wait", "alone, notify after a slice", .setup = set, .prepare = hold, .operation = wait,
-      .partner = partner_notifies_1, .partner_at = 2, .slice = SHK_MS(40), WAITS },
+      .partner = partner_notifies_1, .partner_at = 2, .slice = SHORT_SLICE, WAITS },
     { "shk_cond_wait", "alone, notify_all", .setup = set, .prepare = hold, .operation = wait,
       .partner = partner_notifies_all, WAITS },
     { "shk_cond_wait", "alone, the notifier keeps the lock for a while", .setup = set, .prepare = hold,

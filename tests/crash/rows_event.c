@@ -149,7 +149,7 @@ static const struct row rows[] = {
     { "shk_event_wait", "set", .setup = set_0, .operation = wait, WAITS, .variant = SET },
     { "shk_event_wait", "clear, alone", .setup = set_0, .operation = wait, .partner = partner_sets, WAITS },
     { "shk_event_wait", "clear, alone, set after a slice", .setup = set_0, .operation = wait, .partner = partner_sets,
-      .partner_at = 2, .slice = SHK_MS(40), WAITS },
+      .partner_at = 2, .slice = SHORT_SLICE, WAITS },
     { "shk_event_wait", "clear, one waits, set and cleared at once", .setup = set_1, .operation = wait,
       .partner = partner_flashes, WAITS },
     { "shk_event_wait", "clear, a dead one ahead", .setup = set_0, .operation = wait, .partner = partner_sets, WAITS,

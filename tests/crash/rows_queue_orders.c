@@ -664,7 +664,7 @@ static const struct row rows[] = {
     { "shk_queue_join", "a task, which is done", .setup = set_host_task, .operation = join, .partner = partner_is_done,
       .check = check_join, .carry_on = carry_on, .variant = 1, .never_stopped = true },
     { "shk_queue_join", "a task, which is done after a slice", .setup = set_host_task, .operation = join,
-      .partner = partner_is_done, .partner_at = 2, .slice = SHK_MS(40), .check = check_join, .carry_on = carry_on, .variant = 1,
+      .partner = partner_is_done, .partner_at = 2, .slice = SHORT_SLICE, .check = check_join, .carry_on = carry_on, .variant = 1,
       .never_stopped = true },
 };
 const struct rows queue_order_rows = ROWS(rows);

@@ -183,7 +183,7 @@ static const struct row rows[] = {
     { "shk_semaphore_acquire", "0, one waits behind", .setup = wait_0, .partner = partner_lines_up_and_releases,
       ACQUIRES },
     { "shk_semaphore_acquire", "0, one waits, released twice", .setup = wait_1, .partner = partner_releases,
-      .partner_times = 2, .slice = SHK_MS(40), ACQUIRES },
+      .partner_times = 2, .slice = SHORT_SLICE, ACQUIRES },
     { "shk_semaphore_acquire", "0, a dead one ahead", .setup = wait_0, .partner = partner_releases, ACQUIRES,
       .variant = DEAD_AHEAD },
     { "shk_semaphore_acquire", "0, timeout", .setup = wait_0, .operation = acquire_for_a_while,
