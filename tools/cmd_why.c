@@ -73,7 +73,7 @@ static void add_thread(struct table *t, const struct world *world, const struct 
     table_set_bool(t, "CIRCLE", thread->in_circle);
     if (next)
         table_append(t, "WAKERS", "%s", describe_member(buffer, next->member));
-    for (size_t i = 0; !next && (other = possible_waker(world, thread, i)); i++)
+    for (size_t at = 0; !next && (other = possible_waker(world, thread, &at));)
         table_append(t, "WAKERS", "%s", describe_member(buffer, other->member));
 }
 
@@ -121,8 +121,9 @@ static void print_wait(const struct thread *t)
 static void print_wakers(const struct world *world, const struct thread *t)
 {
     const char *wake = words_for(t)->wake;
-    const struct thread *other = possible_waker(world, t, 0);
     char buffer[DESCRIPTION_MAX];
+    size_t at = 0;
+    const struct thread *other = possible_waker(world, t, &at);
     size_t more = 0;
 
     if (t->verdict == VERDICT_STRANDED) {
@@ -135,7 +136,7 @@ static void print_wakers(const struct world *world, const struct thread *t)
                  : "about to go on");
         return;
     }
-    while (possible_waker(world, t, more + 1))
+    while (possible_waker(world, t, &at))
         more++;
     printf("%s", describe_member(buffer, other->member));
     if (more)

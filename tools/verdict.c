@@ -10,37 +10,85 @@
 #define BETWEEN_LOOKS \
     SHK_MS(300) /* sleepers look for themselves each 100 ms whether they were passed over */
 
+static int by_identity(const void *a, const void *b)
+{
+    const struct thread *t = a;
+    const struct thread *u = b;
+
+    if (t->pid_namespace != u->pid_namespace)
+        return t->pid_namespace < u->pid_namespace ? -1 : 1;
+    if (t->pid != u->pid)
+        return t->pid < u->pid ? -1 : 1;
+    return (t->tid > u->tid) - (t->tid < u->tid);
+}
+
+static struct thread identity(const struct shk_snapshot *look, const struct shk_member_info *m)
+{
+    return (struct thread){.pid_namespace = shk_snapshot_segment(look)->namespace_,
+                           .pid = m->pid,
+                           .tid = m->tid,
+                           .member = m,
+                           .look = look};
+}
+
+static struct thread *find_identity(const struct world *w, const struct thread *key)
+{
+    return bsearch(key, w->threads, w->n, sizeof(*w->threads), by_identity);
+}
+
 static struct thread *find_thread(const struct world *w, const struct shk_snapshot *look,
                                   const struct shk_member_info *m)
 {
-    uint64_t pid_namespace = shk_snapshot_segment(look)->namespace_;
+    struct thread key = identity(look, m);
 
-    for (size_t i = 0; i < w->n; i++) {
-        struct thread *t = &w->threads[i];
-
-        if (t->tid == m->tid && t->pid == m->pid && t->pid_namespace == pid_namespace)
-            return t;
-    }
-    return NULL;
+    return find_identity(w, &key);
 }
 
-static void add_member(struct world *w, const struct shk_snapshot *look,
-                       const struct shk_member_info *m)
+/* All living threads, each once, by namespace and number. */
+static void gather_threads(struct world *w)
 {
-    struct thread *t = find_thread(w, look, m);
+    const struct shk_member_info *m;
+    size_t members = 0;
+    size_t n = 0;
 
-    if (!t) {
-        t = &w->threads[w->n++];
-        *t = (struct thread){.pid_namespace = shk_snapshot_segment(look)->namespace_,
-                             .pid = m->pid,
-                             .tid = m->tid,
-                             .member = m,
-                             .look = look};
+    for (struct shk_snapshot **look = w->looks; *look; look++) {
+        for (size_t i = 0; shk_snapshot_member(*look, i); i++)
+            members++;
     }
-    if (m->waits_for != SHK_WAITS_NOT) {
-        t->member = m;
-        t->look = look;
-        t->object = shk_snapshot_find_object(look, m->waits_on);
+    w->threads = allocate(members, sizeof(*w->threads));
+    w->seats = allocate(members, sizeof(*w->seats));
+    for (struct shk_snapshot **look = w->looks; *look; look++) {
+        for (size_t i = 0; (m = shk_snapshot_member(*look, i)); i++) {
+            if (m->alive)
+                w->threads[n++] = identity(*look, m);
+        }
+    }
+    qsort(w->threads, n, sizeof(*w->threads), by_identity);
+    for (size_t i = 0; i < n; i++) {
+        if (w->n == 0 || by_identity(&w->threads[w->n - 1], &w->threads[i]) != 0)
+            w->threads[w->n++] = w->threads[i];
+    }
+}
+
+/* Who sits where: the threads of each look in its order, and where each waits. */
+static void seat_threads(struct world *w)
+{
+    const struct shk_member_info *m;
+    struct thread **seats = w->seats;
+
+    for (struct shk_snapshot **look = w->looks; *look; look++) {
+        struct thread **first = seats;
+
+        for (size_t i = 0; (m = shk_snapshot_member(*look, i)); i++, seats++) {
+            struct thread *t = *seats = m->alive ? find_thread(w, *look, m) : NULL;
+
+            if (!t || (t->seats && m->waits_for == SHK_WAITS_NOT))
+                continue;
+            t->member = m;
+            t->look = *look;
+            t->seats = first;
+            t->object = m->waits_for == SHK_WAITS_NOT ? NULL : shk_snapshot_find_object(*look, m->waits_on);
+        }
     }
 }
 
@@ -117,17 +165,15 @@ static void find_commands(struct world *w)
 
     for (size_t i = 0; i < w->n; i++) {
         struct thread *child = &w->threads[i];
-        int parent = child->pid_namespace == here && child->member->waits_for != SHK_WAITS_NOT
-                         ? parent_of(child->pid)
-                         : 0;
+        struct thread key = {.pid_namespace = here};
+        struct thread *t;
 
-        for (size_t k = 0; parent && k < w->n; k++) {
-            struct thread *t = &w->threads[k];
-
-            if (t->pid == parent && t->pid_namespace == here &&
-                t->member->waits_for == SHK_WAITS_NOT && runs_lock(t))
-                t->command = child;
-        }
+        if (child->pid_namespace != here || child->member->waits_for == SHK_WAITS_NOT)
+            continue;
+        key.pid = key.tid = parent_of(child->pid);
+        t = find_identity(w, &key);
+        if (t && t->member->waits_for == SHK_WAITS_NOT && runs_lock(t))
+            t->command = child;
     }
 }
 
@@ -135,22 +181,12 @@ static void find_commands(struct world *w)
 static int look_once(struct world *w)
 {
     const struct shk_member_info *m;
-    size_t members = 0;
     int status;
 
     *w = (struct world){0};
     w->looks = take_looks(NULL, &status);
-    for (struct shk_snapshot **look = w->looks; *look; look++) {
-        for (size_t i = 0; shk_snapshot_member(*look, i); i++)
-            members++;
-    }
-    w->threads = allocate(members, sizeof(*w->threads));
-    for (struct shk_snapshot **look = w->looks; *look; look++) {
-        for (size_t i = 0; (m = shk_snapshot_member(*look, i)); i++) {
-            if (m->alive)
-                add_member(w, *look, m);
-        }
-    }
+    gather_threads(w);
+    seat_threads(w);
     for (size_t i = 0; i < w->n; i++) {
         struct thread *t = &w->threads[i];
 
@@ -163,28 +199,34 @@ static int look_once(struct world *w)
     return status;
 }
 
-const struct thread *possible_waker(const struct world *w, const struct thread *t, size_t i)
+const struct thread *possible_waker(const struct world *w, const struct thread *t, size_t *at)
 {
-    const struct shk_member_info *m;
     const struct thread *other;
     uint64_t stuck = 0;
 
     if (t->member->waits_for == SHK_WAITS_TO_ACQUIRE || t->command) {
         other = next_in_chain(t);
-        return i == 0 && other && is_able(other) ? other : NULL;
+        return (*at)++ == 0 && other && is_able(other) ? other : NULL;
     }
     if (!t->object)
         return NULL;
-    for (size_t k = 0; k < w->n; k++)
+    for (size_t k = 0; *at == 0 && k < w->n; k++)
         stuck += !is_able(&w->threads[k]) && w->threads[k].object == t->object;
-    if (t->member->waits_for != SHK_WAITS_FOR_ANY && t->object->users <= stuck)
+    if (*at == 0 && t->member->waits_for != SHK_WAITS_FOR_ANY && t->object->users <= stuck)
         return NULL; /* of several objects only the first is known */
-    for (size_t k = 0; (m = shk_snapshot_member(t->look, k)); k++) {
-        other = m->alive ? find_thread(w, t->look, m) : NULL;
-        if (other && other != t && is_able(other) && i-- == 0)
+    while (shk_snapshot_member(t->look, *at)) {
+        other = t->seats[(*at)++];
+        if (other && other != t && is_able(other))
             return other;
     }
     return NULL;
+}
+
+static bool can_be_woken(const struct world *w, const struct thread *t)
+{
+    size_t at = 0;
+
+    return possible_waker(w, t, &at) != NULL;
 }
 
 static bool can_go_on(const struct world *w, const struct thread *t)
@@ -194,7 +236,7 @@ static bool can_go_on(const struct world *w, const struct thread *t)
     /* It is about to find out that the object has been removed, or that the lock is free or its holder dead. */
     if (!t->object || (t->member->waits_for == SHK_WAITS_TO_ACQUIRE && !t->holder))
         return true;
-    return t->member->has_deadline || possible_waker(w, t, 0) != NULL;
+    return t->member->has_deadline || can_be_woken(w, t);
 }
 
 static bool is_link(const struct thread *t)
@@ -301,5 +343,6 @@ int look_at_world(struct world *w)
 void drop_world(struct world *w)
 {
     drop_looks(w->looks);
+    free(w->seats);
     free(w->threads);
 }

@@ -29,6 +29,7 @@ struct thread {
     const struct shk_member_info
         *member;                     /* where it waits; if it does not, any of its memberships */
     const struct shk_snapshot *look; /* in which that is */
+    struct thread **seats;           /* the threads of that look, in its order; NULL: dead */
     const struct shk_object_info *object; /* that it waits on; NULL: none, or it has been removed */
     struct thread *holder;                /* of the lock that it waits for; NULL: none */
     struct thread *command;               /* of 'shmctl lock': what it waits for; NULL: none */
@@ -39,8 +40,9 @@ struct thread {
 
 struct world {
     struct shk_snapshot **looks;
-    struct thread *threads;
+    struct thread *threads; /* by namespace, pid and tid */
     size_t n;
+    struct thread **seats; /* one a member of each look */
 };
 
 /* Look at all segments, twice if need be, and judge. Returns an exit status; to be given back in any case. */
@@ -50,7 +52,7 @@ void drop_world(struct world *);
 /* Whom it waits for, if that is one: the holder of a lock, or the command. */
 struct thread *next_in_chain(const struct thread *);
 
-/* Who could wake this one, beginning with 0; NULL beyond the last. */
-const struct thread *possible_waker(const struct world *, const struct thread *, size_t i);
+/* Who could wake this one: the next from *at on, which is to be 0 at first; NULL: nobody more. */
+const struct thread *possible_waker(const struct world *, const struct thread *, size_t *at);
 
 #endif
