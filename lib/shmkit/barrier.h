@@ -47,7 +47,8 @@ SHK_PUBLIC int shk_barrier_close(struct shk_barrier *);
  * Returns 0 to parties - 1: the how manieth it was to arrive this round, 0 being the first. Or
  *   -EPIPE  the barrier is broken, or was broken or reset meanwhile
  *   -ETIMEDOUT, -EINTR  given up, and the barrier is broken thereby      -EAGAIN  SHK_NOWAIT and not the last to arrive; nothing has changed
- * Killed: while waiting, the barrier breaks within about 100 ms. The last to arrive, killed in the call: all others go on, or none and it breaks.
+ * Killed: while waiting, the barrier breaks within about 100 ms. As the last to arrive: all others go on, or it breaks, or it has not arrived and nobody
+ * notices.
  * Source: POSIX pthread_barrier_wait(); Python threading.Barrier.
  */
 SHK_PUBLIC int shk_barrier_wait(struct shk_barrier *, int64_t timeout);
