@@ -214,7 +214,16 @@ int shki_line_lock_soon(struct shki_line *l)
 
 void shki_line_unlock(struct shki_line *l)
 {
+    uint32_t released[SHKI_UNPARK_LATER], n = l->n_released;
+
+    /* The view's own list is for who has the mutex. */
+    for (uint32_t i = 0; i < n; i++)
+        released[i] = l->released[i];
+    l->n_released = 0;
     shki_mutex_unlock(&l->shared->mutex);
+    /* killed before one of these: it sees that it has been released at the end of its slice */
+    for (uint32_t i = 0; i < n; i++)
+        shki_unpark(l->segment, released[i]);
 }
 
 void shki_line_enter(struct shki_line *l, struct shki_membership *m)
@@ -262,6 +271,15 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
     return why;
 }
 
+/* When the mutex is free: who is woken may want it at once, and would go to sleep again. */
+static void unpark_later(struct shki_line *l, uint32_t member_index)
+{
+    if (l->n_released < SHKI_UNPARK_LATER)
+        l->released[l->n_released++] = member_index;
+    else
+        shki_unpark(l->segment, member_index);
+}
+
 /* Release the first n living, as long as they have lower tickets than `before`: who came later was not waiting then. */
 static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
 {
@@ -277,10 +295,10 @@ static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
             continue;
         }
         set(node->notified_before, before);
-        /* L2: commits. Killed before: rebuilt as waiting. Killed after, not yet unparked: it sees it at the end of its slice, or is unparked by the rebuild. */
+        /* L2: commits. Killed before: rebuilt as waiting. Killed after: it sees it at the end of its slice, or is unparked by the rebuild. */
         atomic_store_explicit(&node->state, SHKI_NODE_NOTIFIED, memory_order_release);
         lower_count(l);
-        shki_unpark(l->segment, shki_member_index(get(node->owner)));
+        unpark_later(l, shki_member_index(get(node->owner)));
         woken++;
     }
     return woken;
@@ -310,7 +328,7 @@ unsigned shki_line_notify_all(struct shki_line *l)
         const struct shki_member *m = shki_member_at(l->segment, l->order[i]);
 
         living += shki_robust_is_held(&m->life);
-        shki_unpark(l->segment, l->order[i]);
+        unpark_later(l, l->order[i]);
     }
     return living;
 }

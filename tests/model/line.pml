@@ -8,6 +8,7 @@
  *
  * Not modelled: weak memory (the mutexes order all but the leaving), spinning before a sleep (another look), the
  * kernel's half of sem_post() (killed before it: as before the whole), records that are used again by new members.
+ * `woken`: whom to unpark when the mutex is free again.
  *
  * Who includes this defines WAITERS, members 0 to WAITERS - 1, who have nodes; MEMBERS; what belongs to a notification
  * of n waiters, give(n); and finish().
@@ -144,7 +145,15 @@ inline line_lock()
 
 inline line_unlock()
 {
-    mutex = 0
+    mutex = 0;
+    if
+    :: woken ->
+       for (w : 0 .. WAITERS - 1) {
+           permit[w] = permit[w] || (woken >> w) & 1
+       }
+       atomic_step { w = 0; woken = 0 }
+    :: else
+    fi
 }
 
 inline line_enter()
@@ -172,7 +181,7 @@ inline release_first(before, n)
           node[w].notified_before = before;
           one_step { node[w].notified = true; give(n) }; /* L2 */
           lower_count();
-          permit[w] = true;
+          woken = woken | (1 << w);
           break
        fi
     ::  atomic_step { first == 0 || node[first - 1].ticket >= before -> give(n) }; break
@@ -195,10 +204,12 @@ inline line_notify_all()
 #endif
     one_step { released = next_ticket; give(counted); counted = 0 }; /* L3 */
     count = 0;
-    for (w : 0 .. WAITERS - 1) {
-        permit[w] = permit[w] || node[w].in
+    one_step {
+        for (w : 0 .. WAITERS - 1) {
+            woken = woken | (node[w].in << w)
+        }
+        w = 0
     }
-    w = 0
 }
 
 #define is_earlier(a, b) (node[a].notified_before < node[b].notified_before)
@@ -312,7 +323,7 @@ inline line_sleep()
 }
 
 /* What the calling process needs beside its own. */
-#define LINE_VARIABLES byte i, w, other, from, counted, deaths_before, since; bool inherited, gave_up
+#define LINE_VARIABLES byte i, w, other, from, counted, deaths_before, since, woken; bool inherited, gave_up
 
 inline choose(m)
 {
