@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #define NAME_OF(length) ((const char[]){ [0 ...(length) - 1] = 'n', [length] = 0 })
@@ -131,6 +132,9 @@ OBJECT_FUNCTIONS(cond)
 OBJECT_FUNCTIONS(event)
 OBJECT_FUNCTIONS(queue)
 OBJECT_FUNCTIONS(region)
+OBJECT_FUNCTIONS(semaphore)
+OBJECT_FUNCTIONS(barrier)
+OBJECT_FUNCTIONS(stream)
 
 static const struct kind {
     const char *name;
@@ -146,6 +150,12 @@ static const struct kind {
       sizeof(struct shk_queue_options) },
     { "region", open_region, close_region, &(struct shk_region_options){ .size = 64 },
       sizeof(struct shk_region_options) },
+    { "semaphore", open_semaphore, close_semaphore, &(struct shk_semaphore_options){ .value = 1, .max = 2 },
+      sizeof(struct shk_semaphore_options) },
+    { "barrier", open_barrier, close_barrier, &(struct shk_barrier_options){ .parties = 1 },
+      sizeof(struct shk_barrier_options) },
+    { "stream", open_stream, close_stream, &(struct shk_stream_options){ .sample_size = 8, .history = 16 },
+      sizeof(struct shk_stream_options) },
 };
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -401,6 +411,44 @@ START_TEST(test_a_region_is_opened_with_its_geometry)
 }
 END_TEST
 
+START_TEST(test_semaphores_barriers_and_streams_are_opened_with_their_geometry)
+{
+    const struct kind *semaphore = &kinds[5], *barrier = &kinds[6], *stream = &kinds[7];
+    const struct {
+        const struct kind *kind;
+        const char *name;
+        const void *options;
+        int code;
+    } wrong[] = {
+        { semaphore, "semaphore", &(struct shk_semaphore_options){ .value = 1, .max = 3 }, -EPROTOTYPE },
+        { semaphore, "new", &(struct shk_semaphore_options){ .value = 3, .max = 2 }, -EINVAL },
+        { semaphore, "new", &(struct shk_semaphore_options){ .max = UINT32_MAX }, -EINVAL },
+        { semaphore, "new", &(struct shk_semaphore_options){ .value = UINT32_MAX }, -EINVAL },
+        { barrier, "barrier", &(struct shk_barrier_options){ .parties = 2 }, -EPROTOTYPE },
+        { barrier, "new", NULL, -EINVAL },
+        { barrier, "new", &(struct shk_barrier_options){ .parties = 0 }, -EINVAL },
+        { barrier, "new", &(struct shk_barrier_options){ .parties = 65536 }, -EINVAL },
+        { barrier, "new", &(struct shk_barrier_options){ .parties = UINT32_MAX }, -EINVAL },
+        { barrier, "new", &(struct shk_barrier_options){ .parties = 1, .reserved_32 = 1 }, -EINVAL },
+        { stream, "stream", &(struct shk_stream_options){ .sample_size = 9 }, -EPROTOTYPE },
+        { stream, "stream", &(struct shk_stream_options){ .sample_size = 8, .history = 17 }, -EPROTOTYPE },
+        { stream, "new", NULL, -EINVAL },
+        { stream, "new", &(struct shk_stream_options){ .history = 16 }, -EINVAL },
+        { stream, "new", &(struct shk_stream_options){ .sample_size = 65537 }, -EINVAL },
+        { stream, "new", &(struct shk_stream_options){ .sample_size = SIZE_MAX }, -EINVAL },
+        { stream, "new", &(struct shk_stream_options){ .sample_size = 8, .history = (1ull << 30) + 1 }, -EINVAL },
+        { stream, "new", &(struct shk_stream_options){ .sample_size = 8, .history = SIZE_MAX }, -EINVAL },
+        { stream, "new", &(struct shk_stream_options){ .sample_size = 65536, .history = 1ull << 30 }, -ENOSPC },
+    };
+
+    for (const struct kind *kind = semaphore; kind <= stream; kind++)
+        assert_code(kind->close(create(kind, kind->name)), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_refused(wrong[i].kind, wrong[i].name, SHK_CREATE, wrong[i].options, wrong[i].code);
+    ck_assert_uint_eq(objects(), 3);
+}
+END_TEST
+
 START_TEST(test_what_is_too_large_for_the_segment_does_not_fit)
 {
     static const size_t sizes[] = { 1ull << 30, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX };
@@ -415,45 +463,159 @@ END_TEST
 
 /* ---- Calls on objects ---- */
 
+/* Handles of every kind: of a segment that has been closed, or all of them NULL. */
+struct things {
+    struct shk_lock *lock;
+    struct shk_cond *cond;
+    struct shk_event *event;
+    struct shk_semaphore *semaphore;
+    struct shk_barrier *barrier;
+    struct shk_queue *queue, *heap; /* FIFO; PRIORITY */
+    struct shk_stream *stream;
+    struct shk_reader *reader;
+    struct shk_region *region;
+};
+
+static const struct shk_queue_options heap_options = { .order = SHK_PRIORITY, .capacity = 4, .item_size = 64 };
+
+static void open_things(struct shk_segment *s, struct things *t)
+{
+    const struct {
+        int kind;
+        void *out;
+    } all[] = { { 0, &t->lock },   { 1, &t->cond },      { 2, &t->event },   { 3, &t->queue },
+                { 4, &t->region }, { 5, &t->semaphore }, { 6, &t->barrier }, { 7, &t->stream } };
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        const struct kind *kind = &kinds[all[i].kind];
+        assert_code(kind->open(s, kind->name, SHK_CREATE, kind->options, all[i].out), 0);
+    }
+    assert_code(shk_queue_open(s, "heap", SHK_CREATE, &heap_options, &t->heap), 0);
+    assert_code(shk_reader_open(t->stream, SHK_OLDEST, &t->reader), 0);
+}
+
+static void close_things(struct things *t)
+{
+    assert_code(shk_lock_close(t->lock), 0);
+    assert_code(shk_cond_close(t->cond), 0);
+    assert_code(shk_event_close(t->event), 0);
+    assert_code(shk_semaphore_close(t->semaphore), 0);
+    assert_code(shk_barrier_close(t->barrier), 0);
+    assert_code(shk_queue_close(t->queue), 0);
+    assert_code(shk_queue_close(t->heap), 0);
+    assert_code(shk_reader_close(t->reader), 0);
+    assert_code(shk_stream_close(t->stream), 0);
+    assert_code(shk_region_close(t->region), 0);
+}
+
+/* All arguments but the handles are right. */
+static void assert_every_queue_call_gives(struct shk_queue *queue, struct shk_queue *heap, int code)
+{
+    char buffer[64] = "";
+    struct iovec many[2] = { { buffer, 8 }, { buffer + 8, 8 } };
+    const void *item;
+    void *slot;
+
+    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), code);
+    assert_code(shk_queue_put_priority(heap, "a", 1, 7, SHK_NOWAIT), code);
+    assert_code(shk_queue_get(queue, buffer, sizeof(buffer), SHK_NOWAIT), code);
+    assert_code(shk_queue_put_many(queue, many, 2, SHK_NOWAIT), code);
+    assert_code(shk_queue_get_many(queue, many, 2, SHK_NOWAIT), code);
+    assert_code(shk_queue_reserve(queue, 8, &slot, SHK_NOWAIT), code);
+    assert_code(shk_queue_commit(queue, 8), code);
+    assert_code(shk_queue_cancel(queue), code);
+    assert_code(shk_queue_peek(queue, &item, SHK_NOWAIT), code);
+    assert_code(shk_queue_consume(queue), code);
+    assert_code(shk_queue_unpeek(queue), code);
+    assert_code(shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_NOWAIT), code);
+    assert_code(shk_queue_unclaim(queue, SHK_PRODUCER | SHK_CONSUMER), code);
+    assert_code(shk_queue_task_done(queue), code);
+    assert_code(shk_queue_join(queue, SHK_NOWAIT), code);
+    assert_code(shk_queue_size(queue), code);
+    assert_code(shk_queue_capacity(queue), code);
+    assert_code(shk_queue_item_size(queue), code);
+    assert_code(shk_queue_empty(queue), code);
+    assert_code(shk_queue_full(queue), code);
+    assert_code(shk_queue_shutdown(queue), code);
+    assert_code(shk_queue_reopen(queue), code);
+}
+
+static void assert_every_call_gives(const struct things *t, int code)
+{
+    const struct shk_ready sets[] = { { SHK_KIND_QUEUE, SHK_READABLE, t->queue },
+                                      { SHK_KIND_QUEUE, SHK_WRITABLE, t->queue },
+                                      { SHK_KIND_EVENT, SHK_READABLE, t->event },
+                                      { SHK_KIND_SEMAPHORE, SHK_READABLE, t->semaphore },
+                                      { SHK_KIND_STREAM, SHK_READABLE, t->reader } };
+    struct shk_reader *reader = NULL;
+    uint64_t sample = 0;
+
+    assert_code(shk_lock_acquire(t->lock, SHK_NOWAIT), code);
+    assert_code(shk_lock_release(t->lock), code);
+    assert_code(shk_cond_acquire(t->cond, SHK_NOWAIT), code);
+    assert_code(shk_cond_release(t->cond), code);
+    assert_code(shk_cond_wait(t->cond, SHK_NOWAIT), code);
+    assert_code(shk_cond_notify(t->cond, 1), code);
+    assert_code(shk_cond_notify_all(t->cond), code);
+    assert_code(shk_event_set(t->event), code);
+    assert_code(shk_event_clear(t->event), code);
+    assert_code(shk_event_is_set(t->event), code);
+    assert_code(shk_event_wait(t->event, SHK_NOWAIT), code);
+    assert_code(shk_semaphore_acquire(t->semaphore, SHK_NOWAIT), code);
+    assert_code(shk_semaphore_release(t->semaphore, 1), code);
+    assert_code(shk_semaphore_value(t->semaphore), code);
+    assert_code(shk_barrier_wait(t->barrier, SHK_NOWAIT), code);
+    assert_code(shk_barrier_reset(t->barrier), code);
+    assert_code(shk_barrier_abort(t->barrier), code);
+    assert_code(shk_barrier_waiting(t->barrier), code);
+    assert_code(shk_barrier_parties(t->barrier), code);
+    assert_code(shk_barrier_broken(t->barrier), code);
+    assert_every_queue_call_gives(t->queue, t->heap, code);
+    assert_code(shk_stream_append(t->stream, &sample, 1), code);
+    assert_code(shk_stream_position(t->stream), code);
+    assert_code(shk_stream_sample_size(t->stream), code);
+    assert_code(shk_stream_history(t->stream), code);
+    assert_code(shk_reader_open(t->stream, SHK_NEXT, &reader), code);
+    ck_assert_ptr_null(reader);
+    assert_code(shk_reader_read(t->reader, &sample, 1, SHK_NOWAIT), code);
+    assert_code(shk_reader_latest(t->reader, &sample, 1), code);
+    assert_code(shk_region_data(t->region, NULL, NULL), code);
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+        assert_code(shk_wait_any(&sets[i], 1, SHK_NOWAIT), code);
+        assert_code(shk_ready_fd(&sets[i], 1), code);
+    }
+}
+
 START_TEST(test_calls_on_nothing)
 {
-    char buffer[8];
+    struct things none = { 0 };
 
     assert_code(shk_segment_close(NULL), 0);
-    assert_code(shk_lock_close(NULL), 0);
-    assert_code(shk_cond_close(NULL), 0);
-    assert_code(shk_event_close(NULL), 0);
-    assert_code(shk_queue_close(NULL), 0);
-    assert_code(shk_region_close(NULL), 0);
+    close_things(&none);
+    assert_every_call_gives(&none, -EINVAL);
+    assert_code(shk_reader_dropped(NULL), -EINVAL);
+    assert_code(shk_cond_native(NULL, NULL, NULL), -EINVAL);
 
     assert_code(shk_set_member_name(NULL, "a"), -EINVAL);
     assert_code(shk_set_interrupt(NULL, NULL), -EINVAL);
-    assert_code(shk_lock_acquire(NULL, SHK_NOWAIT), -EINVAL);
-    assert_code(shk_lock_release(NULL), -EINVAL);
-    assert_code(shk_cond_acquire(NULL, SHK_NOWAIT), -EINVAL);
-    assert_code(shk_cond_release(NULL), -EINVAL);
-    assert_code(shk_cond_wait(NULL, SHK_NOWAIT), -EINVAL);
-    assert_code(shk_cond_notify(NULL, 1), -EINVAL);
-    assert_code(shk_cond_notify_all(NULL), -EINVAL);
-    assert_code(shk_cond_native(NULL, NULL, NULL), -EINVAL);
-    assert_code(shk_event_set(NULL), -EINVAL);
-    assert_code(shk_event_clear(NULL), -EINVAL);
-    assert_code(shk_event_is_set(NULL), -EINVAL);
-    assert_code(shk_event_wait(NULL, SHK_NOWAIT), -EINVAL);
-    assert_code(shk_queue_put(NULL, "a", 1, SHK_NOWAIT), -EINVAL);
-    assert_code(shk_queue_get(NULL, buffer, sizeof(buffer), SHK_NOWAIT), -EINVAL);
-    assert_code(shk_queue_size(NULL), -EINVAL);
-    assert_code(shk_queue_capacity(NULL), -EINVAL);
-    assert_code(shk_queue_item_size(NULL), -EINVAL);
-    assert_code(shk_queue_empty(NULL), -EINVAL);
-    assert_code(shk_queue_full(NULL), -EINVAL);
-    assert_code(shk_queue_shutdown(NULL), -EINVAL);
-    assert_code(shk_region_data(NULL, NULL, NULL), -EINVAL);
-
     assert_code(shk_segment_list(0, NULL), -EINVAL);
     assert_code(shk_segment_list(0x2, &(struct shk_segment_info *){ NULL }), -EINVAL);
     assert_code(shk_snapshot_open(segment_name(NULL), NULL), -EINVAL);
     shk_snapshot_close(NULL);
+}
+END_TEST
+
+START_TEST(test_calls_in_a_closed_segment)
+{
+    struct shk_segment *segment;
+    struct things t;
+
+    assert_code(shk_segment_open(segment_name("closed"), SHK_CREATE, NULL, &segment), 0);
+    open_things(segment, &t);
+    assert_code(shk_segment_close(segment), 0);
+    assert_every_call_gives(&t, -EBADF);
+    close_things(&t);
+    assert_code(shk_segment_unlink(segment_name("closed")), 0);
 }
 END_TEST
 
@@ -472,34 +634,188 @@ START_TEST(test_nothing_to_put_and_nowhere_to_get_to)
 }
 END_TEST
 
+START_TEST(test_no_items_no_samples_no_place_for_them)
+{
+    struct iovec none[2] = { { "a", 1 }, { NULL, 1 } };
+    struct shk_reader *reader = NULL;
+    struct things t;
+    uint64_t sample = 0;
+
+    open_things(test_segment(), &t);
+    assert_code(shk_queue_put_many(t.queue, NULL, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_put_many(t.queue, none, 0, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_put_many(t.queue, none, 2, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_put_priority(t.heap, NULL, 1, 7, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_reserve(t.queue, 8, NULL, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_size(t.queue), 0);
+    assert_code(shk_queue_size(t.heap), 0);
+    assert_code(shk_queue_commit(t.queue, 0), -EPERM);
+
+    assert_code(shk_queue_put(t.queue, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_get_many(t.queue, NULL, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_get_many(t.queue, none, 0, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_get_many(t.queue, none, 2, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_peek(t.queue, NULL, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_consume(t.queue), -EPERM);
+    assert_code(shk_queue_size(t.queue), 1);
+    assert_code(shk_queue_claim(t.queue, 0, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_claim(t.queue, SHK_PRODUCER | 4, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_queue_unclaim(t.queue, 0), -EINVAL);
+    assert_code(shk_queue_unclaim(t.queue, SHK_PRODUCER), -EPERM);
+
+    assert_code(shk_semaphore_release(t.semaphore, 0), -EINVAL);
+    assert_code(shk_semaphore_release(t.semaphore, UINT_MAX), -EOVERFLOW);
+    assert_code(shk_semaphore_value(t.semaphore), 1);
+
+    assert_code(shk_stream_append(t.stream, NULL, 1), -EINVAL);
+    assert_code(shk_stream_position(t.stream), 0);
+    assert_code(shk_stream_append(t.stream, NULL, 0), 0); /* no samples lie nowhere */
+    assert_code(shk_stream_append(t.stream, &sample, 1), 0);
+    assert_code(shk_reader_open(t.stream, SHK_NEXT, NULL), -EINVAL);
+    assert_code(shk_reader_open(t.stream, 2, &reader), -EINVAL);
+    ck_assert_ptr_null(reader);
+    assert_code(shk_reader_read(t.reader, NULL, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_reader_read(t.reader, &sample, 0, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_reader_latest(t.reader, NULL, 1), -EINVAL);
+    assert_code(shk_reader_latest(t.reader, NULL, 0), 0);
+    assert_code(shk_reader_latest(t.reader, &sample, SIZE_MAX), 1);
+    assert_code(shk_reader_read(t.reader, &sample, SIZE_MAX, SHK_NOWAIT), 1);
+    close_things(&t);
+}
+END_TEST
+
+static void assert_holds_just(struct shk_queue *queue, const char *expected)
+{
+    const void *item = NULL;
+    size_t length = strlen(expected);
+
+    assert_code(shk_queue_size(queue), 1);
+    assert_code(shk_queue_peek(queue, &item, SHK_NOWAIT), length);
+    ck_assert_mem_eq(item, expected, length);
+    assert_code(shk_queue_unpeek(queue), 0);
+}
+
+/* In each order; the item that is there stays, and nothing comes beside it. */
+START_TEST(test_what_does_not_fit_stays_where_it_is)
+{
+    static const size_t too_large[] = { 9, 1ull << 31, 1ull << 32, SIZE_MAX };
+    const struct shk_queue_options options = { .order = (uint32_t)_i, .capacity = 4, .item_size = 8 };
+    struct shk_queue *queue;
+    char large[16] = "", small[7], taken[8];
+    void *slot = NULL;
+
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &options, &queue), 0);
+    assert_code(shk_queue_put(queue, "8 bytes.", 8, SHK_NOWAIT), 0);
+    for (size_t i = 0; i < sizeof(too_large) / sizeof(too_large[0]); i++) {
+        struct iovec second_is[2] = { { large, 8 }, { large, too_large[i] } };
+        assert_code(shk_queue_put(queue, large, too_large[i], SHK_NOWAIT), -EMSGSIZE);
+        assert_code(shk_queue_put_priority(queue, large, too_large[i], 7, SHK_NOWAIT),
+                    _i == SHK_PRIORITY ? -EMSGSIZE : -ENOTSUP);
+        assert_code(shk_queue_put_many(queue, second_is, 2, SHK_NOWAIT), -EMSGSIZE);
+        assert_code(shk_queue_reserve(queue, too_large[i], &slot, SHK_NOWAIT), -EMSGSIZE);
+        ck_assert_ptr_null(slot);
+        assert_holds_just(queue, "8 bytes.");
+    }
+    for (size_t size = 0; size <= sizeof(small); size++) {
+        struct iovec too_small = { small, size };
+        assert_code(shk_queue_get(queue, small, size, SHK_NOWAIT), -EMSGSIZE);
+        assert_code(shk_queue_get_many(queue, &too_small, 1, SHK_NOWAIT), -EMSGSIZE);
+        assert_holds_just(queue, "8 bytes.");
+    }
+    assert_code(shk_queue_task_done(queue), -EINVAL); /* none of these has taken it */
+    assert_code(shk_queue_reserve(queue, 4, &slot, SHK_NOWAIT), 0);
+    assert_code(shk_queue_commit(queue, 5), -EMSGSIZE);
+    assert_code(shk_queue_commit(queue, SIZE_MAX), -EMSGSIZE);
+    assert_code(shk_queue_cancel(queue), 0);
+    assert_holds_just(queue, "8 bytes.");
+    assert_code(shk_queue_get(queue, taken, sizeof(taken), SHK_NOWAIT), 8);
+    ck_assert_mem_eq(taken, "8 bytes.", 8);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_a_set_of_none_of_too_many_or_of_what_is_never_ready)
+{
+    struct shk_ready many[SHK_READY_MAX + 1];
+    struct things t;
+
+    open_things(test_segment(), &t);
+    for (size_t i = 0; i <= SHK_READY_MAX; i++)
+        many[i] = (struct shk_ready){ SHK_KIND_SEMAPHORE, SHK_READABLE, t.semaphore };
+    const struct {
+        const struct shk_ready *set;
+        unsigned n;
+        int code;
+    } wrong[] = {
+        { NULL, 1, -EINVAL },
+        { many, 0, -EINVAL },
+        { many, SHK_READY_MAX + 1, -EINVAL },
+        { many, UINT_MAX, -EINVAL },
+        { &(struct shk_ready){ 0, SHK_READABLE, t.queue }, 1, -EINVAL },
+        { &(struct shk_ready){ SHK_KIND_REGION + 1, SHK_READABLE, t.queue }, 1, -EINVAL },
+        { &(struct shk_ready){ SHK_KIND_QUEUE, 0, t.queue }, 1, -EINVAL },
+        { &(struct shk_ready){ SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.queue }, 1, -EINVAL },
+        { &(struct shk_ready){ SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore }, 1, -EINVAL },
+        { &(struct shk_ready){ SHK_KIND_LOCK, SHK_READABLE, t.lock }, 1, -ENOTSUP },
+        { &(struct shk_ready){ SHK_KIND_COND, SHK_READABLE, t.cond }, 1, -ENOTSUP },
+        { &(struct shk_ready){ SHK_KIND_BARRIER, SHK_READABLE, t.barrier }, 1, -ENOTSUP },
+        { &(struct shk_ready){ SHK_KIND_REGION, SHK_READABLE, t.region }, 1, -ENOTSUP },
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_code(shk_wait_any(wrong[i].set, wrong[i].n, SHK_NOWAIT), wrong[i].code);
+        assert_code(shk_ready_fd(wrong[i].set, wrong[i].n), wrong[i].code);
+    }
+    assert_code(shk_wait_any(many, SHK_READY_MAX, SHK_NOWAIT), 0);
+    close_things(&t);
+}
+END_TEST
+
 START_TEST(test_a_negative_timeout_is_for_ever_or_wrong)
 {
     static const int64_t wrong[] = { -2, -1000000000, INT64_MIN };
-    struct shk_lock *lock = create(&kinds[0], "lock");
-    struct shk_cond *cond = create(&kinds[1], "cond");
-    struct shk_event *event = create(&kinds[2], "event");
-    struct shk_queue *queue = create(&kinds[3], "queue");
     char item[64];
+    struct iovec one = { item, sizeof(item) };
+    uint64_t sample = 0;
+    const void *peeked;
+    struct things t;
+    void *slot;
 
-    assert_code(shk_event_set(event), 0); /* so that a call that does not look at the timeout comes back */
-    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
-    assert_code(shk_cond_acquire(cond, SHK_NOWAIT), 0);
+    /* so that a call that does not look at the timeout comes back */
+    open_things(test_segment(), &t);
+    assert_code(shk_event_set(t.event), 0);
+    assert_code(shk_queue_put(t.queue, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_stream_append(t.stream, &sample, 1), 0);
+    assert_code(shk_cond_acquire(t.cond, SHK_NOWAIT), 0);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        assert_code(shk_lock_acquire(lock, wrong[i]), -EINVAL);
-        assert_code(shk_cond_acquire(cond, wrong[i]), -EINVAL);
-        assert_code(shk_cond_wait(cond, wrong[i]), -EINVAL);
-        assert_code(shk_event_wait(event, wrong[i]), -EINVAL);
-        assert_code(shk_queue_put(queue, "b", 1, wrong[i]), -EINVAL);
-        assert_code(shk_queue_get(queue, item, sizeof(item), wrong[i]), -EINVAL);
+        assert_code(shk_lock_acquire(t.lock, wrong[i]), -EINVAL);
+        assert_code(shk_cond_acquire(t.cond, wrong[i]), -EINVAL);
+        assert_code(shk_cond_wait(t.cond, wrong[i]), -EINVAL);
+        assert_code(shk_event_wait(t.event, wrong[i]), -EINVAL);
+        assert_code(shk_semaphore_acquire(t.semaphore, wrong[i]), -EINVAL);
+        assert_code(shk_barrier_wait(t.barrier, wrong[i]), -EINVAL);
+        assert_code(shk_queue_put(t.queue, "b", 1, wrong[i]), -EINVAL);
+        assert_code(shk_queue_put_priority(t.heap, "b", 1, 7, wrong[i]), -EINVAL);
+        assert_code(shk_queue_get(t.queue, item, sizeof(item), wrong[i]), -EINVAL);
+        assert_code(shk_queue_put_many(t.queue, &one, 1, wrong[i]), -EINVAL);
+        assert_code(shk_queue_get_many(t.queue, &one, 1, wrong[i]), -EINVAL);
+        assert_code(shk_queue_reserve(t.queue, 1, &slot, wrong[i]), -EINVAL);
+        assert_code(shk_queue_peek(t.queue, &peeked, wrong[i]), -EINVAL);
+        assert_code(shk_queue_claim(t.queue, SHK_PRODUCER, wrong[i]), -EINVAL);
+        assert_code(shk_queue_join(t.heap, wrong[i]), -EINVAL);
+        assert_code(shk_reader_read(t.reader, &sample, 1, wrong[i]), -EINVAL);
+        assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, wrong[i]), -EINVAL);
     }
-    assert_code(shk_queue_size(queue), 1);
-    assert_code(shk_lock_release(lock), -EPERM);
-    assert_code(shk_cond_release(cond), 0);
-    assert_code(shk_cond_release(cond), -EPERM);
-    assert_code(shk_lock_close(lock), 0);
-    assert_code(shk_cond_close(cond), 0);
-    assert_code(shk_event_close(event), 0);
-    assert_code(shk_queue_close(queue), 0);
+    assert_code(shk_semaphore_value(t.semaphore), 1);
+    assert_code(shk_queue_size(t.queue), 1);
+    assert_code(shk_queue_size(t.heap), 0);
+    assert_code(shk_queue_cancel(t.queue), -EPERM);
+    assert_code(shk_queue_unpeek(t.queue), -EPERM);
+    assert_code(shk_queue_unclaim(t.queue, SHK_PRODUCER), -EPERM);
+    assert_code(shk_reader_read(t.reader, &sample, 1, SHK_NOWAIT), 1);
+    assert_code(shk_lock_release(t.lock), -EPERM);
+    assert_code(shk_cond_release(t.cond), 0);
+    assert_code(shk_cond_release(t.cond), -EPERM);
+    close_things(&t);
 }
 END_TEST
 
@@ -528,11 +844,16 @@ int main(void)
     tcase_add_test(geometry, test_objects_used_together_are_of_one_segment);
     tcase_add_test(geometry, test_a_queue_is_opened_with_its_geometry);
     tcase_add_test(geometry, test_a_region_is_opened_with_its_geometry);
+    tcase_add_test(geometry, test_semaphores_barriers_and_streams_are_opened_with_their_geometry);
     tcase_add_test(geometry, test_what_is_too_large_for_the_segment_does_not_fit);
 
     TCase *calls = test_case(suite, "calls");
     tcase_add_test(calls, test_calls_on_nothing);
+    tcase_add_test(calls, test_calls_in_a_closed_segment);
     tcase_add_test(calls, test_nothing_to_put_and_nowhere_to_get_to);
+    tcase_add_test(calls, test_no_items_no_samples_no_place_for_them);
+    tcase_add_loop_test(calls, test_what_does_not_fit_stays_where_it_is, SHK_FIFO, SHK_PRIORITY + 1);
+    tcase_add_test(calls, test_a_set_of_none_of_too_many_or_of_what_is_never_ready);
     tcase_add_test(calls, test_a_negative_timeout_is_for_ever_or_wrong);
     return run_tests(suite);
 }
