@@ -806,6 +806,7 @@ START_TEST(test_a_negative_timeout_is_for_ever_or_wrong)
         assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, wrong[i]), -EINVAL);
     }
     assert_code(shk_semaphore_value(t.semaphore), 1);
+    assert_code(shk_barrier_broken(t.barrier), 0);
     assert_code(shk_queue_size(t.queue), 1);
     assert_code(shk_queue_size(t.heap), 0);
     assert_code(shk_queue_cancel(t.queue), -EPERM);
