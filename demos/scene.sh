@@ -10,7 +10,7 @@ scratch=
 
 clean_up() {
     status=$?
-    trap '' HUP INT TERM
+    trap '' HUP INT PIPE TERM
     trap - EXIT
     if test -n "$scratch"; then
         jobs -p >"$scratch/jobs"
@@ -24,6 +24,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1
 

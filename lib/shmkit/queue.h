@@ -155,6 +155,7 @@ SHK_PUBLIC int shk_queue_task_done(struct shk_queue *);
  * have left the segment, are not.
  * Returns 0; SHK_ORPHANED (1): the same, but members have died, or left, with tasks since this was last said to anybody; -EAGAIN,
  * -ETIMEDOUT, -EINTR: not yet. A member killed at the end of a get counts as one with a task even if its item has stayed in the queue.
+ * Who is killed at the end of a join may take along what it was about to be told.
  * Source: Python queue.Queue.join().
  */
 SHK_PUBLIC int shk_queue_join(struct shk_queue *, int64_t timeout);

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,8 @@ static struct run {
     struct job job[JOBS_PER_RESULT * RESULTS_MAX];
     struct result result[RESULTS_MAX]; /* large and sparse */
 } *run;
+
+static FILE *console; /* of "make check"; NULL: none */
 
 static struct options {
     unsigned jobs;
@@ -311,30 +314,47 @@ static bool is_right(const struct result *r)
     return r->parts_left == 0 && r->count >= 0 && (r->control ? r->failures > 0 : r->failures == 0);
 }
 
+/* To the log, and to whoever runs "make check". Flushed, also because the workers to come would inherit what is left. */
+static __attribute__((format(printf, 1, 2))) void say(const char *format, ...)
+{
+    FILE *to[] = { stdout, console };
+
+    for (unsigned i = 0; i < 2; i++) {
+        va_list arguments;
+
+        if (!to[i])
+            continue;
+        va_start(arguments, format);
+        vfprintf(to[i], format, arguments);
+        va_end(arguments);
+        fflush(to[i]);
+    }
+}
+
 static void print_failures(const struct result *r)
 {
     for (unsigned i = 0; i < r->failures && i < FAILURES_MAX; i++) {
         const struct failure *f = &r->failure[i];
 
         if (f->stopped)
-            printf("    %s: %s\n", r->count < 0 ? "not killed" : "stopped", f->text);
+            say("    %s: %s\n", r->count < 0 ? "not killed" : "stopped", f->text);
         else
-            printf("    killed after step %u%s: %s\n", f->step, f->asleep ? ", asleep" : "", f->text);
+            say("    killed after step %u%s: %s\n", f->step, f->asleep ? ", asleep" : "", f->text);
     }
     if (!r->control && r->failures >= FAILURES_MAX)
-        printf("    given up\n");
+        say("    given up\n");
 }
 
 static void print_result(const struct result *r)
 {
     if (r->control)
-        printf("%-24s | %-52s | %s: %s after %u points\n", r->row->function, r->row->state, r->control,
+        say("%-24s | %-52s | %s: %s after %u points\n", r->row->function, r->row->state, r->control,
                is_right(r) ? "found out" : "NOT FOUND OUT", r->tried);
     else
-        printf("%-24s | %-52s | %6u | %7u | %8u | %10.1f\n", r->row->function, r->row->state, r->tried, r->stopped,
+        say("%-24s | %-52s | %6u | %7u | %8u | %10.1f\n", r->row->function, r->row->state, r->tried, r->stopped,
                r->failures, (double)r->longest / 1e6);
     if (options.verbose)
-        printf("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n", r->count,
+        say("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n", r->count,
                r->trace.length, r->tries, r->by_hand, (double)r->cpu / 1e6);
     print_failures(r);
 }
@@ -346,12 +366,11 @@ static void print_table(void)
     static bool begun;
 
     if (!begun)
-        printf("%-24s | %-52s | %6s | %7s | %8s | %10s\n", "operation", "state", "points", "stopped", "failures",
+        say("%-24s | %-52s | %6s | %7s | %8s | %10s\n", "operation", "state", "points", "stopped", "failures",
                "longest ms");
     begun = true;
     while (printed < run->results && run->result[printed].parts_left == 0)
         print_result(&run->result[printed++]);
-    fflush(stdout); /* also because the workers to come would inherit what is left */
 }
 
 /* Returns how many rows and controls are not as they should be. */
@@ -370,7 +389,7 @@ static unsigned print_sum(void)
         if (!r->control && r->longest > longest)
             longest = r->longest;
     }
-    printf("%u rows, %u kill points, %u rows failed, longest recovery %.1f ms; %u controls, %u not found out\n", rows,
+    say("%u rows, %u kill points, %u rows failed, longest recovery %.1f ms; %u controls, %u not found out\n", rows,
            points, wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
     return wrong + wrong_controls;
 }
@@ -527,8 +546,11 @@ static void read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    const char *descriptor = getenv("TEST_CONSOLE");
     unsigned wrong;
 
+    if (descriptor)
+        console = fdopen(atoi(descriptor), "w");
     clearenv(); /* nothing in it may decide what the library does, */
     setenv("SHK_SPIN", "0", 1); /* … which goes to sleep at once: how long it would look and change nothing is left to clocks */
     read_options(argc, argv);
