@@ -84,7 +84,6 @@ int shk_lock_close(struct shk_lock *l)
 /* The mutex has just been given to the calling thread; r is 1 for EOWNERDEAD. Inlined, because every acquire ends with it. */
 static inline __attribute__((always_inline)) int settle(struct shki_lock_shared *shared, const struct shki_membership *m, int r)
 {
-
     /*
      * Relaxed, all of them: only who has the mutex changes them, and the mutex orders them. Killed before or after any: the mutex is a dead
      * holder's again, and the next one comes here with r == 1.

@@ -41,8 +41,8 @@ struct shki_chunk {
  * pauses before it looks, and then finds many. Changed and read with the side's gate.
  */
 struct shki_chase {
-    uint32_t close;    /* how often in a row there was hardly anything */
-    uint32_t patience; /* … until it pauses; 0: not set yet; doubled when that has not paid */
+    uint32_t close;  /* how often in a row there was hardly anything */
+    uint32_t losses; /* pauses in a row that have not paid: each doubles how close it must have been to pause again */
 };
 
 struct shk_queue {
@@ -69,6 +69,8 @@ struct shk_queue {
     struct shki_chase put_chase, get_chase;
     struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
+
+#define SHKI_BUSY_LIMIT SHK_MS(2) /* so long SHK_NOWAIT stays with a gate that somebody is busy in, and does not keep */
 
 /* One call on one side: its turn at the gate, and its waits. */
 struct shki_call {

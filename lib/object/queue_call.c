@@ -5,8 +5,6 @@
 
 #include <shmkit/inspect.h>
 
-#define BUSY_LIMIT SHK_MS(2) /* so long SHK_NOWAIT stays with a gate that somebody is busy in */
-
 const struct shki_order *shki_order_of(const struct shk_queue *q)
 {
     return q->order == SHK_FIFO ? &shki_fifo : q->order == SHK_LIFO ? &shki_lifo : &shki_priority;
@@ -132,11 +130,11 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
 /* Somebody is there, which may be over in a moment; and then somebody else. */
 static int enter_at_once(struct shki_call *c)
 {
-    int64_t end = shki_now() + BUSY_LIMIT;
+    int64_t end = shki_now() + SHKI_BUSY_LIMIT;
     int r;
 
     do {
-        shki_spin_for(BUSY_LIMIT, is_free_or_pointless, c);
+        shki_spin_for(SHKI_BUSY_LIMIT, is_free_or_pointless, c);
         if (!c->can_go_on(c->queue))
             return shki_patience_over(&c->patience);
         r = shki_call_lock(c, NULL, NULL);

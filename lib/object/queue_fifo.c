@@ -95,13 +95,13 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
 
 #define HARDLY_ANY 2       /* items, or free slots */
 #define WORTH_IT 8         /* so many make up for a pause */
-#define PATIENCE_LEAST 4
-#define PATIENCE_MOST 1024
+#define CLOSE_ENOUGH 4u
+#define LOSSES_MAX 8u
 #define PAUSES 64
 
 static inline __attribute__((always_inline)) bool is_on_heels(const struct shk_queue *q, const struct shki_chase *chase)
 {
-    return chase->patience != 0 && chase->close >= chase->patience && q->capacity >= PAUSES;
+    return chase->close >= CLOSE_ENOUGH << chase->losses && q->capacity >= PAUSES;
 }
 
 static __attribute__((noinline)) void fall_back(void)
@@ -113,19 +113,15 @@ static __attribute__((noinline)) void fall_back(void)
 /* So many there were when it looked. */
 static void learn(struct shki_chase *chase, bool paused, uint64_t n)
 {
-    if (paused && n < WORTH_IT) {
-        chase->close = 0;
-        if (chase->patience < PATIENCE_MOST)
-            chase->patience *= 2;
-    } else if (paused) {
-        chase->patience = PATIENCE_LEAST;
-        chase->close = PATIENCE_LEAST;
+    if (paused) {
+        bool paid = n >= WORTH_IT;
+
+        chase->close = paid ? CLOSE_ENOUGH : 0;
+        chase->losses = paid ? 0 : chase->losses + (chase->losses < LOSSES_MAX);
     } else if (n > HARDLY_ANY) {
         chase->close = 0;
     } else if (n > 0) {
         chase->close++;
-        if (chase->patience == 0)
-            chase->patience = PATIENCE_LEAST;
     }
 }
 

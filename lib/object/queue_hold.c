@@ -4,8 +4,6 @@
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
-#define BUSY_LIMIT SHK_MS(2) /* so long SHK_NOWAIT stays with a gate that is not held for long */
-
 static struct shki_mutex *get_gate_of(struct shk_queue *q)
 {
     return q->order == SHK_FIFO ? &q->shared->get_gate : &q->shared->put_gate;
@@ -246,7 +244,7 @@ static int claim(struct shki_call *c)
     if (r < 0)
         return r;
     if (c->timeout == SHK_NOWAIT)
-        shki_spin_for(BUSY_LIMIT, is_free_or_kept, c);
+        shki_spin_for(SHKI_BUSY_LIMIT, is_free_or_kept, c);
     r = shki_call_lock(c, still_there, c);
     if (r < 0) {
         shki_held_less(c->member);

@@ -214,16 +214,16 @@ int shki_line_lock_soon(struct shki_line *l)
 
 void shki_line_unlock(struct shki_line *l)
 {
-    uint32_t released[SHKI_UNPARK_LATER], n = l->n_released;
+    uint32_t to_unpark[SHKI_UNPARK_LATER], n = l->n_to_unpark;
 
     /* The view's own list is for who has the mutex. */
     for (uint32_t i = 0; i < n; i++)
-        released[i] = l->released[i];
-    l->n_released = 0;
+        to_unpark[i] = l->to_unpark[i];
+    l->n_to_unpark = 0;
     shki_mutex_unlock(&l->shared->mutex);
     /* killed before one of these: it sees that it has been released at the end of its slice */
     for (uint32_t i = 0; i < n; i++)
-        shki_unpark(l->segment, released[i]);
+        shki_unpark(l->segment, to_unpark[i]);
 }
 
 void shki_line_enter(struct shki_line *l, struct shki_membership *m)
@@ -274,8 +274,8 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
 /* When the mutex is free: who is woken may want it at once, and would go to sleep again. */
 static void unpark_later(struct shki_line *l, uint32_t member_index)
 {
-    if (l->n_released < SHKI_UNPARK_LATER)
-        l->released[l->n_released++] = member_index;
+    if (l->n_to_unpark < SHKI_UNPARK_LATER)
+        l->to_unpark[l->n_to_unpark++] = member_index;
     else
         shki_unpark(l->segment, member_index);
 }

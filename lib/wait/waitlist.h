@@ -19,7 +19,7 @@
 #include "segment/directory.h"
 #include "segment/member.h"
 
-#define SHKI_UNPARK_LATER 16u
+#define SHKI_UNPARK_LATER 16u /* so many of those that are released at once; the others are unparked with the mutex held */
 
 /* One process's view of a waitlist: part of the handle of the object that it belongs to. */
 struct shki_line {
@@ -34,7 +34,7 @@ struct shki_line {
     void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
     struct shki_spinner spinner;
     uint32_t *order;                  /* room for one number a member; used with the mutex only */
-    uint32_t released[SHKI_UNPARK_LATER], n_released; /* members to be unparked as soon as it is unlocked; likewise */
+    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members, as soon as the mutex is unlocked; likewise */
 };
 
 /* Initialise the shared part, in zeroed memory. 0 or -errno. */
