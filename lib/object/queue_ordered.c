@@ -185,12 +185,14 @@ static void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
     const struct shki_slot *from = slot_at(q, last);
     struct shki_slot *to = slot_at(q, freed);
     uint32_t where;
+    uint64_t word;
 
     if (freed == last)
         return;
     where = entry_at(q, last)->where;
-    to->length = from->length;
-    memcpy(to->bytes, from->bytes, from->length <= q->item_size ? from->length : q->item_size);
+    word = atomic_load_explicit(&from->word, memory_order_relaxed);
+    atomic_store_explicit(&to->word, word, memory_order_relaxed);
+    memcpy(to->bytes, from->bytes, shki_slot_length(word) <= q->item_size ? shki_slot_length(word) : q->item_size);
     entry_at(q, freed)->where = where;
     entry_at(q, where)->slot = (uint32_t)freed;
     step();
@@ -323,7 +325,7 @@ int shki_ordered_put(struct shk_queue *q, struct shki_membership *m, struct shki
     if (__builtin_expect(r != 0, 1))
         return r;
     c = shki_put_call(q, m, timeout);
-    return shki_carry_out(&c, put_now, w, false);
+    return shki_carry_out(&c, put_now, w);
 }
 
 int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
@@ -334,5 +336,5 @@ int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki
     if (__builtin_expect(r != 0, 1))
         return r;
     c = shki_get_call(q, m, timeout);
-    return shki_carry_out(&c, get_now, w, false);
+    return shki_carry_out(&c, get_now, w);
 }
