@@ -10,6 +10,7 @@
 #define CHUNK (UINT64_C(256) << 10) /* a queue that grows takes memory in pieces of this size, or of one item */
 #define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
+#define FETCH_AHEAD 512u            /* bytes: measured */
 #define BATCH_MAX 65536u            /* items moved with the gate; the others wait for that */
 
 static uint64_t power_of_two(uint64_t n)
@@ -113,6 +114,7 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->limit = q->grows ? l->chunks * l->slots : q->capacity;
     q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
     q->shift = q->grows ? log_2(l->slots) : 63;
+    q->ahead = FETCH_AHEAD / l->stride;
     q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);

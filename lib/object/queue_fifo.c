@@ -205,6 +205,9 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
             return 0;
     }
     *slot = slot_at(q, q->slots, tail);
+    /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
+    if (tail + q->ahead - gate->seen < q->capacity)
+        __builtin_prefetch(slot_at(q, q->slots, tail + q->ahead), 1);
     return 1;
 }
 
