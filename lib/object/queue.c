@@ -11,7 +11,6 @@
 #define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
 #define FETCH_AHEAD 512u            /* bytes: measured */
-#define BATCH_MAX 65536u            /* items moved with the gate; the others wait for that */
 
 static uint64_t power_of_two(uint64_t n)
 {
@@ -343,7 +342,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)
 {
-    struct shki_work w = { .items = items, .n = n < BATCH_MAX ? n : BATCH_MAX };
+    struct shki_work w = { .items = items, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
 
     if (items == NULL || n == 0)
         return shki_say(-EINVAL, "no items were given");
@@ -352,7 +351,7 @@ int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned 
 
 int shk_queue_get_many(struct shk_queue *q, struct iovec *bufs, unsigned n, int64_t timeout)
 {
-    struct shki_work w = { .buffers = bufs, .n = n < BATCH_MAX ? n : BATCH_MAX };
+    struct shki_work w = { .buffers = bufs, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
 
     if (bufs == NULL || n == 0)
         return shki_say(-EINVAL, "no buffers were given");
