@@ -164,12 +164,13 @@ static __attribute__((noinline)) void fall_back(void)
 }
 
 /* So many there were when it looked. */
-static void learn(struct shki_chase *chase, bool paused, uint64_t n)
+static void learn(const struct shk_queue *q, struct shki_chase *chase, bool paused, uint64_t n)
 {
     if (paused) {
         bool paid = n >= WORTH_IT;
 
-        chase->close = paid ? CLOSE_ENOUGH : 0;
+        /* The other side half a lap ahead: then it is this one that keeps the other waiting. */
+        chase->close = paid && n < q->capacity / 2 ? CLOSE_ENOUGH : 0;
         chase->losses = paid ? 0 : chase->losses + (chase->losses < LOSSES_MAX);
     } else if (n > HARDLY_ANY) {
         chase->close = 0;
@@ -199,7 +200,7 @@ static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t
     if (pause)
         fall_back();
     gate->seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
-    learn(&q->put_chase, pause, q->capacity - (tail - gate->seen));
+    learn(q, &q->put_chase, pause, q->capacity - (tail - gate->seen));
     shki_note_fill(q->shared, tail - gate->seen);
 }
 
@@ -277,7 +278,7 @@ static __attribute__((noinline)) void look_at_tail(struct shk_queue *q, uint64_t
         fall_back();
     tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: of a queue that grows: the slots up to it have been written */
     gate->seen = (int64_t)(tail - head) > 0 ? tail : head; /* it may be late */
-    learn(&q->get_chase, pause, gate->seen - head);
+    learn(q, &q->get_chase, pause, gate->seen - head);
     shki_note_fill(q->shared, gate->seen - head);
 }
 
