@@ -72,6 +72,8 @@ static const struct control {
     { SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set",
       "a thread's first call, a dead member's place" },
     { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's change", "shk_queue_get", "PRIORITY, eight items" },
+    { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's put", "shk_queue_put", "as the tenant" },
+    { SHKI_REPAIR_FINISH_QUEUE, "without taking back what was not committed", "shk_queue_put_many", "FIFO, three items" },
 };
 
 struct failure {

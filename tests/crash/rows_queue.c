@@ -15,6 +15,7 @@ enum {
     CONSUMERS = 16, /* the sleepers are consumers, else producers */
     WRAPPED = 32,   /* the ring has been gone round one and a half times before */
     LONG = 64,      /* the items fill the slots: for the copying */
+    TENANTS = 128,  /* the host goes through both gates without their mutexes */
 };
 
 /* An item says itself whether it is whole. */
@@ -50,6 +51,29 @@ static int64_t get_for(struct world *w, int64_t timeout)
     return (size_t)n == item_size(w) ? item.number : -EILSEQ;
 }
 
+/* Come so often that both gates have a tenant. */
+static int64_t move_in(struct world *w, int64_t unused)
+{
+    int64_t r = attach(w, unused);
+
+    for (int i = 0; r == 0 && i < 200; i++) {
+        r = put_for(w, 999, SHK_NOWAIT);
+        if (r == 0)
+            r = get_for(w, SHK_NOWAIT) == 999 ? 0 : -EILSEQ;
+    }
+    return r;
+}
+
+/* … and leave as many items as the row wants. */
+static int64_t move_in_with_items(struct world *w, int64_t unused)
+{
+    int64_t r = move_in(w, unused);
+
+    for (int i = 0; r == 0 && i < (w->row->variant & ITEMS); i++)
+        r = put_for(w, OLD + i, SHK_NOWAIT);
+    return r;
+}
+
 static int64_t create(struct world *w, int64_t variant)
 {
     struct shk_queue_options options = { .capacity = CAPACITY, .item_size = item_size(w) };
@@ -62,6 +86,8 @@ static int64_t create(struct world *w, int64_t variant)
         if (r == 0)
             r = get_for(w, SHK_NOWAIT) == 999 ? 0 : -EILSEQ;
     }
+    if (r == 0 && variant & TENANTS)
+        r = move_in(w, 0);
     for (int i = 0; r == 0 && i < (variant & ITEMS); i++)
         r = put_for(w, OLD + i, SHK_NOWAIT);
     return r;
@@ -147,6 +173,11 @@ static void one_sleeps(struct world *w)
 static void set_0(struct world *w)
 {
     enter_host(w, create, w->row->variant);
+}
+
+static void set_empty(struct world *w)
+{
+    enter_host(w, create, w->row->variant & ~ITEMS);
 }
 
 static void set_1(struct world *w)
@@ -356,6 +387,13 @@ static const struct row rows[] = {
     { "shk_queue_put", "full, timeout", .setup = set_0, .operation = put_in_time, .partner = partner_gets,
       .partner_at = NEVER, CHECKS, .variant = CAPACITY },
     { "shk_queue_put", "full, SHK_NOWAIT", .setup = set_0, .operation = put_at_once, CHECKS, .variant = CAPACITY },
+    { "shk_queue_put", "as the tenant", .setup = set_0, .prepare = move_in, .operation = put, CHECKS },
+    { "shk_queue_put", "as the tenant, a consumer asleep", .setup = set_0, .prepare = move_in, .crowd = one_sleeps, .operation = put, CHECKS,
+      .variant = CONSUMERS },
+    { "shk_queue_put", "another is the tenant", .setup = set_0, .operation = put, CHECKS, .variant = TENANTS },
+    { "shk_queue_get", "as the tenant", .setup = set_empty, .prepare = move_in_with_items, .operation = get, CHECKS, .variant = 2 },
+    { "shk_queue_get", "another is the tenant", .setup = set_0, .operation = get, CHECKS, .variant = 2 | TENANTS },
+    { "shk_queue_shutdown", "another is the tenant", .setup = set_0, SHUTS, .variant = 2 | TENANTS },
     { "shk_queue_get", "one item", .setup = set_0, .operation = get, CHECKS, .variant = 1 },
     { "shk_queue_get", "half full", .setup = set_0, .operation = get, CHECKS, .variant = 2 },
     { "shk_queue_get", "half full, long items, the ring wraps", .setup = set_0, .operation = get, CHECKS,
