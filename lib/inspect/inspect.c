@@ -513,18 +513,20 @@ const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *s, 
     return s && i < s->n_members ? &s->members[i] : NULL;
 }
 
+/* Both lists are in order. Of several of one name, which only damage makes, it is any. */
 const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *s, const char *name)
 {
-    for (size_t i = 0; s && name && i < s->n_objects; i++)
-        if (strcmp(s->objects[i].name, name) == 0)
-            return &s->objects[i];
-    return NULL;
+    struct shk_object_info wanted;
+
+    if (s == NULL || name == NULL || strlen(name) >= sizeof(wanted.name))
+        return NULL;
+    strcpy(wanted.name, name);
+    return bsearch(&wanted, s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
 }
 
 const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *s, uint64_t id)
 {
-    for (size_t i = 0; s && i < s->n_members; i++)
-        if (s->members[i].id == id)
-            return &s->members[i];
-    return NULL;
+    const struct shk_member_info wanted = { .id = id };
+
+    return s ? bsearch(&wanted, s->members, s->n_members, sizeof(*s->members), by_id) : NULL;
 }
