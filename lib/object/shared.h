@@ -112,25 +112,23 @@ static inline uint64_t shki_state(uint64_t count, enum shki_intent intent)
     return count << SHKI_INTENT_BITS | intent;
 }
 
-/* A node of the heap. What it says of a slot is independent of its priority and sequence once it is no longer, or not yet, in the heap. */
+/* A node of the heap; and, capacity 0, independent of it, where in the heap the item of the slot with the same number is. */
 struct shki_heap_entry {
     int64_t priority;
     uint64_t sequence; /* equals in order of arrival */
-    uint32_t slot;     /* in the heap: where the item is. Beyond its end, with a capacity: number + 1 of a slot that is free; 0: its own */
-    uint32_t where;    /* capacity 0: where in the heap the item of the slot with this entry's number is */
+    uint32_t slot;     /* the item's. Beyond the heap's end, with a capacity: number + 1 of one that is free; 0: the one of the same number */
+    uint32_t where;    /* capacity 0: of the slot with this entry's number */
 };
 
 /* LIFO and PRIORITY. All of it is changed with the gate, which is the put gate. */
 struct shki_ordered {
     alignas(64) _Atomic uint64_t state; /* shki_state(): commits: O1; read by anybody */
     /* PRIORITY: what is left to do is about: */
-    uint32_t hole;                 /* the heap's place that is being filled */
+    alignas(64) uint32_t hole;     /* the heap's place that is being filled; not in the line at which those look who wait */
     uint32_t freed;                /* GET: the slot of the item that has been taken */
     struct shki_heap_entry moving; /* what goes into the hole */
     uint64_t ready;                /* capacity 0: chunks that have memory */
 };
-
-_Static_assert(sizeof(struct shki_ordered) == 64, "one line");
 
 struct shki_queue_shared {
     struct shki_repairs repairs;
