@@ -14,7 +14,7 @@ enum shki_repair {
     SHKI_REPAIR_FINISH_UNLINK = 1 << 5, /* a retired segment whose unlinker died loses its name */
     SHKI_REPAIR_CONSISTENT = 1 << 6,    /* a robust mutex whose holder died is made usable again */
     SHKI_REPAIR_REAP = 1 << 7,          /* the records of dead members are used again */
-    SHKI_REPAIR_FINISH_QUEUE = 1 << 8,  /* a committed change of a PRIORITY queue whose author died is finished */
+    SHKI_REPAIR_FINISH_QUEUE = 1 << 8,  /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
     SHKI_REPAIR_ALL = (1 << 9) - 1
 };
 

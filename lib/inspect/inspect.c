@@ -249,8 +249,8 @@ static void queue_info(const struct shki_queue_shared *q, struct shk_object_info
         info->as.queue.high_water = q->capacity;
     info->as.queue.puts = puts;
     info->as.queue.gets = gets;
-    info->as.queue.producer = kept_by(&q->put_gate);
-    info->as.queue.consumer = kept_by(fifo ? &q->get_gate : &q->put_gate);
+    info->as.queue.producer = kept_by(&q->put_gate.mutex);
+    info->as.queue.consumer = kept_by(fifo ? &q->get_gate.mutex : &q->put_gate.mutex);
 }
 
 union any {

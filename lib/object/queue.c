@@ -85,8 +85,8 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     shared->chunk_size = l.chunk_size;
     if (sem_init(&shared->empty.semaphore, 1, 0) != 0 || sem_init(&shared->full.semaphore, 1, 0) != 0 || sem_init(&shared->tasks.semaphore, 1, 0) != 0)
         return -errno;
-    r = shki_robust_init(&shared->put_gate.robust);
-    return r < 0 ? r : shki_robust_init(&shared->get_gate.robust);
+    r = shki_robust_init(&shared->put_gate.mutex.robust);
+    return r < 0 ? r : shki_robust_init(&shared->get_gate.mutex.robust);
 }
 
 static const char *order_name(uint32_t order)
@@ -144,6 +144,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     q->order = order;
     q->capacity = capacity;
     q->grows = capacity == 0;
+    q->asymmetric = o->segment->asymmetric;
     q->item_size = item_size;
     adopt(q, &l);
     return 0;
@@ -202,7 +203,7 @@ int shk_queue_close(struct shk_queue *q)
     if (q == NULL)
         return 0;
     m = q->object.segment->base ? shki_membership_find(q->object.segment) : NULL;
-    if (m && (shki_gate_is_mine(&q->shared->put_gate, m) || shki_gate_is_mine(&q->shared->get_gate, m)))
+    if (m && (shki_gate_is_kept_by(&q->shared->put_gate, m) || shki_gate_is_kept_by(&q->shared->get_gate, m)))
         return shki_fail(-EBUSY, "the calling thread has a claim, a reservation or a peek on %s/%s", q->object.segment->name, q->object.name);
     if (!shki_object_let_go(&q->object))
         return 0;
@@ -415,7 +416,7 @@ int shk_queue_full(struct shk_queue *q)
 
 static uint64_t living_holder(const struct shk_queue *q)
 {
-    uint64_t holder = atomic_load_explicit(&q->shared->put_gate.holder, memory_order_acquire);
+    uint64_t holder = atomic_load_explicit(&q->shared->put_gate.mutex.holder, memory_order_acquire);
 
     return shki_member_is_alive(q->object.segment, holder) ? holder : 0;
 }
@@ -443,7 +444,7 @@ int shk_queue_shutdown(struct shk_queue *q)
     if (r == 0) {
         /* Q3: commits. Killed after: the sleepers see it at the end of their slice. */
         atomic_store_explicit(&q->shared->shut_down, SHKI_SHUT_DOWN, memory_order_release);
-        shki_gate_leave(q, c.gate, true, false);
+        shki_gate_leave(q, m, c.gate, false);
     } else if (r == -EALREADY) {
         /* Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those who get to see: shki_queue_is_over(). */
         atomic_store_explicit(&q->shared->shut_down, SHKI_SHUT_FOR_PUTS, memory_order_release);

@@ -4,13 +4,15 @@
  * Sleeping and waking, for the side that sleeps on `bed` until `can_go_on`:
  *
  *     sleeper                                   other side, after its commit (Q1, Q2, Q3, O1 or T1)
- *     S1: flags |= SLEEPER                      fence F2
- *     fence F1                                  S2: if flags & SLEEPER: clear it, and if it was set: post
+ *     S1: flags |= SLEEPER | FENCED             F2: a light fence, if any flag is up then a real one
+ *     F1: a heavy fence, but only a real        S2: if flags & SLEEPER: clear it, and if it was set: post
+ *         one if FENCED was up already
  *     look: can_go_on? then do not sleep
  *     wait for the semaphore, a slice at most
  *
- * Either the sleeper's look sees the commit or the other side sees the flag: both fences are sequentially consistent. Whoever clears the flag
- * posts once, so permits do not pile up. One permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with
+ * Either the sleeper's look sees the commit or the other side sees the flag. The first who sleeps after a busy time pays for the heavy fence; then FENCED
+ * is up, and all who commit fence before they look again, until a side has committed CALM times in a row without a sleeper and takes FENCED down. Where the
+ * segment is not asymmetric all of these fences are real ones, and FENCED is not used. Whoever clears the flag posts once, so permits do not pile up. One permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with
  * whatever result, puts the flag up again for the others and looks, as in S1, on their behalf (shki_call_end()).
  *
  * WATCHERS is a flag of the same word, for those who wait for any of several objects: see ready.h.
@@ -18,13 +20,25 @@
  * Killed after S1 before sleeping, or asleep: a needless post. Killed in S2 between clearing and posting, or woken and then killed:
  * a sleeper finds out at the end of its slice.
  *
- * Gates. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put gate, for both. A gate is held for one operation, or for
- * long: claimed, or with a reservation or a peek open. Who holds it for long is written in gate.holder, which means nothing unless that member is
- * alive; ids never repeat.
+ * Gates. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put gate, for both. A gate is held for one operation, or kept: claimed,
+ * or with a reservation or a peek open. Who keeps it is written in mutex.holder, which means nothing unless that member is alive; ids never repeat.
+ *
+ * Going in without the mutex, and putting out who does so:
+ *
+ *     tenant                                    who wants the gate, with the mutex
+ *     G1: inside = me                           tenant = 0
+ *     light fence                               G2: heavy fence
+ *     look: am I still the tenant?              G3: wait until inside is 0, or that member dead
+ *     ... the operation ...
+ *     G3: inside = 0
+ *
+ * Either the tenant sees that it is not any more, and comes by the mutex; or the other sees it inside. Killed inside: its heir repairs. Killed before G2: the
+ * mutex is a dead holder's, and its heir fences, whatever it finds.
  */
 #ifndef SHKI_QUEUE_H
 #define SHKI_QUEUE_H
 
+#include "base/fence.h"
 #include "object/ready.h"
 
 #include <shmkit/queue.h>
@@ -45,6 +59,13 @@ struct shki_chase {
     uint32_t losses; /* pauses in a row that have not paid: each doubles how close it must have been to pause again */
 };
 
+/* What a side remembers of its beds: one that it wakes, one that it sleeps on. Private to the process; threads race on it harmlessly. */
+struct shki_habits {
+    _Atomic uint32_t calm;   /* commits in a row without a sleeper, while FENCED was up */
+    _Atomic uint32_t vain;   /* how often in a row nobody has made use of it that this one gave way */
+    _Atomic int64_t since;   /* when this one began to go before those who sleep; 0: nobody does */
+};
+
 struct shk_queue {
     struct shki_object object;
     struct shki_queue_shared *shared;
@@ -57,6 +78,7 @@ struct shk_queue {
     unsigned char *slots; /* or the first chunk */
     uint32_t order;
     bool grows;            /* capacity 0 */
+    bool asymmetric;       /* the segment's fences are */
     unsigned shift;        /* of positions: gives the chunk */
     uint64_t chunks, chunk_size;
     uint64_t spare;        /* chunks that keep their memory though nothing is in them */
@@ -67,6 +89,7 @@ struct shk_queue {
 
     struct shki_chunk put_chunk, get_chunk;
     struct shki_chase put_chase, get_chase;
+    struct shki_habits put_habits, get_habits;
     struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
 
@@ -76,17 +99,19 @@ struct shk_queue {
 struct shki_call {
     struct shk_queue *queue;
     struct shki_membership *member;
-    struct shki_mutex *gate;
+    struct shki_gate *gate;
     struct shki_spinner *gate_spinner;
     struct shki_bed *bed, *other; /* where this side sleeps, and the side that it wakes */
     struct shki_spinner *spinner;
+    struct shki_habits *habits;
     bool (*can_go_on)(const void *queue); /* loads only; also true when there is nothing to wait for any more: shut down, unlinked */
     uint32_t waits_for;
     int64_t timeout;
     struct shki_patience patience;
     bool begun, slept;
     bool puts;
-    bool mine; /* the gate is the caller's for long */
+    bool keep;   /* the gate, after a success */
+    bool tenant; /* is in the gate, without its mutex */
 };
 
 /* What is to be moved. */
@@ -127,8 +152,12 @@ bool shki_queue_has_room(const void *arg);
 /* Shut down, and no put is half way: what is not there now does not come. */
 bool shki_queue_is_over(const struct shk_queue *);
 
-/* How many items are in it. */
+/* How many items are in it; how many have been put. Loads only. */
 uint64_t shki_queue_items(const struct shk_queue *);
+uint64_t shki_fifo_tail(const struct shk_queue *);
+/* With the put gate: what the word of the next item's slot begins with. */
+uint64_t shki_fifo_number(const struct shk_queue *);
+bool shki_fifo_has_item(const struct shk_queue *);
 
 /* LIFO and PRIORITY: items, counted as if every committed operation were finished. */
 uint64_t shki_ordered_size(const struct shk_queue *);
@@ -143,97 +172,89 @@ void shki_call_end(struct shki_call *);
 /* Take the gate, however long it takes, but that `slice` may end it after each slice: 0 or an error. */
 int shki_call_lock(struct shki_call *, int (*slice)(void *), void *arg);
 
-/* A whole call, slowly. With `keep` the gate is held on after a success. */
-int shki_carry_out(struct shki_call *, shki_act *act, struct shki_work *work, bool keep);
+/* A whole call, slowly. */
+int shki_carry_out(struct shki_call *, shki_act *act, struct shki_work *work);
 
 /* Make the gate, which the caller has, its own for long, and ordinary again. */
 void shki_gate_keep(struct shki_call *);
-void shki_gate_give(struct shk_queue *, struct shki_mutex *gate);
+void shki_gate_give(struct shki_gate *gate);
 
-/* The gate was a dead holder's. */
-void shki_gate_inherit(struct shk_queue *, struct shki_mutex *gate);
+/* Repair what whoever died in the gate left; and of a FIFO queue only. With the mutex, and nobody living inside. */
+void shki_gate_repair(struct shk_queue *, struct shki_gate *gate);
+void shki_fifo_repair(struct shk_queue *);
 
-/* With a gate that the caller keeps: whether it has a reservation or a peek open behind it. */
-static inline bool shki_gate_has_open(const struct shk_queue *q, const struct shki_mutex *gate)
-{
-    /* Relaxed: the caller's own. */
-    if (gate == &q->shared->get_gate)
-        return atomic_load_explicit(&q->shared->peeked, memory_order_relaxed);
-    return atomic_load_explicit(&q->shared->reservation, memory_order_relaxed) ||
-           (q->order != SHK_FIFO && atomic_load_explicit(&q->shared->peeked, memory_order_relaxed));
-}
-
-/* Begin and end an operation behind a gate that the caller keeps. */
-static inline int shki_gate_use(struct shk_queue *q, struct shki_mutex *gate, bool puts)
-{
-    if (__builtin_expect(shki_gate_has_open(q, gate), 0))
-        return shki_say(-EDEADLK, "the calling thread has a reservation or a peek open here");
-    if (puts) {
-        atomic_store_explicit(&q->shared->under_way, 1, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); /* F3: under_way before the look at shut_down; pairs with F4 */
-    }
-    return 0;
-}
-
-static inline void shki_gate_used(struct shk_queue *q, bool puts)
-{
-    if (puts)
-        atomic_store_explicit(&q->shared->under_way, 0, memory_order_release); /* after Q1, for those who see it shut down */
-}
-
-static inline bool shki_gate_is_mine(const struct shki_mutex *gate, const struct shki_membership *m)
+static inline bool shki_gate_is_kept_by(const struct shki_gate *gate, const struct shki_membership *m)
 {
     /* Relaxed: only the caller itself writes its own id there. */
-    return m && atomic_load_explicit(&gate->holder, memory_order_relaxed) == m->id;
+    return m && atomic_load_explicit(&gate->mutex.holder, memory_order_relaxed) == m->id;
+}
+
+/* Try to enter by the mutex: 0; 1: somebody is there; or an error. And leave: become the tenant, if there is reason to. */
+int shki_gate_try(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
+void shki_gate_unlock(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
+
+/* Enter as the tenant, if the caller is. */
+static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
+{
+    /* Relaxed: nobody else writes the caller's id there, and whoever strikes it out waits. */
+    if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) != m->id, 0))
+        return false;
+    atomic_store_explicit(&gate->inside, m->id, memory_order_relaxed);
+    shki_fence_light(q->asymmetric); /* G1: inside before these looks, at the tenant and at shut_down; pairs with G2 and F4 */
+    if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id, 1))
+        return true;
+    atomic_store_explicit(&gate->inside, 0, memory_order_relaxed); /* nothing was done */
+    return false;
+}
+
+static inline void shki_gate_step_out(struct shki_gate *gate)
+{
+    atomic_store_explicit(&gate->inside, 0, memory_order_release); /* G3; and after Q1, for those who see it shut down */
 }
 
 /* Try to enter: 0; 1: somebody is there; or an error. */
-static inline int shki_gate_enter(struct shk_queue *q, struct shki_membership *m, struct shki_mutex *gate, bool puts, bool *mine)
+static inline __attribute__((always_inline)) int shki_gate_enter(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool *tenant)
 {
-    int r;
-
-    *mine = shki_gate_is_mine(gate, m);
-    if (__builtin_expect(*mine, 0))
-        return shki_gate_use(q, gate, puts);
-    r = shki_mutex_trylock(gate, m->id);
-    if (__builtin_expect(r == 0, 1))
-        return 0;
-    if (r < 0)
-        return 1;
-    shki_gate_inherit(q, gate);
-    return 0;
+    *tenant = shki_gate_step_in(q, m, gate);
+    return __builtin_expect(*tenant, 1) ? 0 : shki_gate_try(q, m, gate);
 }
 
-static inline void shki_gate_leave(struct shk_queue *q, struct shki_mutex *gate, bool puts, bool mine)
+static inline __attribute__((always_inline)) void shki_gate_leave(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool tenant)
 {
-    if (__builtin_expect(mine, 0))
-        shki_gate_used(q, puts);
+    if (__builtin_expect(tenant, 1))
+        shki_gate_step_out(gate);
     else
-        shki_mutex_unlock(gate);
+        shki_gate_unlock(q, m, gate);
 }
 
-/* S2, after a commit. */
-void shki_bed_wake_slow(struct shk_segment *, struct shki_bed *);
-static inline void shki_bed_wake(const struct shk_queue *q, struct shki_bed *bed)
+/* S2, after a commit. `habits`: of the side that has committed, or NULL. */
+void shki_bed_wake_slow(struct shk_queue *, struct shki_bed *, struct shki_habits *);
+static inline __attribute__((always_inline)) void shki_bed_wake(struct shk_queue *q, struct shki_bed *bed, struct shki_habits *habits)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* F2: the commit before this read; pairs with F1 */
+    shki_fence_light(q->asymmetric); /* F2: the commit before this look; pairs with F1, which is heavy unless FENCED is seen here */
     if (__builtin_expect(atomic_load_explicit(&bed->flags, memory_order_relaxed) != 0, 0))
-        shki_bed_wake_slow(q->object.segment, bed);
+        shki_bed_wake_slow(q, bed, habits);
+}
+
+/* The other side, after something has been moved. */
+static inline __attribute__((always_inline)) void shki_wake_other(struct shk_queue *q, bool puts)
+{
+    shki_bed_wake(q, puts ? &q->shared->empty : &q->shared->full, puts ? &q->put_habits : &q->get_habits);
 }
 
 /* The whole of most calls: 0 if the slow way has to be gone. Inline, with the act inlined as well. */
-static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_queue *q, struct shki_membership *m, struct shki_mutex *gate, bool puts,
+static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool puts,
                                                                   shki_act *act, struct shki_work *work)
 {
-    bool mine;
-    int r = shki_gate_enter(q, m, gate, puts, &mine);
+    bool tenant;
+    int r = shki_gate_enter(q, m, gate, &tenant);
 
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     r = act(q, m, work);
-    shki_gate_leave(q, gate, puts, mine);
-    if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
-        shki_bed_wake(q, puts ? &q->shared->empty : &q->shared->full);
+    shki_gate_leave(q, m, gate, tenant);
+    if (__builtin_expect(r > 0 || r == -EPIPE, 1))
+        shki_wake_other(q, puts);
     return r;
 }
 
@@ -309,20 +330,22 @@ static inline __attribute__((always_inline)) void shki_copy(void *to, const void
     }
 }
 
+/* Of a queue whose count commits. */
 static inline void shki_fill_slot(struct shki_slot *slot, const void *item, size_t length)
 {
-    /* killed up to the commit: the slot is still free, whatever is in it */
-    slot->length = (uint32_t)length;
+    /* killed up to the commit: the slot is still free, whatever is in it. Relaxed: the commit publishes it. */
+    atomic_store_explicit(&slot->word, shki_slot_word(0, length), memory_order_relaxed);
     shki_copy(slot->bytes, item, length);
 }
 
 int shki_damaged_item(const struct shk_queue *, size_t length);
 int shki_small_buffer(const struct shk_queue *, size_t length, size_t size);
 
-/* Copy an item out, and note its length instead of the buffer's: 1 or an error. */
-static inline int shki_read_slot(const struct shk_queue *q, const struct shki_slot *slot, void *buffer, size_t *size)
+/* Copy an item out, and note its length instead of the buffer's: 1 or an error. `word`: the slot's, which is read once. */
+static inline __attribute__((always_inline)) int shki_read_slot(const struct shk_queue *q, const struct shki_slot *slot, uint64_t word, void *buffer,
+                                                                size_t *size)
 {
-    size_t length = slot->length;
+    size_t length = shki_slot_length(word);
 
     if (__builtin_expect(length > q->item_size, 0))
         return shki_damaged_item(q, length);
@@ -371,7 +394,8 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
             if (done + i > 0)
                 r = order->item(q, i, &slot);
             if (r > 0)
-                r = shki_read_slot(q, slot, w->buffers[done + i].iov_base, &w->buffers[done + i].iov_len);
+                r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), w->buffers[done + i].iov_base,
+                                   &w->buffers[done + i].iov_len);
             if (r <= 0)
                 break;
         }

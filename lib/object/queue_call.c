@@ -15,17 +15,19 @@ const struct shki_order *shki_order_of(const struct shk_queue *q)
 bool shki_queue_is_over(const struct shk_queue *q)
 {
     const struct shki_queue_shared *shared = q->shared;
-    const struct shki_mutex *gate = &shared->put_gate;
+    const struct shki_gate *gate = &shared->put_gate;
     /* Q3: acquire; pairs with the release in shutdown. */
     uint32_t state = atomic_load_explicit(&shared->shut_down, memory_order_acquire);
 
+    if (__builtin_expect(state == SHKI_OPEN, 1))
+        return false;
     if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
-        return state != SHKI_OPEN; /* other orders: the caller has the only gate, or asks for a hint */
-    atomic_thread_fence(memory_order_seq_cst); /* F4: shut_down before under_way; pairs with F3 */
-    if (!shki_robust_is_held(&gate->robust))
+        return true; /* other orders: the caller has the only gate, or asks for a hint */
+    shki_fence_heavy(q->asymmetric); /* F4: shut_down before inside; pairs with G1 */
+    if (!shki_robust_is_held(&gate->mutex.robust))
         return true;
-    return shki_member_is_alive(q->object.segment, atomic_load_explicit(&gate->holder, memory_order_acquire)) &&
-           atomic_load_explicit(&shared->under_way, memory_order_acquire) == 0;
+    return shki_member_is_alive(q->object.segment, atomic_load_explicit(&gate->mutex.holder, memory_order_acquire)) &&
+           atomic_load_explicit(&gate->inside, memory_order_acquire) == 0;
 }
 
 uint64_t shki_queue_items(const struct shk_queue *q)
@@ -36,21 +38,32 @@ uint64_t shki_queue_items(const struct shk_queue *q)
         return shki_ordered_size(q);
     /* Q1, Q2: acquire, head first: it never is beyond the tail that is read after it. */
     head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
-    return atomic_load_explicit(&q->shared->tail, memory_order_acquire) - head;
+    return shki_fifo_tail(q) - head;
 }
 
 bool shki_queue_has_item(const void *arg)
 {
     const struct shk_queue *q = arg;
+    bool there = q->order == SHK_FIFO && !q->grows ? shki_fifo_has_item(q) : shki_queue_items(q) > 0;
 
-    return shki_queue_items(q) > 0 || shki_queue_is_over(q) || shki_object_is_stale(&q->object);
+    return there || shki_queue_is_over(q) || shki_object_is_stale(&q->object);
 }
 
 bool shki_queue_has_room(const void *arg)
 {
     const struct shk_queue *q = arg;
+    uint64_t head, items;
 
-    return q->grows || shki_queue_items(q) < q->capacity || atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN ||
+    if (q->grows)
+        return true;
+    if (q->order == SHK_FIFO) {
+        /* Q2: acquire. The tail may be late: then somebody is, or has died, in the gate, and that is the place to find out. */
+        head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
+        items = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) - head;
+    } else {
+        items = shki_ordered_size(q);
+    }
+    return (int64_t)items < (int64_t)q->capacity || atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN ||
            shki_object_is_stale(&q->object);
 }
 
@@ -61,7 +74,7 @@ struct shki_call shki_put_call(struct shk_queue *q, struct shki_membership *m, i
     struct shki_queue_shared *shared = q->shared;
 
     return (struct shki_call){ .queue = q, .member = m, .gate = &shared->put_gate, .gate_spinner = &q->put_gate_spinner, .bed = &shared->full,
-                               .other = &shared->empty, .spinner = &q->full_spinner, .puts = true, .can_go_on = shki_queue_has_room,
+                               .other = &shared->empty, .spinner = &q->full_spinner, .habits = &q->put_habits, .puts = true, .can_go_on = shki_queue_has_room,
                                .waits_for = SHK_WAITS_TO_PUT, .timeout = timeout };
 }
 
@@ -72,7 +85,7 @@ struct shki_call shki_get_call(struct shk_queue *q, struct shki_membership *m, i
 
     return (struct shki_call){ .queue = q, .member = m, .gate = fifo ? &shared->get_gate : &shared->put_gate,
                                .gate_spinner = fifo ? &q->get_gate_spinner : &q->put_gate_spinner, .bed = &shared->empty,
-                               .other = &shared->full, .spinner = &q->empty_spinner, .can_go_on = shki_queue_has_item,
+                               .other = &shared->full, .spinner = &q->empty_spinner, .habits = &q->get_habits, .can_go_on = shki_queue_has_item,
                                .waits_for = SHK_WAITS_TO_GET, .timeout = timeout };
 }
 
@@ -80,7 +93,7 @@ static bool is_free_or_pointless(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->gate->robust) || !c->can_go_on(c->queue);
+    return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue);
 }
 
 /* After each slice of waiting for a gate, which may have been claimed: is there still something to wait for? */
@@ -98,15 +111,115 @@ static int each_slice(void *arg)
     return 0;
 }
 
-void shki_gate_inherit(struct shk_queue *q, struct shki_mutex *gate)
+#define WANTED_FIRST 64u         /* visits in a row make a tenant */
+#define WANTED_MAX (1u << 20)    /* … when it has been put out often */
+#define STEP_OUT_SOON 20000      /* ns: so long an operation may last if nothing comes between */
+#define STEP_OUT_NAP 50000       /* ns, doubled … */
+#define STEP_OUT_NAP_MAX SHK_MS(5)
+
+static bool nobody_is_inside(const void *gate)
 {
+    return atomic_load_explicit(&((const struct shki_gate *)gate)->inside, memory_order_acquire) == 0; /* G3 */
+}
+
+void shki_gate_repair(struct shk_queue *q, struct shki_gate *gate)
+{
+    /* killed anywhere in here: a dead holder's again, and all of it is done once more */
     atomic_fetch_add_explicit(&q->shared->repairs.holders_lost, 1, memory_order_relaxed);
     if (q->order != SHK_FIFO)
         shki_ordered_repair(q);
-    /* killed before: a dead holder's again */
-    if (gate == &q->shared->put_gate)
-        atomic_store_explicit(&q->shared->under_way, 0, memory_order_relaxed);
-    atomic_store_explicit(&gate->holder, 0, memory_order_relaxed);
+    else if (gate == &q->shared->put_gate)
+        shki_fifo_repair(q);
+    atomic_store_explicit(&gate->inside, 0, memory_order_relaxed);
+}
+
+/* Whoever was inside and is dead does not come out. */
+static bool has_died_inside(const struct shk_queue *q, const struct shki_gate *gate)
+{
+    uint64_t id = atomic_load_explicit(&gate->inside, memory_order_acquire);
+
+    /* Looked at once more: it may have come out before it died, and its death orders all that it did. */
+    return id != 0 && !shki_member_is_alive(q->object.segment, id) && atomic_load_explicit(&gate->inside, memory_order_acquire) == id;
+}
+
+/*
+ * With the mutex: see to it that nobody else is in the gate. 0; 1: somebody has died inside; the end of patience, or -EBUSY, if there is no patience to be had and
+ * it does not come out soon. Killed in here: the mutex is a dead holder's, and its heir comes here, to fence in any case.
+ */
+static int put_out(struct shk_queue *q, struct shki_gate *gate, bool inherited, const struct shki_patience *patience)
+{
+    uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
+    struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
+    uint32_t wanted = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
+    int r = 0;
+
+    if (tenant != 0 || inherited) {
+        atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
+        shki_fence_heavy(q->asymmetric); /* G2: tenant before this look at inside; pairs with G1 */
+        if (wanted < WANTED_MAX && shki_member_is_alive(q->object.segment, tenant))
+            atomic_store_explicit(&gate->wanted, 2 * wanted, memory_order_relaxed);
+    }
+    if (nobody_is_inside(gate) || shki_spin_for(STEP_OUT_SOON, nobody_is_inside, gate))
+        return 0;
+    while (!nobody_is_inside(gate)) {
+        if (has_died_inside(q, gate))
+            return 1;
+        r = patience ? shki_patience_over(patience) : -EBUSY;
+        if (r < 0)
+            break;
+        nanosleep(&nap, NULL);
+        nap.tv_nsec = 2 * nap.tv_nsec < STEP_OUT_NAP_MAX ? 2 * nap.tv_nsec : STEP_OUT_NAP_MAX;
+    }
+    return r;
+}
+
+/* The mutex is the caller's, inherited (1) or not (0). */
+static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, int inherited, const struct shki_patience *patience)
+{
+    uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
+    int r = 0;
+
+    if (__builtin_expect(inherited || (tenant != 0 && tenant != m->id) || !nobody_is_inside(gate), 0))
+        r = put_out(q, gate, inherited, patience);
+    if (r < 0) {
+        shki_mutex_unlock(&gate->mutex); /* if inherited, then from one who has not been in the gate: somebody else still is */
+        return r;
+    }
+    if (__builtin_expect(r == 1 || inherited, 0)) {
+        atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed);
+        shki_gate_repair(q, gate);
+    }
+    return 0;
+}
+
+int shki_gate_try(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate)
+{
+    int r;
+
+    if (__builtin_expect(shki_gate_is_kept_by(gate, m), 0)) /* and not as the tenant */
+        return shki_say(-EDEADLK, "the calling thread has a reservation or a peek open here");
+    r = shki_mutex_trylock(&gate->mutex, m->id);
+    return r < 0 || take_over(q, m, gate, r, NULL) < 0;
+}
+
+void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate)
+{
+    uint32_t streak, wanted;
+
+    /* Relaxed, all of them: the mutex orders them. Killed around any: who comes next may have to come more often. */
+    if (q->asymmetric && atomic_load_explicit(&gate->last, memory_order_relaxed) == m->id) {
+        streak = atomic_load_explicit(&gate->streak, memory_order_relaxed) + 1;
+        wanted = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
+        atomic_store_explicit(&gate->streak, streak, memory_order_relaxed);
+        if (wanted < WANTED_FIRST)
+            atomic_store_explicit(&gate->wanted, WANTED_FIRST, memory_order_relaxed);
+        else if (streak >= wanted) /* killed after: a dead tenant */
+            atomic_store_explicit(&gate->tenant, m->id, memory_order_relaxed);
+    } else if (q->asymmetric) {
+        atomic_store_explicit(&gate->last, m->id, memory_order_relaxed);
+        atomic_store_explicit(&gate->streak, 0, memory_order_relaxed);
+    }
+    shki_mutex_unlock(&gate->mutex);
 }
 
 int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
@@ -119,12 +232,12 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
     }
     if (!c->patience.nowait)
         shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
-    r = shki_mutex_lock(c->gate, &c->patience, c->member->id, c->gate_spinner, slice, arg);
+    r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner, slice, arg);
+    if (r >= 0)
+        r = take_over(c->queue, c->member, c->gate, r, &c->patience);
     if (!c->patience.nowait)
         shki_member_is_awake();
-    if (r == 1)
-        shki_gate_inherit(c->queue, c->gate);
-    return r < 0 ? r : 0;
+    return r;
 }
 
 /* Somebody is there, which may be over in a moment; and then somebody else. */
@@ -146,8 +259,11 @@ static int enter_at_once(struct shki_call *c)
 static int enter(struct shki_call *c)
 {
     struct shk_queue *q = c->queue;
-    int r = shki_gate_enter(q, c->member, c->gate, c->puts, &c->mine);
+    int r;
 
+    /* Who is to keep the gate needs its mutex, and has it if it keeps it already. */
+    c->tenant = (!c->keep || shki_gate_is_kept_by(c->gate, c->member)) && shki_gate_step_in(q, c->member, c->gate);
+    r = c->tenant ? 0 : shki_gate_try(q, c->member, c->gate);
     if (r <= 0)
         return r;
     if (!c->begun) {
@@ -157,7 +273,7 @@ static int enter(struct shki_call *c)
     return c->timeout == SHK_NOWAIT ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
 }
 
-int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work, bool keep)
+int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
 {
     int r;
 
@@ -165,12 +281,19 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work, b
         r = enter(c);
         if (r < 0)
             break;
+        /* Who is to keep the gate is inside, too, until it has nothing open any more: see shki_queue_is_over(). Killed after: as without. */
+        if (c->keep && !c->tenant) {
+            atomic_store_explicit(&c->gate->inside, c->member->id, memory_order_relaxed);
+            shki_fence_light(c->queue->asymmetric); /* G1: before the look at shut_down; pairs with F4 */
+        }
         r = act(c->queue, c->member, work);
-        if (r > 0 && keep)
+        if (r > 0 && c->keep)
             return r;
-        shki_gate_leave(c->queue, c->gate, c->puts, c->mine);
-        if (r > 0 || (r == -EPIPE && c->mine))
-            shki_bed_wake(c->queue, c->other);
+        if (c->keep && !c->tenant)
+            shki_gate_step_out(c->gate);
+        shki_gate_leave(c->queue, c->member, c->gate, c->tenant);
+        if (r > 0 || r == -EPIPE)
+            shki_bed_wake(c->queue, c->other, c->habits);
         if (r != 0)
             break;
         r = shki_call_wait(c);
@@ -183,32 +306,42 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work, b
 
 void shki_gate_keep(struct shki_call *c)
 {
-    struct shki_queue_shared *shared = c->queue->shared;
+    struct shki_gate *gate = c->gate;
 
-    if (c->mine)
-        return;
     /* killed anywhere in here: a dead holder, whose claims mean nothing */
-    if (c->gate == &shared->put_gate) {
-        atomic_store_explicit(&shared->put_claimed, 0, memory_order_relaxed);
-        atomic_store_explicit(&shared->reservation, 0, memory_order_relaxed);
-        atomic_store_explicit(&shared->under_way, 0, memory_order_relaxed);
-    }
-    if (c->gate == &shared->get_gate || c->queue->order != SHK_FIFO) {
-        atomic_store_explicit(&shared->get_claimed, 0, memory_order_relaxed);
-        atomic_store_explicit(&shared->peeked, 0, memory_order_relaxed);
-    }
-    atomic_store_explicit(&c->gate->holder, c->member->id, memory_order_release);
+    atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
+    atomic_store_explicit(&gate->claimed, 0, memory_order_relaxed);
+    atomic_store_explicit(&gate->open, SHKI_OPEN_NOTHING, memory_order_relaxed);
+    atomic_store_explicit(&gate->mutex.holder, c->member->id, memory_order_release);
 }
 
-void shki_gate_give(struct shk_queue *q, struct shki_mutex *gate)
+void shki_gate_give(struct shki_gate *gate)
 {
-    atomic_store_explicit(&gate->holder, 0, memory_order_relaxed);
-    if (gate == &q->shared->put_gate)
-        atomic_store_explicit(&q->shared->under_way, 0, memory_order_release);
-    shki_mutex_unlock(gate);
+    /* killed anywhere in here: a dead holder */
+    atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
+    atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed);
+    shki_gate_step_out(gate);
+    shki_mutex_unlock(&gate->mutex);
 }
 
 /* ---- The bed ---- */
+
+#define CALM 1000u        /* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
+#define TURN 500000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
+#define VAIN_MAX 11u
+#define GIVE_WAY 100000   /* ns: so long it lets them */
+
+/* S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
+static bool wake(struct shk_segment *s, struct shki_bed *bed)
+{
+    uint32_t was = atomic_fetch_and_explicit(&bed->flags, SHKI_FENCED, memory_order_acquire);
+
+    if (was & SHKI_SLEEPER)
+        sem_post(&bed->semaphore);
+    if (was & SHKI_WATCHERS)
+        shki_watchers_wake(s);
+    return was & (SHKI_SLEEPER | SHKI_WATCHERS);
+}
 
 void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
 {
@@ -216,26 +349,69 @@ void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
 
     atomic_thread_fence(memory_order_seq_cst); /* F2 */
     for (size_t i = 0; i < sizeof(beds) / sizeof(beds[0]); i++)
-        shki_bed_wake_slow(s, beds[i]);
+        wake(s, beds[i]);
 }
 
-void shki_bed_wake_slow(struct shk_segment *s, struct shki_bed *bed)
+void shki_bed_wake_slow(struct shk_queue *q, struct shki_bed *bed, struct shki_habits *habits)
 {
-    /* Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
-    uint32_t was = atomic_exchange_explicit(&bed->flags, 0, memory_order_acquire);
+    uint32_t calm = 0, fenced = SHKI_FENCED;
 
-    if (was & SHKI_SLEEPER)
-        sem_post(&bed->semaphore);
-    if (was & SHKI_WATCHERS)
-        shki_watchers_wake(s);
+    if (q->asymmetric)
+        atomic_thread_fence(memory_order_seq_cst); /* F2: a flag is up */
+    if (atomic_load_explicit(&bed->flags, memory_order_relaxed) != SHKI_FENCED)
+        wake(q->object.segment, bed);
+    else if (habits)
+        calm = atomic_load_explicit(&habits->calm, memory_order_relaxed) + 1;
+    /* Fails if somebody has gone to sleep meanwhile. Whoever does so later finds it down, and fences heavily. */
+    if (calm >= CALM)
+        atomic_compare_exchange_strong_explicit(&bed->flags, &fenced, 0, memory_order_relaxed, memory_order_relaxed);
+    if (habits)
+        atomic_store_explicit(&habits->calm, calm, memory_order_relaxed);
 }
 
 /* S1, and the look that follows it. */
 static bool announce(struct shki_call *c)
 {
-    atomic_fetch_or_explicit(&c->bed->flags, SHKI_SLEEPER, memory_order_release); /* S1: `sleepers` before the flag */
-    atomic_thread_fence(memory_order_seq_cst); /* F1: the flag before the look; pairs with F2 */
+    bool asymmetric = c->queue->asymmetric;
+    /* S1: `sleepers` before the flag: release. */
+    uint32_t was = atomic_fetch_or_explicit(&c->bed->flags, asymmetric ? SHKI_SLEEPER | SHKI_FENCED : SHKI_SLEEPER, memory_order_release);
+
+    shki_fence_heavy(asymmetric && !(was & SHKI_FENCED)); /* F1: the flags before the look; pairs with F2 */
     return c->can_go_on(c->queue);
+}
+
+/*
+ * Eventual fairness: a side that stays awake goes before those who sleep, who when woken find that it was faster. That is what makes it fast, but not for longer
+ * than a turn: then it wakes the one that has slept longest, and does nothing for a moment. True if it has done so.
+ */
+static bool give_way(struct shki_call *c)
+{
+    static const struct timespec moment = { .tv_nsec = GIVE_WAY };
+    const _Atomic uint64_t *count = c->puts ? &c->queue->shared->tail : &c->queue->shared->head;
+    int64_t since = atomic_load_explicit(&c->habits->since, memory_order_relaxed), now;
+    uint32_t vain = atomic_load_explicit(&c->habits->vain, memory_order_relaxed);
+    uint64_t before;
+
+    if (atomic_load_explicit(&c->bed->sleepers, memory_order_relaxed) == 0) {
+        if (since != 0)
+            atomic_store_explicit(&c->habits->since, 0, memory_order_relaxed);
+        return false;
+    }
+    now = shki_now();
+    if (since != 0 && now - since < (int64_t)TURN << vain)
+        return false;
+    atomic_store_explicit(&c->habits->since, now, memory_order_relaxed);
+    if (since == 0)
+        return false;
+    before = atomic_load_explicit(count, memory_order_relaxed);
+    wake(c->queue->object.segment, c->bed);
+    nanosleep(&moment, NULL);
+    if (atomic_load_explicit(count, memory_order_relaxed) != before)
+        vain = 0;
+    else if (vain < VAIN_MAX) /* stopped, or killed, and counted for ever */
+        vain++;
+    atomic_store_explicit(&c->habits->vain, vain, memory_order_relaxed);
+    return true;
 }
 
 int shki_call_wait(struct shki_call *c)
@@ -250,6 +426,8 @@ int shki_call_wait(struct shki_call *c)
     r = shki_patience_over(&c->patience);
     if (r < 0)
         return r;
+    if (c->habits && give_way(c))
+        return 0;
     if (shki_spin(c->spinner, c->can_go_on, c->queue))
         return 0;
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
@@ -264,6 +442,8 @@ int shki_call_wait(struct shki_call *c)
     }
     atomic_fetch_sub_explicit(&c->bed->sleepers, 1, memory_order_relaxed);
     shki_member_is_awake();
+    if (c->habits)
+        atomic_store_explicit(&c->habits->since, 0, memory_order_relaxed);
     return r;
 }
 
@@ -273,5 +453,5 @@ void shki_call_end(struct shki_call *c)
         return;
     /* Relaxed: whoever is not counted yet has still to look for itself. */
     if (atomic_load_explicit(&c->bed->sleepers, memory_order_relaxed) > 0 && announce(c))
-        shki_bed_wake_slow(c->queue->object.segment, c->bed);
+        wake(c->queue->object.segment, c->bed);
 }

@@ -7,10 +7,14 @@
  *     ...|  item   item   item   item   item   item    |  free  free ...     slot of position p: p & mask
  *        v                                             v
  *
- * Producers take turns at the put gate, consumers at the get gate; the two sides meet only in head and tail. One release store commits an
- * operation, so there is nothing to repair when a gate's holder dies: its item is in, or it is out. Nobody sleeps with a gate.
+ * Producers take turns at the put gate, consumers at the get gate. One release store commits an operation: its item is in, or it is out. A get commits
+ * with the head. A put commits in the slot, with the word that says whose number it has: so an item costs the consumer one cache line, not a second
+ * one for the tail. The tail follows, for those who count. Nobody sleeps with a gate.
  *
- * Capacity 0: the positions go on through chunks, numbered without end; a map says which piece of the extent a chunk has.
+ * Killed between the word and the tail: the tail is late, by as many items as were put at once. The next one with the gate catches up
+ * (shki_fifo_repair()); whoever counts without it looks at the slots beyond the tail itself (shki_fifo_tail()).
+ *
+ * Capacity 0: the tail commits, for the slots have no fixed places: the positions go on through chunks, numbered without end; a map says which piece of the extent a chunk has.
  *
  *     chunks    ... | spare  spare | consumed ... producers' | not mapped yet
  *                 recycled       released                  mapped              map entry of chunk c: c % chunks
@@ -22,9 +26,50 @@
  */
 #include "object/queue.h"
 
-static struct shki_slot *slot_at(const struct shk_queue *q, unsigned char *at, uint64_t position)
+static inline struct shki_slot *slot_at(const struct shk_queue *q, unsigned char *at, uint64_t position)
 {
     return (struct shki_slot *)(void *)(at + (position & q->mask) * q->stride);
+}
+
+/* What is in the ring at a position. Q1: acquire; pairs with the release in put: who sees the word sees the item. */
+static inline uint64_t word_at(const struct shk_queue *q, uint64_t position)
+{
+    return atomic_load_explicit(&slot_at(q, q->slots, position)->word, memory_order_acquire);
+}
+
+uint64_t shki_fifo_number(const struct shk_queue *q)
+{
+    return q->grows ? 0 : atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* the caller's: the gate orders it */
+}
+
+uint64_t shki_fifo_tail(const struct shk_queue *q)
+{
+    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1, of a queue that grows */
+
+    /* Once around at most: what comes later is not what the caller asks for. */
+    for (uint64_t i = 0; !q->grows && i < q->capacity && shki_slot_has(word_at(q, tail), tail); i++)
+        tail++;
+    return tail;
+}
+
+void shki_fifo_repair(struct shk_queue *q)
+{
+    /* killed before or after: found by the next heir, or done */
+    if (shki_repairs(SHKI_REPAIR_FINISH_QUEUE))
+        atomic_store_explicit(&q->shared->tail, shki_fifo_tail(q), memory_order_release);
+}
+
+bool shki_fifo_has_item(const struct shk_queue *q)
+{
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_acquire), seen;
+
+    do {
+        if (shki_slot_has(word_at(q, head), head))
+            return true;
+        seen = head;
+        head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
+    } while (head != seen); /* somebody has taken it, and there may be more */
+    return false;
 }
 
 static uint64_t mapped_of(uint64_t memory)
@@ -55,10 +100,10 @@ static int damaged_map(const struct shk_queue *q)
 static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
 {
     struct shki_queue_shared *shared = q->shared;
-    uint64_t memory = atomic_load_explicit(&shared->memory, memory_order_relaxed); /* ours: the gate orders it */
+    uint64_t memory = atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed); /* ours: the gate orders it */
     uint64_t fresh = memory & SHKI_CHUNKS_MAX, piece = fresh;
     /* P2: acquire; pairs with the release in give_back(): nobody reads or punches the spare chunks any more. */
-    bool spare = recycled_of(memory) < atomic_load_explicit(&shared->released, memory_order_acquire);
+    bool spare = recycled_of(memory) < atomic_load_explicit(&shared->get_gate.chunks, memory_order_acquire);
     int r;
 
     if (spare)
@@ -73,7 +118,7 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
     /* killed up to P1: the piece is still the spare chunk's, or still fresh, though it may have memory already */
     atomic_store_explicit(&q->map[mapped_of(memory) % q->chunks], (uint32_t)piece, memory_order_relaxed);
     /* P1: commits. Killed after: the chunk is the next producer's. */
-    atomic_store_explicit(&shared->memory, memory + (UINT64_C(1) << SHKI_FRESH_BITS) + !spare, memory_order_release);
+    atomic_store_explicit(&shared->put_gate.chunks, memory + (UINT64_C(1) << SHKI_FRESH_BITS) + !spare, memory_order_release);
     return 0;
 }
 
@@ -129,7 +174,7 @@ static __attribute__((noinline)) int room_to_grow(struct shk_queue *q, uint64_t 
 {
     int r;
 
-    if (tail >> q->shift >= mapped_of(atomic_load_explicit(&q->shared->memory, memory_order_relaxed))) {
+    if (tail >> q->shift >= mapped_of(atomic_load_explicit(&q->shared->put_gate.chunks, memory_order_relaxed))) {
         r = map_chunk(q);
         if (r < 0)
             return r;
@@ -140,29 +185,41 @@ static __attribute__((noinline)) int room_to_grow(struct shk_queue *q, uint64_t 
 /* How far the consumers are, for a producer that is at `tail` and has found no room. */
 static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t tail)
 {
+    struct shki_gate *gate = &q->shared->put_gate;
     bool pause = is_on_heels(q, &q->put_chase);
 
     if (pause)
         fall_back();
-    q->shared->head_seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
-    learn(&q->put_chase, pause, q->capacity - (tail - q->shared->head_seen));
-    shki_note_fill(q->shared, tail - q->shared->head_seen);
+    gate->seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
+    learn(&q->put_chase, pause, q->capacity - (tail - gate->seen));
+    shki_note_fill(q->shared, tail - gate->seen);
 }
 
-static inline __attribute__((always_inline)) int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, uint64_t tail, struct shki_slot **slot)
 {
-    struct shki_queue_shared *shared = q->shared;
-    uint64_t tail = atomic_load_explicit(&shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
+    const struct shki_gate *gate = &q->shared->put_gate;
 
-    if (__builtin_expect(q->grows, 0))
-        return room_to_grow(q, tail, slot);
-    if (__builtin_expect(tail - shared->head_seen >= q->capacity, 0)) {
+    if (__builtin_expect(tail - gate->seen >= q->capacity, 0)) {
         look_at_head(q, tail);
-        if (tail - shared->head_seen >= q->capacity)
+        if (tail - gate->seen >= q->capacity)
             return 0;
     }
     *slot = slot_at(q, q->slots, tail);
     return 1;
+}
+
+static int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
+
+    return q->grows ? room_to_grow(q, tail, slot) : ring_room(q, tail, slot);
+}
+
+/* Q1: the slot is filled, and its word commits. Killed before: it is free, whatever is in it. After: the item is in, and the tail late. */
+static inline __attribute__((always_inline)) void fill(struct shki_slot *slot, uint64_t position, const void *item, size_t length)
+{
+    shki_copy(slot->bytes, item, length);
+    atomic_store_explicit(&slot->word, shki_slot_word(position, length), memory_order_release);
 }
 
 static void put(struct shk_queue *q, unsigned n, int64_t priority)
@@ -170,7 +227,7 @@ static void put(struct shk_queue *q, unsigned n, int64_t priority)
     uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
 
     (void)priority;
-    /* Q1: commits; pairs with the acquire of tail in get. Killed after: the items are in; a consumer asleep finds them at the end of its slice. */
+    /* Capacity 0: Q1: commits; pairs with the acquire of tail in get. Killed after: the items are in; a consumer asleep finds them at the end of its slice. */
     atomic_store_explicit(&q->shared->tail, tail + n, memory_order_release);
 }
 
@@ -178,52 +235,77 @@ static void put(struct shk_queue *q, unsigned n, int64_t priority)
 static void give_back(struct shk_queue *q, uint64_t upto)
 {
     struct shki_queue_shared *shared = q->shared;
-    uint64_t released = atomic_load_explicit(&shared->released, memory_order_relaxed); /* ours: the gate orders it */
+    uint64_t released = atomic_load_explicit(&shared->get_gate.chunks, memory_order_relaxed); /* ours: the gate orders it */
 
     for (; released < upto && upto - released <= q->chunks; released++) {
         /* Relaxed: only to know about how many spare ones there are. */
-        uint64_t recycled = recycled_of(atomic_load_explicit(&shared->memory, memory_order_relaxed));
+        uint64_t recycled = recycled_of(atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed));
 
         if (released - recycled >= q->spare)
             shki_chunk_punch(q, piece_of(q, released), 1);
         /* P2: killed before: punched once more. */
-        atomic_store_explicit(&shared->released, released + 1, memory_order_release);
+        atomic_store_explicit(&shared->get_gate.chunks, released + 1, memory_order_release);
     }
 }
 
 static __attribute__((noinline)) int item_of_chunk(struct shk_queue *q, bool first, uint64_t head, struct shki_slot **slot)
 {
-    if (first && head >> q->shift > atomic_load_explicit(&q->shared->released, memory_order_relaxed))
+    if (first && head >> q->shift > atomic_load_explicit(&q->shared->get_gate.chunks, memory_order_relaxed))
         give_back(q, head >> q->shift);
     return find_slot(q, &q->get_chunk, head, slot);
 }
 
-/* The same for a consumer that is at `head` and has found nothing. */
+/* The same for a consumer that is at `head` and knows of nothing more. */
 static __attribute__((noinline)) void look_at_tail(struct shk_queue *q, uint64_t head)
 {
+    struct shki_gate *gate = &q->shared->get_gate;
     bool pause = is_on_heels(q, &q->get_chase);
+    uint64_t tail;
 
     if (pause)
         fall_back();
-    q->shared->tail_seen = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: the slots up to it have been written */
-    learn(&q->get_chase, pause, q->shared->tail_seen - head);
-    shki_note_fill(q->shared, q->shared->tail_seen - head);
+    tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: of a queue that grows: the slots up to it have been written */
+    gate->seen = (int64_t)(tail - head) > 0 ? tail : head; /* it may be late */
+    learn(&q->get_chase, pause, gate->seen - head);
+    shki_note_fill(q->shared, gate->seen - head);
 }
 
-static inline __attribute__((always_inline)) int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+/*
+ * In a ring the slot itself says whether there is an item. The tail is only looked at to know how far the producers are ahead; not, however, for each item when it
+ * is known that they hardly are: that would be the line that the word in the slot spares.
+ */
+static __attribute__((noinline)) void keep_distance(struct shk_queue *q, uint64_t head)
 {
-    struct shki_queue_shared *shared = q->shared;
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed) + i; /* ours: the gate orders it */
+    struct shki_chase *chase = &q->get_chase;
 
-    if (__builtin_expect(head == shared->tail_seen, 0)) {
+    if (chase->close < CLOSE_ENOUGH || is_on_heels(q, chase))
         look_at_tail(q, head);
-        if (head == shared->tail_seen)
+    else
+        chase->close++;
+}
+
+static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, uint64_t head, struct shki_slot **slot, uint64_t *word)
+{
+    if (__builtin_expect((int64_t)(head - q->shared->get_gate.seen) >= 0, 0))
+        keep_distance(q, head);
+    *slot = slot_at(q, q->slots, head);
+    *word = atomic_load_explicit(&(*slot)->word, memory_order_acquire); /* Q1 */
+    return shki_slot_has(*word, head);
+}
+
+static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    const struct shki_gate *gate = &q->shared->get_gate;
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed) + i, word; /* ours: the gate orders it */
+
+    if (!q->grows)
+        return ring_item(q, head, slot, &word);
+    if ((int64_t)(head - gate->seen) >= 0) {
+        look_at_tail(q, head);
+        if (head == gate->seen)
             return 0;
     }
-    if (__builtin_expect(q->grows, 0))
-        return item_of_chunk(q, i == 0, head, slot);
-    *slot = slot_at(q, q->slots, head);
-    return 1;
+    return item_of_chunk(q, i == 0, head, slot);
 }
 
 static void take(struct shk_queue *q, unsigned n)
@@ -246,17 +328,17 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     (void)m;
     if (q->grows)
         return shki_put_items(q, w, &shki_fifo);
+    tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
     r = shki_may_put(q);
     if (r == 0)
-        r = room(q, 0, &slot);
+        r = ring_room(q, tail, &slot);
     if (r <= 0)
         return r;
-    tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
-    free = q->capacity - (tail - q->shared->head_seen);
+    free = q->capacity - (tail - q->shared->put_gate.seen);
     if (n > free)
         n = (unsigned)free;
     for (unsigned i = 0; i < n; i++)
-        shki_fill_slot(slot_at(q, q->slots, tail + i), w->items[i].iov_base, w->items[i].iov_len);
+        fill(slot_at(q, q->slots, tail + i), tail + i, w->items[i].iov_base, w->items[i].iov_len);
     put(q, n, 0);
     return (int)n;
 }
@@ -264,7 +346,7 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
 static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
     struct shki_slot *slot;
-    uint64_t head, there;
+    uint64_t head, word;
     unsigned n = 0;
     int r;
 
@@ -274,9 +356,11 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     if (r <= 0)
         return r;
     head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* ours */
-    there = q->shared->tail_seen - head;
-    for (; n < w->n && n < there && r > 0; n += r > 0)
-        r = shki_read_slot(q, slot_at(q, q->slots, head + n), w->buffers[n].iov_base, &w->buffers[n].iov_len);
+    for (; n < w->n && r > 0; n += r > 0) {
+        slot = slot_at(q, q->slots, head + n);
+        word = atomic_load_explicit(&slot->word, memory_order_acquire); /* Q1 */
+        r = shki_slot_has(word, head + n) ? shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len) : 0;
+    }
     if (n == 0)
         return r;
     shki_count_tasks(q, m, n);
@@ -284,47 +368,60 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     return (int)n;
 }
 
+/* The two most frequent ways through the library. What the object is has been looked at by the caller, just now. */
+
 int shki_fifo_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length)
 {
-    struct shki_mutex *gate = &q->shared->put_gate;
+    struct shki_gate *gate = &q->shared->put_gate;
     struct shki_slot *slot;
-    bool mine;
-    int r = shki_gate_enter(q, m, gate, true, &mine);
+    uint64_t tail;
+    bool tenant;
+    int r;
 
+    if (__builtin_expect(q->grows, 0))
+        return 0;
+    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     r = shki_may_put(q);
-    if (__builtin_expect(r == 0, 1))
-        r = room(q, 0, &slot);
-    if (__builtin_expect(r > 0, 1)) {
-        shki_fill_slot(slot, item, length);
-        put(q, 1, 0);
+    if (__builtin_expect(r == 0, 1)) {
+        tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
+        r = ring_room(q, tail, &slot);
+        if (__builtin_expect(r > 0, 1)) {
+            fill(slot, tail, item, length);
+            put(q, 1, 0);
+        }
     }
-    shki_gate_leave(q, gate, true, mine);
-    if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
-        shki_bed_wake(q, &q->shared->empty);
+    shki_gate_leave(q, m, gate, tenant);
+    if (__builtin_expect(r > 0 || r == -EPIPE, 1))
+        shki_wake_other(q, true);
     return r;
 }
 
 int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
-    struct shki_mutex *gate = &q->shared->get_gate;
+    struct shki_gate *gate = &q->shared->get_gate;
     struct shki_slot *slot;
-    bool mine;
-    int r = shki_gate_enter(q, m, gate, false, &mine);
+    uint64_t head, word;
+    bool tenant;
+    int r;
 
+    if (__builtin_expect(q->grows, 0))
+        return 0;
+    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
-    r = shki_next_item(q, &shki_fifo, &slot);
+    head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* ours */
+    r = ring_item(q, head, &slot, &word);
     if (__builtin_expect(r > 0, 1))
-        r = shki_read_slot(q, slot, buffer, length);
+        r = shki_read_slot(q, slot, word, buffer, length);
     if (__builtin_expect(r > 0, 1)) {
         shki_count_tasks(q, m, 1);
         take(q, 1);
     }
-    shki_gate_leave(q, gate, false, mine);
-    if (__builtin_expect(r > 0 || (r == -EPIPE && mine), 1))
-        shki_bed_wake(q, &q->shared->full);
+    shki_gate_leave(q, m, gate, tenant);
+    if (__builtin_expect(r > 0, 1))
+        shki_wake_other(q, false);
     return r;
 }
 
@@ -336,7 +433,7 @@ int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_wo
     if (__builtin_expect(r != 0, 1))
         return r;
     c = shki_put_call(q, m, timeout);
-    return shki_carry_out(&c, put_now, w, false);
+    return shki_carry_out(&c, put_now, w);
 }
 
 int shki_fifo_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
@@ -347,5 +444,5 @@ int shki_fifo_get(struct shk_queue *q, struct shki_membership *m, struct shki_wo
     if (__builtin_expect(r != 0, 1))
         return r;
     c = shki_get_call(q, m, timeout);
-    return shki_carry_out(&c, get_now, w, false);
+    return shki_carry_out(&c, get_now, w);
 }

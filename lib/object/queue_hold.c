@@ -4,7 +4,7 @@
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
-static struct shki_mutex *get_gate_of(struct shk_queue *q)
+static struct shki_gate *get_gate_of(struct shk_queue *q)
 {
     return q->order == SHK_FIFO ? &q->shared->get_gate : &q->shared->put_gate;
 }
@@ -35,33 +35,44 @@ static int find_item(struct shk_queue *q, struct shki_membership *m, struct shki
     return shki_next_item(q, shki_order_of(q), &w->slot);
 }
 
-/* Carry it out and stay in the gate. */
-static int hold(struct shki_call *c, shki_act *act, struct shki_work *w)
+/*
+ * Carry it out and stay in the gate, inside and with something open. Meanwhile nobody is the tenant, not even who has claimed it: so its other calls find
+ * their way to the mutex, and are told.
+ */
+static int hold(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_t open)
 {
-    bool counted = !shki_gate_is_mine(c->gate, c->member);
+    bool counted = !shki_gate_is_kept_by(c->gate, c->member);
     int r = counted ? shki_held_more(c->member) : 0;
 
     if (r < 0)
         return r;
-    r = shki_carry_out(c, act, w, true);
-    if (r > 0)
+    c->keep = true;
+    r = shki_carry_out(c, act, w);
+    if (r < 0) {
+        if (counted)
+            shki_held_less(c->member);
+        return r;
+    }
+    /* killed anywhere in here: a dead holder, whose claims mean nothing */
+    if (counted)
         shki_gate_keep(c);
-    else if (counted)
-        shki_held_less(c->member);
-    if (r > 0)
-        shki_call_end(c);
+    atomic_store_explicit(&c->gate->tenant, 0, memory_order_relaxed);
+    set(&c->gate->open, open);
+    shki_call_end(c);
     return r;
 }
 
 /* Leave the gate, unless it is claimed. */
-static void let_go(struct shk_queue *q, struct shki_membership *m, struct shki_mutex *gate, bool claimed)
+static void let_go(struct shki_membership *m, struct shki_gate *gate)
 {
-    if (claimed) {
-        if (gate == &q->shared->put_gate)
-            atomic_store_explicit(&q->shared->under_way, 0, memory_order_release);
+    if (look(&gate->claimed)) {
+        set(&gate->open, SHKI_OPEN_NOTHING);
+        atomic_store_explicit(&gate->tenant, m->id, memory_order_relaxed); /* again; nobody else can have struck it out */
+        shki_gate_step_out(gate);
         return;
     }
-    shki_gate_give(q, gate);
+    set(&gate->open, SHKI_OPEN_NOTHING);
+    shki_gate_give(gate);
     shki_held_less(m);
 }
 
@@ -81,12 +92,10 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
     if (len > q->item_size)
         return shki_too_large(q, len);
     c = shki_put_call(q, m, timeout);
-    r = hold(&c, find_room, &w);
+    r = hold(&c, find_room, &w, SHKI_OPEN_RESERVATION);
     if (r < 0)
         return r;
-    q->shared->reserved_length = len;
-    set(&q->shared->under_way, 1);
-    set(&q->shared->reservation, 1);
+    q->shared->put_gate.reserved_length = len;
     *slot = w.slot->bytes;
     return 0;
 }
@@ -104,18 +113,17 @@ static int check_reservation(struct shk_queue *q, struct shki_membership **m)
     *m = me(q);
     if (*m == NULL && shki_segment_is_closed(q->object.segment))
         return shki_say(-EBADF, "the segment has been closed");
-    if (*m == NULL || !shki_gate_is_mine(&q->shared->put_gate, *m) || !look(&q->shared->reservation))
+    if (*m == NULL || !shki_gate_is_kept_by(&q->shared->put_gate, *m) || look(&q->shared->put_gate.open) != SHKI_OPEN_RESERVATION)
         return shki_say(-EPERM, "the calling thread has no reservation open");
     return 0;
 }
 
 static void end_reservation(struct shk_queue *q, struct shki_membership *m)
 {
-    set(&q->shared->reservation, 0);
-    let_go(q, m, &q->shared->put_gate, look(&q->shared->put_claimed));
-    shki_bed_wake(q, &q->shared->empty); /* for the item, or because nothing more comes */
+    let_go(m, &q->shared->put_gate);
+    shki_bed_wake(q, &q->shared->empty, &q->put_habits); /* for the item, or because nothing more comes */
     if (q->order != SHK_FIFO)
-        shki_bed_wake(q, &q->shared->full);
+        shki_bed_wake(q, &q->shared->full, &q->get_habits);
 }
 
 int shk_queue_commit(struct shk_queue *q, size_t len)
@@ -127,12 +135,13 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
 
     if (r < 0)
         return r;
-    if (len > q->shared->reserved_length)
-        return shki_fail(-EMSGSIZE, "%zu bytes are more than the %llu that were reserved", len, (unsigned long long)q->shared->reserved_length);
+    if (len > q->shared->put_gate.reserved_length)
+        return shki_fail(-EMSGSIZE, "%zu bytes are more than the %llu that were reserved", len, (unsigned long long)q->shared->put_gate.reserved_length);
     order = shki_order_of(q);
     r = shki_object_is_stale(&q->object) ? shki_stale(&q->object) : order->room(q, 0, &slot);
     if (r > 0) {
-        slot->length = (uint32_t)len;
+        /* Q1, where the slot commits: killed before: nothing was put; killed after: the item is in. Elsewhere put() commits. */
+        atomic_store_explicit(&slot->word, shki_slot_word(order == &shki_fifo ? shki_fifo_number(q) : 0, len), memory_order_release);
         order->put(q, 1, 0);
     }
     end_reservation(q, m);
@@ -164,15 +173,14 @@ ssize_t shk_queue_peek(struct shk_queue *q, const void **item, int64_t timeout)
     if (!shki_timeout_is_legal(timeout))
         return SHKI_BAD_TIMEOUT;
     c = shki_get_call(q, m, timeout);
-    r = hold(&c, find_item, &w);
+    r = hold(&c, find_item, &w, SHKI_OPEN_PEEK);
     if (r < 0)
         return r;
-    length = w.slot->length;
+    length = shki_slot_length(atomic_load_explicit(&w.slot->word, memory_order_relaxed));
     if (length > q->item_size) {
-        let_go(q, m, c.gate, c.mine);
+        let_go(m, c.gate);
         return shki_damaged_item(q, length);
     }
-    set(&q->shared->peeked, 1);
     *item = w.slot->bytes;
     return (ssize_t)length;
 }
@@ -184,15 +192,9 @@ static int check_peek(struct shk_queue *q, struct shki_membership **m)
     *m = me(q);
     if (*m == NULL && shki_segment_is_closed(q->object.segment))
         return shki_say(-EBADF, "the segment has been closed");
-    if (*m == NULL || !shki_gate_is_mine(get_gate_of(q), *m) || !look(&q->shared->peeked))
+    if (*m == NULL || !shki_gate_is_kept_by(get_gate_of(q), *m) || look(&get_gate_of(q)->open) != SHKI_OPEN_PEEK)
         return shki_say(-EPERM, "the calling thread has no peek open");
     return 0;
-}
-
-static void end_peek(struct shk_queue *q, struct shki_membership *m)
-{
-    set(&q->shared->peeked, 0);
-    let_go(q, m, get_gate_of(q), q->order == SHK_FIFO && look(&q->shared->get_claimed));
 }
 
 int shk_queue_consume(struct shk_queue *q)
@@ -204,8 +206,8 @@ int shk_queue_consume(struct shk_queue *q)
         return r;
     shki_count_tasks(q, m, 1);
     shki_order_of(q)->take(q, 1);
-    end_peek(q, m);
-    shki_bed_wake(q, &q->shared->full);
+    let_go(m, get_gate_of(q));
+    shki_bed_wake(q, &q->shared->full, &q->get_habits);
     return 0;
 }
 
@@ -215,7 +217,7 @@ int shk_queue_unpeek(struct shk_queue *q)
     int r = check_peek(q, &m);
 
     if (r == 0)
-        end_peek(q, m);
+        let_go(m, get_gate_of(q));
     return r;
 }
 
@@ -225,8 +227,8 @@ static bool is_free_or_kept(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->gate->robust) ||
-           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&c->gate->holder, memory_order_relaxed));
+    return !shki_robust_is_held(&c->gate->mutex.robust) ||
+           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
 }
 
 static int still_there(void *arg)
@@ -238,7 +240,6 @@ static int still_there(void *arg)
 
 static int claim(struct shki_call *c)
 {
-    struct shk_queue *q = c->queue;
     int r = shki_held_more(c->member);
 
     if (r < 0)
@@ -251,16 +252,17 @@ static int claim(struct shki_call *c)
         return r;
     }
     shki_gate_keep(c);
-    set(c->waits_for == SHK_WAITS_TO_PUT ? &q->shared->put_claimed : &q->shared->get_claimed, 1);
+    set(&c->gate->claimed, 1);
+    atomic_store_explicit(&c->gate->tenant, c->member->id, memory_order_relaxed); /* until unclaim: nobody else gets the mutex */
     return 0;
 }
 
 static void unclaim(struct shk_queue *q, struct shki_membership *m, unsigned side)
 {
-    shki_gate_give(q, side == SHK_PRODUCER ? &q->shared->put_gate : &q->shared->get_gate);
+    shki_gate_give(side == SHK_PRODUCER ? &q->shared->put_gate : &q->shared->get_gate);
     shki_held_less(m);
     if (side == SHK_PRODUCER)
-        shki_bed_wake(q, &q->shared->empty); /* it may be over now */
+        shki_bed_wake(q, &q->shared->empty, &q->put_habits); /* it may be over now */
 }
 
 static int check_sides(const struct shk_queue *q, unsigned sides)
@@ -287,7 +289,7 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
         return r;
     put = shki_put_call(q, m, timeout);
     get = shki_get_call(q, m, timeout);
-    if ((sides & SHK_PRODUCER && shki_gate_is_mine(put.gate, m)) || (sides & SHK_CONSUMER && shki_gate_is_mine(get.gate, m)))
+    if ((sides & SHK_PRODUCER && shki_gate_is_kept_by(put.gate, m)) || (sides & SHK_CONSUMER && shki_gate_is_kept_by(get.gate, m)))
         return shki_say(-EDEADLK, "the calling thread has claimed it already, or has a reservation or a peek open");
     put.patience = get.patience = shki_object_patience(&q->object, timeout);
     put.begun = get.begun = true;
@@ -301,6 +303,11 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
     return r;
 }
 
+static bool has_claimed(const struct shki_gate *gate, const struct shki_membership *m)
+{
+    return shki_gate_is_kept_by(gate, m) && look(&gate->claimed);
+}
+
 int shk_queue_unclaim(struct shk_queue *q, unsigned sides)
 {
     struct shki_membership *m;
@@ -311,10 +318,9 @@ int shk_queue_unclaim(struct shk_queue *q, unsigned sides)
     m = me(q);
     if (m == NULL && shki_segment_is_closed(q->object.segment))
         return shki_say(-EBADF, "the segment has been closed");
-    if (m == NULL || (sides & SHK_PRODUCER && !(shki_gate_is_mine(&q->shared->put_gate, m) && look(&q->shared->put_claimed))) ||
-        (sides & SHK_CONSUMER && !(shki_gate_is_mine(&q->shared->get_gate, m) && look(&q->shared->get_claimed))))
+    if (m == NULL || (sides & SHK_PRODUCER && !has_claimed(&q->shared->put_gate, m)) || (sides & SHK_CONSUMER && !has_claimed(&q->shared->get_gate, m)))
         return shki_say(-EPERM, "the calling thread has not claimed it");
-    if ((sides & SHK_PRODUCER && look(&q->shared->reservation)) || (sides & SHK_CONSUMER && look(&q->shared->peeked)))
+    if ((sides & SHK_PRODUCER && look(&q->shared->put_gate.open)) || (sides & SHK_CONSUMER && look(&q->shared->get_gate.open)))
         return shki_say(-EBUSY, "the calling thread has a reservation or a peek open");
     if (sides & SHK_PRODUCER)
         unclaim(q, m, SHK_PRODUCER);

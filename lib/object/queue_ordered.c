@@ -223,12 +223,14 @@ static INLINE void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
     const struct shki_slot *from = slot_at(q, true, last);
     struct shki_slot *to = slot_at(q, true, freed);
     uint32_t where;
+    uint64_t word;
 
     if (freed == last)
         return;
     where = entry_at(q, true, last)->where;
-    to->length = from->length;
-    shki_copy(to->bytes, from->bytes, from->length <= q->item_size ? from->length : q->item_size);
+    word = atomic_load_explicit(&from->word, memory_order_relaxed);
+    atomic_store_explicit(&to->word, word, memory_order_relaxed);
+    shki_copy(to->bytes, from->bytes, shki_slot_length(word) <= q->item_size ? shki_slot_length(word) : q->item_size);
     entry_at(q, true, freed)->where = where;
     entry_at(q, true, bounded(q, where))->slot = (uint32_t)freed;
     step();
@@ -406,7 +408,7 @@ static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const s
 
     if (__builtin_expect(r <= 0, 0))
         return r;
-    r = shki_read_slot(q, slot, buffer, length);
+    r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), buffer, length); /* the gate orders it */
     if (__builtin_expect(r < 0, 0))
         return r;
     shki_count_tasks(q, m, 1);
@@ -416,31 +418,31 @@ static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const s
 
 int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t priority)
 {
-    struct shki_mutex *gate = &q->shared->put_gate;
-    bool mine;
-    int r = shki_gate_enter(q, m, gate, true, &mine);
+    struct shki_gate *gate = &q->shared->put_gate;
+    bool tenant;
+    int r = shki_gate_enter(q, m, gate, &tenant);
 
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0) : put_by(q, &shki_priority, item, length, priority);
-    shki_gate_leave(q, gate, true, mine);
+    shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
-        shki_bed_wake(q, &q->shared->empty);
+        shki_wake_other(q, true);
     return r;
 }
 
 int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
-    struct shki_mutex *gate = &q->shared->put_gate;
-    bool mine;
-    int r = shki_gate_enter(q, m, gate, false, &mine);
+    struct shki_gate *gate = &q->shared->put_gate;
+    bool tenant;
+    int r = shki_gate_enter(q, m, gate, &tenant);
 
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length) : get_by(q, m, &shki_priority, buffer, length);
-    shki_gate_leave(q, gate, false, mine);
+    shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
-        shki_bed_wake(q, &q->shared->full);
+        shki_wake_other(q, false);
     return r;
 }
 
@@ -452,7 +454,7 @@ int shki_ordered_put(struct shk_queue *q, struct shki_membership *m, struct shki
     if (__builtin_expect(r != 0, 1))
         return r;
     c = shki_put_call(q, m, timeout);
-    return shki_carry_out(&c, put_now, w, false);
+    return shki_carry_out(&c, put_now, w);
 }
 
 int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
@@ -463,5 +465,5 @@ int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki
     if (__builtin_expect(r != 0, 1))
         return r;
     c = shki_get_call(q, m, timeout);
-    return shki_carry_out(&c, get_now, w, false);
+    return shki_carry_out(&c, get_now, w);
 }

@@ -38,7 +38,7 @@ int shk_queue_task_done(struct shk_queue *q)
     /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
     atomic_store_explicit(&task->count, count - 1, memory_order_release);
     if (count == 1)
-        shki_bed_wake(q, &q->shared->tasks);
+        shki_bed_wake(q, &q->shared->tasks, NULL);
     return 0;
 }
 
@@ -57,7 +57,7 @@ static struct puts look_at_puts(const struct shk_queue *q)
         return p;
     }
     head = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: and the counts raised before it */
-    p.total = atomic_load_explicit(&q->shared->tail, memory_order_acquire);
+    p.total = shki_fifo_tail(q);
     p.left = p.total - head;
     return p;
 }

@@ -148,7 +148,7 @@ static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct
     shki_line_enter(l, m); /* A1 */
     for (unsigned i = 0; i < set->n; i++)
         atomic_fetch_or_explicit(set->watches[i].watched, SHKI_WATCHERS, memory_order_relaxed); /* A2 */
-    atomic_thread_fence(memory_order_seq_cst); /* A3: the flags before this look; pairs with A4 */
+    shki_fence_heavy(m->segment->asymmetric); /* A3: the flags before this look; pairs with A4, which of a queue is F2 */
     if (has_news(set))
         slice.deadline = 0; /* leave the line at once */
     shki_line_unlock(l);

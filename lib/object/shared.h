@@ -79,9 +79,37 @@ struct shki_region_shared {
 
 /* Why who makes an object ready has to do more than that. */
 enum {
-    SHKI_SLEEPER = 1, /* somebody sleeps, or did not long ago */
-    SHKI_WATCHERS = 2 /* somebody waits for any of several objects, or did not long ago: see ready.h */
+    SHKI_SLEEPER = 1,  /* somebody sleeps, or did not long ago */
+    SHKI_WATCHERS = 2, /* somebody waits for any of several objects, or did not long ago: see ready.h */
+    SHKI_FENCED = 4    /* of a bed: there has been sleeping lately, so that who commits had better fence: see queue.h */
 };
+
+/*
+ * A gate: producers, or consumers, take turns at it. Whoever has the mutex has the gate, once nobody else is inside.
+ *
+ * Who is the only one to come, time after time, becomes the tenant, and then goes in and out without the mutex: it writes itself down as being
+ * inside, and looks whether it still is the tenant. Somebody else takes the mutex, strikes the tenant out, and waits until it is not inside, or dead. Whoever
+ * has claimed the gate, and so has the mutex, is the tenant that nobody strikes out.
+ *
+ * Killed inside: `inside` says so, and whoever has the mutex next repairs what there is to repair, as for a dead holder.
+ */
+struct shki_gate {
+    struct shki_mutex mutex;            /* .holder: who keeps it: has claimed it, or has something open; else 0 or dead */
+    alignas(64) _Atomic uint64_t tenant; /* id; given and taken with the mutex: G1, G2 */
+    _Atomic uint64_t inside;            /* id of the tenant, or of who keeps the gate, in the middle of an operation, else 0; written by itself: G1, G3 */
+    /* With the gate: */
+    _Atomic uint64_t last;              /* who had it last by the mutex, */
+    _Atomic uint32_t streak, wanted;    /* how often in a row; and how often will make it the tenant */
+    uint64_t seen;                      /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
+    _Atomic uint64_t chunks;            /* capacity 0: put gate: P1, see queue_fifo.c; get gate: chunks given back by the consumers: P2 */
+    uint64_t reserved_length;           /* of an open reservation */
+    _Atomic uint32_t claimed, open;     /* what the keeper has; mean nothing unless it is alive */
+};
+
+_Static_assert(sizeof(struct shki_gate) == 128, "the tenant needs one line of two");
+
+/* What is open behind a gate. */
+enum { SHKI_OPEN_NOTHING = 0, SHKI_OPEN_RESERVATION = 1, SHKI_OPEN_PEEK = 2 };
 
 /* Where one side of a queue sleeps when it cannot go on. */
 struct shki_bed {
@@ -142,21 +170,11 @@ struct shki_queue_shared {
     _Atomic uint64_t high_water;        /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
     uint64_t reserved[4];
 
-    /* The producers: what they write is changed with the put gate. */
-    struct shki_mutex put_gate;        /* .holder: who has claimed it, or has a reservation open; else 0 or dead */
-    alignas(64) uint64_t head_seen;    /* a late copy of head, so that its line is fetched once a lap */
-    _Atomic uint64_t memory;           /* capacity 0: P1, see queue_fifo.c */
-    uint64_t reserved_length;          /* of an open reservation */
-    _Atomic uint32_t put_claimed, reservation; /* what the holder has; mean nothing unless it is alive */
-    _Atomic uint32_t under_way;        /* the holder is in the middle of a put: F3 */
-    alignas(64) _Atomic uint64_t tail; /* items put so far; commits a put: Q1. Other orders: a count */
+    struct shki_gate put_gate;
+    alignas(64) _Atomic uint64_t tail; /* items put so far; changed with the put gate. FIFO of capacity 0: commits a put: Q1. Else a count, which may be late */
 
-    /* The consumers: with the get gate. */
-    struct shki_mutex get_gate;
-    alignas(64) uint64_t tail_seen;
-    _Atomic uint64_t released;         /* capacity 0: chunks given back by the consumers: P2 */
-    _Atomic uint32_t get_claimed, peeked;
-    alignas(64) _Atomic uint64_t head; /* items taken so far; commits a get: Q2 */
+    struct shki_gate get_gate;         /* FIFO only */
+    alignas(64) _Atomic uint64_t head; /* FIFO: items taken so far; commits a get: Q2; changed with the get gate */
 
     struct shki_ordered ordered;
 
@@ -173,11 +191,31 @@ enum shki_shut_down {
     SHKI_SHUT_DOWN = 2      /* nothing more comes */
 };
 
-/* A place for one item. Written by the producer before Q1, read by the consumer after it. */
+/*
+ * A place for one item. Written by the producer before Q1, read by the consumer after it. The word has the item's length + 1 in its lower half. In the upper
+ * one a FIFO queue with a capacity has the lower half of the item's number, counted from 0: its store commits the put (Q1). A slot of another
+ * lap has another number, one that was never used is 0 altogether.
+ */
 struct shki_slot {
-    uint32_t length;
-    uint32_t reserved;
+    _Atomic uint64_t word;
     unsigned char bytes[];
 };
+
+static inline uint64_t shki_slot_word(uint64_t number, size_t length)
+{
+    return number << 32 | (uint32_t)(length + 1);
+}
+
+/* Whether the word is that of item `number`. */
+static inline bool shki_slot_has(uint64_t word, uint64_t number)
+{
+    return word >> 32 == (uint32_t)number && (uint32_t)word != 0;
+}
+
+/* Of what has not been written it is larger than that of any item. */
+static inline size_t shki_slot_length(uint64_t word)
+{
+    return (uint32_t)word - UINT32_C(1);
+}
 
 #endif

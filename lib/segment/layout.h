@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 #define SHKI_MAGIC "shmkit\r\n" /* also tells a text-mode copy */
-#define SHKI_LAYOUT 1u
+#define SHKI_LAYOUT 2u
 #define SHKI_PAGE 4096u        /* the unit of extents, whatever the machine's page is */
 #define SHKI_MEMBERS_STEP 16u
 
@@ -60,7 +60,7 @@ struct shki_header {
     int32_t creator;
     uint32_t max_members;
     uint32_t max_objects;
-    uint32_t reserved_32;
+    uint32_t asymmetric;  /* 1: its members use the fences of base/fence.h as they are meant; 0: ordinary ones */
     uint64_t entries_at, members_at, nodes_at, uses_at, heap_at;
     uint64_t reserved[6]; /* zero */
 

@@ -1,6 +1,7 @@
 #include "segment/member.h"
 
 #include "base/error.h"
+#include "base/fence.h"
 #include "base/name.h"
 #include "segment/directory.h"
 
@@ -294,6 +295,8 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
     r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : find_more_to_hold() ? 0 : -ENOLCK;
     if (r == 0) {
         r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
+        if (r == 0 && s->asymmetric && !shki_fence_register())
+            r = shki_fail(-ENOSYS, "segment /%s relies on membarrier(2), which this process may not call; SHK_MEMBARRIER=0 creates one that does not", s->name);
         if (r == 0)
             r = shki_segment_lock(s);
         if (r == 0) {

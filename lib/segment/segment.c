@@ -1,6 +1,7 @@
 #include "segment/segment.h"
 
 #include "base/error.h"
+#include "base/fence.h"
 #include "base/name.h"
 #include "segment/directory.h"
 #include "segment/member.h"
@@ -158,6 +159,8 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
         return shki_fail(-EPROTO, "segment /%s was created by a program of another machine type or C library", name);
     if (h->size != file_size)
         return shki_fail(-EPROTO, "segment /%s is damaged: it has %llu bytes, not %llu", name, (unsigned long long)file_size, (unsigned long long)h->size);
+    if (h->asymmetric > 1)
+        return shki_fail(-EPROTO, "segment /%s is damaged: its kind of fences", name);
     if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 || h->max_objects > TABLE_MAX)
         return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
     g = shki_geometry(h->max_members, h->max_objects);
@@ -225,6 +228,7 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
     h->next_serial = 1;
     atomic_store_explicit(&h->watchers.next_ticket, 1, memory_order_relaxed);
     h->next_join = 1;
+    h->asymmetric = shki_fence_is_wanted() && shki_fence_register();
     if (getrandom(&h->id, sizeof(h->id), GRND_NONBLOCK) != sizeof(h->id))
         h->id = (uint64_t)shki_now() ^ (uint64_t)getpid() << 32;
     return 0;
@@ -369,6 +373,7 @@ static int map(const char *name, int fd, unsigned flags, struct shk_segment **ou
     s->max_members = h.max_members;
     s->max_objects = h.max_objects;
     s->at = shki_geometry(h.max_members, h.max_objects);
+    s->asymmetric = h.asymmetric;
     pthread_mutex_init(&s->local, NULL);
     *out = s;
     return 0;

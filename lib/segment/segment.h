@@ -23,6 +23,7 @@ struct shk_segment {
     uint64_t id, size, inode, device;
     uint32_t max_members, max_objects;
     struct shki_geometry at;
+    bool asymmetric; /* see base/fence.h */
 
     const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
     _Atomic unsigned opens;               /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */

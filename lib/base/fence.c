@@ -1,0 +1,48 @@
+#include "base/fence.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The values of <linux/membarrier.h>, which old headers lack. */
+/* The thread sanitizer cannot see what the kernel does. */
+#if defined(__SANITIZE_THREAD__)
+#define UNSEEN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNSEEN
+#endif
+#endif
+
+#define GLOBAL_EXPEDITED (1 << 1)
+#define REGISTER_GLOBAL_EXPEDITED (1 << 2)
+
+static long membarrier(int command)
+{
+#if defined(SYS_membarrier) && !defined(UNSEEN)
+    return syscall(SYS_membarrier, command, 0, 0);
+#else
+    (void)command;
+    return -1;
+#endif
+}
+
+bool shki_fence_is_wanted(void)
+{
+    const char *text = secure_getenv("SHK_MEMBARRIER");
+
+    return text == NULL || strcmp(text, "0") != 0;
+}
+
+bool shki_fence_register(void)
+{
+    return membarrier(REGISTER_GLOBAL_EXPEDITED) == 0;
+}
+
+void shki_fence_heavy(bool asymmetric)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (asymmetric)
+        membarrier(GLOBAL_EXPEDITED); /* cannot fail once it has been registered */
+}
