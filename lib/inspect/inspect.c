@@ -402,7 +402,7 @@ static bool stands_in_line(uint32_t waits_for)
 /* What each living member sleeps on; its ticket, if it stands in a line. */
 static void waits_info(const struct shki_reader *r, const struct shki_member *records, struct shk_snapshot *s)
 {
-    int64_t now = shki_now();
+    int64_t now = shki_now(), since;
     struct shki_node node;
 
     for (size_t i = 0; i < s->n_members; i++) {
@@ -413,7 +413,8 @@ static void waits_info(const struct shki_reader *r, const struct shki_member *re
             continue;
         m->waits_for = get(records[i].waits_for);
         m->has_deadline = get(records[i].waits_how) == SHKI_WAITS_A_WHILE;
-        m->waiting = now > get(records[i].waits_since) ? now - get(records[i].waits_since) : 0;
+        since = get(records[i].waits_since);
+        m->waiting = since >= 0 && now > since ? now - since : 0; /* no clock says less than 0 but damage does */
         if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
             m->ticket = get(node.ticket);
     }
