@@ -10,7 +10,7 @@
 #define CHUNK (UINT64_C(256) << 10) /* a queue that grows takes memory in pieces of this size, or of one item */
 #define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
-#define BATCH_MAX 65536u            /* items moved with the gate; the others wait for that */
+#define FETCH_AHEAD 512u            /* bytes: measured */
 
 static uint64_t power_of_two(uint64_t n)
 {
@@ -113,6 +113,7 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->limit = q->grows ? l->chunks * l->slots : q->capacity;
     q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
     q->shift = q->grows ? log_2(l->slots) : 63;
+    q->ahead = FETCH_AHEAD / l->stride;
     q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);
@@ -352,7 +353,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)
 {
-    struct shki_work w = { .items = items, .n = n < BATCH_MAX ? n : BATCH_MAX };
+    struct shki_work w = { .items = items, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
 
     if (items == NULL || n == 0)
         return shki_say(-EINVAL, "no items were given");
@@ -361,7 +362,7 @@ int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned 
 
 int shk_queue_get_many(struct shk_queue *q, struct iovec *bufs, unsigned n, int64_t timeout)
 {
-    struct shki_work w = { .buffers = bufs, .n = n < BATCH_MAX ? n : BATCH_MAX };
+    struct shki_work w = { .buffers = bufs, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
 
     if (bufs == NULL || n == 0)
         return shki_say(-EINVAL, "no buffers were given");

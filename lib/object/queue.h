@@ -77,6 +77,7 @@ struct shk_queue {
     size_t item_size;
     unsigned char *slots; /* or the first chunk */
     uint32_t order;
+    uint64_t ahead;        /* FIFO: so many slots are fetched ahead */
     bool grows;            /* capacity 0 */
     bool asymmetric;       /* the segment's fences are */
     unsigned shift;        /* of positions: gives the chunk */
@@ -93,6 +94,7 @@ struct shk_queue {
     struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
 
+#define SHKI_BATCH_MAX 65536u   /* items moved with the gate; the others wait for that */
 #define SHKI_BUSY_LIMIT SHK_MS(2) /* so long SHK_NOWAIT stays with a gate that somebody is busy in, and does not keep */
 
 /* One call on one side: its turn at the gate, and its waits. */

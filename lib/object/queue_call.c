@@ -327,9 +327,9 @@ void shki_gate_give(struct shki_gate *gate)
 /* ---- The bed ---- */
 
 #define CALM 1000u        /* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
-#define TURN 500000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
+#define TURN 125000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
 #define VAIN_MAX 11u
-#define GIVE_WAY 100000   /* ns: so long it lets them */
+#define GIVE_WAY 50000   /* ns: so long it lets them */
 
 /* S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
 static bool wake(struct shk_segment *s, struct shki_bed *bed)

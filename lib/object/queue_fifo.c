@@ -11,8 +11,10 @@
  * with the head. A put commits in the slot, with the word that says whose number it has: so an item costs the consumer one cache line, not a second
  * one for the tail. The tail follows, for those who count. Nobody sleeps with a gate.
  *
- * Killed between the word and the tail: the tail is late, by as many items as were put at once. The next one with the gate catches up
- * (shki_fifo_repair()); whoever counts without it looks at the slots beyond the tail itself (shki_fifo_tail()).
+ * Several items at once are committed by the first one's word, which is written last: nobody gets past it.
+ *
+ * Killed between the word and the tail: the tail is late, by as many items as were put at once. The next one with the gate catches up, and takes back
+ * the words of what was not committed (shki_fifo_repair()); whoever counts without it looks at the slots beyond the tail itself (shki_fifo_tail()).
  *
  * Capacity 0: the tail commits, for the slots have no fixed places: the positions go on through chunks, numbered without end; a map says which piece of the extent a chunk has.
  *
@@ -54,9 +56,15 @@ uint64_t shki_fifo_tail(const struct shk_queue *q)
 
 void shki_fifo_repair(struct shk_queue *q)
 {
-    /* killed before or after: found by the next heir, or done */
-    if (shki_repairs(SHKI_REPAIR_FINISH_QUEUE))
-        atomic_store_explicit(&q->shared->tail, shki_fifo_tail(q), memory_order_release);
+    uint64_t tail = shki_fifo_tail(q), most = q->capacity < SHKI_BATCH_MAX ? q->capacity : SHKI_BATCH_MAX;
+
+    if (q->grows || !shki_repairs(SHKI_REPAIR_FINISH_QUEUE))
+        return;
+    /* killed anywhere in here: done once more by the next heir */
+    atomic_store_explicit(&q->shared->tail, tail, memory_order_release);
+    for (uint64_t at = tail + 1; at < tail + most; at++) /* of several that were not committed */
+        if (shki_slot_has(word_at(q, at), at))
+            atomic_store_explicit(&slot_at(q, q->slots, at)->word, 0, memory_order_relaxed);
 }
 
 bool shki_fifo_has_item(const struct shk_queue *q)
@@ -205,6 +213,9 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
             return 0;
     }
     *slot = slot_at(q, q->slots, tail);
+    /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
+    if (tail + q->ahead - gate->seen < q->capacity)
+        __builtin_prefetch(slot_at(q, q->slots, tail + q->ahead), 1);
     return 1;
 }
 
@@ -337,7 +348,8 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     free = q->capacity - (tail - q->shared->put_gate.seen);
     if (n > free)
         n = (unsigned)free;
-    for (unsigned i = 0; i < n; i++)
+    /* The first one last: nobody looks beyond it. Killed before: the others have words already, which the next heir takes back. */
+    for (unsigned i = n; i-- > 0;)
         fill(slot_at(q, q->slots, tail + i), tail + i, w->items[i].iov_base, w->items[i].iov_len);
     put(q, n, 0);
     return (int)n;
