@@ -17,7 +17,7 @@
  * item of the last slot moves into the one that was freed. So memory is used without gaps, and given back from the end when the queue shrinks.
  *
  * The steps are single stores in the order of the program. A barrier for the compiler is enough: a dead thread's stores are those up to
- * some instruction, and the kernel has made them visible when it marks the gate.
+ * some instruction, and the kernel has made them visible when it marks the gate's mutex, or the life of the member that was inside.
  */
 #include "object/queue.h"
 
