@@ -6,6 +6,8 @@
 #include "table.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const struct column columns[] = {
     {"SEGMENT", "the segment it is attached to", 0},
@@ -30,10 +32,48 @@ static const struct table_kind member_table = {"members", columns};
 static const char with_threads[] = "SEGMENT,PID,TID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
 static const char without_threads[] = "SEGMENT,PID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
 
-static void add_member(struct table *t, const struct shk_snapshot *look,
-                       const struct shk_member_info *m)
+/* What is held in a segment, in the order of its holders' ids, which is the order of the members. */
+struct held {
+    const struct shk_object_info **objects;
+    size_t n;
+    size_t next; /* to be shown */
+};
+
+static int by_holder(const void *left, const void *right)
+{
+    const struct shk_object_info *a = *(const struct shk_object_info *const *)left;
+    const struct shk_object_info *b = *(const struct shk_object_info *const *)right;
+
+    if (a->holder != b->holder)
+        return a->holder < b->holder ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+static struct held list_held(const struct shk_snapshot *look)
 {
     const struct shk_object_info *object;
+    struct held held = {0};
+
+    held.objects = allocate(shk_snapshot_segment(look)->objects, sizeof(*held.objects));
+    for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++) {
+        if (object->holder)
+            held.objects[held.n++] = object;
+    }
+    qsort(held.objects, held.n, sizeof(*held.objects), by_holder);
+    return held;
+}
+
+static void add_held(struct table *t, struct held *held, uint64_t id)
+{
+    while (held->next < held->n && held->objects[held->next]->holder < id)
+        held->next++; /* its holder has left */
+    for (; held->next < held->n && held->objects[held->next]->holder == id; held->next++)
+        table_append(t, "HOLDS", "%s", held->objects[held->next]->name);
+}
+
+static void add_member(struct table *t, const struct shk_snapshot *look,
+                       const struct shk_member_info *m, struct held *held)
+{
     char buffer[DESCRIPTION_MAX];
 
     table_row(t);
@@ -43,10 +83,7 @@ static void add_member(struct table *t, const struct shk_snapshot *look,
     table_set(t, "COMMAND", "%s", m->command);
     table_set(t, "NAME", "%s", m->name);
     table_set_bool(t, "ALIVE", m->alive);
-    for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++) {
-        if (object->holder == m->id)
-            table_append(t, "HOLDS", "%s", object->name);
-    }
+    add_held(t, held, m->id);
     table_set_date(t, "JOINED", m->joined);
     table_set(t, "ID", "%" PRIu64, m->id);
     if (m->waits_for == SHK_WAITS_NOT || !m->alive)
@@ -87,8 +124,11 @@ static int run(const struct command *command, int argc, char **argv)
     t = table_new(&member_table, style.json || has_threads(looks) ? with_threads : without_threads,
                   &style);
     for (struct shk_snapshot **look = looks; *look; look++) {
+        struct held held = list_held(*look);
+
         for (size_t i = 0; (member = shk_snapshot_member(*look, i)); i++)
-            add_member(t, *look, member);
+            add_member(t, *look, member, &held);
+        free(held.objects);
     }
     status = table_print(t);
     table_free(t);

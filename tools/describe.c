@@ -163,15 +163,22 @@ size_t list_waiters(const struct shk_snapshot *look, const char *object,
     return n;
 }
 
+/* A file is read for each name, and most often it is the same again. */
 const char *user_name(char *buffer, uint32_t uid)
 {
-    const struct passwd *user = getpwuid(uid);
+    static char known[DESCRIPTION_MAX];
+    static uint32_t whose;
+    const struct passwd *user;
 
-    if (user)
-        snprintf(buffer, DESCRIPTION_MAX, "%s", user->pw_name);
-    else
-        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32, uid);
-    return buffer;
+    if (!*known || whose != uid) {
+        user = getpwuid(uid);
+        whose = uid;
+        if (user)
+            snprintf(known, DESCRIPTION_MAX, "%s", user->pw_name);
+        else
+            snprintf(known, DESCRIPTION_MAX, "%" PRIu32, uid);
+    }
+    return strcpy(buffer, known);
 }
 
 const char *group_name(char *buffer, uint32_t gid)

@@ -49,7 +49,8 @@ void add_segment(struct table *t, const struct shk_segment_info *s)
     table_row(t);
     table_set(t, "NAME", "%s", s->name);
     table_set(t, "OWNER", "%s", user_name(buffer, s->uid));
-    table_set(t, "GROUP", "%s", group_name(buffer, s->gid));
+    if (table_shows(t, "GROUP"))
+        table_set(t, "GROUP", "%s", group_name(buffer, s->gid));
     table_set(t, "MODE", "%04" PRIo32, s->mode & 07777);
     table_set_size(t, "SIZE", s->size);
     table_set_size(t, "RESIDENT", s->resident);
@@ -201,12 +202,14 @@ void add_object(struct table *t, const struct shk_snapshot *look, const struct s
     table_set(t, "CREATOR", "%" PRId32, o->creator);
     table_set(t, "USERS", "%" PRIu64, o->users);
     table_set(t, "WAITERS", "%" PRIu64, o->waiters);
-    n = list_waiters(look, o->name, &waiters);
-    for (size_t i = 0; i < n; i++)
-        table_append(t, "WAITING", "%s for %s", describe_member(buffer, waiters[i]),
-                     format_duration(duration, waiters[i]->waiting));
-    free(waiters);
-    if (o->holder)
+    if (o->waiters && table_shows(t, "WAITING")) {
+        n = list_waiters(look, o->name, &waiters);
+        for (size_t i = 0; i < n; i++)
+            table_append(t, "WAITING", "%s for %s", describe_member(buffer, waiters[i]),
+                         format_duration(duration, waiters[i]->waiting));
+        free(waiters);
+    }
+    if (o->holder && table_shows(t, "HOLDER"))
         table_set(t, "HOLDER", "%s", describe_member_id(buffer, look, o->holder));
     fill_kind(t, o);
     table_set(t, "REPAIRS", "%" PRIu64,

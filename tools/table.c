@@ -23,8 +23,9 @@ struct table {
     size_t columns; /* of the kind */
     int shown[SHOWN_MAX];
     size_t shown_columns;
-    char **cells; /* rows * columns; NULL: empty. The strings of a list have '\n' in between */
+    char **cells; /* rows * columns; NULL: empty, or not shown. The strings of a list have '\n' in between */
     size_t rows;
+    size_t room; /* for so many rows */
 };
 
 /* ---- which columns ---- */
@@ -121,12 +122,16 @@ void table_free(struct table *t)
 
 void table_row(struct table *t)
 {
-    char **cells = allocate((t->rows + 1) * t->columns, sizeof(*cells));
+    char **cells;
 
-    if (t->rows)
-        memcpy(cells, t->cells, t->rows * t->columns * sizeof(*cells));
-    free(t->cells);
-    t->cells = cells;
+    if (t->rows == t->room) {
+        t->room = t->room ? 2 * t->room : 16;
+        cells = allocate(t->room * t->columns, sizeof(*cells));
+        if (t->rows)
+            memcpy(cells, t->cells, t->rows * t->columns * sizeof(*cells));
+        free(t->cells);
+        t->cells = cells;
+    }
     t->rows++;
 }
 
@@ -135,43 +140,55 @@ static char **cell(const struct table *t, size_t row, int column)
     return &t->cells[row * t->columns + (size_t)column];
 }
 
-static char **last_cell(const struct table *t, const char *name)
+static const struct column *column(const struct table *t, size_t shown)
 {
-    int column = find_column(t->kind, name, strlen(name));
-
-    assert(column >= 0);
-    return cell(t, t->rows - 1, column);
+    return &t->kind->columns[t->shown[shown]];
 }
 
-static void set(struct table *t, const char *name, char *text)
+/* NULL: the column is not shown. Most are not, and what would be in them costs more than all that is. */
+static char **last_cell(const struct table *t, const char *name)
 {
-    char **place = last_cell(t, name);
+    assert(t->rows > 1 || find_column(t->kind, name, strlen(name)) >= 0);
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        if (strcmp(column(t, i)->name, name) == 0)
+            return cell(t, t->rows - 1, t->shown[i]);
+    }
+    return NULL;
+}
 
-    free(*place);
-    *place = text;
+bool table_shows(const struct table *t, const char *name)
+{
+    return last_cell(t, name) != NULL;
 }
 
 void table_set(struct table *t, const char *column, const char *format, ...)
 {
+    char **place = last_cell(t, column);
     va_list arguments;
-    char *text;
 
+    if (!place)
+        return;
+    free(*place);
     va_start(arguments, format);
-    text = vprint_to_memory(format, arguments);
+    *place = vprint_to_memory(format, arguments);
     va_end(arguments);
-    set(t, column, text);
 }
 
 void table_append(struct table *t, const char *column, const char *format, ...)
 {
-    const char *before = *last_cell(t, column);
+    char **place = last_cell(t, column);
     va_list arguments;
     char *text;
+    char *before;
 
+    if (!place)
+        return;
     va_start(arguments, format);
     text = vprint_to_memory(format, arguments);
     va_end(arguments);
-    set(t, column, before ? print_to_memory("%s\n%s", before, text) : print_to_memory("%s", text));
+    before = *place;
+    *place = before ? print_to_memory("%s\n%s", before, text) : print_to_memory("%s", text);
+    free(before);
     free(text);
 }
 
@@ -206,6 +223,8 @@ void table_set_date(struct table *t, const char *column, int64_t seconds)
     time_t when = (time_t)seconds;
     struct tm broken_down;
 
+    if (!table_shows(t, column))
+        return;
     /* A damaged segment may say any year at all. */
     if (!localtime_r(&when, &broken_down) ||
         !strftime(buffer, sizeof(buffer),
@@ -269,11 +288,6 @@ static char *cell_text(const struct table *t, size_t row, size_t shown)
             *c = ',';
     }
     return text;
-}
-
-static const struct column *column(const struct table *t, size_t shown)
-{
-    return &t->kind->columns[t->shown[shown]];
 }
 
 /* Fields are separated by blanks: one within a field is written \x20, as lsblk does. */

@@ -53,8 +53,9 @@ void table_print_columns(const struct table_kind *);
 struct table *table_new(const struct table_kind *, const char *usual, const struct table_style *);
 void table_free(struct table *);
 
-/* Begin a row; fill cells of the last one. */
+/* Begin a row; fill cells of the last one. What is not shown is not kept, and need not be found out. */
 void table_row(struct table *);
+bool table_shows(const struct table *, const char *column);
 void table_set(struct table *, const char *column, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void table_set_bool(struct table *, const char *column, bool value);

@@ -77,16 +77,17 @@ static size_t read_members(const struct shki_reader *r, struct shki_member *reco
 
 static void count_members(const struct shki_reader *r, struct shk_segment_info *info)
 {
-    struct shki_member m;
+    struct shki_member members[SHKI_AT_A_TIME];
 
-    for (uint32_t i = 0; i < r->members_ready; i++) {
-        if (!shki_read_member(r, i, &m) || get(m.id) == 0)
-            continue;
-        if (shki_robust_is_held(&m.life))
-            info->members_alive++;
-        else
-            info->members_dead++;
-    }
+    for (uint32_t i = 0, n; (n = shki_read_members(r, i, members)) > 0; i += n)
+        for (uint32_t k = 0; k < n; k++) {
+            if (get(members[k].id) == 0)
+                continue;
+            if (shki_robust_is_held(&members[k].life))
+                info->members_alive++;
+            else
+                info->members_dead++;
+        }
 }
 
 /* No living object has the serial 0. */
@@ -97,11 +98,11 @@ static bool is_live(const struct shki_entry *e)
 
 static void count_objects(const struct shki_reader *r, struct shk_segment_info *info)
 {
-    struct shki_entry e;
+    struct shki_entry entries[SHKI_AT_A_TIME];
 
-    for (uint32_t i = 0; i < r->header.max_objects; i++)
-        if (shki_read_entry(r, i, &e) && is_live(&e))
-            info->objects++;
+    for (uint32_t i = 0, n; (n = shki_read_entries(r, i, entries)) > 0; i += n)
+        for (uint32_t k = 0; k < n; k++)
+            info->objects += is_live(&entries[k]);
 }
 
 static void header_info(const struct shki_reader *r, struct shk_segment_info *info)
@@ -235,7 +236,7 @@ static uint64_t kept_by(const struct shki_mutex *gate)
 static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
 {
     bool fifo = q->order == SHK_FIFO;
-    uint64_t puts = get(q->tail), count = get(q->ordered.count);
+    uint64_t puts = get(q->tail), count = get(q->ordered.state) >> SHKI_INTENT_BITS;
     uint64_t gets = fifo ? get(q->head) : puts >= count ? puts - count : 0;
     uint64_t size = puts - gets;
 
@@ -343,16 +344,16 @@ static void object_info(const struct shki_reader *r, const struct shki_entry *e,
 /* All objects; objects[i] belongs to entry i, which is none if its serial is 0. */
 static size_t read_objects(const struct shki_reader *r, struct shk_object_info *objects)
 {
-    struct shki_entry e;
-    size_t n = 0;
+    struct shki_entry entries[SHKI_AT_A_TIME];
+    size_t found = 0;
 
-    for (uint32_t i = 0; i < r->header.max_objects; i++) {
-        if (!shki_read_entry(r, i, &e) || !is_live(&e))
-            continue;
-        object_info(r, &e, &objects[i]);
-        n++;
-    }
-    return n;
+    for (uint32_t i = 0, n; (n = shki_read_entries(r, i, entries)) > 0; i += n)
+        for (uint32_t k = 0; k < n; k++)
+            if (is_live(&entries[k])) {
+                object_info(r, &entries[k], &objects[i + k]);
+                found++;
+            }
+    return found;
 }
 
 /* Count it among the users of what it has open. `row` has room for uses_words. */
@@ -401,7 +402,7 @@ static bool stands_in_line(uint32_t waits_for)
 /* What each living member sleeps on; its ticket, if it stands in a line. */
 static void waits_info(const struct shki_reader *r, const struct shki_member *records, struct shk_snapshot *s)
 {
-    int64_t now = shki_now();
+    int64_t now = shki_now(), since;
     struct shki_node node;
 
     for (size_t i = 0; i < s->n_members; i++) {
@@ -412,7 +413,8 @@ static void waits_info(const struct shki_reader *r, const struct shki_member *re
             continue;
         m->waits_for = get(records[i].waits_for);
         m->has_deadline = get(records[i].waits_how) == SHKI_WAITS_A_WHILE;
-        m->waiting = now > get(records[i].waits_since) ? now - get(records[i].waits_since) : 0;
+        since = get(records[i].waits_since);
+        m->waiting = since >= 0 && now > since ? now - since : 0; /* no clock says less than 0 but damage does */
         if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
             m->ticket = get(node.ticket);
     }
@@ -513,18 +515,20 @@ const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *s, 
     return s && i < s->n_members ? &s->members[i] : NULL;
 }
 
+/* Both lists are in order. Of several of one name, which only damage makes, it is any. */
 const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *s, const char *name)
 {
-    for (size_t i = 0; s && name && i < s->n_objects; i++)
-        if (strcmp(s->objects[i].name, name) == 0)
-            return &s->objects[i];
-    return NULL;
+    struct shk_object_info wanted;
+
+    if (s == NULL || name == NULL || strlen(name) >= sizeof(wanted.name))
+        return NULL;
+    strcpy(wanted.name, name);
+    return bsearch(&wanted, s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
 }
 
 const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *s, uint64_t id)
 {
-    for (size_t i = 0; s && i < s->n_members; i++)
-        if (s->members[i].id == id)
-            return &s->members[i];
-    return NULL;
+    const struct shk_member_info wanted = { .id = id };
+
+    return s ? bsearch(&wanted, s->members, s->n_members, sizeof(*s->members), by_id) : NULL;
 }

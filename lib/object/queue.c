@@ -282,8 +282,8 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
 
     if (__builtin_expect(r < 0, 0))
         return r;
-    if (__builtin_expect(q->order == SHK_FIFO && item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
-        r = shki_fifo_put_one(q, m, item, len);
+    if (__builtin_expect(item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
+        r = q->order == SHK_FIFO ? shki_fifo_put_one(q, m, item, len) : shki_ordered_put_one(q, m, item, len, 0);
         if (__builtin_expect(r != 0, 1))
             return r < 0 ? r : 0;
     }
@@ -292,8 +292,19 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
 
 int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
+    struct shki_membership *m;
+    int r;
+
     if (q && q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
+    r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+    if (__builtin_expect(r < 0, 0))
+        return r;
+    if (__builtin_expect(item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
+        r = shki_ordered_put_one(q, m, item, len, priority);
+        if (__builtin_expect(r != 0, 1))
+            return r < 0 ? r : 0;
+    }
     return put_one(q, item, len, priority, timeout);
 }
 
@@ -331,9 +342,9 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 
     if (__builtin_expect(r < 0, 0))
         return r;
-    if (__builtin_expect(q->order == SHK_FIFO && buf && shki_timeout_is_legal(timeout), 1)) {
+    if (__builtin_expect(buf && shki_timeout_is_legal(timeout), 1)) {
         length = size;
-        r = shki_fifo_get_one(q, m, buf, &length);
+        r = q->order == SHK_FIFO ? shki_fifo_get_one(q, m, buf, &length) : shki_ordered_get_one(q, m, buf, &length);
         if (__builtin_expect(r != 0, 1))
             return r < 0 ? r : (ssize_t)length;
     }

@@ -3,7 +3,7 @@
  *
  * Sleeping and waking, for the side that sleeps on `bed` until `can_go_on`:
  *
- *     sleeper                                   other side, after its commit (Q1, Q2, Q3, O1, O2 or T1)
+ *     sleeper                                   other side, after its commit (Q1, Q2, Q3, O1 or T1)
  *     S1: flags |= SLEEPER | FENCED             F2: a light fence, if any flag is up then a real one
  *     F1: a heavy fence, but only a real        S2: if flags & SLEEPER: clear it, and if it was set: post
  *         one if FENCED was up already
@@ -410,9 +410,11 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
     return done ? (int)done : r;
 }
 
-/* The whole of most calls on a FIFO queue: one item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
+/* The whole of most calls: one item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
 int shki_fifo_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length);
 int shki_fifo_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
+int shki_ordered_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t priority);
+int shki_ordered_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
 
 /* queue_fifo.c, queue_ordered.c: how many, at least 1, or an error. */
 int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);

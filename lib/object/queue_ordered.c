@@ -1,21 +1,23 @@
 /*
- * LIFO and PRIORITY: slots without gaps, from 0 to count - 1, with one gate for both sides.
+ * LIFO and PRIORITY: slots, with one gate for both sides.
  *
  *     chunk    | heap entries (PRIORITY) | slots |    a queue with a capacity is one chunk
  *
- * LIFO: the slots are the stack. The store of `count` commits (O1); there is nothing to repair.
+ * LIFO: the slots from 0 to count - 1 are the stack. The store of the state commits (O1); there is nothing to repair.
  *
- * PRIORITY: the entries are a binary heap; each has the priority and the sequence number of an item and says in which slot it is. An operation
- * writes down what it is about and commits with the store of `intent` (O2). What follows can be done twice, from any of its steps on: whoever has the
- * gate next finishes it before it does anything of its own.
+ * PRIORITY: the entries from 0 to count - 1 are a binary heap; each has the priority and the sequence number of an item and says in which slot it is. An
+ * operation writes down what goes where in the heap and commits with the store of the state (O1), which has both: how many items there are now, and what is
+ * left to do. That can be done twice, from any of its steps on: whoever has the gate next finishes it before it does anything of its own.
  *
  *     PUT: rise()   the new entry moves up from the end to its place
- *     GET: sink()   the entry at the end moves down from the top to its place; the item of the last slot moves into the one that was freed
+ *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot becomes the first of those to be used next
  *
- * So memory is used without gaps, and given back from the end when the queue shrinks.
+ * With a capacity, the entries beyond the end say which slots are free: those of 0 to count - 1 and these are at any time all slots. An entry that
+ * has never been used says nothing (0), and means the slot of its own number. With capacity 0 the slots in use are those from 0 to count - 1: the
+ * item of the last slot moves into the one that was freed. So memory is used without gaps, and given back from the end when the queue shrinks.
  *
  * The steps are single stores in the order of the program. A barrier for the compiler is enough: a dead thread's stores are those up to
- * some instruction, and the kernel has made them visible when it marks the gate.
+ * some instruction, and the kernel has made them visible when it marks the gate's mutex, or the life of the member that was inside.
  */
 #include "object/queue.h"
 
@@ -24,261 +26,334 @@
 /* Under the gate, which orders them. */
 #define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
-static unsigned char *chunk_of(const struct shk_queue *q, uint64_t i)
-{
-    return shki_chunk_at(q, i >> q->shift);
-}
+/* What does the work is there twice, with and without chunks: `grows` is a constant in it. */
+#define INLINE inline __attribute__((always_inline))
 
 /* Whatever number was read in shared memory, it leads to a place within the extent. */
-static uint64_t bounded(const struct shk_queue *q, uint64_t i)
+static INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
 {
     return i < q->limit ? i : 0;
 }
 
-static struct shki_heap_entry *entry_at(const struct shk_queue *q, uint64_t i)
+/* i is below the limit. */
+static INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows, uint64_t i)
 {
-    i = bounded(q, i);
-    return (struct shki_heap_entry *)(void *)chunk_of(q, i) + (i & q->mask);
+    unsigned char *chunk = grows ? shki_chunk_at(q, i >> q->shift) : q->slots;
+
+    return (struct shki_heap_entry *)(void *)chunk + (grows ? i & q->mask : i);
 }
 
-static struct shki_slot *slot_at(const struct shk_queue *q, uint64_t i)
+static INLINE struct shki_slot *slot_at(const struct shk_queue *q, bool grows, uint64_t i)
 {
-    i = bounded(q, i);
-    return (struct shki_slot *)(void *)(chunk_of(q, i) + q->entries_size + (i & q->mask) * q->stride);
+    unsigned char *chunk = grows ? shki_chunk_at(q, i >> q->shift) : q->slots;
+
+    return (struct shki_slot *)(void *)(chunk + q->entries_size + (grows ? i & q->mask : i) * q->stride);
 }
 
-/* A free slot with number i: 1, 0: full, or an error. */
-static int slot_for(struct shk_queue *q, uint64_t i, struct shki_slot **slot)
+/* How many items a state says there are: never more than there are places. */
+static INLINE uint64_t count_of(const struct shk_queue *q, uint64_t state)
+{
+    uint64_t count = state >> SHKI_INTENT_BITS;
+
+    return count <= q->limit ? count : q->limit;
+}
+
+static INLINE uint64_t items(const struct shk_queue *q)
+{
+    return count_of(q, get(q->shared->ordered.state));
+}
+
+static INLINE void set_state(struct shk_queue *q, uint64_t count, enum shki_intent intent)
+{
+    /* O1: commits; pairs with the gate, and with the acquire in shki_ordered_size(). */
+    atomic_store_explicit(&q->shared->ordered.state, shki_state(count, intent), memory_order_release);
+    step();
+}
+
+/* Memory for the slot with number i: 1 or an error. */
+static __attribute__((noinline)) int grow(struct shk_queue *q, uint64_t i)
 {
     struct shki_ordered *o = &q->shared->ordered;
     int r;
 
-    if (!q->grows && i >= q->capacity)
-        return 0;
     if (i >= q->limit)
         return shki_fail(-ENOSPC, "%s/%s has used up its share of the segment's address space", q->object.segment->name, q->object.name);
-    while (q->grows && i >> q->shift >= o->ready) {
+    while (i >> q->shift >= o->ready) {
         r = shki_chunk_allocate(q, o->ready);
         if (r < 0)
             return r;
         o->ready++; /* killed before: allocated once more */
     }
-    *slot = slot_at(q, i);
     return 1;
 }
 
+/* Is there room for one more beside i items: 1, 0: full, or an error. */
+static INLINE int room_beside(struct shk_queue *q, bool grows, uint64_t i)
+{
+    if (!grows)
+        return i < q->capacity;
+    return __builtin_expect(i < q->limit && i >> q->shift < q->shared->ordered.ready, 1) ? 1 : grow(q, i);
+}
+
 /* After a get: give back the chunks at the end but for a few. */
-static void shrink(struct shk_queue *q)
+static INLINE void shrink(struct shk_queue *q, uint64_t count)
 {
     struct shki_ordered *o = &q->shared->ordered;
-    uint64_t used = (get(o->count) + q->mask) >> q->shift;
+    uint64_t used = (count + q->mask) >> q->shift;
 
-    while (q->grows && o->ready <= q->chunks && o->ready > used + q->spare) {
+    while (o->ready <= q->chunks && o->ready > used + q->spare) {
         o->ready--;
         step(); /* killed here: it keeps its memory; given back by shki_ordered_repair() */
         shki_chunk_punch(q, o->ready, 1);
     }
 }
 
+/* For join, which must not overlook a put, before it commits. Killed after: n puts too many have been counted. */
+static INLINE void count_puts(struct shk_queue *q, unsigned n)
+{
+    atomic_store_explicit(&q->shared->tail, get(q->shared->tail) + n, memory_order_release);
+}
+
 /* ---- LIFO ---- */
 
-static int lifo_room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static INLINE int lifo_room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
-    return slot_for(q, get(q->shared->ordered.count) + i, slot);
-}
+    uint64_t number = items(q) + i;
+    int r = room_beside(q, q->grows, number);
 
-static void lifo_put(struct shk_queue *q, unsigned n, int64_t priority)
-{
-    uint64_t count = get(q->shared->ordered.count);
-
-    (void)priority;
-    /* First, for join, which must not overlook a put. Killed after: n puts too many have been counted. */
-    atomic_store_explicit(&q->shared->tail, get(q->shared->tail) + n, memory_order_release);
-    /* O1: commits; pairs with the gate, and with the acquire in shki_ordered_size(). */
-    atomic_store_explicit(&q->shared->ordered.count, count + n, memory_order_release);
-    shki_note_fill(q->shared, count + n);
-}
-
-static int lifo_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
-{
-    uint64_t count = get(q->shared->ordered.count);
-
-    if (i >= count)
-        return 0;
-    *slot = slot_at(q, count - 1 - i);
+    if (r <= 0)
+        return r;
+    *slot = slot_at(q, q->grows, number);
     return 1;
 }
 
-static void lifo_take(struct shk_queue *q, unsigned n)
+static INLINE void lifo_put(struct shk_queue *q, unsigned n, int64_t priority)
 {
-    atomic_store_explicit(&q->shared->ordered.count, get(q->shared->ordered.count) - n, memory_order_release); /* O1: commits */
-    shrink(q);
+    uint64_t count = items(q) + n;
+
+    (void)priority;
+    count_puts(q, n);
+    set_state(q, count, SHKI_INTENT_NONE);
+    shki_note_fill(q->shared, count);
+}
+
+static INLINE int lifo_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    uint64_t count = items(q);
+
+    if (i >= count)
+        return 0;
+    *slot = slot_at(q, q->grows, count - 1 - i);
+    return 1;
+}
+
+static INLINE void lifo_take(struct shk_queue *q, unsigned n)
+{
+    uint64_t count = items(q) - n;
+
+    set_state(q, count, SHKI_INTENT_NONE);
+    if (q->grows)
+        shrink(q, count);
 }
 
 const struct shki_order shki_lifo = { .batch = UINT32_MAX, .room = lifo_room, .item = lifo_item, .put = lifo_put, .take = lifo_take };
 
 /* ---- PRIORITY ---- */
 
-static bool goes_before(const struct shki_heap_entry *a, const struct shki_heap_entry *b)
+static INLINE bool goes_before(const struct shki_heap_entry *a, const struct shki_heap_entry *b)
 {
     return a->priority != b->priority ? a->priority < b->priority : a->sequence < b->sequence;
 }
 
 /* Doing it twice is the same as once. */
-static void set_entry(struct shk_queue *q, uint64_t place, const struct shki_heap_entry *e)
+static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place, const struct shki_heap_entry *e)
 {
-    struct shki_heap_entry *to = entry_at(q, place);
+    struct shki_heap_entry *to = entry_at(q, grows, place);
 
     to->priority = e->priority;
     to->sequence = e->sequence;
     to->slot = e->slot;
-    entry_at(q, e->slot)->where = (uint32_t)place;
+    if (grows)
+        entry_at(q, true, bounded(q, e->slot))->where = (uint32_t)place;
     step();
 }
 
-static uint64_t move_hole(struct shki_ordered *o, uint64_t to)
+static INLINE uint64_t move_hole(struct shk_queue *q, uint64_t to)
 {
     /* killed before this: the entry is in both places, and is copied again. After: the hole is where it was. */
-    o->hole = (uint32_t)to;
+    q->shared->ordered.hole = (uint32_t)to;
     step();
     return to;
 }
 
 /* From the hole towards the top, until it may stand under its parent. */
-static void rise(struct shk_queue *q)
+static INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole, const struct shki_heap_entry *moving)
 {
-    struct shki_ordered *o = &q->shared->ordered;
-    uint64_t hole = o->hole;
-
     while (hole > 0) {
-        const struct shki_heap_entry *parent = entry_at(q, (hole - 1) / 2);
+        const struct shki_heap_entry *parent = entry_at(q, grows, (hole - 1) / 2);
 
-        if (!goes_before(&o->moving, parent))
+        if (!goes_before(moving, parent))
             break;
-        set_entry(q, hole, parent);
-        hole = move_hole(o, (hole - 1) / 2);
+        set_entry(q, grows, hole, parent);
+        hole = move_hole(q, (hole - 1) / 2);
     }
-    set_entry(q, hole, &o->moving);
+    set_entry(q, grows, hole, moving);
 }
 
 /* From the hole away from the top, until it may stand above its children, of which there are those below n. */
-static void sink(struct shk_queue *q, uint64_t n)
+static INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t n, const struct shki_heap_entry *moving)
 {
-    struct shki_ordered *o = &q->shared->ordered;
-    uint64_t hole = o->hole, child;
+    uint64_t child;
 
     while ((child = 2 * hole + 1) < n) {
-        if (child + 1 < n && goes_before(entry_at(q, child + 1), entry_at(q, child)))
+        if (child + 1 < n && goes_before(entry_at(q, grows, child + 1), entry_at(q, grows, child)))
             child++;
-        if (!goes_before(entry_at(q, child), &o->moving))
+        if (!goes_before(entry_at(q, grows, child), moving))
             break;
-        set_entry(q, hole, entry_at(q, child));
-        hole = move_hole(o, child);
+        set_entry(q, grows, hole, entry_at(q, grows, child));
+        hole = move_hole(q, child);
     }
     if (n > 0)
-        set_entry(q, hole, &o->moving);
+        set_entry(q, grows, hole, moving);
 }
 
 /* The item of the last slot into the one that has become free. The source stays as it is, so it can be done again. */
-static void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
+static INLINE void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
 {
-    const struct shki_slot *from = slot_at(q, last);
-    struct shki_slot *to = slot_at(q, freed);
+    const struct shki_slot *from = slot_at(q, true, last);
+    struct shki_slot *to = slot_at(q, true, freed);
     uint32_t where;
     uint64_t word;
 
     if (freed == last)
         return;
-    where = entry_at(q, last)->where;
+    where = entry_at(q, true, last)->where;
     word = atomic_load_explicit(&from->word, memory_order_relaxed);
     atomic_store_explicit(&to->word, word, memory_order_relaxed);
-    memcpy(to->bytes, from->bytes, shki_slot_length(word) <= q->item_size ? shki_slot_length(word) : q->item_size);
-    entry_at(q, freed)->where = where;
-    entry_at(q, where)->slot = (uint32_t)freed;
+    shki_copy(to->bytes, from->bytes, shki_slot_length(word) <= q->item_size ? shki_slot_length(word) : q->item_size);
+    entry_at(q, true, freed)->where = where;
+    entry_at(q, true, bounded(q, where))->slot = (uint32_t)freed;
     step();
 }
 
-/* What is left to do of a committed operation: by whoever committed it, or by the next with the gate. */
-static void finish(struct shk_queue *q)
+/* What is left to do once it has been committed: by whoever committed it, or by the next one with the gate. `count` is how many there are now. */
+static INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, const struct shki_heap_entry *moving)
 {
-    struct shki_queue_shared *shared = q->shared;
-    struct shki_ordered *o = &shared->ordered;
-    uint32_t intent = get(o->intent);
-    uint64_t count = o->before;
-
-    if (intent == SHKI_INTENT_PUT) {
-        rise(q);
-        count++;
-        atomic_store_explicit(&shared->tail, o->moving.sequence + 1, memory_order_release);
-    } else {
-        count--;
-        sink(q, count);
-        fill_gap(q, o->freed, count);
-    }
-    atomic_store_explicit(&o->count, count, memory_order_release);
-    /* killed before this: all of it is done once more, with the same result */
-    atomic_store_explicit(&o->intent, SHKI_INTENT_NONE, memory_order_release);
+    rise(q, grows, hole, moving);
+    set_state(q, count, SHKI_INTENT_NONE); /* killed before: all of it is done once more, with the same result */
 }
 
-static void settle(struct shk_queue *q)
+static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, uint64_t freed, const struct shki_heap_entry *moving)
 {
-    if (__builtin_expect(get(q->shared->ordered.intent) != SHKI_INTENT_NONE, 0) && shki_repairs(SHKI_REPAIR_FINISH_QUEUE)) {
-        finish(q);
-        atomic_fetch_add_explicit(&q->shared->repairs.rebuilds, 1, memory_order_relaxed);
-    }
+    sink(q, grows, hole, count, moving);
+    if (grows)
+        fill_gap(q, freed, count);
+    else
+        entry_at(q, false, count)->slot = (uint32_t)freed + 1;
+    set_state(q, count, SHKI_INTENT_NONE); /* killed before: likewise */
 }
 
-static int priority_room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state)
 {
+    const struct shki_ordered *o = &q->shared->ordered;
+    struct shki_heap_entry moving = o->moving;
+    uint64_t count = count_of(q, state), hole = bounded(q, o->hole);
+
+    if (!shki_repairs(SHKI_REPAIR_FINISH_QUEUE))
+        return;
+    if ((state & SHKI_INTENT_MASK) == SHKI_INTENT_PUT)
+        finish_put(q, q->grows, count, hole, &moving);
+    else
+        finish_take(q, q->grows, bounded(q, count), hole, bounded(q, o->freed), &moving);
+    atomic_fetch_add_explicit(&q->shared->repairs.rebuilds, 1, memory_order_relaxed);
+}
+
+/* How many items there are; the heap is one. */
+static INLINE uint64_t settled_items(struct shk_queue *q)
+{
+    uint64_t state = get(q->shared->ordered.state);
+
+    if (__builtin_expect(state & SHKI_INTENT_MASK, 0))
+        finish(q, state);
+    return count_of(q, state);
+}
+
+/* The slot for one more. */
+static INLINE uint64_t free_slot(const struct shk_queue *q, bool grows, uint64_t count)
+{
+    uint32_t said = grows ? 0 : entry_at(q, false, count)->slot;
+
+    return said ? bounded(q, said - 1) : count;
+}
+
+static INLINE int priority_room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    uint64_t count = settled_items(q);
+    int r = room_beside(q, q->grows, count);
+
     (void)i; /* one at a time */
-    settle(q);
-    return slot_for(q, get(q->shared->ordered.count), slot);
-}
-
-static void commit(struct shk_queue *q, uint32_t intent)
-{
-    step();
-    /* O2: commits. Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
-    atomic_store_explicit(&q->shared->ordered.intent, intent, memory_order_release);
-    step();
-    finish(q);
-}
-
-static void priority_put(struct shk_queue *q, unsigned n, int64_t priority)
-{
-    struct shki_ordered *o = &q->shared->ordered;
-    uint64_t count = get(o->count);
-
-    (void)n;
-    o->before = count;
-    o->hole = (uint32_t)count;
-    o->moving = (struct shki_heap_entry){ .priority = priority, .sequence = get(q->shared->tail), .slot = (uint32_t)count };
-    commit(q, SHKI_INTENT_PUT);
-    shki_note_fill(q->shared, count + 1);
-}
-
-static int priority_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
-{
-    (void)i;
-    settle(q);
-    if (get(q->shared->ordered.count) == 0)
-        return 0;
-    *slot = slot_at(q, entry_at(q, 0)->slot);
+    if (r <= 0)
+        return r;
+    *slot = slot_at(q, q->grows, free_slot(q, q->grows, count));
     return 1;
 }
 
-static void priority_take(struct shk_queue *q, unsigned n)
+static INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
 {
     struct shki_ordered *o = &q->shared->ordered;
-    uint64_t count = get(o->count);
+    uint64_t count = bounded(q, items(q));
+    struct shki_heap_entry e = { .priority = priority, .sequence = get(q->shared->tail), .slot = (uint32_t)free_slot(q, grows, count) };
 
+    o->hole = (uint32_t)count;
+    o->moving = e;
+    count_puts(q, 1);
+    /* Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
+    set_state(q, count + 1, SHKI_INTENT_PUT);
+    finish_put(q, grows, count + 1, count, &e);
+    shki_note_fill(q->shared, count + 1);
+}
+
+static INLINE void priority_put(struct shk_queue *q, unsigned n, int64_t priority)
+{
     (void)n;
-    o->before = count;
+    if (q->grows)
+        put_as(q, true, priority);
+    else
+        put_as(q, false, priority);
+}
+
+static INLINE int priority_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    (void)i;
+    if (settled_items(q) == 0)
+        return 0;
+    *slot = slot_at(q, q->grows, bounded(q, entry_at(q, q->grows, 0)->slot));
+    return 1;
+}
+
+static INLINE void take_as(struct shk_queue *q, bool grows)
+{
+    struct shki_ordered *o = &q->shared->ordered;
+    uint64_t count = bounded(q, items(q) - 1), freed = bounded(q, entry_at(q, grows, 0)->slot);
+    struct shki_heap_entry e = *entry_at(q, grows, count);
+
     o->hole = 0;
-    o->freed = entry_at(q, 0)->slot;
-    o->moving = *entry_at(q, count - 1);
-    commit(q, SHKI_INTENT_GET);
-    shrink(q);
+    o->freed = (uint32_t)freed;
+    o->moving = e;
+    /* Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
+    set_state(q, count, SHKI_INTENT_GET);
+    finish_take(q, grows, count, 0, freed, &e);
+    if (grows)
+        shrink(q, count);
+}
+
+static INLINE void priority_take(struct shk_queue *q, unsigned n)
+{
+    (void)n;
+    if (q->grows)
+        take_as(q, true);
+    else
+        take_as(q, false);
 }
 
 const struct shki_order shki_priority = { .batch = 1, .room = priority_room, .item = priority_item, .put = priority_put, .take = priority_take };
@@ -287,21 +362,14 @@ const struct shki_order shki_priority = { .batch = 1, .room = priority_room, .it
 
 uint64_t shki_ordered_size(const struct shk_queue *q)
 {
-    const struct shki_ordered *o = &q->shared->ordered;
-    /* O2 before O1: acquire; pair with the releases. A put that is not finished counts, a get that is not does not. */
-    uint32_t intent = atomic_load_explicit(&o->intent, memory_order_acquire);
-    uint64_t count = atomic_load_explicit(&o->count, memory_order_acquire);
-
-    if (intent == SHKI_INTENT_PUT && (q->grows || count < q->capacity))
-        return count + 1;
-    return intent == SHKI_INTENT_GET && count > 0 ? count - 1 : count;
+    return count_of(q, atomic_load_explicit(&q->shared->ordered.state, memory_order_acquire)); /* O1 */
 }
 
 void shki_ordered_repair(struct shk_queue *q)
 {
     uint64_t ready = q->shared->ordered.ready;
 
-    settle(q);
+    settled_items(q);
     if (q->grows && ready < q->chunks)
         shki_chunk_punch(q, ready, q->chunks - ready);
 }
@@ -315,6 +383,67 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
 static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
     return shki_get_items(q, m, w, q->order == SHK_LIFO ? &shki_lifo : &shki_priority);
+}
+
+/* One item, with the gate. */
+static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, const void *item, size_t length, int64_t priority)
+{
+    struct shki_slot *slot;
+    int r = shki_may_put(q);
+
+    if (__builtin_expect(r < 0, 0))
+        return r;
+    r = order->room(q, 0, &slot);
+    if (__builtin_expect(r <= 0, 0))
+        return r;
+    shki_fill_slot(slot, item, length);
+    order->put(q, 1, priority);
+    return 1;
+}
+
+static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const struct shki_order *order, void *buffer, size_t *length)
+{
+    struct shki_slot *slot = NULL;
+    int r = shki_next_item(q, order, &slot);
+
+    if (__builtin_expect(r <= 0, 0))
+        return r;
+    r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), buffer, length); /* the gate orders it */
+    if (__builtin_expect(r < 0, 0))
+        return r;
+    shki_count_tasks(q, m, 1);
+    order->take(q, 1);
+    return 1;
+}
+
+int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t priority)
+{
+    struct shki_gate *gate = &q->shared->put_gate;
+    bool tenant;
+    int r = shki_gate_enter(q, m, gate, &tenant);
+
+    if (__builtin_expect(r != 0, 0))
+        return r < 0 ? r : 0;
+    r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0) : put_by(q, &shki_priority, item, length, priority);
+    shki_gate_leave(q, m, gate, tenant);
+    if (__builtin_expect(r > 0, 1))
+        shki_wake_other(q, true);
+    return r;
+}
+
+int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+{
+    struct shki_gate *gate = &q->shared->put_gate;
+    bool tenant;
+    int r = shki_gate_enter(q, m, gate, &tenant);
+
+    if (__builtin_expect(r != 0, 0))
+        return r < 0 ? r : 0;
+    r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length) : get_by(q, m, &shki_priority, buffer, length);
+    shki_gate_leave(q, m, gate, tenant);
+    if (__builtin_expect(r > 0, 1))
+        shki_wake_other(q, false);
+    return r;
 }
 
 int shki_ordered_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)

@@ -128,29 +128,34 @@ struct shki_task {
 
 #define SHKI_TOLD (UINT64_C(1) << 63) /* no join number comes that far */
 
-/* What is left to do of an operation on a PRIORITY queue that has been committed: O2. Done by whoever did it, or by the next one with the gate. */
-enum { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
+/* What is left to do of an operation on a PRIORITY queue that has been committed. Done by whoever did it, or by the next one with the gate. */
+enum shki_intent { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
 
-/*
- * A node of the heap, and, independent of it, where in the heap the item of the slot with the same number is. Nodes and slots in use are
- * always those below `count`.
- */
+/* How many items there are and what is left to do, in one word. */
+#define SHKI_INTENT_BITS 2
+#define SHKI_INTENT_MASK ((UINT64_C(1) << SHKI_INTENT_BITS) - 1)
+
+static inline uint64_t shki_state(uint64_t count, enum shki_intent intent)
+{
+    return count << SHKI_INTENT_BITS | intent;
+}
+
+/* A node of the heap; and, capacity 0, independent of it, where in the heap the item of the slot with the same number is. */
 struct shki_heap_entry {
     int64_t priority;
     uint64_t sequence; /* equals in order of arrival */
-    uint32_t slot;
-    uint32_t where;    /* of the slot with this entry's number */
+    uint32_t slot;     /* the item's. Beyond the heap's end, with a capacity: number + 1 of one that is free; 0: the one of the same number */
+    uint32_t where;    /* capacity 0: of the slot with this entry's number */
 };
 
 /* LIFO and PRIORITY. All of it is changed with the gate, which is the put gate. */
 struct shki_ordered {
-    alignas(64) _Atomic uint64_t count; /* items; commits for LIFO: O1; read by anybody */
-    _Atomic uint32_t intent;            /* commits for PRIORITY: O2; read by anybody; the following are what it is about */
-    uint32_t hole;                      /* the heap's place that is being filled */
-    uint64_t before;                    /* count before the operation */
-    uint64_t freed;                     /* GET: the slot of the item that has been taken */
-    struct shki_heap_entry moving;      /* what goes into the hole */
-    uint64_t ready;                     /* capacity 0: chunks that have memory */
+    alignas(64) _Atomic uint64_t state; /* shki_state(): commits: O1; read by anybody */
+    /* PRIORITY: what is left to do is about: */
+    alignas(64) uint32_t hole;     /* the heap's place that is being filled; not in the line at which those look who wait */
+    uint32_t freed;                /* GET: the slot of the item that has been taken */
+    struct shki_heap_entry moving; /* what goes into the hole */
+    uint64_t ready;                /* capacity 0: chunks that have memory */
 };
 
 struct shki_queue_shared {

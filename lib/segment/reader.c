@@ -85,6 +85,25 @@ bool shki_read_member(const struct shki_reader *r, uint32_t index, struct shki_m
     return index < r->members_ready && shki_read(r, r->at.members_at + (uint64_t)index * sizeof(*m), m, sizeof(*m));
 }
 
+/* Of a table of `n` records. The geometry has been checked against the size of the file, which may have been made shorter since. */
+static uint32_t read_records(const struct shki_reader *r, uint64_t at, uint32_t n, uint32_t first, void *to, size_t size)
+{
+    uint32_t left = first < n ? n - first : 0;
+    ssize_t got = pread(r->fd, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME), (off_t)(at + (uint64_t)first * size));
+
+    return got > 0 ? (uint32_t)((size_t)got / size) : 0;
+}
+
+uint32_t shki_read_entries(const struct shki_reader *r, uint32_t first, struct shki_entry entries[SHKI_AT_A_TIME])
+{
+    return read_records(r, r->at.entries_at, r->header.max_objects, first, entries, sizeof(*entries));
+}
+
+uint32_t shki_read_members(const struct shki_reader *r, uint32_t first, struct shki_member members[SHKI_AT_A_TIME])
+{
+    return read_records(r, r->at.members_at, r->members_ready, first, members, sizeof(*members));
+}
+
 bool shki_reader_has(const struct shki_reader *r, const struct shki_entry *e, size_t size)
 {
     return e->at >= r->at.heap_at && e->at % SHKI_PAGE == 0 && e->at <= r->header.size && e->size <= r->header.size - e->at && size <= e->size;

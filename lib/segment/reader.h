@@ -30,8 +30,12 @@ bool shki_read(const struct shki_reader *, uint64_t at, void *to, size_t size);
 bool shki_read_entry(const struct shki_reader *, uint32_t index, struct shki_entry *);
 bool shki_read_member(const struct shki_reader *, uint32_t index, struct shki_member *);
 
+/* Read a table, several records at a time, from `first` on: how many; 0: no more. */
+#define SHKI_AT_A_TIME 32
+uint32_t shki_read_entries(const struct shki_reader *, uint32_t first, struct shki_entry entries[SHKI_AT_A_TIME]);
+uint32_t shki_read_members(const struct shki_reader *, uint32_t first, struct shki_member members[SHKI_AT_A_TIME]);
+
 /* Whether it has an extent in the heap that holds a struct of that size. */
 bool shki_reader_has(const struct shki_reader *, const struct shki_entry *, size_t size);
-
 
 #endif

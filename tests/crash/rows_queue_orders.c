@@ -23,6 +23,7 @@ enum {
     CLAIMED = 512,   /* by the host: the producers' side */
     SHUT = 1024,     /* shut down at first */
     SMALL = 2048,    /* capacity 0, in a segment that is soon looked through */
+    SHUFFLED = 4096, /* it has been full and drained: the free slots are not used in the order of their numbers */
 };
 
 static const size_t half_a_chunk = (128 << 10) - 64;
@@ -91,7 +92,7 @@ static int64_t create_only_segment(struct world *w, int64_t unused)
 static int64_t create(struct world *w, int64_t variant)
 {
     int64_t r = create_only_segment(w, 0);
-    int flow = variant & FLOWN ? 13 : 0;
+    int flow = variant & FLOWN ? 13 : 0, shuffle = variant & SHUFFLED ? CAPACITY : 0;
 
     if (r == 0)
         r = open_it(w, variant);
@@ -104,6 +105,10 @@ static int64_t create(struct world *w, int64_t variant)
         if (r == 0 && i == flow - 2 && variant & ITEMS)
             break; /* the next get goes on to another chunk */
     }
+    for (int i = 1; r == 0 && i <= shuffle; i++)
+        r = put_for(w, i, SHK_NOWAIT);
+    for (int i = 0; r == 0 && i < shuffle; i++)
+        r = get_for(w, SHK_NOWAIT) > 0 ? shk_queue_task_done(w->queue) : -EILSEQ;
     for (int i = 1 + !!flow; r == 0 && i <= (variant & ITEMS); i++)
         r = put_for(w, i, SHK_NOWAIT);
     if (r == 0 && variant & CLAIMED)
@@ -640,6 +645,14 @@ static const struct row rows[] = {
     PLAIN("PRIORITY without limit", PRIORITY | GROWS),
     GROWING("PRIORITY without limit", PRIORITY | GROWS),
     { "shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS, .variant = 5 | PRIORITY },
+    { "shk_queue_put_priority", "five items, free slots in any order", .setup = set_0, .operation = put, CHECKS,
+      .variant = 5 | PRIORITY | SHUFFLED },
+    { "shk_queue_get", "PRIORITY, five items, free slots in any order", .setup = set_0, .operation = get, CHECKS,
+      .variant = 5 | PRIORITY | SHUFFLED },
+    { "shk_queue_get", "PRIORITY, eight items, slots in any order", .setup = set_0, .operation = get, CHECKS,
+      .variant = 8 | PRIORITY | SHUFFLED },
+    { "shk_queue_commit", "PRIORITY, free slots in any order", .setup = set_0, .prepare = reserve, .operation = commit, CHECKS,
+      .variant = 3 | PRIORITY | SHUFFLED },
     { "shk_queue_claim", "free", .setup = set_0, .operation = claim, CHECKS, .variant = 3 },
     { "shk_queue_claim", "claimed by another, who lets go", .setup = set_0, .operation = claim,
       .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on, .variant = 3 | CLAIMED,
