@@ -26,14 +26,16 @@
  * Going in without the mutex, and putting out who does so:
  *
  *     tenant                                    who wants the gate, with the mutex
- *     G1: inside = me                           tenant = 0
+ *     G1: my record: inside                     leaving = tenant, tenant = 0
  *     light fence                               G2: heavy fence
- *     look: am I still the tenant?              G3: wait until inside is 0, or that member dead
- *     ... the operation ...
- *     G3: inside = 0
+ *     look: am I still the tenant?              G3: wait until that member is not inside, or dead
+ *     ... the operation ...                     leaving = 0
+ *     G3: my record: not inside
  *
- * Either the tenant sees that it is not any more, and comes by the mutex; or the other sees it inside. Killed inside: its heir repairs. Killed before G2: the
- * mutex is a dead holder's, and its heir fences, whatever it finds.
+ * Either the tenant sees that it is not any more, and comes by the mutex; or the other sees it inside. What a member says about itself is in a record of
+ * its own: one that is late in seeing that it has been struck out must not overwrite what the next tenant says.
+ *
+ * Killed inside: its heir repairs. Killed, or out of patience, before `leaving` is 0 again: the next one with the mutex fences and waits.
  */
 #ifndef SHKI_QUEUE_H
 #define SHKI_QUEUE_H
@@ -178,11 +180,10 @@ int shki_call_lock(struct shki_call *, int (*slice)(void *), void *arg);
 int shki_carry_out(struct shki_call *, shki_act *act, struct shki_work *work);
 
 /* Make the gate, which the caller has, its own for long, and ordinary again. */
-void shki_gate_keep(struct shki_call *);
+void shki_gate_keep(struct shki_call *, uint32_t claimed, uint32_t open);
 void shki_gate_give(struct shki_gate *gate);
 
-/* Repair what whoever died in the gate left; and of a FIFO queue only. With the mutex, and nobody living inside. */
-void shki_gate_repair(struct shk_queue *, struct shki_gate *gate);
+/* Repair what whoever died in the put gate left. With the mutex, and nobody living inside. */
 void shki_fifo_repair(struct shk_queue *);
 
 static inline bool shki_gate_is_kept_by(const struct shki_gate *gate, const struct shki_membership *m)
@@ -195,23 +196,29 @@ static inline bool shki_gate_is_kept_by(const struct shki_gate *gate, const stru
 int shki_gate_try(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
 void shki_gate_unlock(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
 
+/* What a member's record says of one that is inside. */
+static inline uint64_t shki_gate_at(const struct shk_queue *q, const struct shki_gate *gate)
+{
+    return q->object.at + (uint64_t)((const char *)gate - (const char *)q->shared);
+}
+
 /* Enter as the tenant, if the caller is. */
 static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
 {
     /* Relaxed: nobody else writes the caller's id there, and whoever strikes it out waits. */
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) != m->id, 0))
         return false;
-    atomic_store_explicit(&gate->inside, m->id, memory_order_relaxed);
+    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_relaxed);
     shki_fence_light(q->asymmetric); /* G1: inside before these looks, at the tenant and at shut_down; pairs with G2 and F4 */
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id, 1))
         return true;
-    atomic_store_explicit(&gate->inside, 0, memory_order_relaxed); /* nothing was done */
+    atomic_store_explicit(&m->record->inside, 0, memory_order_relaxed); /* nothing was done */
     return false;
 }
 
-static inline void shki_gate_step_out(struct shki_gate *gate)
+static inline void shki_gate_step_out(const struct shki_membership *m)
 {
-    atomic_store_explicit(&gate->inside, 0, memory_order_release); /* G3; and after Q1, for those who see it shut down */
+    atomic_store_explicit(&m->record->inside, 0, memory_order_release); /* G3; and after Q1, for those who see it shut down */
 }
 
 /* Try to enter: 0; 1: somebody is there; or an error. */
@@ -224,7 +231,7 @@ static inline __attribute__((always_inline)) int shki_gate_enter(struct shk_queu
 static inline __attribute__((always_inline)) void shki_gate_leave(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool tenant)
 {
     if (__builtin_expect(tenant, 1))
-        shki_gate_step_out(gate);
+        shki_gate_step_out(m);
     else
         shki_gate_unlock(q, m, gate);
 }

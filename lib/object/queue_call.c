@@ -12,22 +12,38 @@ const struct shki_order *shki_order_of(const struct shk_queue *q)
 
 /* ---- What is true of a queue: loads only ---- */
 
+static const struct shki_member *record_of(const struct shk_queue *q, uint64_t id)
+{
+    return shki_member_at(q->object.segment, shki_member_index(id)); /* NULL: damaged bytes */
+}
+
+static bool is_inside(const struct shk_queue *q, const struct shki_gate *gate, uint64_t id)
+{
+    const struct shki_member *m = record_of(q, id);
+
+    /* G3: acquire; pairs with the release in step_out: what it has done is visible. */
+    return m && atomic_load_explicit(&m->inside, memory_order_acquire) == shki_gate_at(q, gate) &&
+           atomic_load_explicit(&m->id, memory_order_acquire) == id;
+}
+
 bool shki_queue_is_over(const struct shk_queue *q)
 {
     const struct shki_queue_shared *shared = q->shared;
     const struct shki_gate *gate = &shared->put_gate;
     /* Q3: acquire; pairs with the release in shutdown. */
     uint32_t state = atomic_load_explicit(&shared->shut_down, memory_order_acquire);
+    uint64_t keeper;
 
     if (__builtin_expect(state == SHKI_OPEN, 1))
         return false;
     if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
         return true; /* other orders: the caller has the only gate, or asks for a hint */
-    shki_fence_heavy(q->asymmetric); /* F4: shut_down before inside; pairs with G1 */
+    shki_fence_heavy(q->asymmetric); /* F4: shut_down before whether it is inside; pairs with G1 */
     if (!shki_robust_is_held(&gate->mutex.robust))
         return true;
-    return shki_member_is_alive(q->object.segment, atomic_load_explicit(&gate->mutex.holder, memory_order_acquire)) &&
-           atomic_load_explicit(&gate->inside, memory_order_acquire) == 0;
+    keeper = atomic_load_explicit(&gate->mutex.holder, memory_order_acquire);
+    return shki_member_is_alive(q->object.segment, keeper) && !is_inside(q, gate, keeper) &&
+           atomic_load_explicit(&gate->open, memory_order_acquire) != SHKI_OPEN_RESERVATION;
 }
 
 uint64_t shki_queue_items(const struct shk_queue *q)
@@ -117,60 +133,69 @@ static int each_slice(void *arg)
 #define STEP_OUT_NAP 50000       /* ns, doubled … */
 #define STEP_OUT_NAP_MAX SHK_MS(5)
 
-static bool nobody_is_inside(const void *gate)
+/* One who has been struck out, and has perhaps not noticed. */
+struct leaving {
+    const struct shk_queue *queue;
+    const struct shki_gate *gate;
+    uint64_t id;
+};
+
+static bool has_left(const void *arg)
 {
-    return atomic_load_explicit(&((const struct shki_gate *)gate)->inside, memory_order_acquire) == 0; /* G3 */
+    const struct leaving *l = arg;
+
+    return !is_inside(l->queue, l->gate, l->id);
 }
 
-void shki_gate_repair(struct shk_queue *q, struct shki_gate *gate)
+/* What whoever had the gate, by the mutex or not, has left half done when it died. Killed anywhere in here: all of it is done once more. */
+static void repair(struct shk_queue *q, const struct shki_gate *gate)
 {
-    /* killed anywhere in here: a dead holder's again, and all of it is done once more */
-    atomic_fetch_add_explicit(&q->shared->repairs.holders_lost, 1, memory_order_relaxed);
     if (q->order != SHK_FIFO)
         shki_ordered_repair(q);
     else if (gate == &q->shared->put_gate)
         shki_fifo_repair(q);
-    atomic_store_explicit(&gate->inside, 0, memory_order_relaxed);
 }
 
-/* Whoever was inside and is dead does not come out. */
-static bool has_died_inside(const struct shk_queue *q, const struct shki_gate *gate)
+static void count_loss(struct shk_queue *q)
 {
-    uint64_t id = atomic_load_explicit(&gate->inside, memory_order_acquire);
-
-    /* Looked at once more: it may have come out before it died, and its death orders all that it did. */
-    return id != 0 && !shki_member_is_alive(q->object.segment, id) && atomic_load_explicit(&gate->inside, memory_order_acquire) == id;
+    atomic_fetch_add_explicit(&q->shared->repairs.holders_lost, 1, memory_order_relaxed);
 }
 
 /*
- * With the mutex: see to it that nobody else is in the gate. 0; 1: somebody has died inside; the end of patience, or -EBUSY, if there is no patience to be had and
- * it does not come out soon. Killed in here: the mutex is a dead holder's, and its heir comes here, to fence in any case.
+ * With the mutex: see to it that nobody else is in the gate. 0 or the end of patience; -EBUSY, if there is no patience to be had and it does not come out soon.
+ * Killed in here, or out of patience: `leaving` stays, and whoever has the mutex next comes here.
  */
-static int put_out(struct shk_queue *q, struct shki_gate *gate, bool inherited, const struct shki_patience *patience)
+static int put_out(struct shk_queue *q, struct shki_gate *gate, const struct shki_patience *patience)
 {
     uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
-    struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
+    struct leaving l = { q, gate, tenant ? tenant : atomic_load_explicit(&gate->leaving, memory_order_relaxed) };
     uint32_t wanted = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
-    int r = 0;
+    struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
+    int r;
 
-    if (tenant != 0 || inherited) {
-        atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
-        shki_fence_heavy(q->asymmetric); /* G2: tenant before this look at inside; pairs with G1 */
-        if (wanted < WANTED_MAX && shki_member_is_alive(q->object.segment, tenant))
-            atomic_store_explicit(&gate->wanted, 2 * wanted, memory_order_relaxed);
+    /* Relaxed, all of them: with the mutex. killed between the two: it still is the tenant */
+    atomic_store_explicit(&gate->leaving, l.id, memory_order_relaxed);
+    atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
+    shki_fence_heavy(q->asymmetric); /* G2: the tenant before this look at its record; pairs with G1 */
+    if (tenant && wanted < WANTED_MAX && shki_member_is_alive(q->object.segment, tenant))
+        atomic_store_explicit(&gate->wanted, 2 * wanted, memory_order_relaxed);
+    if (!has_left(&l) && !shki_spin_for(STEP_OUT_SOON, has_left, &l)) {
+        while (!has_left(&l) && shki_member_is_alive(q->object.segment, l.id)) {
+            r = patience ? shki_patience_over(patience) : -EBUSY;
+            if (r < 0)
+                return r;
+            nanosleep(&nap, NULL);
+            nap.tv_nsec = 2 * nap.tv_nsec < STEP_OUT_NAP_MAX ? 2 * nap.tv_nsec : STEP_OUT_NAP_MAX;
+        }
     }
-    if (nobody_is_inside(gate) || shki_spin_for(STEP_OUT_SOON, nobody_is_inside, gate))
-        return 0;
-    while (!nobody_is_inside(gate)) {
-        if (has_died_inside(q, gate))
-            return 1;
-        r = patience ? shki_patience_over(patience) : -EBUSY;
-        if (r < 0)
-            break;
-        nanosleep(&nap, NULL);
-        nap.tv_nsec = 2 * nap.tv_nsec < STEP_OUT_NAP_MAX ? 2 * nap.tv_nsec : STEP_OUT_NAP_MAX;
+    /* The dead may have been inside, though their record is somebody else's by now. */
+    if (!shki_member_is_alive(q->object.segment, l.id)) {
+        if (!has_left(&l))
+            count_loss(q);
+        repair(q, gate);
     }
-    return r;
+    atomic_store_explicit(&gate->leaving, 0, memory_order_relaxed);
+    return 0;
 }
 
 /* The mutex is the caller's, inherited (1) or not (0). */
@@ -179,15 +204,16 @@ static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki
     uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
     int r = 0;
 
-    if (__builtin_expect(inherited || (tenant != 0 && tenant != m->id) || !nobody_is_inside(gate), 0))
-        r = put_out(q, gate, inherited, patience);
+    if (__builtin_expect((tenant != 0 && tenant != m->id) || atomic_load_explicit(&gate->leaving, memory_order_relaxed) != 0, 0))
+        r = put_out(q, gate, patience);
     if (r < 0) {
         shki_mutex_unlock(&gate->mutex); /* if inherited, then from one who has not been in the gate: somebody else still is */
         return r;
     }
-    if (__builtin_expect(r == 1 || inherited, 0)) {
-        atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed);
-        shki_gate_repair(q, gate);
+    if (__builtin_expect(inherited, 0)) {
+        count_loss(q);
+        repair(q, gate);
+        atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed); /* killed before: a dead holder's again */
     }
     return 0;
 }
@@ -281,16 +307,9 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
         r = enter(c);
         if (r < 0)
             break;
-        /* Who is to keep the gate is inside, too, until it has nothing open any more: see shki_queue_is_over(). Killed after: as without. */
-        if (c->keep && !c->tenant) {
-            atomic_store_explicit(&c->gate->inside, c->member->id, memory_order_relaxed);
-            shki_fence_light(c->queue->asymmetric); /* G1: before the look at shut_down; pairs with F4 */
-        }
         r = act(c->queue, c->member, work);
         if (r > 0 && c->keep)
             return r;
-        if (c->keep && !c->tenant)
-            shki_gate_step_out(c->gate);
         shki_gate_leave(c->queue, c->member, c->gate, c->tenant);
         if (r > 0 || r == -EPIPE)
             shki_bed_wake(c->queue, c->other, c->habits);
@@ -304,15 +323,16 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
     return r;
 }
 
-void shki_gate_keep(struct shki_call *c)
+void shki_gate_keep(struct shki_call *c, uint32_t claimed, uint32_t open)
 {
     struct shki_gate *gate = c->gate;
 
     /* killed anywhere in here: a dead holder, whose claims mean nothing */
-    atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
-    atomic_store_explicit(&gate->claimed, 0, memory_order_relaxed);
-    atomic_store_explicit(&gate->open, SHKI_OPEN_NOTHING, memory_order_relaxed);
-    atomic_store_explicit(&gate->mutex.holder, c->member->id, memory_order_release);
+    atomic_store_explicit(&gate->claimed, claimed, memory_order_relaxed);
+    atomic_store_explicit(&gate->open, open, memory_order_relaxed);
+    atomic_store_explicit(&gate->mutex.holder, c->member->id, memory_order_release); /* after what it keeps it for: see shki_queue_is_over() */
+    /* Who has something open is not the tenant: its calls find their way to the mutex, and are told. Who has claimed it is, and nobody gets the mutex. */
+    atomic_store_explicit(&gate->tenant, open ? 0 : c->member->id, memory_order_relaxed);
 }
 
 void shki_gate_give(struct shki_gate *gate)
@@ -320,7 +340,6 @@ void shki_gate_give(struct shki_gate *gate)
     /* killed anywhere in here: a dead holder */
     atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
     atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed);
-    shki_gate_step_out(gate);
     shki_mutex_unlock(&gate->mutex);
 }
 

@@ -14,11 +14,6 @@ static uint32_t look(const _Atomic uint32_t *mark)
     return atomic_load_explicit(mark, memory_order_relaxed); /* only the holder of the gate looks at its marks and changes them */
 }
 
-static void set(_Atomic uint32_t *mark, uint32_t value)
-{
-    atomic_store_explicit(mark, value, memory_order_relaxed);
-}
-
 /* ---- Reservations and peeks ---- */
 
 static int find_room(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
@@ -35,29 +30,24 @@ static int find_item(struct shk_queue *q, struct shki_membership *m, struct shki
     return shki_next_item(q, shki_order_of(q), &w->slot);
 }
 
-/*
- * Carry it out and stay in the gate, inside and with something open. Meanwhile nobody is the tenant, not even who has claimed it: so its other calls find
- * their way to the mutex, and are told.
- */
+/* Carry it out and stay in the gate, with something open. */
 static int hold(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_t open)
 {
-    bool counted = !shki_gate_is_kept_by(c->gate, c->member);
-    int r = counted ? shki_held_more(c->member) : 0;
+    bool claimed = shki_gate_is_kept_by(c->gate, c->member);
+    int r = claimed ? 0 : shki_held_more(c->member);
 
     if (r < 0)
         return r;
     c->keep = true;
     r = shki_carry_out(c, act, w);
     if (r < 0) {
-        if (counted)
+        if (!claimed)
             shki_held_less(c->member);
         return r;
     }
-    /* killed anywhere in here: a dead holder, whose claims mean nothing */
-    if (counted)
-        shki_gate_keep(c);
-    atomic_store_explicit(&c->gate->tenant, 0, memory_order_relaxed);
-    set(&c->gate->open, open);
+    shki_gate_keep(c, claimed, open);
+    if (claimed)
+        shki_gate_step_out(c->member);
     shki_call_end(c);
     return r;
 }
@@ -65,13 +55,12 @@ static int hold(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_
 /* Leave the gate, unless it is claimed. */
 static void let_go(struct shki_membership *m, struct shki_gate *gate)
 {
+    /* Killed around any of these: a dead holder. Release: what was put before, for those who see it shut down. */
+    atomic_store_explicit(&gate->open, SHKI_OPEN_NOTHING, memory_order_release);
     if (look(&gate->claimed)) {
-        set(&gate->open, SHKI_OPEN_NOTHING);
-        atomic_store_explicit(&gate->tenant, m->id, memory_order_relaxed); /* again; nobody else can have struck it out */
-        shki_gate_step_out(gate);
+        atomic_store_explicit(&gate->tenant, m->id, memory_order_relaxed);
         return;
     }
-    set(&gate->open, SHKI_OPEN_NOTHING);
     shki_gate_give(gate);
     shki_held_less(m);
 }
@@ -251,9 +240,7 @@ static int claim(struct shki_call *c)
         shki_held_less(c->member);
         return r;
     }
-    shki_gate_keep(c);
-    set(&c->gate->claimed, 1);
-    atomic_store_explicit(&c->gate->tenant, c->member->id, memory_order_relaxed); /* until unclaim: nobody else gets the mutex */
+    shki_gate_keep(c, 1, SHKI_OPEN_NOTHING);
     return 0;
 }
 

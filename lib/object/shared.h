@@ -87,16 +87,16 @@ enum {
 /*
  * A gate: producers, or consumers, take turns at it. Whoever has the mutex has the gate, once nobody else is inside.
  *
- * Who is the only one to come, time after time, becomes the tenant, and then goes in and out without the mutex: it writes itself down as being
+ * Who is the only one to come, time after time, becomes the tenant, and then goes in and out without the mutex: it says in its member record that it is
  * inside, and looks whether it still is the tenant. Somebody else takes the mutex, strikes the tenant out, and waits until it is not inside, or dead. Whoever
  * has claimed the gate, and so has the mutex, is the tenant that nobody strikes out.
  *
- * Killed inside: `inside` says so, and whoever has the mutex next repairs what there is to repair, as for a dead holder.
+ * Killed inside: whoever has the mutex next repairs what there is to repair, as for a dead holder; and to be sure for every tenant that is dead.
  */
 struct shki_gate {
     struct shki_mutex mutex;            /* .holder: who keeps it: has claimed it, or has something open; else 0 or dead */
     alignas(64) _Atomic uint64_t tenant; /* id; given and taken with the mutex: G1, G2 */
-    _Atomic uint64_t inside;            /* id of the tenant, or of who keeps the gate, in the middle of an operation, else 0; written by itself: G1, G3 */
+    _Atomic uint64_t leaving;           /* id of one that has been struck out, until it is known not to be inside; with the mutex */
     /* With the gate: */
     _Atomic uint64_t last;              /* who had it last by the mutex, */
     _Atomic uint32_t streak, wanted;    /* how often in a row; and how often will make it the tenant */

@@ -133,6 +133,7 @@ struct shki_member {
     _Atomic uint32_t waits_entry;   /* index of the object's entry */
 
     alignas(64) pthread_mutex_t life; /* robust; held by the thread as long as it is attached */
+    _Atomic uint64_t inside;          /* offset of the gate that it is in without having its mutex, 0: none: see object/shared.h */
     alignas(64) sem_t park;           /* posted by anybody to wake this thread; a permit too many is harmless */
 };
 

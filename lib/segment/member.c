@@ -242,6 +242,7 @@ static int join_locked(struct shk_segment *s, struct shki_membership *m)
     m->node = shki_node_at(s, m->index);
     /* killed up to M2: a life without an id, or with a dead member's: free */
     atomic_store_explicit(&m->record->id, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->record->inside, 0, memory_order_release); /* after the id: what is said of a dead member's place is true, or not of it any more */
     fill_record(s, m->record, m->index);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
     /* M2: commits the joining. Killed after: a dead member, whose record the next one takes. */

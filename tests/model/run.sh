@@ -94,6 +94,15 @@ for taken_out in NO_T1_FENCE NO_T2_RELEASE NO_T2_ACQUIRE NO_T3 NO_RECHECK NO_T4 
 done
 fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
 
+holds gate
+holds gate -DCRASHES=1
+holds gate -DMEMBERS=3 -DVISITS=1
+holds gate -DMEMBERS=3 -DVISITS=1 -DCRASHES=1
+for taken_out in NO_LOOK NO_G2 NO_WAIT; do
+    fails gate $taken_out
+done
+fails gate NO_LEAVING -DMEMBERS=3 -DCRASHES=1
+
 holds leave
 fails leave NO_L4_FENCE
 fails leave NO_SECOND_LOOK

@@ -1,0 +1,213 @@
+/*
+ * Going through a gate without its mutex, which lib/object/queue.h tells: shki_gate_step_in(), shki_gate_step_out(), take_over(), put_out(),
+ * shki_gate_unlock(), with the labels that they have there.
+ *
+ * Modelled: MEMBERS members make up to VISITS visits each; each visit may make a tenant of who came by the mutex. Up to CRASHES of them die, between any
+ * two steps. Memory is weak: what a member stores waits in its buffer, from where it becomes visible; loads do not wait for that. A heavy fence waits
+ * for its own buffer and then for that of each member, one after the other, as membarrier(2) does; the light one is nothing.
+ *
+ * Not modelled: that it takes many visits to become the tenant; patience; claims (the tenant whose mutex nobody gets).
+ *
+ * Claim: no two members are in the gate at once, one that died there counting until it has been repaired; and when nobody can move any more, all living members
+ * are done.
+ */
+#ifndef MEMBERS
+#define MEMBERS 2
+#endif
+#ifndef VISITS
+#define VISITS 2
+#endif
+#ifndef CRASHES
+#define CRASHES 0
+#endif
+
+mtype = { STEPS_IN, COMES_OUT, TURNS_BACK, LEAVES, STRIKES_OUT, HAS_LEFT, MOVES_IN, UNLOCKS } /* what a member stores */
+mtype = { RUNNING, DONE, DEAD }
+
+chan buffer[MEMBERS] = [8] of { mtype }
+byte mutex            /* member + 1; 0: free */
+bool orphaned         /* its holder has died */
+byte tenant, leaving  /* member + 1; 0: nobody */
+bool inside[MEMBERS]
+byte busy[MEMBERS]    /* in the gate, or what it stored there is not visible yet; how often */
+mtype doing[MEMBERS] = RUNNING
+bool killed[MEMBERS]
+
+proctype memory(byte me)
+{
+end:
+    do
+    :: d_step { buffer[me]?STEPS_IN -> inside[me] = true } /* G1 */
+    :: d_step { buffer[me]?COMES_OUT -> busy[me]--; inside[me] = false } /* G3: a release */
+    :: d_step { buffer[me]?TURNS_BACK -> inside[me] = false }
+    :: d_step { buffer[me]?LEAVES -> leaving = tenant }
+    :: d_step { buffer[me]?HAS_LEFT -> leaving = 0 }
+    :: d_step { buffer[me]?STRIKES_OUT -> tenant = 0 }
+    :: d_step { buffer[me]?MOVES_IN -> tenant = me + 1 }
+    :: d_step { buffer[me]?UNLOCKS -> busy[me]--; mutex = 0 }
+    od
+}
+
+inline heavy_fence()
+{
+    empty(buffer[me]);
+    i = 0;
+    do
+    :: i < MEMBERS && empty(buffer[i]) -> i++
+    :: i == MEMBERS -> i = 0; break
+    od
+}
+
+/* What a member itself has stored it sees, visible or not. */
+inline go_in()
+{
+    d_step {
+        i = 0;
+        do
+        :: i < MEMBERS -> assert(i == me || busy[i] == 0); i++
+        :: i == MEMBERS -> i = 0; break
+        od;
+        busy[me]++
+    }
+}
+
+/* shki_gate_repair(): of whoever died */
+inline repair()
+{
+    i = 0;
+    do
+    :: i < MEMBERS -> busy[i] = (doing[i] == DEAD -> 0 : busy[i]); i++
+    :: i == MEMBERS -> break
+    od;
+    i = 0
+}
+
+/* Killed when? After all it is seen to have done: what nobody has seen yet it may not have done. In the gate it stays, until somebody repairs. */
+inline die()
+{
+    atomic {
+        do
+        :: buffer[me]?_
+        :: empty(buffer[me]) -> break
+        od;
+        if
+        :: mutex == me + 1 -> mutex = 0; orphaned = true
+        :: else
+        fi;
+        doing[me] = DEAD
+    }
+}
+
+proctype member(byte me)
+{
+    byte visits, i, who;
+    bool inherited;
+
+    {
+        visits = 0;
+visit:
+        if
+        :: visits < VISITS -> visits++
+        :: goto over
+        fi;
+        /* shki_gate_step_in() */
+        if
+        :: tenant == me + 1 -> buffer[me]!STEPS_IN
+        :: tenant != me + 1 -> goto by_mutex
+        fi;
+#ifdef NO_LOOK
+        go_in();
+        goto step_out;
+#else
+        if
+        :: atomic { tenant == me + 1 -> go_in() }; goto step_out
+        :: tenant != me + 1 -> buffer[me]!TURNS_BACK; goto by_mutex
+        fi;
+#endif
+step_out:
+        buffer[me]!COMES_OUT;
+        goto visit;
+by_mutex:
+        skip;
+        d_step { mutex == 0 && empty(buffer[me]) -> mutex = me + 1; inherited = orphaned; orphaned = false };
+        if
+        :: atomic { tenant != 0 && tenant != me + 1 -> who = tenant };
+#ifndef NO_LEAVING
+           buffer[me]!LEAVES;
+#endif
+           buffer[me]!STRIKES_OUT
+        :: (tenant == 0 || tenant == me + 1) && leaving != 0 -> who = leaving
+        :: (tenant == 0 || tenant == me + 1) && leaving == 0 -> goto in_it
+        fi;
+#ifndef NO_G2
+        heavy_fence();
+#endif
+#ifndef NO_WAIT
+        if
+        :: !inside[who - 1] /* G3 */
+        :: doing[who - 1] == DEAD
+        fi;
+#endif
+        skip;
+        d_step {
+            if
+            :: doing[who - 1] == DEAD -> repair()
+            :: else
+            fi;
+            who = 0
+        };
+        buffer[me]!HAS_LEFT;
+in_it:
+        skip;
+        if
+        :: d_step { inherited -> inherited = false; repair() }
+        :: !inherited
+        fi;
+        go_in();
+        if
+        :: true
+        :: buffer[me]!MOVES_IN
+        fi;
+        buffer[me]!UNLOCKS;
+        goto visit;
+over:
+        atomic { doing[me] = DONE; visits = 0 }
+    } unless { killed[me] -> die() }
+}
+
+proctype fate()
+{
+    byte crashes, m;
+
+    do
+    :: crashes < CRASHES ->
+       atomic {
+           m = 0;
+           do
+           :: m < MEMBERS - 1 -> m++
+           :: doing[m] == RUNNING -> killed[m] = true; break
+           :: break
+           od;
+           m = 0;
+           crashes++
+       }
+    :: atomic { crashes = 0; break }
+    od
+}
+
+init
+{
+    byte m;
+
+    atomic {
+        for (m : 0 .. MEMBERS - 1) {
+            run memory(m);
+            run member(m)
+        }
+        run fate()
+    };
+    timeout -> /* nobody can move any more */
+    for (m : 0 .. MEMBERS - 1) {
+        assert(doing[m] == DONE || doing[m] == DEAD)
+    }
+}
