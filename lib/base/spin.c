@@ -61,6 +61,25 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
     atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
 }
 
+/*
+ * Where spinning does not pay since both sides are on one CPU: let the other one have it, which costs less than to be put to sleep and woken. Not if a third
+ * one has had the CPU for long meanwhile: a sleeper would have been woken in time. While it does not pay either it is tried only when a long spin is, too.
+ */
+static bool give_way(struct shki_spinner *spinner, bool anyway, bool (*ready)(const void *arg), const void *arg)
+{
+    int64_t end;
+
+    if (!anyway && atomic_load_explicit(&spinner->vain, memory_order_relaxed) > PROBE_FIRST)
+        return false;
+    end = shki_now() + longest;
+    sched_yield();
+    if (!ready(arg))
+        return false;
+    if (shki_now() < end)
+        atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
+    return true;
+}
+
 bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
@@ -68,6 +87,8 @@ bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), con
 
     pthread_once(&once, setup);
     length = longest ? budget(spinner, shift) : 0;
+    if (pinned && longest && shift == SHIFT_MAX && give_way(spinner, length > 0, ready, arg))
+        return true;
     if (length == 0)
         return ready(arg);
     end = shki_now() + length;
