@@ -14,6 +14,7 @@
 struct shki_spinner {
     _Atomic uint32_t shift; /* the budget is the maximum >> shift; relaxed, nothing depends on it */
     _Atomic uint32_t vain;  /* how often it has been tried with hardly any */
+    _Atomic uint32_t rest;  /* how often not to give way before it is tried again */
 };
 
 static inline void shki_pause(void)
