@@ -497,23 +497,23 @@ START_TEST(test_tickets_show_who_came_first)
 {
     enum { COUNT = 5 };
     struct bedroom room = bedroom_open();
-    pid_t children[2][COUNT];
-    static const struct sleeper *const queues[] = { &sleepers[1], &sleepers[2] };
+    pid_t in_line[COUNT], at_event[COUNT]; /* which has no line: it releases all at once */
 
     for (int i = 0; i < COUNT; i++) {
-        for (int k = 0; k < 2; k++) {
-            children[k][i] = stranger_start(go_to_sleep, (void *)queues[k]);
-            wait_until_waiting(segment_name(NULL), children[k][i], queues[k]->object);
-            if (i > 0)
-                ck_assert_uint_lt(member(children[k][i - 1])->ticket, member(children[k][i])->ticket);
-        }
+        in_line[i] = stranger_start(go_to_sleep, (void *)&sleepers[1]);
+        wait_until_waiting(segment_name(NULL), in_line[i], "cond");
+        if (i > 0)
+            ck_assert_uint_lt(member(in_line[i - 1])->ticket, member(in_line[i])->ticket);
+        at_event[i] = stranger_start(go_to_sleep, (void *)&sleepers[2]);
+        wait_until_waiting(segment_name(NULL), at_event[i], "event");
+        ck_assert_uint_eq(member(at_event[i])->ticket, 0);
     }
     ck_assert_uint_eq(object("cond")->waiters, COUNT);
     ck_assert_uint_eq(object("event")->waiters, COUNT);
     bedroom_wake(&room);
     for (int i = 0; i < COUNT; i++) {
-        child_succeeds(children[0][i]);
-        child_succeeds(children[1][i]);
+        child_succeeds(in_line[i]);
+        child_succeeds(at_event[i]);
     }
     bedroom_close(&room);
 }

@@ -10,12 +10,11 @@ enum shki_repair {
     SHKI_REPAIR_REBUILD = 1 << 1,       /* a line of waiters is rebuilt after a death in the middle of a change */
     SHKI_REPAIR_PASS_ON = 1 << 2,       /* a dead waiter's wake-up goes to the next */
     SHKI_REPAIR_ORPHANED = 1 << 3,      /* the mark that a lock's holder died is sticky */
-    SHKI_REPAIR_FINISH_EVENT = 1 << 4,  /* a set event whose setter died releases its waiters */
-    SHKI_REPAIR_FINISH_UNLINK = 1 << 5, /* a retired segment whose unlinker died loses its name */
-    SHKI_REPAIR_CONSISTENT = 1 << 6,    /* a robust mutex whose holder died is made usable again */
-    SHKI_REPAIR_REAP = 1 << 7,          /* the records of dead members are used again */
-    SHKI_REPAIR_FINISH_QUEUE = 1 << 8,  /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
-    SHKI_REPAIR_ALL = (1 << 9) - 1
+    SHKI_REPAIR_FINISH_UNLINK = 1 << 4, /* a retired segment whose unlinker died loses its name */
+    SHKI_REPAIR_CONSISTENT = 1 << 5,    /* a robust mutex whose holder died is made usable again */
+    SHKI_REPAIR_REAP = 1 << 6,          /* the records of dead members are used again */
+    SHKI_REPAIR_FINISH_QUEUE = 1 << 7,  /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
+    SHKI_REPAIR_ALL = (1 << 8) - 1
 };
 
 #ifdef SHKI_TEST_HOOKS

@@ -14,9 +14,11 @@
 #define PROBE_EVERY 1024
 #define PROBE_SHIFT 2 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
 #define BURST 16     /* pauses between two looks at the clock */
+#define REST 50      /* ns lost for each time that it is not tried: a sleep takes 20 times as long at least */
 
-static int64_t longest;
-static bool pinned; /* to one CPU: the other side may be on the same */
+static int64_t longest; /* 0: never */
+static bool pinned;     /* to one CPU: the other side may be on the same */
+static bool one_cpu;    /* there is no other: it is on the same */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void setup(void)
@@ -31,8 +33,7 @@ static void setup(void)
         if (*end == '\0' && n >= 0)
             longest = n > SPIN_MAX ? SPIN_MAX : n;
     }
-    if (sysconf(_SC_NPROCESSORS_ONLN) == 1)
-        longest = 0;
+    one_cpu = sysconf(_SC_NPROCESSORS_ONLN) == 1;
     pinned = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2;
 }
 
@@ -61,14 +62,43 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
     atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
 }
 
+/*
+ * Where spinning does not pay since both sides are on one CPU: let the other one have it, which costs less than to be put to sleep and woken. It does not pay if
+ * nobody wants the CPU, or somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time. What was lost is made good first.
+ */
+static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+{
+    uint32_t rest = atomic_load_explicit(&spinner->rest, memory_order_relaxed);
+    int64_t took;
+    bool is_ready;
+
+    if (rest > 0) {
+        atomic_store_explicit(&spinner->rest, rest - 1, memory_order_relaxed);
+        return false;
+    }
+    took = shki_now();
+    sched_yield();
+    is_ready = ready(arg);
+    took = shki_now() - took;
+    if (is_ready && took < longest)
+        atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
+    else
+        atomic_store_explicit(&spinner->rest, (uint32_t)(took < UINT32_MAX ? took / REST : UINT32_MAX / REST), memory_order_relaxed);
+    return is_ready;
+}
+
 bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
     int64_t length, end;
 
     pthread_once(&once, setup);
+    if (one_cpu)
+        shift = SHIFT_MAX;
     length = longest ? budget(spinner, shift) : 0;
-    if (length == 0)
+    if (pinned && longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
+        return true;
+    if (length == 0 || one_cpu)
         return ready(arg);
     end = shki_now() + length;
     do {

@@ -1,6 +1,7 @@
 /*
  * Staying awake for a moment before going to sleep. On a virtual machine a hand-off to a sleeper on another CPU costs 60 us, one to a
  * spinner 0.4 us. Spinning is bounded (20 us, or SHK_SPIN nanoseconds from the environment), shrinks while it does not pay, and is off on a machine with one CPU.
+ * Who may run on one CPU only gives way once instead: the other side may be on the same.
  */
 #ifndef SHKI_SPIN_H
 #define SHKI_SPIN_H
@@ -13,6 +14,7 @@
 struct shki_spinner {
     _Atomic uint32_t shift; /* the budget is the maximum >> shift; relaxed, nothing depends on it */
     _Atomic uint32_t vain;  /* how often it has been tried with hardly any */
+    _Atomic uint32_t rest;  /* how often not to give way before it is tried again */
 };
 
 static inline void shki_pause(void)

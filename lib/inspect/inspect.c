@@ -307,7 +307,7 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
     if (e->kind == SHK_KIND_COND)
         cond_info(r, &any.cond, info);
     if (e->kind == SHK_KIND_EVENT)
-        info->as.event.is_set = get(any.event.is_set) != 0;
+        info->as.event.is_set = (get(any.event.state) & SHKI_EVENT_SET) != 0;
     if (e->kind == SHK_KIND_QUEUE)
         queue_info(&any.queue, info);
     if (e->kind == SHK_KIND_SEMAPHORE) {
@@ -393,10 +393,10 @@ static void close_gaps(struct shk_object_info *objects, uint32_t max)
             objects[n - 1] = objects[i];
 }
 
-/* Locks and queues have no line of waiters. */
+/* Locks, events and queues have no line of waiters. */
 static bool stands_in_line(uint32_t waits_for)
 {
-    return waits_for == SHK_WAITS_FOR_NOTIFY || waits_for == SHK_WAITS_FOR_SET || waits_for == SHK_WAITS_FOR_PERMIT || waits_for == SHK_WAITS_FOR_PARTIES;
+    return waits_for == SHK_WAITS_FOR_NOTIFY || waits_for == SHK_WAITS_FOR_PERMIT || waits_for == SHK_WAITS_FOR_PARTIES;
 }
 
 /* What each living member sleeps on; its ticket, if it stands in a line. */

@@ -145,15 +145,18 @@ int shk_cond_release(struct shk_cond *c)
     return c ? shk_lock_release(&c->lock) : SHKI_NO_HANDLE;
 }
 
-/* The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. */
-static int enter(struct shk_cond *c, struct shki_membership **m)
+/*
+ * The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. Inlined, because
+ * most notifications find nobody and end with it.
+ */
+static inline __attribute__((always_inline)) int enter(struct shk_cond *c, struct shki_membership **m)
 {
     if (c == NULL)
         return SHKI_NO_HANDLE;
-    *m = c->object.segment->base ? shki_membership_find(c->object.segment) : NULL;
-    if (!shki_lock_is_mine(&c->lock, *m))
+    *m = shki_membership_find(c->object.segment); /* who has one has the segment mapped */
+    if (__builtin_expect(!shki_lock_is_mine(&c->lock, *m), 0))
         return shki_lock_refuse(&c->lock);
-    return shki_object_is_stale(&c->object) ? shki_stale(&c->object) : 0;
+    return __builtin_expect(shki_object_is_stale(&c->object), 0) ? shki_stale(&c->object) : 0;
 }
 
 static int wait_robust(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
@@ -223,7 +226,7 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
     return r == 0 && shki_object_is_stale(&c->object) ? shki_stale(&c->object) : r;
 }
 
-static int notify_native(struct shk_cond *c, unsigned n)
+static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned n)
 {
     unsigned waiters = atomic_load_explicit(&c->shared->native_waiters, memory_order_relaxed);
 
@@ -234,24 +237,28 @@ static int notify_native(struct shk_cond *c, unsigned n)
     return (int)(n < waiters ? n : waiters);
 }
 
-int shk_cond_notify(struct shk_cond *c, unsigned n)
+static __attribute__((noinline)) int notify_robust(struct shk_cond *c, unsigned n)
 {
-    struct shki_membership *m;
-    int r = enter(c, &m);
+    int r = shki_line_lock(&c->line);
 
-    if (r < 0)
-        return r;
-    if (c->native)
-        return notify_native(c, n);
-    /* Without the line's mutex: nobody enters without the lock, which is held. */
-    if (shki_line_is_empty(&c->line))
-        return 0;
-    r = shki_line_lock(&c->line);
     if (r < 0)
         return r;
     r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line) : shki_line_notify(&c->line, n));
     shki_line_unlock(&c->line);
     return r;
+}
+
+int shk_cond_notify(struct shk_cond *c, unsigned n)
+{
+    struct shki_membership *m;
+    int r = enter(c, &m);
+
+    if (__builtin_expect(r < 0, 0))
+        return r;
+    if (__builtin_expect(c->native, 0))
+        return notify_native(c, n);
+    /* Without the line's mutex: nobody enters without the lock, which is held. */
+    return shki_line_is_empty(&c->line) ? 0 : notify_robust(c, n);
 }
 
 int shk_cond_notify_all(struct shk_cond *c)

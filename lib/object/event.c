@@ -1,4 +1,5 @@
 #include "object/ready.h"
+#include "wait/park.h"
 
 #include <shmkit/event.h>
 #include <shmkit/inspect.h>
@@ -7,15 +8,14 @@
 struct shk_event {
     struct shki_object object;
     struct shki_event_shared *shared;
-    struct shki_line line;
+    struct shki_spinner spinner;
 };
 
 static int build(struct shki_object *o, const struct shki_plan *plan)
 {
-    struct shki_event_shared *shared = (void *)o->shared;
-
+    (void)o; /* zero: clear */
     (void)plan;
-    return shki_waitlist_build(&shared->waiters);
+    return 0;
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
@@ -23,15 +23,6 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     (void)plan;
     ((struct shk_event *)o)->shared = (void *)o->shared;
     return 0;
-}
-
-/* Whoever died with the mutex may have set the event and not released those who wait. */
-void shki_event_finish(struct shki_line *l)
-{
-    const struct shki_event_shared *shared = (const void *)((const char *)l->shared - offsetof(struct shki_event_shared, waiters));
-
-    if (atomic_load_explicit(&shared->is_set, memory_order_relaxed) && shki_repairs(SHKI_REPAIR_FINISH_EVENT))
-        shki_line_notify_all(l);
 }
 
 int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_event_options *options, struct shk_event **out)
@@ -51,16 +42,9 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
         return shki_say(-ENOMEM, "no memory");
     r = shki_object_open(segment, name, flags, &plan, &event->object);
     if (r < 0)
-        goto fail;
-    r = shki_object_line(&event->object, SHK_KIND_EVENT, &event->line);
-    if (r < 0) {
-        shki_object_close(&event->object);
-        goto fail;
-    }
-    *out = event;
-    return 0;
-fail:
-    free(event);
+        free(event);
+    else
+        *out = event;
     return r;
 }
 
@@ -68,32 +52,37 @@ int shk_event_close(struct shk_event *event)
 {
     if (event == NULL || !shki_object_let_go(&event->object))
         return 0;
-    shki_line_close(&event->line);
     shki_object_close(&event->object);
     free(event);
     return 0;
 }
 
+/* V1: acquire; pairs with the release in set: who sees it set, or that it has been, sees what was done before. */
+static uint64_t state_of(const struct shk_event *event)
+{
+    return atomic_load_explicit(&event->shared->state, memory_order_acquire);
+}
+
 static bool is_set(const struct shk_event *event)
 {
-    /* V1: acquire; pairs with the release in set: who sees it set sees what was done before. */
-    return atomic_load_explicit(&event->shared->is_set, memory_order_acquire) != 0;
+    return state_of(event) & SHKI_EVENT_SET;
 }
 
 int shk_event_set(struct shk_event *event)
 {
     struct shki_membership *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
+    uint64_t before, after;
 
-    if (r == 0)
-        r = shki_line_lock(&event->line);
     if (r < 0)
         return r;
-    /* V1: commits. Killed before: nothing has happened. Killed after: shki_event_finish() releases the waiters, whose backstop takes the mutex. */
-    atomic_store_explicit(&event->shared->is_set, 1, memory_order_release);
-    if (!shki_line_is_empty(&event->line))
-        shki_line_notify_all(&event->line);
-    shki_line_unlock(&event->line);
+    before = atomic_load_explicit(&event->shared->state, memory_order_relaxed); /* a guess, which the exchange checks */
+    do
+        after = before & SHKI_EVENT_SET ? before : ((before | SHKI_EVENT_SET) & ~(uint64_t)SHKI_EVENT_SLEEPER) + SHKI_EVENT_ONCE;
+    while (!atomic_compare_exchange_weak_explicit(&event->shared->state, &before, after, memory_order_release, memory_order_relaxed));
+    /* V1: has committed, and released all who wait. Killed before: nothing has happened. Killed after: those asleep find out at the end of their slice. */
+    if (before & SHKI_EVENT_SLEEPER)
+        shki_wake_all_at(&event->shared->state);
     atomic_thread_fence(memory_order_seq_cst); /* A4 */
     shki_watched_wake(event->object.segment, &event->shared->watched);
     return 0;
@@ -104,12 +93,10 @@ int shk_event_clear(struct shk_event *event)
     struct shki_membership *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
-    if (r == 0)
-        r = shki_line_lock(&event->line); /* so that a dead setter's waiters are released before it is clear */
     if (r < 0)
         return r;
-    atomic_store_explicit(&event->shared->is_set, 0, memory_order_release); /* V1: commits */
-    shki_line_unlock(&event->line);
+    /* V1: commits. The number stays: whoever was waiting when it was set is released all the same. */
+    atomic_fetch_and_explicit(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET, memory_order_release);
     return 0;
 }
 
@@ -121,26 +108,73 @@ int shk_event_is_set(struct shk_event *event)
     return r < 0 ? r : is_set(event);
 }
 
-static int wait_for_set(struct shk_event *event, struct shki_membership *m, int64_t timeout)
+void shki_event_wake(struct shki_event_shared *shared)
 {
+    /* As V1. Killed before: they find it stale at the end of their slice; likewise after. */
+    atomic_fetch_add_explicit(&shared->state, SHKI_EVENT_ONCE, memory_order_release);
+    shki_wake_all_at(&shared->state);
+}
+
+struct waiting {
+    const struct shk_event *event;
+    uint64_t clear; /* the state in which it was found: clear, and nobody asleep */
+};
+
+static bool was_released(const void *arg)
+{
+    const struct waiting *w = arg;
+
+    return (state_of(w->event) ^ w->clear) >= SHKI_EVENT_ONCE;
+}
+
+/*
+ * Unless it has been set. That somebody sleeps is in the word that the kernel compares and that the next set changes, so it is never forgotten; who has been killed
+ * or has given up costs that set a needless look for sleepers.
+ */
+static void sleep_a_slice(const struct waiting *w, const struct shki_patience *patience)
+{
+    const uint64_t asleep = w->clear | SHKI_EVENT_SLEEPER;
+    uint64_t state = w->clear;
+    struct timespec until;
+
+    /* Relaxed: was_released() looks again. Killed after: see above. */
+    if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep, memory_order_relaxed, memory_order_relaxed) && state != asleep)
+        return;
+    until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
+    shki_sleep_at(&w->event->shared->state, asleep, &until);
+}
+
+static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience)
+{
+    int r = 0;
+
+    do {
+        bool over = shki_object_is_stale(&w->event->object) || shki_patience_is_over(patience);
+
+        if (was_released(w)) /* looked at last: who was waiting when it was set is released, however late it wakes */
+            return 0;
+        if (over)
+            r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object) : shki_patience_over(patience);
+        if (r == 0)
+            sleep_a_slice(w, patience);
+    } while (r == 0);
+    return r;
+}
+
+static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state, int64_t timeout)
+{
+    struct waiting w = { event, state & ~(uint64_t)SHKI_EVENT_SLEEPER };
     struct shki_patience patience = shki_object_patience(&event->object, timeout);
     int r = shki_patience_over(&patience);
 
-    if (r == 0)
-        r = shki_line_lock(&event->line);
     if (r < 0)
         return r;
-    if (is_set(event)) {
-        shki_line_unlock(&event->line);
-        return 0;
+    /* Who finds others asleep joins them: they have stayed awake for it, and in vain. */
+    if (state & SHKI_EVENT_SLEEPER || !shki_spin(&event->spinner, was_released, &w)) {
+        shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&patience));
+        r = sleep_until_released(&w, &patience);
+        shki_member_is_awake();
     }
-    shki_line_enter(&event->line, m);
-    shki_line_unlock(&event->line);
-    shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&patience));
-    r = shki_line_sleep(&event->line, m, &patience);
-    shki_member_is_awake();
-    if (r == 0)
-        shki_line_resume(m);
     return r == 0 && shki_object_is_stale(&event->object) ? shki_stale(&event->object) : r;
 }
 
@@ -148,12 +182,14 @@ int shk_event_wait(struct shk_event *event, int64_t timeout)
 {
     struct shki_membership *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
+    uint64_t state;
 
     if (r < 0)
         return r;
     if (!shki_timeout_is_legal(timeout))
         return SHKI_BAD_TIMEOUT;
-    return is_set(event) ? 0 : wait_for_set(event, m, timeout);
+    state = state_of(event);
+    return state & SHKI_EVENT_SET ? 0 : wait_for_set(event, m, state, timeout);
 }
 
 static bool is_ready(const void *event)

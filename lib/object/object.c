@@ -200,7 +200,6 @@ static const struct {
     void (*finish)(struct shki_line *), (*left)(struct shki_line *);
 } lines[] = {
     [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL },
-    [SHK_KIND_EVENT] = { offsetof(struct shki_event_shared, waiters), shki_event_finish, NULL },
     [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL },
     [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL },
     [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break },
@@ -248,6 +247,8 @@ static void wake(struct shk_segment *s, struct shki_entry *e)
 
     if (e->kind == SHK_KIND_QUEUE && look_at(&o, s, e) == 0)
         shki_queue_wake(s, (struct shki_queue_shared *)(void *)o.shared);
+    else if (e->kind == SHK_KIND_EVENT && look_at(&o, s, e) == 0)
+        shki_event_wake((struct shki_event_shared *)(void *)o.shared);
     else
         with_line(s, e, release_all);
 }

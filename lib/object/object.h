@@ -116,10 +116,12 @@ static inline enum shki_waits_how shki_waits_how(const struct shki_patience *pat
 int shki_object_line(struct shki_object *, uint32_t kind, struct shki_line *);
 
 /* What the kinds have to repair in their lines: the `finish` and `left` of a line. */
-void shki_event_finish(struct shki_line *);
 void shki_semaphore_finish(struct shki_line *);
 void shki_barrier_finish(struct shki_line *);
 void shki_barrier_break(struct shki_line *);
+
+/* End all waits of an event that has been unlinked: whoever wakes finds it stale. */
+void shki_event_wake(struct shki_event_shared *);
 
 /* Post both beds of a queue: whoever wakes looks at the truth and wakes the next. */
 void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);

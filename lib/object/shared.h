@@ -29,11 +29,25 @@ struct shki_cond_shared {
     _Atomic uint32_t native_waiters;   /* how many are in shk_cond_wait(); changed with the lock held; a killed one is counted for ever */
 };
 
+/*
+ * An event has no line of waiters, since each set releases all of them: they sleep at one word. It is changed by anybody, by one atomic operation each, so
+ * that there is nothing to repair in it.
+ *
+ *      63                                                        2        1       0
+ *     +-----------------------------------------------------------+---------+-------+
+ *     | how often it has been set, having been clear              | SLEEPER |  SET  |
+ *     +-----------------------------------------------------------+---------+-------+
+ */
+enum {
+    SHKI_EVENT_SET = 1,
+    SHKI_EVENT_SLEEPER = 2, /* clear, and somebody sleeps, or did: put there by who goes to sleep, taken away by who sets; never both */
+    SHKI_EVENT_ONCE = 4
+};
+
 struct shki_event_shared {
     struct shki_repairs repairs;
-    alignas(64) _Atomic uint32_t is_set; /* changed with the waitlist's mutex, read by anybody: V1 */
-    _Atomic uint32_t watched;            /* SHKI_WATCHERS or 0: see ready.h */
-    struct shki_waitlist waiters;
+    alignas(64) _Atomic uint64_t state; /* V1. A waiter has been released when the number is another than it was */
+    _Atomic uint32_t watched;           /* SHKI_WATCHERS or 0: see ready.h */
 };
 
 struct shki_semaphore_shared {

@@ -1,5 +1,10 @@
 #include "wait/park.h"
 
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 bool shki_sleep_on(sem_t *s, const struct timespec *until)
 {
     return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0;
@@ -16,4 +21,21 @@ void shki_unpark(struct shk_segment *s, uint32_t member_index)
 
     if (m)
         sem_post(&m->park);
+}
+
+static uint32_t *lower_half(_Atomic uint64_t *word)
+{
+    return (uint32_t *)(void *)word + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+void shki_sleep_at(_Atomic uint64_t *word, uint64_t value, const struct timespec *until)
+{
+    const long at[2] = { (long)until->tv_sec, (long)until->tv_nsec }; /* what this system call takes, whatever time_t is */
+
+    syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL, FUTEX_BITSET_MATCH_ANY); /* by CLOCK_MONOTONIC */
+}
+
+void shki_wake_all_at(_Atomic uint64_t *word)
+{
+    syscall(SYS_futex, lower_half(word), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }

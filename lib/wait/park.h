@@ -21,4 +21,12 @@ void shki_unpark(struct shk_segment *, uint32_t member_index);
 /* Sleep on another process-shared semaphore with the same rules. */
 bool shki_sleep_on(sem_t *, const struct timespec *until);
 
+/*
+ * For many who are all woken at once: sleep at a word as long as its lower half is that of `value`, likewise at most until then. Whoever wakes them has
+ * changed that half before. The kernel compares and falls asleep in one step, so no wake-up is missed; killed before it wakes them, they find out at the end of
+ * their slice.
+ */
+void shki_sleep_at(_Atomic uint64_t *, uint64_t value, const struct timespec *until);
+void shki_wake_all_at(_Atomic uint64_t *);
+
 #endif

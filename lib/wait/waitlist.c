@@ -333,12 +333,6 @@ unsigned shki_line_notify_all(struct shki_line *l)
     return living;
 }
 
-bool shki_line_is_empty(const struct shki_line *l)
-{
-    /* Relaxed: the caller is ordered after the entering of those whom it must not miss, and no later value leaves out any of them who still waits. */
-    return get(l->shared->count) == 0;
-}
-
 /* To who was waiting when the dead one was notified. Killed after it: passed on once more, since a wake-up too many is better than one too few. */
 static void pass_on(struct shki_line *l, const struct shki_node *dead)
 {

@@ -73,7 +73,11 @@ unsigned shki_line_notify_all(struct shki_line *);
  * Whether nobody waits. With the mutex; or without it, by a caller who keeps others from entering: the count is raised before the one who enters lets go
  * of what that is, lowered only after one has been released or has gone, and rebuilt with one store. So it never is too low, whoever died where.
  */
-bool shki_line_is_empty(const struct shki_line *);
+static inline bool shki_line_is_empty(const struct shki_line *l)
+{
+    /* Relaxed: the caller is ordered after the entering of those whom it must not miss, and no later value leaves out any of them who still waits. */
+    return atomic_load_explicit(&l->shared->count, memory_order_relaxed) == 0;
+}
 
 /* With the mutex: how many have been notified and have not resumed yet. */
 uint32_t shki_line_notified(struct shki_line *);

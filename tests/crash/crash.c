@@ -63,10 +63,10 @@ static const struct control {
     const char *name, *function, *state;
 } repairs[] = {
     { SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_queue_put", "empty, a consumer asleep" },
+    { SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_event_set", "clear, one waits" },
     { SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_cond_notify", "two wait" },
     { SHKI_REPAIR_PASS_ON, "without passing wake-ups on", "shk_cond_wait", "one waits behind, notify" },
     { SHKI_REPAIR_ORPHANED, "without the sticky mark", "shk_lock_acquire", "its holder has died" },
-    { SHKI_REPAIR_FINISH_EVENT, "without finishing a dead setter's work", "shk_event_set", "clear, one waits" },
     { SHKI_REPAIR_FINISH_UNLINK, "without finishing a dead unlinker's work", "shk_segment_unlink", "others are in it" },
     { SHKI_REPAIR_CONSISTENT, "without pthread_mutex_consistent()", "shk_lock_acquire", "free" },
     { SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set",

@@ -21,7 +21,6 @@ byte lock               /* member + 1 of the holder; 0: free, or its holder is d
 byte work, notifications
 
 #define give(n) work = work + (n); notifications = notifications + ((n) > 0 -> 1 : 0)
-#define finish() skip
 #include "line.pml"
 
 inline die()

@@ -1,97 +1,171 @@
 /*
- * The event: shk_event_set(), shk_event_clear() and shk_event_wait() of lib/object/event.c, with shki_event_finish(). A
- * setter sets it, and perhaps clears it again, up to SETS times. line.pml is the waitlist below it, and says what is
- * modelled; that a set event lets everybody pass who comes is read at once, by one load.
+ * The event: shk_event_set(), shk_event_clear() and shk_event_wait() of lib/object/event.c. SETTERS set it, up to SETS
+ * times each, and perhaps clear it again.
  *
- * Claims: when nobody can move any more, nobody is asleep who was waiting when it was set, cleared again or not; nobody
- * is asleep while it is set, or stuck at the mutex. No wait that slept ends without a set that came after it had begun.
+ * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it compares and puts to
+ * sleep, and it wakes all. (An exchange that fails is a look, and is tried again.) Up to CRASHES members die, between
+ * any two steps. At the end of a slice a sleeper looks whether it has been released; if not, it is no step. Up to
+ * DEADLINES waits run out of patience. Not modelled: weak memory (all is in one word), spinning (another look), a number
+ * that comes round.
+ *
+ * Claims: when nobody can move any more, nobody is asleep who was waiting when it was set, cleared again or not, and
+ * nobody is asleep while it is set. No wait ends without a set that came after it had begun. Without CRASHES that is so
+ * without any slice.
  */
 #ifndef WAITERS
 #define WAITERS 2
 #endif
+#ifndef SETTERS
+#define SETTERS 1
+#endif
 #ifndef SETS
 #define SETS 2
 #endif
-#define MEMBERS (WAITERS + 1)
-
-bool is_set             /* V1 */
-byte notifications      /* how often it has been set */
-bool owed[WAITERS]      /* it has been set since this one entered */
-
-#define give(n) skip
-#ifdef NO_FINISH
-#define finish() skip
-#else
-#define finish() if :: is_set -> line_notify_all() :: !is_set fi
+#ifndef CRASHES
+#define CRASHES 0
 #endif
-#include "line.pml"
+#ifndef DEADLINES
+#define DEADLINES 0
+#endif
+#define MEMBERS (WAITERS + SETTERS)
 
-inline die()
+mtype = { RUNNING, ASLEEP, DONE, DEAD }
+
+bool is_set, sleeper; byte sets /* state: V1 */
+mtype doing[MEMBERS] = RUNNING
+bool waits[WAITERS]     /* has found it clear, and has not come back */
+bool owed[WAITERS]      /* it has been set since */
+bool killed[MEMBERS]    /* dies at its next step */
+bool late[MEMBERS]      /* its patience is over */
+
+#ifdef NO_NUMBER
+#define is_released is_set
+#define is_as_it_was (!is_set)
+#else
+#define is_released (sets != clear)
+#define is_as_it_was (!is_set && sets == clear)
+#endif
+
+#if CRASHES && !defined(NO_BACKSTOP)
+#define slice_is_over is_released
+#else
+#define slice_is_over false
+#endif
+
+#ifdef NO_COMPARISON
+#define kernel_finds_it_changed false
+#else
+#define kernel_finds_it_changed (!sleeper || !(is_as_it_was))
+#endif
+
+inline commit_set()
 {
     d_step {
-        orphaned = orphaned || mutex == me + 1;
-        mutex = (mutex == me + 1 -> 0 : mutex);
-        doing[me] = DEAD;
-        deaths++
+        if
+        :: !is_set ->
+           sets++;
+           for (i : 0 .. WAITERS - 1) {
+               owed[i] = owed[i] || waits[i]
+           }
+           i = 0
+        :: else
+        fi;
+        is_set = true;
+#ifndef MARK_APART
+        wake = sleeper;
+        sleeper = false
+#endif
     }
 }
 
 proctype waiter(byte me)
 {
-    LINE_VARIABLES;
+    byte clear;
+    bool over;
 
     {
         if
         :: is_set
-        :: !is_set ->
-           line_lock();
-           if
-           :: is_set -> line_unlock()
-           :: !is_set ->
-              line_enter();
-              line_unlock();
-              line_sleep();
+        :: d_step { !is_set -> clear = sets; waits[me] = true };
+           do
+           :: true ->
+              over = late[me];
               if
-              :: gave_up
-              :: !gave_up -> d_step { node[me].in = false; assert(notifications > since) }
+              :: d_step { is_released -> assert(owed[me]); waits[me] = false }; break
+              :: !is_released ->
+                 if
+                 :: over -> waits[me] = false; break
+                 :: !over ->
+                    if
+                    :: d_step { is_as_it_was -> sleeper = true };
+                       if
+                       :: atomic { kernel_finds_it_changed }
+                       :: atomic { !kernel_finds_it_changed -> doing[me] = ASLEEP };
+                          atomic { doing[me] != ASLEEP || slice_is_over || late[me] -> doing[me] = RUNNING }
+                       fi
+                    :: !(is_as_it_was)
+                    fi
+                 fi
               fi
-           fi
+           od
         fi;
-        atomic { doing[me] = DONE; since = 0; gave_up = false }
-    } unless { killed[me] -> die() }
+        atomic { doing[me] = DONE; clear = 0; over = false }
+    } unless { killed[me] -> d_step { doing[me] = DEAD; waits[me] = false } }
 }
 
 proctype setter(byte me)
 {
-    LINE_VARIABLES;
-    byte calls;
+    byte calls, i;
+    bool wake;
 
     {
         do
         :: calls < SETS ->
            calls++;
-           line_lock();
-           d_step {
-               is_set = true; /* V1 */
-               notifications++;
-               for (i : 0 .. WAITERS - 1) {
-                   owed[i] = owed[i] || is_waiting(i)
-               }
-               i = 0
-           };
+#ifdef MARK_APART
+           d_step { wake = sleeper; sleeper = false };
+#endif
+           commit_set();
            if
-           :: count > 0 -> line_notify_all()
-           :: count == 0
+           :: wake ->
+              d_step {
+                  for (i : 0 .. WAITERS - 1) {
+                      doing[i] = (doing[i] == ASLEEP -> RUNNING : doing[i])
+                  }
+                  i = 0
+              }
+           :: !wake
            fi;
-           line_unlock();
+           wake = false;
            if
            :: true
-           :: line_lock(); is_set = false; line_unlock()
+           :: is_set = false
            fi
         :: break
         od;
         atomic { doing[me] = DONE; calls = 0 }
-    } unless { killed[me] -> die() }
+    } unless { killed[me] -> doing[me] = DEAD }
+}
+
+inline choose(m)
+{
+    m = 0;
+    do
+    :: m < MEMBERS - 1 -> m++
+    :: doing[m] != DONE && doing[m] != DEAD -> break
+    od
+}
+
+/* Kills, and lets patience end. */
+proctype fate()
+{
+    byte crashes, deadlines, m;
+
+    do
+    :: crashes < CRASHES -> atomic { choose(m); killed[m] = true; m = 0; crashes++ }
+    :: deadlines < DEADLINES -> atomic { choose(m); late[m] = true; m = 0; deadlines++ }
+    :: atomic { crashes = 0; deadlines = 0 }; break
+    od
 }
 
 init
@@ -102,12 +176,13 @@ init
         for (m : 0 .. WAITERS - 1) {
             run waiter(m)
         }
-        run setter(WAITERS);
+        for (m : WAITERS .. MEMBERS - 1) {
+            run setter(m)
+        }
         run fate()
     };
     timeout -> /* nobody can move any more */
-    assert(mutex == 0);
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_released(m) && !is_set && !owed[m])
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_set && !owed[m])
     }
 }

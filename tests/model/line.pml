@@ -1,5 +1,5 @@
 /*
- * The waitlist, lib/wait/waitlist.c, for the models that wait in one; with the labels that it has there.
+ * The waitlist, lib/wait/waitlist.c, for models that wait in one; with the labels that it has there.
  *
  * Modelled: each store to shared memory is a step. What is read with the mutex held is read at once, since nobody else
  * changes it; only a released owner leaves without the mutex, which leave.pml looks at. Up to CRASHES members die,
@@ -10,8 +10,8 @@
  * kernel's half of sem_post() (killed before it: as before the whole), records that are used again by new members.
  * `woken`: whom to unpark when the mutex is free again.
  *
- * Who includes this defines WAITERS, members 0 to WAITERS - 1, who have nodes; MEMBERS; what belongs to a notification
- * of n waiters, give(n); and finish().
+ * Who includes this defines WAITERS, members 0 to WAITERS - 1, who have nodes; MEMBERS; and what belongs to a
+ * notification of n waiters, give(n).
  */
 #ifndef CRASHES
 #define CRASHES 0
@@ -134,11 +134,11 @@ inline line_lock()
     atomic_step { mutex == 0 -> mutex = me + 1; inherited = orphaned; orphaned = false };
     if
     :: inherited ->
-       inherited = false;
+       inherited = false
 #ifndef NO_REBUILD
-       rebuild();
+       ;
+       rebuild()
 #endif
-       finish()
     :: else
     fi
 }

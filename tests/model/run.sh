@@ -82,10 +82,13 @@ fails cond COUNT_EARLY -DCRASHES=1
 fails cond NO_INHERITANCE -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
 
 holds event -DDEADLINES=1
-holds event -DCRASHES=1
+holds event -DSETTERS=2
+holds event -DCRASHES=1 -DDEADLINES=1
+holds event -DSETTERS=2 -DSETS=1 -DCRASHES=1
+fails event NO_NUMBER
+fails event NO_COMPARISON
+fails event MARK_APART
 fails event NO_BACKSTOP -DCRASHES=1
-fails event NO_REBUILD -DCRASHES=1
-fails event NO_FINISH -DCRASHES=1
 
 holds stream
 holds stream -DCRASHES=1 -DAPPENDS=1

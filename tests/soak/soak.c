@@ -617,7 +617,6 @@ static const struct control controls[] = {
     { "reap", "the records of dead members are not used again", SHKI_REPAIR_REAP },
     { "pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_PASS_ON },
     { "queue", "a PRIORITY queue's change is not finished when its author died", SHKI_REPAIR_FINISH_QUEUE },
-    { "event", "the waiters of an event whose setter died are not released", SHKI_REPAIR_FINISH_EVENT },
     { "rebuild", "a line of waiters is not rebuilt", SHKI_REPAIR_REBUILD },
     { "backstop", "a sleeper does not look at the truth again", SHKI_REPAIR_BACKSTOP },
 #endif

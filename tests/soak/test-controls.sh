@@ -1,6 +1,6 @@
 #!/bin/bash
 # The soak can fail: it finds out what does not survive kills, shmkit without one of its repairs among them. Not here,
-# because a random storm seldom finds them, are the controls "event" and "rebuild"; crash/ has these.
+# because a random storm seldom finds it, is the control "rebuild"; crash/ has it.
 set -u
 soak=$SHMKIT_TESTDIR/soak/soak_inside
 controls=(pthread ring consistent orphaned reap pass-on queue backstop)
