@@ -7,7 +7,8 @@
  * down. Up to CRASHES members die, between any two steps. The kernel hands on a dead holder's gate; and a sleeper looks
  * up after a slice (where that changes nothing, it is no step). Memory is weak: what a member stores waits in its
  * buffer, from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait for that, a
- * fence waits until the buffer is empty. sem_post() has two steps: the value, and the wake-up by the kernel.
+ * fence waits until the buffer is empty, a heavy one until each member's has been, one after the other, as membarrier(2)
+ * does. sem_post() has two steps: the value, and the wake-up by the kernel. With SYMMETRIC all fences are ordinary ones.
  *
  * Not modelled: the items' bytes; the cached copies of head and tail; that a look reads two words (what changes after
  * the first read is as if it came after the look); spinning before a sleep (more looks); fairness at the gates; loads
@@ -46,7 +47,7 @@
 #define PUT 1
 #define side_of(member) (member < GETTERS -> GET : PUT)
 
-mtype = { COMMIT, SHUT, UNLOCK, FLAG, COUNT_IN, COUNT_OUT } /* what a process stores */
+mtype = { COMMIT, SHUT, UNLOCK, COUNT_IN, COUNT_OUT } /* what a process stores */
 mtype = { RUNNING, ASLEEP, DONE, DEAD }
 
 chan buffer[MEMBERS] = [5] of { mtype }
@@ -54,6 +55,7 @@ byte items                  /* tail - head */
 bool shut_down
 byte gate[2]                /* member + 1; 0: free */
 bool flag[2]                /* SHKI_SLEEPER */
+bool fenced[2]              /* SHKI_FENCED */
 byte sleepers[2]
 byte permits[2]             /* the semaphore's value */
 byte in_futex[2], kicks[2]  /* asleep in the kernel; how many of those it has woken */
@@ -65,11 +67,6 @@ bool late[MEMBERS]          /* its patience is over */
 #define has_room (items < CAPACITY)
 #define can_go_on(side) (shut_down || (side == GET -> has_item : has_room))
 #define fence() empty(buffer[me])
-#ifdef NO_F1
-#define F1 true
-#else
-#define F1 fence()
-#endif
 #ifdef NO_F2
 #define F2 true
 #else
@@ -85,11 +82,33 @@ end:
     :: d_step { buffer[me]?UNLOCK -> gate[side] = 0 }
     :: d_step { buffer[me]?COUNT_IN -> sleepers[side]++ }
     :: d_step { buffer[me]?COUNT_OUT -> sleepers[side]-- }
+    od
+}
+
+/* S1 and F1. S1 is one step that reads and writes; the counting before it is visible then. */
+inline announce()
+{
 #ifdef NO_S1_RELEASE
-    :: d_step { buffer[me]??FLAG -> flag[side] = true }
+    atomic { first = !fenced[side]; flag[side] = true; fenced[side] = true };
 #else
-    :: d_step { buffer[me]?FLAG -> flag[side] = true }                                /* S1 */
+    atomic { fence() -> first = !fenced[side]; flag[side] = true; fenced[side] = true };
 #endif
+    if
+#if !defined(SYMMETRIC) && !defined(NO_F1)
+    :: first -> heavy_fence(); first = false
+    :: !first
+#else
+    :: first = false
+#endif
+    fi
+}
+
+inline heavy_fence()
+{
+    other = 0;
+    do
+    :: other < MEMBERS && empty(buffer[other]) -> other++
+    :: other == MEMBERS -> other = 0; break
     od
 }
 
@@ -114,12 +133,19 @@ inline wake_slow(bed)
     fi
 }
 
-/* F2, S2 */
+/* F2, S2: light, unless a flag is up. Now and then FENCED is taken down, in one step that finds nobody asleep. */
 inline wake(bed)
 {
     if
-    :: d_step { F2 && flag[bed] -> flag[bed] = false }; post(bed)
-    :: F2 && !flag[bed]
+#ifndef SYMMETRIC
+    :: !flag[bed] && !fenced[bed]
+#endif
+    :: F2 -> /* a flag was up */
+       if
+       :: d_step { flag[bed] -> flag[bed] = false }; post(bed)
+       :: !flag[bed]
+       :: d_step { !flag[bed] && fenced[bed] -> fenced[bed] = false }
+       fi
     fi
 }
 
@@ -182,8 +208,8 @@ inline die()
 
 proctype caller(byte me; bit side)
 {
-    byte calls;
-    bool slept;
+    byte calls, other;
+    bool slept, first;
 
     {
         calls = 0;
@@ -211,11 +237,11 @@ again:
         :: atomic { buffer[me]!COUNT_IN; slept = true }
         fi;
         do
-        :: buffer[me]!FLAG; /* S1 */
+        :: announce();
 #ifndef NO_LOOK
            if
-           :: F1 && can_go_on(side) -> break
-           :: F1 && !can_go_on(side)
+           :: can_go_on(side) -> break
+           :: !can_go_on(side)
            fi;
 #endif
            sleep_on_bed();
@@ -231,10 +257,10 @@ leave:  /* shki_bed_leave() */
 #ifndef NO_LEAVE
         if
         :: slept && sleepers[side] > 0 ->
-           buffer[me]!FLAG; /* S1 */
+           announce();
            if
-           :: F1 && can_go_on(side) -> wake_slow(side)
-           :: F1 && !can_go_on(side)
+           :: can_go_on(side) -> wake_slow(side)
+           :: !can_go_on(side)
            fi
         :: !slept || sleepers[side] == 0
         fi;

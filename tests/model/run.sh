@@ -25,7 +25,7 @@ check() {
     rm -rf ./*
     # -E: the models say themselves what may be the end.
     "${spin[@]}" -a "$@" "$models/$model.pml" >out 2>&1 &&
-        "${cc[@]}" "$optimisation" -w -DSAFETY -DMEMLIM=2000 -o pan pan.c >>out 2>&1 &&
+        "${cc[@]}" "$optimisation" -w -DSAFETY -DCOLLAPSE -DMEMLIM=2000 -o pan pan.c >>out 2>&1 &&
         ./pan -E -n -m100000 >out 2>&1
 }
 
@@ -59,8 +59,10 @@ holds bed
 holds bed -DDEADLINES=1 -DPUTS=1
 holds bed -DPUTTERS=2 -DPUTS=1
 holds bed -DSHUTDOWN -DPUTS=1
+holds bed -DSYMMETRIC
 fails bed NO_F1
 fails bed NO_F2
+fails bed NO_F2 -DSYMMETRIC
 fails bed NO_LOOK
 fails bed NO_LEAVE
 fails bed NO_S1_RELEASE
