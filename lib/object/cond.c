@@ -191,6 +191,7 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
         until = shki_patience_slice(patience, SHKI_SLICE);
         atomic_store_explicit(&c->lock.shared->again, 0, memory_order_relaxed);
         atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
+        shki_mutex_turn(mutex);
         r = pthread_cond_clockwait(&c->shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
