@@ -9,9 +9,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PASSED_OVER SHK_MS(1) /* so long a waiter bears it that others go before it */
-#define STAND_BACK SHK_MS(5)  /* so long the others let a favourite go first */
-#define STAND_BACK_NAP 50000  /* ns */
+#define BEARS SHK_MS(2)         /* so long a waiter sleeps before it looks whether MANY have gone before it */
+#define MANY 500
+#define BEARS_LONGER SHK_MS(10) /* … and so long after that, to see whether anybody has */
+#define STAND_BACK SHK_MS(5)    /* so long the others let a favourite go first */
+#define STAND_BACK_NAP 50000    /* ns */
 
 _Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
 
@@ -129,6 +131,22 @@ static void stand_back(struct shki_mutex *m, const struct shki_patience *patienc
         atomic_compare_exchange_strong_explicit(&m->favourite, &seen, 0, memory_order_relaxed, memory_order_relaxed);
 }
 
+/* Relaxed: a hint; read late, it only delays a favour. */
+static uint32_t turns_of(const struct shki_mutex *m)
+{
+    return atomic_load_explicit(&m->turns, memory_order_relaxed);
+}
+
+/*
+ * Whether others go before one who came at turn `since` and has now slept through a slice of that length. Not if it has been the same one's turn all
+ * the time: where there are many threads for few CPUs most holders that keep somebody waiting wait for a CPU themselves, and if the others stood back
+ * then, all would wait.
+ */
+static bool is_passed_over(const struct shki_mutex *m, uint32_t since, int64_t slice)
+{
+    return turns_of(m) - since >= (slice > BEARS ? 1 : MANY);
+}
+
 static void ask_for_favour(struct shki_mutex *m, uint64_t me)
 {
     uint64_t nobody = 0;
@@ -157,15 +175,17 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
 int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me, struct shki_spinner *spinner,
                     int (*slice)(void *arg), void *arg)
 {
-    int64_t length = PASSED_OVER;
+    int64_t length = BEARS < SHKI_SLICE ? BEARS : SHKI_SLICE;
     struct shki_saved_error saved;
     struct timespec until;
+    uint32_t since;
     int r, over;
 
     r = shki_mutex_trylock(m, me);
     if (r >= 0)
         return r;
     stand_back(m, patience, me);
+    since = turns_of(m);
     r = try_briefly(m, spinner);
     while (r == EBUSY || r == ETIMEDOUT) {
         shki_error_save(&saved);
@@ -181,10 +201,15 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
             give_up_favour(m, me);
             return over;
         }
-        if (r == ETIMEDOUT && me != 0)
-            ask_for_favour(m, me);
-        if (r == ETIMEDOUT)
-            length = SHKI_SLICE;
+        if (r == ETIMEDOUT) {
+            if (me != 0 && is_passed_over(m, since, length)) {
+                r = try_briefly(m, spinner); /* it changes hands: who is awake may well get it */
+                if (r != EBUSY)
+                    break;
+                ask_for_favour(m, me);
+            }
+            length = length == BEARS ? BEARS_LONGER : SHKI_SLICE;
+        }
         until = shki_patience_slice(patience, length);
         r = pthread_mutex_clocklock(&m->robust, CLOCK_MONOTONIC, &until);
     }

@@ -2,7 +2,8 @@
  * Robust mutexes: what the library builds on. The kernel gives a robust mutex of a dead thread to the next one who asks, and says so.
  *
  * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in slices, interruption, and eventual fairness.
- * Whoever has been passed over for about a millisecond writes itself down as the favourite; others then stand back until it has had its turn. A
+ * Whoever has been passed over for a few milliseconds, which it sees by the turns of others, writes itself down as the favourite; others then stand
+ * back until it has had its turn. Whoever only waits for a holder that is slow, or does not get a CPU, does not: standing back would not help it. A
  * favourite that does not come (stopped, dead) costs the others STAND_BACK once: they strike it out, and only a running thread writes itself down.
  */
 #ifndef SHKI_ROBUST_H
@@ -23,6 +24,8 @@ struct shki_mutex {
     alignas(64) pthread_mutex_t robust;
     _Atomic uint64_t favourite; /* id of a waiter to be let go first; 0: none. Written by waiters and by who strikes it out */
     _Atomic uint64_t holder;    /* id of the holder, for those who need to know; written by the holder alone. A dead holder's stays */
+    _Atomic uint32_t state;     /* what an object needs to know of its lock at once, 0 most of the time; changed by the holder */
+    _Atomic uint32_t turns;     /* how often it has been given up: who waits sees by it whether others go before it; written by the holder */
 };
 
 _Static_assert(sizeof(struct shki_mutex) == 64, "a mutex and what is said about it share one line");
@@ -50,8 +53,16 @@ int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t 
 /* The first try of it, without any waiting: 0, 1 or -EBUSY. Inline because most calls go no further. */
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);
 
+/* By the holder, who is about to give it up. */
+static inline void shki_mutex_turn(struct shki_mutex *m)
+{
+    /* Relaxed: a hint, written under the mutex. Killed before or after: the turn of a dead holder counts or not. */
+    atomic_store_explicit(&m->turns, atomic_load_explicit(&m->turns, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 static inline void shki_mutex_unlock(struct shki_mutex *m)
 {
+    shki_mutex_turn(m);
     /* killed inside: the kernel finds the pending entry of the robust list and frees the mutex or wakes a waiter. */
     pthread_mutex_unlock(&m->robust);
 }
@@ -65,7 +76,7 @@ static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
     uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     int r;
 
-    if (__builtin_expect(favourite != 0 && favourite != me && me != 0, 0))
+    if (__builtin_expect(favourite != 0, 0) && favourite != me && me != 0)
         return -16; /* -EBUSY */
     r = pthread_mutex_trylock(&m->robust);
     if (__builtin_expect(r == 0, 1))

@@ -199,8 +199,8 @@ static void lock_info(const struct shki_lock_shared *lock, struct shk_object_inf
 {
     info->holder = shki_robust_is_held(&lock->mutex.robust) ? get(lock->mutex.holder) : 0;
     info->as.lock.recursive = lock->recursive != 0;
-    info->as.lock.depth = info->holder ? get(lock->again) + 1 : 0;
-    info->as.lock.orphaned = get(lock->orphaned) || shki_robust_is_orphaned(&lock->mutex.robust);
+    info->as.lock.depth = info->holder ? (get(lock->mutex.state) & SHKI_AGAIN) + 1 : 0;
+    info->as.lock.orphaned = get(lock->mutex.state) & SHKI_ORPHANED || shki_robust_is_orphaned(&lock->mutex.robust);
     info->as.lock.no_deadlock_check = lock->no_deadlock_check != 0;
 }
 

@@ -184,7 +184,7 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
 static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct shki_mutex *mutex = &c->lock.shared->mutex;
-    uint32_t again = atomic_load_explicit(&c->lock.shared->again, memory_order_relaxed);
+    uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
     struct timespec until;
     int r, over = 0;
 
@@ -192,8 +192,9 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     do {
         until = shki_patience_slice(patience, SHKI_SLICE);
-        atomic_store_explicit(&c->lock.shared->again, 0, memory_order_relaxed);
+        atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
         atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
+        shki_mutex_turn(mutex);
         r = pthread_cond_clockwait(&c->shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
@@ -204,7 +205,7 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
     shki_member_is_awake();
     atomic_fetch_sub_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
     r = shki_lock_settle(&c->lock, m, r == 1);
-    atomic_store_explicit(&c->lock.shared->again, again, memory_order_relaxed);
+    atomic_store_explicit(&mutex->state, again, memory_order_relaxed);
     return r ? r : over;
 }
 

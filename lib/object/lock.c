@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGAIN_MAX ((UINT32_C(1) << 31) - 1)
+#define SPIN_FIRST 2 /* a quarter of the budget to begin with: a lock that is free again soon makes it grow; with many locks the first tries add up */
 
 _Static_assert(sizeof(struct shki_lock_shared) == 128, "one line that is mostly read, one that changes");
 
@@ -18,6 +18,7 @@ int shki_lock_build(struct shki_lock_shared *shared, bool recursive, bool no_dea
 int shki_lock_adopt(struct shk_lock *l, struct shki_lock_shared *shared)
 {
     l->shared = shared;
+    atomic_init(&l->spinner.shift, SPIN_FIRST);
     l->recursive = shared->recursive != 0;
     l->no_deadlock_check = shared->no_deadlock_check != 0;
     return shared->recursive > 1 || shared->no_deadlock_check > 1 ? shki_fail(-EPROTO, "%s/%s is damaged", l->object.segment->name, l->object.name) : 0;
@@ -84,20 +85,21 @@ int shk_lock_close(struct shk_lock *l)
 /* The mutex has just been given to the calling thread; r is 1 for EOWNERDEAD. Inlined, because every acquire ends with it. */
 static inline __attribute__((always_inline)) int settle(struct shki_lock_shared *shared, const struct shki_membership *m, int r)
 {
+    struct shki_mutex *mutex = &shared->mutex;
+
     /*
      * Relaxed, all of them: only who has the mutex changes them, and the mutex orders them. Killed before or after any: the mutex is a dead
      * holder's again, and the next one comes here with r == 1.
      */
     if (__builtin_expect(r == 1, 0)) {
-        atomic_store_explicit(&shared->orphaned, 1, memory_order_relaxed);
-        atomic_store_explicit(&shared->again, 0, memory_order_relaxed);
+        atomic_store_explicit(&mutex->state, SHKI_ORPHANED, memory_order_relaxed);
         atomic_fetch_add_explicit(&shared->repairs.holders_lost, 1, memory_order_relaxed);
     }
-    atomic_store_explicit(&shared->mutex.holder, m->id, memory_order_relaxed);
-    if (__builtin_expect(atomic_load_explicit(&shared->orphaned, memory_order_relaxed) == 0, 1))
+    atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
+    if (__builtin_expect(atomic_load_explicit(&mutex->state, memory_order_relaxed) == 0, 1))
         return 0;
     /* Cleared only by telling the caller. Killed after this: it dies holding the lock, and that is told. */
-    atomic_store_explicit(&shared->orphaned, 0, memory_order_relaxed);
+    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
     return shki_repairs(SHKI_REPAIR_ORPHANED) ? SHK_ORPHANED : 0;
 }
 
@@ -136,7 +138,7 @@ static int each_slice(void *arg)
 }
 
 /* Somebody else has it. */
-static __attribute__((noinline)) int acquire_slow(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
+static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
 {
     struct shki_patience patience = shki_object_patience(&l->object, timeout);
     struct waiting w = { l, m, timeout == SHK_FOREVER && !l->no_deadlock_check };
@@ -152,16 +154,16 @@ static __attribute__((noinline)) int acquire_slow(struct shk_lock *l, struct shk
 }
 
 /* Who has it already. */
-static __attribute__((noinline)) int acquire_again(struct shk_lock *l)
+static int acquire_again(struct shk_lock *l)
 {
-    struct shki_lock_shared *shared = l->shared;
-    uint32_t again = atomic_load_explicit(&shared->again, memory_order_relaxed);
+    struct shki_mutex *mutex = &l->shared->mutex;
+    uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
 
     if (!l->recursive)
         return shki_say(-EDEADLK, "the calling thread holds the lock already");
-    if (again >= AGAIN_MAX)
+    if (again >= SHKI_AGAIN)
         return shki_say(-EOVERFLOW, "the lock has been acquired too often");
-    atomic_store_explicit(&shared->again, again + 1, memory_order_relaxed);
+    atomic_store_explicit(&mutex->state, again + 1, memory_order_relaxed);
     return 0;
 }
 
@@ -174,10 +176,10 @@ int shki_lock_refuse(const struct shk_lock *l)
 
 uint32_t shki_lock_give_up(struct shk_lock *l)
 {
-    struct shki_lock_shared *shared = l->shared;
-    uint32_t again = atomic_load_explicit(&shared->again, memory_order_relaxed);
+    struct shki_mutex *mutex = &l->shared->mutex;
+    uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
 
-    atomic_store_explicit(&shared->again, 0, memory_order_relaxed); /* killed after: a dead holder's */
+    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed); /* killed after: a dead holder's */
     unlock_mutex(l); /* it stays counted: taking it back must not fail */
     return again;
 }
@@ -195,19 +197,22 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
     if (r < 0) /* only for damaged bytes */
         return shki_fail(r, "the lock of %s/%s is damaged: %s", l->object.segment->name, l->object.name, strerror(-r));
     r = settle(l->shared, m, r);
-    atomic_store_explicit(&l->shared->again, again, memory_order_relaxed);
+    atomic_store_explicit(&l->shared->mutex.state, again, memory_order_relaxed);
     return r;
 }
 
-/* Free when tried first, which is most often the case, or not. */
-static int acquire(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
+/* Who has not been given it at the first try, r being negative, or must repair what a dead holder left, r being 1. */
+static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_membership *m, int64_t timeout, int r)
 {
-    int r = shki_mutex_trylock(&l->shared->mutex, m->id);
+    int more;
 
-    if (__builtin_expect(r == 0, 1))
-        return settle(l->shared, m, 0);
+    if (r < 0 && shki_lock_is_mine(l, m))
+        return acquire_again(l);
+    more = shki_held_more(m);
+    if (more < 0) /* then r is negative: the mutex has not been tried */
+        return more;
     if (r < 0)
-        r = acquire_slow(l, m, timeout);
+        r = wait_for_mutex(l, m, timeout);
     if (r < 0) {
         shki_held_less(m);
         return r;
@@ -229,25 +234,26 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
         return r;
     if (__builtin_expect(!shki_timeout_is_legal(timeout), 0))
         return SHKI_BAD_TIMEOUT;
-    if (__builtin_expect(shki_lock_is_mine(l, m), 0))
-        return acquire_again(l);
-    r = shki_held_more(m);
-    return __builtin_expect(r < 0, 0) ? r : acquire(l, m, timeout);
+    /* A holder's own mutex is refused like anybody's: whose it is is asked only then. */
+    r = __builtin_expect(m->held != m->may_hold, 1) ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
+    if (__builtin_expect(r != 0, 0))
+        return acquire_slowly(l, m, timeout, r);
+    m->held++;
+    return settle(l->shared, m, 0);
 }
 
 int shk_lock_release(struct shk_lock *l)
 {
-    struct shki_membership *m;
+    struct shki_membership *m = l ? shki_membership_find(l->object.segment) : NULL; /* who is a member has the segment mapped */
     uint32_t again;
 
-    if (l == NULL)
+    if (__builtin_expect(!l, 0))
         return SHKI_NO_HANDLE;
-    m = l->object.segment->base ? shki_membership_find(l->object.segment) : NULL;
     if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
         return shki_lock_refuse(l);
-    again = atomic_load_explicit(&l->shared->again, memory_order_relaxed);
+    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed); /* who holds it has been told of the dead */
     if (__builtin_expect(again > 0, 0))
-        atomic_store_explicit(&l->shared->again, again - 1, memory_order_relaxed);
+        atomic_store_explicit(&l->shared->mutex.state, again - 1, memory_order_relaxed);
     else
         unlock(l, m);
     return 0;

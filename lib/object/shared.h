@@ -11,11 +11,13 @@ struct shki_lock_shared {
     struct shki_repairs repairs;
     uint32_t recursive;
     uint32_t no_deadlock_check;
-    _Atomic uint32_t orphaned; /* a holder died, and nobody has been told yet; changed by the holder */
-    _Atomic uint32_t again;    /* how often the holder has it besides the first time; changed by the holder; zeroed by a dead one's heir */
-    uint64_t reserved[2];
-    struct shki_mutex mutex;   /* .holder is who has it */
+    uint64_t reserved[3];
+    struct shki_mutex mutex; /* .holder is who has it, .state the following; lock operations touch no other line */
 };
+
+/* The state of a lock's mutex. 0 most of the time. */
+#define SHKI_AGAIN UINT32_C(0x7fffffff)    /* how often the holder has it besides the first time; zeroed by a dead one's heir */
+#define SHKI_ORPHANED UINT32_C(0x80000000) /* a holder died, and nobody has been told yet */
 
 struct shki_cond_shared {
     struct shki_repairs repairs;

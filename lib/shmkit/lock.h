@@ -14,8 +14,8 @@
  *         shk_lock_release(lock);
  *     }
  *
- * Who gets it: not first come, first served, but eventually fair: a member that was passed over for about a
- * millisecond goes before those who come after.
+ * Who gets it: not first come, first served, but eventually fair: a member that was passed over for a
+ * few milliseconds goes before those who come after.
  *
  * Illegal: to release from another thread than the one that acquired (-EPERM); to end a thread, or close the segment, while
  * holding it (the next holder gets SHK_ORPHANED).
