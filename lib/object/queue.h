@@ -65,7 +65,8 @@ struct shki_chase {
 struct shki_habits {
     _Atomic uint32_t calm;   /* commits in a row without a sleeper, while FENCED was up */
     _Atomic uint32_t vain;   /* how often in a row nobody has made use of it that this one gave way */
-    _Atomic int64_t since;   /* when this one began to go before those who sleep; 0: nobody does */
+    _Atomic uint32_t waits;  /* that have not been long */
+    _Atomic int64_t since;   /* when this one's turn began; 0: not yet */
 };
 
 struct shk_queue {

@@ -3,6 +3,7 @@
 
 #include "wait/park.h"
 
+#include <sched.h>
 #include <shmkit/inspect.h>
 
 const struct shki_order *shki_order_of(const struct shk_queue *q)
@@ -348,6 +349,7 @@ void shki_gate_give(struct shki_gate *gate)
 #define CALM 1000u        /* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
 #define TURN 125000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
 #define VAIN_MAX 11u
+#define LOOK_AT_CLOCK 16u /* waits */
 #define GIVE_WAY 50000   /* ns: so long it lets them */
 
 /* S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
@@ -401,27 +403,31 @@ static bool announce(struct shki_call *c)
 
 /*
  * Eventual fairness: a side that stays awake goes before those who sleep, who when woken find that it was faster. That is what makes it fast, but not for longer
- * than a turn: then it wakes the one that has slept longest, and does nothing for a moment. True if it has done so.
+ * than a turn: then it wakes the one that has slept longest, and does nothing for a moment. If nobody sleeps, somebody may wait for this CPU, to go on where
+ * it was interrupted. True if it has done nothing for a moment.
  */
 static bool give_way(struct shki_call *c)
 {
     static const struct timespec moment = { .tv_nsec = GIVE_WAY };
     const _Atomic uint64_t *count = c->puts ? &c->queue->shared->tail : &c->queue->shared->head;
-    int64_t since = atomic_load_explicit(&c->habits->since, memory_order_relaxed), now;
-    uint32_t vain = atomic_load_explicit(&c->habits->vain, memory_order_relaxed);
+    struct shki_habits *habits = c->habits;
+    uint32_t waits = atomic_load_explicit(&habits->waits, memory_order_relaxed) + 1, vain = atomic_load_explicit(&habits->vain, memory_order_relaxed);
+    int64_t since = atomic_load_explicit(&habits->since, memory_order_relaxed), now;
     uint64_t before;
 
-    if (atomic_load_explicit(&c->bed->sleepers, memory_order_relaxed) == 0) {
-        if (since != 0)
-            atomic_store_explicit(&c->habits->since, 0, memory_order_relaxed);
+    atomic_store_explicit(&habits->waits, waits, memory_order_relaxed);
+    if (waits % LOOK_AT_CLOCK != 0)
         return false;
-    }
     now = shki_now();
     if (since != 0 && now - since < (int64_t)TURN << vain)
         return false;
-    atomic_store_explicit(&c->habits->since, now, memory_order_relaxed);
+    atomic_store_explicit(&habits->since, now, memory_order_relaxed);
     if (since == 0)
         return false;
+    if (atomic_load_explicit(&c->bed->sleepers, memory_order_relaxed) == 0) {
+        sched_yield();
+        return false;
+    }
     before = atomic_load_explicit(count, memory_order_relaxed);
     wake(c->queue->object.segment, c->bed);
     nanosleep(&moment, NULL);
@@ -429,7 +435,7 @@ static bool give_way(struct shki_call *c)
         vain = 0;
     else if (vain < VAIN_MAX) /* stopped, or killed, and counted for ever */
         vain++;
-    atomic_store_explicit(&c->habits->vain, vain, memory_order_relaxed);
+    atomic_store_explicit(&habits->vain, vain, memory_order_relaxed);
     return true;
 }
 
