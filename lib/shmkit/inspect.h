@@ -133,9 +133,11 @@ struct shk_object_info {
 };
 
 /*
+ * Of a FIFO queue whose producer has been killed in the middle of a put, `puts` and `size` may leave out what it put, until the next put.
+ *
  * The high-water mark of a LIFO or PRIORITY queue is exact. Of a FIFO queue it is the most that was in it when a producer found no room, or a consumer found
- * nothing more of what it knew of, and looked at the other side: exact where the queue was full, and otherwise about half of the truth at least, once
- * what was in it has been taken. To be exact, each put would have to read what the consumers write.
+ * nothing more of what it knew of, and looked at the other side: exact where the queue was full, and otherwise the most that was seen, since a consumer at
+ * the producers' heels does not look each time. To be exact, each put would have to read what the consumers write.
  */
 
 /* Flags of shk_segment_list(). */

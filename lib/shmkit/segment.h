@@ -55,9 +55,10 @@ struct shk_segment_options {
  *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or corrupted
  *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread for another
  *   -ENOSPC  the shared memory file system is full                  -EFBIG   larger than the limit on file sizes
- *   -EUSERS  the member table is full of the living                 -EMFILE -ENFILE -ENOMEM -ENOSYS  as open(2), mmap(2)
+ *   -EUSERS  the member table is full of the living                 -EMFILE -ENFILE -ENOMEM  as open(2), mmap(2)
+ *   -ENOSYS  its members rely on membarrier(2), which this process may not call (see SHK_MEMBARRIER in shmkit(7)); or as mmap(2)
  * Killed: before it is published, nothing is left; after, a complete segment.
- * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3).
+ * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3), membarrier(2).
  */
 SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                                 struct shk_segment **out);
