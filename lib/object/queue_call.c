@@ -347,7 +347,7 @@ void shki_gate_give(struct shki_gate *gate)
 /* ---- The bed ---- */
 
 #define CALM 1000u        /* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
-#define TURN 250000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
+#define TURN 200000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
 #define VAIN_MAX 11u
 #define LOOK_AT_CLOCK 16u /* waits */
 #define GIVE_WAY 50000   /* ns: so long it lets them */
