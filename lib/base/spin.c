@@ -15,6 +15,7 @@
 #define PROBE_SHIFT 2 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
 #define BURST 16     /* pauses between two looks at the clock */
 #define REST 50      /* ns lost for each time that it is not tried: a sleep takes 20 times as long at least */
+#define REST_MAX 10000
 
 static int64_t longest; /* 0: never */
 static bool pinned;     /* to one CPU: the other side may be on the same */
@@ -83,7 +84,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     if (is_ready && took < longest)
         atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
     else
-        atomic_store_explicit(&spinner->rest, (uint32_t)(took < UINT32_MAX ? took / REST : UINT32_MAX / REST), memory_order_relaxed);
+        atomic_store_explicit(&spinner->rest, (uint32_t)(took < REST_MAX * REST ? took / REST : REST_MAX), memory_order_relaxed);
     return is_ready;
 }
 
@@ -93,12 +94,12 @@ bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), con
     int64_t length, end;
 
     pthread_once(&once, setup);
-    if (one_cpu)
-        shift = SHIFT_MAX;
+    if (one_cpu) /* whoever we wait for needs it */
+        return (longest && give_way(spinner, ready, arg)) || ready(arg);
     length = longest ? budget(spinner, shift) : 0;
     if (pinned && longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
         return true;
-    if (length == 0 || one_cpu)
+    if (length == 0)
         return ready(arg);
     end = shki_now() + length;
     do {

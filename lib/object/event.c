@@ -124,7 +124,9 @@ static bool was_released(const void *arg)
 {
     const struct waiting *w = arg;
 
-    return (state_of(w->event) ^ w->clear) >= SHKI_EVENT_ONCE;
+    uint64_t state = state_of(w->event);
+
+    return (state ^ w->clear) >= SHKI_EVENT_ONCE || state & SHKI_EVENT_SET; /* the latter without the former only in damaged bytes */
 }
 
 /*

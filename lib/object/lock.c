@@ -6,7 +6,7 @@
 
 #define SPIN_FIRST 2 /* a quarter of the budget to begin with: a lock that is free again soon makes it grow; with many locks the first tries add up */
 
-_Static_assert(sizeof(struct shki_lock_shared) == 128, "one line that is mostly read, one that changes");
+_Static_assert(sizeof(struct shki_lock_shared) == sizeof(struct shki_mutex) + 64, "one line that is mostly read, one that changes");
 
 int shki_lock_build(struct shki_lock_shared *shared, bool recursive, bool no_deadlock_check)
 {

@@ -49,13 +49,14 @@ bool shki_queue_is_over(const struct shk_queue *q)
 
 uint64_t shki_queue_items(const struct shk_queue *q)
 {
-    uint64_t head;
+    uint64_t head, tail;
 
     if (q->order != SHK_FIFO)
         return shki_ordered_size(q);
-    /* Q1, Q2: acquire, head first: it never is beyond the tail that is read after it. */
+    /* Q1, Q2: acquire, head first: it is beyond the tail that is read after it only if that is late, and what it leaves out is gone. */
     head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
-    return shki_fifo_tail(q) - head;
+    tail = shki_fifo_tail(q);
+    return (int64_t)(tail - head) > 0 ? tail - head : 0;
 }
 
 bool shki_queue_has_item(const void *arg)

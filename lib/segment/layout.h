@@ -45,7 +45,7 @@ struct shki_waitlist {
     uint64_t reserved[4];
 };
 
-_Static_assert(sizeof(struct shki_waitlist) == 128, "a waitlist is two cache lines");
+_Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 64, "a waitlist is its mutex and a cache line");
 
 struct shki_header {
     /* Written once, before the segment is published; read by anybody without a lock. */
