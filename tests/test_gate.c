@@ -171,6 +171,25 @@ START_TEST(test_gate_waits_for_a_tenant_that_is_inside)
 }
 END_TEST
 
+/* Shut down while somebody kept the gate, who has given it back since: what is under way still comes. */
+START_TEST(test_gate_is_not_over_while_a_tenant_is_inside)
+{
+    struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
+    pid_t child;
+
+    needs_membarrier();
+    place = shared_memory(sizeof(*place));
+    child = child_start(stay_inside, NULL);
+    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    atomic_store(&queue->shared->shut_down, SHKI_SHUT_FOR_PUTS);
+    assert_code(get(queue, SHK_NOWAIT), -EAGAIN);
+    atomic_store(&place->may_leave, 1);
+    assert_code(get(queue, SHK_FOREVER), -EPIPE);
+    child_succeeds(child);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 START_TEST(test_gate_counts_what_a_tenant_had_put_that_died_inside)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
@@ -262,6 +281,7 @@ int main(void)
     tcase_add_loop_test(tenants, test_gate_that_one_member_uses_alone_has_a_tenant, 0, 3);
     tcase_add_test(tenants, test_gate_puts_out_a_tenant_that_is_elsewhere);
     tcase_add_test(tenants, test_gate_waits_for_a_tenant_that_is_inside);
+    tcase_add_test(tenants, test_gate_is_not_over_while_a_tenant_is_inside);
     tcase_add_test(tenants, test_gate_counts_what_a_tenant_had_put_that_died_inside);
     tcase_add_test(without, test_gate_has_no_tenant_where_membarrier_is_not_wanted);
     tcase_add_test(without, test_segment_that_relies_on_membarrier_refuses_who_may_not_call_it);

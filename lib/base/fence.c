@@ -6,7 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The values of <linux/membarrier.h>, which old headers lack. */
 /* The thread sanitizer cannot see what the kernel does. */
 #if defined(__SANITIZE_THREAD__)
 #define UNSEEN
@@ -16,6 +15,7 @@
 #endif
 #endif
 
+/* The values of <linux/membarrier.h>, which old headers lack. */
 #define GLOBAL_EXPEDITED (1 << 1)
 #define REGISTER_GLOBAL_EXPEDITED (1 << 2)
 
@@ -46,7 +46,10 @@ void shki_fence_heavy(bool asymmetric)
     static const struct timespec moment = { .tv_nsec = 1000000 };
 
     atomic_thread_fence(memory_order_seq_cst);
-    /* Fails only in a process that has forbidden itself the call since it joined. What the others have stored becomes visible by itself, much sooner than that. */
+    /*
+     * Fails for want of memory, or in a process that has forbidden itself the call since it joined. What the others have stored becomes visible by itself, much
+     * sooner than that.
+     */
     if (asymmetric && membarrier(GLOBAL_EXPEDITED) != 0)
         nanosleep(&moment, NULL);
 }

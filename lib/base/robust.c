@@ -11,6 +11,7 @@
 
 #define BEARS SHK_MS(2)         /* so long a waiter sleeps before it looks whether MANY have gone before it */
 #define MANY 500
+#define BETWEEN_LOOKS 32         /* pauses */
 #define BEARS_LONGER SHK_MS(10) /* … and so long after that, to see whether anybody has */
 #define STAND_BACK SHK_MS(5)    /* so long the others let a favourite go first */
 #define STAND_BACK_NAP 50000    /* ns */
@@ -101,8 +102,11 @@ int shki_mutex_inherit(struct shki_mutex *m)
     return 1;
 }
 
+/* Each look takes the line from the holder, who writes to it: not too often. */
 static bool looks_free(const void *arg)
 {
+    for (int i = 0; i < BETWEEN_LOOKS; i++)
+        shki_pause();
     return !(word_of(arg) & FUTEX_TID_MASK);
 }
 

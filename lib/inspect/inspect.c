@@ -236,7 +236,7 @@ static uint64_t kept_by(const struct shki_mutex *gate)
 static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
 {
     bool fifo = q->order == SHK_FIFO;
-    uint64_t puts = get(q->tail), count = get(q->ordered.state) >> SHKI_INTENT_BITS;
+    uint64_t puts = get(q->tail), count = shki_state_count(get(q->ordered.state));
     uint64_t gets = fifo ? get(q->head) : puts >= count ? puts - count : 0;
     uint64_t size = puts - gets;
 

@@ -93,7 +93,7 @@ struct shk_queue {
 
     struct shki_chunk put_chunk, get_chunk;
     struct shki_chase put_chase, get_chase;
-    struct shki_habits put_habits, get_habits;
+    struct shki_habits put_habits, get_habits, task_habits;
     struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
 
@@ -209,7 +209,8 @@ static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct
     /* Relaxed: nobody else writes the caller's id there, and whoever strikes it out waits. */
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) != m->id, 0))
         return false;
-    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_relaxed);
+    /* Release: who waits for it to come out of another gate may see this instead. */
+    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_release);
     shki_fence_light(q->asymmetric); /* G1: inside before these looks, at the tenant and at shut_down; pairs with G2 and F4 */
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id, 1))
         return true;
@@ -237,7 +238,7 @@ static inline __attribute__((always_inline)) void shki_gate_leave(struct shk_que
         shki_gate_unlock(q, m, gate);
 }
 
-/* S2, after a commit. `habits`: of the side that has committed, or NULL. */
+/* S2, after a commit. `habits`: of the side that has committed. */
 void shki_bed_wake_slow(struct shk_queue *, struct shki_bed *, struct shki_habits *);
 static inline __attribute__((always_inline)) void shki_bed_wake(struct shk_queue *q, struct shki_bed *bed, struct shki_habits *habits)
 {

@@ -15,7 +15,9 @@ const struct shki_order *shki_order_of(const struct shk_queue *q)
 
 static const struct shki_member *record_of(const struct shk_queue *q, uint64_t id)
 {
-    return shki_member_at(q->object.segment, shki_member_index(id)); /* NULL: damaged bytes */
+    uint32_t index = shki_member_index(id);
+
+    return index < shki_members_ready(q->object.segment) ? shki_member_at(q->object.segment, index) : NULL; /* NULL: damaged bytes */
 }
 
 static bool is_inside(const struct shk_queue *q, const struct shki_gate *gate, uint64_t id)
@@ -33,17 +35,29 @@ bool shki_queue_is_over(const struct shk_queue *q)
     const struct shki_gate *gate = &shared->put_gate;
     /* Q3: acquire; pairs with the release in shutdown. */
     uint32_t state = atomic_load_explicit(&shared->shut_down, memory_order_acquire);
-    uint64_t keeper;
+    uint64_t who;
+    bool held;
 
     if (__builtin_expect(state == SHKI_OPEN, 1))
         return false;
     if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
         return true; /* other orders: the caller has the only gate, or asks for a hint */
-    shki_fence_heavy(q->asymmetric); /* F4: shut_down before whether it is inside; pairs with G1 */
-    if (!shki_robust_is_held(&gate->mutex.robust))
-        return true;
-    keeper = atomic_load_explicit(&gate->mutex.holder, memory_order_acquire);
-    return shki_member_is_alive(q->object.segment, keeper) && !is_inside(q, gate, keeper) &&
+    held = shki_robust_is_held(&gate->mutex.robust);
+    who = atomic_load_explicit(&gate->mutex.holder, memory_order_acquire);
+    if (held && !shki_member_is_alive(q->object.segment, who))
+        return false; /* nobody keeps it, but somebody has it at the moment */
+    if (held && atomic_load_explicit(&gate->open, memory_order_acquire) == SHKI_OPEN_RESERVATION)
+        return false;
+    shki_fence_heavy(q->asymmetric); /* F4: shut_down before whether somebody is inside; pairs with G1 */
+    if (!shki_robust_is_held(&gate->mutex.robust)) {
+        /* Somebody may go in and out without the mutex. Acquire: pairs with the releases in put_out(): it has left, or is the one or the other. */
+        who = atomic_load_explicit(&gate->tenant, memory_order_acquire);
+        if (who == 0)
+            who = atomic_load_explicit(&gate->leaving, memory_order_acquire);
+        return who == 0 || !is_inside(q, gate, who) || !shki_member_is_alive(q->object.segment, who);
+    }
+    who = atomic_load_explicit(&gate->mutex.holder, memory_order_acquire);
+    return shki_member_is_alive(q->object.segment, who) && !is_inside(q, gate, who) &&
            atomic_load_explicit(&gate->open, memory_order_acquire) != SHKI_OPEN_RESERVATION;
 }
 
@@ -124,6 +138,9 @@ static int each_slice(void *arg)
         return shki_may_put(q);
     if (shki_object_is_stale(&q->object))
         return shki_stale(&q->object);
+    /* Other orders: somebody may have a reservation open behind the same gate. */
+    if (q->order != SHK_FIFO && atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_SHUT_DOWN)
+        return 0;
     if (shki_queue_is_over(q) && shki_queue_items(q) == 0)
         return shki_say(-EPIPE, "the queue has been shut down and is drained");
     return 0;
@@ -164,50 +181,41 @@ static void count_loss(struct shk_queue *q)
 }
 
 /*
- * With the mutex: see to it that nobody else is in the gate. 0 or the end of patience; -EBUSY, if there is no patience to be had and it does not come out soon.
- * Killed in here, or out of patience: `leaving` stays, and whoever has the mutex next comes here.
+ * With the mutex: see to it that nobody else is in the gate. 0, or -EBUSY: it does not come out soon. Killed in here, or busy: `leaving` stays, and whoever has
+ * the mutex next comes here.
  */
-static int put_out(struct shk_queue *q, struct shki_gate *gate, const struct shki_patience *patience)
+static int put_out(struct shk_queue *q, struct shki_gate *gate, bool inherited)
 {
     uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
     struct leaving l = { q, gate, tenant ? tenant : atomic_load_explicit(&gate->leaving, memory_order_relaxed) };
     uint32_t wanted = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
-    struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
-    int r;
 
-    /* Relaxed, all of them: with the mutex. killed between the two: it still is the tenant */
+    /* Killed between the two: it still is the tenant. Release: so that nobody sees neither; pairs with the looks of shki_queue_is_over(). */
     atomic_store_explicit(&gate->leaving, l.id, memory_order_relaxed);
-    atomic_store_explicit(&gate->tenant, 0, memory_order_relaxed);
+    atomic_store_explicit(&gate->tenant, 0, memory_order_release);
     shki_fence_heavy(q->asymmetric); /* G2: the tenant before this look at its record; pairs with G1 */
     if (tenant && wanted < WANTED_MAX && shki_member_is_alive(q->object.segment, tenant))
         atomic_store_explicit(&gate->wanted, 2 * wanted, memory_order_relaxed);
-    if (!has_left(&l) && !shki_spin_for(STEP_OUT_SOON, has_left, &l)) {
-        while (!has_left(&l) && shki_member_is_alive(q->object.segment, l.id)) {
-            r = patience ? shki_patience_over(patience) : -EBUSY;
-            if (r < 0)
-                return r;
-            nanosleep(&nap, NULL);
-            nap.tv_nsec = 2 * nap.tv_nsec < STEP_OUT_NAP_MAX ? 2 * nap.tv_nsec : STEP_OUT_NAP_MAX;
-        }
-    }
+    if (!has_left(&l) && !shki_spin_for(STEP_OUT_SOON, has_left, &l) && shki_member_is_alive(q->object.segment, l.id))
+        return -EBUSY;
     /* The dead may have been inside, though their record is somebody else's by now. */
     if (!shki_member_is_alive(q->object.segment, l.id)) {
-        if (!has_left(&l))
+        if (!inherited && !has_left(&l))
             count_loss(q);
         repair(q, gate);
     }
-    atomic_store_explicit(&gate->leaving, 0, memory_order_relaxed);
+    atomic_store_explicit(&gate->leaving, 0, memory_order_release);
     return 0;
 }
 
-/* The mutex is the caller's, inherited (1) or not (0). */
-static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, int inherited, const struct shki_patience *patience)
+/* The mutex is the caller's, inherited (1) or not (0). 0, or -EBUSY: the mutex has been given back, since somebody is inside. */
+static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, int inherited)
 {
     uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
     int r = 0;
 
     if (__builtin_expect((tenant != 0 && tenant != m->id) || atomic_load_explicit(&gate->leaving, memory_order_relaxed) != 0, 0))
-        r = put_out(q, gate, patience);
+        r = put_out(q, gate, inherited);
     if (r < 0) {
         shki_mutex_unlock(&gate->mutex); /* if inherited, then from one who has not been in the gate: somebody else still is */
         return r;
@@ -227,7 +235,7 @@ int shki_gate_try(struct shk_queue *q, struct shki_membership *m, struct shki_ga
     if (__builtin_expect(shki_gate_is_kept_by(gate, m), 0)) /* and not as the tenant */
         return shki_say(-EDEADLK, "the calling thread has a reservation or a peek open here");
     r = shki_mutex_trylock(&gate->mutex, m->id);
-    return r < 0 || take_over(q, m, gate, r, NULL) < 0;
+    return r < 0 || take_over(q, m, gate, r) < 0;
 }
 
 void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate)
@@ -252,6 +260,8 @@ void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shk
 
 int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
 {
+    struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
+    int64_t looked = 0, now;
     int r;
 
     if (!c->begun) {
@@ -260,9 +270,24 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
     }
     if (!c->patience.nowait)
         shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
-    r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner, slice, arg);
-    if (r >= 0)
-        r = take_over(c->queue, c->member, c->gate, r, &c->patience);
+    for (;;) {
+        r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner, slice, arg);
+        if (r >= 0)
+            r = take_over(c->queue, c->member, c->gate, r);
+        if (r != -EBUSY)
+            break;
+        /* Somebody is inside, without the mutex, and does not come out: interrupted, or stopped. Nothing is held meanwhile. */
+        r = shki_patience_over(&c->patience);
+        now = shki_now();
+        if (r == 0 && slice && looked != 0 && now - looked >= SHKI_SLICE)
+            r = slice(arg);
+        if (looked == 0 || now - looked >= SHKI_SLICE)
+            looked = now;
+        if (r < 0)
+            break;
+        nanosleep(&nap, NULL);
+        nap.tv_nsec = 2 * nap.tv_nsec < STEP_OUT_NAP_MAX ? 2 * nap.tv_nsec : STEP_OUT_NAP_MAX;
+    }
     if (!c->patience.nowait)
         shki_member_is_awake();
     return r;
@@ -382,13 +407,12 @@ void shki_bed_wake_slow(struct shk_queue *q, struct shki_bed *bed, struct shki_h
         atomic_thread_fence(memory_order_seq_cst); /* F2: a flag is up */
     if (atomic_load_explicit(&bed->flags, memory_order_relaxed) != SHKI_FENCED)
         wake(q->object.segment, bed);
-    else if (habits)
+    else
         calm = atomic_load_explicit(&habits->calm, memory_order_relaxed) + 1;
     /* Fails if somebody has gone to sleep meanwhile. Whoever does so later finds it down, and fences heavily. */
     if (calm >= CALM)
         atomic_compare_exchange_strong_explicit(&bed->flags, &fenced, 0, memory_order_relaxed, memory_order_relaxed);
-    if (habits)
-        atomic_store_explicit(&habits->calm, calm, memory_order_relaxed);
+    atomic_store_explicit(&habits->calm, calm, memory_order_relaxed);
 }
 
 /* S1, and the look that follows it. */
@@ -402,6 +426,17 @@ static bool announce(struct shki_call *c)
     return c->can_go_on(c->queue);
 }
 
+/* How many items this side has moved so far, about. */
+static uint64_t moved(const struct shki_call *c)
+{
+    const struct shki_queue_shared *shared = c->queue->shared;
+    uint64_t puts = atomic_load_explicit(&shared->tail, memory_order_relaxed);
+
+    if (c->puts)
+        return puts;
+    return c->queue->order == SHK_FIFO ? atomic_load_explicit(&shared->head, memory_order_relaxed) : puts - shki_ordered_size(c->queue);
+}
+
 /*
  * Eventual fairness: a side that stays awake goes before those who sleep, who when woken find that it was faster. That is what makes it fast, but not for longer
  * than a turn: then it wakes the one that has slept longest, and does nothing for a moment. If nobody sleeps, somebody may wait for this CPU, to go on where
@@ -410,7 +445,6 @@ static bool announce(struct shki_call *c)
 static bool give_way(struct shki_call *c)
 {
     static const struct timespec moment = { .tv_nsec = GIVE_WAY };
-    const _Atomic uint64_t *count = c->puts ? &c->queue->shared->tail : &c->queue->shared->head;
     struct shki_habits *habits = c->habits;
     uint32_t waits = atomic_load_explicit(&habits->waits, memory_order_relaxed) + 1, vain = atomic_load_explicit(&habits->vain, memory_order_relaxed);
     int64_t since = atomic_load_explicit(&habits->since, memory_order_relaxed), now;
@@ -429,10 +463,10 @@ static bool give_way(struct shki_call *c)
         sched_yield();
         return false;
     }
-    before = atomic_load_explicit(count, memory_order_relaxed);
+    before = moved(c);
     wake(c->queue->object.segment, c->bed);
     nanosleep(&moment, NULL);
-    if (atomic_load_explicit(count, memory_order_relaxed) != before)
+    if (moved(c) != before)
         vain = 0;
     else if (vain < VAIN_MAX) /* stopped, or killed, and counted for ever */
         vain++;

@@ -56,15 +56,20 @@ uint64_t shki_fifo_tail(const struct shk_queue *q)
 
 void shki_fifo_repair(struct shk_queue *q)
 {
-    uint64_t tail = shki_fifo_tail(q), most = q->capacity < SHKI_BATCH_MAX ? q->capacity : SHKI_BATCH_MAX;
+    uint64_t *at_stake = &q->shared->put_gate.at_stake, most = *at_stake < SHKI_BATCH_MAX ? *at_stake : SHKI_BATCH_MAX, tail;
 
     if (q->grows || !shki_repairs(SHKI_REPAIR_FINISH_QUEUE))
         return;
+    tail = shki_fifo_tail(q);
+    if (most > q->capacity)
+        most = q->capacity;
     /* killed anywhere in here: done once more by the next heir */
     atomic_store_explicit(&q->shared->tail, tail, memory_order_release);
     for (uint64_t at = tail + 1; at < tail + most; at++) /* of several that were not committed */
         if (shki_slot_has(word_at(q, at), at))
             atomic_store_explicit(&slot_at(q, q->slots, at)->word, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    *at_stake = 0;
 }
 
 bool shki_fifo_has_item(const struct shk_queue *q)
@@ -347,12 +352,25 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     if (r <= 0)
         return r;
     free = q->capacity - (tail - q->shared->put_gate.seen);
+    if (n > free) { /* as far as it knows */
+        look_at_head(q, tail);
+        free = q->capacity - (tail - q->shared->put_gate.seen);
+    }
     if (n > free)
         n = (unsigned)free;
-    /* The first one last: nobody looks beyond it. Killed before: the others have words already, which the next heir takes back. */
+    /*
+     * The first one last: nobody looks beyond it. Killed before: the others have words already, which the next heir takes back; it knows by at_stake how many
+     * there may be. For the heir of a dead thread the order of the program is enough.
+     */
+    if (n > 1)
+        q->shared->put_gate.at_stake = n;
+    atomic_signal_fence(memory_order_seq_cst);
     for (unsigned i = n; i-- > 0;)
         fill(slot_at(q, q->slots, tail + i), tail + i, w->items[i].iov_base, w->items[i].iov_len);
     put(q, n, 0);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (n > 1)
+        q->shared->put_gate.at_stake = 0;
     return (int)n;
 }
 

@@ -84,7 +84,7 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
     r = hold(&c, find_room, &w, SHKI_OPEN_RESERVATION);
     if (r < 0)
         return r;
-    q->shared->put_gate.reserved_length = len;
+    q->shared->put_gate.at_stake = len;
     *slot = w.slot->bytes;
     return 0;
 }
@@ -109,6 +109,7 @@ static int check_reservation(struct shk_queue *q, struct shki_membership **m)
 
 static void end_reservation(struct shk_queue *q, struct shki_membership *m)
 {
+    q->shared->put_gate.at_stake = 0;
     let_go(m, &q->shared->put_gate);
     shki_bed_wake(q, &q->shared->empty, &q->put_habits); /* for the item, or because nothing more comes */
     if (q->order != SHK_FIFO)
@@ -124,8 +125,8 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
 
     if (r < 0)
         return r;
-    if (len > q->shared->put_gate.reserved_length)
-        return shki_fail(-EMSGSIZE, "%zu bytes are more than the %llu that were reserved", len, (unsigned long long)q->shared->put_gate.reserved_length);
+    if (len > q->shared->put_gate.at_stake)
+        return shki_fail(-EMSGSIZE, "%zu bytes are more than the %llu that were reserved", len, (unsigned long long)q->shared->put_gate.at_stake);
     order = shki_order_of(q);
     r = shki_object_is_stale(&q->object) ? shki_stale(&q->object) : order->room(q, 0, &slot);
     if (r > 0) {
@@ -212,12 +213,17 @@ int shk_queue_unpeek(struct shk_queue *q)
 
 /* ---- Claims ---- */
 
+static bool is_kept(const struct shki_call *c)
+{
+    return shki_robust_is_held(&c->gate->mutex.robust) &&
+           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
+}
+
 static bool is_free_or_kept(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->gate->mutex.robust) ||
-           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
+    return !shki_robust_is_held(&c->gate->mutex.robust) || is_kept(c);
 }
 
 static int still_there(void *arg)
@@ -229,13 +235,17 @@ static int still_there(void *arg)
 
 static int claim(struct shki_call *c)
 {
+    int64_t end = shki_now() + SHKI_BUSY_LIMIT;
     int r = shki_held_more(c->member);
 
     if (r < 0)
         return r;
-    if (c->timeout == SHK_NOWAIT)
-        shki_spin_for(SHKI_BUSY_LIMIT, is_free_or_kept, c);
-    r = shki_call_lock(c, still_there, c);
+    /* With SHK_NOWAIT what counts is whether somebody keeps it, not whether somebody is busy in it for a moment. */
+    do {
+        if (c->timeout == SHK_NOWAIT)
+            shki_spin_for(SHKI_BUSY_LIMIT, is_free_or_kept, c);
+        r = shki_call_lock(c, still_there, c);
+    } while (r == -EAGAIN && !is_kept(c) && shki_now() < end);
     if (r < 0) {
         shki_held_less(c->member);
         return r;

@@ -53,7 +53,7 @@ static INLINE struct shki_slot *slot_at(const struct shk_queue *q, bool grows, u
 /* How many items a state says there are: never more than there are places. */
 static INLINE uint64_t count_of(const struct shk_queue *q, uint64_t state)
 {
-    uint64_t count = state >> SHKI_INTENT_BITS;
+    uint64_t count = shki_state_count(state);
 
     return count <= q->limit ? count : q->limit;
 }
@@ -63,10 +63,13 @@ static INLINE uint64_t items(const struct shk_queue *q)
     return count_of(q, get(q->shared->ordered.state));
 }
 
-static INLINE void set_state(struct shk_queue *q, uint64_t count, enum shki_intent intent)
+/* `puts`: how many more have been put. */
+static INLINE void set_state(struct shk_queue *q, unsigned puts, uint64_t count, enum shki_intent intent)
 {
-    /* O1: commits; pairs with the gate, and with the acquire in shki_ordered_size(). */
-    atomic_store_explicit(&q->shared->ordered.state, shki_state(count, intent), memory_order_release);
+    uint64_t before = shki_state_puts(get(q->shared->ordered.state));
+
+    /* O1: commits; pairs with the gate, and with the acquire in shki_ordered_size() and in join. */
+    atomic_store_explicit(&q->shared->ordered.state, shki_state(before + puts, count, intent), memory_order_release);
     step();
 }
 
@@ -108,7 +111,7 @@ static INLINE void shrink(struct shk_queue *q, uint64_t count)
     }
 }
 
-/* For join, which must not overlook a put, before it commits. Killed after: n puts too many have been counted. */
+/* For who looks from outside, and for the order of equals. Killed after: n puts too many have been counted. */
 static INLINE void count_puts(struct shk_queue *q, unsigned n)
 {
     atomic_store_explicit(&q->shared->tail, get(q->shared->tail) + n, memory_order_release);
@@ -133,7 +136,7 @@ static INLINE void lifo_put(struct shk_queue *q, unsigned n, int64_t priority)
 
     (void)priority;
     count_puts(q, n);
-    set_state(q, count, SHKI_INTENT_NONE);
+    set_state(q, n, count, SHKI_INTENT_NONE);
     shki_note_fill(q->shared, count);
 }
 
@@ -151,7 +154,7 @@ static INLINE void lifo_take(struct shk_queue *q, unsigned n)
 {
     uint64_t count = items(q) - n;
 
-    set_state(q, count, SHKI_INTENT_NONE);
+    set_state(q, 0, count, SHKI_INTENT_NONE);
     if (q->grows)
         shrink(q, count);
 }
@@ -240,7 +243,7 @@ static INLINE void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
 static INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, const struct shki_heap_entry *moving)
 {
     rise(q, grows, hole, moving);
-    set_state(q, count, SHKI_INTENT_NONE); /* killed before: all of it is done once more, with the same result */
+    set_state(q, 0, count, SHKI_INTENT_NONE); /* killed before: all of it is done once more, with the same result */
 }
 
 static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, uint64_t freed, const struct shki_heap_entry *moving)
@@ -250,7 +253,7 @@ static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, 
         fill_gap(q, freed, count);
     else
         entry_at(q, false, count)->slot = (uint32_t)freed + 1;
-    set_state(q, count, SHKI_INTENT_NONE); /* killed before: likewise */
+    set_state(q, 0, count, SHKI_INTENT_NONE); /* killed before: likewise */
 }
 
 static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state)
@@ -308,7 +311,7 @@ static INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
     o->moving = e;
     count_puts(q, 1);
     /* Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
-    set_state(q, count + 1, SHKI_INTENT_PUT);
+    set_state(q, 1, count + 1, SHKI_INTENT_PUT);
     finish_put(q, grows, count + 1, count, &e);
     shki_note_fill(q->shared, count + 1);
 }
@@ -341,7 +344,7 @@ static INLINE void take_as(struct shk_queue *q, bool grows)
     o->freed = (uint32_t)freed;
     o->moving = e;
     /* Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
-    set_state(q, count, SHKI_INTENT_GET);
+    set_state(q, 0, count, SHKI_INTENT_GET);
     finish_take(q, grows, count, 0, freed, &e);
     if (grows)
         shrink(q, count);

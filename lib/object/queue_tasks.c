@@ -38,7 +38,7 @@ int shk_queue_task_done(struct shk_queue *q)
     /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
     atomic_store_explicit(&task->count, count - 1, memory_order_release);
     if (count == 1)
-        shki_bed_wake(q, &q->shared->tasks, NULL);
+        shki_bed_wake(q, &q->shared->tasks, &q->task_habits);
     return 0;
 }
 
@@ -52,8 +52,11 @@ static struct puts look_at_puts(const struct shk_queue *q)
     uint64_t head;
 
     if (q->order != SHK_FIFO) {
-        p.total = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* first: what is put after it changes the second look */
-        p.left = shki_ordered_size(q);
+        /* O1: acquire: both at one moment, and the counts raised before it. */
+        uint64_t state = atomic_load_explicit(&q->shared->ordered.state, memory_order_acquire);
+
+        p.total = shki_state_puts(state);
+        p.left = shki_state_count(state);
         return p;
     }
     head = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: and the counts raised before it */

@@ -8,7 +8,7 @@
  *     look: any ready? then leave the line
  *     sleep, a slice at most
  *
- * Either the watcher's look sees the commit, or the other sees the flag: both fences are sequentially consistent. A1 to the look happen with the line's
+ * Either the watcher's look sees the commit, or the other sees the flag: A4 is sequentially consistent, or, of a queue, F2, which is light; A3 is a heavy fence. A1 to the look happen with the line's
  * mutex, and so does the release: who is in the line when the flag is cleared is released, who comes later sets it anew. All watchers of the segment look
  * again then, whatever they wait for: the price of having one line and no lists at each object, where the dead would have to be looked for.
  * When they have all gone a flag may stay behind, and costs one needless look at the line.

@@ -118,7 +118,7 @@ struct shki_gate {
     _Atomic uint32_t streak, wanted;    /* how often in a row; and how often will make it the tenant */
     uint64_t seen;                      /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
     _Atomic uint64_t chunks;            /* capacity 0: put gate: P1, see queue_fifo.c; get gate: chunks given back by the consumers: P2 */
-    uint64_t reserved_length;           /* of an open reservation */
+    uint64_t at_stake;                  /* bytes of an open reservation; or how many items a put of several has begun with, 0 when it is done */
     _Atomic uint32_t claimed, open;     /* what the keeper has; mean nothing unless it is alive */
 };
 
@@ -147,13 +147,24 @@ struct shki_task {
 /* What is left to do of an operation on a PRIORITY queue that has been committed. Done by whoever did it, or by the next one with the gate. */
 enum shki_intent { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
 
-/* How many items there are and what is left to do, in one word. */
+/* What is left to do, how many items there are, and the lower 30 bits of how many have been put, in one word. */
 #define SHKI_INTENT_BITS 2
+#define SHKI_COUNT_BITS 32
 #define SHKI_INTENT_MASK ((UINT64_C(1) << SHKI_INTENT_BITS) - 1)
 
-static inline uint64_t shki_state(uint64_t count, enum shki_intent intent)
+static inline uint64_t shki_state(uint64_t puts, uint64_t count, enum shki_intent intent)
 {
-    return count << SHKI_INTENT_BITS | intent;
+    return puts << (SHKI_INTENT_BITS + SHKI_COUNT_BITS) | count << SHKI_INTENT_BITS | intent;
+}
+
+static inline uint64_t shki_state_puts(uint64_t state)
+{
+    return state >> (SHKI_INTENT_BITS + SHKI_COUNT_BITS);
+}
+
+static inline uint64_t shki_state_count(uint64_t state)
+{
+    return (state >> SHKI_INTENT_BITS) & ((UINT64_C(1) << SHKI_COUNT_BITS) - 1);
 }
 
 /* A node of the heap; and, capacity 0, independent of it, where in the heap the item of the slot with the same number is. */

@@ -1,6 +1,6 @@
 /*
- * The queue's sleeping protocol, which lib/object/queue.h tells: shki_fifo_put(), shki_fifo_get(), shki_bed_wait(),
- * shki_bed_leave(), shki_bed_wake() and shk_queue_shutdown(), with the labels that they have there.
+ * The queue's sleeping protocol, which lib/object/queue.h tells: shki_fifo_put(), shki_fifo_get(), shki_call_wait(),
+ * shki_call_end(), shki_bed_wake() and shk_queue_shutdown(), with the labels that they have there.
  *
  * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue with room for one
  * item; up to DEADLINES of these calls may run out of patience, at any time; with SHUTDOWN somebody shuts the queue
@@ -231,7 +231,7 @@ again:
         :: atomic { shut_down && (side == PUT || !has_item) -> buffer[me]!UNLOCK; goto leave } /* -EPIPE */
         :: atomic { !shut_down && (side == GET -> !has_item : !has_room) -> buffer[me]!UNLOCK }
         fi;
-        /* shki_bed_wait() */
+        /* shki_call_wait() */
         if
         :: late[me] -> goto leave
         :: atomic { buffer[me]!COUNT_IN; slept = true }
@@ -253,7 +253,7 @@ again:
         od;
         buffer[me]!COUNT_OUT;
         goto again;
-leave:  /* shki_bed_leave() */
+leave:  /* shki_call_end() */
 #ifndef NO_LEAVE
         if
         :: slept && sleepers[side] > 0 ->

@@ -1,12 +1,12 @@
 /*
- * Going through a gate without its mutex, which lib/object/queue.h tells: shki_gate_step_in(), shki_gate_step_out(), take_over(), put_out(),
+ * Going through a gate without its mutex, which lib/object/queue.h tells: shki_gate_step_in(), shki_gate_step_out(), take_over(), put_out(), repair(),
  * shki_gate_unlock(), with the labels that they have there.
  *
  * Modelled: MEMBERS members make up to VISITS visits each; each visit may make a tenant of who came by the mutex. Up to CRASHES of them die, between any
  * two steps. Memory is weak: what a member stores waits in its buffer, from where it becomes visible; loads do not wait for that. A heavy fence waits
  * for its own buffer and then for that of each member, one after the other, as membarrier(2) does; the light one is nothing.
  *
- * Not modelled: that it takes many visits to become the tenant; patience; claims (the tenant whose mutex nobody gets).
+ * Who finds the other inside may give up. Not modelled: that it takes many visits to become the tenant; claims (the tenant whose mutex nobody gets).
  *
  * Claim: no two members are in the gate at once, one that died there counting until it has been repaired; and when nobody can move any more, all living members
  * are done.
@@ -21,7 +21,7 @@
 #define CRASHES 0
 #endif
 
-mtype = { STEPS_IN, COMES_OUT, TURNS_BACK, LEAVES, STRIKES_OUT, HAS_LEFT, MOVES_IN, UNLOCKS } /* what a member stores */
+mtype = { STEPS_IN, COMES_OUT, TURNS_BACK, LEAVES, STRIKES_OUT, HAS_LEFT, MOVES_IN, UNLOCKS, GIVES_UP } /* what a member stores */
 mtype = { RUNNING, DONE, DEAD }
 
 chan buffer[MEMBERS] = [8] of { mtype }
@@ -45,6 +45,7 @@ end:
     :: d_step { buffer[me]?STRIKES_OUT -> tenant = 0 }
     :: d_step { buffer[me]?MOVES_IN -> tenant = me + 1 }
     :: d_step { buffer[me]?UNLOCKS -> busy[me]--; mutex = 0 }
+    :: d_step { buffer[me]?GIVES_UP -> mutex = 0 }
     od
 }
 
@@ -71,7 +72,7 @@ inline go_in()
     }
 }
 
-/* shki_gate_repair(): of whoever died */
+/* Of whoever died. */
 inline repair()
 {
     i = 0;
@@ -146,6 +147,7 @@ by_mutex:
         if
         :: !inside[who - 1] /* G3 */
         :: doing[who - 1] == DEAD
+        :: inside[who - 1] && doing[who - 1] != DEAD -> who = 0; inherited = false; buffer[me]!GIVES_UP; goto visit /* busy */
         fi;
 #endif
         skip;
