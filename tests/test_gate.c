@@ -116,6 +116,17 @@ static int die_inside(void *unused)
     return 1;
 }
 
+/* A child that has moved in and does that. */
+static pid_t start_tenant(int (*body)(void *))
+{
+    pid_t child;
+
+    place = shared_memory(sizeof(*place));
+    child = child_start(body, NULL);
+    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    return child;
+}
+
 /* ---- */
 
 START_TEST(test_gate_that_one_member_uses_alone_has_a_tenant)
@@ -137,9 +148,7 @@ START_TEST(test_gate_puts_out_a_tenant_that_is_elsewhere)
     pid_t child;
 
     needs_membarrier();
-    place = shared_memory(sizeof(*place));
-    child = child_start(live_there, NULL);
-    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    child = start_tenant(live_there);
     child_stop(child); /* it need not do anything for it */
     assert_code(put(queue, 41, SHK_NOWAIT), 0);
     ck_assert_uint_eq(tenant(queue), 0);
@@ -158,9 +167,7 @@ START_TEST(test_gate_waits_for_a_tenant_that_is_inside)
     pid_t child;
 
     needs_membarrier();
-    place = shared_memory(sizeof(*place));
-    child = child_start(stay_inside, NULL);
-    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    child = start_tenant(stay_inside);
     assert_code(put(queue, 1, SHK_NOWAIT), -EAGAIN);
     assert_code_after(SHK_MS(30), put(queue, 1, SHK_MS(30)), -ETIMEDOUT);
     atomic_store(&place->may_leave, 1);
@@ -178,9 +185,7 @@ START_TEST(test_gate_is_not_over_while_a_tenant_is_inside)
     pid_t child;
 
     needs_membarrier();
-    place = shared_memory(sizeof(*place));
-    child = child_start(stay_inside, NULL);
-    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    child = start_tenant(stay_inside);
     atomic_store(&queue->shared->shut_down, SHKI_SHUT_FOR_PUTS);
     assert_code(get(queue, SHK_NOWAIT), -EAGAIN);
     atomic_store(&place->may_leave, 1);
@@ -196,9 +201,7 @@ START_TEST(test_gate_counts_what_a_tenant_had_put_that_died_inside)
     pid_t child;
 
     needs_membarrier();
-    place = shared_memory(sizeof(*place));
-    child = child_start(die_inside, NULL);
-    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    child = start_tenant(die_inside);
     child_kill(child);
     ck_assert_int_eq(shk_queue_size(queue), 1);
     assert_code(put(queue, 42, SHK_NOWAIT), 0);

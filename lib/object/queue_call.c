@@ -376,10 +376,10 @@ void shki_gate_give(struct shki_gate *gate)
 #define TURN 200000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
 #define VAIN_MAX 11u
 #define LOOK_AT_CLOCK 16u /* waits */
-#define GIVE_WAY 50000   /* ns: so long it lets them */
+#define GIVE_WAY 50000    /* ns: so long it lets them */
 
 /* S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
-static bool wake(struct shk_segment *s, struct shki_bed *bed)
+static void wake(struct shk_segment *s, struct shki_bed *bed)
 {
     uint32_t was = atomic_fetch_and_explicit(&bed->flags, SHKI_FENCED, memory_order_acquire);
 
@@ -387,7 +387,6 @@ static bool wake(struct shk_segment *s, struct shki_bed *bed)
         sem_post(&bed->semaphore);
     if (was & SHKI_WATCHERS)
         shki_watchers_wake(s);
-    return was & (SHKI_SLEEPER | SHKI_WATCHERS);
 }
 
 void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
