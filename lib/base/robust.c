@@ -147,12 +147,12 @@ static bool is_soon_over(const struct shki_patience *patience)
 }
 
 /*
- * Whether others go before one who came at turn `since` and has slept for so long. Not if it has been the same one's turn all the time: where there are many
+ * Whether others go before one who came at turn `since` and has now slept for so long at once. Not if it has been the same one's turn all the time: where there are many
  * threads for few CPUs most holders that keep somebody waiting wait for a CPU themselves, and if the others stood back then, all would wait.
  */
-static bool is_passed_over(const struct shki_mutex *m, uint32_t since, int64_t slept, const struct shki_patience *patience)
+static bool is_passed_over(const struct shki_mutex *m, uint32_t since, int64_t length, const struct shki_patience *patience)
 {
-    return turns_of(m) - since >= (slept > BEARS || is_soon_over(patience) ? 1 : MANY);
+    return turns_of(m) - since >= (length > BEARS || is_soon_over(patience) ? 1 : MANY);
 }
 
 static void ask_for_favour(struct shki_mutex *m, uint64_t me)
@@ -183,7 +183,7 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
 int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me, struct shki_spinner *spinner,
                     int (*slice)(void *arg), void *arg)
 {
-    int64_t length = BEARS, slept = 0;
+    int64_t length = BEARS < SHKI_SLICE ? BEARS : SHKI_SLICE;
     struct shki_saved_error saved;
     struct timespec until;
     uint32_t since;
@@ -198,9 +198,7 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     while (r == EBUSY || r == ETIMEDOUT) {
         shki_error_save(&saved);
         over = shki_patience_over(patience);
-        if (r == ETIMEDOUT)
-            slept += length;
-        if (over == 0 && slept >= SHKI_SLICE && slice)
+        if (over == 0 && r == ETIMEDOUT && length == SHKI_SLICE && slice)
             over = slice(arg);
         if (over != 0) {
             r = pthread_mutex_trylock(&m->robust); /* once more: what a dead holder left comes before the end of patience */
@@ -212,16 +210,14 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
             return over;
         }
         if (r == ETIMEDOUT) {
-            if (me != 0 && is_passed_over(m, since, slept, patience)) {
+            if (me != 0 && is_passed_over(m, since, length, patience)) {
                 r = try_briefly(m, spinner); /* it changes hands: who is awake may well get it */
                 if (r != EBUSY)
                     break;
                 ask_for_favour(m, me);
             }
-            length = slept < SHKI_SLICE ? BEARS_LONGER : SHKI_SLICE;
+            length = length == BEARS && BEARS_LONGER < SHKI_SLICE ? BEARS_LONGER : SHKI_SLICE;
         }
-        if (length > SHKI_SLICE)
-            length = SHKI_SLICE;
         until = shki_patience_slice(patience, length);
         r = pthread_mutex_clocklock(&m->robust, CLOCK_MONOTONIC, &until);
     }

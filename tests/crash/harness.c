@@ -516,7 +516,7 @@ static bool step(struct world *w, uint32_t number)
             w->partnered++;
         }
     EXPECT(w, e != TRACE_CRASHED, "the victim crashes at step %u", number);
-    return e != TRACE_ENDED && !at_end(w);
+    return e != TRACE_ENDED && e != TRACE_LOST && !at_end(w);
 }
 
 /* ---- Recording ---- */

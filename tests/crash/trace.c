@@ -19,6 +19,7 @@
 
 #define PAUSE_NS 100000           /* between two looks at what it does */
 #define LOST_AFTER 5000           /* pauses without coming to a breakpoint */
+#define STUCK_AFTER 50000         /* … to the end of a step: it has gone another way, past the operation, and waits for its next call */
 #define HASH_SIZE (4 * TRACE_MAX) /* a power of two */
 
 /* ---- The machine ---- */
@@ -119,6 +120,7 @@ int trace_seize(struct tracee *t, pid_t pid, pid_t tid)
 enum event trace_step(struct tracee *t)
 {
     struct nap nap = { 0 };
+    unsigned pauses = 0;
     enum event e;
 
     if (!t->in_call) {
@@ -129,7 +131,7 @@ enum event trace_step(struct tracee *t)
         if (!calls)
             return wait_stop(t, 0);
     }
-    while ((e = wait_stop(t, 2)) == TRACE_LOST)
+    while ((e = wait_stop(t, 2)) == TRACE_LOST && ++pauses < STUCK_AFTER)
         if (!t->in_call && thread_sleeps(t->tid, &nap, SLEEP_NS)) {
             t->in_call = true;
             return TRACE_ASLEEP;
