@@ -439,7 +439,7 @@ static uint64_t moved(const struct shki_call *c)
 /*
  * Eventual fairness: a side that stays awake goes before those who sleep, who when woken find that it was faster. That is what makes it fast, but not for longer
  * than a turn: then it wakes the one that has slept longest, and does nothing for a moment. If nobody sleeps, somebody may wait for this CPU, to go on where
- * it was interrupted. True if it has done nothing for a moment.
+ * it was interrupted. True if it is worth another try after that.
  */
 static bool give_way(struct shki_call *c)
 {
@@ -460,7 +460,7 @@ static bool give_way(struct shki_call *c)
         return false;
     if (atomic_load_explicit(&c->bed->sleepers, memory_order_relaxed) == 0) {
         sched_yield();
-        return false;
+        return c->can_go_on(c->queue);
     }
     before = moved(c);
     wake(c->queue->object.segment, c->bed);

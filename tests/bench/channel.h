@@ -177,9 +177,13 @@ ALWAYS_INLINE uint64_t consume_shared_loop(struct line *line, double *seconds, u
 ALWAYS_INLINE void ping_loop(struct line *out, struct line *in, uint32_t *times, unsigned count, unsigned *taken,
                              send_function *send, receive_function *receive)
 {
-    int64_t before = now();
+    int64_t before;
     uint64_t n = 0;
 
+    send(out, n); /* not measured: who has to connect first does so now */
+    if (receive(in) != n)
+        give_up("another answer has come back");
+    before = now();
     do {
         send(out, n);
         if (receive(in) != n)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
@@ -132,6 +133,8 @@ static void many_members(unsigned n)
             give_up("thread %u of %u: %s", i + 1, n, strerror(r));
     }
     pthread_barrier_wait(&all_joined);
+    /* They all have something to do still, on the CPU that is measured, before they sleep. */
+    nanosleep(&(struct timespec){.tv_sec = n / 10000, .tv_nsec = 100000L * (n % 10000)}, NULL);
 }
 
 /* ---- One thread in 100 segments, while there are many more ---- */
