@@ -266,37 +266,13 @@ union any {
     struct shki_region_shared region;
 };
 
-static size_t size_of(uint32_t kind)
-{
-    switch (kind) {
-    case SHK_KIND_LOCK:
-        return sizeof(struct shki_lock_shared);
-    case SHK_KIND_COND:
-        return sizeof(struct shki_cond_shared);
-    case SHK_KIND_EVENT:
-        return sizeof(struct shki_event_shared);
-    case SHK_KIND_SEMAPHORE:
-        return sizeof(struct shki_semaphore_shared);
-    case SHK_KIND_BARRIER:
-        return sizeof(struct shki_barrier_shared);
-    case SHK_KIND_QUEUE:
-        return sizeof(struct shki_queue_shared);
-    case SHK_KIND_STREAM:
-        return sizeof(struct shki_stream_shared);
-    case SHK_KIND_REGION:
-        return sizeof(struct shki_region_shared);
-    default:
-        return sizeof(struct shki_repairs);
-    }
-}
-
 /* What is in the extent; what cannot be read stays zero. */
 static void contents_info(const struct shki_reader *r, const struct shki_entry *e, struct shk_object_info *info)
 {
     union any any;
 
     memset(&any, 0, sizeof(any));
-    if (!shki_reader_has(r, e, size_of(e->kind)) || !shki_read(r, e->at, &any, size_of(e->kind)))
+    if (!shki_reader_has(r, e, shki_shared_size(e->kind)) || !shki_read(r, e->at, &any, shki_shared_size(e->kind)))
         return;
     info->holders_lost = get(any.repairs.holders_lost);
     info->waiters_buried = get(any.repairs.waiters_buried);

@@ -12,8 +12,6 @@ struct shk_cond {
     struct shki_line line;
 };
 
-_Static_assert(sizeof(struct shki_cond_shared) <= SHKI_PAGE, "an extent is never smaller");
-
 static int build_native(pthread_cond_t *c)
 {
     pthread_condattr_t a;

@@ -42,7 +42,8 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
     o->size = e->size;
     memcpy(o->name, e->name, sizeof(o->name));
     o->name[SHK_NAME_MAX] = '\0';
-    if (o->at < s->at.heap_at || o->at % SHKI_PAGE || o->at > s->size || o->size > s->size - o->at || o->size < SHKI_PAGE)
+    if (o->at < s->at.heap_at || o->at % shki_extent_unit(o->size) || o->at > s->size || o->size > s->size - o->at ||
+        o->size < shki_shared_size(e->kind))
         return shki_fail(-EPROTO, "%s/%s is damaged: its extent", s->name, o->name);
     o->shared = s->base + o->at;
     return 0;
@@ -68,7 +69,7 @@ static uint64_t extent_size(struct shk_segment *s, const struct shki_plan *plan)
         if (share > size)
             size = share;
     }
-    return shki_round_up(size, SHKI_PAGE);
+    return shki_extent_size(size);
 }
 
 static int create(struct shk_segment *s, const char *name, const struct shki_plan *plan, struct shki_object *o)

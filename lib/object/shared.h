@@ -245,4 +245,29 @@ static inline size_t shki_slot_length(uint64_t word)
     return (uint32_t)word - UINT32_C(1);
 }
 
+/* How much an object of a kind has at least; of an unknown kind what all have. */
+static inline size_t shki_shared_size(uint32_t kind)
+{
+    switch (kind) {
+    case SHK_KIND_LOCK:
+        return sizeof(struct shki_lock_shared);
+    case SHK_KIND_COND:
+        return sizeof(struct shki_cond_shared);
+    case SHK_KIND_EVENT:
+        return sizeof(struct shki_event_shared);
+    case SHK_KIND_QUEUE:
+        return sizeof(struct shki_queue_shared);
+    case SHK_KIND_SEMAPHORE:
+        return sizeof(struct shki_semaphore_shared);
+    case SHK_KIND_BARRIER:
+        return sizeof(struct shki_barrier_shared);
+    case SHK_KIND_STREAM:
+        return sizeof(struct shki_stream_shared);
+    case SHK_KIND_REGION:
+        return sizeof(struct shki_region_shared);
+    default:
+        return sizeof(struct shki_repairs);
+    }
+}
+
 #endif

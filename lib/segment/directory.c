@@ -99,12 +99,15 @@ static struct extent *extents(struct shk_segment *s, uint32_t *n)
 /* Above all extents if there is room (the usual case, without a search), else the lowest gap. 0: none. */
 static uint64_t find_gap(struct shk_segment *s, uint64_t size)
 {
-    uint64_t at = s->header->heap_top, found = 0;
+    uint64_t unit = shki_extent_unit(size), at = s->header->heap_top, found = 0;
     struct extent *list;
     uint32_t n;
 
-    if (at >= s->at.heap_at && at % SHKI_PAGE == 0 && at <= s->size && size <= s->size - at)
-        return at;
+    if (at >= s->at.heap_at && at <= s->size) {
+        at = shki_round_up(at, unit);
+        if (at <= s->size && size <= s->size - at)
+            return at;
+    }
     list = extents(s, &n);
     if (list == NULL)
         return 0;
@@ -113,7 +116,7 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
         if (list[i].at >= at && list[i].at - at >= size)
             found = at;
         else if (list[i].at + list[i].size > at)
-            at = list[i].at + list[i].size;
+            at = shki_round_up(list[i].at + list[i].size, unit);
     }
     if (!found && at <= s->size && s->size - at >= size)
         found = at;
@@ -133,7 +136,7 @@ uint64_t shki_directory_room(struct shk_segment *s)
         if (list[i].at > at && list[i].at - at > room)
             room = list[i].at - at;
         if (list[i].at + list[i].size > at)
-            at = list[i].at + list[i].size;
+            at = shki_round_up(list[i].at + list[i].size, SHKI_PAGE);
     }
     if (list && at < s->size && s->size - at > room)
         room = s->size - at;
@@ -146,7 +149,7 @@ int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first
     bool zero;
     int r;
 
-    size = shki_round_up(size, SHKI_PAGE);
+    size = shki_extent_size(size);
     first = first ? shki_round_up(first, SHKI_PAGE) : size;
     shki_directory_reclaim(s);
     *at = find_gap(s, size);
@@ -164,7 +167,7 @@ int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first
 
 void shki_directory_discard(struct shk_segment *s, uint64_t at, uint64_t size)
 {
-    shki_punch(s->fd, at, shki_round_up(size, SHKI_PAGE));
+    shki_punch(s->fd, at, shki_extent_size(size));
 }
 
 int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, struct shki_entry **out)
@@ -172,7 +175,7 @@ int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kin
     uint32_t hash = hash_of(name);
     struct shki_entry *e = find_free(s, hash);
 
-    size = shki_round_up(size, SHKI_PAGE);
+    size = shki_extent_size(size);
     if (e == NULL)
         return shki_fail(-ENOSPC, "segment /%s holds %u objects already; it was created for no more", s->name, s->max_objects);
     /* killed from here to E1: the entry is still free, whatever it says */
@@ -227,15 +230,36 @@ static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
     }
 }
 
+/* What nobody else has around an extent: it may be the last in its pages. */
+static struct extent free_around(struct shk_segment *s, const struct shki_entry *extent)
+{
+    uint64_t from = s->at.heap_at, to = s->size;
+
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        const struct shki_entry *e = shki_entry_at(s, i);
+
+        if (e == extent || !has_extent(e))
+            continue;
+        if (e->at < extent->at && e->at + e->size > from)
+            from = e->at + e->size;
+        if (e->at > extent->at && e->at < to)
+            to = e->at;
+    }
+    return (struct extent){ from, to > from ? to - from : 0 };
+}
+
 void shki_directory_reclaim(struct shk_segment *s)
 {
+    struct extent gap;
+
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
         if (state_of(e) != SHKI_ENTRY_UNLINKED || is_used(s, i))
             continue;
         forget_waits(s, e->at, e->size);
-        shki_punch(s->fd, e->at, e->size);
+        gap = free_around(s, e);
+        shki_punch(s->fd, gap.at, gap.size);
         if (e->at + e->size == s->header->heap_top)
             s->header->heap_top = e->at;
         /* killed before this: done once more by the next one */

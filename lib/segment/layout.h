@@ -4,7 +4,7 @@
  *     +--------+---------+-----------------+---------------+--------------+------ … ------+
  *     | header | entries | member records  | waiting nodes | uses (bits)  | heap: objects |
  *     +--------+---------+-----------------+---------------+--------------+------ … ------+
- *     one page  max_objects  max_members     max_members     max_members     extents of whole pages,
+ *     one page  max_objects  max_members     max_members     max_members     extents,
  *                                                            rows            found through the entries
  *
  * Header and entries have memory from the start; the tables of members get it in steps of MEMBERS_STEP as members join, extents when an object is
@@ -22,8 +22,10 @@
 #include <stdatomic.h>
 
 #define SHKI_MAGIC "shmkit\r\n" /* also tells a text-mode copy */
-#define SHKI_LAYOUT 2u
-#define SHKI_PAGE 4096u        /* the unit of extents, whatever the machine's page is */
+#define SHKI_LAYOUT 3u
+#define SHKI_PAGE 4096u        /* the unit of the tables and of large extents, whatever the machine's page is */
+#define SHKI_SMALL 512u        /* extents up to this size are … */
+#define SHKI_SMALL_UNIT 128u   /* … multiples of this: two cache lines, since some processors fetch pairs */
 #define SHKI_MEMBERS_STEP 16u
 
 /* Repairs, counted at the start of each object. Relaxed additions by whoever repairs: nothing depends on them. */
@@ -187,6 +189,20 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     g.uses_at = g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
     g.heap_at = g.uses_at + shki_round_up((uint64_t)max_members * g.uses_words * sizeof(uint64_t), SHKI_PAGE);
     return g;
+}
+
+/*
+ * Of what an extent is a multiple, and where it may begin. Small ones share pages: if each had one of its own, the lines at their starts would all compete for
+ * the same few places of a processor's cache, which are chosen by the offset in the page.
+ */
+static inline uint64_t shki_extent_unit(uint64_t size)
+{
+    return size <= SHKI_SMALL ? SHKI_SMALL_UNIT : SHKI_PAGE;
+}
+
+static inline uint64_t shki_extent_size(uint64_t size)
+{
+    return shki_round_up(size, shki_extent_unit(size));
 }
 
 uint64_t shki_fingerprint(void);

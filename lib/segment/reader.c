@@ -106,5 +106,5 @@ uint32_t shki_read_members(const struct shki_reader *r, uint32_t first, struct s
 
 bool shki_reader_has(const struct shki_reader *r, const struct shki_entry *e, size_t size)
 {
-    return e->at >= r->at.heap_at && e->at % SHKI_PAGE == 0 && e->at <= r->header.size && e->size <= r->header.size - e->at && size <= e->size;
+    return e->at >= r->at.heap_at && e->at % shki_extent_unit(e->size) == 0 && e->at <= r->header.size && e->size <= r->header.size - e->at && size <= e->size;
 }
