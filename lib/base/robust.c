@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #define BEARS SHK_MS(2)         /* so long a waiter sleeps before it looks whether MANY have gone before it */
-#define MANY 500
+#define MANY 1500               /* more than where it is one of many locks: there most who wait wait for a CPU, and looks would only take it from others */
 #define BETWEEN_LOOKS 32         /* pauses */
-#define BEARS_LONGER SHK_MS(10) /* … and so long after that, to see whether anybody has */
+#define BEARS_LONGER SHK_MS(10) /* … and so long after that, to see whether anybody has; and before the first look, if the latest was in vain */
 #define STAND_BACK SHK_MS(5)    /* so long the others let a favourite go first */
 #define STAND_BACK_NAP 50000    /* ns */
 
@@ -147,13 +147,16 @@ static bool is_soon_over(const struct shki_patience *patience)
 }
 
 /*
- * Whether others go before one who came at turn `since` and has now slept for so long at once. Not if it has been the same one's turn all the time: where there are many
+ * Whether others go before one who came at turn `since` and has looked so often already. Not if it has been the same one's turn all the time: where there are many
  * threads for few CPUs most holders that keep somebody waiting wait for a CPU themselves, and if the others stood back then, all would wait.
  */
-static bool is_passed_over(const struct shki_mutex *m, uint32_t since, int64_t length, const struct shki_patience *patience)
+static bool is_passed_over(const struct shki_mutex *m, uint32_t since, unsigned looks, const struct shki_patience *patience)
 {
-    return turns_of(m) - since >= (length > BEARS || is_soon_over(patience) ? 1 : MANY);
+    return turns_of(m) - since >= (looks > 0 || is_soon_over(patience) ? 1 : MANY);
 }
+
+/* Of the process: it depends on how busy the CPUs are. Relaxed: a guess. */
+static _Atomic bool looked_in_vain;
 
 static void ask_for_favour(struct shki_mutex *m, uint64_t me)
 {
@@ -183,9 +186,11 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
 int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me, struct shki_spinner *spinner,
                     int (*slice)(void *arg), void *arg)
 {
-    int64_t length = BEARS < SHKI_SLICE ? BEARS : SHKI_SLICE;
     struct shki_saved_error saved;
+    int64_t length = BEARS;
     struct timespec until;
+    unsigned looks = 0;
+    bool passed_over;
     uint32_t since;
     int r, over;
 
@@ -195,10 +200,12 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     stand_back(m, patience, me);
     since = turns_of(m);
     r = try_briefly(m, spinner);
+    if (r == EBUSY && atomic_load_explicit(&looked_in_vain, memory_order_relaxed) && !is_soon_over(patience))
+        length = BEARS_LONGER;
     while (r == EBUSY || r == ETIMEDOUT) {
         shki_error_save(&saved);
         over = shki_patience_over(patience);
-        if (over == 0 && r == ETIMEDOUT && length == SHKI_SLICE && slice)
+        if (over == 0 && r == ETIMEDOUT && looks > 1 && slice)
             over = slice(arg);
         if (over != 0) {
             r = pthread_mutex_trylock(&m->robust); /* once more: what a dead holder left comes before the end of patience */
@@ -210,15 +217,18 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
             return over;
         }
         if (r == ETIMEDOUT) {
-            if (me != 0 && is_passed_over(m, since, length, patience)) {
+            passed_over = is_passed_over(m, since, looks, patience);
+            if (looks == 0)
+                atomic_store_explicit(&looked_in_vain, !passed_over, memory_order_relaxed);
+            if (me != 0 && passed_over) {
                 r = try_briefly(m, spinner); /* it changes hands: who is awake may well get it */
                 if (r != EBUSY)
                     break;
                 ask_for_favour(m, me);
             }
-            length = length == BEARS && BEARS_LONGER < SHKI_SLICE ? BEARS_LONGER : SHKI_SLICE;
+            length = looks++ == 0 ? BEARS_LONGER : SHKI_SLICE;
         }
-        until = shki_patience_slice(patience, length);
+        until = shki_patience_slice(patience, length < SHKI_SLICE ? length : SHKI_SLICE);
         r = pthread_mutex_clocklock(&m->robust, CLOCK_MONOTONIC, &until);
     }
     give_up_favour(m, me);
