@@ -56,15 +56,21 @@ static inline uint64_t random_number(uint64_t *state)
 
 #define LOCKS_MAX 64
 
+/* In 128 bytes each, since some processors fetch pairs of lines. */
 static struct till {
     struct drawer {
-        alignas(64) pthread_mutex_t mutex;
-        alignas(64) volatile uint64_t sum; /* what the lock protects: nothing may be lost */
+        alignas(128) pthread_mutex_t mutex;
+        alignas(64) volatile uint64_t sum_beside; /* what the lock protects: nothing may be lost */
     } drawer[LOCKS_MAX];
+    struct {
+        alignas(128) volatile uint64_t sum;
+    } apart[LOCKS_MAX];
 } *till;
 
+enum kind { OUR_LOCK, MUTEX, MUTEX_BESIDE };
+
 struct customer {
-    bool ours;
+    enum kind kind;
     unsigned locks;
 };
 
@@ -77,7 +83,7 @@ static void customer(void *argument, unsigned role)
     uint64_t random = 0x9e3779b97f4a7c15 * (role + 1), count = 0;
     int64_t longest = 0, begin;
 
-    if (c->ours) {
+    if (c->kind == OUR_LOCK) {
         struct shk_segment *segment = open_segment(NULL);
         for (unsigned i = 0; i < c->locks; i++) {
             char name[20];
@@ -89,15 +95,16 @@ static void customer(void *argument, unsigned role)
     begin = now();
     do {
         unsigned i = (unsigned)(random_number(&random) % c->locks);
+        volatile uint64_t *sum = c->kind == MUTEX_BESIDE ? &till->drawer[i].sum_beside : &till->apart[i].sum;
         int64_t before = now(), waited;
-        if (c->ours)
+        if (c->kind == OUR_LOCK)
             must(shk_lock_acquire(locks[i], SHK_FOREVER));
         else
             pthread_mutex_lock(&till->drawer[i].mutex);
         waited = now() - before;
         for (int k = 0; k < 20; k++)
-            till->drawer[i].sum++;
-        if (c->ours)
+            ++*sum;
+        if (c->kind == OUR_LOCK)
             must(shk_lock_release(locks[i]));
         else
             pthread_mutex_unlock(&till->drawer[i].mutex);
@@ -111,7 +118,7 @@ static void customer(void *argument, unsigned role)
 
 static bool measure_locks(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
 {
-    struct customer c = {.ours = subject->is & OURS, .locks = contest->capacity};
+    struct customer c = {.kind = *(const enum kind *)subject->what, .locks = contest->capacity};
     uint64_t count = 0, sum = 0, least = UINT64_MAX, most = 0;
     double longest = 0, rate = 0;
 
@@ -133,7 +140,7 @@ static bool measure_locks(const struct contest *contest, const struct subject *s
         longest = fmax(longest, note->figure[0]);
     }
     for (unsigned i = 0; i < c.locks; i++)
-        sum += till->drawer[i].sum;
+        sum += till->drawer[i].sum_beside + till->apart[i].sum;
     munmap(till, sizeof(*till));
     in_child(unlink_segment, NULL);
     if (!well)
@@ -158,7 +165,9 @@ void run_w6(void)
                 {"4 locks, 4 processes", 4, 4},
                 {"16 locks, 16 processes", 16, 16},
                 {"64 locks, 64 processes", 64, 64}};
-    const struct subject subjects[] = {{"shmkit lock", OURS, NULL}, {"robust mutex", PEER, NULL}};
+    static const enum kind kinds[] = {OUR_LOCK, MUTEX, MUTEX_BESIDE};
+    const struct subject subjects[] = {
+        {"shmkit lock", OURS, &kinds[0]}, {"robust mutex", PEER, &kinds[1]}, {"robust mutex, data beside it", LIMIT, &kinds[2]}};
 
     for (int pinned = 1; pinned >= 0; pinned--) {
         for (size_t i = 0; i < COUNT(rows); i++) {
