@@ -113,7 +113,8 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->limit = q->grows ? l->chunks * l->slots : q->capacity;
     q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
     q->shift = q->grows ? log_2(l->slots) : 63;
-    q->ahead = FETCH_AHEAD / l->stride;
+    q->put_ahead = FETCH_AHEAD / l->stride;
+    q->get_ahead = q->put_ahead ? q->put_ahead : 1;
     q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);

@@ -80,7 +80,7 @@ struct shk_queue {
     size_t item_size;
     unsigned char *slots; /* or the first chunk */
     uint32_t order;
-    uint64_t ahead;        /* FIFO: so many slots are fetched ahead */
+    uint64_t put_ahead, get_ahead; /* FIFO: so many slots each side fetches ahead */
     bool grows;            /* capacity 0 */
     bool asymmetric;       /* the segment's fences are */
     unsigned shift;        /* of positions: gives the chunk */

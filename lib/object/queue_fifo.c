@@ -151,20 +151,27 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
     return 1;
 }
 
-#define HARDLY_ANY 2       /* items, or free slots */
+/* Measured, all of them. */
+#define LINE 64u
+#define FETCH_MAX 4096u    /* bytes */
+#define HARDLY_ANY 8       /* items, or free slots */
 #define WORTH_IT 8         /* so many make up for a pause */
 #define CLOSE_ENOUGH 4u
 #define LOSSES_MAX 8u
 #define PAUSES 64
+#define PAUSES_MAX 4096u
 
 static inline __attribute__((always_inline)) bool is_on_heels(const struct shk_queue *q, const struct shki_chase *chase)
 {
     return chase->close >= CLOSE_ENOUGH << chase->losses && q->capacity >= PAUSES;
 }
 
-static __attribute__((noinline)) void fall_back(void)
+/* The longer, the longer an item takes, so that as many come meanwhile. */
+static __attribute__((noinline)) void fall_back(const struct shk_queue *q)
 {
-    for (int i = 0; i < PAUSES; i++)
+    uint64_t pauses = PAUSES + q->stride / 2;
+
+    for (uint64_t i = 0; i < pauses && i < PAUSES_MAX; i++)
         shki_pause();
 }
 
@@ -203,7 +210,7 @@ static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t
     bool pause = is_on_heels(q, &q->put_chase);
 
     if (pause)
-        fall_back();
+        fall_back(q);
     gate->seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
     learn(q, &q->put_chase, pause, q->capacity - (tail - gate->seen));
     shki_note_fill(q->shared, tail - gate->seen);
@@ -220,8 +227,8 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
     }
     *slot = slot_at(q, q->slots, tail);
     /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
-    if (tail + q->ahead - gate->seen < q->capacity)
-        __builtin_prefetch(slot_at(q, q->slots, tail + q->ahead), 1);
+    if (tail + q->put_ahead - gate->seen < q->capacity)
+        __builtin_prefetch(slot_at(q, q->slots, tail + q->put_ahead), 1);
     return 1;
 }
 
@@ -280,7 +287,7 @@ static __attribute__((noinline)) void look_at_tail(struct shk_queue *q, uint64_t
     uint64_t tail;
 
     if (pause)
-        fall_back();
+        fall_back(q);
     tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: of a queue that grows: the slots up to it have been written */
     gate->seen = (int64_t)(tail - head) > 0 ? tail : head; /* it may be late */
     learn(q, &q->get_chase, pause, gate->seen - head);
@@ -301,9 +308,22 @@ static __attribute__((noinline)) void keep_distance(struct shk_queue *q, uint64_
         chase->close++;
 }
 
+/* The lines that begin in the slot of an item that is known to be there; of a large one those at its beginning, which is enough to keep a processor busy. */
+static inline __attribute__((always_inline)) void fetch_item(const struct shk_queue *q, uint64_t position)
+{
+    const unsigned char *at = (unsigned char *)slot_at(q, q->slots, position), *end = at + (q->stride < FETCH_MAX ? q->stride : FETCH_MAX);
+
+    for (at += -(uintptr_t)at % LINE; at < end; at += LINE)
+        __builtin_prefetch(at);
+}
+
 static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, uint64_t head, struct shki_slot **slot, uint64_t *word)
 {
-    if (__builtin_expect((int64_t)(head - q->shared->get_gate.seen) >= 0, 0))
+    int64_t more = (int64_t)(q->shared->get_gate.seen - head);
+
+    if (more > (int64_t)q->get_ahead)
+        fetch_item(q, head + q->get_ahead);
+    else if (__builtin_expect(more <= 0, 0))
         keep_distance(q, head);
     *slot = slot_at(q, q->slots, head);
     *word = atomic_load_explicit(&(*slot)->word, memory_order_acquire); /* Q1 */
