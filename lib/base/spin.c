@@ -57,6 +57,7 @@ static int64_t budget(struct shki_spinner *spinner, uint32_t shift)
 
 static void paid(struct shki_spinner *spinner, uint32_t shift)
 {
+    atomic_store_explicit(&spinner->pays, 1, memory_order_relaxed);
     if (shift == 0)
         return;
     atomic_store_explicit(&spinner->shift, shift - 1, memory_order_relaxed);
@@ -111,6 +112,7 @@ bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), con
             shki_pause();
         }
     } while (shki_now() < end);
+    atomic_store_explicit(&spinner->pays, 0, memory_order_relaxed);
     if (shift < SHIFT_MAX)
         atomic_store_explicit(&spinner->shift, shift + 1, memory_order_relaxed);
     return false;

@@ -345,7 +345,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
         return r;
     if (__builtin_expect(buf && shki_timeout_is_legal(timeout), 1)) {
         length = size;
-        r = q->order == SHK_FIFO ? shki_fifo_get_one(q, m, buf, &length) : shki_ordered_get_one(q, m, buf, &length);
+        r = q->order == SHK_FIFO ? shki_fifo_get_one(q, m, buf, &length, timeout != SHK_NOWAIT) : shki_ordered_get_one(q, m, buf, &length);
         if (__builtin_expect(r != 0, 1))
             return r < 0 ? r : (ssize_t)length;
     }

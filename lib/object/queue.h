@@ -61,6 +61,12 @@ struct shki_chase {
     uint32_t losses; /* pauses in a row that have not paid: each doubles how close it must have been to pause again */
 };
 
+/* How soon the next item comes to one who waits for each. Changed and read by the tenant of the get gate. */
+struct shki_answers {
+    uint32_t expected; /* pauses until it is worth a look; 0: they are there, or it is not known */
+    uint32_t gets;
+};
+
 /* What a side remembers of its beds: one that it wakes, one that it sleeps on. Private to the process; threads race on it harmlessly. */
 struct shki_habits {
     _Atomic uint32_t calm;   /* commits in a row without a sleeper, while FENCED was up */
@@ -93,6 +99,7 @@ struct shk_queue {
 
     struct shki_chunk put_chunk, get_chunk;
     struct shki_chase put_chase, get_chase;
+    struct shki_answers answers;
     struct shki_habits put_habits, get_habits, task_habits;
     struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
 };
@@ -421,7 +428,7 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
 
 /* The whole of most calls: one item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
 int shki_fifo_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length);
-int shki_fifo_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
+int shki_fifo_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length, bool may_stay);
 int shki_ordered_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t priority);
 int shki_ordered_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
 
