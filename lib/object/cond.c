@@ -1,5 +1,7 @@
 #include "object/lock.h"
 
+#include "wait/park.h"
+
 #include <shmkit/cond.h>
 #include <shmkit/inspect.h>
 #include <stdlib.h>
@@ -167,7 +169,7 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
     /* In the line before the lock is given up: whoever changes the predicate and notifies holds the lock, and finds this member. */
     shki_line_enter(&c->line, m);
     shki_line_unlock(&c->line);
-    again = shki_lock_give_up(&c->lock);
+    again = shki_lock_give_up(&c->lock, m);
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     r = shki_line_sleep(&c->line, m, patience);
     shki_member_is_awake();
@@ -186,6 +188,7 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
     struct timespec until;
     int r, over = 0;
 
+    shki_unpark_released(m); /* by another condition with the same lock */
     atomic_fetch_add_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     do {
@@ -236,14 +239,14 @@ static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned 
     return (int)(n < waiters ? n : waiters);
 }
 
-static __attribute__((noinline)) int notify_robust(struct shk_cond *c, unsigned n)
+static __attribute__((noinline)) int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned n)
 {
     int r = shki_line_lock(&c->line);
 
     if (r < 0)
         return r;
     r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line) : shki_line_notify(&c->line, n));
-    shki_line_unlock(&c->line);
+    shki_line_unlock_quietly(&c->line, m);
     return r;
 }
 
@@ -257,7 +260,7 @@ int shk_cond_notify(struct shk_cond *c, unsigned n)
     if (__builtin_expect(c->native, 0))
         return notify_native(c, n);
     /* Without the line's mutex: nobody enters without the lock, which is held. */
-    return shki_line_is_empty(&c->line) ? 0 : notify_robust(c, n);
+    return shki_line_is_empty(&c->line) ? 0 : notify_robust(c, m, n);
 }
 
 int shk_cond_notify_all(struct shk_cond *c)

@@ -1,5 +1,7 @@
 #include "object/lock.h"
 
+#include "wait/park.h"
+
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,16 +111,17 @@ int shki_lock_settle(struct shk_lock *l, struct shki_membership *m, int r)
 }
 
 /* The mutex alone: the thread's count of what it holds is the caller's affair. */
-static void unlock_mutex(struct shk_lock *l)
+static void unlock_mutex(struct shk_lock *l, struct shki_membership *m)
 {
     /* Killed before, between or after: the mutex is the next one's, as a dead holder's or not. */
     atomic_store_explicit(&l->shared->mutex.holder, 0, memory_order_relaxed);
     shki_mutex_unlock(&l->shared->mutex);
+    shki_unpark_released(m);
 }
 
 static void unlock(struct shk_lock *l, struct shki_membership *m)
 {
-    unlock_mutex(l);
+    unlock_mutex(l, m);
     shki_held_less(m);
 }
 
@@ -174,13 +177,13 @@ int shki_lock_refuse(const struct shk_lock *l)
     return shki_say(-EPERM, "the calling thread does not hold the lock");
 }
 
-uint32_t shki_lock_give_up(struct shk_lock *l)
+uint32_t shki_lock_give_up(struct shk_lock *l, struct shki_membership *m)
 {
     struct shki_mutex *mutex = &l->shared->mutex;
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
 
     atomic_store_explicit(&mutex->state, 0, memory_order_relaxed); /* killed after: a dead holder's */
-    unlock_mutex(l); /* it stays counted: taking it back must not fail */
+    unlock_mutex(l, m); /* it stays counted: taking it back must not fail */
     return again;
 }
 

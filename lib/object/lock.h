@@ -28,7 +28,7 @@ static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki
 int shki_lock_refuse(const struct shk_lock *);
 
 /* Give it up, however often it was acquired `again`. Take it back, whatever happens meanwhile: 0 or SHK_ORPHANED. */
-uint32_t shki_lock_give_up(struct shk_lock *);
+uint32_t shki_lock_give_up(struct shk_lock *, struct shki_membership *);
 int shki_lock_take_back(struct shk_lock *, struct shki_membership *, uint32_t again);
 
 /* Told that the mutex has been given to the calling thread by other means, r being 0 or 1 for EOWNERDEAD: 0 or SHK_ORPHANED. */

@@ -37,6 +37,8 @@ struct shk_segment {
 };
 
 /* A thread's place in a segment. Private to the thread, but for the list in the segment. */
+#define SHKI_UNPARK_LATER 16u /* so many whom a thread releases at once are woken when there is no lock in their way */
+
 struct shki_membership {
     struct shk_segment *segment;
     struct shki_member *record;
@@ -45,6 +47,7 @@ struct shki_membership {
     uint32_t index;
     uint32_t held;          /* robust mutexes of this segment that the thread holds, without its life */
     uint32_t may_hold;      /* … before it has to ask */
+    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members that the thread has released: see shki_unpark_released() */
     struct shki_membership *next_of_thread, *next_in_segment;
 };
 

@@ -23,6 +23,16 @@ void shki_unpark(struct shk_segment *s, uint32_t member_index)
         sem_post(&m->park);
 }
 
+void shki_unpark_listed(struct shki_membership *m)
+{
+    uint32_t n = m->n_to_unpark;
+
+    m->n_to_unpark = 0;
+    /* killed before one of these: it sees that it has been released at the end of its slice */
+    for (uint32_t i = 0; i < n; i++)
+        shki_unpark(m->segment, m->to_unpark[i]);
+}
+
 static uint32_t *lower_half(_Atomic uint64_t *word)
 {
     return (uint32_t *)(void *)word + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);

@@ -18,6 +18,14 @@ bool shki_park(struct shki_membership *, const struct timespec *until);
 
 void shki_unpark(struct shk_segment *, uint32_t member_index);
 
+/* Whom the calling thread has released while it held the lock that they want, and which it has given up now. */
+void shki_unpark_listed(struct shki_membership *) __attribute__((cold));
+static inline void shki_unpark_released(struct shki_membership *m)
+{
+    if (__builtin_expect(m->n_to_unpark > 0, 0))
+        shki_unpark_listed(m);
+}
+
 /* Sleep on another process-shared semaphore with the same rules. */
 bool shki_sleep_on(sem_t *, const struct timespec *until);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LOCK_LIMIT SHK_SEC(10) /* the mutex is held for microseconds; who has it longer is stopped */
 #define SOON 50000 /* ns */
@@ -224,6 +225,18 @@ void shki_line_unlock(struct shki_line *l)
     /* killed before one of these: it sees that it has been released at the end of its slice */
     for (uint32_t i = 0; i < n; i++)
         shki_unpark(l->segment, to_unpark[i]);
+}
+
+void shki_line_unlock_quietly(struct shki_line *l, struct shki_membership *m)
+{
+    uint32_t n = l->n_to_unpark;
+
+    if (n <= SHKI_UNPARK_LATER - m->n_to_unpark) {
+        memcpy(m->to_unpark + m->n_to_unpark, l->to_unpark, n * sizeof(*l->to_unpark));
+        m->n_to_unpark += n;
+        l->n_to_unpark = 0;
+    }
+    shki_line_unlock(l);
 }
 
 void shki_line_enter(struct shki_line *l, struct shki_membership *m)

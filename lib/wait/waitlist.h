@@ -19,8 +19,6 @@
 #include "segment/directory.h"
 #include "segment/member.h"
 
-#define SHKI_UNPARK_LATER 16u /* so many of those that are released at once; the others are unparked with the mutex held */
-
 /* One process's view of a waitlist: part of the handle of the object that it belongs to. */
 struct shki_line {
     struct shk_segment *segment;
@@ -34,7 +32,7 @@ struct shki_line {
     void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
     struct shki_spinner spinner;
     uint32_t *order;                  /* room for one number a member; used with the mutex only */
-    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members, as soon as the mutex is unlocked; likewise */
+    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members, as soon as the mutex is unlocked; likewise. More are unparked with it held */
 };
 
 /* Initialise the shared part, in zeroed memory. 0 or -errno. */
@@ -50,6 +48,8 @@ int shki_line_lock(struct shki_line *);
 /* The same for who would rather go without than wait: -EBUSY, without a sentence, when somebody has had it for 50 us. */
 int shki_line_lock_soon(struct shki_line *);
 void shki_line_unlock(struct shki_line *);
+/* The same for one who has a lock that those want whom it has released: they are woken when it gives that up, and not to find it held. See shki_unpark_released(). */
+void shki_line_unlock_quietly(struct shki_line *, struct shki_membership *);
 
 /* With the mutex: put the calling thread at the end of the line. */
 void shki_line_enter(struct shki_line *, struct shki_membership *);

@@ -122,20 +122,52 @@ static inline void futex_send(struct line *line, uint64_t n)
     syscall(SYS_futex, &bed->full, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+static inline uint64_t take_from(struct bed *bed)
+{
+    uint64_t n = bed->n;
+
+    atomic_store(&bed->full, 0);
+    return n;
+}
+
 static inline uint64_t futex_receive(struct line *line)
 {
     struct bed *bed = line->shared;
 
     while (!atomic_load(&bed->full))
         syscall(SYS_futex, &bed->full, FUTEX_WAIT, 0, NULL, NULL, 0);
-    uint64_t n = bed->n;
-    atomic_store(&bed->full, 0);
-    return n;
+    return take_from(bed);
 }
 LOOPS(futex)
 
+/* The same for who wants to look up after 100 ms at the latest, as one has to where others may be killed. */
+static inline void futex_slices_send(struct line *line, uint64_t n)
+{
+    futex_send(line, n);
+}
+
+static inline uint64_t futex_slices_receive(struct line *line)
+{
+    struct bed *bed = line->shared;
+
+    while (!atomic_load(&bed->full)) {
+        int64_t at = now() + 100000000;
+        struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+        syscall(SYS_futex, &bed->full, FUTEX_WAIT_BITSET, 0, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+    }
+    return take_from(bed);
+}
+LOOPS(futex_slices)
+
 const struct channel channel_futex = {
     .name = "raw futex", .is = LIMIT, .producers_max = 1, .item_max = 8, .capacity_max = 1, .shared = bed_shared, .loops = &futex_loops};
+const struct channel channel_futex_slices = {.name = "raw futex, 100 ms at a time",
+                                             .is = LIMIT,
+                                             .producers_max = 1,
+                                             .item_max = 8,
+                                             .capacity_max = 1,
+                                             .shared = bed_shared,
+                                             .loops = &futex_slices_loops};
 
 /* ---- memcpy: an item made, copied and looked at by one process, nobody else there. What any way of copying costs at least ---- */
 
