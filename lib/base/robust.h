@@ -73,10 +73,12 @@ int shki_mutex_inherit(struct shki_mutex *);
 
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
 {
-    /* Relaxed: a hint; reading it late makes somebody wait a little longer. */
-    uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
+    uint64_t favourite;
     int r;
 
+    shki_fetch_to_write(m); /* or else the look at the favourite would fetch it first to read, and the lock once more to write */
+    /* Relaxed: a hint; reading it late makes somebody wait a little longer. */
+    favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     if (__builtin_expect(favourite != 0, 0) && favourite != me && me != 0)
         return -16; /* -EBUSY */
     r = pthread_mutex_trylock(&m->robust);

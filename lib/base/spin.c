@@ -89,7 +89,8 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     return is_ready;
 }
 
-bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+/* With so many looks between two at the clock. */
+static bool spin(struct shki_spinner *spinner, int burst, bool (*ready)(const void *arg), const void *arg)
 {
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
     int64_t length, end;
@@ -104,7 +105,7 @@ bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), con
         return ready(arg);
     end = shki_now() + length;
     do {
-        for (int i = 0; i < BURST; i++) {
+        for (int i = 0; i < burst; i++) {
             if (ready(arg)) {
                 paid(spinner, shift);
                 return true;
@@ -116,6 +117,16 @@ bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), con
     if (shift < SHIFT_MAX)
         atomic_store_explicit(&spinner->shift, shift + 1, memory_order_relaxed);
     return false;
+}
+
+bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+{
+    return spin(spinner, BURST, ready, arg);
+}
+
+bool shki_spin_with_long_looks(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+{
+    return spin(spinner, 1, ready, arg);
 }
 
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg)

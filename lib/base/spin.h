@@ -29,8 +29,20 @@ static inline void shki_pause(void)
 #endif
 }
 
+/* Have the cache line of what is to be written soon to oneself. What compilers make of __builtin_prefetch() for any x86 only reads it. */
+static inline __attribute__((always_inline)) void shki_fetch_to_write(const void *at)
+{
+#if defined(__x86_64__)
+    __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)at)); /* a processor that does not know it takes it for a nop */
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
 /* Spin until ready(arg), or the budget is used up. Returns what ready() said last. */
 bool shki_spin(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
+/* The same for a ready() that takes its time itself. */
+bool shki_spin_with_long_looks(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 
 /* The same without learning, for moments that must end soon: at most about `ns`, whatever the number of CPUs, yielding now and then. */
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg);

@@ -10,7 +10,7 @@
 #define CHUNK (UINT64_C(256) << 10) /* a queue that grows takes memory in pieces of this size, or of one item */
 #define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
-#define FETCH_AHEAD 1024u            /* bytes: measured */
+#define FETCH_AHEAD 2048u            /* bytes: measured */
 
 static uint64_t power_of_two(uint64_t n)
 {

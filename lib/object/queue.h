@@ -67,6 +67,8 @@ struct shki_answers {
     uint32_t gets;
 };
 
+#define SHKI_LOOK_AT_CLOCK 16u /* waits: so often a side looks whether its turn is over */
+
 /* What a side remembers of its beds: one that it wakes, one that it sleeps on. Private to the process; threads race on it harmlessly. */
 struct shki_habits {
     _Atomic uint32_t calm;   /* commits in a row without a sleeper, while FENCED was up */

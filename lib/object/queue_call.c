@@ -375,7 +375,6 @@ void shki_gate_give(struct shki_gate *gate)
 #define CALM 1000u        /* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
 #define TURN 200000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
 #define VAIN_MAX 11u
-#define LOOK_AT_CLOCK 16u /* waits */
 #define GIVE_WAY 50000    /* ns: so long it lets them */
 
 /* S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
@@ -450,7 +449,7 @@ static bool give_way(struct shki_call *c)
     uint64_t before;
 
     atomic_store_explicit(&habits->waits, waits, memory_order_relaxed);
-    if (waits % LOOK_AT_CLOCK != 0)
+    if (waits % SHKI_LOOK_AT_CLOCK != 0)
         return false;
     now = shki_now();
     if (since != 0 && now - since < (int64_t)TURN << vain)

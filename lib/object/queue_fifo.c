@@ -228,7 +228,7 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
     *slot = slot_at(q, q->slots, tail);
     /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
     if (tail + q->put_ahead - gate->seen < q->capacity)
-        __builtin_prefetch(slot_at(q, q->slots, tail + q->put_ahead), 1);
+        shki_fetch_to_write(slot_at(q, q->slots, tail + q->put_ahead));
     return 1;
 }
 
@@ -432,10 +432,14 @@ static __attribute__((noinline)) int await_item(struct shk_queue *q, uint64_t he
 {
     struct shki_answers *answers = &q->answers;
     bool at_once = answers->expected == 0 || ++answers->gets % SAMPLE == 0;
+    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1;
     unsigned looks = 0;
     bool pays;
     int r;
 
+    if (waits % SHKI_LOOK_AT_CLOCK == 0) /* the long way, which sees to it that others get their turn */
+        return ring_item(q, head, slot, word);
+    atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
     for (unsigned i = 0; !at_once && i < answers->expected; i++)
         shki_pause();
     r = ring_item(q, head, slot, word);
