@@ -178,7 +178,7 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
 {
     int r = EBUSY;
 
-    if (spinner == NULL || shki_spin_with_long_looks(spinner, looks_free, &m->robust))
+    if (spinner == NULL || shki_spin_at_mutex(spinner, looks_free, &m->robust))
         r = pthread_mutex_trylock(&m->robust);
     return r;
 }

@@ -42,7 +42,7 @@ static void setup(void)
  * How long to stay awake this time. Where both sides sleep each other's wake-up takes longer than either would spin, so neither would ever find that it
  * pays: now and then a long try finds out.
  */
-static int64_t budget(struct shki_spinner *spinner, uint32_t shift)
+static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_way)
 {
     uint32_t vain;
 
@@ -52,7 +52,7 @@ static int64_t budget(struct shki_spinner *spinner, uint32_t shift)
     atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
     if (vain >= PROBE_FIRST && ((vain & (vain - 1)) == 0 || vain % PROBE_EVERY == 0)) /* ever more rarely */
         return longest << PROBE_SHIFT;
-    return pinned ? 0 : longest >> SHIFT_MAX;
+    return gives_way ? 0 : longest >> SHIFT_MAX;
 }
 
 static void paid(struct shki_spinner *spinner, uint32_t shift)
@@ -89,17 +89,16 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     return is_ready;
 }
 
-/* With so many looks between two at the clock. */
-static bool spin(struct shki_spinner *spinner, int burst, bool (*ready)(const void *arg), const void *arg)
+/* With so many looks between two at the clock. `gives_way`: does so instead, where spinning does not pay. */
+static bool spin(struct shki_spinner *spinner, int burst, bool gives_way, bool (*ready)(const void *arg), const void *arg)
 {
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
     int64_t length, end;
 
-    pthread_once(&once, setup);
     if (one_cpu) /* whoever we wait for needs it */
         return (longest && give_way(spinner, ready, arg)) || ready(arg);
-    length = longest ? budget(spinner, shift) : 0;
-    if (pinned && longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
+    length = longest ? budget(spinner, shift, gives_way) : 0;
+    if (gives_way && longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
         return true;
     if (length == 0)
         return ready(arg);
@@ -121,12 +120,14 @@ static bool spin(struct shki_spinner *spinner, int burst, bool (*ready)(const vo
 
 bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
-    return spin(spinner, BURST, ready, arg);
+    pthread_once(&once, setup);
+    return spin(spinner, BURST, pinned, ready, arg);
 }
 
-bool shki_spin_with_long_looks(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
-    return spin(spinner, 1, ready, arg);
+    pthread_once(&once, setup);
+    return spin(spinner, 1, true, ready, arg);
 }
 
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg)

@@ -1,7 +1,7 @@
 /*
  * Staying awake for a moment before going to sleep. On a virtual machine a hand-off to a sleeper on another CPU costs 60 us, one to a
  * spinner 0.4 us. Spinning is bounded (20 us, or SHK_SPIN nanoseconds from the environment), shrinks while it does not pay, and is off on a machine with one CPU.
- * Who may run on one CPU only gives way once instead: the other side may be on the same.
+ * Who may run on one CPU only gives way once where it does not pay: the other side may be on the same.
  */
 #ifndef SHKI_SPIN_H
 #define SHKI_SPIN_H
@@ -41,8 +41,8 @@ static inline __attribute__((always_inline)) void shki_fetch_to_write(const void
 
 /* Spin until ready(arg), or the budget is used up. Returns what ready() said last. */
 bool shki_spin(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
-/* The same for a ready() that takes its time itself. */
-bool shki_spin_with_long_looks(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
+/* The same with a ready() that takes its time, for one whose holder may be waiting for this CPU: where it does not pay, give way once instead. */
+bool shki_spin_at_mutex(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 
 /* The same without learning, for moments that must end soon: at most about `ns`, whatever the number of CPUs, yielding now and then. */
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg);
