@@ -154,7 +154,9 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
 /* Measured, all of them. */
 #define LINE 64u
 #define FETCH_MAX 4096u    /* bytes */
-#define HARDLY_ANY 8       /* items, or free slots */
+#define HARDLY_ANY 8u      /* items, or free slots; … */
+#define HARDLY_ANY_FEW 2u  /* … in a ring that has fewer slots than */
+#define FEW 256u
 #define WORTH_IT 8         /* so many make up for a pause */
 #define CLOSE_ENOUGH 4u
 #define LOSSES_MAX 8u
@@ -184,7 +186,7 @@ static void learn(const struct shk_queue *q, struct shki_chase *chase, bool paus
         /* The other side half a lap ahead: then it is this one that keeps the other waiting. */
         chase->close = paid && n < q->capacity / 2 ? CLOSE_ENOUGH : 0;
         chase->losses = paid ? 0 : chase->losses + (chase->losses < LOSSES_MAX);
-    } else if (n > HARDLY_ANY) {
+    } else if (n > (q->capacity < FEW ? HARDLY_ANY_FEW : HARDLY_ANY)) {
         chase->close = 0;
     } else if (n > 0) {
         chase->close++;

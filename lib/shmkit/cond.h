@@ -75,9 +75,10 @@ SHK_PUBLIC int shk_cond_release(struct shk_cond *);
 SHK_PUBLIC int shk_cond_wait(struct shk_cond *, int64_t timeout);
 
 /*
- * Wake up to n waiters, those who came first; the dead do not count. The caller holds the lock, and they resume when they get it.
+ * Wake up to n waiters, those who came first; the dead do not count. The caller holds the lock; they are woken when it gives that up, and resume when they
+ * get it.
  * Returns how many, or -EPERM: the lock is not held. For SHK_COND_PTHREAD: how many of shk_cond_wait()'s waiters at most.
- * Killed: of those it was to wake, the first few are awake, the others still waiting.
+ * Killed, in the call or with the lock: of those it was to wake, the first few are released, and awake within about 100 ms, the others still waiting.
  */
 SHK_PUBLIC int shk_cond_notify(struct shk_cond *, unsigned n);
 

@@ -125,6 +125,14 @@ static int64_t notify_each_2(struct world *w, int64_t unused)
     return shk_cond_notify(w->cond_2, 1000);
 }
 
+/* One of those who wait will be woken when the lock is given up. */
+static int64_t hold_and_notify_1(struct world *w, int64_t unused)
+{
+    int64_t r = hold(w, unused);
+
+    return r == 0 ? notify_1(w, unused) : r;
+}
+
 /* ---- Scripts ---- */
 
 static int told(struct world *w, const char *where, int64_t r)
@@ -315,6 +323,18 @@ static void check_lock(struct world *w)
         EXPECT(w, orphaned == (acquires ? w->acknowledged : w->untouched), "SHK_ORPHANED was said %d times", orphaned);
 }
 
+/* Killed while it gives the lock up, having notified one of two: that one comes back, and the other still waits. */
+static void check_notified(struct world *w)
+{
+    int64_t left;
+    int orphaned = look(w, HOST, true, &left);
+
+    orphaned += all_come_back(w);
+    EXPECT(w, left == 1, "%lld still waited", (long long)left);
+    if (w->untouched || w->acknowledged)
+        EXPECT(w, orphaned == w->untouched, "SHK_ORPHANED was said %d times", orphaned);
+}
+
 /* One waits, the other notifies; and the other way round. */
 static void carry_on(struct world *w)
 {
@@ -345,6 +365,10 @@ static const struct row rows[] = {
     { "shk_cond_release", "one waits for the lock", .setup = set, .prepare = hold, .crowd = one_passes,
       .operation = release, LOCKS },
 
+    { "shk_cond_release", "two wait, one has been notified", .setup = set_2, .prepare = hold_and_notify_1,
+      .operation = release, .check = check_notified, .carry_on = carry_on },
+    { "shk_cond_wait", "another has been notified, notify", .setup = set_1, .prepare = hold_and_notify_1,
+      .operation = wait, .partner = partner_notifies_1, WAITS },
     { "shk_cond_wait", "alone, notify", .setup = set, .prepare = hold, .operation = wait, .partner = partner_notifies_1,
       WAITS },
     { "shk_cond_wait", "alone, notify after a slice", .setup = set, .prepare = hold, .operation = wait,

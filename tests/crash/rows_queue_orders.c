@@ -118,6 +118,20 @@ static int64_t create(struct world *w, int64_t variant)
     return r;
 }
 
+/* Often enough in a row to become the tenant of both gates. */
+static int64_t move_in(struct world *w, int64_t unused)
+{
+    int64_t r = 0;
+
+    (void)unused;
+    for (int i = 0; r == 0 && i < 200; i++) {
+        r = put_for(w, 1, SHK_NOWAIT);
+        if (r == 0)
+            r = get_for(w, SHK_NOWAIT) == 1 ? shk_queue_task_done(w->queue) : -EILSEQ;
+    }
+    return r;
+}
+
 static int64_t put(struct world *w, int64_t number)
 {
     return put_for(w, number ? number : VICTIMS, SHK_FOREVER);
@@ -644,6 +658,7 @@ static const struct row rows[] = {
     GROWING("LIFO without limit", LIFO | GROWS),
     PLAIN("PRIORITY without limit", PRIORITY | GROWS),
     GROWING("PRIORITY without limit", PRIORITY | GROWS),
+    { "shk_queue_put_many", "FIFO, as the tenant", .setup = set_0, .prepare = move_in, .operation = put_many, CHECKS },
     { "shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS, .variant = 5 | PRIORITY },
     { "shk_queue_put_priority", "five items, free slots in any order", .setup = set_0, .operation = put, CHECKS,
       .variant = 5 | PRIORITY | SHUFFLED },
