@@ -525,6 +525,15 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
             write_shm(name, at + field, &offsets[i / 2], sizeof(uint64_t));
             struct shk_segment *segment = segment_open(name, 0, NULL);
             assert_code(shk_region_open(segment, "region", 0, NULL, &region), -EPROTO);
+            for (size_t size = sizeof(small_image) - 1; size > 0; size = size * 3 / 4) { /* and what is new is put into the segment, or nowhere */
+                if (shk_region_open(segment, "new", SHK_CREATE | SHK_EXCL, &(struct shk_region_options){ .size = size }, &region) < 0)
+                    continue;
+                memset(data_of(region), 0x55, size);
+                assert_code(shk_region_close(region), 0);
+            }
+            struct stat after;
+            ck_assert_int_eq(stat(shm_path(name), &after), 0);
+            ck_assert_uint_eq((size_t)after.st_size, sizeof(small_image));
             assert_code(shk_segment_close(segment), 0);
         }
         assert_code(shk_segment_unlink(name), 0);

@@ -218,7 +218,7 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
         }
         if (r == ETIMEDOUT) {
             passed_over = is_passed_over(m, since, looks, patience);
-            if (looks == 0)
+            if (looks == 0 && me != 0 && !is_soon_over(patience))
                 atomic_store_explicit(&looked_in_vain, !passed_over, memory_order_relaxed);
             if (me != 0 && passed_over) {
                 r = try_briefly(m, spinner); /* it changes hands: who is awake may well get it */

@@ -2,7 +2,7 @@
  * Robust mutexes: what the library builds on. The kernel gives a robust mutex of a dead thread to the next one who asks, and says so.
  *
  * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in slices, interruption, and eventual fairness.
- * Whoever has been passed over for a few milliseconds (for a slice, where one keeps it for longer than that at a time), which it sees by the turns of others,
+ * Whoever has been passed over for 2 to 20 ms (for a slice, where one keeps it for longer than that at a time), which it sees by the turns of others,
  * writes itself down as the favourite; others then stand back until it has had its turn. Whoever only waits for a holder that is slow, or does not get a CPU, does not: standing back would not help it. A
  * favourite that does not come (stopped, dead) costs the others STAND_BACK once: they strike it out, and only a running thread writes itself down.
  */

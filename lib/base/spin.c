@@ -82,10 +82,12 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     sched_yield();
     is_ready = ready(arg);
     took = shki_now() - took;
-    if (is_ready && took < longest)
-        atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
-    else
+    if (is_ready && took < longest) {
+        if (pinned || one_cpu) /* else spinning may pay some day */
+            atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
+    } else {
         atomic_store_explicit(&spinner->rest, (uint32_t)(took < REST_MAX * REST ? took / REST : REST_MAX), memory_order_relaxed);
+    }
     return is_ready;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPIN_FIRST 3 /* an eighth of the budget to begin with: a lock that is free again soon makes it grow; with many locks the first tries add up */
+#define SPIN_FIRST 3 /* none to begin with: with many locks the first tries add up. At one that is waited for often a probe finds out that it pays */
 
 _Static_assert(sizeof(struct shki_lock_shared) == sizeof(struct shki_mutex) + 64, "one line that is mostly read, one that changes");
 

@@ -271,8 +271,12 @@ static void bury_everywhere(struct shk_segment *s)
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        if (atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE)
+        /* With the lock, since nothing else keeps the extent from becoming somebody else's. */
+        if (atomic_load_explicit(&e->state, memory_order_acquire) != SHKI_ENTRY_LIVE || shki_segment_lock(s) != 0)
+            continue;
+        if (atomic_load_explicit(&e->state, memory_order_relaxed) == SHKI_ENTRY_LIVE)
             with_line(s, e, shki_line_bury);
+        shki_segment_unlock(s);
     }
     shki_watchers_bury(s);
 }

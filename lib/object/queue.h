@@ -61,10 +61,9 @@ struct shki_chase {
     uint32_t losses; /* pauses in a row that have not paid: each doubles how close it must have been to pause again */
 };
 
-/* How soon the next item comes to one who waits for each. Changed and read by the tenant of the get gate. */
+/* How soon the next item comes to one who waits for each. Private to the process; threads race on it harmlessly. */
 struct shki_answers {
-    uint32_t expected; /* pauses until it is worth a look; 0: they are there, or it is not known */
-    uint32_t gets;
+    _Atomic uint32_t expected; /* pauses until it is worth a look; 0: they are there, or it is not known */
 };
 
 #define SHKI_LOOK_AT_CLOCK 16u /* waits: so often a side looks whether its turn is over */

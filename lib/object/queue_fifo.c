@@ -161,7 +161,7 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
 #define CLOSE_ENOUGH 4u
 #define LOSSES_MAX 8u
 #define PAUSES 64
-#define PAUSES_MAX 4096u
+#define PAUSES_MAX 1024u   /* shorter than whoever wants the gate waits for one inside */
 
 static inline __attribute__((always_inline)) bool is_on_heels(const struct shk_queue *q, const struct shki_chase *chase)
 {
@@ -424,36 +424,24 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
 #define STAYS 64u  /* looks */
 #define SAMPLE 16u /* gets */
 
-/*
- * An item that comes soon, most often, as an answer does, is awaited without the long way to sleep and back; by the tenant, who keeps nobody out by staying.
- *
- * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item may have come: after as many
- * pauses as there were looks when it did look at once, which one get in SAMPLE does to find out.
- */
-static __attribute__((noinline)) int await_item(struct shk_queue *q, uint64_t head, struct shki_slot **slot, uint64_t *word)
+static uint32_t expected(const struct shk_queue *q)
 {
-    struct shki_answers *answers = &q->answers;
-    bool at_once = answers->expected == 0 || ++answers->gets % SAMPLE == 0;
-    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1;
-    unsigned looks = 0;
-    bool pays;
-    int r;
+    return atomic_load_explicit(&q->answers.expected, memory_order_relaxed);
+}
 
-    if (waits % SHKI_LOOK_AT_CLOCK == 0) /* the long way, which sees to it that others get their turn */
-        return ring_item(q, head, slot, word);
-    atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
-    for (unsigned i = 0; !at_once && i < answers->expected; i++)
+/* Outside the gate, loads only: how many looks until the next item was there; STAYS: it is not. */
+static __attribute__((noinline)) unsigned stay(const struct shk_queue *q, unsigned pauses)
+{
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* whose else it may be is for the gate to find out */
+    unsigned looks = 0;
+
+    while (pauses-- > 0)
         shki_pause();
-    r = ring_item(q, head, slot, word);
-    pays = atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed);
-    for (; pays && r == 0 && looks < STAYS; looks++) {
+    while (looks < STAYS && !shki_slot_has(word_at(q, head), head)) {
         shki_pause();
-        *word = atomic_load_explicit(&(*slot)->word, memory_order_acquire); /* Q1 */
-        r = shki_slot_has(*word, head);
+        looks++;
     }
-    if (at_once)
-        answers->expected = r > 0 ? (answers->expected + looks) / 2 : 0;
-    return r;
+    return looks;
 }
 
 /* The two most frequent ways through the library. What the object is has been looked at by the caller, just now. */
@@ -486,24 +474,18 @@ int shki_fifo_put_one(struct shk_queue *q, struct shki_membership *m, const void
     return r;
 }
 
-int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool may_stay)
+static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
     struct shki_gate *gate = &q->shared->get_gate;
     struct shki_slot *slot;
     uint64_t head, word;
     bool tenant;
-    int r;
+    int r = shki_gate_enter(q, m, gate, &tenant);
 
-    if (__builtin_expect(q->grows, 0))
-        return 0;
-    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* ours */
-    may_stay &= tenant;
-    r = may_stay && q->answers.expected ? 0 : ring_item(q, head, &slot, &word);
-    if (r == 0 && may_stay)
-        r = await_item(q, head, &slot, &word);
+    r = ring_item(q, head, &slot, &word);
     if (__builtin_expect(r > 0, 1))
         r = shki_read_slot(q, slot, word, buffer, length);
     if (__builtin_expect(r > 0, 1)) {
@@ -513,6 +495,52 @@ int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buff
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
         shki_wake_other(q, false);
+    return r;
+}
+
+/*
+ * An item that comes soon, most often, as an answer does, is awaited without the long way to sleep and back.
+ *
+ * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item may have
+ * come: after as many pauses as there were looks when it did look at once, which one get in SAMPLE does to find out.
+ */
+static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool has_looked)
+{
+    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1, pauses = expected(q);
+    bool at_once = has_looked || waits % SAMPLE == 1;
+    unsigned looks = 0;
+    int r;
+
+    if (waits % SHKI_LOOK_AT_CLOCK == 0) { /* the long way, if it has to wait, which sees to it that others get their turn */
+        r = has_looked ? 0 : get_at_once(q, m, buffer, length);
+        if (r > 0)
+            atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
+        return r;
+    }
+    atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
+    if (at_once) {
+        r = has_looked ? 0 : get_at_once(q, m, buffer, length);
+        if (r == 0) {
+            looks = stay(q, 0);
+            r = looks < STAYS ? get_at_once(q, m, buffer, length) : 0;
+        }
+        atomic_store_explicit(&q->answers.expected, r > 0 ? (pauses + looks) / 2 : 0, memory_order_relaxed);
+        return r;
+    }
+    return stay(q, pauses) < STAYS ? get_at_once(q, m, buffer, length) : 0;
+}
+
+int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool may_stay)
+{
+    int r;
+
+    if (__builtin_expect(q->grows, 0))
+        return 0;
+    if (__builtin_expect(expected(q) > 0, 0) && may_stay)
+        return await_item(q, m, buffer, length, false);
+    r = get_at_once(q, m, buffer, length);
+    if (__builtin_expect(r == 0, 0) && may_stay && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
+        r = await_item(q, m, buffer, length, true);
     return r;
 }
 

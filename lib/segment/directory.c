@@ -72,6 +72,12 @@ struct extent {
     uint64_t at, size;
 };
 
+/* Whatever the bytes of an entry are: within the heap. */
+static bool is_possible(const struct shk_segment *s, const struct shki_entry *e)
+{
+    return e->at >= s->at.heap_at && e->at <= s->size && e->size <= s->size - e->at;
+}
+
 static int by_offset(const void *a, const void *b)
 {
     const struct extent *x = a, *y = b;
@@ -79,7 +85,7 @@ static int by_offset(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* All extents, in order. Returns NULL with *n 0 if there are none, NULL with *n 1 if memory is out. */
+/* All extents, in order, but for what damaged entries say. Returns NULL with *n 0 if there are none, NULL with *n 1 if memory is out. */
 static struct extent *extents(struct shk_segment *s, uint32_t *n)
 {
     struct extent *list = calloc(s->max_objects, sizeof(*list));
@@ -88,7 +94,7 @@ static struct extent *extents(struct shk_segment *s, uint32_t *n)
     for (uint32_t i = 0; list && i < s->max_objects; i++) {
         const struct shki_entry *e = shki_entry_at(s, i);
 
-        if (has_extent(e))
+        if (has_extent(e) && is_possible(s, e))
             list[(*n)++] = (struct extent){ e->at, e->size };
     }
     if (list)
@@ -230,27 +236,28 @@ static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
     }
 }
 
-/* What nobody else has around an extent: it may be the last in its pages. */
-static struct extent free_around(struct shk_segment *s, const struct shki_entry *extent)
+/* What nobody has around what nobody has any more: that may have been the last in its pages. */
+static struct extent gap_around(const struct shk_segment *s, const struct extent *list, uint32_t n, struct extent gone)
 {
-    uint64_t from = s->at.heap_at, to = s->size;
+    uint32_t low = 0, high = n, middle;
+    uint64_t from, to;
 
-    for (uint32_t i = 0; i < s->max_objects; i++) {
-        const struct shki_entry *e = shki_entry_at(s, i);
-
-        if (e == extent || !has_extent(e))
-            continue;
-        if (e->at < extent->at && e->at + e->size > from)
-            from = e->at + e->size;
-        if (e->at > extent->at && e->at < to)
-            to = e->at;
+    while (low < high) { /* the first that lies behind it */
+        middle = low + (high - low) / 2;
+        if (list[middle].at > gone.at)
+            high = middle;
+        else
+            low = middle + 1;
     }
+    from = low > 0 ? list[low - 1].at + list[low - 1].size : s->at.heap_at;
+    to = low < n ? list[low].at : s->size;
     return (struct extent){ from, to > from ? to - from : 0 };
 }
 
 void shki_directory_reclaim(struct shk_segment *s)
 {
-    struct extent gap;
+    struct extent *gone = NULL, *list, gap;
+    uint32_t n_gone = 0, n;
 
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
@@ -258,13 +265,22 @@ void shki_directory_reclaim(struct shk_segment *s)
         if (state_of(e) != SHKI_ENTRY_UNLINKED || is_used(s, i))
             continue;
         forget_waits(s, e->at, e->size);
-        gap = free_around(s, e);
-        shki_punch(s->fd, gap.at, gap.size);
+        if (gone == NULL)
+            gone = calloc(s->max_objects, sizeof(*gone));
+        if (gone && is_possible(s, e))
+            gone[n_gone++] = (struct extent){ e->at, e->size };
         if (e->at + e->size == s->header->heap_top)
             s->header->heap_top = e->at;
-        /* killed before this: done once more by the next one */
+        /* killed before this: done once more by the next one. After it: who inherits the lock punches all gaps */
         atomic_store_explicit(&e->state, SHKI_ENTRY_GONE, memory_order_release);
     }
+    list = n_gone ? extents(s, &n) : NULL;
+    for (uint32_t i = 0; i < n_gone; i++) {
+        gap = list ? gap_around(s, list, n, gone[i]) : gone[i];
+        shki_punch(s->fd, gap.at, gap.size);
+    }
+    free(list);
+    free(gone);
 }
 
 void shki_directory_repair(struct shk_segment *s)

@@ -14,8 +14,8 @@
  *         shk_lock_release(lock);
  *     }
  *
- * Who gets it: not first come, first served, but eventually fair: a member that was passed over for a
- * few milliseconds goes before those who come after; where one member keeps it for more than 10 ms at a time, for about 100 ms.
+ * Who gets it: not first come, first served, but eventually fair: a member that was passed over for 10
+ * to 20 ms at most goes before those who come after; where one member keeps it for more than 10 ms at a time, for about 100 ms.
  *
  * Illegal: to release from another thread than the one that acquired (-EPERM); to end a thread, or close the segment, while
  * holding it (the next holder gets SHK_ORPHANED).

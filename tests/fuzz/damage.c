@@ -65,7 +65,7 @@ static uint64_t pick_value(struct target *t, uint64_t before)
     case 6:
         return before + below(t, 9) - 4;
     case 7:
-        return below(t, 1 << 16) * SHKI_PAGE;
+        return below(t, 1 << 16) * (below(t, 2) ? SHKI_PAGE : SHKI_SMALL_UNIT);
     default:
         return below(t, 70);
     }
