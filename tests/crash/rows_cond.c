@@ -223,7 +223,7 @@ static void partner_lines_up_and_notifies_1(struct world *w)
     partner_notifies_1(w);
 }
 
-/* First it notifies, and keeps the lock; when the victim then waits for that, it releases it. */
+/* First it notifies, and keeps the lock; when the victim has found out, after a slice, and waits for the lock, it releases it. */
 static void partner_notifies_then_releases(struct world *w)
 {
     if (w->partnered == 0) {
@@ -376,7 +376,7 @@ static const struct row rows[] = {
     { "shk_cond_wait", "alone, notify_all", .setup = set, .prepare = hold, .operation = wait,
       .partner = partner_notifies_all, WAITS },
     { "shk_cond_wait", "alone, the notifier keeps the lock for a while", .setup = set, .prepare = hold,
-      .operation = wait, .partner = partner_notifies_then_releases, .partner_times = 2, WAITS },
+      .operation = wait, .partner = partner_notifies_then_releases, .partner_times = 2, .slice = SHORT_SLICE, WAITS },
     { "shk_cond_wait", "alone, timeout", .setup = set, .prepare = hold, .operation = wait_for_a_while,
       .partner = partner_notifies_1, .partner_at = NEVER, WAITS },
     { "shk_cond_wait", "alone, lock held twice", .setup = set, .prepare = hold, .operation = wait,
