@@ -241,58 +241,98 @@ uint32_t trace_next_hop(const struct trace *trace, uint32_t from, uint32_t to)
 
 /* ---- Shared memory ---- */
 
-#define WATCHED_MAX 16
+#define MAPPINGS_MAX 16
+#define RANGES_MAX 1024 /* of process_vm_readv(2): IOV_MAX */
+#define PRESENT (UINT64_C(1) << 63)
+
+/* Which of it the tracee has touched, and what is in there: a mapping may be large, and is looked at after every step. */
+struct picture {
+    unsigned count;
+    struct iovec ranges[RANGES_MAX]; /* the head of the robust list, and runs of pages */
+    char *bytes;
+    size_t size, room;
+};
 
 struct watch {
     const struct tracee *tracee;
+    int pagemap; /* see proc_pid_pagemap(5); -1: there is none, and all of it is looked at */
+    struct iovec robust, mappings[MAPPINGS_MAX];
     unsigned count;
-    struct iovec there[WATCHED_MAX], before[WATCHED_MAX], now[WATCHED_MAX]; /* 0 is the head of the robust list */
+    struct picture pictures[2], *before, *now;
 };
 
-static void forget_mappings(struct watch *w)
+static void *or_abort(void *memory)
 {
-    for (unsigned i = 0; i < w->count; i++) {
-        free(w->before[i].iov_base);
-        free(w->now[i].iov_base);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static void add_range(struct picture *p, struct iovec range)
+{
+    struct iovec *last = &p->ranges[p->count - 1];
+
+    p->size += range.iov_len;
+    if (p->count && (char *)last->iov_base + last->iov_len == range.iov_base) {
+        last->iov_len += range.iov_len;
+        return;
     }
-    w->count = 0;
+    if (p->count == RANGES_MAX)
+        abort();
+    p->ranges[p->count++] = range;
 }
 
-static void watch_range(struct watch *w, void *at, size_t size)
+static void add_mapping(struct picture *p, struct iovec mapping, int pagemap)
 {
-    unsigned i = w->count;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = mapping.iov_len / page;
+    uint64_t *entries = or_abort(malloc(n * sizeof(*entries)));
+    off_t at = (off_t)((uintptr_t)mapping.iov_base / page * sizeof(*entries));
+    bool all = pread(pagemap, entries, n * sizeof(*entries), at) != (ssize_t)(n * sizeof(*entries));
 
-    if (i == WATCHED_MAX)
-        abort();
-    w->there[i] = (struct iovec){ at, size };
-    w->before[i] = (struct iovec){ calloc(1, size), size };
-    w->now[i] = (struct iovec){ calloc(1, size), size };
-    if (!w->before[i].iov_base || !w->now[i].iov_base)
-        abort();
-    w->count++;
+    for (size_t i = 0; i < n; i++)
+        if (all || entries[i] & PRESENT)
+            add_range(p, (struct iovec){ (char *)mapping.iov_base + i * page, page });
+    free(entries);
 }
 
-static void look(struct watch *w, struct iovec *into)
+static void look(struct watch *w, struct picture *p)
 {
-    process_vm_readv(w->tracee->tid, into, w->count, w->there, w->count, 0);
+    p->count = 0;
+    p->size = 0;
+    if (w->robust.iov_base)
+        add_range(p, w->robust);
+    for (unsigned i = 0; i < w->count; i++)
+        add_mapping(p, w->mappings[i], w->pagemap);
+    if (p->room < p->size) {
+        free(p->bytes);
+        p->bytes = or_abort(malloc(p->size));
+        p->room = p->size;
+    }
+    if (process_vm_readv(w->tracee->tid, &(struct iovec){ p->bytes, p->size }, 1, p->ranges, p->count, 0) != (ssize_t)p->size)
+        memset(p->bytes, 0, p->size);
+}
+
+static bool same(const struct picture *a, const struct picture *b)
+{
+    return a->count == b->count && a->size == b->size && !memcmp(a->ranges, b->ranges, a->count * sizeof(*a->ranges)) &&
+           !memcmp(a->bytes, b->bytes, a->size);
 }
 
 static void map(struct watch *w)
 {
     char path[64], line[512], access[5];
-    struct robust_list_head *head = NULL;
     unsigned long from, to;
-    size_t length;
 
-    forget_mappings(w);
-    syscall(SYS_get_robust_list, w->tracee->tid, &head, &length);
-    if (head)
-        watch_range(w, head, sizeof(*head));
+    w->count = 0;
+    syscall(SYS_get_robust_list, w->tracee->tid, &w->robust.iov_base, &w->robust.iov_len);
     snprintf(path, sizeof(path), "/proc/%d/maps", (int)w->tracee->tid);
     FILE *maps = fopen(path, "re");
     while (maps && fgets(line, sizeof(line), maps))
-        if (strstr(line, " /dev/shm/") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 && access[1] == 'w')
-            watch_range(w, (void *)from, to - from);
+        if (strstr(line, " /dev/shm/") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 && access[1] == 'w') {
+            if (w->count == MAPPINGS_MAX)
+                abort();
+            w->mappings[w->count++] = (struct iovec){ (void *)from, to - from };
+        }
     if (maps)
         fclose(maps);
     look(w, w->before);
@@ -300,41 +340,45 @@ static void map(struct watch *w)
 
 struct watch *watch_new(void)
 {
-    struct watch *w = calloc(1, sizeof(*w));
+    struct watch *w = or_abort(calloc(1, sizeof(*w)));
 
-    if (!w)
-        abort();
+    w->pagemap = -1;
+    w->before = &w->pictures[0];
+    w->now = &w->pictures[1];
     return w;
 }
 
 void watch_begin(struct watch *w, const struct tracee *t)
 {
+    char path[64];
+
     w->tracee = t;
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->tid);
+    if (w->pagemap >= 0)
+        close(w->pagemap);
+    w->pagemap = open(path, O_RDONLY | O_CLOEXEC);
     map(w);
 }
 
 bool watch_changed(struct watch *w, bool after_call)
 {
-    bool changed = false;
+    struct picture *before = w->before;
 
     if (after_call) {
         map(w);
         return true; /* what it does elsewhere is not seen here */
     }
     look(w, w->now);
-    for (unsigned i = 0; i < w->count; i++) {
-        struct iovec swap = w->before[i];
-
-        changed |= memcmp(w->before[i].iov_base, w->now[i].iov_base, w->now[i].iov_len) != 0;
-        w->before[i] = w->now[i];
-        w->now[i] = swap;
-    }
-    return changed;
+    w->before = w->now;
+    w->now = before;
+    return !same(w->before, w->now);
 }
 
 void watch_free(struct watch *w)
 {
-    forget_mappings(w);
+    if (w->pagemap >= 0)
+        close(w->pagemap);
+    free(w->pictures[0].bytes);
+    free(w->pictures[1].bytes);
     free(w);
 }
-
