@@ -29,27 +29,48 @@ for lock in a b c d; do
     exits 0 shmctl create lock "$segment/$lock"
 done
 
-# 甲 has a and wants b, 乙 has b and wants a; 丙 has c and wants a, and somebody wants c.
-"$two_locks" "$segment" 甲 a b &
-first=$!
-await named 甲 'set go'
-"$two_locks" "$segment" 乙 b a &
-second=$!
-await named 乙 'set go'
-"$two_locks" "$segment" 丙 c a &
-third=$!
-await named 丙 'set go'
+# They are told in the order of their numbers, which begin again from low ones now and then: not while these are started.
+in_order() {
+    local last=0 pid
+    for pid; do
+        ((pid > last)) || return
+        last=$pid
+    done
+}
+
+# 甲 has a and will want b, 乙 has b and will want a; 丙 has c and will want a, and somebody wants c.
+start_all() {
+    "$two_locks" "$segment" 甲 a b &
+    first=$!
+    await named 甲 'set go'
+    "$two_locks" "$segment" 乙 b a &
+    second=$!
+    await named 乙 'set go'
+    "$two_locks" "$segment" 丙 c a &
+    third=$!
+    await named 丙 'set go'
+    shmctl lock "$segment/c" -- true &
+    fourth=$!
+    await named shmctl 'acquire c'
+}
+start_all
+until in_order $first $second $third $fourth; do
+    kill -KILL $first $second $third $fourth
+    for pid in $first $second $third $fourth; do
+        ends 137 $pid
+    done
+    start_all
+done
 why 6
 prints "stranded: 甲 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it' \
     "stranded: 乙 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it' \
-    "stranded: 丙 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it'
+    "stranded: 丙 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it' \
+    "stranded: shmctl (PID) waits to acquire $segment/c, for TIME" \
+    "  held by 丙 (PID), who waits for $segment/go to be set, for TIME" '    no live member is left that could set it'
 exits 0 shmctl event set "$segment/go"
 await named 甲 'acquire b'
 await named 乙 'acquire a'
 await named 丙 'acquire a'
-shmctl lock "$segment/c" -- true &
-fourth=$!
-await named shmctl 'acquire c'
 why 7
 as_expected why-deadlock.txt
 exits 7 shmctl why "$segment" -r -n -o VERDICT,NAME,WAITS,WAKERS,CIRCLE
@@ -196,11 +217,21 @@ for lock in a b; do
     exits 0 shmctl create lock "$segment/$lock"
 done
 mkfifo "$scratch/go1" "$scratch/go2"
-shmctl lock "$segment/a" -- bash -c "read line <'$scratch/go1'; exec shmctl lock '$segment/b' -- true" &
-first=$!
-shmctl lock "$segment/b" -- bash -c "read line <'$scratch/go2'; exec shmctl lock '$segment/a' -- true" &
-second=$!
-exec 3>"$scratch/go1" 4>"$scratch/go2" # which waits until both hold theirs
+start_both() {
+    shmctl lock "$segment/a" -- bash -c "read line <'$scratch/go1'; exec shmctl lock '$segment/b' -- true" &
+    first=$!
+    shmctl lock "$segment/b" -- bash -c "read line <'$scratch/go2'; exec shmctl lock '$segment/a' -- true" &
+    second=$!
+    exec 3>"$scratch/go1" 4>"$scratch/go2" # which waits until both hold theirs
+}
+start_both
+until in_order $first $second "$(bash -c 'echo $$')"; do
+    exec 3>&- 4>&-
+    kill $second
+    ends 143 $second
+    ends 0 $first
+    start_both
+done
 exits 0 shmctl why "$segment"
 prints_nothing
 echo >&3
