@@ -16,6 +16,8 @@
 #define BURST 16     /* pauses between two looks at the clock */
 #define REST 50      /* ns lost for each time that it is not tried: a sleep takes 20 times as long at least */
 #define REST_MAX 10000
+#define GLANCES 24       /* looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to wake somebody */
+#define GLANCE_SHIFT_MAX 10
 
 static int64_t longest; /* 0: never */
 static bool pinned;     /* to one CPU: the other side may be on the same */
@@ -130,6 +132,28 @@ bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *
 {
     pthread_once(&once, setup);
     return spin(spinner, 1, true, ready, arg);
+}
+
+bool shki_glance(struct shki_spinner *spinner, bool (*done)(const void *arg), const void *arg)
+{
+    uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed), vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
+
+    pthread_once(&once, setup);
+    if (longest == 0 || one_cpu)
+        return false;
+    atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
+    if (vain & ((1u << shift) - 1)) /* every 2^shift-th time only */
+        return false;
+    for (int i = 0; i < GLANCES; i++) {
+        if (done(arg)) {
+            atomic_store_explicit(&spinner->shift, 0, memory_order_relaxed);
+            return true;
+        }
+        shki_pause();
+    }
+    if (shift < GLANCE_SHIFT_MAX)
+        atomic_store_explicit(&spinner->shift, shift + 1, memory_order_relaxed);
+    return false;
 }
 
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg)

@@ -44,7 +44,10 @@ bool shki_spin(struct shki_spinner *, bool (*ready)(const void *arg), const void
 /* The same with a ready() that takes its time, for one whose holder may be waiting for this CPU: where it does not pay, give way once instead. */
 bool shki_spin_at_mutex(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 
-/* The same without learning, for moments that must end soon: at most about `ns`, whatever the number of CPUs, yielding now and then. */
+/* A few looks, where that is not in vain as a rule: whether somebody who is awake does it meanwhile, so that nobody who is asleep has to. */
+bool shki_glance(struct shki_spinner *, bool (*done)(const void *arg), const void *arg);
+
+/* shki_spin() without learning, for moments that must end soon: at most about `ns`, whatever the number of CPUs, yielding now and then. */
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg);
 
 #endif

@@ -12,8 +12,10 @@
  *
  * Either the sleeper's look sees the commit or the other side sees the flag. The first who sleeps after a busy time pays for the heavy fence; then FENCED
  * is up, and all who commit fence before they look again, until a side has committed CALM times in a row without a sleeper and takes FENCED down. Where the
- * segment is not asymmetric all of these fences are real ones, and FENCED is not used. Whoever clears the flag posts once, so permits do not pile up. One permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with
- * whatever result, puts the flag up again for the others and looks, as in S1, on their behalf (shki_call_end()).
+ * segment is not asymmetric all of these fences are real ones, and FENCED is not used. Whoever clears the flag posts once, so permits do not pile up. One
+ * permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with whatever result, puts the flag up again for the others and
+ * looks, as in S1, on their behalf (shki_call_end()). S2 may be left out, with the flag up, by who sees after F2 that the sleepers could not go on: somebody
+ * who is awake has been faster, and whoever undoes that comes to F2 in turn.
  *
  * WATCHERS is a flag of the same word, for those who wait for any of several objects: see ready.h.
  *
@@ -74,6 +76,8 @@ struct shki_habits {
     _Atomic uint32_t vain;   /* how often in a row nobody has made use of it that this one gave way */
     _Atomic uint32_t waits;  /* that have not been long */
     _Atomic int64_t since;   /* when this one's turn began; 0: not yet */
+    _Atomic uint32_t spared; /* wake-ups, since somebody awake on the other side was faster */
+    struct shki_spinner others; /* whether one is */
 };
 
 struct shk_queue {

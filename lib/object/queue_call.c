@@ -397,13 +397,43 @@ void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
         wake(s, beds[i]);
 }
 
+static bool has_no_item(const void *q)
+{
+    return !shki_queue_has_item(q);
+}
+
+static bool has_no_room(const void *q)
+{
+    return !shki_queue_has_room(q);
+}
+
+#define SPARED_MAX 32u /* wake-ups; then one who sleeps gets its chance against those who are awake, though it is a small one */
+
+/*
+ * Has somebody who is awake made use of what has been committed, so that those in the bed could not go on? Then nobody need be woken who would only find that out.
+ * Their flag stays up: whoever commits next wakes them. Killed meanwhile: as before the wake-up.
+ */
+static bool is_used_up(const struct shk_queue *q, const struct shki_bed *bed, struct shki_habits *habits)
+{
+    uint32_t spared;
+
+    if (bed == &q->shared->tasks || !shki_glance(&habits->others, bed == &q->shared->empty ? has_no_item : has_no_room, q))
+        return false;
+    spared = atomic_load_explicit(&habits->spared, memory_order_relaxed) + 1;
+    atomic_store_explicit(&habits->spared, spared, memory_order_relaxed);
+    return spared % SPARED_MAX != 0;
+}
+
 void shki_bed_wake_slow(struct shk_queue *q, struct shki_bed *bed, struct shki_habits *habits)
 {
-    uint32_t calm = 0, fenced = SHKI_FENCED;
+    uint32_t calm = 0, fenced = SHKI_FENCED, flags;
 
     if (q->asymmetric)
         atomic_thread_fence(memory_order_seq_cst); /* F2: a flag is up */
-    if (atomic_load_explicit(&bed->flags, memory_order_relaxed) != SHKI_FENCED)
+    flags = atomic_load_explicit(&bed->flags, memory_order_relaxed);
+    if ((flags & ~(uint32_t)SHKI_FENCED) == SHKI_SLEEPER && is_used_up(q, bed, habits))
+        return;
+    if (flags != SHKI_FENCED)
         wake(q->object.segment, bed);
     else
         calm = atomic_load_explicit(&habits->calm, memory_order_relaxed) + 1;

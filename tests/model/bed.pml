@@ -67,6 +67,11 @@ bool late[MEMBERS]          /* its patience is over */
 #define has_room (items < CAPACITY)
 #define can_go_on(side) (shut_down || (side == GET -> has_item : has_room))
 #define fence() empty(buffer[me])
+#ifdef USED_UP_UNSEEN
+#define USED_UP(bed) true
+#else
+#define USED_UP(bed) (!can_go_on(bed))
+#endif
 #ifdef NO_F2
 #define F2 true
 #else
@@ -144,6 +149,7 @@ inline wake(bed)
        if
        :: d_step { flag[bed] -> flag[bed] = false }; post(bed)
        :: !flag[bed]
+       :: USED_UP(bed) /* somebody who is awake has been faster than those asleep would be */
        :: d_step { !flag[bed] && fenced[bed] -> fenced[bed] = false }
        fi
     fi

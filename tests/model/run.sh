@@ -66,6 +66,7 @@ fails bed NO_F2 -DSYMMETRIC
 fails bed NO_LOOK
 fails bed NO_LEAVE
 fails bed NO_S1_RELEASE
+fails bed USED_UP_UNSEEN
 # With them, everybody goes on.
 holds bed -DCRASHES=1
 holds bed -DCRASHES=1 -DGETTERS=1 -DGETS=2 -DPUTTERS=2 -DPUTS=1
