@@ -765,10 +765,12 @@ static int fill_with_objects(void *argument)
         assert_code(shk_queue_put(queue, name, sizeof(name), SHK_NOWAIT), 0);
     for (int i = 0; i < 100; i++)
         assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), sizeof(name));
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        const unsigned char *data = data_of(regions[i]);
         for (int k = 0; k < SIZE; k++)
-            if (data_of(regions[i])[k] != i + 1)
+            if (data[k] != i + 1)
                 ck_abort_msg("region %d, byte %d", i, k);
+    }
     assert_code(shk_lock_open(segment, "0", SHK_CREATE, NULL, &(struct shk_lock *){ NULL }), -EPROTOTYPE);
 
     /* What is given back can be taken again. */
