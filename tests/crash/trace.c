@@ -270,10 +270,10 @@ static void *or_abort(void *memory)
 
 static void add_range(struct picture *p, struct iovec range)
 {
-    struct iovec *last = &p->ranges[p->count - 1];
+    struct iovec *last = p->count ? &p->ranges[p->count - 1] : NULL;
 
     p->size += range.iov_len;
-    if (p->count && (char *)last->iov_base + last->iov_len == range.iov_base) {
+    if (last && (char *)last->iov_base + last->iov_len == range.iov_base) {
         last->iov_len += range.iov_len;
         return;
     }
