@@ -39,6 +39,16 @@ static inline __attribute__((always_inline)) void shki_fetch_to_write(const void
 #endif
 }
 
+/* Have the line of what has been written away from oneself, to where another processor gets it sooner. */
+static inline __attribute__((always_inline)) void shki_hand_over(const void *at)
+{
+#if defined(__x86_64__)
+    __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at)); /* the same */
+#else
+    (void)at;
+#endif
+}
+
 /* Spin until ready(arg), or the budget is used up. Returns what ready() said last. */
 bool shki_spin(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 /* The same with a ready() that takes its time, for one whose holder may be waiting for this CPU: where it does not pay, give way once instead. */

@@ -421,8 +421,10 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     return (int)n;
 }
 
-#define STAYS 64u  /* looks */
-#define SAMPLE 16u /* gets */
+#define STAYS 64u   /* looks */
+#define SAMPLE 64u  /* gets */
+#define PARTS 16u   /* of a pause: `expected` is counted in them */
+#define TOO_EARLY 2u /* parts more after a look too early, one less after one that was not: two in three are not */
 
 static uint32_t expected(const struct shk_queue *q)
 {
@@ -465,6 +467,10 @@ int shki_fifo_put_one(struct shk_queue *q, struct shki_membership *m, const void
         r = ring_room(q, tail, &slot);
         if (__builtin_expect(r > 0, 1)) {
             fill(slot, tail, item, length);
+            if (__builtin_expect(m->has_waited, 0)) {
+                shki_hand_over(slot);
+                m->has_waited = false;
+            }
             put(q, 1, 0);
         }
     }
@@ -501,33 +507,35 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
 /*
  * An item that comes soon, most often, as an answer does, is awaited without the long way to sleep and back.
  *
- * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item may have
- * come: after as many pauses as there were looks when it did look at once, which one get in SAMPLE does to find out.
+ * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item should have
+ * come. How many pauses that is, is found by trying: the fewest with which the first look is most often not the last. One get in SAMPLE looks at once, to find
+ * out whether there is anything to wait for.
  */
 static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool has_looked)
 {
-    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1, pauses = expected(q);
-    bool at_once = has_looked || waits % SAMPLE == 1;
-    unsigned looks = 0;
-    int r;
+    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1, parts = expected(q);
+    /* now and then the long way, if it has to wait, which sees to it that others get their turn */
+    bool long_way = waits % SHKI_LOOK_AT_CLOCK == 0, at_once = has_looked || long_way || waits % SAMPLE == 1;
+    unsigned looks;
+    int r = at_once && !has_looked ? get_at_once(q, m, buffer, length) : 0;
 
-    if (waits % SHKI_LOOK_AT_CLOCK == 0) { /* the long way, if it has to wait, which sees to it that others get their turn */
-        r = has_looked ? 0 : get_at_once(q, m, buffer, length);
-        if (r > 0)
-            atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
+    if (r > 0 || !long_way)
+        atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
+    if (r > 0 && !long_way)
+        atomic_store_explicit(&q->answers.expected, parts / 2, memory_order_relaxed);
+    if (r != 0 || long_way)
         return r;
-    }
-    atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
-    if (at_once) {
-        r = has_looked ? 0 : get_at_once(q, m, buffer, length);
-        if (r == 0) {
-            looks = stay(q, 0);
-            r = looks < STAYS ? get_at_once(q, m, buffer, length) : 0;
-        }
-        atomic_store_explicit(&q->answers.expected, r > 0 ? (pauses + looks) / 2 : 0, memory_order_relaxed);
-        return r;
-    }
-    return stay(q, pauses) < STAYS ? get_at_once(q, m, buffer, length) : 0;
+    looks = stay(q, at_once ? 0 : parts / PARTS);
+    r = looks < STAYS ? get_at_once(q, m, buffer, length) : 0;
+    if (r <= 0)
+        parts = 0;
+    else if (parts == 0)
+        parts = looks * PARTS;
+    else if (!at_once)
+        parts = looks == 0 ? parts - 1 : parts < STAYS * PARTS ? parts + TOO_EARLY : parts;
+    atomic_store_explicit(&q->answers.expected, parts, memory_order_relaxed);
+    m->has_waited = true;
+    return r;
 }
 
 int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool may_stay)

@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 #define SHKI_MAGIC "shmkit\r\n" /* also tells a text-mode copy */
-#define SHKI_LAYOUT 3u
+#define SHKI_LAYOUT 4u
 #define SHKI_PAGE 4096u        /* the unit of the tables and of large extents, whatever the machine's page is */
 #define SHKI_SMALL 512u        /* extents up to this size are … */
 #define SHKI_SMALL_UNIT 128u   /* … multiples of this: two cache lines, since some processors fetch pairs */
