@@ -228,11 +228,19 @@ static void remove_all(void *argument)
         closedir(directory);
 }
 
+/* How many of everything there are is what takes turns, so that what else the machine does falls on few and on many alike. */
+struct many {
+    const struct growth *growth;
+    unsigned n;
+};
+
 static bool measure_growth(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
 {
+    const struct many *many = subject->what;
+
     team_start();
-    stage->role[0].count = contest->n;
-    team_add(grower, (void *)subject->what, contest_cpu(contest, 1));
+    stage->role[0].count = many->n;
+    team_add(grower, (void *)many->growth, contest_cpu(contest, 1));
     bool well = team_run(contest_seconds(contest));
     figures[0] = stage->role[0].figure[0];
     in_child(remove_all, NULL);
@@ -253,38 +261,39 @@ void run_w9(void)
                                members = {.prepare = many_members, .command = {"ps", "segment"}};
     static const struct unit each = {.name = "us", .scale = 1e3};
     static const struct {
-        const char *name;
-        unsigned n;
-        struct subject subjects[4];
+        const char *name, *of;
+        const struct growth *growth;
+        unsigned least;
     } rows[] = {
-#define SEGMENTS {"shmkit open segment", OURS, &open_it}, {"shmctl ls", OURS, &list}
-#define OBJECTS                                                                                                        \
-    {"shmkit open object", OURS, &object}, {"shmkit put, get", OURS, &put_objects}, {"shmkit notify", OURS, &notify_objects}, \
-    {"shmctl ls SEGMENT", OURS, &list_objects}
-#define MEMBERS {"shmkit put, get", OURS, &put_members}, {"shmkit notify", OURS, &notify_members}, {"shmctl ps", OURS, &members}
-        {"1 segment", 1, {SEGMENTS}},
-        {"100 segments", 100, {SEGMENTS, {"shmkit thread joins 100", OURS, &hundred}}},
-        {"10000 segments", 10000, {SEGMENTS, {"shmkit thread joins 100", OURS, &hundred}}},
-        {"1 object", 1, {OBJECTS}},
-        {"100 objects", 100, {OBJECTS}},
-        {"10000 objects", 10000, {OBJECTS}},
-        {"1 member", 1, {MEMBERS}},
-        {"100 members", 100, {MEMBERS}},
-        {"10000 members", 10000, {MEMBERS}},
+        {"open segment", "segment", &open_it, 1},
+        {"thread joins 100", "segment", &hundred, JOINED},
+        {"shmctl ls", "segment", &list, 1},
+        {"open object", "object", &object, 1},
+        {"put, get, beside objects", "object", &put_objects, 1},
+        {"notify, beside objects", "object", &notify_objects, 1},
+        {"shmctl ls SEGMENT", "object", &list_objects, 1},
+        {"put, get, beside members", "member", &put_members, 1},
+        {"notify, beside members", "member", &notify_members, 1},
+        {"shmctl ps", "member", &members, 1},
     };
+    static const unsigned counts[] = {1, 100, 10000};
 
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct contest contest = {.workload = "W9",
-                                  .row = rows[i].name,
-                                  .place = "alone",
-                                  .unit = &each,
-                                  .measure = measure_growth,
-                                  .n = rows[i].n,
-                                  .pinned = true};
-        size_t n = 0;
-        while (n < COUNT(rows[i].subjects) && rows[i].subjects[n].name)
-            n++;
-        if (!bench.smoke || rows[i].n <= 100)
-            contest_run(&contest, rows[i].subjects, n);
+        struct contest contest = {
+            .workload = "W9", .row = rows[i].name, .place = "alone", .unit = &each, .measure = measure_growth, .pinned = true};
+        struct many many[COUNT(counts)];
+        struct subject subjects[COUNT(counts)];
+        char names[COUNT(counts)][40];
+        size_t number = 0;
+        for (size_t k = 0; k < COUNT(counts); k++) {
+            if (counts[k] < rows[i].least || (bench.smoke && counts[k] > 100))
+                continue;
+            snprintf(names[number], sizeof(names[number]), "%u %s%s", counts[k], rows[i].of, counts[k] == 1 ? "" : "s");
+            many[number] = (struct many){rows[i].growth, counts[k]};
+            /* the fewest are what the others are compared with */
+            subjects[number] = (struct subject){names[number], number == 0 ? OURS | LIMIT : OURS, &many[number]};
+            number++;
+        }
+        contest_run(&contest, subjects, number);
     }
 }

@@ -62,17 +62,17 @@ const struct target targets[] = {
     {.workload = "W8", .row = "16 readers", .subject = "shmkit stream", .factor = 1.2, .against = "shmkit stream", .against_row = "1 reader"},
 
 /* Whatever there are 10,000 of, it costs as much as with one; a list of a hundred times as many takes a hundred times as long at most. */
-#define W9(many, one, s, f) {.workload = "W9", .row = many, .subject = s, .factor = f, .against = s, .against_row = one}
-    W9("10000 segments", "1 segment", "shmkit open segment", 1.2),
-    W9("10000 segments", "100 segments", "shmkit thread joins 100", 1.2),
-    W9("10000 segments", "100 segments", "shmctl ls", 120),
-    W9("10000 objects", "1 object", "shmkit open object", 1.2),
-    W9("10000 objects", "1 object", "shmkit put, get", 1.2),
-    W9("10000 objects", "1 object", "shmkit notify", 1.2),
-    W9("10000 objects", "100 objects", "shmctl ls SEGMENT", 120),
-    W9("10000 members", "1 member", "shmkit put, get", 1.2),
-    W9("10000 members", "1 member", "shmkit notify", 1.2),
-    W9("10000 members", "100 members", "shmctl ps", 120),
+#define W9(r, many, few, f) CHEAPER("W9", r, NULL, many, f, few)
+    W9("open segment", "10000 segments", "1 segment", 1.2),
+    W9("thread joins 100", "10000 segments", "100 segments", 1.2),
+    W9("shmctl ls", "10000 segments", "100 segments", 120),
+    W9("open object", "10000 objects", "1 object", 1.2),
+    W9("put, get, beside objects", "10000 objects", "1 object", 1.2),
+    W9("notify, beside objects", "10000 objects", "1 object", 1.2),
+    W9("shmctl ls SEGMENT", "10000 objects", "100 objects", 120),
+    W9("put, get, beside members", "10000 members", "1 member", 1.2),
+    W9("notify, beside members", "10000 members", "1 member", 1.2),
+    W9("shmctl ps", "10000 members", "100 members", 120),
 
     CHEAPER("idle", "1000 sleepers", NULL, "shmkit get", 1.5, "clock_nanosleep 100 ms"),
     CHEAPER("idle", "1000 sleepers", NULL, "shmkit event", 1.5, "clock_nanosleep 100 ms"),
