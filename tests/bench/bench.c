@@ -118,43 +118,6 @@ static void find_cpus(void)
         bench.cpu[1] = bench.cpu[0];
 }
 
-/* How busy the machine has been, and how much of that was us: {all CPUs' time, time they were not idle}, in ticks. */
-struct busy {
-    double all, busy;
-};
-
-static struct busy machine(void)
-{
-    double t[8] = {0};
-    struct busy result = {0, 0};
-    FILE *file = fopen("/proc/stat", "r");
-
-    if (!file)
-        return result;
-    if (fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) == 8) {
-        for (int i = 0; i < 8; i++)
-            result.all += t[i];
-        result.busy = result.all - t[3] - t[4];
-    }
-    fclose(file);
-    return result;
-}
-
-/* The part of the CPUs' time that others take, in a moment in which we do nothing. */
-static double others(void)
-{
-    struct busy before = machine(), after;
-
-    nanosleep(&(struct timespec){.tv_sec = bench.smoke ? 0 : 1, .tv_nsec = 50000000}, NULL);
-    after = machine();
-    return after.all > before.all ? (after.busy - before.busy) / (after.all - before.all) : NAN;
-}
-
-static void say_how_quiet(const char *when, double part)
-{
-    printf("%s: others took %.0f %% of the CPUs%s\n", when, 100 * part, part > 0.05 ? ": NOT QUIET, do not trust the figures" : "");
-}
-
 static void read_options(int argc, char **argv, const char **json, const char **plot)
 {
     static const struct option options[] = {
@@ -210,20 +173,21 @@ int main(int argc, char **argv)
     find_cpus();
     team_start();
     unsetenv("SHK_SPIN");
-    double before = others();
+    double before = quiet_others();
     for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads) && !interrupted(); i++)
         workloads[i].run();
-    double after = interrupted() ? NAN : others();
+    double after = interrupted() ? NAN : quiet_others();
 
     if (!json || strcmp(json, "-") != 0) {
         printf("make bench: %u rounds of %g s, %u CPUs. Medians; spread: between the quarters; the ratios to the best peer and to the limit\n"
                "are medians of the rounds' own.\n", bench.rounds, bench.seconds, bench.cpus);
         print_peers();
-        say_how_quiet("Before", before);
+        quiet_say_others("Before", before);
         report_table();
         report_verdicts();
         if (!interrupted())
-            say_how_quiet("Afterwards", after);
+            quiet_say_others("Afterwards", after);
+        quiet_say_speed();
     }
     if (json)
         well = report_json(json) && well;

@@ -123,6 +123,13 @@ void result_add(const struct contest *, const struct subject *, const double fig
 /* Median of a figure over the rounds so far, NAN if it has not been measured. */
 double result_median(const char *workload, const char *row, const char *place, const char *subject, unsigned figure);
 
+/* How quiet the machine is. */
+double quiet_others(void);                         /* the part of the CPUs' time that others take, in a moment in which we do nothing */
+void quiet_say_others(const char *when, double part);
+void quiet_look(void);                             /* how fast the two CPUs are just now */
+double quiet_full_speed(int cpu);                  /* the part of these looks that found bench.cpu[cpu] at its full speed */
+void quiet_say_speed(void);
+
 void report_table(void);
 unsigned report_failures(void); /* how many subjects have failed to be measured, each told on stderr */
 void report_verdicts(void);

@@ -134,6 +134,7 @@ void contest_run(const struct contest *contest, const struct subject *subjects, 
             if (s->failures > s->rounds) /* not again and again */
                 continue;
             progress(contest, round, rounds, subjects[i].name);
+            quiet_look();
             if (contest->measure(contest, &subjects[i], figures))
                 result_add(contest, &subjects[i], figures);
             else if (!interrupted()) {
@@ -478,6 +479,11 @@ static void json_verdicts(FILE *file)
     }
 }
 
+static double nan_is_0(double value)
+{
+    return isnan(value) ? 0 : value;
+}
+
 bool report_json(const char *path)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
@@ -486,7 +492,8 @@ bool report_json(const char *path)
         perror(path);
         return false;
     }
-    fprintf(file, "{\n  \"seconds\": %g, \"rounds\": %u, \"cpus\": %u,\n  \"results\": [\n", bench.seconds, bench.rounds, bench.cpus);
+    fprintf(file, "{\n  \"seconds\": %g, \"rounds\": %u, \"cpus\": %u, \"at_full_speed\": [%.3g, %.3g],\n  \"results\": [\n", bench.seconds,
+            bench.rounds, bench.cpus, nan_is_0(quiet_full_speed(0)), nan_is_0(quiet_full_speed(1)));
     for (unsigned i = 0; i < count; i++) {
         json_series(file, &all[i]);
         fprintf(file, "%s\n", i + 1 < count ? "," : "");
