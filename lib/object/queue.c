@@ -119,6 +119,7 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->shift = q->grows ? log_2(l->slots) : 63;
     q->put_ahead = !q->grows && q->capacity <= FEW ? l->stride <= FETCH_AHEAD : FETCH_AHEAD / l->stride;
     q->get_ahead = q->put_ahead ? q->put_ahead : 1;
+    q->share = l->stride < LINE ? power_of_two(LINE / l->stride + 1) / 2 - 1 : 0;
     q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);
@@ -150,6 +151,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     q->order = order;
     q->capacity = capacity;
     q->grows = capacity == 0;
+    q->ring = !q->grows && order == SHK_FIFO;
     q->asymmetric = o->segment->asymmetric;
     q->item_size = item_size;
     adopt(q, &l);
@@ -271,7 +273,7 @@ static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
     return shki_fifo_put(q, m, w, timeout);
 }
 
-static __attribute__((noinline)) int put_one(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
+int shki_queue_put_slowly(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
     struct iovec one = { (void *)(uintptr_t)item, len };
     struct shki_work w = { .items = &one, .n = 1, .priority = priority };
@@ -280,7 +282,8 @@ static __attribute__((noinline)) int put_one(struct shk_queue *q, const void *it
     return r < 0 ? r : 0;
 }
 
-int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+/* Whatever the queue, and whether the thread has been here before. */
+static __attribute__((noinline)) int put_anyhow(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
@@ -288,29 +291,29 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
     if (__builtin_expect(r < 0, 0))
         return r;
     if (__builtin_expect(item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
-        r = q->order == SHK_FIFO ? shki_fifo_put_one(q, m, item, len) : shki_ordered_put_one(q, m, item, len, 0);
+        if (q->ring)
+            return shki_ring_put(q, m, item, len, timeout);
+        r = q->order == SHK_FIFO ? 0 : shki_ordered_put_one(q, m, item, len, priority);
         if (__builtin_expect(r != 0, 1))
             return r < 0 ? r : 0;
     }
-    return put_one(q, item, len, 0, timeout);
+    return shki_queue_put_slowly(q, item, len, priority, timeout);
+}
+
+int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+{
+    struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
+
+    if (__builtin_expect(m && q->ring && item && len <= q->item_size && shki_timeout_is_legal(timeout), 1))
+        return shki_ring_put(q, m, item, len, timeout);
+    return put_anyhow(q, item, len, 0, timeout);
 }
 
 int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
-    struct shki_membership *m;
-    int r;
-
     if (q && q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
-    r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
-    if (__builtin_expect(r < 0, 0))
-        return r;
-    if (__builtin_expect(item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
-        r = shki_ordered_put_one(q, m, item, len, priority);
-        if (__builtin_expect(r != 0, 1))
-            return r < 0 ? r : 0;
-    }
-    return put_one(q, item, len, priority, timeout);
+    return put_anyhow(q, item, len, priority, timeout);
 }
 
 static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
@@ -330,7 +333,7 @@ static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
     return shki_fifo_get(q, m, w, timeout);
 }
 
-static __attribute__((noinline)) ssize_t get_one(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+ssize_t shki_queue_get_slowly(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
 {
     struct iovec one = { buf, size };
     struct shki_work w = { .buffers = &one, .n = 1 };
@@ -339,21 +342,31 @@ static __attribute__((noinline)) ssize_t get_one(struct shk_queue *q, void *buf,
     return r < 0 ? r : (ssize_t)one.iov_len;
 }
 
-ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+static __attribute__((noinline)) ssize_t get_anyhow(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
-    size_t length;
+    size_t length = size;
 
     if (__builtin_expect(r < 0, 0))
         return r;
     if (__builtin_expect(buf && shki_timeout_is_legal(timeout), 1)) {
-        length = size;
-        r = q->order == SHK_FIFO ? shki_fifo_get_one(q, m, buf, &length, timeout != SHK_NOWAIT) : shki_ordered_get_one(q, m, buf, &length);
+        if (q->ring)
+            return shki_ring_get(q, m, buf, size, timeout);
+        r = q->order == SHK_FIFO ? 0 : shki_ordered_get_one(q, m, buf, &length);
         if (__builtin_expect(r != 0, 1))
             return r < 0 ? r : (ssize_t)length;
     }
-    return get_one(q, buf, size, timeout);
+    return shki_queue_get_slowly(q, buf, size, timeout);
+}
+
+ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+{
+    struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
+
+    if (__builtin_expect(m && q->ring && buf && shki_timeout_is_legal(timeout), 1))
+        return shki_ring_get(q, m, buf, size, timeout);
+    return get_anyhow(q, buf, size, timeout);
 }
 
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)

@@ -91,8 +91,10 @@ struct shk_queue {
     size_t item_size;
     unsigned char *slots; /* or the first chunk */
     uint32_t order;
-    uint64_t put_ahead, get_ahead; /* FIFO: so many slots each side fetches ahead */
+    uint64_t put_ahead, get_ahead; /* FIFO: so many slots each side fetches ahead, */
+    uint64_t share;                /* … one in share + 1, which have a cache line together */
     bool grows;            /* capacity 0 */
+    bool ring;             /* FIFO, and does not grow */
     bool asymmetric;       /* the segment's fences are */
     unsigned shift;        /* of positions: gives the chunk */
     uint64_t chunks, chunk_size;
@@ -210,7 +212,7 @@ int shki_gate_try(struct shk_queue *, struct shki_membership *, struct shki_gate
 void shki_gate_unlock(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
 
 /* What a member's record says of one that is inside. */
-static inline uint64_t shki_gate_at(const struct shk_queue *q, const struct shki_gate *gate)
+static inline __attribute__((always_inline)) uint64_t shki_gate_at(const struct shk_queue *q, const struct shki_gate *gate)
 {
     return q->object.at + (uint64_t)((const char *)gate - (const char *)q->shared);
 }
@@ -218,11 +220,13 @@ static inline uint64_t shki_gate_at(const struct shk_queue *q, const struct shki
 /* Enter as the tenant, if the caller is. */
 static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
 {
+    uint64_t at = shki_gate_at(q, gate);
+
     /* Relaxed: nobody else writes the caller's id there, and whoever strikes it out waits. */
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) != m->id, 0))
         return false;
     /* Release: who waits for it to come out of another gate may see this instead. */
-    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_release);
+    atomic_store_explicit(&m->record->inside, at, memory_order_release);
     shki_fence_light(q->asymmetric); /* G1: inside before these looks, at the tenant and at shut_down; pairs with G2 and F4 */
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id, 1))
         return true;
@@ -296,9 +300,11 @@ static inline void shki_count_tasks(struct shk_queue *q, struct shki_membership 
 /* Whether a put may begin: 0 or an error. */
 static inline int shki_may_put(struct shk_queue *q)
 {
-    if (atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN)
+    if (__builtin_expect(shki_object_is_stale(&q->object), 0))
+        return shki_stale(&q->object);
+    if (__builtin_expect(atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN, 0))
         return shki_say(-EPIPE, "the queue has been shut down");
-    return shki_object_is_stale(&q->object) ? shki_stale(&q->object) : 0;
+    return 0;
 }
 
 /* Find the next item: 1, 0: empty, or an error. */
@@ -431,9 +437,14 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
     return done ? (int)done : r;
 }
 
-/* The whole of most calls: one item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
-int shki_fifo_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length);
-int shki_fifo_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length, bool may_stay);
+/* The whole of a call for one item, whatever it takes: shk_queue_put() and shk_queue_get() once they have looked at what they were given. */
+int shki_ring_put(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t timeout);
+ssize_t shki_ring_get(struct shk_queue *, struct shki_membership *, void *buffer, size_t size, int64_t timeout);
+/* From the beginning, for those who may have to wait. */
+int shki_queue_put_slowly(struct shk_queue *, const void *item, size_t length, int64_t priority, int64_t timeout);
+ssize_t shki_queue_get_slowly(struct shk_queue *, void *buffer, size_t size, int64_t timeout);
+
+/* One item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
 int shki_ordered_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t priority);
 int shki_ordered_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
 

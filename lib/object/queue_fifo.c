@@ -218,10 +218,8 @@ static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t
     shki_note_fill(q->shared, tail - gate->seen);
 }
 
-static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, uint64_t tail, struct shki_slot **slot)
+static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, const struct shki_gate *gate, uint64_t tail, struct shki_slot **slot)
 {
-    const struct shki_gate *gate = &q->shared->put_gate;
-
     if (__builtin_expect(tail - gate->seen >= q->capacity, 0)) {
         look_at_head(q, tail);
         if (tail - gate->seen >= q->capacity)
@@ -229,7 +227,7 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
     }
     *slot = slot_at(q, q->slots, tail);
     /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
-    if (tail + q->put_ahead - gate->seen < q->capacity)
+    if (((tail + q->put_ahead) & q->share) == 0 && tail + q->put_ahead - gate->seen < q->capacity)
         shki_fetch_to_write(slot_at(q, q->slots, tail + q->put_ahead));
     return 1;
 }
@@ -238,7 +236,7 @@ static int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
     uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
 
-    return q->grows ? room_to_grow(q, tail, slot) : ring_room(q, tail, slot);
+    return q->grows ? room_to_grow(q, tail, slot) : ring_room(q, &q->shared->put_gate, tail, slot);
 }
 
 /* Q1: the slot is filled, and its word commits. Killed before: it is free, whatever is in it. After: the item is in, and the tail late. */
@@ -310,23 +308,28 @@ static __attribute__((noinline)) void keep_distance(struct shk_queue *q, uint64_
         chase->close++;
 }
 
-/* The lines that begin in the slot of an item that is known to be there; of a large one those at its beginning, which is enough to keep a processor busy. */
+/* The lines of an item that is known to be there; of a large one those at its beginning, which is enough to keep a processor busy. */
 static inline __attribute__((always_inline)) void fetch_item(const struct shk_queue *q, uint64_t position)
 {
     const unsigned char *at = (unsigned char *)slot_at(q, q->slots, position), *end = at + (q->stride < FETCH_MAX ? q->stride : FETCH_MAX);
 
-    for (at += -(uintptr_t)at % LINE; at < end; at += LINE)
+    if (q->stride >= LINE) /* its first line is the end of the item before, else; and fetched with that */
+        at += -(uintptr_t)at % LINE;
+    for (; at < end; at += LINE)
         __builtin_prefetch(at);
 }
 
-static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, uint64_t head, struct shki_slot **slot, uint64_t *word)
+static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, const struct shki_gate *gate, uint64_t head, struct shki_slot **slot,
+                                                           uint64_t *word)
 {
-    int64_t more = (int64_t)(q->shared->get_gate.seen - head);
+    int64_t more = (int64_t)(gate->seen - head);
 
-    if (more > (int64_t)q->get_ahead)
-        fetch_item(q, head + q->get_ahead);
-    else if (__builtin_expect(more <= 0, 0))
+    if (more > (int64_t)q->get_ahead) {
+        if (((head + q->get_ahead) & q->share) == 0)
+            fetch_item(q, head + q->get_ahead);
+    } else if (__builtin_expect(more <= 0, 0)) {
         keep_distance(q, head);
+    }
     *slot = slot_at(q, q->slots, head);
     *word = atomic_load_explicit(&(*slot)->word, memory_order_acquire); /* Q1 */
     return shki_slot_has(*word, head);
@@ -338,7 +341,7 @@ static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
     uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed) + i, word; /* ours: the gate orders it */
 
     if (!q->grows)
-        return ring_item(q, head, slot, &word);
+        return ring_item(q, gate, head, slot, &word);
     if ((int64_t)(head - gate->seen) >= 0) {
         look_at_tail(q, head);
         if (head == gate->seen)
@@ -370,7 +373,7 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
     r = shki_may_put(q);
     if (r == 0)
-        r = ring_room(q, tail, &slot);
+        r = ring_room(q, &q->shared->put_gate, tail, &slot);
     if (r <= 0)
         return r;
     free = q->capacity - (tail - q->shared->put_gate.seen);
@@ -446,43 +449,47 @@ static __attribute__((noinline)) unsigned stay(const struct shk_queue *q, unsign
     return looks;
 }
 
-/* The two most frequent ways through the library. What the object is has been looked at by the caller, just now. */
+/* The two most frequent ways through the library, each in one function, with what it needs of the queue in hand. */
 
-int shki_fifo_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length)
+int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t timeout)
 {
-    struct shki_gate *gate = &q->shared->put_gate;
+    struct shki_queue_shared *shared = q->shared;
+    struct shki_gate *gate = &shared->put_gate;
     struct shki_slot *slot;
     uint64_t tail;
     bool tenant;
     int r;
 
-    if (__builtin_expect(q->grows, 0))
-        return 0;
+    if (__builtin_expect(shki_segment_is_closed(q->object.segment), 0))
+        return shki_stale(&q->object);
     r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
-        return r < 0 ? r : 0;
+        return r < 0 ? r : shki_queue_put_slowly(q, item, length, 0, timeout);
     r = shki_may_put(q);
     if (__builtin_expect(r == 0, 1)) {
-        tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
-        r = ring_room(q, tail, &slot);
+        tail = atomic_load_explicit(&shared->tail, memory_order_relaxed); /* ours */
+        r = ring_room(q, gate, tail, &slot);
         if (__builtin_expect(r > 0, 1)) {
             fill(slot, tail, item, length);
             if (__builtin_expect(m->has_waited, 0)) {
                 shki_hand_over(slot);
                 m->has_waited = false;
             }
-            put(q, 1, 0);
+            atomic_store_explicit(&shared->tail, tail + 1, memory_order_release); /* as in put() */
         }
     }
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0 || r == -EPIPE, 1))
         shki_wake_other(q, true);
-    return r;
+    if (__builtin_expect(r == 0, 0))
+        return shki_queue_put_slowly(q, item, length, 0, timeout);
+    return r < 0 ? r : 0;
 }
 
 static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
-    struct shki_gate *gate = &q->shared->get_gate;
+    struct shki_queue_shared *shared = q->shared;
+    struct shki_gate *gate = &shared->get_gate;
     struct shki_slot *slot;
     uint64_t head, word;
     bool tenant;
@@ -490,13 +497,13 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
 
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
-    head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* ours */
-    r = ring_item(q, head, &slot, &word);
+    head = atomic_load_explicit(&shared->head, memory_order_relaxed); /* ours */
+    r = ring_item(q, gate, head, &slot, &word);
     if (__builtin_expect(r > 0, 1))
         r = shki_read_slot(q, slot, word, buffer, length);
     if (__builtin_expect(r > 0, 1)) {
         shki_count_tasks(q, m, 1);
-        take(q, 1);
+        atomic_store_explicit(&shared->head, head + 1, memory_order_release); /* Q2, as in take() */
     }
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
@@ -538,18 +545,23 @@ static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki
     return r;
 }
 
-int shki_fifo_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool may_stay)
+ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout)
 {
+    size_t length = size;
     int r;
 
-    if (__builtin_expect(q->grows, 0))
-        return 0;
-    if (__builtin_expect(expected(q) > 0, 0) && may_stay)
-        return await_item(q, m, buffer, length, false);
-    r = get_at_once(q, m, buffer, length);
-    if (__builtin_expect(r == 0, 0) && may_stay && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
-        r = await_item(q, m, buffer, length, true);
-    return r;
+    if (__builtin_expect(shki_object_is_stale(&q->object) || shki_segment_is_closed(q->object.segment), 0))
+        return shki_stale(&q->object);
+    if (__builtin_expect(expected(q) > 0, 0) && timeout != SHK_NOWAIT) {
+        r = await_item(q, m, buffer, &length, false);
+    } else {
+        r = get_at_once(q, m, buffer, &length);
+        if (__builtin_expect(r == 0, 0) && timeout != SHK_NOWAIT && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
+            r = await_item(q, m, buffer, &length, true);
+    }
+    if (__builtin_expect(r == 0, 0))
+        return shki_queue_get_slowly(q, buffer, size, timeout);
+    return r < 0 ? r : (ssize_t)length;
 }
 
 int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)

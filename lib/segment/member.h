@@ -11,11 +11,19 @@
 extern _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
 struct shki_membership *shki_membership_search(struct shk_segment *);
 
-static inline struct shki_membership *shki_membership_find(struct shk_segment *s)
+/* The latter alone. */
+static inline struct shki_membership *shki_membership_at_hand(const struct shk_segment *s)
 {
     struct shki_membership *m = shki_last_membership;
 
-    return __builtin_expect(m != NULL && m->segment == s, 1) ? m : shki_membership_search(s);
+    return __builtin_expect(m != NULL && m->segment == s, 1) ? m : NULL;
+}
+
+static inline struct shki_membership *shki_membership_find(struct shk_segment *s)
+{
+    struct shki_membership *m = shki_membership_at_hand(s);
+
+    return __builtin_expect(m != NULL, 1) ? m : shki_membership_search(s);
 }
 
 /*
