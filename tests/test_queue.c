@@ -428,6 +428,30 @@ START_TEST(test_queue_goes_round_for_many_laps)
 }
 END_TEST
 
+/* Where a ring has so few slots that each has a cache line of its own, and where it has not: every byte of every item stays its own. */
+START_TEST(test_queue_keeps_items_of_any_size_apart)
+{
+    static const size_t rings[] = { 1, 63, 64, 65, 130 };
+    const size_t capacity = rings[_i];
+    unsigned char in[70], out[70];
+
+    for (size_t size = 1; size <= sizeof(in); size++) {
+        struct shk_queue *queue = create_queue(capacity, size);
+        for (size_t i = 0; i < 3 * capacity; i++) {
+            memset(in, (int)i, size);
+            assert_code(shk_queue_put(queue, in, size, SHK_NOWAIT), 0);
+            if (shk_queue_full(queue) != 1)
+                continue; /* all places first, then round */
+            ck_assert_int_eq(shk_queue_get(queue, out, sizeof(out), SHK_NOWAIT), (ssize_t)size);
+            memset(in, (int)(i + 1 - capacity), size);
+            ck_assert_mem_eq(in, out, size);
+        }
+        assert_code(shk_queue_close(queue), 0);
+        assert_code(shk_object_unlink(test_segment(), "jobs"), 0);
+    }
+}
+END_TEST
+
 /* ---- Waiting ---- */
 
 static const int64_t timeouts[] = { 1, SHK_MS(1), SHK_MS(30), SHK_MS(250) }; /* also longer than a slice of sleep */
@@ -1373,6 +1397,7 @@ int main(void)
     tcase_add_test(items, test_queue_refuses_an_item_that_is_too_long);
     tcase_add_test(items, test_queue_leaves_an_item_that_a_sleeper_has_no_room_for);
     tcase_add_loop_test(items, test_queue_goes_round_for_many_laps, 0, COUNT(capacities));
+    tcase_add_loop_test(items, test_queue_keeps_items_of_any_size_apart, 0, 5);
 
     tcase_add_loop_test(waiting, test_queue_gives_up_when_the_time_is_over_and_not_before, 0, COUNT(timeouts));
     tcase_add_test(waiting, test_queue_lets_who_puts_wait_for_a_free_place);

@@ -361,7 +361,9 @@ START_TEST(test_a_reservation_of_an_unlinked_queue_can_be_left)
 
     assert_code(put(queue, 1), 0);
     assert_code(shk_queue_reserve(queue, 8, &slot, SHK_FOREVER), 0);
+    assert_code(put(queue, 2), -EDEADLK);
     assert_code(shk_object_unlink(test_segment(), "jobs"), 0);
+    assert_code(put(queue, 2), -ESTALE);
     assert_code(shk_queue_commit(queue, 8), -ESTALE);
     assert_code(shk_queue_cancel(queue), -EPERM);
     assert_code(shk_queue_close(queue), 0);

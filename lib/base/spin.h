@@ -39,11 +39,11 @@ static inline __attribute__((always_inline)) void shki_fetch_to_write(const void
 #endif
 }
 
-/* Have the line of what has been written away from oneself, to where another processor gets it sooner. */
+/* Give the cache line of what has been written away, to where another processor gets it sooner. */
 static inline __attribute__((always_inline)) void shki_hand_over(const void *at)
 {
 #if defined(__x86_64__)
-    __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at)); /* the same */
+    __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at)); /* likewise */
 #else
     (void)at;
 #endif

@@ -233,9 +233,10 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
     struct shki_membership *m;
     int r;
 
-    if (__builtin_expect(l != NULL, 1))
-        shki_fetch_to_write(&l->shared->mutex); /* on its way while the rest is looked at */
-    r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
+    if (__builtin_expect(!l, 0))
+        return SHKI_NO_HANDLE;
+    shki_fetch_to_write(&l->shared->mutex); /* on its way while the rest is looked at */
+    r = shki_enter(&l->object, &m);
 
     if (__builtin_expect(r < 0, 0))
         return r;

@@ -11,8 +11,7 @@
 #define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
 #define FETCH_AHEAD 2048u            /* bytes: measured */
-#define LINE 64u
-#define FEW 64u /* slots: both ends of such a ring are close together, so each slot has a cache line of its own */
+#define CLOSE_ENDS 64u /* slots: both ends of such a ring are close together, so each slot has a cache line of its own */
 
 static uint64_t power_of_two(uint64_t n)
 {
@@ -34,8 +33,8 @@ static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_si
     uint64_t per_slot, map_entry = order == SHK_FIFO ? sizeof(uint32_t) : 0;
 
     l.stride = shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
-    if (order == SHK_FIFO && capacity > 0 && capacity <= FEW && l.stride < LINE)
-        l.stride = LINE;
+    if (order == SHK_FIFO && capacity > 0 && capacity <= CLOSE_ENDS && l.stride < SHKI_LINE)
+        l.stride = SHKI_LINE;
     l.entry = order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
     per_slot = l.stride + l.entry;
     l.tasks_at = shki_round_up(sizeof(struct shki_queue_shared), 64);
@@ -117,9 +116,11 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->limit = q->grows ? l->chunks * l->slots : q->capacity;
     q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
     q->shift = q->grows ? log_2(l->slots) : 63;
-    q->put_ahead = !q->grows && q->capacity <= FEW ? l->stride <= FETCH_AHEAD : FETCH_AHEAD / l->stride;
+    q->put_ahead = FETCH_AHEAD / l->stride;
+    if (q->capacity <= CLOSE_ENDS && q->put_ahead > 1)
+        q->put_ahead = 1;
     q->get_ahead = q->put_ahead ? q->put_ahead : 1;
-    q->share = l->stride < LINE ? power_of_two(LINE / l->stride + 1) / 2 - 1 : 0;
+    q->share_mask = l->stride <= SHKI_LINE / 4 ? 3 : l->stride <= SHKI_LINE / 2 ? 1 : 0;
     q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);

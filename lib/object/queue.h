@@ -65,9 +65,10 @@ struct shki_chase {
 
 /* How soon the next item comes to one who waits for each. Private to the process; threads race on it harmlessly. */
 struct shki_answers {
-    _Atomic uint32_t expected; /* pauses until it is worth a look; 0: they are there, or it is not known */
+    _Atomic uint32_t expected; /* sixteenths of a pause until it is worth a look; 0: they are there, or it is not known */
 };
 
+#define SHKI_LINE 64u /* bytes of a cache line */
 #define SHKI_LOOK_AT_CLOCK 16u /* waits: so often a side looks whether its turn is over */
 
 /* What a side remembers of its beds: one that it wakes, one that it sleeps on. Private to the process; threads race on it harmlessly. */
@@ -92,7 +93,7 @@ struct shk_queue {
     unsigned char *slots; /* or the first chunk */
     uint32_t order;
     uint64_t put_ahead, get_ahead; /* FIFO: so many slots each side fetches ahead, */
-    uint64_t share;                /* … one in share + 1, which have a cache line together */
+    uint64_t share_mask;           /* … those alone whose position has none of these bits: the others have their line in common with them */
     bool grows;            /* capacity 0 */
     bool ring;             /* FIFO, and does not grow */
     bool asymmetric;       /* the segment's fences are */

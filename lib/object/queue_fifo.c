@@ -152,7 +152,6 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
 }
 
 /* Measured, all of them. */
-#define LINE 64u
 #define FETCH_MAX 4096u    /* bytes */
 #define HARDLY_ANY 8u      /* items, or free slots; … */
 #define HARDLY_ANY_FEW 2u  /* … in a ring that has fewer slots than */
@@ -227,7 +226,7 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
     }
     *slot = slot_at(q, q->slots, tail);
     /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
-    if (((tail + q->put_ahead) & q->share) == 0 && tail + q->put_ahead - gate->seen < q->capacity)
+    if (((tail + q->put_ahead) & q->share_mask) == 0 && tail + q->put_ahead - gate->seen < q->capacity)
         shki_fetch_to_write(slot_at(q, q->slots, tail + q->put_ahead));
     return 1;
 }
@@ -313,9 +312,9 @@ static inline __attribute__((always_inline)) void fetch_item(const struct shk_qu
 {
     const unsigned char *at = (unsigned char *)slot_at(q, q->slots, position), *end = at + (q->stride < FETCH_MAX ? q->stride : FETCH_MAX);
 
-    if (q->stride >= LINE) /* its first line is the end of the item before, else; and fetched with that */
-        at += -(uintptr_t)at % LINE;
-    for (; at < end; at += LINE)
+    if (q->stride >= SHKI_LINE) /* begin with the first line that begins in it: the one before is fetched as the end of the item before */
+        at += -(uintptr_t)at % SHKI_LINE;
+    for (; at < end; at += SHKI_LINE)
         __builtin_prefetch(at);
 }
 
@@ -325,7 +324,7 @@ static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, 
     int64_t more = (int64_t)(gate->seen - head);
 
     if (more > (int64_t)q->get_ahead) {
-        if (((head + q->get_ahead) & q->share) == 0)
+        if (((head + q->get_ahead) & q->share_mask) == 0)
             fetch_item(q, head + q->get_ahead);
     } else if (__builtin_expect(more <= 0, 0)) {
         keep_distance(q, head);
@@ -427,6 +426,7 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
 #define STAYS 64u   /* looks */
 #define SAMPLE 64u  /* gets */
 #define PARTS 16u   /* of a pause: `expected` is counted in them */
+#define GUESS_MAX 16u /* pauses: the first guess is one look's, which may have been disturbed, and it is sooner too short than too long */
 #define TOO_EARLY 2u /* parts more after a look too early, one less after one that was not: two in three are not */
 
 static uint32_t expected(const struct shk_queue *q)
@@ -463,8 +463,8 @@ int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *it
     if (__builtin_expect(shki_segment_is_closed(q->object.segment), 0))
         return shki_stale(&q->object);
     r = shki_gate_enter(q, m, gate, &tenant);
-    if (__builtin_expect(r != 0, 0))
-        return r < 0 ? r : shki_queue_put_slowly(q, item, length, 0, timeout);
+    if (__builtin_expect(r != 0, 0)) /* also what is wrong: it may be something else that comes first */
+        return shki_queue_put_slowly(q, item, length, 0, timeout);
     r = shki_may_put(q);
     if (__builtin_expect(r == 0, 1)) {
         tail = atomic_load_explicit(&shared->tail, memory_order_relaxed); /* ours */
@@ -515,8 +515,8 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
  * An item that comes soon, most often, as an answer does, is awaited without the long way to sleep and back.
  *
  * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item should have
- * come. How many pauses that is, is found by trying: the fewest with which the first look is most often not the last. One get in SAMPLE looks at once, to find
- * out whether there is anything to wait for.
+ * come. How many pauses that is, is found by trying: the fewest with which the first look is most often the last. One get in SAMPLE looks at once, to find out
+ * whether there is anything to wait for.
  */
 static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool has_looked)
 {
@@ -537,11 +537,11 @@ static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki
     if (r <= 0)
         parts = 0;
     else if (parts == 0)
-        parts = looks * PARTS;
+        parts = (looks < GUESS_MAX ? looks : GUESS_MAX) * PARTS;
     else if (!at_once)
         parts = looks == 0 ? parts - 1 : parts < STAYS * PARTS ? parts + TOO_EARLY : parts;
     atomic_store_explicit(&q->answers.expected, parts, memory_order_relaxed);
-    m->has_waited = true;
+    m->has_waited = r > 0;
     return r;
 }
 

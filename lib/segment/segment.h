@@ -47,7 +47,7 @@ struct shki_membership {
     uint32_t index;
     uint32_t held;          /* robust mutexes of this segment that the thread holds, without its life */
     uint32_t may_hold;      /* … before it has to ask */
-    bool has_waited;        /* for an item, awake: what it puts next is an answer, most often, that is awaited in its turn */
+    bool has_waited;        /* for an item, awake, since it last put one into a ring: most often the next one is an answer, that is awaited in its turn */
     uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members that the thread has released: see shki_unpark_released() */
     struct shki_membership *next_of_thread, *next_in_segment;
 };

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct settings bench = {.seconds = 0.2, .rounds = 5};
 

@@ -53,7 +53,7 @@ void quiet_say_others(const char *when, double part)
 
 #define LOOK 20000   /* turns of the loop: some 20 us */
 #define TRIES 3      /* the fastest counts: not what interrupts it */
-#define SLOW 1.3     /* times the fastest look: not the full speed */
+#define SLOW 1.3     /* times the fastest look, on whichever of the two, which are taken to be alike: not the full speed */
 #define QUIET 0.8    /* of the looks at full speed */
 
 static struct {

@@ -421,6 +421,14 @@ static void json_text(FILE *file, const char *text)
     putc('"', file);
 }
 
+static void json_number(FILE *file, double value)
+{
+    if (isfinite(value))
+        fprintf(file, "%.6g", value);
+    else
+        fputs("null", file);
+}
+
 static void json_pair(FILE *file, const char *name, const char *text)
 {
     fprintf(file, "\"%s\": ", name);
@@ -444,11 +452,8 @@ static void json_series(FILE *file, const struct series *s)
         json_text(file, i ? s->unit->also[i - 1] : s->unit->name);
         fprintf(file, ": [");
         for (unsigned k = 0; k < s->rounds; k++) {
-            double value = s->figure[i][k] / (i ? 1 : s->unit->scale);
-            if (isfinite(value))
-                fprintf(file, "%s%.6g", k ? ", " : "", value);
-            else
-                fprintf(file, "%snull", k ? ", " : "");
+            fputs(k ? ", " : "", file);
+            json_number(file, s->figure[i][k] / (i ? 1 : s->unit->scale));
         }
         fprintf(file, "], ");
     }
@@ -479,11 +484,6 @@ static void json_verdicts(FILE *file)
     }
 }
 
-static double nan_is_0(double value)
-{
-    return isnan(value) ? 0 : value;
-}
-
 bool report_json(const char *path)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
@@ -492,8 +492,12 @@ bool report_json(const char *path)
         perror(path);
         return false;
     }
-    fprintf(file, "{\n  \"seconds\": %g, \"rounds\": %u, \"cpus\": %u, \"at_full_speed\": [%.3g, %.3g],\n  \"results\": [\n", bench.seconds,
-            bench.rounds, bench.cpus, nan_is_0(quiet_full_speed(0)), nan_is_0(quiet_full_speed(1)));
+    fprintf(file, "{\n  \"seconds\": %g, \"rounds\": %u, \"cpus\": %u, \"at_full_speed\": [", bench.seconds, bench.rounds, bench.cpus);
+    for (int i = 0; i < 2; i++) {
+        fputs(i ? ", " : "", file);
+        json_number(file, quiet_full_speed(i));
+    }
+    fputs("],\n  \"results\": [\n", file);
     for (unsigned i = 0; i < count; i++) {
         json_series(file, &all[i]);
         fprintf(file, "%s\n", i + 1 < count ? "," : "");
