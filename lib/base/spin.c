@@ -19,7 +19,7 @@
 #define GLANCES 24       /* looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to wake somebody */
 #define GLANCE_SHIFT_MAX 10
 
-static int64_t longest; /* 0: never */
+int64_t shki_spin_longest;
 static bool pinned;     /* to one CPU: the other side may be on the same */
 static bool one_cpu;    /* there is no other: it is on the same */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -30,11 +30,11 @@ static void setup(void)
     const char *text = secure_getenv("SHK_SPIN");
     char *end;
 
-    longest = SPIN_DEFAULT;
+    shki_spin_longest = SPIN_DEFAULT;
     if (text && *text) {
         long long n = strtoll(text, &end, 10);
         if (*end == '\0' && n >= 0)
-            longest = n > SPIN_MAX ? SPIN_MAX : n;
+            shki_spin_longest = n > SPIN_MAX ? SPIN_MAX : n;
     }
     one_cpu = sysconf(_SC_NPROCESSORS_ONLN) == 1;
     pinned = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2;
@@ -49,12 +49,12 @@ static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_w
     uint32_t vain;
 
     if (shift < SHIFT_MAX)
-        return longest >> shift;
+        return shki_spin_longest >> shift;
     vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
     atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
     if (vain >= PROBE_FIRST && ((vain & (vain - 1)) == 0 || vain % PROBE_EVERY == 0)) /* ever more rarely */
-        return longest << PROBE_SHIFT;
-    return gives_way ? 0 : longest >> SHIFT_MAX;
+        return shki_spin_longest << PROBE_SHIFT;
+    return gives_way ? 0 : shki_spin_longest >> SHIFT_MAX;
 }
 
 static void paid(struct shki_spinner *spinner, uint32_t shift)
@@ -84,7 +84,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     sched_yield();
     is_ready = ready(arg);
     took = shki_now() - took;
-    if (is_ready && took < longest) {
+    if (is_ready && took < shki_spin_longest) {
         if (pinned || one_cpu) /* else spinning may pay some day */
             atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
     } else {
@@ -100,9 +100,9 @@ static bool spin(struct shki_spinner *spinner, int burst, bool gives_way, bool (
     int64_t length, end;
 
     if (one_cpu) /* whoever we wait for needs it */
-        return (longest && give_way(spinner, ready, arg)) || ready(arg);
-    length = longest ? budget(spinner, shift, gives_way) : 0;
-    if (gives_way && longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
+        return (shki_spin_longest && give_way(spinner, ready, arg)) || ready(arg);
+    length = shki_spin_longest ? budget(spinner, shift, gives_way) : 0;
+    if (gives_way && shki_spin_longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
         return true;
     if (length == 0)
         return ready(arg);
@@ -139,7 +139,7 @@ bool shki_glance(struct shki_spinner *spinner, bool (*done)(const void *arg), co
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed), vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
 
     pthread_once(&once, setup);
-    if (longest == 0 || one_cpu)
+    if (shki_spin_longest == 0 || one_cpu)
         return false;
     atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
     if (vain & ((1u << shift) - 1)) /* every 2^shift-th time only */

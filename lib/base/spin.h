@@ -49,6 +49,9 @@ static inline __attribute__((always_inline)) void shki_hand_over(const void *at)
 #endif
 }
 
+/* ns, 0: never. Found out by who spins first in the process; for the tests to change after that. */
+extern int64_t shki_spin_longest;
+
 /* Spin until ready(arg), or the budget is used up. Returns what ready() said last. */
 bool shki_spin(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 /* The same with a ready() that takes its time, for one whose holder may be waiting for this CPU: where it does not pay, give way once instead. */

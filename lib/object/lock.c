@@ -237,7 +237,6 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
         return SHKI_NO_HANDLE;
     shki_fetch_to_write(&l->shared->mutex); /* on its way while the rest is looked at */
     r = shki_enter(&l->object, &m);
-
     if (__builtin_expect(r < 0, 0))
         return r;
     if (__builtin_expect(!shki_timeout_is_legal(timeout), 0))

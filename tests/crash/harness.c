@@ -1,6 +1,7 @@
 #include "harness.h"
 
 #include "base/hooks.h"
+#include "base/spin.h"
 
 #include <err.h>
 #include <errno.h>
@@ -187,6 +188,8 @@ static void raise_curtain(struct world *w, unsigned who)
      * do after it dies with it. */
     if (who == VICTIM && !w->row->slice)
         shki_test_slice = SHK_SEC(10);
+    if (who == VICTIM && w->row->looks_around)
+        shki_spin_longest = SHK_MS(1);
     live(w);
 }
 

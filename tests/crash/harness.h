@@ -45,6 +45,7 @@ struct row {
     bool in_thread;      /* the victim is a second thread of its process, */
     bool leaves;         /* … and the operation is its end */
     bool never_stopped;  /* whoever sleeps holds something that the others need */
+    bool looks_around;   /* the victim does not go to sleep, or wake others, before it has looked whether that can be spared */
 };
 
 struct rows {

@@ -390,6 +390,8 @@ static const struct row rows[] = {
     { "shk_queue_put", "as the tenant", .setup = set_0, .prepare = move_in, .operation = put, CHECKS },
     { "shk_queue_put", "as the tenant, a consumer asleep", .setup = set_0, .prepare = move_in, .crowd = one_sleeps, .operation = put, CHECKS,
       .variant = CONSUMERS },
+    { "shk_queue_put", "as the tenant, a consumer asleep, perhaps one awake", .setup = set_0, .prepare = move_in, .crowd = one_sleeps,
+      .operation = put, CHECKS, .variant = CONSUMERS, .looks_around = true },
     { "shk_queue_put", "another is the tenant", .setup = set_0, .operation = put, CHECKS, .variant = TENANTS },
     { "shk_queue_get", "as the tenant", .setup = set_empty, .prepare = move_in_with_items, .operation = get, CHECKS, .variant = 2 },
     { "shk_queue_get", "another is the tenant", .setup = set_0, .operation = get, CHECKS, .variant = 2 | TENANTS },
