@@ -88,7 +88,7 @@ claim 'Ctrl-C ends it by that signal'
 screen() {
     local columns=$1 rows=$2
     (while sleep 0.3; do printf q || exit; done) 2>/dev/null |
-        timeout 60 script -qec "stty cols $columns rows $rows; TERM=vt100 shmctl watch $segment" /dev/null
+        timeout 180 script -qec "stty cols $columns rows $rows; TERM=vt100 shmctl watch $segment" /dev/null
 }
 if grep -q HAVE_NCURSESW=1 "$SHMKIT_TESTDIR/../Makefile"; then
     for size in '80 24' '200 60' '40 6'; do
