@@ -74,9 +74,11 @@ static int dine(void *argument)
         assert_code(shk_cond_acquire(first, SHK_FOREVER), 0);
         pthread_barrier_wait(diner->table->all_have_one);
         diner->result = shk_cond_acquire(second, diner->timeout);
-        if (diner->result == 0)
+        if (diner->result >= 0) /* also after a death */
             assert_code(shk_cond_release(second), 0);
         assert_code(shk_cond_release(first), 0);
+        assert_code(shk_cond_close(second), 0);
+        assert_code(shk_cond_close(first), 0);
         return 0;
     }
     struct shk_lock *first = open_lock(diner->first), *second = open_lock(diner->second);
@@ -84,9 +86,11 @@ static int dine(void *argument)
     assert_code(shk_lock_acquire(first, SHK_FOREVER), 0);
     pthread_barrier_wait(diner->table->all_have_one);
     diner->result = shk_lock_acquire(second, diner->timeout);
-    if (diner->result == 0)
+    if (diner->result >= 0) /* also after a death */
         assert_code(shk_lock_release(second), 0);
     assert_code(shk_lock_release(first), 0);
+    assert_code(shk_lock_close(second), 0);
+    assert_code(shk_lock_close(first), 0);
     return 0;
 }
 
