@@ -803,7 +803,7 @@ END_TEST
 static void *set_flag_when_main_waits(void *argument)
 {
     wait_until_waiting(segment_name(NULL), getpid(), "event");
-    *(volatile sig_atomic_t *)argument = 1;
+    __atomic_store_n((volatile sig_atomic_t *)argument, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
