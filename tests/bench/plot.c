@@ -52,7 +52,7 @@ static struct extent write_bars(FILE *file, const struct panel *panel, size_t nu
         extent.most = fmax(extent.most, value);
         fprintf(file, "%u %g %s \"", extent.bars++, value, ours ? "0x1f77b4" : i == 0 ? "0x999999" : "0xd8b365");
         plain_text(file, panel->subjects[i]);
-        fprintf(file, "\" \"%.3g\"\n", value);
+        fprintf(file, value < 1000 ? "\" \"%.3g\"\n" : "\" \"%.0f\"\n", value);
     }
     fprintf(file, "END_OF_BARS\n");
     return extent;
