@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) void shki_fetch_to_write(const void
 static inline __attribute__((always_inline)) void shki_hand_over(const void *at)
 {
 #if defined(__x86_64__)
-    __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at)); /* likewise */
+    __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at)); /* a nop, likewise, where it is not known */
 #else
     (void)at;
 #endif

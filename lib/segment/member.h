@@ -11,7 +11,7 @@
 extern _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
 struct shki_membership *shki_membership_search(struct shk_segment *);
 
-/* The latter alone. */
+/* If it is the one used last, else NULL. */
 static inline struct shki_membership *shki_membership_at_hand(const struct shk_segment *s)
 {
     struct shki_membership *m = shki_last_membership;
