@@ -205,7 +205,7 @@ END_TEST
  */
 static struct {
     struct shk_stream *stream;
-    unsigned char *pages;
+    unsigned char *pages, *samples;
     size_t page;
     int laps;
 } lapping;
@@ -219,12 +219,9 @@ static void lap(int signal_number, siginfo_t *info, void *context)
     (void)signal_number;
     (void)context;
     if (wanted == 1 && lapping.laps > 0) {
-        unsigned char *samples = calloc(LAP, lapping.page);
-
         lapping.laps--;
-        if (samples == NULL || shk_stream_append(lapping.stream, samples, LAP) < 0)
+        if (shk_stream_append(lapping.stream, lapping.samples, LAP) < 0)
             _exit(2);
-        free(samples);
     }
     if (mprotect(lapping.pages + wanted * lapping.page, lapping.page, PROT_READ | PROT_WRITE) != 0 ||
         mprotect(lapping.pages + !wanted * lapping.page, lapping.page, PROT_NONE) != 0)
@@ -242,15 +239,16 @@ static unsigned char *start_lapping(int laps)
     ck_assert_ptr_ne(lapping.pages, MAP_FAILED);
     lapping.laps = laps;
     ck_assert_int_eq(sigaction(SIGSEGV, &action, NULL), 0);
-    unsigned char *sample = calloc(1, lapping.page);
-    assert_code(shk_stream_append(lapping.stream, sample, 1), 0);
-    free(sample);
+    lapping.samples = calloc(LAP, lapping.page);
+    ck_assert_ptr_nonnull(lapping.samples);
+    assert_code(shk_stream_append(lapping.stream, lapping.samples, 1), 0);
     return lapping.pages + lapping.page / 2;
 }
 
 static void stop_lapping(struct shk_reader *reader)
 {
     signal(SIGSEGV, SIG_DFL);
+    free(lapping.samples);
     ck_assert_int_eq(munmap(lapping.pages, 2 * lapping.page), 0);
     assert_code(shk_reader_close(reader), 0);
     assert_code(shk_stream_close(lapping.stream), 0);

@@ -245,13 +245,16 @@ static inline __attribute__((always_inline)) void fill(struct shki_slot *slot, u
     atomic_store_explicit(&slot->word, shki_slot_word(position, length), memory_order_release);
 }
 
+static inline void move_tail(struct shki_queue_shared *shared, uint64_t tail)
+{
+    /* Capacity 0: Q1: commits; pairs with the acquire of tail in get. Killed after: the items are in; a consumer asleep finds them at the end of its slice. */
+    atomic_store_explicit(&shared->tail, tail, memory_order_release);
+}
+
 static void put(struct shk_queue *q, unsigned n, int64_t priority)
 {
-    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
-
     (void)priority;
-    /* Capacity 0: Q1: commits; pairs with the acquire of tail in get. Killed after: the items are in; a consumer asleep finds them at the end of its slice. */
-    atomic_store_explicit(&q->shared->tail, tail + n, memory_order_release);
+    move_tail(q->shared, atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + n);
 }
 
 /* With the get gate: the chunks before `upto` have been consumed. */
@@ -349,12 +352,15 @@ static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
     return item_of_chunk(q, i == 0, head, slot);
 }
 
+static inline void move_head(struct shki_queue_shared *shared, uint64_t head)
+{
+    /* Q2: commits; pairs with the acquire of head in put. Killed before: the items are still in. Killed after: they are out. */
+    atomic_store_explicit(&shared->head, head, memory_order_release);
+}
+
 static void take(struct shk_queue *q, unsigned n)
 {
-    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed);
-
-    /* Q2: commits; pairs with the acquire of head in put. Killed before: the items are still in. Killed after: they are out. */
-    atomic_store_explicit(&q->shared->head, head + n, memory_order_release);
+    move_head(q->shared, atomic_load_explicit(&q->shared->head, memory_order_relaxed) + n);
 }
 
 const struct shki_order shki_fifo = { .batch = UINT32_MAX, .room = room, .item = item, .put = put, .take = take };
@@ -475,7 +481,7 @@ int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *it
                 shki_hand_over(slot);
                 m->has_waited = false;
             }
-            atomic_store_explicit(&shared->tail, tail + 1, memory_order_release); /* as in put() */
+            move_tail(shared, tail + 1);
         }
     }
     shki_gate_leave(q, m, gate, tenant);
@@ -503,7 +509,7 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
         r = shki_read_slot(q, slot, word, buffer, length);
     if (__builtin_expect(r > 0, 1)) {
         shki_count_tasks(q, m, 1);
-        atomic_store_explicit(&shared->head, head + 1, memory_order_release); /* Q2, as in take() */
+        move_head(shared, head + 1);
     }
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
