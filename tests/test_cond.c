@@ -452,6 +452,30 @@ START_TEST(test_cond_wait_ends_with_a_notify_and_nothing_else)
 }
 END_TEST
 
+START_TEST(test_cond_wait_ends_with_a_notify_that_comes_late_in_a_slice)
+{
+    struct shk_cond *cond = open_cond(_i);
+    struct actor *waiters[] = { start_waiter(), start_waiter(), start_waiter() };
+
+    assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+    let_time_pass(); /* slices end meanwhile: each who waits queues for the lock, and is none of those whom a signal finds */
+    assert_code(shk_cond_notify(cond, 1), 1);
+    assert_code(shk_cond_release(cond), 0);
+    wait_until(*resumed == 1, TEST_DEADLINE);
+    let_time_pass();
+    ck_assert_int_eq(*resumed, 1);
+
+    assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+    let_time_pass();
+    assert_code(shk_cond_notify_all(cond), 2);
+    assert_code(shk_cond_notify(cond, 1), 0);
+    assert_code(shk_cond_release(cond), 0);
+    for (int i = 0; i < 3; i++)
+        assert_result(result_of(waiters[i]), 0);
+    assert_code(shk_cond_close(cond), 0);
+}
+END_TEST
+
 START_TEST(test_cond_that_is_unlinked_releases_who_waits)
 {
     struct shk_cond *cond = open_cond(_i / 2);
@@ -1146,6 +1170,23 @@ START_TEST(test_cond_talks_to_programs_that_use_pthread_alone)
 }
 END_TEST
 
+START_TEST(test_cond_wait_ends_with_a_native_notify_that_comes_late_in_a_slice)
+{
+    struct shk_cond *cond = open_cond(SHK_COND_PTHREAD);
+    struct actor *waiter = start_waiter();
+    pthread_cond_t *native_cond;
+    pthread_mutex_t *native_mutex;
+
+    assert_code(shk_cond_native(cond, &native_cond, &native_mutex), 0);
+    ck_assert_int_eq(pthread_mutex_lock(native_mutex), 0);
+    let_time_pass();
+    ck_assert_int_eq(pthread_cond_signal(native_cond), 0);
+    ck_assert_int_eq(pthread_mutex_unlock(native_mutex), 0);
+    assert_result(result_of(waiter), 0);
+    assert_code(shk_cond_close(cond), 0);
+}
+END_TEST
+
 static int time_out_natively(void *argument)
 {
     pthread_cond_t *cond;
@@ -1209,6 +1250,7 @@ int main(void)
     add_test_of_both_kinds(waiting, test_cond_is_for_who_holds_its_lock);
     add_test_of_both_kinds(waiting, test_cond_wait_gives_up_every_level_and_restores_it);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
+    add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_late_in_a_slice);
     tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
 
     add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
@@ -1240,6 +1282,7 @@ int main(void)
     tcase_add_test(native, test_cond_of_the_pthread_kind_notifies_one_at_a_time);
     add_test_of_both_kinds(native, test_cond_shows_its_pthread_objects_if_it_has_them);
     tcase_add_test(native, test_cond_talks_to_programs_that_use_pthread_alone);
+    tcase_add_test(native, test_cond_wait_ends_with_a_native_notify_that_comes_late_in_a_slice);
     tcase_add_test(native, test_cond_tells_of_a_program_that_died_with_the_pthread_mutex);
     return run_tests(suite);
 }

@@ -180,13 +180,30 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
     return orphaned ? orphaned : r;
 }
 
-/* A native wait in slices, so that it can be interrupted. The mutex is held between them, so no notification falls in between. */
+/*
+ * With the lock held: whether one of the waiters is notified; the caller is it. Killed before: another one is. Killed after, or as one of the waiters that
+ * are notified: whoever waits then or comes next returns without a notify, as this kind may.
+ */
+static bool is_notified(struct shk_cond *c)
+{
+    uint32_t owed = atomic_load_explicit(&c->shared->native_owed, memory_order_relaxed);
+
+    if (owed)
+        atomic_store_explicit(&c->shared->native_owed, owed - 1, memory_order_relaxed);
+    return owed;
+}
+
+/*
+ * A native wait in slices, so that it can be interrupted. Whoever's slice ends while a notifier holds the mutex is none of those whom pthread_cond_signal()
+ * finds: so notifications are counted. Those of programs that call it themselves are not: where they may, the end of a slice ends the wait.
+ */
 static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct shki_mutex *mutex = &c->lock.shared->mutex;
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
     struct timespec until;
-    int r, over = 0;
+    bool over;
+    int r, why = 0;
 
     shki_unpark_released(m); /* by another condition with the same lock */
     atomic_fetch_add_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
@@ -200,14 +217,18 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
         atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
-        if (r == ETIMEDOUT)
-            over = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
-    } while (r == ETIMEDOUT && over == 0);
+        bool shown = atomic_load_explicit(&c->shared->native_shown, memory_order_relaxed); /* the mutex orders it: whoever notifies has stored it */
+        over = is_notified(c) || (r != ETIMEDOUT && (r != 0 || shown));
+        if (!over) {
+            why = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
+            over = why || shown;
+        }
+    } while (!over);
     shki_member_is_awake();
     atomic_fetch_sub_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
     r = shki_lock_settle(&c->lock, m, r == 1);
     atomic_store_explicit(&mutex->state, again, memory_order_relaxed);
-    return r ? r : over;
+    return r ? r : why;
 }
 
 int shk_cond_wait(struct shk_cond *c, int64_t timeout)
@@ -230,13 +251,17 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
 
 static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned n)
 {
-    unsigned waiters = atomic_load_explicit(&c->shared->native_waiters, memory_order_relaxed);
+    uint32_t waiters = atomic_load_explicit(&c->shared->native_waiters, memory_order_relaxed);
+    uint32_t owed = atomic_load_explicit(&c->shared->native_owed, memory_order_relaxed), left = waiters > owed ? waiters - owed : 0;
+    uint32_t notified = n < left ? n : left;
 
+    /* Killed before: nobody is notified. Killed after: they are, and find out at the end of their slices. */
+    atomic_store_explicit(&c->shared->native_owed, owed + notified, memory_order_relaxed);
     if (n == UINT32_MAX)
         pthread_cond_broadcast(&c->shared->native);
     for (unsigned i = 0; n != UINT32_MAX && i < n; i++)
         pthread_cond_signal(&c->shared->native);
-    return (int)(n < waiters ? n : waiters);
+    return (int)notified;
 }
 
 static __attribute__((noinline)) int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned n)
@@ -277,6 +302,8 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
         return r;
     if (!c->native)
         return shki_say(-ENOTSUP, "the condition is of the robust kind: it has no pthread_cond_t");
+    /* Before anybody can notify by them, so that no wait that begins later misses it; and each looks at the end of its slice. */
+    atomic_store_explicit(&c->shared->native_shown, 1, memory_order_relaxed);
     if (cond)
         *cond = &c->shared->native;
     if (mutex)
