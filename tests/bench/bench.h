@@ -108,6 +108,7 @@ struct contest {
     unsigned capacity, n;
     double seconds; /* 0: as asked for */
     unsigned rounds;
+    bool by_little; /* what is asked for is missed or reached by a few percent: three times as many rounds */
     bool pinned, one_cpu;
 };
 

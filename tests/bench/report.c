@@ -124,6 +124,8 @@ void contest_run(const struct contest *contest, const struct subject *subjects, 
 {
     unsigned rounds = contest->rounds ? contest->rounds : bench.rounds;
 
+    if (contest->by_little && !bench.smoke)
+        rounds = 3 * rounds < ROUNDS_MAX ? 3 * rounds : ROUNDS_MAX;
     if (interrupted() || !row_is_wanted(contest->workload, contest->row, contest->place))
         return;
     progress(contest, 0, rounds, "");
