@@ -476,6 +476,30 @@ START_TEST(test_cond_wait_ends_with_a_notify_that_comes_late_in_a_slice)
 }
 END_TEST
 
+/* Who waits again at once, and gives up before the others have got the lock, takes nothing of theirs. */
+START_TEST(test_cond_wait_after_a_notify_leaves_it_to_those_who_were_waiting)
+{
+    enum { WAITERS = 2 };
+    struct shk_cond *cond = open_cond(_i);
+
+    for (int round = 0; round < 4; round++) {
+        struct actor *waiters[WAITERS] = { start_waiter(), start_waiter() };
+        for (int i = 0; i < WAITERS; i++)
+            child_stop(waiters[i]->pid); /* asleep, and not for so long yet that its slice ends */
+        assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+        assert_code(round % 2 ? shk_cond_notify_all(cond) : shk_cond_notify(cond, WAITERS), WAITERS);
+        for (int i = 0; i < WAITERS; i++)
+            assert_code(shk_cond_wait(cond, SHK_MS(1)), -ETIMEDOUT);
+        assert_code(shk_cond_release(cond), 0);
+        for (int i = 0; i < WAITERS; i++)
+            child_continue(waiters[i]->pid);
+        for (int i = 0; i < WAITERS; i++)
+            assert_result(result_of(waiters[i]), 0);
+    }
+    assert_code(shk_cond_close(cond), 0);
+}
+END_TEST
+
 START_TEST(test_cond_that_is_unlinked_releases_who_waits)
 {
     struct shk_cond *cond = open_cond(_i / 2);
@@ -1077,7 +1101,7 @@ START_TEST(test_cond_goes_on_whoever_is_killed)
     for (int i = 0; i < LINKS; i++)
         links[i] = stranger_start(pass_the_turn, &(struct link){ ring, i });
     for (int i = 0; i < KILLS; i++) {
-        usleep(random() % 2000);
+        usleep((unsigned)(random() % 2000 * time_factor()));
         child_kill(links[i % LINKS]);
         links[i % LINKS] = stranger_start(pass_the_turn, &(struct link){ ring, i % LINKS });
     }
@@ -1170,19 +1194,21 @@ START_TEST(test_cond_talks_to_programs_that_use_pthread_alone)
 }
 END_TEST
 
-START_TEST(test_cond_wait_ends_with_a_native_notify_that_comes_late_in_a_slice)
+/* As POSIX allows: of a pthread_cond_signal() that came while it was awake nothing is left. */
+START_TEST(test_cond_wait_ends_by_itself_where_programs_may_notify_natively)
 {
     struct shk_cond *cond = open_cond(SHK_COND_PTHREAD);
     struct actor *waiter = start_waiter();
-    pthread_cond_t *native_cond;
-    pthread_mutex_t *native_mutex;
 
-    assert_code(shk_cond_native(cond, &native_cond, &native_mutex), 0);
-    ck_assert_int_eq(pthread_mutex_lock(native_mutex), 0);
     let_time_pass();
-    ck_assert_int_eq(pthread_cond_signal(native_cond), 0);
-    ck_assert_int_eq(pthread_mutex_unlock(native_mutex), 0);
+    assert_result(waiter->result, PENDING);
+    assert_code(shk_cond_native(cond, NULL, NULL), 0);
     assert_result(result_of(waiter), 0);
+    assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+    assert_code(shk_cond_wait(cond, SHK_MS(1)), -ETIMEDOUT);
+    *interruptible() = 1;
+    assert_code(shk_cond_wait(cond, SHK_FOREVER), -EINTR);
+    assert_code(shk_cond_release(cond), 0);
     assert_code(shk_cond_close(cond), 0);
 }
 END_TEST
@@ -1251,6 +1277,7 @@ int main(void)
     add_test_of_both_kinds(waiting, test_cond_wait_gives_up_every_level_and_restores_it);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_late_in_a_slice);
+    add_test_of_both_kinds(waiting, test_cond_wait_after_a_notify_leaves_it_to_those_who_were_waiting);
     tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
 
     add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
@@ -1282,7 +1309,7 @@ int main(void)
     tcase_add_test(native, test_cond_of_the_pthread_kind_notifies_one_at_a_time);
     add_test_of_both_kinds(native, test_cond_shows_its_pthread_objects_if_it_has_them);
     tcase_add_test(native, test_cond_talks_to_programs_that_use_pthread_alone);
-    tcase_add_test(native, test_cond_wait_ends_with_a_native_notify_that_comes_late_in_a_slice);
+    tcase_add_test(native, test_cond_wait_ends_by_itself_where_programs_may_notify_natively);
     tcase_add_test(native, test_cond_tells_of_a_program_that_died_with_the_pthread_mutex);
     return run_tests(suite);
 }

@@ -466,7 +466,7 @@ START_TEST(test_event_survives_kills_at_random)
     for (int i = 0; i < ACTORS; i++)
         actors[i] = stranger_start(wait_and_set, NULL);
     for (int i = 0; i < KILLS; i++) {
-        usleep(random() % 2000);
+        usleep((unsigned)(random() % 2000 * time_factor()));
         child_kill(actors[i % ACTORS]);
         actors[i % ACTORS] = stranger_start(wait_and_set, NULL);
     }

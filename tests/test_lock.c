@@ -854,7 +854,7 @@ START_TEST(test_lock_reports_every_half_done_change_of_killed_holders)
     for (int i = 0; i < KEEPERS; i++)
         keepers[i] = stranger_start(keep_ledger, ledger);
     for (int i = 0; i < KILLS; i++) {
-        usleep(random() % 2000);
+        usleep((unsigned)(random() % 2000 * time_factor()));
         child_kill(keepers[i % KEEPERS]);
         keepers[i % KEEPERS] = stranger_start(keep_ledger, ledger);
     }

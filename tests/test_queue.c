@@ -1343,7 +1343,7 @@ START_TEST(test_queue_accounts_for_every_item_in_a_storm)
     wait_until(traffic->ready == PRODUCERS + CONSUMERS, TEST_DEADLINE);
     for (int stroke = 0; stroke < STROKES; stroke++) {
         int i = stroke % PRODUCERS;
-        usleep(random() % 2000);
+        usleep((unsigned)(random() % 2000 * time_factor()));
         if (what & KILL_PRODUCERS)
             replace_producer(&parties[i], &producers[i]);
         if (what & KILL_CONSUMERS)

@@ -6,6 +6,8 @@
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
+#define THREADS_MAX (1u << 22) /* in one pid namespace: proc(5), pid_max */
+
 struct shk_cond {
     struct shki_object object;
     struct shki_cond_shared *shared;
@@ -181,51 +183,48 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
 }
 
 /*
- * With the lock held: whether one of the waiters is notified; the caller is it. Killed before: another one is. Killed after, or as one of the waiters that
- * are notified: whoever waits then or comes next returns without a notify, as this kind may.
- */
-static bool is_notified(struct shk_cond *c)
-{
-    uint32_t owed = atomic_load_explicit(&c->shared->native_owed, memory_order_relaxed);
-
-    if (owed)
-        atomic_store_explicit(&c->shared->native_owed, owed - 1, memory_order_relaxed);
-    return owed;
-}
-
-/*
  * A native wait in slices, so that it can be interrupted. Whoever's slice ends while a notifier holds the mutex is none of those whom pthread_cond_signal()
- * finds: so notifications are counted. Those of programs that call it themselves are not: where they may, the end of a slice ends the wait.
+ * finds, so it would wait for ever: for that the notifications are counted. Whoever has been woken by one takes its share of what is owed; what then is still
+ * owed a slice later goes to somebody who was waiting when it was given. Those of programs that call pthread_cond_signal() themselves are not counted:
+ * where they may, the end of a slice ends the wait.
  */
 static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
 {
+    struct shki_cond_shared *shared = c->shared;
     struct shki_mutex *mutex = &c->lock.shared->mutex;
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
+    uint32_t since = atomic_load_explicit(&shared->native_notifies, memory_order_relaxed), owed;
+    bool was_owed = false, is_owed, shown, past, takes;
     struct timespec until;
-    bool over;
     int r, why = 0;
 
     shki_unpark_released(m); /* by another condition with the same lock */
-    atomic_fetch_add_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shared->native_waiters, 1, memory_order_relaxed);
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
     do {
         until = shki_patience_slice(patience, SHKI_SLICE);
         atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
         atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
         shki_mutex_turn(mutex);
-        r = pthread_cond_clockwait(&c->shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
+        r = pthread_cond_clockwait(&shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
         atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
-        bool shown = atomic_load_explicit(&c->shared->native_shown, memory_order_relaxed); /* the mutex orders it: whoever notifies has stored it */
-        over = is_notified(c) || (r != ETIMEDOUT && (r != 0 || shown));
-        if (!over) {
-            why = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
-            over = why || shown;
-        }
-    } while (!over);
+        /* Relaxed, all: the mutex orders them, and whoever may notify natively comes after the store of native_shown. */
+        owed = atomic_load_explicit(&shared->native_owed, memory_order_relaxed);
+        is_owed = owed > 0 && atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != since;
+        shown = atomic_load_explicit(&shared->native_shown, memory_order_relaxed);
+        past = r == ETIMEDOUT && (shki_object_is_stale(&c->object) || shki_patience_is_over(patience));
+        takes = is_owed && (r != ETIMEDOUT || past || shown || was_owed);
+        /* Killed before: another one takes it a slice later. Killed after: it was this one's. */
+        if (takes)
+            atomic_store_explicit(&shared->native_owed, owed - 1, memory_order_relaxed);
+        was_owed = is_owed;
+    } while (r == ETIMEDOUT && !takes && !past && !shown);
+    if (past && !takes)
+        why = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
     shki_member_is_awake();
-    atomic_fetch_sub_explicit(&c->shared->native_waiters, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shared->native_waiters, 1, memory_order_relaxed);
     r = shki_lock_settle(&c->lock, m, r == 1);
     atomic_store_explicit(&mutex->state, again, memory_order_relaxed);
     return r ? r : why;
@@ -251,16 +250,18 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
 
 static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned n)
 {
-    uint32_t waiters = atomic_load_explicit(&c->shared->native_waiters, memory_order_relaxed);
-    uint32_t owed = atomic_load_explicit(&c->shared->native_owed, memory_order_relaxed), left = waiters > owed ? waiters - owed : 0;
+    struct shki_cond_shared *shared = c->shared;
+    uint32_t waiters = atomic_load_explicit(&shared->native_waiters, memory_order_relaxed);
+    uint32_t owed = atomic_load_explicit(&shared->native_owed, memory_order_relaxed), left = waiters > owed ? waiters - owed : 0;
     uint32_t notified = n < left ? n : left;
 
-    /* Killed before: nobody is notified. Killed after: they are, and find out at the end of their slices. */
-    atomic_store_explicit(&c->shared->native_owed, owed + notified, memory_order_relaxed);
-    if (n == UINT32_MAX)
-        pthread_cond_broadcast(&c->shared->native);
-    for (unsigned i = 0; n != UINT32_MAX && i < n; i++)
-        pthread_cond_signal(&c->shared->native);
+    /* Killed before: nobody is notified. Killed after: they are, and take it at the ends of their slices. */
+    atomic_store_explicit(&shared->native_notifies, atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(&shared->native_owed, owed + notified, memory_order_relaxed);
+    if (n >= THREADS_MAX)
+        pthread_cond_broadcast(&shared->native);
+    for (unsigned i = 0; n < THREADS_MAX && i < n; i++)
+        pthread_cond_signal(&shared->native);
     return (int)notified;
 }
 
