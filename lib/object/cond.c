@@ -184,17 +184,16 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
 
 /*
  * A native wait in slices, so that it can be interrupted. Whoever's slice ends while a notifier holds the mutex is none of those whom pthread_cond_signal()
- * finds, so it would wait for ever: for that the notifications are counted. Whoever has been woken by one takes its share of what is owed; what then is still
- * owed a slice later goes to somebody who was waiting when it was given. Those of programs that call pthread_cond_signal() themselves are not counted:
- * where they may, the end of a slice ends the wait.
+ * finds. So it looks whether anybody has been notified meanwhile, and takes it for its own: one wake-up too many is better than one too few. Programs that call
+ * pthread_cond_signal() themselves do not count theirs: where there may be any, each slice ends the wait.
  */
 static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct shki_cond_shared *shared = c->shared;
     struct shki_mutex *mutex = &c->lock.shared->mutex;
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
-    uint32_t since = atomic_load_explicit(&shared->native_notifies, memory_order_relaxed), owed;
-    bool was_owed = false, is_owed, shown, past, takes;
+    uint32_t notifies = atomic_load_explicit(&shared->native_notifies, memory_order_relaxed);
+    bool past = false, woken;
     struct timespec until;
     int r, why = 0;
 
@@ -210,18 +209,12 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
         atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
-        /* Relaxed, all: the mutex orders them, and whoever may notify natively comes after the store of native_shown. */
-        owed = atomic_load_explicit(&shared->native_owed, memory_order_relaxed);
-        is_owed = owed > 0 && atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != since;
-        shown = atomic_load_explicit(&shared->native_shown, memory_order_relaxed);
-        past = r == ETIMEDOUT && (shki_object_is_stale(&c->object) || shki_patience_is_over(patience));
-        takes = is_owed && (r != ETIMEDOUT || past || shown || was_owed);
-        /* Killed before: another one takes it a slice later. Killed after: it was this one's. */
-        if (takes)
-            atomic_store_explicit(&shared->native_owed, owed - 1, memory_order_relaxed);
-        was_owed = is_owed;
-    } while (r == ETIMEDOUT && !takes && !past && !shown);
-    if (past && !takes)
+        /* Relaxed, these too: the mutex orders them, and whoever can notify natively comes after the store of native_shown. */
+        woken = r != ETIMEDOUT || atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != notifies;
+        if (!woken)
+            past = shki_object_is_stale(&c->object) || shki_patience_is_over(patience);
+    } while (!woken && !past && !atomic_load_explicit(&shared->native_shown, memory_order_relaxed));
+    if (past)
         why = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
     shki_member_is_awake();
     atomic_fetch_sub_explicit(&shared->native_waiters, 1, memory_order_relaxed);
@@ -252,17 +245,16 @@ static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned 
 {
     struct shki_cond_shared *shared = c->shared;
     uint32_t waiters = atomic_load_explicit(&shared->native_waiters, memory_order_relaxed);
-    uint32_t owed = atomic_load_explicit(&shared->native_owed, memory_order_relaxed), left = waiters > owed ? waiters - owed : 0;
-    uint32_t notified = n < left ? n : left;
 
-    /* Killed before: nobody is notified. Killed after: they are, and take it at the ends of their slices. */
+    if (n == 0)
+        return 0;
+    /* Killed before: nobody is notified. Killed after: all are, at the ends of their slices. */
     atomic_store_explicit(&shared->native_notifies, atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) + 1, memory_order_relaxed);
-    atomic_store_explicit(&shared->native_owed, owed + notified, memory_order_relaxed);
     if (n >= THREADS_MAX)
         pthread_cond_broadcast(&shared->native);
     for (unsigned i = 0; n < THREADS_MAX && i < n; i++)
         pthread_cond_signal(&shared->native);
-    return (int)notified;
+    return (int)(n < waiters ? n : waiters);
 }
 
 static __attribute__((noinline)) int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned n)

@@ -28,9 +28,8 @@ struct shki_cond_shared {
     struct shki_waitlist waiters;   /* SHK_COND_ROBUST; entered only with the lock held */
     struct shki_lock_shared lock;   /* its own, if so */
     alignas(64) pthread_cond_t native; /* SHK_COND_PTHREAD */
-    _Atomic uint32_t native_waiters;   /* how many are in shk_cond_wait(), a killed one for ever; this and the next two are changed with the lock held */
-    _Atomic uint32_t native_owed;      /* how many of them are notified, and have not resumed yet */
-    _Atomic uint32_t native_notifies;  /* how often anybody has been */
+    _Atomic uint32_t native_waiters;   /* how many are in shk_cond_wait(), a killed one for ever; this and the next are changed with the lock held */
+    _Atomic uint32_t native_notifies;  /* how often anybody has been notified */
     _Atomic uint32_t native_shown;     /* 1: programs may notify by pthread_cond_signal(), which is not counted; for ever */
 };
 

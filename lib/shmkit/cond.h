@@ -66,8 +66,8 @@ SHK_PUBLIC int shk_cond_release(struct shk_cond *);
  * Give up the lock (every level of a recursive one), sleep until notified, take the lock back (at the same level).
  * The lock is held on every return but -EPERM. Taking it back ignores the timeout and the interrupt flag.
  * Returns 0: notified. The robust kind never says so without a notify, but for one case: who passes on a dead waiter's wake-up and
- * is killed itself may have woken one too many. The pthread kind may, as POSIX allows; once shk_cond_native() has been called, it does
- * every 100 ms. SHK_ORPHANED (1): a holder of the lock
+ * is killed itself may have woken one too many. The pthread kind may, as POSIX allows: within 100 ms of a notify that was another's, and, once
+ * shk_cond_native() has been called, every 100 ms (who has a deadline keeps it itself). SHK_ORPHANED (1): a holder of the lock
  * died meanwhile; notified or not, look at the predicate (this outranks the codes below). -ETIMEDOUT, -EINTR: not notified. -EAGAIN:
  * SHK_NOWAIT, which never sleeps and never gives up the lock. -EPERM: the lock is not held. -ESTALE: the condition has been unlinked.
  * Killed: asleep, it is skipped and its wake-up, if it was given one, passed on; with the lock, the next holder gets SHK_ORPHANED.
@@ -90,7 +90,7 @@ SHK_PUBLIC int shk_cond_notify_all(struct shk_cond *);
  * The pthread objects of a SHK_COND_PTHREAD condition, in shared memory, for programs that call pthread_cond_*() themselves.
  * The mutex is robust: EOWNERDEAD is the caller's to handle. Valid until the handle is closed. Either pointer may be NULL.
  * Do not mix pthread_mutex_lock() with shk_cond_release() in one critical section.
- * From the first call on, shk_cond_wait() returns 0 without a notify every 100 ms: of a pthread_cond_signal() that comes while a wait looks up nothing is left.
+ * From the first call on, shk_cond_wait() returns 0 without a notify every 100 ms: of a pthread_cond_signal() that comes while it is awake nothing is left.
  * Returns 0, or -ENOTSUP: the condition is of the robust kind.
  */
 SHK_PUBLIC int shk_cond_native(struct shk_cond *, pthread_cond_t **cond, pthread_mutex_t **mutex);

@@ -47,7 +47,7 @@ static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows
                                             &object_rows };
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
-/* What changes nothing in shared memory, and so needs no row. */
+/* What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so needs no row. */
 static const char *const exempt[] = {
     "shk_last_error", "shk_set_interrupt", "shk_event_is_set", "shk_queue_size", "shk_queue_capacity",
     "shk_queue_item_size", "shk_queue_empty", "shk_queue_full", "shk_region_data", "shk_cond_native",
