@@ -11,6 +11,7 @@
 #define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
 #define FETCH_AHEAD 2048u            /* bytes: measured */
+#define FETCH_MAX 4096u              /* bytes of a large item: enough to keep a processor busy */
 #define CLOSE_ENDS 64u /* slots: both ends of such a ring are close together, so each slot has a cache line of its own */
 
 static uint64_t power_of_two(uint64_t n)
@@ -120,7 +121,9 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     if (q->capacity <= CLOSE_ENDS && q->put_ahead > 1)
         q->put_ahead = 1;
     q->get_ahead = q->put_ahead ? q->put_ahead : 1;
+    q->fetch = l->stride < FETCH_MAX ? l->stride : FETCH_MAX;
     q->share_mask = l->stride <= SHKI_LINE / 4 ? 3 : l->stride <= SHKI_LINE / 2 ? 1 : 0;
+    q->usual_below = q->ring && q->asymmetric ? q->item_size + 1 : 0;
     q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);
@@ -284,7 +287,7 @@ int shki_queue_put_slowly(struct shk_queue *q, const void *item, size_t len, int
 }
 
 /* Whatever the queue, and whether the thread has been here before. */
-static __attribute__((noinline)) int put_anyhow(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
+int shki_queue_put_anyhow(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
@@ -301,20 +304,11 @@ static __attribute__((noinline)) int put_anyhow(struct shk_queue *q, const void 
     return shki_queue_put_slowly(q, item, len, priority, timeout);
 }
 
-int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
-{
-    struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
-
-    if (__builtin_expect(m && q->ring && item && len <= q->item_size && shki_timeout_is_legal(timeout), 1))
-        return shki_ring_put(q, m, item, len, timeout);
-    return put_anyhow(q, item, len, 0, timeout);
-}
-
 int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
 {
     if (q && q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
-    return put_anyhow(q, item, len, priority, timeout);
+    return shki_queue_put_anyhow(q, item, len, priority, timeout);
 }
 
 static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
@@ -343,7 +337,7 @@ ssize_t shki_queue_get_slowly(struct shk_queue *q, void *buf, size_t size, int64
     return r < 0 ? r : (ssize_t)one.iov_len;
 }
 
-static __attribute__((noinline)) ssize_t get_anyhow(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+ssize_t shki_queue_get_anyhow(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
@@ -359,15 +353,6 @@ static __attribute__((noinline)) ssize_t get_anyhow(struct shk_queue *q, void *b
             return r < 0 ? r : (ssize_t)length;
     }
     return shki_queue_get_slowly(q, buf, size, timeout);
-}
-
-ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
-{
-    struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
-
-    if (__builtin_expect(m && q->ring && buf && shki_timeout_is_legal(timeout), 1))
-        return shki_ring_get(q, m, buf, size, timeout);
-    return get_anyhow(q, buf, size, timeout);
 }
 
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)

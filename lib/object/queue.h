@@ -90,10 +90,12 @@ struct shk_queue {
     uint64_t mask;     /* of positions: in the ring, or in a chunk */
     uint64_t stride;
     size_t item_size;
+    size_t usual_below; /* an item of fewer bytes may go the usual way: item_size + 1 of a ring with asymmetric fences, else 0 */
     unsigned char *slots; /* or the first chunk */
     uint32_t order;
-    uint64_t put_ahead, get_ahead; /* FIFO: so many slots each side fetches ahead, */
-    uint64_t share_mask;           /* … those alone whose position has none of these bits: the others have their line in common with them */
+    uint64_t put_ahead, get_ahead; /* FIFO: so many slots ahead each side fetches one, */
+    uint64_t share_mask;           /* … at those positions alone that have none of these bits: the others' have their line in common with it */
+    uint64_t fetch;                /* bytes of it that a get fetches */
     bool grows;            /* capacity 0 */
     bool ring;             /* FIFO, and does not grow */
     bool asymmetric;       /* the segment's fences are */
@@ -288,14 +290,26 @@ static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_que
 
 /* Count n items as tasks of the member; before the get commits. */
 void shki_task_begin(struct shk_queue *, struct shki_membership *, struct shki_task *);
+
+/* … of which `task` is the count already. */
+static inline __attribute__((always_inline)) void shki_task_count(struct shki_task *task, unsigned n)
+{
+    /* Relaxed: written by this member alone; the commit publishes it. Killed after: a dead member's task, though its item may still be in. */
+    atomic_store_explicit(&task->count, atomic_load_explicit(&task->count, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline bool shki_task_is_of(const struct shki_task *task, const struct shki_membership *m)
+{
+    return atomic_load_explicit(&task->member, memory_order_relaxed) == m->id;
+}
+
 static inline void shki_count_tasks(struct shk_queue *q, struct shki_membership *m, unsigned n)
 {
     struct shki_task *task = &q->tasks[m->index];
 
-    /* Relaxed: written by this member alone; the commit publishes it. Killed after: a dead member's task, though its item may still be in. */
-    if (__builtin_expect(atomic_load_explicit(&task->member, memory_order_relaxed) != m->id, 0))
+    if (__builtin_expect(!shki_task_is_of(task, m), 0))
         shki_task_begin(q, m, task);
-    atomic_store_explicit(&task->count, atomic_load_explicit(&task->count, memory_order_relaxed) + n, memory_order_relaxed);
+    shki_task_count(task, n);
 }
 
 /* Whether a put may begin: 0 or an error. */
@@ -325,17 +339,20 @@ static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue
     return r;
 }
 
-/* memcpy() for what most often is small: a call costs as much as all the rest. */
-static inline __attribute__((always_inline)) void shki_copy(void *to, const void *from, size_t length)
+/* Whether shki_copy_small() will do. */
+static inline __attribute__((always_inline)) bool shki_is_small(size_t length)
+{
+    return length - 8 <= 56;
+}
+
+/* memcpy() for 8 to 64 bytes: a call costs as much as all the rest. */
+static inline __attribute__((always_inline)) void shki_copy_small(void *to, const void *from, size_t length)
 {
     typedef uint64_t words __attribute__((vector_size(16)));
     unsigned char *t = to;
     const unsigned char *f = from;
 
-    if (length - 8 > 56) {
-        if (length)
-            memcpy(t, f, length);
-    } else if (length <= 16) { /* two halves, which overlap unless the length is 16; and so on */
+    if (length <= 16) { /* two halves, which overlap unless the length is 16; and so on */
         uint64_t first, last;
 
         memcpy(&first, f, 8);
@@ -358,6 +375,15 @@ static inline __attribute__((always_inline)) void shki_copy(void *to, const void
         }
         memcpy(t + length - 16, &last, 16);
     }
+}
+
+/* memcpy() for what most often is small. */
+static inline __attribute__((always_inline)) void shki_copy(void *to, const void *from, size_t length)
+{
+    if (shki_is_small(length))
+        shki_copy_small(to, from, length);
+    else if (length)
+        memcpy(to, from, length);
 }
 
 /* Of a queue whose count commits. */
@@ -438,7 +464,10 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
     return done ? (int)done : r;
 }
 
-/* The whole of a call for one item, whatever it takes: shk_queue_put() and shk_queue_get() once they have looked at what they were given. */
+/* shk_queue_put() and shk_queue_get(), whatever comes. */
+int shki_queue_put_anyhow(struct shk_queue *, const void *item, size_t length, int64_t priority, int64_t timeout);
+ssize_t shki_queue_get_anyhow(struct shk_queue *, void *buffer, size_t size, int64_t timeout);
+/* … of a ring, once what was given has been looked at. */
 int shki_ring_put(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t timeout);
 ssize_t shki_ring_get(struct shk_queue *, struct shki_membership *, void *buffer, size_t size, int64_t timeout);
 /* From the beginning, for those who may have to wait. */

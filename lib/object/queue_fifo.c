@@ -152,7 +152,6 @@ static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t positi
 }
 
 /* Measured, all of them. */
-#define FETCH_MAX 4096u    /* bytes */
 #define HARDLY_ANY 8u      /* items, or free slots; … */
 #define HARDLY_ANY_FEW 2u  /* … in a ring that has fewer slots than */
 #define FEW 256u
@@ -217,6 +216,13 @@ static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t
     shki_note_fill(q->shared, tail - gate->seen);
 }
 
+/* Have the line of a later slot to itself before its item is there; but not one that a consumer may still be reading. `used`: so many slots are, at most. */
+static inline __attribute__((always_inline)) void fetch_slot(const struct shk_queue *q, uint64_t tail, uint64_t used)
+{
+    if ((tail & q->share_mask) == 0 && used + q->put_ahead < q->capacity)
+        shki_fetch_to_write(slot_at(q, q->slots, tail + q->put_ahead));
+}
+
 static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, const struct shki_gate *gate, uint64_t tail, struct shki_slot **slot)
 {
     if (__builtin_expect(tail - gate->seen >= q->capacity, 0)) {
@@ -224,10 +230,8 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
         if (tail - gate->seen >= q->capacity)
             return 0;
     }
+    fetch_slot(q, tail, tail - gate->seen);
     *slot = slot_at(q, q->slots, tail);
-    /* To have the line to itself before the item is there; but not one that a consumer may still be reading. */
-    if (((tail + q->put_ahead) & q->share_mask) == 0 && tail + q->put_ahead - gate->seen < q->capacity)
-        shki_fetch_to_write(slot_at(q, q->slots, tail + q->put_ahead));
     return 1;
 }
 
@@ -239,10 +243,24 @@ static int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 }
 
 /* Q1: the slot is filled, and its word commits. Killed before: it is free, whatever is in it. After: the item is in, and the tail late. */
+static inline __attribute__((always_inline)) void commit_slot(struct shki_slot *slot, uint64_t position, size_t length)
+{
+    atomic_store_explicit(&slot->word, shki_slot_word(position, length), memory_order_release);
+}
+
 static inline __attribute__((always_inline)) void fill(struct shki_slot *slot, uint64_t position, const void *item, size_t length)
 {
     shki_copy(slot->bytes, item, length);
-    atomic_store_explicit(&slot->word, shki_slot_word(position, length), memory_order_release);
+    commit_slot(slot, position, length);
+}
+
+/* The same of one who has waited for an item, and may have another one waiting for this. */
+static inline __attribute__((always_inline)) void hand_over(struct shki_membership *m, const struct shki_slot *slot)
+{
+    if (__builtin_expect(m->has_waited, 0)) {
+        shki_hand_over(slot);
+        m->has_waited = false;
+    }
 }
 
 static inline void move_tail(struct shki_queue_shared *shared, uint64_t tail)
@@ -310,15 +328,20 @@ static __attribute__((noinline)) void keep_distance(struct shk_queue *q, uint64_
         chase->close++;
 }
 
-/* The lines of an item that is known to be there; of a large one those at its beginning, which is enough to keep a processor busy. */
-static inline __attribute__((always_inline)) void fetch_item(const struct shk_queue *q, uint64_t position)
+/* A later item that is known to be there and whose lines are to be fetched now, or NULL. `more`: so many items are there. */
+static inline __attribute__((always_inline)) const unsigned char *item_to_fetch(const struct shk_queue *q, uint64_t head, int64_t more)
 {
-    const unsigned char *at = (unsigned char *)slot_at(q, q->slots, position), *end = at + (q->stride < FETCH_MAX ? q->stride : FETCH_MAX);
+    if ((head & q->share_mask) != 0 || more <= (int64_t)q->get_ahead)
+        return NULL;
+    return (const unsigned char *)slot_at(q, q->slots, head + q->get_ahead);
+}
 
-    if (q->stride >= SHKI_LINE) /* begin with the first line that begins in it: the one before is fetched as the end of the item before */
-        at += -(uintptr_t)at % SHKI_LINE;
-    for (; at < end; at += SHKI_LINE)
-        __builtin_prefetch(at);
+static inline __attribute__((always_inline)) void fetch_item(const struct shk_queue *q, uint64_t head, int64_t more)
+{
+    const unsigned char *at = item_to_fetch(q, head, more);
+
+    for (uint64_t i = 0; at && i < q->fetch; i += SHKI_LINE)
+        __builtin_prefetch(at + i);
 }
 
 static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, const struct shki_gate *gate, uint64_t head, struct shki_slot **slot,
@@ -326,12 +349,10 @@ static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, 
 {
     int64_t more = (int64_t)(gate->seen - head);
 
-    if (more > (int64_t)q->get_ahead) {
-        if (((head + q->get_ahead) & q->share_mask) == 0)
-            fetch_item(q, head + q->get_ahead);
-    } else if (__builtin_expect(more <= 0, 0)) {
+    if (__builtin_expect(more <= 0, 0))
         keep_distance(q, head);
-    }
+    else
+        fetch_item(q, head, more);
     *slot = slot_at(q, q->slots, head);
     *word = atomic_load_explicit(&(*slot)->word, memory_order_acquire); /* Q1 */
     return shki_slot_has(*word, head);
@@ -455,7 +476,7 @@ static __attribute__((noinline)) unsigned stay(const struct shk_queue *q, unsign
     return looks;
 }
 
-/* The two most frequent ways through the library, each in one function, with what it needs of the queue in hand. */
+/* One item, whoever has the gate and whatever is known, each in one function, with what it needs of the queue in hand. */
 
 int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t timeout)
 {
@@ -477,10 +498,7 @@ int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *it
         r = ring_room(q, gate, tail, &slot);
         if (__builtin_expect(r > 0, 1)) {
             fill(slot, tail, item, length);
-            if (__builtin_expect(m->has_waited, 0)) {
-                shki_hand_over(slot);
-                m->has_waited = false;
-            }
+            hand_over(m, slot);
             move_tail(shared, tail + 1);
         }
     }
@@ -568,6 +586,151 @@ ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buff
     if (__builtin_expect(r == 0, 0))
         return shki_queue_get_slowly(q, buffer, size, timeout);
     return r < 0 ? r : (ssize_t)length;
+}
+
+/*
+ * The usual way, which most calls go: the caller is the tenant of the gate, and there is room or an item as far as is known. Its stores are those of the ways above,
+ * in the same order, and so is what a kill between them leaves. It calls nothing but at its end, so that no register has to be saved: most of what a small item costs
+ * is instructions. Whatever is not as usual is left to the ways above, which begin from the beginning: nothing has been done.
+ */
+
+static inline __attribute__((always_inline)) bool step_in_usually(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
+{
+    if (__builtin_expect(shki_segment_is_closed(m->segment), 0))
+        return false;
+    /*
+     * As in shki_gate_step_in(), but without a look before: who is not the tenant only seems to be inside for a moment, as one who has just been struck out does.
+     * Killed then, when it has been: one more is counted as lost in the gate.
+     */
+    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_release);
+    shki_fence_light(true); /* G1 */
+    return atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id && !shki_is_stale(m->segment, q->object.entry, q->object.serial);
+}
+
+static __attribute__((noinline, cold)) int put_otherwise(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t timeout)
+{
+    shki_gate_step_out(m);
+    return shki_queue_put_anyhow(q, item, length, 0, timeout);
+}
+
+static __attribute__((noinline, cold)) ssize_t get_otherwise(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout)
+{
+    shki_gate_step_out(m);
+    return shki_queue_get_anyhow(q, buffer, size, timeout);
+}
+
+static __attribute__((noinline)) int wake_consumers(struct shk_queue *q)
+{
+    shki_wake_other(q, true);
+    return 0;
+}
+
+static __attribute__((noinline)) ssize_t wake_producers(struct shk_queue *q, size_t length)
+{
+    shki_wake_other(q, false);
+    return (ssize_t)length;
+}
+
+static __attribute__((noinline)) int put_inside(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length)
+{
+    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
+    struct shki_slot *slot = slot_at(q, q->slots, tail);
+
+    fill(slot, tail, item, length);
+    hand_over(m, slot);
+    move_tail(q->shared, tail + 1);
+    shki_gate_step_out(m);
+    return wake_consumers(q);
+}
+
+static __attribute__((noinline)) ssize_t get_inside(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t length)
+{
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed);
+    const struct shki_slot *slot = slot_at(q, q->slots, head);
+    int r;
+
+    fetch_item(q, head, (int64_t)(q->shared->get_gate.seen - head));
+    r = shki_read_slot(q, slot, word_at(q, head), buffer, &length);
+    if (r > 0) {
+        shki_count_tasks(q, m, 1);
+        move_head(q->shared, head + 1);
+    }
+    shki_gate_step_out(m);
+    return r > 0 ? wake_producers(q, length) : r;
+}
+
+int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t timeout)
+{
+    struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
+    struct shki_queue_shared *shared;
+    struct shki_slot *slot;
+    uint64_t tail, used;
+
+    if (__builtin_expect(!m || !item || len >= q->usual_below || !shki_timeout_is_legal(timeout), 0))
+        return shki_queue_put_anyhow(q, item, len, 0, timeout);
+    shared = q->shared;
+    if (__builtin_expect(!step_in_usually(q, m, &shared->put_gate), 0))
+        return put_otherwise(q, m, item, len, timeout);
+    tail = atomic_load_explicit(&shared->tail, memory_order_relaxed); /* ours */
+    used = tail - shared->put_gate.seen;
+    if (__builtin_expect(used >= q->capacity || atomic_load_explicit(&shared->shut_down, memory_order_acquire) != SHKI_OPEN, 0))
+        return put_otherwise(q, m, item, len, timeout);
+    fetch_slot(q, tail, used);
+    if (__builtin_expect(!shki_is_small(len), 0))
+        return put_inside(q, m, item, len);
+    slot = slot_at(q, q->slots, tail);
+    shki_copy_small(slot->bytes, item, len);
+    commit_slot(slot, tail, len);
+    hand_over(m, slot);
+    move_tail(shared, tail + 1);
+    shki_gate_step_out(m);
+    shki_fence_light(true); /* F2 */
+    if (__builtin_expect(atomic_load_explicit(&shared->empty.flags, memory_order_relaxed) != 0, 0))
+        return wake_consumers(q);
+    return 0;
+}
+
+ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
+{
+    struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
+    struct shki_queue_shared *shared;
+    const struct shki_slot *slot;
+    const unsigned char *later;
+    struct shki_task *task;
+    uint64_t head, word;
+    int64_t more;
+    size_t length;
+
+    if (__builtin_expect(!m || !buf || q->usual_below == 0 || expected(q) != 0 || !shki_timeout_is_legal(timeout), 0))
+        return shki_queue_get_anyhow(q, buf, size, timeout);
+    shared = q->shared;
+    if (__builtin_expect(!step_in_usually(q, m, &shared->get_gate), 0))
+        return get_otherwise(q, m, buf, size, timeout);
+    head = atomic_load_explicit(&shared->head, memory_order_relaxed); /* ours */
+    more = (int64_t)(shared->get_gate.seen - head);
+    if (__builtin_expect(more <= 0, 0))
+        return get_otherwise(q, m, buf, size, timeout);
+    later = item_to_fetch(q, head, more);
+    if (later) { /* of a small item this is all */
+        __builtin_prefetch(later);
+        __builtin_prefetch(later + SHKI_LINE);
+    }
+    slot = slot_at(q, q->slots, head);
+    word = atomic_load_explicit(&slot->word, memory_order_acquire); /* Q1 */
+    if (__builtin_expect(!shki_slot_has(word, head), 0))
+        return get_otherwise(q, m, buf, size, timeout);
+    length = shki_slot_length(word);
+    task = &q->tasks[m->index];
+    if (__builtin_expect(!shki_is_small(length) || length >= q->usual_below || length > size || !shki_task_is_of(task, m), 0))
+        return get_inside(q, m, buf, size);
+    shki_copy_small(buf, slot->bytes, length);
+    shki_task_count(task, 1);
+    move_head(shared, head + 1);
+    shki_gate_step_out(m);
+    shki_fence_light(true); /* F2 */
+    if (__builtin_expect(atomic_load_explicit(&shared->full.flags, memory_order_relaxed) != 0, 0))
+        return wake_producers(q, length);
+    return (ssize_t)length;
 }
 
 int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)

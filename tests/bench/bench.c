@@ -178,7 +178,7 @@ int main(int argc, char **argv)
     double after = interrupted() ? NAN : quiet_others();
 
     if (!json || strcmp(json, "-") != 0) {
-        printf("make bench: %u rounds of %g s, %u CPUs; three times as many where a few percent decide (W3 awake, W6 64). Medians; spread: between\n"
+        printf("make bench: %u rounds of %g s, %u CPUs; three times as many where a few percent decide (W3, W6 64). Medians; spread: between\n"
                "the quarters; the ratios to the best peer and to the limit are medians of the rounds' own.\n", bench.rounds, bench.seconds, bench.cpus);
         print_peers();
         quiet_say_others("Before", before);

@@ -261,7 +261,7 @@ static void round_trips(const char *row, const char *place, bool pinned, bool on
                               .capacity = 64,
                               .pinned = pinned,
                               .one_cpu = one_cpu,
-                              .by_little = strcmp(row, "awake") == 0 && pinned,
+                              .by_little = pinned || one_cpu,
                               .n = no_spin};
 
     contest_run(&contest, subjects, pick(subjects, goes_to_and_fro, &contest));
