@@ -536,6 +536,60 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
 }
 
 /*
+ * The usual way, which most calls go: the caller is the tenant of the gate, and there is room or an item as far as is known. Its stores are those of the other ways,
+ * in the same order, and so is what a kill between them leaves. It calls nothing but at its end, so that no register has to be saved: most of what a small item costs
+ * is instructions. Whatever is not as usual is left to the other ways, which begin from the beginning: nothing has been done.
+ */
+
+static inline __attribute__((always_inline)) bool step_in_usually(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
+{
+    if (__builtin_expect(shki_segment_is_closed(m->segment), 0))
+        return false;
+    /*
+     * As in shki_gate_step_in(), but without a look before: who is not the tenant only seems to be inside for a moment, as one who has just been struck out does.
+     * Killed then, when it has been: one more is counted as lost in the gate.
+     */
+    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_release);
+    shki_fence_light(true); /* G1 */
+    return atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id && !shki_is_stale(m->segment, q->object.entry, q->object.serial);
+}
+
+/* With the gate: 1: the item at `head` has been taken; 0: there is none; -1: it takes a call. Then it is the caller who leaves. */
+static inline __attribute__((always_inline)) int take_usually(struct shk_queue *q, struct shki_membership *m, uint64_t head, void *buffer, size_t *length)
+{
+    const struct shki_slot *slot = slot_at(q, q->slots, head);
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire); /* Q1 */
+    struct shki_task *task;
+    size_t size = shki_slot_length(word);
+
+    if (__builtin_expect(!shki_slot_has(word, head), 0))
+        return 0;
+    task = &q->tasks[m->index];
+    if (__builtin_expect(!shki_is_small(size) || size >= q->usual_below || size > *length || !shki_task_is_of(task, m), 0))
+        return -1;
+    shki_copy_small(buffer, slot->bytes, size);
+    *length = size;
+    shki_task_count(task, 1);
+    move_head(q->shared, head + 1);
+    shki_gate_step_out(m);
+    return 1;
+}
+
+/* An item that has just been seen. */
+static inline __attribute__((always_inline)) int get_seen(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+{
+    if (q->usual_below == 0)
+        return get_at_once(q, m, buffer, length);
+    if (__builtin_expect(!step_in_usually(q, m, &q->shared->get_gate) ||
+                         take_usually(q, m, atomic_load_explicit(&q->shared->head, memory_order_relaxed), buffer, length) <= 0, 0)) {
+        shki_gate_step_out(m);
+        return get_at_once(q, m, buffer, length);
+    }
+    shki_wake_other(q, false);
+    return 1;
+}
+
+/*
  * An item that comes soon, most often, as an answer does, is awaited without the long way to sleep and back.
  *
  * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item should have
@@ -557,7 +611,7 @@ static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki
     if (r != 0 || long_way)
         return r;
     looks = stay(q, at_once ? 0 : parts / PARTS);
-    r = looks < STAYS ? get_at_once(q, m, buffer, length) : 0;
+    r = looks < STAYS ? get_seen(q, m, buffer, length) : 0;
     if (r <= 0)
         parts = 0;
     else if (parts == 0)
@@ -586,25 +640,6 @@ ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buff
     if (__builtin_expect(r == 0, 0))
         return shki_queue_get_slowly(q, buffer, size, timeout);
     return r < 0 ? r : (ssize_t)length;
-}
-
-/*
- * The usual way, which most calls go: the caller is the tenant of the gate, and there is room or an item as far as is known. Its stores are those of the ways above,
- * in the same order, and so is what a kill between them leaves. It calls nothing but at its end, so that no register has to be saved: most of what a small item costs
- * is instructions. Whatever is not as usual is left to the ways above, which begin from the beginning: nothing has been done.
- */
-
-static inline __attribute__((always_inline)) bool step_in_usually(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
-{
-    if (__builtin_expect(shki_segment_is_closed(m->segment), 0))
-        return false;
-    /*
-     * As in shki_gate_step_in(), but without a look before: who is not the tenant only seems to be inside for a moment, as one who has just been struck out does.
-     * Killed then, when it has been: one more is counted as lost in the gate.
-     */
-    atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_release);
-    shki_fence_light(true); /* G1 */
-    return atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id && !shki_is_stale(m->segment, q->object.entry, q->object.serial);
 }
 
 static __attribute__((noinline, cold)) int put_otherwise(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t timeout)
@@ -694,12 +729,11 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 {
     struct shki_membership *m = q ? shki_membership_at_hand(q->object.segment) : NULL;
     struct shki_queue_shared *shared;
-    const struct shki_slot *slot;
     const unsigned char *later;
-    struct shki_task *task;
-    uint64_t head, word;
+    size_t length = size;
+    uint64_t head;
     int64_t more;
-    size_t length;
+    int r;
 
     if (__builtin_expect(!m || !buf || q->usual_below == 0 || expected(q) != 0 || !shki_timeout_is_legal(timeout), 0))
         return shki_queue_get_anyhow(q, buf, size, timeout);
@@ -715,18 +749,11 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
         __builtin_prefetch(later);
         __builtin_prefetch(later + SHKI_LINE);
     }
-    slot = slot_at(q, q->slots, head);
-    word = atomic_load_explicit(&slot->word, memory_order_acquire); /* Q1 */
-    if (__builtin_expect(!shki_slot_has(word, head), 0))
+    r = take_usually(q, m, head, buf, &length);
+    if (__builtin_expect(r == 0, 0))
         return get_otherwise(q, m, buf, size, timeout);
-    length = shki_slot_length(word);
-    task = &q->tasks[m->index];
-    if (__builtin_expect(!shki_is_small(length) || length >= q->usual_below || length > size || !shki_task_is_of(task, m), 0))
+    if (__builtin_expect(r < 0, 0))
         return get_inside(q, m, buf, size);
-    shki_copy_small(buf, slot->bytes, length);
-    shki_task_count(task, 1);
-    move_head(shared, head + 1);
-    shki_gate_step_out(m);
     shki_fence_light(true); /* F2 */
     if (__builtin_expect(atomic_load_explicit(&shared->full.flags, memory_order_relaxed) != 0, 0))
         return wake_producers(q, length);

@@ -65,6 +65,19 @@ static void let_go(struct shki_membership *m, struct shki_gate *gate)
     shki_held_less(m);
 }
 
+/*
+ * A large slot is written faster if its lines have been fetched before, even those that the consumer has read last; to read, which is all that it takes. Measured:
+ * a third more items of 16 KiB and of 64 KiB a second; below that it makes no difference or costs.
+ */
+#define FETCH_LEAST 16384u         /* bytes */
+#define FETCH_MOST (256u << 10)    /* … which stay near */
+
+static void fetch_large(const unsigned char *slot, size_t length)
+{
+    for (size_t i = 0; length >= FETCH_LEAST && i < length && i < FETCH_MOST; i += SHKI_LINE)
+        __builtin_prefetch(slot + i);
+}
+
 int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t timeout)
 {
     struct shki_membership *m;
@@ -86,6 +99,7 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
         return r;
     q->shared->put_gate.at_stake = len;
     *slot = w.slot->bytes;
+    fetch_large(w.slot->bytes, len);
     return 0;
 }
 

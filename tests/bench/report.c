@@ -334,7 +334,7 @@ static const struct series *opponent(const struct target *t, const struct series
         return best(ours, PEER, 0);
     if (strcmp(t->against, BEST_SLEEPING_PEER) == 0)
         return best(ours, PEER, SPINS);
-    const struct series *s = find(ours->workload, t->against_row ? t->against_row : ours->row, ours->place, t->against);
+    const struct series *s = find(ours->workload, ours->row, ours->place, t->against);
     return s && s->rounds ? s : NULL;
 }
 
@@ -365,13 +365,10 @@ static void print_verdict(const struct target *t, const struct verdict *v)
 
     snprintf(what, sizeof(what), "%s, %s: %s", v->ours->row, v->ours->place, t->subject);
     printf("  %-3s %-62s %s %-6.4g", v->ours->workload, what, t->at_least ? ">=" : "<=", v->factor);
-    if (v->against) {
-        snprintf(what, sizeof(what), "x %s%s%s%s", v->against->subject, t->against_row ? " (" : "", t->against_row ? t->against_row : "",
-                 t->against_row ? ")" : "");
-        printf(" %-30s", what);
-    } else {
+    if (v->against)
+        printf(" x %-28s", v->against->subject);
+    else
         printf(" %-30s", t->what ? t->what : "");
-    }
     printf(" %8.4g  ", v->value);
     if (is_reached(t, v))
         printf("reached\n");

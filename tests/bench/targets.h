@@ -19,7 +19,6 @@ struct target {
     double factor;
     double slow_wake_factor; /* instead, where waking a sleeper on another CPU is slow; 0: the same */
     const char *against;     /* BEST_…, or a subject's name; NULL: the factor is the bound itself */
-    const char *against_row; /* NULL: the same row */
     const char *what;        /* of what the bound is, if against nobody */
 };
 
