@@ -255,7 +255,7 @@ int shki_small_buffer(const struct shk_queue *q, size_t length, size_t size)
     return shki_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu", q->object.segment->name, q->object.name, length, size);
 }
 
-/* ---- Putting and getting ---- */
+/* ---- Putting and getting: shk_queue_put() and shk_queue_get() themselves stand in queue_fifo.c, where the usual way of a ring is ---- */
 
 static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
 {
