@@ -147,11 +147,8 @@ int shk_cond_release(struct shk_cond *c)
     return c ? shk_lock_release(&c->lock) : SHKI_NO_HANDLE;
 }
 
-/*
- * The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. Inlined, because
- * most notifications find nobody and end with it.
- */
-static inline __attribute__((always_inline)) int enter(struct shk_cond *c, struct shki_membership **m)
+/* The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. */
+static int enter(struct shk_cond *c, struct shki_membership **m)
 {
     if (c == NULL)
         return SHKI_NO_HANDLE;
@@ -257,7 +254,7 @@ static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned 
     return (int)(n < waiters ? n : waiters);
 }
 
-static __attribute__((noinline)) int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned n)
+static int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned n)
 {
     int r = shki_line_lock(&c->line);
 
@@ -268,17 +265,30 @@ static __attribute__((noinline)) int notify_robust(struct shk_cond *c, struct sh
     return r;
 }
 
-int shk_cond_notify(struct shk_cond *c, unsigned n)
+/* Without the line's mutex: nobody enters without the lock, which is held. */
+static bool nobody_waits(const struct shk_cond *c)
+{
+    return !c->native && shki_line_is_empty(&c->line);
+}
+
+static __attribute__((noinline)) int notify_anyhow(struct shk_cond *c, unsigned n)
 {
     struct shki_membership *m;
     int r = enter(c, &m);
 
-    if (__builtin_expect(r < 0, 0))
+    if (r < 0)
         return r;
-    if (__builtin_expect(c->native, 0))
+    if (c->native)
         return notify_native(c, n);
-    /* Without the line's mutex: nobody enters without the lock, which is held. */
-    return shki_line_is_empty(&c->line) ? 0 : notify_robust(c, m, n);
+    return nobody_waits(c) ? 0 : notify_robust(c, m, n);
+}
+
+int shk_cond_notify(struct shk_cond *c, unsigned n)
+{
+    /* as most of them end, without a call: see shki_is_entered() */
+    if (c && shki_lock_is_mine(&c->lock, shki_membership_at_hand(c->object.segment)) && !shki_object_is_stale(&c->object) && nobody_waits(c))
+        return 0;
+    return notify_anyhow(c, n);
 }
 
 int shk_cond_notify_all(struct shk_cond *c)

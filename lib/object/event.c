@@ -100,12 +100,17 @@ int shk_event_clear(struct shk_event *event)
     return 0;
 }
 
-int shk_event_is_set(struct shk_event *event)
+static __attribute__((noinline)) int is_set_anyhow(struct shk_event *event)
 {
     struct shki_membership *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : is_set(event);
+}
+
+int shk_event_is_set(struct shk_event *event)
+{
+    return event && shki_is_entered(&event->object) ? is_set(event) : is_set_anyhow(event);
 }
 
 void shki_event_wake(struct shki_event_shared *shared)
@@ -180,7 +185,7 @@ static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint
     return r == 0 && shki_object_is_stale(&event->object) ? shki_stale(&event->object) : r;
 }
 
-int shk_event_wait(struct shk_event *event, int64_t timeout)
+static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_t timeout)
 {
     struct shki_membership *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
@@ -192,6 +197,11 @@ int shk_event_wait(struct shk_event *event, int64_t timeout)
         return SHKI_BAD_TIMEOUT;
     state = state_of(event);
     return state & SHKI_EVENT_SET ? 0 : wait_for_set(event, m, state, timeout);
+}
+
+int shk_event_wait(struct shk_event *event, int64_t timeout)
+{
+    return event && shki_is_entered(&event->object) && shki_timeout_is_legal(timeout) && is_set(event) ? 0 : wait_anyhow(event, timeout);
 }
 
 static bool is_ready(const void *event)

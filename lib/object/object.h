@@ -92,6 +92,17 @@ static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
     return __builtin_expect(shki_object_is_stale(o) || shki_segment_is_closed(o->segment), 0) ? shki_stale(o) : 0;
 }
 
+/*
+ * Whether shki_enter() would succeed without a call. For calls that mostly end with a look at shared memory: so they need neither frame nor saved registers, and leave
+ * everything else to a function that begins with shki_enter().
+ */
+static inline bool shki_is_entered(const struct shki_object *o)
+{
+    const struct shki_membership *m = shki_membership_at_hand(o->segment);
+
+    return __builtin_expect(m && !shki_object_is_stale(o) && !shki_segment_is_closed(m->segment), 1);
+}
+
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "no handle was given")
 #define SHKI_BAD_TIMEOUT shki_say(-EINVAL, "the timeout is negative, and not SHK_FOREVER")
 
