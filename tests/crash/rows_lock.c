@@ -1,6 +1,8 @@
 /* The lock, killed. */
 #include "harness.h"
 
+#include "object/lock.h"
+
 #include <errno.h>
 #include <sched.h>
 
@@ -139,6 +141,32 @@ static void host_releases(struct world *w)
     EXPECT(w, call(w, HOST, release, 0) == 0, "the host cannot release");
 }
 
+/* As if it had given the lock up time and again, and others had been faster than who sleeps: by the turns that one sees that it is passed over. */
+static int64_t pass_over(struct world *w, int64_t unused)
+{
+    (void)unused;
+    for (int i = 0; i < 5000; i++)
+        shki_mutex_turn(&w->lock->shared->mutex);
+    return 0;
+}
+
+static int64_t favours_somebody(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return atomic_load(&w->lock->shared->mutex.favourite) != 0;
+}
+
+/* The victim asks for favour before it sleeps again. */
+static void host_passes_over_then_releases(struct world *w)
+{
+    if (w->partnered == 0) {
+        call(w, HOST, pass_over, 0);
+    } else {
+        EXPECT(w, w->stopped || call(w, HOST, favours_somebody, 0) == 1, "the victim has not asked for favour");
+        host_releases(w);
+    }
+}
+
 /* How often SHK_ORPHANED must have been said by the end, and may have been. */
 static void orphans(const struct world *w, int *least, int *most)
 {
@@ -167,7 +195,7 @@ static void check(struct world *w)
 {
     int least, most, count = 0;
 
-    if (w->row->variant & HELD_BY_HOST && !w->partnered)
+    if (w->row->variant & HELD_BY_HOST && w->partnered < (w->row->partner_times ? w->row->partner_times : 1))
         host_releases(w);
     for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
         count += told(w, who, finish(w, who));
@@ -212,6 +240,8 @@ static const struct row rows[] = {
       .variant = HELD_BY_HOST },
     { "shk_lock_acquire", "held, released after a slice", .setup = set, .operation = acquire, .partner = host_releases,
       .partner_at = 2, .slice = SHORT_SLICE, CHECKS, .variant = HELD_BY_HOST },
+    { "shk_lock_acquire", "held, passed over, released then", .setup = set, .operation = acquire, .partner = host_passes_over_then_releases,
+      .partner_times = 2, CHECKS, .variant = HELD_BY_HOST },
     { "shk_lock_acquire", "held, another waits", .setup = set_with_waiter, .operation = acquire,
       .partner = host_releases, CHECKS, .variant = HELD_BY_HOST },
     { "shk_lock_acquire", "held, with a timeout", .setup = set, .operation = acquire_in_time, .partner = host_releases,

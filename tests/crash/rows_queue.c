@@ -1,6 +1,8 @@
 /* The queue, killed. */
 #include "harness.h"
 
+#include "object/queue.h"
+
 #include <errno.h>
 
 #define CAPACITY 4
@@ -71,6 +73,45 @@ static int64_t move_in_with_items(struct world *w, int64_t unused)
 
     for (int i = 0; r == 0 && i < (w->row->variant & ITEMS); i++)
         r = put_for(w, OLD + i, SHK_NOWAIT);
+    return r;
+}
+
+/* Expect the next item two pauses after the call, as who has had answers that soon. Set, since that depends on clocks. */
+static void expect_soon(struct world *w)
+{
+    atomic_store(&w->queue->answers.expected, 32);
+    atomic_store(&w->queue->get_habits.waits, 1); /* the next one does not look at once, to find out whether there is anything to wait for */
+}
+
+static int64_t attach_and_expect(struct world *w, int64_t unused)
+{
+    int64_t r = attach(w, unused);
+
+    if (r == 0)
+        expect_soon(w);
+    return r;
+}
+
+static int64_t move_in_and_expect(struct world *w, int64_t unused)
+{
+    int64_t r = move_in_with_items(w, unused);
+
+    if (r == 0)
+        expect_soon(w);
+    return r;
+}
+
+/* Take what has been awaited: what is put next may be the answer that another one awaits. */
+static int64_t move_in_and_take(struct world *w, int64_t unused)
+{
+    int64_t r = move_in(w, unused);
+
+    if (r == 0)
+        r = put_for(w, 999, SHK_NOWAIT);
+    if (r == 0) {
+        expect_soon(w);
+        r = get_for(w, SHK_FOREVER) == 999 ? 0 : -EILSEQ;
+    }
     return r;
 }
 
@@ -394,7 +435,13 @@ static const struct row rows[] = {
       .operation = put, CHECKS, .variant = CONSUMERS, .looks_around = true },
     { "shk_queue_put", "another is the tenant", .setup = set_0, .operation = put, CHECKS, .variant = TENANTS },
     { "shk_queue_get", "as the tenant", .setup = set_empty, .prepare = move_in_with_items, .operation = get, CHECKS, .variant = 2 },
+    { "shk_queue_put", "as the tenant, the answer to what was awaited", .setup = set_0, .prepare = move_in_and_take, .operation = put, CHECKS },
     { "shk_queue_get", "another is the tenant", .setup = set_0, .operation = get, CHECKS, .variant = 2 | TENANTS },
+    { "shk_queue_get", "as the tenant, expected soon", .setup = set_empty, .prepare = move_in_and_expect, .operation = get, CHECKS, .variant = 2 },
+    { "shk_queue_get", "another is the tenant, expected soon", .setup = set_0, .prepare = attach_and_expect, .operation = get, CHECKS,
+      .variant = 2 | TENANTS },
+    { "shk_queue_get", "empty, expected in vain, a put comes", .setup = set_0, .prepare = attach_and_expect, .operation = get, .partner = partner_puts,
+      CHECKS },
     { "shk_queue_shutdown", "another is the tenant", .setup = set_0, SHUTS, .variant = 2 | TENANTS },
     { "shk_queue_get", "one item", .setup = set_0, .operation = get, CHECKS, .variant = 1 },
     { "shk_queue_get", "half full", .setup = set_0, .operation = get, CHECKS, .variant = 2 },
