@@ -14,8 +14,8 @@
 #define PROBE_EVERY 1024
 #define PROBE_SHIFT 2 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
 #define BURST 16     /* pauses between two looks at the clock */
-#define REST 50      /* ns lost for each time that it is not tried: a sleep takes 20 times as long at least */
-#define REST_MAX 10000
+#define MADE_GOOD 50 /* ns, each time: a sleep takes 20 times as long at least */
+#define OWED_MAX 10000
 #define GLANCES 24       /* looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to wake somebody */
 #define GLANCE_SHIFT_MAX 10
 
@@ -68,28 +68,30 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
 
 /*
  * Where spinning does not pay since both sides are on one CPU: let the other one have it, which costs less than to be put to sleep and woken. It does not pay if
- * nobody wants the CPU, or somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time. What was lost is made good first.
+ * nobody wants the CPU, or somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time. Each try makes good a little of what was
+ * lost by others; as long as more is owed, it is left alone. What is made good in advance lets it get over the odd one that a clock tick has held up.
  */
 static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
-    uint32_t rest = atomic_load_explicit(&spinner->rest, memory_order_relaxed);
+    int32_t owed = atomic_load_explicit(&spinner->owed, memory_order_relaxed);
     int64_t took;
     bool is_ready;
 
-    if (rest > 0) {
-        atomic_store_explicit(&spinner->rest, rest - 1, memory_order_relaxed);
-        return false;
-    }
-    took = shki_now();
-    sched_yield();
-    is_ready = ready(arg);
-    took = shki_now() - took;
-    if (is_ready && took < shki_spin_longest) {
-        if (pinned || one_cpu) /* else spinning may pay some day */
+    if (owed > -OWED_MAX)
+        owed--;
+    if (owed < 0) {
+        took = shki_now();
+        sched_yield();
+        is_ready = ready(arg);
+        took = shki_now() - took;
+        if (!is_ready || took >= shki_spin_longest)
+            owed += took < OWED_MAX * MADE_GOOD ? (int32_t)(took / MADE_GOOD) : OWED_MAX;
+        else if (pinned || one_cpu) /* else spinning may pay some day */
             atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
     } else {
-        atomic_store_explicit(&spinner->rest, (uint32_t)(took < REST_MAX * REST ? took / REST : REST_MAX), memory_order_relaxed);
+        is_ready = false;
     }
+    atomic_store_explicit(&spinner->owed, owed, memory_order_relaxed);
     return is_ready;
 }
 
