@@ -535,6 +535,12 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
     return r;
 }
 
+/* The same as a call, from where it is the exception. */
+static __attribute__((noinline)) int try_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+{
+    return get_at_once(q, m, buffer, length);
+}
+
 /*
  * The usual way, which most calls go: the caller is the tenant of the gate, and there is room or an item as far as is known. Its stores are those of the other ways,
  * in the same order, and so is what a kill between them leaves. It calls nothing but at its end, so that no register has to be saved: most of what a small item costs
@@ -579,13 +585,15 @@ static inline __attribute__((always_inline)) int take_usually(struct shk_queue *
 static inline __attribute__((always_inline)) int get_seen(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
     if (q->usual_below == 0)
-        return get_at_once(q, m, buffer, length);
+        return try_get(q, m, buffer, length);
     if (__builtin_expect(!step_in_usually(q, m, &q->shared->get_gate) ||
                          take_usually(q, m, atomic_load_explicit(&q->shared->head, memory_order_relaxed), buffer, length) <= 0, 0)) {
         shki_gate_step_out(m);
-        return get_at_once(q, m, buffer, length);
+        return try_get(q, m, buffer, length);
     }
-    shki_wake_other(q, false);
+    shki_fence_light(true); /* F2 */
+    if (__builtin_expect(atomic_load_explicit(&q->shared->full.flags, memory_order_relaxed) != 0, 0))
+        shki_wake_other(q, false);
     return 1;
 }
 
@@ -596,31 +604,34 @@ static inline __attribute__((always_inline)) int get_seen(struct shk_queue *q, s
  * come. How many pauses that is, is found by trying: the fewest with which the first look is most often the last. One get in SAMPLE looks at once, to find out
  * whether there is anything to wait for.
  */
-static __attribute__((noinline)) int await_item(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length, bool has_looked)
+static __attribute__((noinline)) ssize_t await_item(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout, bool has_looked)
 {
     uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1, parts = expected(q);
     /* now and then the long way, if it has to wait, which sees to it that others get their turn */
     bool long_way = waits % SHKI_LOOK_AT_CLOCK == 0, at_once = has_looked || long_way || waits % SAMPLE == 1;
+    size_t length = size;
     unsigned looks;
-    int r = at_once && !has_looked ? get_at_once(q, m, buffer, length) : 0;
+    int r = at_once && !has_looked ? try_get(q, m, buffer, &length) : 0;
 
     if (r > 0 || !long_way)
         atomic_store_explicit(&q->get_habits.waits, waits, memory_order_relaxed);
     if (r > 0 && !long_way)
         atomic_store_explicit(&q->answers.expected, parts / 2, memory_order_relaxed);
-    if (r != 0 || long_way)
-        return r;
-    looks = stay(q, at_once ? 0 : parts / PARTS);
-    r = looks < STAYS ? get_seen(q, m, buffer, length) : 0;
-    if (r <= 0)
-        parts = 0;
-    else if (parts == 0)
-        parts = (looks < GUESS_MAX ? looks : GUESS_MAX) * PARTS;
-    else if (!at_once)
-        parts = looks == 0 ? parts - 1 : parts < STAYS * PARTS ? parts + TOO_EARLY : parts;
-    atomic_store_explicit(&q->answers.expected, parts, memory_order_relaxed);
-    m->has_waited = r > 0;
-    return r;
+    if (r == 0 && !long_way) {
+        looks = stay(q, at_once ? 0 : parts / PARTS);
+        r = looks < STAYS ? get_seen(q, m, buffer, &length) : 0;
+        if (r <= 0)
+            parts = 0;
+        else if (parts == 0)
+            parts = (looks < GUESS_MAX ? looks : GUESS_MAX) * PARTS;
+        else if (!at_once)
+            parts = looks == 0 ? parts - 1 : parts < STAYS * PARTS ? parts + TOO_EARLY : parts;
+        atomic_store_explicit(&q->answers.expected, parts, memory_order_relaxed);
+        m->has_waited = r > 0;
+    }
+    if (__builtin_expect(r == 0, 0))
+        return shki_queue_get_slowly(q, buffer, size, timeout);
+    return r < 0 ? r : (ssize_t)length;
 }
 
 ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout)
@@ -630,15 +641,14 @@ ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buff
 
     if (__builtin_expect(shki_object_is_stale(&q->object) || shki_segment_is_closed(q->object.segment), 0))
         return shki_stale(&q->object);
-    if (__builtin_expect(expected(q) > 0, 0) && timeout != SHK_NOWAIT) {
-        r = await_item(q, m, buffer, &length, false);
-    } else {
-        r = get_at_once(q, m, buffer, &length);
-        if (__builtin_expect(r == 0, 0) && timeout != SHK_NOWAIT && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
-            r = await_item(q, m, buffer, &length, true);
-    }
-    if (__builtin_expect(r == 0, 0))
+    if (__builtin_expect(expected(q) > 0, 0) && timeout != SHK_NOWAIT)
+        return await_item(q, m, buffer, size, timeout, false);
+    r = get_at_once(q, m, buffer, &length);
+    if (__builtin_expect(r == 0, 0)) {
+        if (timeout != SHK_NOWAIT && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
+            return await_item(q, m, buffer, size, timeout, true);
         return shki_queue_get_slowly(q, buffer, size, timeout);
+    }
     return r < 0 ? r : (ssize_t)length;
 }
 
@@ -735,8 +745,10 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     int64_t more;
     int r;
 
-    if (__builtin_expect(!m || !buf || q->usual_below == 0 || expected(q) != 0 || !shki_timeout_is_legal(timeout), 0))
+    if (__builtin_expect(!m || !buf || q->usual_below == 0 || !shki_timeout_is_legal(timeout), 0))
         return shki_queue_get_anyhow(q, buf, size, timeout);
+    if (__builtin_expect(expected(q) != 0, 0) && timeout != SHK_NOWAIT && shki_is_entered(&q->object))
+        return await_item(q, m, buf, size, timeout, false);
     shared = q->shared;
     if (__builtin_expect(!step_in_usually(q, m, &shared->get_gate), 0))
         return get_otherwise(q, m, buf, size, timeout);
