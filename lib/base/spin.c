@@ -14,8 +14,9 @@
 #define PROBE_EVERY 1024
 #define PROBE_SHIFT 2 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
 #define BURST 16     /* pauses between two looks at the clock */
-#define MADE_GOOD 50 /* ns, each time: a sleep takes 20 times as long at least */
-#define OWED_MAX 10000
+#define MADE_GOOD 50    /* ns in each call: a sleep takes 20 times as long at least */
+#define OWED_MAX 10000  /* for one try */
+#define CREDIT_MAX 5000 /* less than that: who loses so much leaves it alone, whatever has been made good before */
 #define GLANCES 24       /* looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to wake somebody */
 #define GLANCE_SHIFT_MAX 10
 
@@ -68,8 +69,8 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
 
 /*
  * Where spinning does not pay since both sides are on one CPU: let the other one have it, which costs less than to be put to sleep and woken. It does not pay if
- * nobody wants the CPU, or somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time. Each try makes good a little of what was
- * lost by others; as long as more is owed, it is left alone. What is made good in advance lets it get over the odd one that a clock tick has held up.
+ * nobody wants the CPU, or somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time. What a try has lost is made good little by
+ * little, in each call, and until then there is no other. What has been made good in advance lets it get over the odd try that a clock tick has held up.
  */
 static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
@@ -77,7 +78,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     int64_t took;
     bool is_ready;
 
-    if (owed > -OWED_MAX)
+    if (owed > -CREDIT_MAX)
         owed--;
     if (owed < 0) {
         took = shki_now();

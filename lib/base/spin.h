@@ -14,7 +14,7 @@
 struct shki_spinner {
     _Atomic uint32_t shift; /* the budget is the maximum >> shift; relaxed, nothing depends on it */
     _Atomic uint32_t vain;  /* how often it has been tried with hardly any */
-    _Atomic int32_t owed;   /* for giving way in vain: above 0, so often it is left alone */
+    _Atomic int32_t owed;   /* for what giving way has lost, in calls that make it good; below 0: made good in advance */
     _Atomic uint32_t pays;  /* the latest try has succeeded: who can tell by one load what it waits for may look a few times before it comes here */
 };
 

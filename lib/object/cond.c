@@ -280,12 +280,12 @@ static __attribute__((noinline)) int notify_anyhow(struct shk_cond *c, unsigned 
         return r;
     if (c->native)
         return notify_native(c, n);
-    return nobody_waits(c) ? 0 : notify_robust(c, m, n);
+    return shki_line_is_empty(&c->line) ? 0 : notify_robust(c, m, n);
 }
 
 int shk_cond_notify(struct shk_cond *c, unsigned n)
 {
-    /* as most of them end, without a call: see shki_is_entered() */
+    /* As most of them end, without a call. As in enter(), who holds the lock need not ask whether the segment is closed. */
     if (c && shki_lock_is_mine(&c->lock, shki_membership_at_hand(c->object.segment)) && !shki_object_is_stale(&c->object) && nobody_waits(c))
         return 0;
     return notify_anyhow(c, n);

@@ -535,7 +535,7 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
     return r;
 }
 
-/* The same as a call, from where it is the exception. */
+/* The same as a call, where most often it is not needed. */
 static __attribute__((noinline)) int try_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
     return get_at_once(q, m, buffer, length);
@@ -591,14 +591,13 @@ static inline __attribute__((always_inline)) int get_seen(struct shk_queue *q, s
         shki_gate_step_out(m);
         return try_get(q, m, buffer, length);
     }
-    shki_fence_light(true); /* F2 */
-    if (__builtin_expect(atomic_load_explicit(&q->shared->full.flags, memory_order_relaxed) != 0, 0))
-        shki_wake_other(q, false);
+    shki_wake_other(q, false);
     return 1;
 }
 
 /*
- * An item that comes soon, most often, as an answer does, is awaited without the long way to sleep and back.
+ * The whole of a get where an item comes soon, most often, as an answer does: it is awaited without the long way to sleep and back, which is gone only if it does
+ * not come.
  *
  * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item should have
  * come. How many pauses that is, is found by trying: the fewest with which the first look is most often the last. One get in SAMPLE looks at once, to find out
@@ -747,7 +746,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 
     if (__builtin_expect(!m || !buf || q->usual_below == 0 || !shki_timeout_is_legal(timeout), 0))
         return shki_queue_get_anyhow(q, buf, size, timeout);
-    if (__builtin_expect(expected(q) != 0, 0) && timeout != SHK_NOWAIT && shki_is_entered(&q->object))
+    if (__builtin_expect(expected(q) != 0, 0) && timeout != SHK_NOWAIT && !shki_object_is_stale(&q->object) && !shki_segment_is_closed(m->segment))
         return await_item(q, m, buf, size, timeout, false);
     shared = q->shared;
     if (__builtin_expect(!step_in_usually(q, m, &shared->get_gate), 0))

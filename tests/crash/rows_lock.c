@@ -200,6 +200,7 @@ static void check(struct world *w)
     for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
         count += told(w, who, finish(w, who));
     count += told(w, HOST, call(w, HOST, lock_once, 0));
+    EXPECT(w, call(w, HOST, favours_somebody, 0) == 0, "a dead favourite has not been struck out");
     orphans(w, &least, &most);
     EXPECT(w, count >= least && count <= most, "%d were told SHK_ORPHANED, not %d to %d", count, least, most);
 }
