@@ -33,6 +33,20 @@ static inline void shki_fence_light(bool asymmetric)
         atomic_thread_fence(memory_order_seq_cst);
 }
 
+/*
+ * The light fence behind a lock that has just been taken. On x86 the locked instruction that took it is a full fence already;
+ * elsewhere it only keeps what follows from being done before the lock is read, not before it is written.
+ */
+static inline void shki_fence_light_locked(bool asymmetric)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    (void)asymmetric;
+    atomic_signal_fence(memory_order_seq_cst);
+#else
+    shki_fence_light(asymmetric);
+#endif
+}
+
 void shki_fence_heavy(bool asymmetric);
 
 #endif

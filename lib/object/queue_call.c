@@ -48,7 +48,7 @@ bool shki_queue_is_over(const struct shk_queue *q)
         return false; /* nobody keeps it, but somebody has it at the moment */
     if (held && atomic_load_explicit(&gate->open, memory_order_acquire) == SHKI_OPEN_RESERVATION)
         return false;
-    shki_fence_heavy(q->asymmetric); /* F4: shut_down before whether somebody is inside; pairs with G1 */
+    shki_fence_heavy(q->asymmetric); /* F4: shut_down before whether a member is inside or has the lock; pairs with G1, G4 */
     if (!shki_robust_is_held(&gate->mutex.robust)) {
         /* Somebody may go in and out without the mutex. Acquire: pairs with the releases in put_out(): it has left, or is the one or the other. */
         who = atomic_load_explicit(&gate->tenant, memory_order_acquire);
@@ -225,6 +225,11 @@ static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki
         repair(q, gate);
         atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed); /* killed before: a dead holder's again */
     }
+    /*
+     * G4: the lock is held before shut_down is read; pairs with F4. Otherwise, on ARM, a producer could read that the queue is open
+     * before its lock is visible; a consumer that sees it shut down and the lock free would take what it finds for the last.
+     */
+    shki_fence_light_locked(q->asymmetric);
     return 0;
 }
 

@@ -109,6 +109,12 @@ for taken_out in NO_LOOK NO_G2 NO_WAIT; do
 done
 fails gate NO_LEAVING -DMEMBERS=3 -DCRASHES=1
 
+holds over
+holds over -DPRODUCERS=2
+for taken_out in NO_G4 NO_G1 NO_F4; do
+    fails over $taken_out
+done
+
 holds leave
 fails leave NO_L4_FENCE
 fails leave NO_SECOND_LOOK
