@@ -131,8 +131,8 @@ static pid_t start_tenant(int (*body)(void *))
 
 START_TEST(test_gate_that_one_member_uses_alone_has_a_tenant)
 {
-    static const uint32_t orders[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
-    struct shk_queue *queue = open_jobs(orders[_i], 4);
+    static const uint32_t all[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
+    struct shk_queue *queue = open_jobs(all[_i], 4);
 
     needs_membarrier();
     ck_assert_uint_eq(tenant(queue), 0);
@@ -168,12 +168,81 @@ START_TEST(test_gate_waits_for_a_tenant_that_is_inside)
 
     needs_membarrier();
     child = start_tenant(stay_inside);
-    assert_code(put(queue, 1, SHK_NOWAIT), -EAGAIN);
+    assert_code(put(queue, 1, SHK_NOWAIT), -EBUSY); /* it is not full */
     assert_code_after(SHK_MS(30), put(queue, 1, SHK_MS(30)), -ETIMEDOUT);
     atomic_store(&place->may_leave, 1);
     assert_code(put(queue, 2, SHK_FOREVER), 0);
     ck_assert_int_eq(get(queue, SHK_NOWAIT), 2);
     child_succeeds(child);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+/* ---- SHK_NOWAIT: an item is there, and the consumer side's lock is held by a member that has lost its CPU ---- */
+
+enum { MOMENT = 60 }; /* ms: longer than any spin */
+
+static int hold_for_a_moment(void *order)
+{
+    struct shk_queue *queue = open_jobs(*(uint32_t *)order, 4);
+    struct shki_gate *gate = *(uint32_t *)order == SHK_FIFO ? &queue->shared->get_gate : &queue->shared->put_gate;
+    struct shki_membership *m = shki_membership_find(queue->object.segment);
+
+    ck_assert_int_eq(shki_gate_try(queue, m, gate), 0);
+    atomic_store(&place->is_in, 1);
+    nanosleep(&(struct timespec){ .tv_nsec = MOMENT * 1000000 }, NULL);
+    wait_until(atomic_load(&place->may_leave), TEST_DEADLINE);
+    shki_gate_unlock(queue, m, gate);
+    return 0;
+}
+
+static pid_t start_holder(uint32_t *order)
+{
+    pid_t child;
+
+    place = shared_memory(sizeof(*place));
+    child = child_start(hold_for_a_moment, order);
+    wait_until(atomic_load(&place->is_in), TEST_DEADLINE);
+    return child;
+}
+
+static const uint32_t orders[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
+
+START_TEST(test_nowait_waits_for_a_lock_that_is_held_for_a_moment)
+{
+    uint32_t order = orders[_i];
+    struct shk_queue *queue = open_jobs(order, 4);
+    pid_t child;
+
+    assert_code(put(queue, 41, SHK_NOWAIT), 0);
+    child = start_holder(&order);
+    atomic_store(&place->may_leave, 1);
+    ck_assert_int_eq(get(queue, SHK_NOWAIT), 41);
+    child_succeeds(child);
+    assert_code(get(queue, SHK_NOWAIT), -EAGAIN);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_nowait_does_not_wait_for_a_stopped_holder)
+{
+    uint32_t order = orders[_i];
+    struct shk_queue *queue = open_jobs(order, 4);
+    int64_t begun;
+    pid_t child;
+
+    assert_code(put(queue, 41, SHK_NOWAIT), 0);
+    child = start_holder(&order);
+    child_stop(child);
+    begun = time_now();
+    assert_code(get(queue, SHK_NOWAIT), -EBUSY);
+    ck_assert_ptr_nonnull(strstr(shk_last_error(), "stopped"));
+    assert_code(shk_queue_claim(queue, SHK_CONSUMER, SHK_NOWAIT), order == SHK_FIFO ? -EAGAIN : -ENOTSUP);
+    ck_assert_int_lt(time_now() - begun, SHK_SEC(5));
+    atomic_store(&place->may_leave, 1);
+    child_continue(child);
+    child_succeeds(child);
+    ck_assert_int_eq(get(queue, SHK_NOWAIT), 41);
     assert_code(shk_queue_close(queue), 0);
 }
 END_TEST
@@ -286,6 +355,8 @@ int main(void)
     tcase_add_test(tenants, test_gate_waits_for_a_tenant_that_is_inside);
     tcase_add_test(tenants, test_gate_is_not_over_while_a_tenant_is_inside);
     tcase_add_test(tenants, test_gate_counts_what_a_tenant_had_put_that_died_inside);
+    tcase_add_loop_test(without, test_nowait_waits_for_a_lock_that_is_held_for_a_moment, 0, 3);
+    tcase_add_loop_test(without, test_nowait_does_not_wait_for_a_stopped_holder, 0, 3);
     tcase_add_test(without, test_gate_has_no_tenant_where_membarrier_is_not_wanted);
     tcase_add_test(without, test_segment_that_relies_on_membarrier_refuses_who_may_not_call_it);
     return run_tests(suite);

@@ -598,7 +598,7 @@ START_TEST(test_queue_timeout_is_not_shortened_by_what_others_do)
 }
 END_TEST
 
-/* Status 2: it is refused, although the queue is neither full nor empty, without having waited for who is in the way. */
+/* Status 2: it is refused, although the queue is neither full nor empty. */
 enum { AT_WORK = 3, OPERATIONS = 50000 };
 
 static int work_without_waiting(void *puts)
@@ -630,6 +630,41 @@ START_TEST(test_queue_refuses_nobody_because_others_are_at_work)
             child_succeeds(children[i]);
         assert_code(shk_queue_size(queue), puts ? AT_WORK * OPERATIONS : 0);
     }
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+/* -EAGAIN is for an empty queue: the workers take all there is, though there are many for each CPU, and end then. */
+enum { WORKERS = 40, JOBS = 3000 };
+
+static int take_until_it_is_empty(void *taken)
+{
+    struct shk_queue *queue = open_queue();
+    char item[8];
+    ssize_t r;
+
+    while ((r = shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT)) >= 0)
+        atomic_fetch_add((_Atomic int *)taken, 1);
+    return r == -EAGAIN ? 0 : 2;
+}
+
+START_TEST(test_queue_says_empty_only_when_it_is)
+{
+    static const uint32_t orders[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
+    struct shk_queue_options options = { .order = orders[_i / 2], .capacity = _i % 2 ? 0 : JOBS, .item_size = 8 };
+    _Atomic int *taken = shared_memory(sizeof(*taken));
+    struct shk_queue *queue;
+    pid_t children[WORKERS];
+
+    assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &queue), 0);
+    for (int i = 0; i < JOBS; i++)
+        assert_code(put(queue, "job"), 0);
+    for (int i = 0; i < WORKERS; i++)
+        children[i] = stranger_start(take_until_it_is_empty, taken);
+    for (int i = 0; i < WORKERS; i++)
+        child_succeeds(children[i]);
+    ck_assert_int_eq(atomic_load(taken), JOBS);
+    assert_empty(queue);
     assert_code(shk_queue_close(queue), 0);
 }
 END_TEST
@@ -1014,7 +1049,7 @@ START_TEST(test_queue_has_an_item_wholly_or_not_at_all)
             drain(queue);
             continue;
         }
-        assert_code(r, -EAGAIN);
+        assert_code(r, -EBUSY);
         assert_empty(queue);
         assert_code_after(SHK_MS(10), shk_queue_put(queue, "small", 5, SHK_MS(10)), -ETIMEDOUT);
         assert_result(porter->result, PENDING);
@@ -1054,7 +1089,7 @@ START_TEST(test_queue_item_is_taken_wholly_or_not_at_all)
             drain(queue);
             continue;
         }
-        assert_code(r, -EAGAIN);
+        assert_code(r, -EBUSY);
         assert_code(shk_queue_size(queue), 2);
         assert_code_after(SHK_MS(10), shk_queue_get(queue, NULL, 0, SHK_MS(10)), -ETIMEDOUT);
         assert_code(put(queue, "more"), 0);
@@ -1406,6 +1441,7 @@ int main(void)
     tcase_add_test(waiting, test_queue_works_in_a_forked_child);
     tcase_add_test(waiting, test_queue_timeout_is_not_shortened_by_what_others_do);
     tcase_add_test(waiting, test_queue_refuses_nobody_because_others_are_at_work);
+    tcase_add_loop_test(waiting, test_queue_says_empty_only_when_it_is, 0, 6); /* orders; with and without a limit */
     tcase_add_test(waiting, test_queue_serves_every_producer_in_the_end);
 
     tcase_add_test(shutdown, test_queue_that_is_shut_down_is_drained_and_takes_no_more);

@@ -306,7 +306,8 @@ START_TEST(test_others_wait_for_a_reservation_and_its_death_leaves_nothing)
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
     struct actor *holder = start_holder(reserve);
 
-    assert_code(put(queue, 1), -EAGAIN);
+    assert_code(put(queue, 1), -EBUSY);
+    ck_assert_ptr_nonnull(strstr(shk_last_error(), "has a reservation open"));
     assert_code_after(SHK_MS(20), shk_queue_put(queue, "12345678", 8, SHK_MS(20)), -ETIMEDOUT);
     struct actor *waiter = start_waiter(put_7);
     child_kill(holder->pid);
@@ -431,7 +432,8 @@ START_TEST(test_the_item_of_a_dead_peeker_is_the_next_ones)
 
     assert_code(put(queue, 1), 0);
     struct actor *holder = start_holder(peek);
-    assert_code(get(queue), -EAGAIN);
+    assert_code(get(queue), -EBUSY); /* it is not empty */
+    ck_assert_ptr_nonnull(strstr(shk_last_error(), "has an item peeked"));
     struct actor *waiter = start_waiter(get_any);
     child_kill(holder->pid);
     assert_result(result_of(waiter), 1);
@@ -526,8 +528,9 @@ START_TEST(test_others_wait_for_a_claim_and_its_death_hands_it_on)
     struct shk_queue *queue = create_fifo(_i ? 0 : 4);
     struct actor *producer = start_holder(claim_producer), *consumer = start_holder(claim_consumer);
 
-    assert_code(put(queue, 1), -EAGAIN);
-    assert_code(get(queue), -EAGAIN);
+    assert_code(put(queue, 1), -EBUSY);
+    ck_assert_ptr_nonnull(strstr(shk_last_error(), "has claimed the producer side"));
+    assert_code(get(queue), -EAGAIN); /* it is empty, whoever has claimed it */
     assert_code(shk_queue_claim(queue, SHK_PRODUCER, SHK_NOWAIT), -EAGAIN);
     assert_code_after(SHK_MS(20), shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_MS(20)), -ETIMEDOUT);
     struct actor *putter = start_waiter(put_7), *getter = start_waiter(get_any);

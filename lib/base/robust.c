@@ -3,8 +3,10 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -87,6 +89,30 @@ bool shki_robust_word_is_held(uint32_t word)
 bool shki_robust_is_held(const pthread_mutex_t *m)
 {
     return shki_robust_word_is_held(word_of(m));
+}
+
+int32_t shki_robust_holder(const pthread_mutex_t *m)
+{
+    uint32_t word = word_of(m);
+
+    return shki_robust_word_is_held(word) ? (int32_t)(word & FUTEX_TID_MASK) : 0;
+}
+
+bool shki_thread_is_stopped(int32_t tid)
+{
+    char path[32], line[256], *state;
+    ssize_t n = -1;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, line, sizeof(line) - 1);
+    close(fd);
+    line[n > 0 ? n : 0] = '\0';
+    state = strrchr(line, ')'); /* "pid (name) state …": the name may contain anything */
+    return state && state[1] == ' ' && (state[2] == 'T' || state[2] == 't');
 }
 
 bool shki_robust_is_orphaned(const pthread_mutex_t *m)

@@ -39,6 +39,8 @@ unsigned shki_robust_word_offset(void);
 
 /* What that word says: a living thread holds it. Loads only. */
 bool shki_robust_is_held(const pthread_mutex_t *);
+/* … and which: its thread id, or 0. */
+int32_t shki_robust_holder(const pthread_mutex_t *);
 /* … its holder died, and nobody has taken it over yet. */
 bool shki_robust_is_orphaned(const pthread_mutex_t *);
 /* The same about a word that was read in another way. */
@@ -67,6 +69,9 @@ static inline void shki_mutex_unlock(struct shki_mutex *m)
     /* killed inside: the kernel finds the pending entry of the robust list and frees the mutex or wakes a waiter. */
     pthread_mutex_unlock(&m->robust);
 }
+
+/* Whether a thread is stopped, by a signal or a debugger, as far as /proc says. */
+bool shki_thread_is_stopped(int32_t tid);
 
 /* Make the mutex of a dead holder usable; the caller holds it. Returns 1, for `return shki_mutex_inherit(m)`. */
 int shki_mutex_inherit(struct shki_mutex *);

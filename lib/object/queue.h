@@ -115,7 +115,11 @@ struct shk_queue {
 };
 
 #define SHKI_BATCH_MAX 65536u   /* items moved with the gate; the others wait for that */
-#define SHKI_BUSY_LIMIT SHK_MS(2) /* so long SHK_NOWAIT stays with a gate that somebody is busy in, and does not keep */
+
+/* How long SHK_NOWAIT waits for a side's lock that no member keeps: awake; asleep, before it looks again; altogether. */
+#define SHKI_BUSY_SPIN SHK_MS(2)
+#define SHKI_BUSY_SLICE SHK_MS(10)
+#define SHKI_BUSY_LIMIT SHK_MS(900)
 
 /* One call on one side: its turn at the gate, and its waits. */
 struct shki_call {
@@ -193,6 +197,9 @@ void shki_call_end(struct shki_call *);
 
 /* Take the gate, however long it takes, but that `slice` may end it after each slice: 0 or an error. */
 int shki_call_lock(struct shki_call *, int (*slice)(void *), void *arg);
+
+/* Whether a living member keeps the side: has claimed it, or has a reservation or a peek open. Loads only. */
+bool shki_side_is_kept(const struct shki_call *);
 
 /* A whole call, slowly. */
 int shki_carry_out(struct shki_call *, shki_act *act, struct shki_work *work);

@@ -121,11 +121,20 @@ struct shki_call shki_get_call(struct shk_queue *q, struct shki_membership *m, i
                                .waits_for = SHK_WAITS_TO_GET, .timeout = timeout };
 }
 
-static bool is_free_or_pointless(const void *arg)
+bool shki_side_is_kept(const struct shki_call *c)
+{
+    const struct shki_mutex *mutex = &c->gate->mutex;
+
+    return shki_robust_is_held(&mutex->robust) &&
+           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&mutex->holder, memory_order_relaxed));
+}
+
+/* Nothing is gained by waiting for the side's lock any longer. */
+static bool is_settled(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue);
+    return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue) || shki_side_is_kept(c);
 }
 
 /* After each slice of waiting for a gate, which may have been claimed: is there still something to wait for? */
@@ -298,22 +307,69 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
     return r;
 }
 
-/* Somebody is there, which may be over in a moment; and then somebody else. */
-static int enter_at_once(struct shki_call *c)
+/* The thread in whose way the caller is: the holder of the lock, or a bias owner in the middle of an operation. 0: none. */
+static int32_t thread_in_the_way(const struct shki_call *c)
 {
-    int64_t end = shki_now() + SHKI_BUSY_LIMIT;
-    int r;
+    int32_t thread = shki_robust_holder(&c->gate->mutex.robust);
+    uint64_t id = atomic_load_explicit(&c->gate->leaving, memory_order_relaxed); /* a hint */
+    const struct shki_member *m = record_of(c->queue, id);
 
-    do {
-        shki_spin_for(SHKI_BUSY_LIMIT, is_free_or_pointless, c);
-        if (!c->can_go_on(c->queue))
-            return shki_patience_over(&c->patience);
-        r = shki_call_lock(c, NULL, NULL);
-    } while (r == -EAGAIN && shki_now() < end);
-    return r == -EAGAIN ? shki_say(r, "somebody keeps the queue's gate, or has stayed in the middle of an operation") : r;
+    return thread == 0 && id != 0 && m && is_inside(c->queue, c->gate, id) ? m->tid : thread;
 }
 
-/* Enter the gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether somebody is busy for a moment. */
+static int say_in_the_way(const struct shki_call *c, int32_t thread, const char *what)
+{
+    return shki_fail(-EBUSY, "%s/%s: thread %d, in the middle of an operation on the %s side, %s", c->queue->object.segment->name,
+                     c->queue->object.name, (int)thread, c->puts ? "producer" : "consumer", what);
+}
+
+static int say_kept(const struct shki_call *c)
+{
+    const struct shki_member *m = record_of(c->queue, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
+    uint32_t open = atomic_load_explicit(&c->gate->open, memory_order_relaxed); /* a hint, both */
+
+    return shki_fail(-EBUSY, "%s/%s: %.15s (%d) %s", c->queue->object.segment->name, c->queue->object.name, m ? m->command : "a member",
+                     m ? (int)m->pid : 0,
+                     open == SHKI_OPEN_PEEK          ? "has an item peeked"
+                     : open == SHKI_OPEN_RESERVATION ? "has a reservation open"
+                     : c->puts                       ? "has claimed the producer side"
+                                                     : "has claimed the consumer side");
+}
+
+/*
+ * For SHK_NOWAIT. The lock of a side is held for one copy: to wait for that is not to wait for an item or for room, even if the
+ * holder has to wait for a CPU. The wait ends when the queue is found empty (or full), when a member is found to keep the side,
+ * when the holder is found stopped, and after SHKI_BUSY_LIMIT.
+ *
+ * Returns 0: entered; -EAGAIN: empty, full; -EBUSY: there may be something, but a member is in the way.
+ */
+static int enter_at_once(struct shki_call *c)
+{
+    const struct shki_patience nowait = c->patience;
+    int64_t end = shki_now() + SHKI_BUSY_LIMIT;
+    int32_t thread;
+    int r;
+
+    shki_spin_for(SHKI_BUSY_SPIN, is_settled, c);
+    for (;;) {
+        if (!c->can_go_on(c->queue))
+            return -EAGAIN;
+        if (shki_side_is_kept(c))
+            return say_kept(c);
+        c->patience = shki_patience(SHKI_BUSY_SLICE, NULL);
+        r = shki_call_lock(c, NULL, NULL);
+        c->patience = nowait;
+        if (r != -ETIMEDOUT)
+            return r;
+        thread = thread_in_the_way(c);
+        if (thread != 0 && shki_thread_is_stopped(thread))
+            return say_in_the_way(c, thread, "is stopped");
+        if (shki_now() >= end)
+            return say_in_the_way(c, thread, "does not come to its end");
+    }
+}
+
+/* Enter the gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether a member is busy for a moment. */
 static int enter(struct shki_call *c)
 {
     struct shk_queue *q = c->queue;
@@ -329,6 +385,16 @@ static int enter(struct shki_call *c)
         c->patience = shki_object_patience(&q->object, c->timeout);
     }
     return c->timeout == SHK_NOWAIT ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
+}
+
+/* The end of patience, in the queue's words. */
+static int say_why(const struct shki_call *c, int r)
+{
+    if (r == -EAGAIN)
+        return shki_say(r, c->puts ? "the queue is full" : "the queue is empty");
+    if (r == -ETIMEDOUT)
+        return shki_say(r, c->puts ? "the time was over before there was room in the queue" : "the time was over before an item came");
+    return r;
 }
 
 int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
@@ -352,7 +418,7 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
             break;
     }
     shki_call_end(c);
-    return r;
+    return say_why(c, r);
 }
 
 void shki_gate_keep(struct shki_call *c, uint32_t claimed, uint32_t open)

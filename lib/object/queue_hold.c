@@ -227,17 +227,11 @@ int shk_queue_unpeek(struct shk_queue *q)
 
 /* ---- Claims ---- */
 
-static bool is_kept(const struct shki_call *c)
-{
-    return shki_robust_is_held(&c->gate->mutex.robust) &&
-           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
-}
-
 static bool is_free_or_kept(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->gate->mutex.robust) || is_kept(c);
+    return !shki_robust_is_held(&c->gate->mutex.robust) || shki_side_is_kept(c);
 }
 
 static int still_there(void *arg)
@@ -247,19 +241,31 @@ static int still_there(void *arg)
     return shki_object_is_stale(&c->queue->object) ? shki_stale(&c->queue->object) : 0;
 }
 
+/* For SHK_NOWAIT: what counts is whether a member keeps the side, not whether one is busy there for a moment. */
+static int lock_at_once(struct shki_call *c)
+{
+    const struct shki_patience nowait = c->patience;
+    int64_t end = shki_now() + SHKI_BUSY_LIMIT;
+    int r;
+
+    shki_spin_for(SHKI_BUSY_SPIN, is_free_or_kept, c);
+    do {
+        if (shki_side_is_kept(c))
+            return shki_patience_over(&nowait);
+        c->patience = shki_patience(SHKI_BUSY_SLICE, NULL);
+        r = shki_call_lock(c, still_there, c);
+        c->patience = nowait;
+    } while (r == -ETIMEDOUT && shki_now() < end);
+    return r == -ETIMEDOUT ? shki_patience_over(&nowait) : r;
+}
+
 static int claim(struct shki_call *c)
 {
-    int64_t end = shki_now() + SHKI_BUSY_LIMIT;
     int r = shki_held_more(c->member);
 
     if (r < 0)
         return r;
-    /* With SHK_NOWAIT what counts is whether somebody keeps it, not whether somebody is busy in it for a moment. */
-    do {
-        if (c->timeout == SHK_NOWAIT)
-            shki_spin_for(SHKI_BUSY_LIMIT, is_free_or_kept, c);
-        r = shki_call_lock(c, still_there, c);
-    } while (r == -EAGAIN && !is_kept(c) && shki_now() < end);
+    r = c->timeout == SHK_NOWAIT ? lock_at_once(c) : shki_call_lock(c, still_there, c);
     if (r < 0) {
         shki_held_less(c->member);
         return r;

@@ -14,7 +14,7 @@
  *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the kernel frees no more than
  *               2048 when a thread dies
  *     -EBUSY    a process has stayed in the middle of a change to the segment or the object for 10 seconds (it is stopped, or in
- *               a debugger), whatever the timeout
+ *               a debugger), whatever the timeout; SHK_NOWAIT: another member is in the way (see queue.h)
  *     -ENOMEM   no memory for the handle or the thread's own notes
  * and any call that blocks:
  *     -EAGAIN     the timeout is SHK_NOWAIT and the call cannot proceed now

@@ -24,7 +24,7 @@
  *
  * Gates. Producers take turns, and so do consumers: each side of a FIFO queue has a gate, LIFO and PRIORITY queues have one for both. An open
  * reservation, an open peek and a claim hold the gate: the others on that side (LIFO and PRIORITY: on both) wait meanwhile; with SHK_NOWAIT they
- * get -EAGAIN. They belong to the calling thread, which cannot leave the segment or close the queue meanwhile (-EBUSY). Its death ends them.
+ * get -EBUSY. They belong to the calling thread, which cannot leave the segment or close the queue meanwhile (-EBUSY). Its death ends them.
  */
 #ifndef SHMKIT_QUEUE_H
 #define SHMKIT_QUEUE_H
@@ -72,7 +72,8 @@ SHK_PUBLIC int shk_queue_close(struct shk_queue *);
  * Put one item of len bytes (0 is an item, too), waiting for a free place. On a PRIORITY queue its priority is 0.
  * Returns 0, or -EMSGSIZE (longer than item_size), -EPIPE (shut down), -EAGAIN (full), -ETIMEDOUT, -EINTR, -EDEADLK (the calling thread has a
  * reservation open; LIFO, PRIORITY: or a peek); capacity 0: -ENOSPC (no memory), -EFBIG (the process's file size limit).
- * SHK_NOWAIT gives -EAGAIN only if it is full, or if another producer keeps the gate or has stayed in the middle of its put past a bounded spin.
+ * SHK_NOWAIT: -EAGAIN is for a full queue alone. -EBUSY: another member has claimed the producer side or has a reservation open, or is
+ * stopped in the middle of a put; the sentence names it. A put of another member that is under way is waited for, for less than a second.
  * Killed: the item is in the queue or not.
  * Source: Python queue.Queue; POSIX mq_send().
  */
@@ -89,6 +90,8 @@ SHK_PUBLIC int shk_queue_put_priority(struct shk_queue *, const void *item, size
  * Take the next item into buf, which has room for size bytes, waiting for one to come.
  * Returns its length, or -EMSGSIZE (buf is too small, the item stays), -EPIPE (shut down and drained), -EAGAIN (empty), -ETIMEDOUT, -EINTR,
  * -EDEADLK (the calling thread has a peek open; LIFO, PRIORITY: or a reservation).
+ * SHK_NOWAIT: -EAGAIN is for an empty queue alone. -EBUSY: there is an item, but another member has claimed the consumer side or has an
+ * item peeked (LIFO, PRIORITY: or a reservation open), or is stopped in the middle of a get; the sentence names it.
  * Killed: the one item has been taken or not.
  */
 SHK_PUBLIC ssize_t shk_queue_get(struct shk_queue *, void *buf, size_t size, int64_t timeout);
