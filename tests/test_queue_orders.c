@@ -149,6 +149,34 @@ START_TEST(test_priority_takes_the_lowest_first_and_equals_in_order_of_arrival)
 }
 END_TEST
 
+START_TEST(test_a_get_tells_the_priority_of_its_item)
+{
+    static const int64_t in[] = { 5, -1, INT64_MAX, 5, INT64_MIN, 0 }, out[] = { INT64_MIN, -1, 0, 5, 5, INT64_MAX };
+    struct shk_queue *queue = create_queue(SHK_PRIORITY, _i ? 0 : 6, 8);
+    int64_t priority = 77;
+    char item[8];
+
+    for (size_t i = 0; i < 6; i++)
+        assert_code(shk_queue_put_priority(queue, &in[i], 8, in[i], SHK_NOWAIT), 0);
+    assert_code(shk_queue_get_priority(queue, item, 7, SHK_NOWAIT, &priority), -EMSGSIZE);
+    ck_assert_int_eq(priority, 77);
+    for (size_t i = 0; i < 6; i++) {
+        assert_code(shk_queue_get_priority(queue, item, 8, SHK_NOWAIT, &priority), 8);
+        ck_assert_int_eq(priority, out[i]);
+        ck_assert_int_eq(memcmp(item, &out[i], 8), 0);
+        assert_code(shk_queue_task_done(queue), 0);
+    }
+    assert_code(shk_queue_get_priority(queue, item, 8, SHK_NOWAIT, &priority), -EAGAIN);
+    assert_code_after(SHK_MS(20), shk_queue_get_priority(queue, item, 8, SHK_MS(20), &priority), -ETIMEDOUT);
+    assert_code(shk_queue_get_priority(queue, item, 8, SHK_NOWAIT, NULL), -EINVAL);
+    assert_code(shk_queue_get_priority(queue, NULL, 8, SHK_NOWAIT, &priority), -EINVAL);
+    assert_code(shk_queue_get_priority(NULL, item, 8, SHK_NOWAIT, &priority), -EINVAL);
+    assert_code(shk_queue_shutdown(queue), 0);
+    assert_code(shk_queue_get_priority(queue, item, 8, SHK_FOREVER, &priority), -EPIPE);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 /* The model is a plain array that is searched. */
 START_TEST(test_priority_is_right_for_any_sequence)
 {
@@ -193,6 +221,8 @@ START_TEST(test_a_priority_is_for_priority_queues)
 
     assert_code(shk_queue_put_priority(queue, "item", 4, 1, SHK_NOWAIT), kinds[_i].order == SHK_PRIORITY ? 0 : -ENOTSUP);
     assert_code(shk_queue_put_priority(NULL, "item", 4, 1, SHK_NOWAIT), -EINVAL);
+    if (kinds[_i].order != SHK_PRIORITY)
+        assert_code(shk_queue_get_priority(queue, (char[8]){ 0 }, 8, SHK_NOWAIT, &(int64_t){ 0 }), -ENOTSUP);
     if (kinds[_i].order == SHK_PRIORITY) {
         assert_code(shk_queue_put_priority(queue, NULL, 4, 1, SHK_NOWAIT), -EINVAL);
         assert_code(shk_queue_put_priority(queue, "too long a one", 9, 1, SHK_NOWAIT), -EMSGSIZE);
@@ -609,6 +639,7 @@ int main(void)
     tcase_add_test(opening, test_queue_without_options_is_fifo_without_a_limit);
     tcase_add_loop_test(order, test_lifo_takes_the_last_first, 0, 2);
     tcase_add_loop_test(order, test_priority_takes_the_lowest_first_and_equals_in_order_of_arrival, 0, 2);
+    tcase_add_loop_test(order, test_a_get_tells_the_priority_of_its_item, 0, 2);
     tcase_add_loop_test(order, test_priority_is_right_for_any_sequence, 0, 2);
     tcase_add_loop_test(order, test_a_priority_is_for_priority_queues, 0, KINDS);
     tcase_add_loop_test(order, test_an_item_stays_if_the_buffer_is_too_small, 0, KINDS);

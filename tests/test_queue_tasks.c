@@ -131,6 +131,39 @@ START_TEST(test_an_empty_queue_without_tasks_is_done)
 }
 END_TEST
 
+/* Items in it, and items taken and not finished; those of the dead do not count. */
+START_TEST(test_unfinished_tasks_are_counted)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i]);
+
+    assert_code(shk_queue_unfinished(NULL), -EINVAL);
+    assert_code(shk_queue_unfinished(queue), 0);
+    for (int i = 1; i <= 4; i++) {
+        put(queue, i);
+        assert_code(shk_queue_unfinished(queue), i);
+    }
+    take(queue);
+    assert_code(shk_queue_unfinished(queue), 4);
+    struct actor *worker = start_actor(take_and_finish), *killed = start_actor(take_and_leave);
+    wait_until_done(worker);
+    wait_until_done(killed);
+    assert_code(shk_queue_size(queue), 1);
+    assert_code(shk_queue_unfinished(queue), 4);
+    child_kill(killed->pid);
+    assert_code(shk_queue_unfinished(queue), 3);
+    worker->goes_on = true;
+    assert_result(result_of(worker), 0);
+    assert_code(shk_queue_unfinished(queue), 2);
+    assert_code(shk_queue_task_done(queue), 0);
+    assert_code(shk_queue_unfinished(queue), 1);
+    take(queue);
+    assert_code(shk_queue_task_done(queue), 0);
+    assert_code(shk_queue_unfinished(queue), 0);
+    assert_code(shk_queue_join(queue, SHK_NOWAIT), SHK_ORPHANED);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 START_TEST(test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken)
 {
     struct shk_queue *queue = create_queue(&kinds[_i]);
@@ -333,6 +366,7 @@ int main(void)
     TCase *tasks = test_case(suite, "tasks"), *deaths = test_case(suite, "deaths");
 
     tcase_add_loop_test(tasks, test_an_empty_queue_without_tasks_is_done, 0, KINDS);
+    tcase_add_loop_test(tasks, test_unfinished_tasks_are_counted, 0, KINDS);
     tcase_add_loop_test(tasks, test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken, 0, KINDS);
     tcase_add_loop_test(tasks, test_the_last_task_wakes_all_who_join, 0, KINDS);
     tcase_add_loop_test(tasks, test_a_task_is_finished_by_the_thread_that_took_it, 0, KINDS);

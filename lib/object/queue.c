@@ -355,6 +355,28 @@ ssize_t shki_queue_get_anyhow(struct shk_queue *q, void *buf, size_t size, int64
     return shki_queue_get_slowly(q, buf, size, timeout);
 }
 
+ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int64_t timeout, int64_t *priority)
+{
+    struct iovec one = { buf, size };
+    struct shki_work w = { .buffers = &one, .n = 1 };
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (q->order != SHK_PRIORITY)
+        return shki_say(-ENOTSUP, "the items of a FIFO or LIFO queue have no priority");
+    if (!shki_timeout_is_legal(timeout))
+        return SHKI_BAD_TIMEOUT;
+    if ((buf == NULL && size > 0) || priority == NULL)
+        return shki_say(-EINVAL, "no buffer, or no place for the priority, was given");
+    r = shki_priority_get(q, m, &w, timeout);
+    if (r < 0)
+        return r;
+    *priority = w.priority;
+    return (ssize_t)one.iov_len;
+}
+
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)
 {
     struct shki_work w = { .items = items, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
@@ -415,6 +437,15 @@ int shk_queue_full(struct shk_queue *q)
     ssize_t n = shk_queue_size(q);
 
     return n < 0 ? (int)n : !q->grows && (uint64_t)n == q->capacity;
+}
+
+int shk_queue_is_shut_down(struct shk_queue *q)
+{
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    /* Q3: acquire: what was put before it was shut down can be seen. */
+    return r < 0 ? r : atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN;
 }
 
 /* ---- Shutting down ---- */

@@ -145,7 +145,7 @@ struct shki_work {
     const struct iovec *items; /* put */
     struct iovec *buffers;     /* get: iov_len becomes the item's length */
     unsigned n;
-    int64_t priority;
+    int64_t priority;          /* put; get: the item's */
     struct shki_slot *slot;    /* reserve, peek */
 };
 
@@ -489,6 +489,8 @@ int shki_ordered_get_one(struct shk_queue *, struct shki_membership *, void *buf
 int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 int shki_fifo_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 int shki_ordered_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+/* One item, and its priority. */
+int shki_priority_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 int shki_ordered_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 
 static inline unsigned char *shki_chunk_at(const struct shk_queue *q, uint64_t chunk)

@@ -404,7 +404,8 @@ static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, co
     return 1;
 }
 
-static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const struct shki_order *order, void *buffer, size_t *length)
+static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const struct shki_order *order, void *buffer, size_t *length,
+                         int64_t *priority)
 {
     struct shki_slot *slot = NULL;
     int r = shki_next_item(q, order, &slot);
@@ -414,6 +415,8 @@ static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const s
     r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), buffer, length); /* the gate orders it */
     if (__builtin_expect(r < 0, 0))
         return r;
+    if (priority)
+        *priority = entry_at(q, q->grows, 0)->priority;
     shki_count_tasks(q, m, 1);
     order->take(q, 1);
     return 1;
@@ -442,7 +445,7 @@ int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *b
 
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
-    r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length) : get_by(q, m, &shki_priority, buffer, length);
+    r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL) : get_by(q, m, &shki_priority, buffer, length, NULL);
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
         shki_wake_other(q, false);
@@ -469,4 +472,20 @@ int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki
         return r;
     c = shki_get_call(q, m, timeout);
     return shki_carry_out(&c, get_now, w);
+}
+
+static int get_with_priority(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
+{
+    return get_by(q, m, &shki_priority, w->buffers->iov_base, &w->buffers->iov_len, &w->priority);
+}
+
+int shki_priority_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+{
+    struct shki_call c;
+    int r = shki_try_at_once(q, m, &q->shared->put_gate, false, get_with_priority, w);
+
+    if (r != 0)
+        return r;
+    c = shki_get_call(q, m, timeout);
+    return shki_carry_out(&c, get_with_priority, w);
 }

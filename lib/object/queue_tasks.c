@@ -79,6 +79,45 @@ static bool living_have_tasks(const struct shk_queue *q)
     return false;
 }
 
+#define LOOKS 4 /* at items and tasks, until both are of one moment; after that the count may be too high */
+
+static uint64_t tasks_of_the_living(const struct shk_queue *q)
+{
+    struct shk_segment *s = q->object.segment;
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        uint64_t id = atomic_load_explicit(&q->tasks[i].member, memory_order_acquire); /* T1, Q1 */
+
+        if (id != 0 && !(id & SHKI_TOLD) && shki_member_is_alive(s, id))
+            n += atomic_load_explicit(&q->tasks[i].count, memory_order_acquire);
+    }
+    return n;
+}
+
+ssize_t shk_queue_unfinished(struct shk_queue *q)
+{
+    struct shki_membership *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+    struct puts before, after;
+    uint64_t tasks;
+
+    if (r < 0)
+        return r;
+    /* The items first: one that is taken meanwhile counts twice, and never not at all. */
+    before = look_at_puts(q);
+    for (int i = 0; i < LOOKS; i++) {
+        tasks = tasks_of_the_living(q);
+        atomic_thread_fence(memory_order_acquire);
+        after = look_at_puts(q);
+        if (after.total == before.total && after.left == before.left)
+            break;
+        if (i < LOOKS - 1)
+            before = after;
+    }
+    return (ssize_t)(before.left + tasks);
+}
+
 static bool is_done(const struct shk_queue *q)
 {
     struct puts before = look_at_puts(q), after;

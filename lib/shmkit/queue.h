@@ -97,6 +97,13 @@ SHK_PUBLIC int shk_queue_put_priority(struct shk_queue *, const void *item, size
 SHK_PUBLIC ssize_t shk_queue_get(struct shk_queue *, void *buf, size_t size, int64_t timeout);
 
 /*
+ * The same, and *priority is set to the priority that the item was put with. PRIORITY queues only.
+ * Returns as shk_queue_get(), or -ENOTSUP: the items of other orders have none.
+ * Killed: as shk_queue_get().
+ */
+SHK_PUBLIC ssize_t shk_queue_get_priority(struct shk_queue *, void *buf, size_t size, int64_t timeout, int64_t *priority);
+
+/*
  * Put up to n items in one go, waiting until there is room for one. On a PRIORITY queue their priority is 0. No more than 65536 are moved at a time.
  * Returns how many have been put, the first ones, at least 1; or as shk_queue_put(); -EMSGSIZE (any of them is longer than item_size: nothing is put),
  * -EINVAL (n is 0).
@@ -163,6 +170,12 @@ SHK_PUBLIC int shk_queue_task_done(struct shk_queue *);
  */
 SHK_PUBLIC int shk_queue_join(struct shk_queue *, int64_t timeout);
 
+/*
+ * How many tasks are left: items that are in it, and items that living members have taken and not finished. 0: a join would not wait.
+ * A look, out of date at once; while items are being taken it may be too high, never too low.
+ */
+SHK_PUBLIC ssize_t shk_queue_unfinished(struct shk_queue *);
+
 /* How many items are in it; how many it holds at most, 0: no limit but memory. A look, out of date at once. */
 SHK_PUBLIC ssize_t shk_queue_size(struct shk_queue *);
 SHK_PUBLIC ssize_t shk_queue_capacity(struct shk_queue *);
@@ -182,6 +195,9 @@ SHK_PUBLIC int shk_queue_full(struct shk_queue *);
  * Source: Python 3.13 queue.Queue.shutdown().
  */
 SHK_PUBLIC int shk_queue_shutdown(struct shk_queue *);
+
+/* Whether it is shut down, drained or not: 1 or 0. A look. */
+SHK_PUBLIC int shk_queue_is_shut_down(struct shk_queue *);
 
 /* Open again what has been shut down; what is open stays so. Those who have been told -EPIPE are not called back. Returns 0. Killed: open or not. */
 SHK_PUBLIC int shk_queue_reopen(struct shk_queue *);

@@ -162,6 +162,18 @@ static int64_t get_at_once(struct world *w, int64_t unused)
     return get_for(w, SHK_NOWAIT);
 }
 
+/* The priority belongs to the item. */
+static int64_t get_priority(struct world *w, int64_t unused)
+{
+    struct item item = { 0 };
+    int64_t priority = INT64_MIN;
+    ssize_t length = shk_queue_get_priority(w->queue, &item, sizeof(item), SHK_FOREVER, &priority);
+    int64_t number = number_of(&item, length);
+
+    (void)unused;
+    return number < 0 || priority == priority_of(number) ? number : -EILSEQ;
+}
+
 static int64_t get_many(struct world *w, int64_t unused)
 {
     struct item items[MANY] = { { 0 } };
@@ -368,7 +380,7 @@ static void fail_lists(struct world *w, const struct list *is)
 static unsigned moves(const struct row *row)
 {
     return row->operation == put_many || row->operation == get_many ? MANY
-           : row->operation == put || row->operation == get || row->operation == commit || row->operation == consume;
+           : row->operation == put || row->operation == get || row->operation == get_priority || row->operation == commit || row->operation == consume;
 }
 
 static bool in_part(const struct row *row)
@@ -664,6 +676,9 @@ static const struct row rows[] = {
       .variant = 5 | PRIORITY | SHUFFLED },
     { "shk_queue_get", "PRIORITY, five items, free slots in any order", .setup = set_0, .operation = get, CHECKS,
       .variant = 5 | PRIORITY | SHUFFLED },
+    { "shk_queue_get_priority", "five items", .setup = set_0, .operation = get_priority, CHECKS, .variant = 5 | PRIORITY },
+    { "shk_queue_get_priority", "without limit, five items", .setup = set_0, .operation = get_priority, CHECKS,
+      .variant = 5 | PRIORITY | GROWS },
     { "shk_queue_get", "PRIORITY, eight items, slots in any order", .setup = set_0, .operation = get, CHECKS,
       .variant = 8 | PRIORITY | SHUFFLED },
     { "shk_queue_commit", "PRIORITY, free slots in any order", .setup = set_0, .prepare = reserve, .operation = commit, CHECKS,
