@@ -90,7 +90,7 @@ screen() {
     (while sleep 0.3; do printf q || exit; done) 2>/dev/null |
         timeout 180 script -qec "stty cols $columns rows $rows; TERM=vt100 shmctl watch $segment" /dev/null
 }
-if grep -q HAVE_NCURSESW=1 "$SHMKIT_TESTDIR/../Makefile"; then
+if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
     for size in '80 24' '200 60' '40 6'; do
         screen $size >"$scratch/screen" || fail "on a screen of $size it exits with $?: $(cat "$scratch/screen")"
         grep -q "$segment/g" "$scratch/screen" || fail "on a screen of $size there is no object: $(cat "$scratch/screen")"
