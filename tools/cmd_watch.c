@@ -197,35 +197,33 @@ static int watch_plainly(struct watch *w)
 
 #ifdef HAVE_NCURSESW
 #include <curses.h>
+#include <term.h>
+#undef columns /* a macro of the latter */
 
 static const char *const orders[] = {
     [BY_PATH] = "path", [BY_RATE] = "rate", [BY_WAITERS] = "waiters"};
 
-/* What is too wide is cut at a whole character: half of a wide one would go to the next line. */
 static void put_text(int y, const char *text, size_t length, attr_t attributes)
 {
-    mbstate_t state = {0};
-    size_t fits = 0;
-    int width = 0;
+    char *line = print_to_memory("%.*s", (int)length, text);
+    char *fitting = text_to_fit(line, COLS);
 
-    while (fits < length) {
-        wchar_t wide;
-        size_t n = mbrtowc(&wide, text + fits, length - fits, &state);
-        int w;
-
-        if (n == 0 || n > length - fits) /* also of what is no text */
-            break;
-        w = wcwidth(wide);
-        if (width + w > COLS)
-            break;
-        width += w > 0 ? w : 0;
-        fits += n;
-    }
     attrset(attributes);
-    mvaddnstr(y, 0, text, (int)fits);
-    for (; attributes == A_REVERSE && width < COLS; width++)
+    mvaddstr(y, 0, fitting);
+    while (attributes == A_REVERSE && getcury(stdscr) == y && getcurx(stdscr) < COLS - 1)
         addch(' ');
     attrset(A_NORMAL);
+    free(fitting);
+    free(line);
+}
+
+/* Can the cursor be placed? (Not where TERM=dumb, or it is a printer.) */
+static bool can_place_cursor(void)
+{
+    static char name[] = "cup";
+    const char *how = tigetstr(name);
+
+    return how && how != (const char *)-1;
 }
 
 static void paint(struct watch *w)
@@ -330,6 +328,10 @@ static int watch_on_screen(struct watch *w)
         complain("watch", "a terminal of the type '%s' cannot be used; --batch needs none",
                  type ? type : "");
         return STATUS_FAILED;
+    }
+    if (!can_place_cursor()) {
+        delscreen(terminal);
+        return watch_plainly(w);
     }
     cbreak();
     noecho();

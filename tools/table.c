@@ -16,6 +16,7 @@
 #endif
 
 #define SHOWN_MAX 64
+#define CUT_TO    8 /* terminal columns that are left of what is cut, at least */
 
 struct table {
     const struct table_kind *kind;
@@ -40,6 +41,30 @@ static int find_column(const struct table_kind *kind, const char *name, size_t l
     return -1;
 }
 
+/* "NAME,KIND,STATE" */
+static char *list_columns(const struct table_kind *kind)
+{
+    char *list = print_to_memory("%s", kind->columns[0].name);
+
+    for (const struct column *c = kind->columns + 1; c->name; c++) {
+        char *longer = print_to_memory("%s,%s", list, c->name);
+
+        free(list);
+        list = longer;
+    }
+    return list;
+}
+
+static bool is_shown(const struct table *t, int column)
+{
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        if (t->shown[i] == column)
+            return true;
+    }
+    return false;
+}
+
+/* A column that is asked for again stays where it is: twice the same key is no JSON. */
 static void show_columns(struct table *t, const char *list)
 {
     while (*list) {
@@ -47,10 +72,10 @@ static void show_columns(struct table *t, const char *list)
         int column = find_column(t->kind, list, length);
 
         if (column < 0)
-            usage_error("there is no column '%.*s'", (int)length, list);
-        if (t->shown_columns == SHOWN_MAX)
-            usage_error("more than %d columns", SHOWN_MAX);
-        t->shown[t->shown_columns++] = column;
+            usage_error("no column '%.*s'; the columns of %s are %s", (int)length, list,
+                        t->kind->name, list_columns(t->kind));
+        if (!is_shown(t, column))
+            t->shown[t->shown_columns++] = column;
         list += length;
         list += *list == ',';
     }
@@ -100,6 +125,7 @@ struct table *table_new(const struct table_kind *kind, const char *usual,
     t->style = *style;
     while (kind->columns[t->columns].name)
         t->columns++;
+    assert(t->columns <= SHOWN_MAX);
     if (style->json && style->raw)
         usage_error("--json or --raw, not both");
     if (*list == '+') {
@@ -380,123 +406,115 @@ static int print_json(const struct table *t)
     return STATUS_DONE;
 }
 
-#ifdef HAVE_LIBSMARTCOLS
+/* ---- to fit a terminal ---- */
 
-static int fill_line(const struct table *t, size_t row, struct libscols_line *line)
+/* One character at c: its bytes, and the columns of a terminal that it takes. */
+static size_t next_character(const char *c, mbstate_t *state, int *width)
 {
-    for (size_t i = 0; i < t->shown_columns; i++) {
-        char *text = cell_text(t, row, i);
+    wchar_t wide;
+    size_t n = mbrtowc(&wide, c, strlen(c), state);
 
-        if (scols_line_refer_data(line, i, text) < 0) {
-            free(text);
-            return -1;
-        }
+    if (n == (size_t)-1 || n == (size_t)-2 || n == 0) {
+        memset(state, 0, sizeof(*state));
+        *width = 1;
+        return 1;
     }
-    return 0;
+    *width = wcwidth(wide);
+    if (*width < 0)
+        *width = 1;
+    return n;
 }
 
-/* width: 0: the terminal's, if it goes to one. */
-static int print_aligned(const struct table *t, FILE *stream, int width)
-{
-    struct libscols_table *out = scols_new_table();
-    int r = out ? 0 : -1;
-
-    for (size_t i = 0; i < t->shown_columns && r == 0; i++) {
-        const struct column *c = column(t, i);
-        int flags = (c->flags & COLUMN_RIGHT ? SCOLS_FL_RIGHT : 0) |
-                    (c->flags & COLUMN_CUT ? SCOLS_FL_TRUNC : 0);
-
-        r = scols_table_new_column(out, c->name, 0, flags) ? 0 : -1;
-    }
-    for (size_t row = 0; row < t->rows && r == 0; row++) {
-        struct libscols_line *line = scols_table_new_line(out, NULL);
-        r = line ? fill_line(t, row, line) : -1;
-    }
-    if (r == 0) {
-        scols_table_enable_noheadings(out, t->style.noheadings);
-        scols_table_set_stream(out, stream);
-        if (width) {
-            scols_table_set_termforce(out, SCOLS_TERMFORCE_ALWAYS);
-            scols_table_set_termwidth(out, (size_t)width);
-        }
-        r = scols_print_table(out);
-    }
-    scols_unref_table(out);
-    if (r != 0)
-        complain("table", "libsmartcols could not print it");
-    return r == 0 ? STATUS_DONE : STATUS_FAILED;
-}
-
-#else
-
-/* How many terminal columns the text takes; at most max, then *bytes is what fits. */
-static int width_of(const char *text, int max, int *bytes)
+/* The columns that the text takes, up to max; *bytes is what fits. */
+static int width_of(const char *text, int max, size_t *bytes)
 {
     mbstate_t state = {0};
     int width = 0;
     const char *c = text;
 
     while (*c) {
-        wchar_t wide;
-        size_t n = mbrtowc(&wide, c, strlen(c), &state);
         int w;
+        size_t n = next_character(c, &state, &w);
 
-        if (n == (size_t)-1 || n == (size_t)-2) {
-            n = 1;
-            wide = L'?';
-            memset(&state, 0, sizeof(state));
-        }
-        w = wcwidth(wide);
-        w = w < 0 ? 1 : w;
         if (width + w > max)
             break;
         width += w;
         c += n;
     }
-    *bytes = (int)(c - text);
+    *bytes = (size_t)(c - text);
     return width;
 }
 
-/* Make it fit a terminal, from the left, as libsmartcols does. */
-static void fit(const struct table *t, int *widths, int room)
+static bool belongs_to_number(const char *text, size_t at)
+{
+    if (isdigit((unsigned char)text[at]))
+        return true;
+    return at > 0 && text[at] && strchr(".,:/-", text[at]) &&
+           isdigit((unsigned char)text[at - 1]) && isdigit((unsigned char)text[at + 1]);
+}
+
+/*
+ * Where a cut at `at` has to go so that no number is left half: half of 7882 would be another process. A letter or a sign
+ * that follows a digit is its unit. The blank and the parenthesis in front of what is left out go with it.
+ */
+static size_t before_number(const char *text, size_t at)
+{
+    bool inside = at > 0 && belongs_to_number(text, at - 1) && text[at] &&
+                  (belongs_to_number(text, at) || isalpha((unsigned char)text[at]) || text[at] == '%');
+
+    while (inside && at > 0 && belongs_to_number(text, at - 1))
+        at--;
+    if (at > 0 && text[at - 1] == '(')
+        at--;
+    if (at > 1 && text[at - 1] == ' ' && text[at - 2] != ' ')
+        at--;
+    return at;
+}
+
+static const char *ellipsis(void)
+{
+    size_t bytes;
+
+    return MB_CUR_MAX > 1 && width_of("…", 2, &bytes) == 1 ? "…" : "+";
+}
+
+char *text_to_fit(const char *text, int width)
+{
+    size_t bytes;
+
+    width_of(text, width, &bytes);
+    if (!text[bytes])
+        return print_to_memory("%s", text);
+    if (width < 1)
+        return print_to_memory("%s", "");
+    width_of(text, width - 1, &bytes);
+    bytes = before_number(text, bytes);
+    return print_to_memory("%.*s%s", (int)bytes, text, ellipsis());
+}
+
+/* The terminal's columns; 0: it goes somewhere else. */
+static int terminal_width(void)
 {
     struct winsize terminal;
-    int excess = 0;
 
-    if (!room && isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0)
-        room = terminal.ws_col;
-    if (!room)
-        return;
-    for (size_t i = 0; i < t->shown_columns; i++)
-        excess += widths[i] + (i > 0);
-    excess -= room;
-    for (size_t i = 0; i < t->shown_columns && excess > 0; i++) {
-        int spare = widths[i] - (int)strlen(column(t, i)->name);
-
-        if (!(column(t, i)->flags & COLUMN_CUT) || spare <= 0)
-            continue;
-        spare = spare < excess ? spare : excess;
-        widths[i] -= spare;
-        excess -= spare;
-    }
+    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0
+               ? terminal.ws_col
+               : 0;
 }
 
-static void print_cell(const struct table *t, FILE *stream, size_t shown, const char *text,
-                       int width)
+/* How narrow a column may become. */
+static int narrowest(const struct column *c)
 {
-    int bytes;
-    int blanks = width - width_of(text, width, &bytes);
-    bool right = column(t, shown)->flags & COLUMN_RIGHT;
-    bool last = shown == t->shown_columns - 1;
+    int heading = (int)strlen(c->name);
 
-    fprintf(stream, "%*s%.*s%*s%s", right ? blanks : 0, "", bytes, text, right || last ? 0 : blanks, "",
-           last ? "\n" : " ");
+    return heading > CUT_TO ? heading : CUT_TO;
 }
 
-static int print_aligned(const struct table *t, FILE *stream, int width)
+/* The widths of the shown columns: as the cells want it, or less, the widest giving way first, for a room that is not 0. */
+static void find_widths(const struct table *t, int room, int *widths)
 {
-    int widths[SHOWN_MAX];
-    int bytes;
+    int excess = -room;
+    size_t bytes;
 
     for (size_t i = 0; i < t->shown_columns; i++) {
         widths[i] = t->style.noheadings ? 0 : (int)strlen(column(t, i)->name);
@@ -507,8 +525,86 @@ static int print_aligned(const struct table *t, FILE *stream, int width)
             widths[i] = w > widths[i] ? w : widths[i];
             free(text);
         }
+        excess += widths[i] + (i > 0);
     }
-    fit(t, widths, width);
+    while (room && excess > 0) {
+        size_t widest = t->shown_columns;
+
+        for (size_t i = 0; i < t->shown_columns; i++) {
+            if (column(t, i)->flags & COLUMN_CUT && widths[i] > narrowest(column(t, i)) &&
+                (widest == t->shown_columns || widths[i] >= widths[widest]))
+                widest = i;
+        }
+        if (widest == t->shown_columns)
+            return;
+        widths[widest]--;
+        excess--;
+    }
+}
+
+#ifdef HAVE_LIBSMARTCOLS
+
+static int fill_line(const struct table *t, size_t row, const int *widths,
+                     struct libscols_line *line)
+{
+    for (size_t i = 0; i < t->shown_columns; i++) {
+        char *whole = cell_text(t, row, i);
+        char *text = text_to_fit(whole, widths[i]);
+
+        free(whole);
+        if (scols_line_refer_data(line, i, text) < 0) {
+            free(text);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* It aligns what has been made to fit: its own cuts leave no mark. */
+static int print_fitted(const struct table *t, FILE *stream, const int *widths)
+{
+    struct libscols_table *out = scols_new_table();
+    int r = out ? 0 : -1;
+
+    for (size_t i = 0; i < t->shown_columns && r == 0; i++) {
+        int flags = column(t, i)->flags & COLUMN_RIGHT ? SCOLS_FL_RIGHT : 0;
+
+        r = scols_table_new_column(out, column(t, i)->name, 0, flags) ? 0 : -1;
+    }
+    for (size_t row = 0; row < t->rows && r == 0; row++) {
+        struct libscols_line *line = scols_table_new_line(out, NULL);
+        r = line ? fill_line(t, row, widths, line) : -1;
+    }
+    if (r == 0) {
+        scols_table_enable_noheadings(out, t->style.noheadings);
+        scols_table_set_stream(out, stream);
+        scols_table_set_termforce(out, SCOLS_TERMFORCE_NEVER);
+        r = scols_print_table(out);
+    }
+    scols_unref_table(out);
+    if (r != 0)
+        complain("table", "libsmartcols could not print it");
+    return r == 0 ? STATUS_DONE : STATUS_FAILED;
+}
+
+#else
+
+static void print_cell(const struct table *t, FILE *stream, size_t shown, const char *whole,
+                       int width)
+{
+    char *text = text_to_fit(whole, width);
+    size_t bytes;
+    int blanks = width - width_of(text, width, &bytes);
+    bool right = column(t, shown)->flags & COLUMN_RIGHT;
+    bool last = shown == t->shown_columns - 1;
+
+    fprintf(stream, "%*s%s%*s%s", right ? blanks : 0, "", text, right || last ? 0 : blanks, "",
+            last ? "\n" : " ");
+    free(text);
+}
+
+static int print_fitted(const struct table *t, FILE *stream, const int *widths)
+{
     for (size_t i = 0; i < t->shown_columns && !t->style.noheadings && t->rows; i++)
         print_cell(t, stream, i, column(t, i)->name, widths[i]);
     for (size_t row = 0; row < t->rows; row++) {
@@ -522,6 +618,15 @@ static int print_aligned(const struct table *t, FILE *stream, int width)
 }
 
 #endif
+
+/* width: 0: the terminal's, if it goes to one. */
+static int print_aligned(const struct table *t, FILE *stream, int width)
+{
+    int widths[SHOWN_MAX];
+
+    find_widths(t, width ? width : terminal_width(), widths);
+    return print_fitted(t, stream, widths);
+}
 
 int table_print(const struct table *t)
 {

@@ -102,10 +102,22 @@ grep -qx "$segment 67108864" "$out" || fail "ls -b prints $(cat "$out")"
 exits 0 shmctl ls -o NAME,SIZE,OBJECTS,MEMBERS,DEAD -r -n
 grep -qx "$segment 64M 6 5 0" "$out" || fail "ls prints $(cat "$out")"
 exits 2 shmctl ls -o NAME,NONSENSE
-complains "there is no column 'NONSENSE'"
+complains "no column 'NONSENSE'; the columns of segments are NAME,OWNER,GROUP,"
+exits 2 shmctl ls "$segment" -o +hold
+complains "no column 'hold'; the columns of objects are NAME,PATH,.*,HOLDER,"
+exits 2 shmctl ps -o hold
+complains "no column 'hold'; the columns of members are SEGMENT,.*,HOLDS,"
 exits 2 shmctl ls -o NAME,,SIZE
 exits 2 shmctl ls --json --raw
 claim 'scripts get the columns that they ask for, and no empty field'
+
+exits 0 shmctl ls "$segment" -r -o NAME,kind,Name
+grep -qx 'NAME KIND' "$out" || fail "a column asked for twice: $(cat "$out")"
+exits 0 shmctl ls "$segment" --json -o +NAME,SERIAL,SIZE
+test "$(grep -c '"name": "till"\|"size"' "$out")" = 7 || fail "a key twice in JSON: $(cat "$out")"
+exits 0 shmctl show "$segment/till" -o KIND,NAME,KIND
+prints 'Kind  lock' 'Name  till'
+claim 'a column that is asked for twice is printed once'
 
 exits 0 shmctl ps "$segment" -r -n -o ALIVE,HOLDS,WAITS,ON
 sort -o "$out" "$out"
@@ -148,3 +160,17 @@ on_terminal 80 shmctl ls --all -o $columns >"$scratch/screen"
 not grep -q "$problem" "$scratch/screen" || fail "not cut: $(cat "$scratch/screen")"
 grep -q "^$name " "$scratch/screen" || fail "the name is cut: $(cat "$scratch/screen")"
 claim 'sentences are cut to fit a terminal, names are not, and in a file nothing is'
+
+# Whatever the width, the pid of the holder is there as a whole or not at all, and where something is missing there is a mark.
+holder=$(shmctl ls "$name" -r -n -o STATE | sed -n 's/.*(\([0-9]*\)).*/\1/p')
+states="$(shmctl ls "$name" -n -o STATE)"
+for width in {12..60}; do
+    on_terminal $width shmctl ls "$name" -n -o STATE,WAITERS >"$scratch/screen"
+    while read -r line; do
+        state=$(sed 's/ *[0-9]*$//' <<<"$line")
+        number=$(tr -dc 0-9 <<<"$state")
+        test -z "$number" -o "$number" = "$holder" || fail "at $width columns half a number is shown: $line"
+        [[ $state == *… ]] || grep -qxF -- "$state" <<<"$states" || fail "at $width columns it is cut without a mark: $line"
+    done <"$scratch/screen"
+done
+claim 'what is cut ends in an ellipsis, and never inside a number'

@@ -96,6 +96,9 @@ if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
         grep -q "$segment/g" "$scratch/screen" || fail "on a screen of $size there is no object: $(cat "$scratch/screen")"
     done
     claim 'on a screen it shows the objects until q is pressed'
+    exits 0 script -qec "stty cols 200; TERM=dumb shmctl watch $segment -i 0.1 -c 2" /dev/null
+    test "$(grep -c "^$segment/go  *event " "$out")" = 2 || fail "on a dumb terminal it prints $(cat "$out")"
+    claim 'a terminal on which the cursor cannot be placed gets one look after the other'
 else
     screen 80 24 >"$scratch/screen" && fail 'without ncurses there is no screen'
     grep -q 'libncurses-dev.*--batch' "$scratch/screen" || fail "it says $(cat "$scratch/screen")"
