@@ -770,53 +770,141 @@ START_TEST(test_a_set_of_none_of_too_many_or_of_what_is_never_ready)
 }
 END_TEST
 
-START_TEST(test_a_negative_timeout_is_for_ever_or_wrong)
+static const int64_t over_already[] = { -1, -2, SHK_SEC(-0.5), INT64_MIN };
+
+/* It takes what is there, just as with any other timeout. */
+START_TEST(test_a_negative_timeout_tries_once)
 {
-    static const int64_t wrong[] = { -2, -1000000000, INT64_MIN };
+    char item[64];
+    struct iovec one = { item, sizeof(item) }, put = { "b", 1 };
+    uint64_t sample = 0;
+    const void *peeked;
+    struct things t;
+    int64_t over = over_already[_i];
+    void *slot;
+
+    open_things(test_segment(), &t);
+    assert_code(shk_lock_acquire(t.lock, over), 0);
+    assert_code(shk_lock_release(t.lock), 0);
+    assert_code(shk_cond_acquire(t.cond, over), 0);
+    assert_code(shk_cond_release(t.cond), 0);
+    assert_code(shk_event_set(t.event), 0);
+    assert_code(shk_event_wait(t.event, over), 0);
+    assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, over), 0);
+    assert_code(shk_semaphore_acquire(t.semaphore, over), 0);
+    assert_code(shk_stream_append(t.stream, &sample, 1), 0);
+    assert_code(shk_reader_read(t.reader, &sample, 1, over), 1);
+    assert_code(shk_queue_claim(t.queue, SHK_PRODUCER | SHK_CONSUMER, over), 0);
+    assert_code(shk_queue_unclaim(t.queue, SHK_PRODUCER | SHK_CONSUMER), 0);
+    assert_code(shk_queue_put(t.queue, "a", 1, over), 0);
+    assert_code(shk_queue_put_many(t.queue, &put, 1, over), 1);
+    assert_code(shk_queue_reserve(t.queue, 1, &slot, over), 0);
+    assert_code(shk_queue_commit(t.queue, 1), 0);
+    assert_code(shk_queue_peek(t.queue, &peeked, over), 1);
+    assert_code(shk_queue_consume(t.queue), 0);
+    assert_code(shk_queue_get(t.queue, item, sizeof(item), over), 1);
+    assert_code(shk_queue_get_many(t.queue, &one, 1, over), 1);
+    assert_code(shk_queue_join(t.heap, over), 0);
+    assert_code(shk_queue_put_priority(t.heap, "b", 1, 7, over), 0);
+    assert_code(shk_queue_get(t.heap, item, sizeof(item), over), 1);
+    close_things(&t);
+}
+END_TEST
+
+static int hold_lock_and_sides(void *arg)
+{
+    struct things t;
+
+    (void)arg;
+    open_things(test_segment(), &t);
+    assert_code(shk_lock_acquire(t.lock, SHK_NOWAIT), 0);
+    assert_code(shk_event_set(t.event), 0);
+    pause();
+    return 0;
+}
+
+/* What would have to wait does not, and says that the time is over. */
+START_TEST(test_a_negative_timeout_is_over_already)
+{
     char item[64];
     struct iovec one = { item, sizeof(item) };
     uint64_t sample = 0;
     const void *peeked;
     struct things t;
-    void *slot;
+    int64_t over = over_already[_i];
+    pid_t holder;
 
-    /* so that a call that does not look at the timeout comes back */
     open_things(test_segment(), &t);
-    assert_code(shk_event_set(t.event), 0);
-    assert_code(shk_queue_put(t.queue, "a", 1, SHK_NOWAIT), 0);
-    assert_code(shk_stream_append(t.stream, &sample, 1), 0);
-    assert_code(shk_cond_acquire(t.cond, SHK_NOWAIT), 0);
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        assert_code(shk_lock_acquire(t.lock, wrong[i]), -EINVAL);
-        assert_code(shk_cond_acquire(t.cond, wrong[i]), -EINVAL);
-        assert_code(shk_cond_wait(t.cond, wrong[i]), -EINVAL);
-        assert_code(shk_event_wait(t.event, wrong[i]), -EINVAL);
-        assert_code(shk_semaphore_acquire(t.semaphore, wrong[i]), -EINVAL);
-        assert_code(shk_barrier_wait(t.barrier, wrong[i]), -EINVAL);
-        assert_code(shk_queue_put(t.queue, "b", 1, wrong[i]), -EINVAL);
-        assert_code(shk_queue_put_priority(t.heap, "b", 1, 7, wrong[i]), -EINVAL);
-        assert_code(shk_queue_get(t.queue, item, sizeof(item), wrong[i]), -EINVAL);
-        assert_code(shk_queue_put_many(t.queue, &one, 1, wrong[i]), -EINVAL);
-        assert_code(shk_queue_get_many(t.queue, &one, 1, wrong[i]), -EINVAL);
-        assert_code(shk_queue_reserve(t.queue, 1, &slot, wrong[i]), -EINVAL);
-        assert_code(shk_queue_peek(t.queue, &peeked, wrong[i]), -EINVAL);
-        assert_code(shk_queue_claim(t.queue, SHK_PRODUCER, wrong[i]), -EINVAL);
-        assert_code(shk_queue_join(t.heap, wrong[i]), -EINVAL);
-        assert_code(shk_reader_read(t.reader, &sample, 1, wrong[i]), -EINVAL);
-        assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, wrong[i]), -EINVAL);
-    }
-    assert_code(shk_semaphore_value(t.semaphore), 1);
-    assert_code(shk_barrier_broken(t.barrier), 0);
-    assert_code(shk_queue_size(t.queue), 1);
-    assert_code(shk_queue_size(t.heap), 0);
-    assert_code(shk_queue_cancel(t.queue), -EPERM);
-    assert_code(shk_queue_unpeek(t.queue), -EPERM);
-    assert_code(shk_queue_unclaim(t.queue, SHK_PRODUCER), -EPERM);
-    assert_code(shk_reader_read(t.reader, &sample, 1, SHK_NOWAIT), 1);
-    assert_code(shk_lock_release(t.lock), -EPERM);
-    assert_code(shk_cond_release(t.cond), 0);
-    assert_code(shk_cond_release(t.cond), -EPERM);
+    holder = child_start(hold_lock_and_sides, NULL);
+    assert_code(shk_event_wait(t.event, TEST_DEADLINE), 0);
+    assert_code(shk_event_clear(t.event), 0);
+    assert_code(shk_lock_acquire(t.lock, over), -ETIMEDOUT);
+    assert_code(shk_cond_acquire(t.cond, over), 0);
+    assert_code(shk_cond_wait(t.cond, over), -ETIMEDOUT);
+    assert_code(shk_cond_release(t.cond), 0); /* it still holds the lock */
+    assert_code(shk_event_wait(t.event, over), -ETIMEDOUT);
+    assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, over), -ETIMEDOUT);
+    assert_code(shk_semaphore_acquire(t.semaphore, over), 0);
+    assert_code(shk_semaphore_acquire(t.semaphore, over), -ETIMEDOUT);
+    assert_code(shk_reader_read(t.reader, &sample, 1, over), -ETIMEDOUT);
+    assert_code(shk_queue_get(t.queue, item, sizeof(item), over), -ETIMEDOUT);
+    assert_code(shk_queue_get_many(t.queue, &one, 1, over), -ETIMEDOUT);
+    assert_code(shk_queue_peek(t.queue, &peeked, over), -ETIMEDOUT);
+    assert_code(shk_queue_get(t.heap, item, sizeof(item), over), -ETIMEDOUT);
+    while (shk_queue_put(t.queue, "a", 1, SHK_NOWAIT) == 0)
+        ;
+    assert_code(shk_queue_put(t.queue, "a", 1, over), -ETIMEDOUT);
+    assert_code(shk_queue_join(t.queue, over), -ETIMEDOUT);
+    child_kill(holder);
     close_things(&t);
+}
+END_TEST
+
+static int set_event_soon(void *arg)
+{
+    struct things t;
+
+    (void)arg;
+    open_things(test_segment(), &t);
+    wait_until_waiting(segment_name(NULL), getppid(), "event");
+    assert_code(shk_event_set(t.event), 0);
+    return 0;
+}
+
+START_TEST(test_the_longest_timeouts_are_no_negative_ones)
+{
+    static const int64_t longest[] = { SHK_FOREVER, SHK_FOREVER - 1, INT64_MAX / 2 };
+    struct things t;
+
+    ck_assert(SHK_FOREVER == INT64_MAX);
+    open_things(test_segment(), &t);
+    for (size_t i = 0; i < sizeof(longest) / sizeof(longest[0]); i++) {
+        pid_t setter;
+
+        assert_code(shk_event_clear(t.event), 0);
+        setter = child_start(set_event_soon, NULL);
+        assert_code(shk_event_wait(t.event, longest[i]), 0);
+        child_succeeds(setter);
+    }
+    close_things(&t);
+}
+END_TEST
+
+START_TEST(test_durations_may_have_fractions_and_are_constants)
+{
+    static const int64_t half = SHK_SEC(0.5);
+    static const char array[SHK_MS(1) / 1000] = "";
+    enum { MILLISECOND = SHK_MS(1), QUARTER = SHK_MS(0.25) };
+    int64_t seconds = 1700000000, n = 2;
+    double fraction = 1.5;
+
+    _Static_assert(SHK_SEC(0.5) == 500000000 && SHK_SEC(0.5f) == 500000000 && SHK_SEC(2) == 2000000000, "constants");
+    ck_assert(half == 500000000 && sizeof(array) == 1000 && MILLISECOND == 1000000 && QUARTER == 250000);
+    ck_assert(SHK_SEC(0.57) == 570000000 && SHK_SEC(-0.57) == -570000000 && SHK_MS(0.3) == 300000 && SHK_MS(1e-6) == 1);
+    ck_assert(SHK_SEC(fraction) == 1500000000 && SHK_MS(fraction) == 1500000);
+    ck_assert(SHK_SEC(seconds) + 1 == 1700000000000000001); /* whole numbers are exact, however large */
+    ck_assert(SHK_SEC(n++) == 2000000000 && n == 3);
+    ck_assert(SHK_SEC(fraction++) == 1500000000 && fraction == 2.5);
 }
 END_TEST
 
@@ -855,6 +943,9 @@ int main(void)
     tcase_add_test(calls, test_no_items_no_samples_no_place_for_them);
     tcase_add_loop_test(calls, test_what_does_not_fit_stays_where_it_is, SHK_FIFO, SHK_PRIORITY + 1);
     tcase_add_test(calls, test_a_set_of_none_of_too_many_or_of_what_is_never_ready);
-    tcase_add_test(calls, test_a_negative_timeout_is_for_ever_or_wrong);
+    tcase_add_loop_test(calls, test_a_negative_timeout_tries_once, 0, sizeof(over_already) / sizeof(over_already[0]));
+    tcase_add_loop_test(calls, test_a_negative_timeout_is_over_already, 0, sizeof(over_already) / sizeof(over_already[0]));
+    tcase_add_test(calls, test_the_longest_timeouts_are_no_negative_ones);
+    tcase_add_test(calls, test_durations_may_have_fractions_and_are_constants);
     return run_tests(suite);
 }

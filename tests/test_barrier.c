@@ -96,7 +96,6 @@ START_TEST(test_barrier_refuses_bad_arguments)
         assert_code(shk_barrier_open(test_segment(), "new", SHK_CREATE, &bad[i], &other), -EINVAL);
     assert_code(shk_barrier_open(test_segment(), "new", SHK_CREATE, &good, NULL), -EINVAL);
     assert_code(shk_barrier_open(NULL, "new", SHK_CREATE, &good, &other), -EINVAL);
-    assert_code(shk_barrier_wait(start, -2), -EINVAL);
     assert_code(shk_barrier_wait(NULL, SHK_NOWAIT), -EINVAL);
     assert_code(shk_barrier_reset(NULL), -EINVAL);
     assert_code(shk_barrier_abort(NULL), -EINVAL);
@@ -206,6 +205,30 @@ START_TEST(test_barrier_breaks_when_somebody_gives_up)
 }
 END_TEST
 
+START_TEST(test_barrier_breaks_when_the_time_is_over_already)
+{
+    struct shk_barrier *start = open_start(3);
+    struct actor *other = start_waiter();
+
+    assert_code(shk_barrier_wait(start, -1), -ETIMEDOUT);
+    assert_result(result_of(other), -EPIPE);
+    assert_code(shk_barrier_broken(start), 1);
+    assert_code(shk_barrier_close(start), 0);
+}
+END_TEST
+
+/* The last to arrive has nothing to wait for. */
+START_TEST(test_barrier_is_completed_when_the_time_is_over_already)
+{
+    struct shk_barrier *start = open_start(2);
+    struct actor *other = start_waiter();
+
+    assert_code(shk_barrier_wait(start, -1), 1);
+    assert_result(result_of(other), 0);
+    assert_code(shk_barrier_close(start), 0);
+}
+END_TEST
+
 START_TEST(test_barrier_is_aborted_and_reset_with_members_waiting)
 {
     struct shk_barrier *start = open_start(3);
@@ -265,6 +288,8 @@ int main(void)
     tcase_add_test(meeting, test_barrier_keeps_its_rounds_apart);
     tcase_add_test(breaking, test_barrier_with_nowait_has_not_arrived);
     tcase_add_loop_test(breaking, test_barrier_breaks_when_somebody_gives_up, 0, 2);
+    tcase_add_test(breaking, test_barrier_breaks_when_the_time_is_over_already);
+    tcase_add_test(breaking, test_barrier_is_completed_when_the_time_is_over_already);
     tcase_add_loop_test(breaking, test_barrier_is_aborted_and_reset_with_members_waiting, 0, 2);
     tcase_add_loop_test(breaking, test_barrier_breaks_when_a_waiter_dies, 0, 2);
     tcase_add_loop_test(breaking, test_barrier_that_is_unlinked_releases_its_waiters, 0, 2);

@@ -99,7 +99,6 @@ START_TEST(test_event_refuses_bad_arguments)
     assert_code(shk_event_open(test_segment(), NULL, SHK_CREATE, NULL, &other), -EINVAL);
     assert_code(shk_event_open(NULL, "new", SHK_CREATE, NULL, &other), -EINVAL);
     assert_code(shk_event_open(test_segment(), "new", 0, NULL, &other), -ENOENT);
-    assert_code(shk_event_wait(event, -2), -EINVAL);
     assert_code(shk_event_wait(NULL, SHK_NOWAIT), -EINVAL);
     assert_code(shk_event_set(NULL), -EINVAL);
     assert_code(shk_event_clear(NULL), -EINVAL);

@@ -164,8 +164,6 @@ START_TEST(test_lock_refuses_bad_arguments)
     assert_code(shk_lock_open(NULL, "till", SHK_CREATE, NULL, &lock), -EINVAL);
     assert_code(shk_lock_open(test_segment(), "till", 0, NULL, &lock), -ENOENT);
     lock = open_lock("的锁");
-    assert_code(shk_lock_acquire(lock, -2), -EINVAL);
-    assert_code(shk_lock_acquire(lock, INT64_MIN), -EINVAL);
     assert_code(shk_lock_acquire(NULL, SHK_NOWAIT), -EINVAL);
     assert_code(shk_lock_release(NULL), -EINVAL);
     assert_code(shk_lock_close(lock), 0);

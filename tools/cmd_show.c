@@ -84,6 +84,8 @@ static int run(const struct command *command, int argc, char **argv)
             table_option(&style, key);
     }
     check_operands(argc, 1, 1);
+    if (interval < 0)
+        usage_error("the interval is negative");
     parse_path(argv[optind], &path);
     if (interval) {
         then = monotonic_now();

@@ -143,7 +143,10 @@ int64_t parse_timeout(const char *text)
     static const struct unit units[] = {{"ns", 1},     {"us", 1e3},   {"ms", 1e6}, {"s", 1e9},
                                         {"min", 60e9}, {"h", 3600e9}, {"", 1e9}};
 
-    return (int64_t)parse_quantity(text, units, (double)INT64_MAX, "time (2, 0.5s, 200ms)");
+    bool over = *text == '-'; /* a deadline that was computed too late */
+    double time = parse_quantity(text + over, units, (double)INT64_MAX, "time (2, 0.5s, 200ms)");
+
+    return over ? -1 : (int64_t)time;
 }
 
 size_t parse_size(const char *text)

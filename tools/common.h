@@ -27,7 +27,7 @@ struct path {
 /* These end the program with STATUS_USAGE and a sentence when the text is no good, so they are called before anything is open. */
 void parse_path(const char *text, struct path *out);
 void parse_object_path(const char *text, struct path *out);
-int64_t parse_timeout(const char *text); /* 2, 0.5s, 200ms: nanoseconds */
+int64_t parse_timeout(const char *text); /* 2, 0.5s, 200ms: nanoseconds; -2s: over already */
 size_t parse_size(const char *text);     /* 4096, 64K, 1.5G: bytes */
 uint64_t parse_number(const char *text, uint64_t max);
 int64_t parse_signed(const char *text); /* may be negative */

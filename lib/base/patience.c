@@ -24,7 +24,9 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
     struct shki_patience p = { .deadline = SHKI_NEVER, .interrupt = interrupt, .nowait = timeout == SHK_NOWAIT };
 
     if (timeout > 0)
-        p.deadline = add(shki_now(), timeout);
+        p.deadline = add(shki_now(), timeout); /* SHK_FOREVER, too, comes to SHKI_NEVER */
+    else if (timeout < 0)
+        p.deadline = 0;
     return p;
 }
 

@@ -26,13 +26,10 @@ struct shki_patience {
 
 int64_t shki_now(void);
 
-/* The only illegal timeouts are the negative ones that are not SHK_FOREVER. */
-static inline bool shki_timeout_is_legal(int64_t timeout)
-{
-    return timeout >= SHK_FOREVER;
-}
-
-/* Patience begins when it is needed: no clock is read in calls that need not wait. */
+/*
+ * Patience begins when it is needed: no clock is read in calls that need not wait. The time of a negative timeout is
+ * over already: the call tries once, and then gives -ETIMEDOUT.
+ */
 struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t *interrupt);
 
 /* 0 if there is patience left; -EAGAIN, -ETIMEDOUT or -EINTR. */

@@ -152,8 +152,6 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     patience = shki_object_patience(&b->object, timeout);
     r = shki_line_lock(&b->line);
     if (r < 0)
@@ -167,7 +165,7 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
         return (int)index;
     } else {
         r = shki_patience_over(&patience);
-        if (r == -EINTR)
+        if (r == -EINTR || r == -ETIMEDOUT)
             shki_barrier_break(&b->line);
     }
     if (r < 0) {

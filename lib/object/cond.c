@@ -228,8 +228,6 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     patience = shki_object_patience(&c->object, timeout);
     r = shki_patience_over(&patience);
     if (r < 0)

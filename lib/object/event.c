@@ -193,15 +193,13 @@ static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     state = state_of(event);
     return state & SHKI_EVENT_SET ? 0 : wait_for_set(event, m, state, timeout);
 }
 
 int shk_event_wait(struct shk_event *event, int64_t timeout)
 {
-    return event && shki_is_entered(&event->object) && shki_timeout_is_legal(timeout) && is_set(event) ? 0 : wait_anyhow(event, timeout);
+    return event && shki_is_entered(&event->object) && is_set(event) ? 0 : wait_anyhow(event, timeout);
 }
 
 static bool is_ready(const void *event)

@@ -239,8 +239,6 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
     r = shki_enter(&l->object, &m);
     if (__builtin_expect(r < 0, 0))
         return r;
-    if (__builtin_expect(!shki_timeout_is_legal(timeout), 0))
-        return SHKI_BAD_TIMEOUT;
     /* A holder's own mutex is refused like anybody's: whose it is is asked only then. */
     r = __builtin_expect(m->held != m->may_hold, 1) ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
     if (__builtin_expect(r != 0, 0))

@@ -104,7 +104,6 @@ static inline bool shki_is_entered(const struct shki_object *o)
 }
 
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "no handle was given")
-#define SHKI_BAD_TIMEOUT shki_say(-EINVAL, "the timeout is negative, and not SHK_FOREVER")
 
 static inline struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout)
 {

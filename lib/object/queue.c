@@ -264,8 +264,6 @@ static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     for (unsigned i = 0; i < w->n; i++) {
         if (w->items[i].iov_base == NULL && w->items[i].iov_len > 0)
             return shki_say(-EINVAL, "no item was given");
@@ -294,7 +292,7 @@ int shki_queue_put_anyhow(struct shk_queue *q, const void *item, size_t len, int
 
     if (__builtin_expect(r < 0, 0))
         return r;
-    if (__builtin_expect(item && len <= q->item_size && shki_timeout_is_legal(timeout), 1)) {
+    if (__builtin_expect(item && len <= q->item_size, 1)) {
         if (q->ring)
             return shki_ring_put(q, m, item, len, timeout);
         r = q->order == SHK_FIFO ? 0 : shki_ordered_put_one(q, m, item, len, priority);
@@ -318,8 +316,6 @@ static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     for (unsigned i = 0; i < w->n; i++)
         if (w->buffers[i].iov_base == NULL && w->buffers[i].iov_len > 0)
             return shki_say(-EINVAL, "no buffer was given");
@@ -345,7 +341,7 @@ ssize_t shki_queue_get_anyhow(struct shk_queue *q, void *buf, size_t size, int64
 
     if (__builtin_expect(r < 0, 0))
         return r;
-    if (__builtin_expect(buf && shki_timeout_is_legal(timeout), 1)) {
+    if (__builtin_expect(buf != NULL, 1)) {
         if (q->ring)
             return shki_ring_get(q, m, buf, size, timeout);
         r = q->order == SHK_FIFO ? 0 : shki_ordered_get_one(q, m, buf, &length);
@@ -366,8 +362,6 @@ ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int6
         return r;
     if (q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the items of a FIFO or LIFO queue have no priority");
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     if ((buf == NULL && size > 0) || priority == NULL)
         return shki_say(-EINVAL, "no buffer, or no place for the priority, was given");
     r = shki_priority_get(q, m, &w, timeout);

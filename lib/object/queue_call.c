@@ -337,11 +337,11 @@ static int say_kept(const struct shki_call *c)
 }
 
 /*
- * For SHK_NOWAIT. The lock of a side is held for one copy: to wait for that is not to wait for an item or for room, even if the
+ * For SHK_NOWAIT, and a time that is over already. The lock of a side is held for one copy: to wait for that is not to wait for an item or for room, even if the
  * holder has to wait for a CPU. The wait ends when the queue is found empty (or full), when a member is found to keep the side,
  * when the holder is found stopped, and after SHKI_BUSY_LIMIT.
  *
- * Returns 0: entered; -EAGAIN: empty, full; -EBUSY: there may be something, but a member is in the way.
+ * Returns 0: entered; -EAGAIN, -ETIMEDOUT: empty, full; -EBUSY: there may be something, but a member is in the way.
  */
 static int enter_at_once(struct shki_call *c)
 {
@@ -353,7 +353,7 @@ static int enter_at_once(struct shki_call *c)
     shki_spin_for(SHKI_BUSY_SPIN, is_settled, c);
     for (;;) {
         if (!c->can_go_on(c->queue))
-            return -EAGAIN;
+            return shki_patience_over(&nowait);
         if (shki_side_is_kept(c))
             return say_kept(c);
         c->patience = shki_patience(SHKI_BUSY_SLICE, NULL);
@@ -384,7 +384,7 @@ static int enter(struct shki_call *c)
         c->begun = true;
         c->patience = shki_object_patience(&q->object, c->timeout);
     }
-    return c->timeout == SHK_NOWAIT ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
+    return c->timeout <= 0 ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
 }
 
 /* The end of patience, in the queue's words. */

@@ -640,11 +640,11 @@ ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buff
 
     if (__builtin_expect(shki_object_is_stale(&q->object) || shki_segment_is_closed(q->object.segment), 0))
         return shki_stale(&q->object);
-    if (__builtin_expect(expected(q) > 0, 0) && timeout != SHK_NOWAIT)
+    if (__builtin_expect(expected(q) > 0, 0) && timeout > 0)
         return await_item(q, m, buffer, size, timeout, false);
     r = get_at_once(q, m, buffer, &length);
     if (__builtin_expect(r == 0, 0)) {
-        if (timeout != SHK_NOWAIT && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
+        if (timeout > 0 && atomic_load_explicit(&q->empty_spinner.pays, memory_order_relaxed))
             return await_item(q, m, buffer, size, timeout, true);
         return shki_queue_get_slowly(q, buffer, size, timeout);
     }
@@ -710,7 +710,7 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
     struct shki_slot *slot;
     uint64_t tail, used;
 
-    if (__builtin_expect(!m || !item || len >= q->usual_below || !shki_timeout_is_legal(timeout), 0))
+    if (__builtin_expect(!m || !item || len >= q->usual_below, 0))
         return shki_queue_put_anyhow(q, item, len, 0, timeout);
     shared = q->shared;
     if (__builtin_expect(!step_in_usually(q, m, &shared->put_gate), 0))
@@ -744,9 +744,9 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     int64_t more;
     int r;
 
-    if (__builtin_expect(!m || !buf || q->usual_below == 0 || !shki_timeout_is_legal(timeout), 0))
+    if (__builtin_expect(!m || !buf || q->usual_below == 0, 0))
         return shki_queue_get_anyhow(q, buf, size, timeout);
-    if (__builtin_expect(expected(q) != 0, 0) && timeout != SHK_NOWAIT && !shki_object_is_stale(&q->object) && !shki_segment_is_closed(m->segment))
+    if (__builtin_expect(expected(q) != 0, 0) && timeout > 0 && !shki_object_is_stale(&q->object) && !shki_segment_is_closed(m->segment))
         return await_item(q, m, buf, size, timeout, false);
     shared = q->shared;
     if (__builtin_expect(!step_in_usually(q, m, &shared->get_gate), 0))

@@ -89,8 +89,6 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
         return r;
     if (slot == NULL)
         return shki_say(-EINVAL, "no place for the slot's address was given");
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     if (len > q->item_size)
         return shki_too_large(q, len);
     c = shki_put_call(q, m, timeout);
@@ -174,8 +172,6 @@ ssize_t shk_queue_peek(struct shk_queue *q, const void **item, int64_t timeout)
         return r;
     if (item == NULL)
         return shki_say(-EINVAL, "no place for the item's address was given");
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     c = shki_get_call(q, m, timeout);
     r = hold(&c, find_item, &w, SHKI_OPEN_PEEK);
     if (r < 0)
@@ -241,7 +237,7 @@ static int still_there(void *arg)
     return shki_object_is_stale(&c->queue->object) ? shki_stale(&c->queue->object) : 0;
 }
 
-/* For SHK_NOWAIT: what counts is whether a member keeps the side, not whether one is busy there for a moment. */
+/* For SHK_NOWAIT, and a time that is over already: what counts is whether a member keeps the side, not whether one is busy there for a moment. */
 static int lock_at_once(struct shki_call *c)
 {
     const struct shki_patience nowait = c->patience;
@@ -265,7 +261,7 @@ static int claim(struct shki_call *c)
 
     if (r < 0)
         return r;
-    r = c->timeout == SHK_NOWAIT ? lock_at_once(c) : shki_call_lock(c, still_there, c);
+    r = c->timeout <= 0 ? lock_at_once(c) : shki_call_lock(c, still_there, c);
     if (r < 0) {
         shki_held_less(c->member);
         return r;
@@ -299,8 +295,6 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     r = check_sides(q, sides);
     if (r < 0)
         return r;

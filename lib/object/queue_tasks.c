@@ -161,8 +161,6 @@ int shk_queue_join(struct shk_queue *q, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     c.bed = &q->shared->tasks;
     c.spinner = &q->tasks_spinner;
     while (r == 0 && !is_done_or_stale(q))

@@ -231,8 +231,6 @@ int shk_wait_any(const struct shk_ready *wanted, unsigned n, int64_t timeout)
     struct shki_set set;
     int r;
 
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     r = shki_set_open(&set, wanted, n, &m);
     if (r < 0)
         return r;

@@ -162,8 +162,6 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
 
     if (r < 0)
         return r;
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     r = shki_line_lock(&s->line);
     if (r < 0)
         return r;

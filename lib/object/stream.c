@@ -416,8 +416,6 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         return SHKI_NO_HANDLE;
     if (buf == NULL || n == 0)
         return shki_say(-EINVAL, "no room for samples was given");
-    if (!shki_timeout_is_legal(timeout))
-        return SHKI_BAD_TIMEOUT;
     for (int tries = 0;; tries++) {
         r = shki_enter(&reader->stream->object, &m);
         if (r < 0)

@@ -21,7 +21,8 @@
  *     -ETIMEDOUT  the timeout is over; never before it is
  *     -EINTR      the flag given to shk_set_interrupt() is set
  *
- * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one other than SHK_FOREVER is -EINVAL.
+ * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one, such as "deadline - now" computed too late,
+ * is over already: the call tries once, and gives -ETIMEDOUT if it would have to wait.
  *
  * Threads and processes. Any number of threads of any number of processes may call anything at the same time, if not
  * said otherwise. A handle may be shared by the threads of a process. Close a handle only when no thread uses it any more.
@@ -45,10 +46,52 @@ extern "C" {
 
 #define SHK_PUBLIC __attribute__((visibility("default")))
 
-#define SHK_FOREVER ((int64_t)-1)
+#define SHK_FOREVER INT64_MAX
 #define SHK_NOWAIT ((int64_t)0)
-#define SHK_MS(n) ((int64_t)(n) * 1000000)
-#define SHK_SEC(n) ((int64_t)(n) * 1000000000)
+
+/* Nanoseconds. n: an integer, or a fraction as in SHK_SEC(0.5), which is rounded to the nearest nanosecond. Constant if n is. */
+#define SHK_MS(n) SHK_DURATION_(n, 1000000)
+#define SHK_SEC(n) SHK_DURATION_(n, 1000000000)
+
+/* Adding 1.5 * 2^52 to a double, and taking it away again, leaves a whole number: the nearest one. */
+#define SHK_WHOLE_(x) ((x) + 6755399441055744.0 - 6755399441055744.0)
+#if defined(__cplusplus) && __cplusplus >= 201103L
+extern "C++" {
+template <typename T> constexpr int64_t shk_duration_(T n, int64_t unit)
+{
+    return static_cast<int64_t>(n) * unit;
+}
+constexpr int64_t shk_duration_(double n, int64_t unit)
+{
+    return static_cast<int64_t>(SHK_WHOLE_(n * static_cast<double>(unit)));
+}
+constexpr int64_t shk_duration_(float n, int64_t unit)
+{
+    return shk_duration_(static_cast<double>(n), unit);
+}
+constexpr int64_t shk_duration_(long double n, int64_t unit)
+{
+    return shk_duration_(static_cast<double>(n), unit);
+}
+}
+#define SHK_DURATION_(n, unit) shk_duration_(n, unit)
+#elif defined(__cplusplus) /* evaluates n several times */
+#define SHK_DURATION_(n, unit)                                                                     \
+    ((int64_t)(n) * (unit) + (int64_t)SHK_WHOLE_(((n) - (int64_t)(n)) * (double)(unit)))
+#else
+#define SHK_ROUND_(n, unit) ((int64_t)SHK_WHOLE_((double)(n) * (double)(unit)))
+/* An operation on doubles is an integer constant expression only behind __builtin_constant_p(). */
+#define SHK_FRACTION_(n, unit)                                                                     \
+    (__builtin_constant_p(SHK_ROUND_(n, unit)) ? SHK_ROUND_(n, unit) : SHK_ROUND_(n, unit))
+/* clang-format off */
+#define SHK_DURATION_(n, unit)                                                                     \
+    __extension__ _Generic((n),                                                                    \
+        float: SHK_FRACTION_(n, unit),                                                             \
+        double: SHK_FRACTION_(n, unit),                                                            \
+        long double: SHK_FRACTION_(n, unit),                                                       \
+        default: (int64_t)(n) * (unit))
+/* clang-format on */
+#endif
 
 /* Positive result of acquiring: it is held, and a former holder died holding it. What the lock protects may be half done. */
 #define SHK_ORPHANED 1

@@ -20,8 +20,10 @@ complains "^shmctl: $event[: ]"
 begin=$(date +%s%N)
 exits 3 shmctl event wait "$event" -t 200ms
 test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
+exits 3 shmctl event wait "$event" --timeout -1s # a script's deadline, computed too late
 exits 0 shmctl event set "$event"
 prints_nothing
+exits 0 shmctl event wait "$event" --timeout -1
 exits 0 shmctl event is-set "$event"
 prints_nothing
 exits 0 shmctl event wait "$event"
