@@ -2,6 +2,7 @@
 #include "shmctl.h"
 #include "common.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <string.h>
 
@@ -53,10 +54,25 @@ static void choose_locale(void)
         setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/*
+ * A descriptor below 3 that is closed would be the next file's, such as a segment's, and what is printed would be written
+ * into it. It is opened the wrong way round, so that its use is an error as before; a command that is run finds it closed.
+ */
+static void reserve_standard_descriptors(void)
+{
+    static const int ways[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int i = 0; i < 3; i++) {
+        if (fcntl(i, F_GETFD) < 0 && open("/dev/null", ways[i] | O_CLOEXEC) != i)
+            _exit(STATUS_FAILED);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct command *command;
 
+    reserve_standard_descriptors();
     choose_locale();
     if (argc < 2)
         usage_error("a verb is wanted");
