@@ -4,6 +4,7 @@
 #include "spawn.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct lockable {
@@ -35,20 +36,33 @@ static int release(const struct lockable *l)
     return l->lock ? shk_lock_release(l->lock) : shk_cond_release(l->cond);
 }
 
+/* The command and what it starts know of an orphaned lock only by this verb, and not of an outer one's. */
+static void tell_by_environment(bool orphaned)
+{
+    if (orphaned)
+        setenv("SHMKIT_ORPHANED", "1", 1);
+    else
+        unsetenv("SHMKIT_ORPHANED");
+}
+
 static int run_locked(const struct lockable *lock, const struct path *path, int64_t timeout,
                       char **command)
 {
+    struct run run = {.command = command, .input = -1, .dies_with_us = true};
     int status = STATUS_FAILED;
     int r = acquire(lock, timeout);
+    bool orphaned = r == SHK_ORPHANED;
 
     if (r < 0)
         return failed(path->text, r);
-    if (r == SHK_ORPHANED) {
+    tell_by_environment(orphaned);
+    if (orphaned)
         complain(path->text, "a former holder died holding it (SHMKIT_ORPHANED=1)");
-        setenv("SHMKIT_ORPHANED", "1", 1);
-    }
     if (!interrupted())
-        status = run_command(command);
+        status = run_command(&run);
+    /* What no command was told the next one is: shmctl ends holding the lock then, as the former holder did. */
+    if (orphaned && !run.started)
+        return status;
     r = release(lock);
     return r < 0 ? failed(path->text, r) : status;
 }
@@ -91,11 +105,13 @@ static const struct option_row options[] = {
 
 const struct command cmd_lock = {
     .name = "lock",
-    .arguments = "[OPTION...] LOCK -- COMMAND [ARGUMENT...]",
+    .arguments = "[OPTION...] LOCK [--] COMMAND [ARGUMENT...]",
     .summary = "run a command while a lock is held",
     .notes =
         "The lock is released however the command ends. The exit status is the command's, 128 and the\n"
-        "signal's number if it was killed, 127 if it was not found. LOCK may be a condition.",
+        "signal's number if it was killed, 127 if it was not found. What follows COMMAND is the command's.\n"
+        "LOCK may be a condition.",
     .options = options,
+    .runs_command = true,
     .run = run,
 };

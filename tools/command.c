@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,32 @@ void print_help(const struct command *command)
         printf("\n%s\n", command->notes);
 }
 
+/*
+ * The options of a verb that runs a command may stand before its operand, and between that and the command: OBJECT -t 1
+ * COMMAND -t 2. getopt(3) stops at each operand; the first one is kept, and put beside the command in the end.
+ */
+static int next_before_command(int argc, char **argv, const char *letters,
+                               const struct option *longs)
+{
+    static char *operand;
+    static const char *argument; /* of the last option: "--" as an argument ends nothing */
+    int key = getopt_long(argc, argv, letters, longs, NULL);
+
+    if (key == -1 && !operand && optind < argc) {
+        bool ended = strcmp(argv[optind - 1], "--") == 0 && argv[optind - 1] != argument;
+
+        operand = argv[optind++];
+        if (!ended)
+            key = getopt_long(argc, argv, letters, longs, NULL);
+        else if (optind < argc && strcmp(argv[optind], "--") == 0)
+            optind++;
+    }
+    argument = optarg;
+    if (key == -1 && operand)
+        argv[--optind] = operand;
+    return key;
+}
+
 int next_option(const struct command *command, int argc, char **argv)
 {
     static struct option longs[OPTIONS_MAX + 2];
@@ -70,7 +97,8 @@ int next_option(const struct command *command, int argc, char **argv)
     int key;
 
     if (!longs[0].name) {
-        char *letter = stpcpy(letters, command->stops_at_operand ? "+h" : "h");
+        bool stops = command->stops_at_operand || command->runs_command;
+        char *letter = stpcpy(letters, stops ? "+h" : "h");
         size_t n = 0;
 
         longs[n++] = (struct option){"help", no_argument, NULL, 'h'};
@@ -82,7 +110,8 @@ int next_option(const struct command *command, int argc, char **argv)
                 letter += sprintf(letter, "%c%s", row->key, row->argument ? ":" : "");
         }
     }
-    key = getopt_long(argc, argv, letters, longs, NULL);
+    key = command->runs_command ? next_before_command(argc, argv, letters, longs)
+                                : getopt_long(argc, argv, letters, longs, NULL);
     if (key == 'h') {
         print_help(command);
         exit(finish(STATUS_DONE));

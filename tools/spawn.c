@@ -2,69 +2,240 @@
 #include "common.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
-static volatile sig_atomic_t child;
+static volatile sig_atomic_t child; /* which signals are passed on to; 0: none, or it has ended */
+static volatile sig_atomic_t seen;  /* the last signal */
+
+static void note(int number)
+{
+    seen = number;
+}
 
 /* The command is told, and ends, or not. */
 static void pass_on(int number)
 {
-    kill(child, number);
+    int before = errno;
+
+    seen = number;
+    if (child > 0)
+        kill(child, number);
+    errno = before;
 }
 
-_Noreturn static void become(char **command, pid_t parent)
+/* ---- the signals of shmctl while a command runs ---- */
+
+static const struct treatment {
+    int signal;
+    void (*handler)(int);
+} treatments[] = {
+    {SIGINT, note}, {SIGQUIT, note}, {SIGTERM, pass_on}, {SIGHUP, pass_on},
+    /* Where the parent ignored it, waitpid(2) would find no status. */
+    {SIGCHLD, SIG_DFL},
+};
+
+#define TREATMENTS (sizeof(treatments) / sizeof(*treatments))
+
+struct signals {
+    struct sigaction actions[TREATMENTS];
+    sigset_t mask;
+};
+
+/* Until the command is known, signals wait. */
+static void hold_signals(struct signals *before)
 {
-    /* What is held goes with shmctl: the command shall not go on without. */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        raise(SIGTERM);
-    execvp(*command, command);
-    complain(*command, "%s", strerror(errno));
-    _exit(errno == ENOENT ? 127 : 126);
+    sigset_t held;
+
+    sigemptyset(&held);
+    for (size_t i = 0; i < TREATMENTS; i++)
+        sigaddset(&held, treatments[i].signal);
+    sigprocmask(SIG_BLOCK, &held, &before->mask);
 }
 
-int run_command(char **command)
+static void treat_signals(struct signals *before)
 {
-    struct sigaction forward = {.sa_handler = pass_on};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction interrupt;
-    struct sigaction quit;
-    sigset_t until_known;
-    sigset_t before;
-    pid_t parent = getpid();
-    pid_t pid;
+    for (size_t i = 0; i < TREATMENTS; i++) {
+        struct sigaction action = {.sa_handler = treatments[i].handler};
+        struct sigaction *old = &before->actions[i];
+
+        sigaction(treatments[i].signal, NULL, old);
+        /* What nohup or a shell's & has set to be ignored stays ignored. */
+        if (old->sa_handler != SIG_IGN || treatments[i].handler == SIG_DFL)
+            sigaction(treatments[i].signal, &action, NULL);
+    }
+}
+
+static void restore_signals(const struct signals *before)
+{
+    for (size_t i = 0; i < TREATMENTS; i++)
+        sigaction(treatments[i].signal, &before->actions[i], NULL);
+    sigprocmask(SIG_SETMASK, &before->mask, NULL);
+}
+
+/* ---- the command's process ---- */
+
+/* Waits for the word to go, so that the guard stands first; tells the error if the program cannot be executed. */
+_Noreturn static void become(const struct run *run, const struct signals *before, int line,
+                             pid_t parent)
+{
+    char word;
+    int error;
+
+    interrupts_end_at_once(true);
+    restore_signals(before);
+    if (run->dies_with_us) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            raise(SIGTERM);
+    }
+    if (run->input >= 0 && dup2(run->input, STDIN_FILENO) < 0)
+        goto failed;
+    if (read(line, &word, 1) != 1)
+        _exit(STATUS_FAILED);
+    execvp(*run->command, run->command);
+failed:
+    error = errno;
+    if (write(line, &error, sizeof(error)) < 0)
+        _exit(STATUS_FAILED);
+    _exit(127);
+}
+
+/* ---- the guard ---- */
+
+/* Nothing but the command's end or shmctl's ends it. killed here: the kernel's part is left. */
+_Noreturn static void guard(int shmctl, int command)
+{
+    sigset_t all;
+    char byte;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    /* Whatever else is open here, such as a pipe, is the command's and shmctl's to keep open. */
+    if (dup2(shmctl, STDIN_FILENO) < 0 || dup2(command, STDOUT_FILENO) < 0)
+        _exit(STATUS_FAILED);
+    syscall(SYS_close_range, 2U, ~0U, 0U);
+    while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
+        continue;
+    syscall(SYS_pidfd_send_signal, STDOUT_FILENO, SIGTERM, NULL, 0U);
+    _exit(STATUS_DONE);
+}
+
+/* Returns its process, 0 where it cannot be had; *end is to be closed when the command has ended. */
+static pid_t start_guard(pid_t command, int *end)
+{
+    int ends[2];
+    int process = (int)syscall(SYS_pidfd_open, command, 0U);
+    pid_t pid = -1;
+
+    *end = -1;
+    if (process < 0)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) == 0) {
+        pid = fork();
+        if (pid == 0) {
+            close(ends[1]);
+            guard(ends[0], process);
+        }
+        close(ends[0]);
+        *end = ends[1];
+    }
+    close(process);
+    return pid > 0 ? pid : 0;
+}
+
+static void stop_guard(pid_t pid, int end)
+{
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    if (end >= 0)
+        close(end);
+}
+
+/* ---- */
+
+/* Let it go. Returns 0, or why its program was not executed. */
+static int release(int line)
+{
+    int error = 0;
+    ssize_t n;
+
+    /* A command that has been killed reads no more, and its status tells. */
+    if (send(line, "", 1, MSG_NOSIGNAL) < 0)
+        return 0;
+    do
+        n = recv(line, &error, sizeof(error), MSG_WAITALL);
+    while (n < 0 && errno == EINTR);
+    return n == sizeof(error) ? error : 0;
+}
+
+/* Its status. No signal is passed on to another process that gets its number. */
+static int await(pid_t pid)
+{
+    siginfo_t info;
     int status;
 
-    /* A signal that comes before the child is known waits until it is. */
-    sigemptyset(&until_known);
-    sigaddset(&until_known, SIGTERM);
-    sigaddset(&until_known, SIGHUP);
-    sigprocmask(SIG_BLOCK, &until_known, &before);
-    /* Ctrl-C goes to the command, too, which may end or not, as with system(3). */
-    sigaction(SIGINT, &ignore, &interrupt);
-    sigaction(SIGQUIT, &ignore, &quit);
-    pid = fork();
-    if (pid == 0) {
-        interrupts_end_at_once(true);
-        sigaction(SIGINT, &interrupt, NULL);
-        sigaction(SIGQUIT, &quit, NULL);
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        become(command, parent);
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
+        continue;
+    child = 0;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return STATUS_FAILED;
     }
-    if (pid > 0) {
-        child = pid;
-        sigaction(SIGTERM, &forward, NULL);
-        sigaction(SIGHUP, &forward, NULL);
-    }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (pid < 0) {
-        complain(*command, "%s", strerror(errno));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int run_command(struct run *run)
+{
+    struct signals before;
+    pid_t parent = getpid();
+    pid_t guard_pid = 0;
+    int guard_end = -1;
+    int status = STATUS_FAILED;
+    int line[2];
+    int error;
+    pid_t pid;
+
+    run->started = false;
+    run->signal = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0) {
+        complain(*run->command, "%s", strerror(errno));
         return STATUS_FAILED;
     }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    seen = 0;
+    hold_signals(&before);
+    treat_signals(&before);
+    pid = fork();
+    if (pid == 0) {
+        close(line[0]);
+        become(run, &before, line[1], parent);
+    }
+    error = errno;
+    close(line[1]);
+    if (pid > 0) {
+        child = pid;
+        if (run->dies_with_us)
+            guard_pid = start_guard(pid, &guard_end);
+        sigprocmask(SIG_SETMASK, &before.mask, NULL);
+        error = release(line[0]);
+        run->started = error == 0;
+        status = await(pid);
+        stop_guard(guard_pid, guard_end);
+    }
+    close(line[0]);
+    restore_signals(&before);
+    run->signal = seen;
+    if (!run->started) {
+        complain(*run->command, "%s", strerror(error));
+        if (pid > 0)
+            status = error == ENOENT ? 127 : 126;
+    }
+    return status;
 }

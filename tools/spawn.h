@@ -1,11 +1,32 @@
-/* A command that is run while something is held. */
+/*
+ * A command that is run by a verb, to its end.
+ *
+ * Signals. SIGINT and SIGQUIT of a terminal reach the command by themselves; SIGTERM and SIGHUP are passed on to it. The
+ * verb goes on when the command has ended, and may ask then which signal came.
+ *
+ * Death of shmctl (SIGKILL, the OOM killer). With `dies_with_us` the command is sent SIGTERM: by the kernel, and by a
+ * guard, a second child that waits for shmctl's end. The kernel forgets its part when the command changes its user
+ * (set-user-ID programs, daemons that drop root); the guard does not. The guard cannot signal a command that has become
+ * another user's in full, such as sudo run by an ordinary user.
+ */
 #ifndef SHMCTL_SPAWN_H
 #define SHMCTL_SPAWN_H
 
+#include <stdbool.h>
+
+struct run {
+    char **command;
+    int input;         /* becomes its standard input; -1: shmctl's own */
+    bool dies_with_us; /* it must not go on without shmctl */
+    /* what came of it */
+    bool started; /* its program was executed */
+    int signal;   /* the last SIGINT, SIGQUIT, SIGTERM or SIGHUP that came meanwhile; 0: none */
+};
+
 /*
- * Run it to its end, whatever signals come meanwhile: they are the command's. Returns its exit status as a shell would
- * give it: 128 and the signal's number if it was killed, 127 if it was not found.
+ * Run it. Returns its exit status as a shell would give it: 128 and the signal's number if it was killed; after a
+ * complaint 127 if it was not found, 126 if it cannot be executed, STATUS_FAILED if there is no process for it.
  */
-int run_command(char **command);
+int run_command(struct run *);
 
 #endif
