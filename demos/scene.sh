@@ -19,13 +19,21 @@ clean_up() {
         shmctl rm "$segment" 2>/dev/null
         rm -rf "$scratch"
     fi
+    trap - HUP INT PIPE TERM
+    test -z "$ended_by" || kill -s "$ended_by" $$
     exit "$status"
 }
+
+# A signal ends the scene, which then dies of it: who runs one scene after the other (a shell at Ctrl-C) goes on after an exit.
+ended_by=
+end_by() {
+    ended_by=$1
+    exit 1
+}
 trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 141' PIPE
-trap 'exit 143' TERM
+for signal in HUP INT PIPE TERM; do
+    trap "end_by $signal" $signal
+done
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1
 
 # note LINE...
