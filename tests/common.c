@@ -71,7 +71,7 @@ int run_tests(Suite *suite)
     SRunner *runner = srunner_create(suite);
     pid_t supervisor = getpid();
     sigset_t watched, before;
-    int status, signal_number;
+    int status, signal_number, ended_by = 0;
 
     snprintf(run_prefix, sizeof(run_prefix), "shmkit-test-%d-", (int)supervisor);
     sigemptyset(&watched);
@@ -92,11 +92,18 @@ int run_tests(Suite *suite)
     }
     signal(SIGPIPE, SIG_IGN); /* nobody may be left to read what is said about cleaning up */
     while (waitpid(child, &status, WNOHANG) == 0)
-        if (sigwait(&watched, &signal_number) == 0 && signal_number != SIGCHLD)
+        if (sigwait(&watched, &signal_number) == 0 && signal_number != SIGCHLD) {
+            ended_by = signal_number;
             kill(child, signal_number);
+        }
     srunner_free(runner);
-    if (scan_shm(run_prefix, true) > 0)
+    if (scan_shm(run_prefix, true) > 0 && !ended_by)
         return EXIT_FAILURE;
+    if (ended_by) { /* by the signal, so that a script does not go on with its next program */
+        signal(ended_by, SIG_DFL);
+        raise(ended_by);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 

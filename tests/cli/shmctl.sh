@@ -3,6 +3,7 @@
 # The test's segment is $segment; others that it makes begin with that name.
 
 set -u
+. "$SHMKIT_SRCDIR/tests/processes.sh"
 unset LANG LANGUAGE "${!LC_@}" # names are UTF-8 all the same
 segment=$(basename "$0" .sh)-$$
 scratch=$(mktemp -d) || exit 1
@@ -11,9 +12,10 @@ err=$scratch/err
 
 clean_up() {
     local status=$?
+    trap '' HUP INT TERM
     trap - EXIT
     jobs -p >"$scratch/jobs"
-    xargs -r kill -KILL <"$scratch/jobs" 2>/dev/null
+    test ! -s "$scratch/jobs" || kill -KILL $(cat "$scratch/jobs") 2>/dev/null # the shell's: kill(1) is not everywhere
     wait 2>/dev/null
     rm -f "/dev/shm/$segment"*
     rm -rf "$scratch"

@@ -84,7 +84,7 @@ test ! -s "$scratch/said" || fail "it says $(cat "$scratch/said")"
 
 victim=
 find_victim() { # the command of the holder, which has a guard, too
-    victim=$(pgrep -x -P $holder "$1")
+    victim=$(children $holder "$1") && test -n "$victim"
 }
 find_victim sleep || fail 'no command'
 kill -KILL $holder
@@ -131,9 +131,12 @@ if test "$(id -u)" = 0 && command -v setpriv >/dev/null; then
     exits 0 shmctl lock "$lock" -- true # which is told
     claim 'a command that has become another user ends with its holder, too'
 fi
-exits 0 shmctl lock "$lock" -- sh -c 'kill -KILL $(pgrep -x -P $PPID shmctl); exec echo unguarded'
+exits 0 shmctl lock "$lock" -- bash -c '. "$SHMKIT_SRCDIR/tests/processes.sh"; kill -KILL $(children $PPID shmctl); exec echo unguarded'
 prints unguarded
-await not pgrep -P $$ -x shmctl
+has_shmctl() {
+    test -n "$(children $$ shmctl)"
+}
+await not has_shmctl
 claim 'the guard may be killed, and none is left'
 
 shmctl lock "$lock" -- true >&- 2>"$scratch/said" || fail "it ends with $?: $(cat "$scratch/said")"

@@ -478,12 +478,19 @@ static unsigned run_workers(void)
         }
         print_table();
         signal_number = sigtimedwait(&watched, NULL, &pause);
-        if (signal_number > 0 && signal_number != SIGCHLD && interrupted++ == 0)
+        if (signal_number > 0 && signal_number != SIGCHLD && interrupted == 0) {
+            interrupted = (unsigned)signal_number;
             for (unsigned i = 0; i < options.jobs; i++)
                 kill(worker[i], SIGKILL);
+        }
     }
     print_table();
     remove_segments();
+    if (interrupted) {
+        signal((int)interrupted, SIG_DFL);
+        raise((int)interrupted);
+        sigprocmask(SIG_UNBLOCK, &watched, NULL);
+    }
     return failed;
 }
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A short soak comes out right; one that is interrupted leaves nothing behind.
 set -u
+. "$SHMKIT_SRCDIR/tests/processes.sh"
 soak=$SHMKIT_TESTDIR/soak/soak
 scratch=$(mktemp -d) || exit 1
 pid=
@@ -26,7 +27,7 @@ begin() {
 
 # Everybody is a child of the one that was started.
 workers() {
-    pgrep -c -P "$pid"
+    children "$pid" | wc -l
 }
 
 begin -t 10
@@ -46,7 +47,7 @@ for signal in INT TERM HUP; do
     status=$?
     test $status = $((128 + $(kill -l $signal))) || fail "after SIG$signal it exits with $status"
     test ! -e "/dev/shm/shmkit-soak-$pid" || fail "after SIG$signal a segment is left"
-    ! pgrep -P "$pid" || fail "after SIG$signal workers are left"
+    test "$(workers)" = 0 || fail "after SIG$signal workers are left"
     grep -q 'interrupted; until then all was right' "$scratch/out" || fail "it does not say that it was interrupted"
     echo "ok: SIG$signal ends it, and nothing is left"
 done
