@@ -14,7 +14,8 @@ enum shki_repair {
     SHKI_REPAIR_CONSISTENT = 1 << 5,    /* a robust mutex whose holder died is made usable again */
     SHKI_REPAIR_REAP = 1 << 6,          /* the records of dead members are used again */
     SHKI_REPAIR_FINISH_QUEUE = 1 << 7,  /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
-    SHKI_REPAIR_ALL = (1 << 8) - 1
+    SHKI_REPAIR_UNMARKED = 1 << 8,      /* a death that the kernel has not marked is found */
+    SHKI_REPAIR_ALL = (1 << 9) - 1
 };
 
 #ifdef SHKI_TEST_HOOKS

@@ -3,10 +3,8 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,23 +94,6 @@ int32_t shki_robust_holder(const pthread_mutex_t *m)
     uint32_t word = word_of(m);
 
     return shki_robust_word_is_held(word) ? (int32_t)(word & FUTEX_TID_MASK) : 0;
-}
-
-bool shki_thread_is_stopped(int32_t tid)
-{
-    char path[32], line[256], *state;
-    ssize_t n = -1;
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    n = read(fd, line, sizeof(line) - 1);
-    close(fd);
-    line[n > 0 ? n : 0] = '\0';
-    state = strrchr(line, ')'); /* "pid (name) state …": the name may contain anything */
-    return state && state[1] == ' ' && (state[2] == 'T' || state[2] == 't');
 }
 
 bool shki_robust_is_orphaned(const pthread_mutex_t *m)
@@ -210,7 +191,7 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
 }
 
 int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me, struct shki_spinner *spinner,
-                    int (*slice)(void *arg), void *arg)
+                    const struct shki_recovery *recovery, int (*slice)(void *arg), void *arg)
 {
     struct shki_saved_error saved;
     int64_t length = BEARS;
@@ -231,6 +212,8 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     while (r == EBUSY || r == ETIMEDOUT) {
         shki_error_save(&saved);
         over = shki_patience_over(patience);
+        if (over != 0 || (r == ETIMEDOUT && looks > 1))
+            recovery->recover(recovery->arg, m); /* if it has marked the mutex, the next try gets it */
         if (over == 0 && r == ETIMEDOUT && looks > 1 && slice)
             over = slice(arg);
         if (over != 0) {

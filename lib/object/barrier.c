@@ -43,7 +43,8 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_barrier_options *options, struct shk_barrier **out)
 {
     static const struct shk_barrier_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_BARRIER, .size = sizeof(struct shki_barrier_shared), .build = build, .check = check };
+    struct shki_plan plan = { .kind = SHK_KIND_BARRIER, .size = sizeof(struct shki_barrier_shared),
+                              .mutex_at = { offsetof(struct shki_barrier_shared, waiters) }, .build = build, .check = check };
     struct shk_barrier *b;
     int r;
 

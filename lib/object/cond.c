@@ -89,7 +89,8 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
 
 int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_cond_options *options, struct shk_cond **out)
 {
-    struct shki_plan plan = { .kind = SHK_KIND_COND, .size = sizeof(struct shki_cond_shared), .options = options, .build = build, .check = check };
+    struct shki_plan plan = { .kind = SHK_KIND_COND, .size = sizeof(struct shki_cond_shared), .options = options,
+                              .mutex_at = { offsetof(struct shki_cond_shared, waiters), offsetof(struct shki_cond_shared, lock.mutex) }, .build = build, .check = check };
     struct shk_cond *c;
     int r;
 

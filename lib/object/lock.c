@@ -45,7 +45,8 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     return r;
 }
 
-const struct shki_plan shki_lock_as_it_is = { .kind = SHK_KIND_LOCK, .size = sizeof(struct shki_lock_shared), .build = build, .check = check };
+const struct shki_plan shki_lock_as_it_is = { .kind = SHK_KIND_LOCK, .size = sizeof(struct shki_lock_shared),
+                                           .mutex_at = { offsetof(struct shki_lock_shared, mutex) }, .build = build, .check = check };
 
 int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_lock_options *options, struct shk_lock **out)
 {
@@ -150,7 +151,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t
 
     if (timeout != SHK_NOWAIT)
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, how);
-    r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, each_slice, &w);
+    r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, &l->object.segment->recovery, each_slice, &w);
     if (timeout != SHK_NOWAIT)
         shki_member_is_awake();
     return r;
@@ -194,7 +195,7 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
 
     if (r < 0) {
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_FIRMLY);
-        r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, NULL, NULL);
+        r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, &l->object.segment->recovery, NULL, NULL);
         shki_member_is_awake();
     }
     if (r < 0) /* only for damaged bytes */

@@ -91,7 +91,7 @@ static int create(struct shk_segment *s, const char *name, const struct shki_pla
     o->shared = s->base + at;
     r = plan->build(o, plan);
     if (r == 0)
-        r = shki_directory_publish(s, name, plan->kind, at, size, &e);
+        r = shki_directory_publish(s, name, plan->kind, at, size, plan->mutex_at, &e);
     if (r < 0) {
         shki_directory_discard(s, at, size);
         return r;

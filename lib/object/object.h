@@ -26,6 +26,7 @@ struct shki_object {
 struct shki_plan {
     uint32_t kind;
     uint64_t size;     /* of the extent; at least of the shared struct */
+    uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie; 0: none more */
     uint64_t memory;   /* so much of it gets memory at once, the rest when the object wants it; 0: all */
     bool spreads;      /* the extent is to be a share of the free address space, 1 in SHKI_SHARE; `size` is the least that will do */
     int cannot_create; /* if not 0: what a creation gives, with the sentence */

@@ -186,7 +186,8 @@ static int make_plan(const struct shk_segment *segment, const struct shk_queue_o
 int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_queue_options *options, struct shk_queue **out)
 {
     static const struct shk_queue_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_QUEUE, .build = build, .check = check, .options_given = options != NULL };
+    struct shki_plan plan = { .kind = SHK_KIND_QUEUE, .build = build,
+                              .mutex_at = { offsetof(struct shki_queue_shared, put_gate.mutex), offsetof(struct shki_queue_shared, get_gate.mutex) }, .check = check, .options_given = options != NULL };
     struct shk_queue *q;
     int r;
 

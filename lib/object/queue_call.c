@@ -1,6 +1,8 @@
 /* How a call on a queue takes its turn at a gate, and how it sleeps and wakes. */
 #include "object/queue.h"
 
+#include "base/thread.h"
+#include "segment/recover.h"
 #include "wait/park.h"
 
 #include <sched.h>
@@ -285,12 +287,13 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
     if (!c->patience.nowait)
         shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     for (;;) {
-        r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner, slice, arg);
+        r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner, &c->queue->object.segment->recovery, slice, arg);
         if (r >= 0)
             r = take_over(c->queue, c->member, c->gate, r);
         if (r != -EBUSY)
             break;
         /* Somebody is inside, without the mutex, and does not come out: interrupted, or stopped. Nothing is held meanwhile. */
+        shki_recover(c->queue->object.segment); /* it may be dead */
         r = shki_patience_over(&c->patience);
         now = shki_now();
         if (r == 0 && slice && looked != 0 && now - looked >= SHKI_SLICE)
@@ -354,8 +357,11 @@ static int enter_at_once(struct shki_call *c)
     for (;;) {
         if (!c->can_go_on(c->queue))
             return shki_patience_over(&nowait);
-        if (shki_side_is_kept(c))
-            return say_kept(c);
+        if (shki_side_is_kept(c)) { /* by a member whose death is not known yet? */
+            shki_recover_mutex(c->queue->object.segment, &c->gate->mutex);
+            if (shki_side_is_kept(c))
+                return say_kept(c);
+        }
         c->patience = shki_patience(SHKI_BUSY_SLICE, NULL);
         r = shki_call_lock(c, NULL, NULL);
         c->patience = nowait;
@@ -594,7 +600,8 @@ int shki_call_wait(struct shki_call *c)
     c->slept = true;
     while (!announce(c) && r == 0) {
         until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
-        shki_sleep_on(&c->bed->semaphore, &until);
+        if (!shki_sleep_on(&c->bed->semaphore, &until))
+            shki_recover(c->queue->object.segment);
         if (c->can_go_on(c->queue))
             break;
         r = shki_patience_over(&c->patience);

@@ -45,7 +45,8 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
                        struct shk_semaphore **out)
 {
     static const struct shk_semaphore_options defaults = { .value = 1 };
-    struct shki_plan plan = { .kind = SHK_KIND_SEMAPHORE, .size = sizeof(struct shki_semaphore_shared), .build = build, .check = check };
+    struct shki_plan plan = { .kind = SHK_KIND_SEMAPHORE, .size = sizeof(struct shki_semaphore_shared),
+                              .mutex_at = { offsetof(struct shki_semaphore_shared, waiters) }, .build = build, .check = check };
     struct shk_semaphore *s;
     int r;
 

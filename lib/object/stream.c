@@ -102,7 +102,8 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_stream_options *options, struct shk_stream **out)
 {
     static const struct shk_stream_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_STREAM, .build = build, .check = check };
+    struct shki_plan plan = { .kind = SHK_KIND_STREAM, .build = build,
+                              .mutex_at = { offsetof(struct shki_stream_shared, gate), offsetof(struct shki_stream_shared, waiters) }, .check = check };
     struct shk_stream *st;
     int r;
 
@@ -235,7 +236,7 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
     r = shki_mutex_trylock(&st->shared->gate, m->id);
     if (r < 0) {
         patience = shki_patience(WRITER_LIMIT, NULL);
-        r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner, NULL, NULL);
+        r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner, &st->object.segment->recovery, NULL, NULL);
     }
     if (r == -ETIMEDOUT)
         return shki_fail(-EBUSY, "somebody has been appending to %s/%s for 10 seconds; is a process stopped?", st->object.segment->name, st->object.name);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "segment/member.h"
+#include "segment/recover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,6 +77,17 @@ struct extent {
 static bool is_possible(const struct shk_segment *s, const struct shki_entry *e)
 {
     return e->at >= s->at.heap_at && e->at <= s->size && e->size <= s->size - e->at;
+}
+
+struct shki_mutex *shki_entry_mutex(const struct shk_segment *s, const struct shki_entry *e, unsigned k)
+{
+    uint64_t extent = e->at, size = e->size;
+    uint32_t at = e->mutex_at[k];
+
+    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->at.heap_at || extent > s->size || size > s->size - extent ||
+        at > size || sizeof(struct shki_mutex) > size - at)
+        return NULL;
+    return (struct shki_mutex *)(void *)(s->base + extent + at);
 }
 
 static int by_offset(const void *a, const void *b)
@@ -176,7 +188,8 @@ void shki_directory_discard(struct shk_segment *s, uint64_t at, uint64_t size)
     shki_punch(s->fd, at, shki_extent_size(size));
 }
 
-int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, struct shki_entry **out)
+int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
+                           struct shki_entry **out)
 {
     uint32_t hash = hash_of(name);
     struct shki_entry *e = find_free(s, hash);
@@ -194,6 +207,7 @@ int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kin
     e->created = time(NULL);
     memset(e->name, 0, sizeof(e->name));
     memcpy(e->name, name, strlen(name));
+    memcpy(e->mutex_at, mutex_at, sizeof(e->mutex_at));
     atomic_store_explicit(&e->serial, e->number, memory_order_relaxed);
     if (at + size > s->header->heap_top)
         s->header->heap_top = at + size; /* killed after this: too high until repaired, harmless */
@@ -258,11 +272,16 @@ void shki_directory_reclaim(struct shk_segment *s)
 {
     struct extent *gone = NULL, *list, gap;
     uint32_t n_gone = 0, n;
+    bool looked = false;
 
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        if (state_of(e) != SHKI_ENTRY_UNLINKED || is_used(s, i))
+        if (state_of(e) != SHKI_ENTRY_UNLINKED)
+            continue;
+        if (!looked) /* the dead whose death has not been noticed use nothing */
+            looked = shki_recover_locked(s, false) || true;
+        if (is_used(s, i))
             continue;
         forget_waits(s, e->at, e->size);
         if (gone == NULL)

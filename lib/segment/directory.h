@@ -19,6 +19,9 @@ static inline bool shki_is_stale(const struct shk_segment *s, const struct shki_
     return atomic_load_explicit(&e->serial, memory_order_acquire) != serial || shki_segment_is_retired(s);
 }
 
+/* The k-th robust mutex of an object; NULL: it has none, or damaged bytes. Under the segment's lock. */
+struct shki_mutex *shki_entry_mutex(const struct shk_segment *, const struct shki_entry *, unsigned k);
+
 /* Entries by index; NULL beyond the table. No lock needed. */
 struct shki_entry *shki_entry_at(const struct shk_segment *, uint32_t index);
 uint32_t shki_entry_index(const struct shk_segment *, const struct shki_entry *);
@@ -31,7 +34,8 @@ int shki_directory_allocate(struct shk_segment *, uint64_t size, uint64_t first,
 
 /* The largest size that there is address space for. */
 uint64_t shki_directory_room(struct shk_segment *);
-int shki_directory_publish(struct shk_segment *, const char *name, uint32_t kind, uint64_t at, uint64_t size, struct shki_entry **out);
+int shki_directory_publish(struct shk_segment *, const char *name, uint32_t kind, uint64_t at, uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
+                           struct shki_entry **out);
 void shki_directory_discard(struct shk_segment *, uint64_t at, uint64_t size);
 
 /* Take the name away: calls give -ESTALE from now on. The extent stays until nobody has the object open: shki_directory_reclaim(). */

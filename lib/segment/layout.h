@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 #define SHKI_MAGIC "shmkit\r\n" /* also tells a text-mode copy */
-#define SHKI_LAYOUT 4u
+#define SHKI_LAYOUT 5u
 #define SHKI_PAGE 4096u        /* the unit of the tables and of large extents, whatever the machine's page is */
 #define SHKI_SMALL 512u        /* extents up to this size are … */
 #define SHKI_SMALL_UNIT 128u   /* … multiples of this: two cache lines, since some processors fetch pairs */
@@ -66,7 +66,7 @@ struct shki_header {
     uint64_t entries_at, members_at, nodes_at, uses_at, heap_at;
     uint64_t reserved[6]; /* zero */
 
-    struct shki_mutex lock;
+    struct shki_mutex lock; /* .holder: start time of the thread whose number .state is: the holder, as soon as it has written them */
     /* Set once, under the lock; read by everybody. Acquire and release: R1. */
     alignas(64) _Atomic uint32_t retired;
     _Atomic uint32_t members_ready; /* records that have memory and an initialised life; grows, under the lock; read by anybody: M1 */
@@ -77,9 +77,13 @@ struct shki_header {
     /* Who waits for any of several objects, of whatever set: see object/ready.h. */
     struct shki_repairs watch_repairs;
     struct shki_waitlist watchers;
+
+    alignas(64) _Atomic int64_t swept; /* when all members were last looked at: see recover.h. CLOCK_MONOTONIC, ns; written by any member */
 };
 
 _Static_assert(sizeof(struct shki_header) <= SHKI_PAGE, "the header is one page");
+
+#define SHKI_MUTEXES_MAX 2u /* of one object */
 
 /* An object's place in the directory, a hash table with linear probing. */
 enum shki_entry_state {
@@ -99,7 +103,8 @@ struct shki_entry {
     uint64_t at, size;       /* its extent */
     int64_t created;
     char name[SHK_NAME_MAX + 1];
-    uint64_t reserved[9];
+    uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie in the extent; 0: none more */
+    uint64_t reserved[8];
 };
 
 _Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
@@ -123,6 +128,7 @@ struct shki_member {
     char command[16];
     _Atomic uint32_t renames; /* names[renames % 2] is the name, the next goes to the other place; commits it: N1 */
     char names[2][SHK_NAME_MAX + 1];
+    uint64_t start;           /* when the thread was started: see base/thread.h; written before `id` */
 
     /* What it sleeps on, for people and for finding deadlocks. */
     alignas(64) _Atomic uint32_t waits_sequence; /* odd while it sleeps: W1 */

@@ -3,7 +3,9 @@
 #include "base/error.h"
 #include "base/fence.h"
 #include "base/name.h"
+#include "base/thread.h"
 #include "segment/directory.h"
+#include "segment/recover.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -163,22 +165,31 @@ static int more_records(struct shk_segment *s)
     return 0;
 }
 
-/* A record whose life the caller has taken: a free one, else a dead member's, else a new one. */
+/* A record whose life the caller has taken: a free one, else a dead member's. */
+static bool find_used_record(struct shk_segment *s, uint32_t *index)
+{
+    for (int dead = 0; dead < 2; dead++) {
+        for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+            uint64_t id = atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_relaxed);
+
+            if ((id != 0) == dead && take_life(s, i)) {
+                *index = i;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* … else one of a member that has died unnoticed, else a new one. */
 static int find_record(struct shk_segment *s, uint32_t *index)
 {
     uint32_t ready = shki_members_ready(s);
     int r;
 
-    for (int dead = 0; dead < 2; dead++) {
-        for (uint32_t i = 0; i < ready; i++) {
-            uint64_t id = atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_relaxed);
-
-            if ((id != 0) == dead && take_life(s, i)) {
-                *index = i;
-                return 0;
-            }
-        }
-    }
+    shki_recover_my_number(s);
+    if (find_used_record(s, index) || (shki_recover_locked(s, ready == s->max_members) && find_used_record(s, index)))
+        return 0;
     if (ready == s->max_members)
         return shki_fail(-EUSERS, "segment /%s has %u members already; it was created for no more", s->name, ready);
     r = more_records(s);
@@ -217,7 +228,9 @@ static void fill_record(struct shk_segment *s, struct shki_member *m, uint32_t i
         thread_id = random_id();
     prctl(PR_GET_NAME, command);
     m->pid = getpid();
-    m->tid = (int32_t)syscall(SYS_gettid);
+    /* Atomic: read by those who recover, and who look at the id afterwards. */
+    __atomic_store_n(&m->start, shki_thread_start(), __ATOMIC_RELAXED);
+    __atomic_store_n(&m->tid, (int32_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
     m->thread = thread_id;
     m->joined = time(NULL);
     memcpy(m->command, command, sizeof(m->command));

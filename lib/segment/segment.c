@@ -3,8 +3,10 @@
 #include "base/error.h"
 #include "base/fence.h"
 #include "base/name.h"
+#include "base/thread.h"
 #include "segment/directory.h"
 #include "segment/member.h"
+#include "segment/recover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +17,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -170,13 +173,34 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
     return 0;
 }
 
-static int lock_whatever_state(struct shk_segment *s)
-{
-    struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
-    int r = shki_mutex_lock(&s->header->lock, &patience, 0, NULL, NULL, NULL);
+static _Thread_local const struct shk_segment *locked __attribute__((tls_model("initial-exec")));
 
+bool shki_segment_lock_is_mine(const struct shk_segment *s)
+{
+    return locked == s;
+}
+
+int shki_segment_lock_within(struct shk_segment *s, int64_t limit)
+{
+    struct shki_patience patience = shki_patience(limit, NULL);
+    struct shki_mutex *m = &s->header->lock;
+    int r = shki_mutex_lock(m, &patience, 0, NULL, &s->recovery, NULL, NULL);
+
+    if (r < 0)
+        return r;
+    /* Relaxed: read by a waiter a slice later, if ever. Killed before or between: the number alone says which thread it is. */
+    atomic_store_explicit(&m->holder, shki_thread_start(), memory_order_relaxed);
+    atomic_store_explicit(&m->state, (uint32_t)syscall(SYS_gettid), memory_order_release);
+    locked = s;
     if (r == 1)
         shki_directory_repair(s);
+    return 0;
+}
+
+static int lock_whatever_state(struct shk_segment *s)
+{
+    int r = shki_segment_lock_within(s, LOCK_LIMIT);
+
     if (r == -ETIMEDOUT)
         return shki_fail(-EBUSY, "somebody has held the lock of segment /%s for 10 seconds; is a process stopped?", s->name);
     return r < 0 ? shki_fail(r, "segment /%s: its lock: %s", s->name, strerror(-r)) : 0;
@@ -195,6 +219,8 @@ int shki_segment_lock(struct shk_segment *s)
 
 void shki_segment_unlock(struct shk_segment *s)
 {
+    locked = NULL;
+    atomic_store_explicit(&s->header->lock.state, 0, memory_order_relaxed);
     shki_mutex_unlock(&s->header->lock);
 }
 
@@ -374,6 +400,7 @@ static int map(const char *name, int fd, unsigned flags, struct shk_segment **ou
     s->max_objects = h.max_objects;
     s->at = shki_geometry(h.max_members, h.max_objects);
     s->asymmetric = h.asymmetric;
+    s->recovery = (struct shki_recovery){ shki_recover_mutex, s };
     pthread_mutex_init(&s->local, NULL);
     *out = s;
     return 0;
@@ -432,6 +459,7 @@ static int say_not_unlinked(const char *name, int r)
 /* Under the segment's lock, which whoever joins has until it is a member: nobody is between the two. */
 static int check_unused(struct shk_segment *s, unsigned flags)
 {
+    shki_recover_locked(s, true);
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
         if (shki_member_is_alive(s, atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire)))
             return shki_fail(-EBUSY, "segment /%s is in use", s->name);

@@ -25,6 +25,8 @@ struct shk_segment {
     struct shki_geometry at;
     bool asymmetric; /* see base/fence.h */
 
+    struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
+
     const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
     _Atomic unsigned opens;               /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */
 
@@ -57,6 +59,10 @@ struct shki_membership {
 
 /* Take the segment's lock, waiting at most 10 s: 0, -EBUSY; -ESTALE if it is retired. Repairs what a dead holder left. */
 int shki_segment_lock(struct shk_segment *);
+/* The same, be it retired or not, waiting at most that long. */
+int shki_segment_lock_within(struct shk_segment *, int64_t limit);
+/* Whether the calling thread has it. */
+bool shki_segment_lock_is_mine(const struct shk_segment *);
 void shki_segment_unlock(struct shk_segment *);
 
 static inline bool shki_segment_is_retired(const struct shk_segment *s)

@@ -1,6 +1,7 @@
 #include "wait/waitlist.h"
 
 #include "base/error.h"
+#include "segment/recover.h"
 #include "wait/park.h"
 
 #include <errno.h>
@@ -183,7 +184,7 @@ static void rebuild(struct shki_line *l)
 static int lock_within(struct shki_line *l, int64_t limit)
 {
     struct shki_patience patience = shki_patience(limit, NULL);
-    int r = shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, NULL, NULL);
+    int r = shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, &l->segment->recovery, NULL, NULL);
 
     if (r == 1 && shki_repairs(SHKI_REPAIR_REBUILD)) {
         rebuild(l);
@@ -464,8 +465,10 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
         until = shki_patience_slice(patience, SHKI_SLICE);
         if (!shki_repairs(SHKI_REPAIR_BACKSTOP))
             until = shki_patience_slice(patience, SHK_SEC(3600));
-        if (!shki_park(m, &until) && shki_repairs(SHKI_REPAIR_BACKSTOP))
+        if (!shki_park(m, &until) && shki_repairs(SHKI_REPAIR_BACKSTOP)) {
+            shki_recover(l->segment);
             backstop(l, m->node);
+        }
     }
     return 0;
 }

@@ -2,8 +2,11 @@
  * The kill table: every operation that changes shared memory, in every state that matters, killed at every
  * instruction. Prints it, and exits with 1 at any failure, or if one of the controls, which are not safe, gets through.
  *
- *     table [-nv] [-j JOBS] [-s STEP] [TEXT]   only rows and controls that have the text in their line, only that step
+ *     table [-nv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]   only rows and controls that have the text in their line,
+ *                                                          only that step
  *         -n  only count the kill points      -v  what each row has cost
+ *         -r  which of the points are played once more, with the victim's memory taken away before its exit, as
+ *             the OOM reaper does; without it, others in each run
  *     table -c                                 only check that every public function is in it
  */
 #include "harness.h"
@@ -40,6 +43,7 @@
 #define FAILURES_MAX 8  /* then a row is given up: each may take a second */
 #define CONTROL_TRIES 4 /* recordings of a control */
 #define JOBS_PER_CPU 12 /* much of the time is spent asleep */
+#define RELEASED_ONE_IN 6 /* of the points, another part of them in each run; and all in which the victim sleeps */
 #define JOBS_MAX 256
 
 static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows, &semaphore_rows, &barrier_rows,
@@ -73,12 +77,14 @@ static const struct control {
       "a thread's first call, a dead member's place" },
     { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's change", "shk_queue_get", "PRIORITY, eight items" },
     { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's put", "shk_queue_put", "as the tenant" },
+    { SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_lock_acquire", "free" },
+    { SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_queue_put", "empty, a consumer asleep" },
     { SHKI_REPAIR_FINISH_QUEUE, "without taking back what was not committed", "shk_queue_put_many", "FIFO, three items" },
 };
 
 struct failure {
     uint32_t step;
-    bool asleep, stopped;
+    bool asleep, stopped, released;
     char text[256];
 };
 
@@ -92,7 +98,7 @@ struct result {
     unsigned disabled;     /* repairs */
     const char *control;   /* NULL: a row of the table, and must not fail */
     _Atomic unsigned parts_left; /* 0: nobody writes here any more */
-    unsigned tried, failures, stopped, tries, by_hand;
+    unsigned tried, released, failures, stopped, tries, by_hand;
     _Atomic int64_t cpu;   /* us, of the director's and the actors' */
     int64_t longest;       /* ns */
     struct failure failure[FAILURES_MAX];
@@ -118,6 +124,8 @@ static struct options {
     unsigned jobs;
     bool cover_only, count_only;
     long step; /* -1: all */
+    unsigned sample; /* which points are played with the victim's memory taken away, too */
+    bool release;
     bool verbose;
     const char *text;
 } options = { .step = -1, .text = "" };
@@ -127,14 +135,16 @@ static struct options {
 static void note(struct result *r, struct world *w, const struct point *point, bool ok, unsigned stopped)
 {
     pthread_mutex_lock(&run->mutex);
-    r->tried += point != NULL;
+    r->tried += point && !w->release;
+    r->released += point && w->release;
     r->stopped += stopped;
     if (w->longest > r->longest)
         r->longest = w->longest;
     if (!ok && r->failures < FAILURES_MAX) {
         struct failure *f = &r->failure[r->failures];
 
-        *f = (struct failure){ .step = point ? point->step : 0, .asleep = point && point->asleep, .stopped = !point };
+        *f = (struct failure){ .step = point ? point->step : 0, .asleep = point && point->asleep, .stopped = !point,
+                              .released = w->release };
         memcpy(f->text, w->failure, sizeof(f->text));
     }
     r->failures += !ok;
@@ -171,17 +181,41 @@ static int record_once(struct world *w, struct result *r)
     return r->count;
 }
 
+/* A control that is about such deaths has no others. */
+static bool is_released_only(const struct result *r)
+{
+    return r->control && r->disabled & SHKI_REPAIR_UNMARKED;
+}
+
+static bool is_in_sample(const struct result *r, unsigned i)
+{
+    if (!options.release || r->control)
+        return options.release && is_released_only(r);
+    return options.step >= 0 || r->points[i].asleep || (i + options.sample) % RELEASED_ONE_IN == 0;
+}
+
+static void play_point(struct world *w, struct result *r, unsigned i)
+{
+    const struct point *point = &r->points[i];
+
+    if (options.step >= 0 && point->step != (uint32_t)options.step)
+        return;
+    if (!is_released_only(r))
+        note(r, w, point, play(w, &r->trace, point), 0);
+    if (is_in_sample(r, i)) {
+        w->release = true;
+        note(r, w, point, play(w, &r->trace, point), 0);
+        w->release = false;
+    }
+}
+
 static void play_points(struct world *w, const struct job *job)
 {
     struct result *r = job->result;
     int n = record_once(w, r);
 
-    for (unsigned i = job->part; (int)i < n && !options.count_only && !is_settled(r); i += job->parts) {
-        const struct point *point = &r->points[r->control ? shuffled(i, (unsigned)n) : i];
-
-        if (options.step < 0 || point->step == (uint32_t)options.step)
-            note(r, w, point, play(w, &r->trace, point), 0);
-    }
+    for (unsigned i = job->part; (int)i < n && !options.count_only && !is_settled(r); i += job->parts)
+        play_point(w, r, r->control ? shuffled(i, (unsigned)n) : i);
 }
 
 static void play_part(struct world *w, const struct job *job)
@@ -307,7 +341,8 @@ static void collect(void)
 
         if (!row)
             errx(1, "no such row: %s | %s", c->function, c->state);
-        add(row, c->repair, c->name);
+        if (options.release || c->repair != SHKI_REPAIR_UNMARKED)
+            add(row, c->repair, c->name);
     }
 }
 
@@ -341,7 +376,8 @@ static void print_failures(const struct result *r)
         if (f->stopped)
             say("    %s: %s\n", r->count < 0 ? "not killed" : "stopped", f->text);
         else
-            say("    killed after step %u%s: %s\n", f->step, f->asleep ? ", asleep" : "", f->text);
+            say("    killed after step %u%s%s: %s\n", f->step, f->asleep ? ", asleep" : "",
+                f->released ? ", its memory released" : "", f->text);
     }
     if (!r->control && r->failures >= FAILURES_MAX)
         say("    given up\n");
@@ -351,10 +387,10 @@ static void print_result(const struct result *r)
 {
     if (r->control)
         say("%-24s | %-52s | %s: %s after %u points\n", r->row->function, r->row->state, r->control,
-               is_right(r) ? "found out" : "NOT FOUND OUT", r->tried);
+               is_right(r) ? "found out" : "NOT FOUND OUT", r->tried + r->released);
     else
-        say("%-24s | %-52s | %6u | %7u | %8u | %10.1f\n", r->row->function, r->row->state, r->tried, r->stopped,
-               r->failures, (double)r->longest / 1e6);
+        say("%-24s | %-52s | %6u | %8u | %7u | %8u | %10.1f\n", r->row->function, r->row->state, r->tried,
+            r->released, r->stopped, r->failures, (double)r->longest / 1e6);
     if (options.verbose)
         say("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n", r->count,
                r->trace.length, r->tries, r->by_hand, (double)r->cpu / 1e6);
@@ -368,8 +404,8 @@ static void print_table(void)
     static bool begun;
 
     if (!begun)
-        say("%-24s | %-52s | %6s | %7s | %8s | %10s\n", "operation", "state", "points", "stopped", "failures",
-               "longest ms");
+        say("%-24s | %-52s | %6s | %8s | %7s | %8s | %10s\n", "operation", "state", "points", "released",
+            "stopped", "failures", "longest ms");
     begun = true;
     while (printed < run->results && run->result[printed].parts_left == 0)
         print_result(&run->result[printed++]);
@@ -378,7 +414,7 @@ static void print_table(void)
 /* Returns how many rows and controls are not as they should be. */
 static unsigned print_sum(void)
 {
-    unsigned wrong = 0, wrong_controls = 0, points = 0, rows = 0;
+    unsigned wrong = 0, wrong_controls = 0, points = 0, released = 0, rows = 0;
     int64_t longest = 0;
 
     for (unsigned i = 0; i < run->results; i++) {
@@ -388,11 +424,13 @@ static unsigned print_sum(void)
         wrong += !r->control && !is_right(r);
         wrong_controls += r->control && !is_right(r);
         points += r->control ? 0 : r->tried;
+        released += r->control ? 0 : r->released;
         if (!r->control && r->longest > longest)
             longest = r->longest;
     }
-    say("%u rows, %u kill points, %u rows failed, longest recovery %.1f ms; %u controls, %u not found out\n", rows,
-           points, wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
+    say("%u rows, %u kill points, %u with memory released (-r %u), %u rows failed, longest recovery %.1f ms; "
+        "%u controls, %u not found out\n",
+        rows, points, released, options.sample, wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
     return wrong + wrong_controls;
 }
 
@@ -533,13 +571,16 @@ static void read_options(int argc, char **argv)
     int option;
 
     options.jobs = JOBS_PER_CPU * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    while ((option = getopt(argc, argv, "cj:ns:v")) != -1) {
+    options.sample = (unsigned)(now() / 1000) % RELEASED_ONE_IN;
+    while ((option = getopt(argc, argv, "cj:nr:s:v")) != -1) {
         if (option == 'c')
             options.cover_only = true;
         else if (option == 'j')
             options.jobs = (unsigned)atoi(optarg);
         else if (option == 'n')
             options.count_only = true;
+        else if (option == 'r')
+            options.sample = (unsigned)atoi(optarg) % RELEASED_ONE_IN;
         else if (option == 's')
             options.step = atol(optarg);
         else if (option == 'v')
@@ -568,6 +609,9 @@ int main(int argc, char **argv)
         return wrong ? 1 : 0;
     if (!can_trace())
         return wrong ? 1 : 77;
+    options.release = can_release();
+    if (!options.release)
+        puts("no process_mrelease(2) here: nothing is killed as the OOM reaper does it");
     run = map_shared(sizeof(*run));
     init_shared(&run->mutex);
     collect();

@@ -649,7 +649,11 @@ static void kill_scene(struct world *w)
 {
     seize(w);
     w->arrived = lead(w);
-    kill_actor(w, VICTIM);
+    if (w->release)
+        w->released = kill_and_release(&w->victim);
+    else
+        kill_actor(w, VICTIM);
+    w->actor[VICTIM].pid = 0;
     if (!w->arrived && w->hop)
         return;
     w->untouched = w->point->step == 0;

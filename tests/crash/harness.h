@@ -114,6 +114,7 @@ struct world {
     struct watch *watch;
     const struct point *point;
     bool hop, arrived;
+    bool release, released; /* the victim's memory at the kill: to be, has been */
     unsigned tries, by_hand; /* plays in all to come to points; without hops */
     unsigned sleeps, stopped; /* how often the victim has slept; how many are stopped */
 
@@ -190,7 +191,10 @@ void world_init(struct world *, const char *name);
 /* Play w->row to the victim's end and note its steps. Returns how many kill points there are, or -1: see w->failure. */
 int record(struct world *, struct trace *, struct point *points, unsigned max);
 
-/* Play it and kill the victim at this point of the recording. False: w->failure says why. */
+/*
+ * Play it and kill the victim at this point of the recording; with w->release its memory is taken
+ * away before its exit, so that the kernel marks nothing for it. False: w->failure says why.
+ */
 bool play(struct world *, struct trace *, const struct point *);
 
 /* Before w->row is another one: nobody of the last plays is left. */

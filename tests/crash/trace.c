@@ -169,6 +169,36 @@ void kill_and_reap(pid_t pid, pid_t tid)
         ;
 }
 
+#ifndef SYS_process_mrelease
+#define SYS_process_mrelease 448 /* on all machines; Linux 5.15 */
+#endif
+
+bool can_release(void)
+{
+    return syscall(SYS_process_mrelease, -1, 0) == 0 || errno != ENOSYS;
+}
+
+bool kill_and_release(struct tracee *t)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0), status = 0;
+    bool released = false;
+
+    if (t->in_call) { /* options can be set while it is stopped; it does not get to another instruction */
+        ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+        waitpid(t->tid, &status, __WALL);
+    }
+    ptrace(PTRACE_SETOPTIONS, t->tid, NULL, PTRACE_O_EXITKILL | PTRACE_O_TRACEEXIT);
+    kill(t->pid, SIGKILL);
+    if (waitpid(t->tid, &status, __WALL) == t->tid && WIFSTOPPED(status)) {
+        released = syscall(SYS_process_mrelease, pidfd, 0) == 0;
+        ptrace(PTRACE_CONT, t->tid, NULL, NULL);
+    }
+    if (pidfd >= 0)
+        close(pidfd);
+    kill_and_reap(t->pid, t->tid);
+    return released;
+}
+
 static bool read_proc(pid_t tid, const char *file, char *text, size_t size)
 {
     char path[64];

@@ -72,6 +72,16 @@ bool trace_at_call(const struct tracee *, uintptr_t pc);
 /* SIGKILL to the process, and wait until nothing is left of it. tid: the one of its threads that may be traced. */
 void kill_and_reap(pid_t pid, pid_t tid);
 
+/*
+ * The same as if memory had been out: as the OOM reaper does, the kernel takes the process's memory
+ * away between SIGKILL and its exit, so that it finds no robust list. False: it did not, and has
+ * only killed it.
+ */
+bool kill_and_release(struct tracee *);
+
+/* Whether there is process_mrelease(2), for that. */
+bool can_release(void);
+
 /* A thread that sleeps in a futex: whether it has done so for `ns`, in one go, as far as is known from the last look. */
 struct nap {
     uint64_t number; /* of the sleep; 0: awake */

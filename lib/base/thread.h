@@ -1,0 +1,37 @@
+/*
+ * Is a thread of this pid namespace, known by its number, still there, and is it the same one?
+ *
+ * The kernel marks the robust mutexes of a dead thread. It cannot do so
+ *   - where the thread's memory went before its robust list was walked: the OOM reaper,
+ *     process_mrelease(2);
+ *   - where that list leads through memory that has been unmapped, or beyond 2048 entries;
+ *   - where a thread other than the first one calls exec, which changes its number.
+ * Such a death is found by these questions: see segment/recover.h.
+ */
+#ifndef SHKI_THREAD_H
+#define SHKI_THREAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* When the calling thread was started, for comparisons only; 0: /proc does not say it. */
+uint64_t shki_thread_start(void);
+
+/*
+ * Whether the kernel will not mark anything more for the thread of that number: there is none, or
+ * it is a zombie, or its robust list has been walked (an exec does that, too; what runs under the
+ * number then holds nothing of what was in the list). False where it cannot be known.
+ * One system call where the answer is no.
+ */
+bool shki_thread_is_gone(int32_t tid);
+
+/*
+ * Whether the thread of that number is another one than the thread that was started at that time:
+ * the number has been used again. False where it cannot be known. Reads a file of /proc.
+ */
+bool shki_thread_is_another(int32_t tid, uint64_t start);
+
+/* Whether it is stopped, by a signal or a debugger, as far as /proc says. */
+bool shki_thread_is_stopped(int32_t tid);
+
+#endif

@@ -1,0 +1,265 @@
+#include "segment/recover.h"
+
+#include "base/error.h"
+#include "base/thread.h"
+#include "segment/directory.h"
+#include "segment/member.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LOCK_SOON SHK_MS(50)      /* for the segment's lock: if not, the next slice tries again */
+#define POLLED SHK_MS(5)          /* between two questions about one mutex that a thread polls */
+#define THOROUGHLY SHK_MS(250)    /* between two questions of a thread that read files of /proc */
+#define RECORDS_AT_A_TIME 2u      /* whose start time a sweep compares, in turn */
+
+#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+/* ---- What is to be known ---- */
+
+/* Written once, before the record's id; another id before and after means another thread. */
+static uint64_t start_of(const struct shki_member *m)
+{
+    return __atomic_load_n(&m->start, __ATOMIC_RELAXED);
+}
+
+static int32_t tid_of(const struct shki_member *m)
+{
+    return __atomic_load_n(&m->tid, __ATOMIC_RELAXED);
+}
+
+/* A number means a thread only among processes of one pid namespace. */
+static bool numbers_mean_the_same(const struct shk_segment *s)
+{
+    uint64_t there = s->header->pid_namespace;
+
+    return there != 0 && there == shki_pid_namespace();
+}
+
+/* Whether the record's thread holds its life, as far as the kernel has said. */
+static bool is_attached(const struct shki_member *m, int32_t tid)
+{
+    return tid_of(m) == tid && shki_robust_holder(&m->life) == tid;
+}
+
+/* The record of the member with that number, or NULL. */
+static struct shki_member *find_attached(const struct shk_segment *s, uint64_t perhaps, int32_t tid)
+{
+    uint32_t ready = shki_members_ready(s), index = shki_member_index(perhaps);
+
+    if (index < ready && is_attached(shki_member_at(s, index), tid))
+        return shki_member_at(s, index);
+    for (uint32_t i = 0; i < ready; i++)
+        if (is_attached(shki_member_at(s, i), tid))
+            return shki_member_at(s, i);
+    return NULL;
+}
+
+static bool is_gone(int32_t tid, uint64_t start, bool thoroughly)
+{
+    return shki_thread_is_gone(tid) || (thoroughly && shki_thread_is_another(tid, start));
+}
+
+/* ---- Marking ---- */
+
+/* What the kernel's handle_futex_death() does. False if the thread of that number does not hold it. */
+static bool mark(pthread_mutex_t *m, int32_t tid)
+{
+    uint32_t *word = (uint32_t *)(void *)((char *)m + shki_robust_word_offset());
+    uint32_t was = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+    do
+        if ((int32_t)(was & FUTEX_TID_MASK) != tid)
+            return false;
+    while (!__atomic_compare_exchange_n(word, &was, (was & FUTEX_WAITERS) | FUTEX_OWNER_DIED, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    /* killed here: the waiter that would have been woken sees it at the end of its slice */
+    if (was & FUTEX_WAITERS)
+        syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+    return true;
+}
+
+/* Under the segment's lock, which keeps the extents where they are. */
+static void mark_in_objects(struct shk_segment *s, int32_t tid)
+{
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        const struct shki_entry *e = shki_entry_at(s, i);
+        uint32_t state = get(e->state);
+
+        if (state != SHKI_ENTRY_LIVE && state != SHKI_ENTRY_UNLINKED)
+            continue;
+        for (unsigned k = 0; k < SHKI_MUTEXES_MAX; k++) {
+            struct shki_mutex *m = shki_entry_mutex(s, e, k);
+
+            if (m)
+                mark(&m->robust, tid);
+        }
+    }
+    mark(&s->header->watchers.mutex.robust, tid);
+}
+
+/*
+ * Under the segment's lock: recover a member if its thread is gone. Killed anywhere in here: its
+ * life is not marked yet, and the next one does it all once more; or it is, and that was the end.
+ */
+static bool recover_member(struct shk_segment *s, struct shki_member *m, bool thoroughly, bool mine)
+{
+    int32_t tid = tid_of(m);
+
+    if (tid <= 0 || !is_attached(m, tid) || !(mine || is_gone(tid, start_of(m), thoroughly)))
+        return false;
+    mark_in_objects(s, tid);
+    return mark(&m->life, tid);
+}
+
+/* ---- The segment's lock ---- */
+
+/*
+ * Marked without being under a lock. Should the caller be stopped between the question and the mark
+ * until the number has been used again, and that thread holds the lock at the very moment when the
+ * caller is continued, it would lose it: not excluded, but no more than that.
+ */
+static void recover_segment_lock(struct shk_segment *s)
+{
+    struct shki_mutex *m = &s->header->lock;
+    uint32_t releases = get(m->turns);
+    int32_t tid = shki_robust_holder(&m->robust);
+    uint64_t start = (int32_t)get(m->state) == tid ? get(m->holder) : 0;
+    bool gone = tid > 0 && (tid == (int32_t)syscall(SYS_gettid) || is_gone(tid, start, true));
+
+    if (gone && numbers_mean_the_same(s) && get(m->turns) == releases)
+        mark(&m->robust, tid);
+}
+
+/* Take it unless the caller has it: 0, or an error; `taken`: to be given back. */
+static int lock(struct shk_segment *s, bool *taken)
+{
+    struct shki_saved_error saved;
+    int r = 0;
+
+    *taken = !shki_segment_lock_is_mine(s);
+    if (*taken) {
+        shki_error_save(&saved);
+        r = shki_segment_lock_within(s, LOCK_SOON);
+        shki_error_settle(0, &saved); /* there is a next time */
+    }
+    return r;
+}
+
+/* ---- Questions ---- */
+
+bool shki_recover_locked(struct shk_segment *s, bool thoroughly)
+{
+    bool found = false;
+
+    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
+        return false;
+    for (uint32_t i = 0; i < shki_members_ready(s); i++)
+        found |= recover_member(s, shki_member_at(s, i), thoroughly, false);
+    return found;
+}
+
+void shki_recover_my_number(struct shk_segment *s)
+{
+    int32_t tid = (int32_t)syscall(SYS_gettid);
+
+    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
+        return;
+    for (uint32_t i = 0; i < shki_members_ready(s); i++)
+        if (tid_of(shki_member_at(s, i)) == tid)
+            recover_member(s, shki_member_at(s, i), false, true);
+}
+
+/* Whether it is this caller's turn to look at all members. */
+static bool is_due(struct shk_segment *s)
+{
+    int64_t now = shki_now(), last = get(s->header->swept);
+
+    /* In the future: it was written in another time namespace. */
+    if (now - last < SHKI_SLICE / 2 && last <= now)
+        return false;
+    /* Relaxed: it only says when. Killed after: the next sweep is half a slice later. */
+    return atomic_compare_exchange_strong_explicit(&s->header->swept, &last, now, memory_order_relaxed,
+                                                   memory_order_relaxed);
+}
+
+void shki_recover(struct shk_segment *s)
+{
+    static _Atomic uint32_t next; /* relaxed: which start times are compared is only to change */
+    uint32_t n = shki_members_ready(s), first;
+    bool found = false, taken;
+
+    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || n == 0 || !is_due(s))
+        return;
+    first = atomic_fetch_add_explicit(&next, RECORDS_AT_A_TIME, memory_order_relaxed) % n;
+    for (uint32_t i = 0; i < n && !found; i++) {
+        const struct shki_member *m = shki_member_at(s, i);
+        int32_t tid = tid_of(m);
+
+        if (tid > 0 && is_attached(m, tid))
+            found = is_gone(tid, start_of(m), (i + n - first) % n < RECORDS_AT_A_TIME);
+    }
+    if (!found || !numbers_mean_the_same(s) || lock(s, &taken) < 0)
+        return;
+    shki_recover_locked(s, true);
+    if (taken)
+        shki_segment_unlock(s);
+}
+
+/* A thread that polls many times a slice asks now and then. */
+static bool asks_again(const struct shki_mutex *m, bool *thoroughly)
+{
+    static _Thread_local struct {
+        const struct shki_mutex *mutex;
+        int64_t at, thoroughly_at;
+    } last __attribute__((tls_model("initial-exec")));
+    int64_t now = shki_now();
+
+    *thoroughly = now - last.thoroughly_at >= THOROUGHLY;
+    if (*thoroughly)
+        last.thoroughly_at = now;
+    if (last.mutex == m && now - last.at < POLLED)
+        return false;
+    last.mutex = m;
+    last.at = now;
+    return true;
+}
+
+void shki_recover_mutex(void *segment, struct shki_mutex *m)
+{
+    struct shk_segment *s = segment;
+    int32_t tid = shki_robust_holder(&m->robust);
+    uint32_t releases = get(m->turns);
+    struct shki_member *member;
+    bool thoroughly, taken;
+
+    if (tid == 0 || !shki_repairs(SHKI_REPAIR_UNMARKED) || !asks_again(m, &thoroughly))
+        return;
+    if (m == &s->header->lock) {
+        recover_segment_lock(s);
+        return;
+    }
+    if (!shki_thread_is_gone(tid)) {
+        member = thoroughly ? find_attached(s, get(m->holder), tid) : NULL;
+        if (member == NULL || !shki_thread_is_another(tid, start_of(member)))
+            return;
+    }
+    if (!numbers_mean_the_same(s) || lock(s, &taken) < 0)
+        return;
+    member = find_attached(s, get(m->holder), tid);
+    if (member)
+        recover_member(s, member, true, false);
+    else if (get(m->turns) == releases && shki_thread_is_gone(tid))
+        mark(&m->robust, tid); /* held without a life: not by this library's doing, but it helps */
+    if (taken)
+        shki_segment_unlock(s);
+}
+
+bool shki_holder_is_gone(const struct shk_segment *s, const struct shki_mutex *m)
+{
+    int32_t tid = shki_robust_holder(&m->robust);
+
+    return tid > 0 && shki_thread_is_gone(tid) && numbers_mean_the_same(s);
+}
