@@ -1047,8 +1047,7 @@ static int open_in_new_pid_namespace(void *argument)
     assert_not_opened(segment_name(NULL), 0, -EXDEV);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EXDEV);
     assert_not_created(segment_name(NULL));
-    assert_code(shk_segment_unlink(segment_name(NULL)), -EXDEV);
-    assert_code(shk_segment_unlink_unused(segment_name(NULL), 0), -EXDEV);
+    assert_code(shk_segment_unlink_unused(segment_name(NULL), 0), -EBUSY);
     ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 1);
     ck_assert(look_at_segment(segment_name(NULL), &info)); /* looking is allowed */
     ck_assert_uint_eq(info.members_alive, 1);
@@ -1076,8 +1075,124 @@ START_TEST(test_another_pid_namespace_is_kept_out)
     ck_assert_int_eq(status, 0);
     assert_code(shk_set_member_name(test_segment(), "unharmed"), 0);
     assert_not_opened(segment_name("inner"), 0, -EXDEV);
-    assert_code(shk_segment_unlink(segment_name("inner")), -EXDEV);
-    ck_assert_int_eq(unlink(shm_path(segment_name("inner"))), 0);
+    assert_code(shk_segment_unlink_unused(segment_name("inner"), SHK_EMPTY), -ENOTEMPTY);
+    assert_code(shk_segment_unlink_unused(segment_name("inner"), 0), 0); /* its namespace is gone */
+    assert_code(shk_segment_unlink_unused(segment_name("inner"), 0), -ENOENT);
+}
+END_TEST
+
+static int unlink_from_new_pid_namespace(void *argument)
+{
+    (void)argument;
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), -ENOENT);
+    return 0;
+}
+
+static int unlink_in_another_namespace(void *argument)
+{
+    if (unshare(CLONE_NEWPID) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
+        return 77;
+    return child_wait(child_start(unlink_from_new_pid_namespace, argument));
+}
+
+START_TEST(test_a_segment_can_be_unlinked_from_another_pid_namespace)
+{
+    struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE, SMALL);
+    struct shk_event *event;
+
+    assert_code(shk_event_open(segment, "event", SHK_CREATE, NULL, &event), 0);
+    int status = child_wait(child_start(unlink_in_another_namespace, NULL));
+    if (status != 77) {
+        ck_assert_int_eq(status, 0);
+        assert_code(shk_event_wait(event, SHK_FOREVER), -ESTALE); /* its members are told */
+        ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 0);
+    } else {
+        assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+    }
+    assert_code(shk_event_close(event), 0);
+    assert_code(shk_segment_close(segment), 0);
+    if (status == 77)
+        skip_test("not permitted to make a pid namespace");
+}
+END_TEST
+
+static int create_and_stay(void *argument)
+{
+    struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE, SMALL);
+    struct shk_event *event;
+
+    assert_code(shk_event_open(segment, "event", SHK_CREATE, NULL, &event), 0);
+    atomic_store((atomic_int *)argument, 1);
+    wait_until(atomic_load((atomic_int *)argument) == 2, TEST_DEADLINE);
+    raise(SIGKILL);
+    return 0;
+}
+
+static int create_in_another_namespace(void *argument)
+{
+    if (unshare(CLONE_NEWPID) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0) {
+        atomic_store((atomic_int *)argument, -1);
+        return 0;
+    }
+    child_wait(child_start(create_and_stay, argument));
+    return 0;
+}
+
+/* A container's, which was killed: the program in the next container starts all the same. */
+START_TEST(test_a_segment_of_a_dead_pid_namespace_gives_way_to_a_new_one)
+{
+    atomic_int *step = shared_memory(sizeof(*step));
+
+    for (unsigned flags = SHK_CREATE; flags <= (SHK_CREATE | SHK_EXCL); flags += SHK_EXCL) {
+        struct shk_segment *segment;
+        struct shk_event *event;
+
+        atomic_store(step, 0);
+        pid_t child = child_start(create_in_another_namespace, step);
+        wait_until(atomic_load(step) != 0, TEST_DEADLINE);
+        if (atomic_load(step) != 1) {
+            child_succeeds(child);
+            skip_test("not permitted to make a pid namespace");
+        }
+        assert_not_opened(segment_name(NULL), flags, flags & SHK_EXCL ? -EEXIST : -EXDEV); /* its member lives */
+        assert_code(shk_segment_unlink_unused(segment_name(NULL), 0), -EBUSY);
+        atomic_store(step, 2);
+        child_succeeds(child);
+        assert_not_opened(segment_name(NULL), 0, -EXDEV);
+        segment = segment_open(segment_name(NULL), flags, SMALL);
+        assert_code(shk_event_open(segment, "event", 0, NULL, &event), -ENOENT); /* a new one */
+        assert_code(shk_segment_close(segment), 0);
+        assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+    }
+}
+END_TEST
+
+START_TEST(test_any_file_can_be_removed)
+{
+    const char *name = segment_name(NULL);
+    uint32_t layout = SHKI_LAYOUT + 1, zero = 0;
+
+    save_image(name);
+    for (int kind = 0; kind < 6; kind++) {
+        write_image(name, kind == 1 ? sizeof(small_image) / 2 : sizeof(small_image));
+        if (kind == 2)
+            write_shm(name, offsetof(struct shki_header, layout), &layout, sizeof(layout));
+        else if (kind == 3)
+            write_shm(name, 0, &zero, sizeof(zero));
+        else if (kind == 4)
+            ck_assert_int_eq(chmod(shm_path(name), 0), 0);
+        else if (kind == 5) {
+            ck_assert_int_eq(unlink(shm_path(name)), 0);
+            ck_assert_int_eq(symlink("/nowhere", shm_path(name)), 0);
+        }
+        if (kind >= 1 && kind <= 3)
+            assert_code(shk_segment_unlink(name), -EPROTO);
+        assert_code(shk_segment_unlink_any(name), 0);
+        ck_assert_uint_eq(shm_files(name + 1), 0);
+        assert_code(shk_segment_unlink_any(name), -ENOENT);
+    }
+    assert_code(shk_segment_unlink_any("a/b"), -EINVAL);
 }
 END_TEST
 
@@ -1695,6 +1810,9 @@ int main(void)
     tcase_add_test(others, test_a_directory_without_permission_is_told);
     tcase_add_test(others, test_another_users_file_is_refused);
     tcase_add_test(others, test_another_pid_namespace_is_kept_out);
+    tcase_add_test(others, test_a_segment_can_be_unlinked_from_another_pid_namespace);
+    tcase_add_test(others, test_a_segment_of_a_dead_pid_namespace_gives_way_to_a_new_one);
+    tcase_add_test(others, test_any_file_can_be_removed);
 
     TCase *crowds = test_case(suite, "at the same moment");
     tcase_add_test(crowds, test_a_crowd_that_opens_at_once_meets_in_one_segment);

@@ -15,7 +15,8 @@ enum shki_repair {
     SHKI_REPAIR_REAP = 1 << 6,          /* the records of dead members are used again */
     SHKI_REPAIR_FINISH_QUEUE = 1 << 7,  /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
     SHKI_REPAIR_UNMARKED = 1 << 8,      /* a death that the kernel has not marked is found */
-    SHKI_REPAIR_ALL = (1 << 9) - 1
+    SHKI_REPAIR_ALL = (1 << 9) - 1,
+    SHKI_POPULATE = 1 << 16             /* the kernel gives memory through a mapping; see segment/memory.c */
 };
 
 #ifdef SHKI_TEST_HOOKS

@@ -49,15 +49,17 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
     return 0;
 }
 
-/* From now on the extent stays until this handle is closed or the process dies. Under the segment's lock and `local`. */
+/* From now on the extent stays until this handle is closed or the process dies. Under the segment's lock. */
 static void use(struct shki_object *o)
 {
     struct shk_segment *s = o->segment;
 
+    pthread_mutex_lock(&s->local);
     if (s->uses[o->index]++ == 0)
         for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment)
             atomic_fetch_or_explicit(&shki_uses_of(s, m->index)[o->index / 64], UINT64_C(1) << o->index % 64, memory_order_release);
     s->handles++;
+    pthread_mutex_unlock(&s->local);
 }
 
 static uint64_t extent_size(struct shk_segment *s, const struct shki_plan *plan)
@@ -140,7 +142,6 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, co
     r = m ? 0 : shki_object_join(o, &m);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&s->local);
     r = shki_segment_lock(s);
     if (r == 0) {
         r = find(s, name, flags, plan, o);
@@ -148,7 +149,6 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, co
             r = finish_opening(o, plan);
         shki_segment_unlock(s);
     }
-    pthread_mutex_unlock(&s->local);
     return r;
 }
 
@@ -157,7 +157,6 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
     struct shki_entry *e = shki_entry_at(s, entry);
     int r;
 
-    pthread_mutex_lock(&s->local);
     r = shki_segment_lock(s);
     if (r == 0) {
         if (e == NULL || shki_is_stale(s, e, serial) || e->kind != plan->kind)
@@ -168,7 +167,6 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
             r = finish_opening(o, plan);
         shki_segment_unlock(s);
     }
-    pthread_mutex_unlock(&s->local);
     return r;
 }
 
@@ -184,14 +182,18 @@ void shki_object_close(struct shki_object *o)
         for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment)
             atomic_fetch_and_explicit(&shki_uses_of(s, m->index)[o->index / 64], ~(UINT64_C(1) << o->index % 64), memory_order_release);
         reclaim = s->memberships && shki_object_is_stale(o);
+        s->pins += reclaim;
     }
-    shki_error_save(&saved);
-    if (reclaim && shki_segment_lock(s) == 0) { /* if not, the next to look for room does it; nobody does in a segment that is unlinked */
-        shki_directory_reclaim(s);
-        shki_segment_unlock(s);
-    }
-    shki_error_settle(0, &saved);
     pthread_mutex_unlock(&s->local);
+    if (reclaim) {
+        shki_error_save(&saved);
+        if (shki_segment_lock(s) == 0) { /* if not, the next to look for room does it; nobody does in a segment that is unlinked */
+            shki_directory_reclaim(s);
+            shki_segment_unlock(s);
+        }
+        shki_error_settle(0, &saved);
+        shki_segment_unpin(s);
+    }
     shki_segment_let_go(s);
 }
 
@@ -312,6 +314,11 @@ int shk_segment_unlink_unused(const char *name, unsigned flags)
     return shki_segment_retire(name, flags, wake_everyone);
 }
 
+int shk_segment_unlink_any(const char *name)
+{
+    return shki_segment_remove(name, wake_everyone);
+}
+
 int shk_object_unlink(struct shk_segment *s, const char *name)
 {
     struct shki_object o = { .segment = s };
@@ -330,7 +337,6 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     r = m ? 0 : shki_object_join(&o, &m);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&s->local);
     r = shki_segment_lock(s);
     if (r == 0) {
         e = shki_directory_find(s, name);
@@ -344,6 +350,5 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
         }
         shki_segment_unlock(s);
     }
-    pthread_mutex_unlock(&s->local);
     return shki_error_settle(r, &saved);
 }

@@ -73,7 +73,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     int r;
 
     if (options->capacity == 0) {
-        r = shki_allocate(o->segment->fd, o->at + l.map_at, l.map_size, false);
+        r = shki_allocate(o->segment, o->at + l.map_at, l.map_size, false);
         if (r < 0)
             return shki_fail(r, "no memory for %s/%s: %s", o->segment->name, o->name, strerror(-r));
     }
@@ -229,7 +229,7 @@ int shki_chunk_allocate(struct shk_queue *q, uint64_t chunk)
 {
     struct shki_object *o = &q->object;
     uint64_t at = (uint64_t)(shki_chunk_at(q, chunk) - o->segment->base);
-    int r = shki_allocate(o->segment->fd, at, q->chunk_size, true);
+    int r = shki_allocate(o->segment, at, q->chunk_size, true);
 
     return r < 0 ? shki_fail(r, "no memory for more items in %s/%s: %s", o->segment->name, o->name, strerror(-r)) : 0;
 }
@@ -237,7 +237,7 @@ int shki_chunk_allocate(struct shk_queue *q, uint64_t chunk)
 void shki_chunk_punch(struct shk_queue *q, uint64_t chunk, uint64_t n)
 {
     if (chunk < q->chunks && n <= q->chunks - chunk)
-        shki_punch(q->object.segment->fd, (uint64_t)(shki_chunk_at(q, chunk) - q->object.segment->base), n * q->chunk_size);
+        shki_punch(q->object.segment, (uint64_t)(shki_chunk_at(q, chunk) - q->object.segment->base), n * q->chunk_size);
 }
 
 int shki_too_large(const struct shk_queue *q, size_t length)

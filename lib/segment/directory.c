@@ -174,8 +174,8 @@ int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first
     if (*at == 0)
         return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu", s->name, (unsigned long long)size,
                          (unsigned long long)s->size);
-    zero = shki_punch(s->fd, *at, size); /* what an object unlinked, or a process killed right here, may have left */
-    r = shki_allocate(s->fd, *at, first, true);
+    zero = shki_punch(s, *at, size); /* what an object unlinked, or a process killed right here, may have left */
+    r = shki_allocate(s, *at, first, true);
     if (r < 0)
         return shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)first, s->name, strerror(-r));
     if (!zero)
@@ -185,7 +185,7 @@ int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first
 
 void shki_directory_discard(struct shk_segment *s, uint64_t at, uint64_t size)
 {
-    shki_punch(s->fd, at, shki_extent_size(size));
+    shki_punch(s, at, shki_extent_size(size));
 }
 
 int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
@@ -296,7 +296,7 @@ void shki_directory_reclaim(struct shk_segment *s)
     list = n_gone ? extents(s, &n) : NULL;
     for (uint32_t i = 0; i < n_gone; i++) {
         gap = list ? gap_around(s, list, n, gone[i]) : gone[i];
-        shki_punch(s->fd, gap.at, gap.size);
+        shki_punch(s, gap.at, gap.size);
     }
     free(list);
     free(gone);
@@ -320,12 +320,12 @@ void shki_directory_repair(struct shk_segment *s)
     list = extents(s, &n);
     for (uint32_t i = 0; list && i < n; i++) {
         if (list[i].at > top)
-            shki_punch(s->fd, top, list[i].at - top);
+            shki_punch(s, top, list[i].at - top);
         if (list[i].at + list[i].size > top)
             top = list[i].at + list[i].size;
     }
     if (list && top < s->size)
-        shki_punch(s->fd, top, s->size - top);
+        shki_punch(s, top, s->size - top);
     if (list)
         s->header->heap_top = top;
     free(list);

@@ -8,9 +8,11 @@
 #include "segment/recover.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -21,8 +23,90 @@ _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_mo
 static _Thread_local struct shki_membership *memberships __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
 
+static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER; /* the following; taken last */
+static struct block *blocks;
+static struct slot *free_slots;
+static bool has_key;
 static pthread_key_t at_thread_exit;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/*
+ * Memberships lie in memory that a forked child finds zeroed. So the child of a raw fork(2), which
+ * runs no handlers, does not take its parent's memberships for its own.
+ * Source: madvise(2), MADV_WIPEONFORK.
+ */
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+#define BLOCK_SIZE (UINT64_C(16) << 10) /* bytes */
+
+union slot_size {
+    struct shki_membership membership;
+    alignas(64) unsigned char lines[1];
+};
+
+struct slot {
+    union slot_size used;
+    struct slot *next; /* while it is free */
+};
+
+struct block {
+    struct block *next;
+    struct slot *slots;
+};
+
+static void free_block(struct block *b)
+{
+    for (size_t i = 0; i < BLOCK_SIZE / sizeof(struct slot); i++) {
+        b->slots[i].next = free_slots;
+        free_slots = &b->slots[i];
+    }
+}
+
+/* With `pool`. */
+static bool more_slots(void)
+{
+    struct block *b = malloc(sizeof(*b));
+    void *slots;
+
+    if (b == NULL)
+        return false;
+    slots = mmap(NULL, BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (slots == MAP_FAILED) {
+        free(b);
+        return false;
+    }
+    madvise(slots, BLOCK_SIZE, MADV_WIPEONFORK); /* kernels before 4.14 do without */
+    *b = (struct block){ blocks, slots };
+    blocks = b;
+    free_block(b);
+    return true;
+}
+
+/* Zeroed; NULL: no memory. */
+static struct shki_membership *membership_new(void)
+{
+    struct slot *slot = NULL;
+
+    pthread_mutex_lock(&pool);
+    if (free_slots || more_slots()) {
+        slot = free_slots;
+        free_slots = slot->next;
+        memset(slot, 0, sizeof(*slot));
+    }
+    pthread_mutex_unlock(&pool);
+    return slot ? &slot->used.membership : NULL;
+}
+
+static void membership_free(struct shki_membership *m)
+{
+    struct slot *slot = (struct slot *)(void *)m;
+
+    m->segment = NULL;
+    pthread_mutex_lock(&pool);
+    slot->next = free_slots;
+    free_slots = slot;
+    pthread_mutex_unlock(&pool);
+}
 
 struct shki_member *shki_member_at(const struct shk_segment *s, uint32_t index)
 {
@@ -146,11 +230,11 @@ static int more_records(struct shk_segment *s)
     uint64_t row = s->at.uses_words * sizeof(uint64_t);
     int r;
 
-    r = shki_allocate(s->fd, s->at.members_at + (uint64_t)from * sizeof(struct shki_member), (uint64_t)(to - from) * sizeof(struct shki_member), false);
+    r = shki_allocate(s, s->at.members_at + (uint64_t)from * sizeof(struct shki_member), (uint64_t)(to - from) * sizeof(struct shki_member), false);
     if (r == 0)
-        r = shki_allocate(s->fd, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node), (uint64_t)(to - from) * sizeof(struct shki_node), false);
+        r = shki_allocate(s, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node), (uint64_t)(to - from) * sizeof(struct shki_node), false);
     if (r == 0)
-        r = shki_allocate(s->fd, s->at.uses_at + from * row, (to - from) * row, false);
+        r = shki_allocate(s, s->at.uses_at + from * row, (to - from) * row, false);
     if (r < 0)
         return shki_fail(r, "no memory for more members of segment /%s: %s", s->name, strerror(-r));
     for (uint32_t i = from; i < to; i++) {
@@ -267,7 +351,7 @@ static void leave_at_thread_exit(void *unused)
 {
     (void)unused;
     shki_registry_lock();
-    while (memberships) {
+    while (memberships && memberships->segment) { /* NULL: the child of a raw fork */
         struct shki_membership *m = memberships;
         struct shk_segment *s = m->segment;
 
@@ -282,53 +366,114 @@ static void leave_at_thread_exit(void *unused)
     shki_registry_unlock();
 }
 
-static void forget_parent(void)
+void shki_members_before_fork(void)
+{
+    pthread_mutex_lock(&pool);
+}
+
+void shki_members_after_fork(struct shk_segment *s)
+{
+    s->memberships = NULL; /* their memory is free: see below */
+}
+
+void shki_members_after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&pool);
+}
+
+void shki_members_forget_parent(void)
 {
     shki_last_membership = NULL;
     memberships = NULL;
     thread_id = 0;
+    free_slots = NULL;
+    for (struct block *b = blocks; b; b = b->next)
+        free_block(b);
+    pthread_mutex_unlock(&pool);
 }
 
-static void setup(void)
+/* From now on the thread's end is noticed. */
+static int watch_for_end(void)
 {
-    pthread_key_create(&at_thread_exit, leave_at_thread_exit);
-    pthread_atfork(NULL, NULL, forget_parent);
+    int r = 0;
+
+    pthread_mutex_lock(&pool);
+    if (!has_key) {
+        r = pthread_key_create(&at_thread_exit, leave_at_thread_exit);
+        has_key = r == 0;
+    }
+    pthread_mutex_unlock(&pool);
+    if (r == 0)
+        r = pthread_setspecific(at_thread_exit, &pool); /* any value but NULL */
+    return r ? shki_fail(-ENOMEM, "there is no thread-specific key left: %s", strerror(r)) : 0;
+}
+
+/*
+ * The C library notes a thread's id and puts it into the mutexes that it locks. In the child of a
+ * raw fork(2) or clone(2) that is the parent's, for which the mutexes would be taken.
+ * Source: pthread_getcpuclockid(3), whose clocks contain the id that was noted.
+ */
+static int check_thread_id(void)
+{
+    struct robust_list_head *list = NULL;
+    clockid_t clock;
+    size_t length;
+    bool knows = pthread_getcpuclockid(pthread_self(), &clock) != 0 ||
+                 ~(clock >> 3) == (clockid_t)syscall(SYS_gettid);
+
+    /* Nor does the kernel know such a child's list of mutexes, which it is to mark. */
+    if (syscall(SYS_get_robust_list, 0, &list, &length) == 0 && list == NULL)
+        knows = false;
+    if (knows)
+        return 0;
+    return shki_say(-ENOTSUP, "this process was made by a raw fork or clone system call, and the C library takes it for its parent: use fork(3)");
+}
+
+static int may_join(struct shk_segment *s)
+{
+    int r = check_thread_id();
+
+    if (r == 0)
+        r = watch_for_end();
+    if (r == 0)
+        r = find_more_to_hold() ? 0 : -ENOLCK;
+    if (r == 0)
+        r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
+    if (r == 0 && s->asymmetric && !shki_fence_register())
+        r = shki_fail(-ENOSYS, "segment /%s relies on membarrier(2), which this process may not call; SHK_MEMBARRIER=0 creates one that does not", s->name);
+    return r;
 }
 
 int shki_member_join(struct shk_segment *s, struct shki_membership **out)
 {
     struct shki_membership *m;
-    int r;
+    int r = shki_segment_pin(s); /* nothing else keeps the mapping until it is a member */
 
-    pthread_once(&once, setup);
-    m = calloc(1, sizeof(*m));
-    if (m == NULL)
-        return shki_say(-ENOMEM, "no memory");
-    m->segment = s;
-    pthread_mutex_lock(&s->local);
-    r = shki_segment_is_closed(s) ? shki_say(-EBADF, "the segment has been closed") : find_more_to_hold() ? 0 : -ENOLCK;
+    if (r < 0)
+        return r;
+    r = may_join(s);
+    m = r == 0 ? membership_new() : NULL;
+    if (r == 0 && m == NULL)
+        r = shki_say(-ENOMEM, "no memory");
+    if (r == 0)
+        r = shki_segment_lock(s);
     if (r == 0) {
-        r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
-        if (r == 0 && s->asymmetric && !shki_fence_register())
-            r = shki_fail(-ENOSYS, "segment /%s relies on membarrier(2), which this process may not call; SHK_MEMBARRIER=0 creates one that does not", s->name);
-        if (r == 0)
-            r = shki_segment_lock(s);
-        if (r == 0) {
-            r = join_locked(s, m);
-            shki_segment_unlock(s);
-        }
+        m->segment = s;
+        r = join_locked(s, m);
+        shki_segment_unlock(s);
     }
     if (r == 0) {
+        pthread_mutex_lock(&s->local);
         m->next_in_segment = s->memberships;
         s->memberships = m;
+        pthread_mutex_unlock(&s->local);
         m->next_of_thread = memberships;
         memberships = m;
-        pthread_setspecific(at_thread_exit, m); /* any value but NULL */
         *out = shki_last_membership = m;
+    } else if (m) {
+        membership_free(m);
     }
-    pthread_mutex_unlock(&s->local);
-    if (r < 0)
-        free(m);
+    shki_segment_unpin(s);
     return r;
 }
 
@@ -352,7 +497,7 @@ int shki_member_leave(struct shk_segment *s)
         ;
     *link = m->next_of_thread;
     shki_last_membership = NULL;
-    free(m);
+    membership_free(m);
     return 0;
 }
 

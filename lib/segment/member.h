@@ -32,6 +32,12 @@ static inline struct shki_membership *shki_membership_find(struct shk_segment *s
  */
 int shki_member_join(struct shk_segment *, struct shki_membership **out);
 
+/* Around fork(2). In the child: the memberships of each segment, with its `local`; then what the one thread had. */
+void shki_members_before_fork(void);
+void shki_members_after_fork_in_parent(void);
+void shki_members_after_fork(struct shk_segment *);
+void shki_members_forget_parent(void);
+
 /* End the calling thread's membership. -EBUSY if it holds locks of the segment. */
 int shki_member_leave(struct shk_segment *);
 

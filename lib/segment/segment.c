@@ -27,13 +27,11 @@
 #define MEMBERS_DEFAULT 1024u
 #define OBJECTS_DEFAULT 256u
 #define TABLE_MAX 65535u
-#define PIECE (UINT64_C(16) << 20) /* allocated at a time, so that a signal is answered soon */
 #define LOCK_LIMIT SHK_SEC(10)     /* the lock is held for microseconds; who has it longer is stopped */
 #define ATTEMPTS 1000              /* to open what others create and unlink all the time */
 
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct shk_segment *segments; /* under `registry` */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 void shki_registry_lock(void)
 {
@@ -51,10 +49,12 @@ static void before_fork(void)
     pthread_mutex_lock(&registry);
     for (struct shk_segment *s = segments; s; s = s->next)
         pthread_mutex_lock(&s->local);
+    shki_members_before_fork();
 }
 
 static void after_fork_in_parent(void)
 {
+    shki_members_after_fork_in_parent();
     for (struct shk_segment *s = segments; s; s = s->next)
         pthread_mutex_unlock(&s->local);
     pthread_mutex_unlock(&registry);
@@ -63,20 +63,23 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     for (struct shk_segment *s = segments; s; s = s->next) {
-        while (s->memberships) {
-            struct shki_membership *m = s->memberships;
-
-            s->memberships = m->next_in_segment;
-            free(m);
-        }
+        s->pins = 0;
+        shki_members_after_fork(s);
         pthread_mutex_unlock(&s->local);
     }
+    shki_members_forget_parent();
     pthread_mutex_unlock(&registry);
 }
 
-static void setup(void)
+static int no_fork_handlers;
+
+/*
+ * When the library is loaded, before the program can register handlers of its own: those may use
+ * the library then, since what comes first is called last before a fork, and first after it.
+ */
+static void __attribute__((constructor)) register_fork_handlers(void)
 {
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    no_fork_handlers = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 uint64_t shki_fingerprint(void)
@@ -120,34 +123,6 @@ int shki_segment_name(const char *name, const char **bare)
         name++;
     *bare = name;
     return shki_check_name("the segment's name", name, SHK_SEGMENT_NAME_MAX);
-}
-
-int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo)
-{
-    uint64_t done = 0;
-    int r = 0;
-
-    while (done < size && r == 0) {
-        uint64_t piece = size - done < PIECE ? size - done : PIECE;
-
-        do
-            r = posix_fallocate(fd, (off_t)(at + done), (off_t)piece);
-        while (r == EINTR);
-        done += piece;
-    }
-    if (r && undo)
-        shki_punch(fd, at, size);
-    return -r;
-}
-
-bool shki_punch(int fd, uint64_t at, uint64_t size)
-{
-    int r;
-
-    do
-        r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)size);
-    while (r != 0 && errno == EINTR);
-    return r == 0;
 }
 
 int shki_check_header(const char *name, const struct shki_header *h, uint64_t file_size)
@@ -197,7 +172,7 @@ int shki_segment_lock_within(struct shk_segment *s, int64_t limit)
     return 0;
 }
 
-static int lock_whatever_state(struct shk_segment *s)
+int shki_segment_lock_in_any_state(struct shk_segment *s)
 {
     int r = shki_segment_lock_within(s, LOCK_LIMIT);
 
@@ -208,7 +183,7 @@ static int lock_whatever_state(struct shk_segment *s)
 
 int shki_segment_lock(struct shk_segment *s)
 {
-    int r = lock_whatever_state(s);
+    int r = shki_segment_lock_in_any_state(s);
 
     if (r == 0 && shki_segment_is_retired(s)) {
         shki_segment_unlock(s);
@@ -263,13 +238,13 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
 /* An empty file without a name where possible, else with one that cannot be opened as a segment. */
 static int open_unnamed(char temporary[SHKI_PATH_MAX])
 {
-    int fd = open(SHKI_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = shki_open(SHKI_DIRECTORY, O_TMPFILE | O_RDWR, 0600);
 
     *temporary = '\0';
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
         return fd >= 0 ? fd : -errno;
     snprintf(temporary, SHKI_PATH_MAX, "%s/.shmkit-%d-%llx", SHKI_DIRECTORY, (int)getpid(), (unsigned long long)shki_now());
-    fd = open(temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    fd = shki_open(temporary, O_CREAT | O_EXCL | O_RDWR, 0600);
     if (fd < 0)
         *temporary = '\0';
     return fd >= 0 ? fd : -errno;
@@ -314,7 +289,7 @@ static int create(const char *name, const struct shk_segment_options *options, c
         r = -errno;
         goto fail;
     }
-    r = shki_allocate(fd, 0, fields.members_at, false);
+    r = shki_allocate_file(fd, 0, fields.members_at);
     if (r < 0)
         goto fail;
     h = mmap(NULL, SHKI_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -347,7 +322,7 @@ static int check_owner(const char *name, const struct stat *st, unsigned flags)
 }
 
 /* Read and check the header through the descriptor: the mapping of a truncated file would fault. */
-static int read_header(const char *name, int fd, const struct stat *st, struct shki_header *h)
+int shki_segment_read_header(const char *name, int fd, const struct stat *st, struct shki_header *h)
 {
     ssize_t n = pread(fd, h, sizeof(*h), 0);
 
@@ -358,25 +333,36 @@ static int read_header(const char *name, int fd, const struct stat *st, struct s
     return shki_check_header(name, h, (uint64_t)st->st_size);
 }
 
-/* Map what the descriptor is open on. Takes the descriptor over, also on failure. */
-static int map(const char *name, int fd, unsigned flags, struct shk_segment **out)
+static int say_not_mapped(const char *name, int error)
+{
+    if (error == EAGAIN) /* mlockall(MCL_FUTURE) */
+        return shki_fail(-ENOMEM,
+                         "segment /%s cannot be mapped: the process locks its memory, and the segment's "
+                         "address space is above its limit (RLIMIT_MEMLOCK)",
+                         name);
+    return shki_fail(-error, "segment /%s cannot be mapped: %s", name, strerror(error));
+}
+
+/* Map what the descriptor is open on, which stays the caller's. */
+int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segment **out)
 {
     struct shk_segment *s = NULL;
     struct shki_header h;
     struct stat st;
     int r;
 
-    if (fstat(fd, &st) != 0) {
-        r = shki_fail(-errno, "segment /%s: %s", name, strerror(errno));
-        goto fail;
-    }
+    if (no_fork_handlers)
+        return shki_fail(-no_fork_handlers, "the handlers for fork(2) could not be registered: %s",
+                         strerror(no_fork_handlers));
+    if (fstat(fd, &st) != 0)
+        return shki_fail(-errno, "segment /%s: %s", name, strerror(errno));
     r = check_owner(name, &st, flags);
     if (r == 0)
-        r = read_header(name, fd, &st, &h);
+        r = shki_segment_read_header(name, fd, &st, &h);
     if (r == 0)
         r = shki_check_namespace(name, h.pid_namespace);
     if (r < 0)
-        goto fail;
+        return r;
     s = calloc(1, sizeof(*s));
     if (s)
         s->uses = calloc(h.max_objects, sizeof(*s->uses));
@@ -384,13 +370,13 @@ static int map(const char *name, int fd, unsigned flags, struct shk_segment **ou
         r = shki_say(-ENOMEM, "no memory");
         goto fail;
     }
-    s->base = mmap(NULL, h.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (s->base == MAP_FAILED) {
-        r = shki_fail(-errno, "segment /%s cannot be mapped: %s", name, strerror(errno));
+    s->base = s->memory.base = shki_map(fd, h.size);
+    if (s->base == NULL) {
+        r = say_not_mapped(name, errno);
         goto fail;
     }
+    shki_memory_open(&s->memory, fd, &st);
     snprintf(s->name, sizeof(s->name), "%s", name);
-    s->fd = fd;
     s->header = (struct shki_header *)(void *)s->base;
     s->id = h.id;
     s->size = h.size;
@@ -408,15 +394,14 @@ fail:
     if (s)
         free(s->uses);
     free(s);
-    close(fd);
     return r;
 }
 
 static void unmap(struct shk_segment *s)
 {
     munmap(s->base, s->size);
-    close(s->fd);
-    s->base = NULL;
+    shki_memory_close(&s->memory);
+    s->base = s->memory.base = NULL;
     s->header = NULL;
 }
 
@@ -427,82 +412,31 @@ static void destroy(struct shk_segment *s)
     free(s);
 }
 
-/* Whether the name may be removed: what unlink(2) would say, before anything has happened. Who is root is taken to be permitted. */
-static int may_unlink(const struct shk_segment *s)
+void shki_segment_discard(struct shk_segment *s)
 {
-    struct stat directory, file;
-    uid_t user = geteuid();
-
-    if (faccessat(AT_FDCWD, SHKI_DIRECTORY, W_OK | X_OK, AT_EACCESS) != 0 || stat(SHKI_DIRECTORY, &directory) != 0 || fstat(s->fd, &file) != 0)
-        return -errno;
-    return directory.st_mode & S_ISVTX && user != 0 && user != file.st_uid && user != directory.st_uid ? -EPERM : 0;
+    unmap(s);
+    destroy(s);
 }
 
-/* The last step of an unlink, under the segment's lock: the name goes if it still is this file's; -ENOENT if it is not, or somebody was faster. */
-static int remove_name(struct shk_segment *s)
+bool shki_segment_is_lost(struct shk_segment *s)
 {
     char path[SHKI_PATH_MAX];
     struct stat st;
 
-    shki_path(path, s->name);
-    if (lstat(path, &st) != 0 || st.st_ino != s->inode || st.st_dev != s->device)
-        return -ENOENT;
-    /* Nobody else takes this name away but under the same lock, so it is this file that goes. */
-    return unlink(path) == 0 ? 0 : -errno;
-}
-
-static int say_not_unlinked(const char *name, int r)
-{
-    return shki_fail(r, "segment /%s cannot be unlinked: %s", name, strerror(-r));
-}
-
-/* Under the segment's lock, which whoever joins has until it is a member: nobody is between the two. */
-static int check_unused(struct shk_segment *s, unsigned flags)
-{
-    shki_recover_locked(s, true);
-    for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (shki_member_is_alive(s, atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire)))
-            return shki_fail(-EBUSY, "segment /%s is in use", s->name);
-    for (uint32_t i = 0; flags & SHK_EMPTY && i < s->max_objects; i++)
-        if (atomic_load_explicit(&shki_entry_at(s, i)->state, memory_order_relaxed) == SHKI_ENTRY_LIVE)
-            return shki_fail(-ENOTEMPTY, "there are objects in segment /%s", s->name);
-    return 0;
-}
-
-static int may_retire(struct shk_segment *s, unsigned flags)
-{
-    int r;
-
     if (shki_segment_is_retired(s))
-        return 0; /* what was begun is finished */
-    r = flags & SHKI_RETIRE_IN_ANY_CASE ? 0 : check_unused(s, flags);
-    if (r < 0)
-        return r;
-    r = may_unlink(s);
-    return r < 0 ? say_not_unlinked(s->name, r) : 0;
+        return true;
+    shki_path(path, s->name);
+    if (lstat(path, &st) == 0 ? st.st_ino == s->inode && st.st_dev == s->device : errno != ENOENT)
+        return false;
+    /* After chroot(2) and the like there is another directory of that name, or none. */
+    if (stat(SHKI_DIRECTORY, &st) != 0 || st.st_dev != s->device)
+        return false;
+    /* R1: as an unlinker does, which was not asked. Killed before or after: the next waiter finds it. */
+    atomic_store_explicit(&s->header->retired, 1, memory_order_release);
+    return true;
 }
 
-/* -ENOENT: somebody else has done it; without a sentence, for that may be no failure. */
-static int retire(struct shk_segment *s, unsigned flags)
-{
-    int r = shki_check_namespace(s->name, s->header->pid_namespace);
-
-    if (r == 0)
-        r = lock_whatever_state(s);
-    if (r < 0)
-        return r;
-    r = may_retire(s, flags);
-    if (r == 0) {
-        /* R1: commits. Killed after this: whoever opens the name next finds it retired and comes here. */
-        atomic_store_explicit(&s->header->retired, 1, memory_order_release);
-        r = remove_name(s);
-        if (r < 0 && r != -ENOENT)
-            say_not_unlinked(s->name, r);
-    }
-    shki_segment_unlock(s);
-    return r;
-}
-
+/* Under `registry`. */
 static struct shk_segment *find_mapped(const struct stat *st)
 {
     for (struct shk_segment *s = segments; s; s = s->next)
@@ -511,17 +445,22 @@ static struct shk_segment *find_mapped(const struct stat *st)
     return NULL;
 }
 
-/* Open the file: its descriptor. -ENOENT comes without a sentence: it may be no failure. */
-static int open_file(const char *name)
+int shki_segment_open_file(const char *name, int access)
 {
+    static const struct timespec nap = { .tv_nsec = 1000000 };
     char path[SHKI_PATH_MAX];
     int fd;
 
     shki_path(path, name);
-    fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    fd = shki_open(path, access | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd >= 0 || errno == ENOENT)
         return fd >= 0 ? fd : -ENOENT;
-    return shki_fail(errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EPROTO : -errno, "segment /%s cannot be opened: %s", name, strerror(errno));
+    if (errno == EAGAIN) { /* a process that removes it has a lease on it, for a moment */
+        nanosleep(&nap, NULL);
+        return -EAGAIN;
+    }
+    return shki_fail(errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EPROTO : -errno,
+                     "segment /%s cannot be opened: %s", name, strerror(errno));
 }
 
 static int say_absent(const char *name)
@@ -533,46 +472,76 @@ static int say_absent(const char *name)
 static int join(struct shk_segment *s, void (*bury)(struct shk_segment *))
 {
     struct shki_membership *m = shki_membership_find(s);
+    bool is_new = m == NULL;
     int r = 0;
 
     if (shki_segment_is_retired(s))
         r = -ESTALE;
-    else if (m == NULL)
+    else if (is_new)
         r = shki_member_join(s, &m);
     if (r == -EUSERS) {
         bury(s);
         r = shki_member_join(s, &m);
     }
+    if (r == 0 && shki_segment_is_lost(s)) { /* its name was removed before it had been joined */
+        r = -ESTALE;
+        if (is_new)
+            shki_member_leave(s);
+    }
     if (r != -ESTALE || !shki_repairs(SHKI_REPAIR_FINISH_UNLINK))
         return r;
-    r = retire(s, SHKI_RETIRE_IN_ANY_CASE); /* a dead unlinker's work, or a living one's */
+    r = shki_segment_finish_unlink(s); /* a dead unlinker's work, or a living one's */
     return r == 0 || r == -ENOENT ? -EAGAIN : r;
 }
 
-/* The handle for a file, which is mapped if it is not yet. Takes the descriptor over. */
+/* Open it once more if it is mapped: the handle, or NULL. */
+static struct shk_segment *open_again(const struct stat *st)
+{
+    struct shk_segment *s;
+
+    pthread_mutex_lock(&registry);
+    s = find_mapped(st);
+    if (s)
+        atomic_fetch_add_explicit(&s->opens, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&registry);
+    return s;
+}
+
+/* The handle for a file, which is mapped if it is not yet. The descriptor stays the caller's. */
 static int enlist(const char *name, int fd, unsigned flags, struct shk_segment **out)
 {
+    struct shk_segment *s, *other;
     struct stat st;
     int r;
 
-    *out = fstat(fd, &st) == 0 ? find_mapped(&st) : NULL;
-    if (*out) {
-        close(fd);
-    } else {
-        r = map(name, fd, flags, out);
-        if (r < 0)
-            return r;
-        (*out)->next = segments;
-        segments = *out;
+    if (fstat(fd, &st) != 0)
+        return shki_fail(-errno, "segment /%s: %s", name, strerror(errno));
+    *out = open_again(&st);
+    if (*out)
+        return 0;
+    r = shki_segment_map(name, fd, flags, &s);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&registry);
+    other = find_mapped(&st); /* another thread has been faster */
+    if (other == NULL) {
+        s->next = segments;
+        segments = s;
     }
+    *out = other ? other : s;
     atomic_fetch_add_explicit(&(*out)->opens, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&registry);
+    if (other)
+        shki_segment_discard(s);
     return 0;
 }
 
 static void delist(struct shk_segment *s)
 {
+    pthread_mutex_lock(&registry);
     atomic_fetch_sub_explicit(&s->opens, 1, memory_order_relaxed);
     shki_segment_unmap_if_unused(s);
+    pthread_mutex_unlock(&registry);
 }
 
 /*
@@ -594,7 +563,7 @@ static int attach_new(const char *name, unsigned flags, const struct shk_segment
     if (r < 0)
         goto fail;
     shki_path(path, name);
-    r = publish((*out)->fd, temporary, path);
+    r = publish(fd, temporary, path);
     if (r == 0)
         goto done;
     shki_member_leave(*out);
@@ -604,6 +573,7 @@ fail:
 done:
     if (*temporary)
         unlink(temporary);
+    close(fd);
     return r;
 }
 
@@ -619,17 +589,27 @@ static int say_present(const char *name, int r)
     return shki_fail(-EEXIST, "segment /%s exists already", name);
 }
 
-/* One attempt, under `registry`. -EAGAIN: something has just changed, try again. */
+/* What cannot be opened is in the way, unless it is to be created and no process uses it. */
+static int give_way(const char *name, unsigned flags, int r)
+{
+    if (r == -EXDEV && flags & SHK_CREATE && shki_segment_remove_deserted(name) == 0)
+        return -EAGAIN;
+    return flags & SHK_CREATE && flags & SHK_EXCL ? say_present(name, r) : r;
+}
+
+/* One attempt. -EAGAIN: something has just changed, try again. */
 static int attach(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
 {
     bool exclusive = flags & SHK_CREATE && flags & SHK_EXCL;
-    int fd = open_file(name), r;
+    int fd = shki_segment_open_file(name, O_RDWR), r;
 
     if (fd == -ENOENT)
         return flags & SHK_CREATE ? attach_new(name, flags, options, out) : say_absent(name);
     r = fd < 0 ? fd : enlist(name, fd, flags, out);
+    if (fd >= 0)
+        close(fd);
     if (r < 0)
-        return exclusive ? say_present(name, r) : r;
+        return r == -EAGAIN ? r : give_way(name, flags, r);
     if (exclusive && !shki_segment_is_retired(*out))
         r = shki_fail(-EEXIST, "segment /%s exists already", name);
     else
@@ -656,12 +636,9 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
         if (options->reserved[i])
             return shki_fail(-EINVAL, "segment /%s: a reserved option is not zero", name);
     shki_error_save(&saved);
-    pthread_once(&once, setup);
-    pthread_mutex_lock(&registry);
     r = -EAGAIN;
     for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
         r = attach(name, flags, options, bury, out);
-    pthread_mutex_unlock(&registry);
     if (r < 0)
         *out = NULL;
     if (r == -EAGAIN)
@@ -675,7 +652,7 @@ void shki_segment_unmap_if_unused(struct shk_segment *s)
     bool unused, handles;
 
     pthread_mutex_lock(&s->local);
-    unused = shki_segment_is_closed(s) && s->memberships == NULL && s->base;
+    unused = shki_segment_is_closed(s) && s->memberships == NULL && s->pins == 0 && s->base;
     if (unused)
         unmap(s);
     handles = s->handles > 0;
@@ -687,6 +664,43 @@ void shki_segment_unmap_if_unused(struct shk_segment *s)
     *link = s->next;
     if (!handles)
         destroy(s);
+}
+
+struct shk_segment *shki_segment_pin_mapped(const struct stat *st)
+{
+    struct shk_segment *s;
+
+    pthread_mutex_lock(&registry);
+    s = find_mapped(st);
+    if (s) {
+        pthread_mutex_lock(&s->local);
+        s->pins++;
+        pthread_mutex_unlock(&s->local);
+    }
+    pthread_mutex_unlock(&registry);
+    return s;
+}
+
+int shki_segment_pin(struct shk_segment *s)
+{
+    bool closed;
+
+    pthread_mutex_lock(&s->local);
+    closed = shki_segment_is_closed(s);
+    if (!closed)
+        s->pins++;
+    pthread_mutex_unlock(&s->local);
+    return closed ? shki_say(-EBADF, "the segment has been closed") : 0;
+}
+
+void shki_segment_unpin(struct shk_segment *s)
+{
+    pthread_mutex_lock(&registry);
+    pthread_mutex_lock(&s->local);
+    s->pins--;
+    pthread_mutex_unlock(&s->local);
+    shki_segment_unmap_if_unused(s);
+    pthread_mutex_unlock(&registry);
 }
 
 void shki_segment_let_go(struct shk_segment *s)
@@ -717,76 +731,6 @@ int shk_segment_close(struct shk_segment *s)
     }
     pthread_mutex_unlock(&registry);
     return r;
-}
-
-/*
- * Another user's segment: its memory is not to be trusted, so it is not mapped. The mark is written through the descriptor; those asleep see it
- * within a slice.
- */
-static int retire_unmapped(const char *name, int fd, const struct stat *st)
-{
-    const uint32_t yes = 1;
-    struct shk_segment s = { .fd = fd, .inode = st->st_ino, .device = st->st_dev };
-    int r;
-
-    snprintf(s.name, sizeof(s.name), "%s", name);
-    r = may_unlink(&s);
-    if (r == 0 && pwrite(fd, &yes, sizeof(yes), offsetof(struct shki_header, retired)) != sizeof(yes))
-        r = -errno;
-    if (r == 0)
-        r = remove_name(&s);
-    return r < 0 ? say_not_unlinked(name, r) : 0;
-}
-
-/* Retire what is mapped already, or what the descriptor, which it takes over, is open on. Under `registry`. */
-static int retire_file(const char *name, int fd, unsigned flags, void (*wake)(struct shk_segment *))
-{
-    struct shki_header h;
-    struct shk_segment *s = NULL;
-    struct stat st;
-    int r = fstat(fd, &st) == 0 ? 0 : -errno;
-
-    if (r == 0)
-        s = find_mapped(&st);
-    if (s == NULL && r == 0 && flags & SHKI_RETIRE_IN_ANY_CASE && st.st_uid != geteuid() && S_ISREG(st.st_mode)) {
-        r = read_header(name, fd, &st, &h);
-        if (r == 0)
-            r = retire_unmapped(name, fd, &st);
-        close(fd);
-        return r;
-    }
-    if (s) {
-        close(fd);
-        r = retire(s, flags);
-        if (r == 0)
-            wake(s);
-        return r;
-    }
-    r = map(name, fd, flags, &s);
-    if (r < 0)
-        return r;
-    r = retire(s, flags);
-    if (r == 0)
-        wake(s);
-    unmap(s);
-    destroy(s);
-    return r;
-}
-
-int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *))
-{
-    struct shki_saved_error saved;
-    int r = shki_segment_name(name, &name), fd;
-
-    if (r < 0)
-        return r;
-    shki_error_save(&saved);
-    pthread_once(&once, setup);
-    pthread_mutex_lock(&registry);
-    fd = open_file(name);
-    r = fd < 0 ? fd : retire_file(name, fd, flags, wake);
-    pthread_mutex_unlock(&registry);
-    return r == -ENOENT ? say_absent(name) : shki_error_settle(r, &saved);
 }
 
 int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)

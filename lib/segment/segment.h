@@ -1,22 +1,26 @@
 /*
  * A segment in this process: mapped once, however often it is opened. Create, open, publish, retire, and who is in it.
  *
- * Order of locks: `registry` (process), `local` (this segment, process), header.lock (shared). None is held while anything else is waited for.
+ * Order of locks: header.lock (shared), `registry` (process), `local` (this segment, process). The
+ * latter two are held for moments only, and never while another process is waited for: fork(2)
+ * takes them.
  */
 #ifndef SHKI_SEGMENT_H
 #define SHKI_SEGMENT_H
 
 #include "segment/layout.h"
+#include "segment/memory.h"
 
 #include <pthread.h>
 #include <shmkit/segment.h>
+#include <sys/stat.h>
 
 struct shki_membership;
 
 struct shk_segment {
     char name[SHK_SEGMENT_NAME_MAX + 1]; /* without slash */
-    int fd;
     unsigned char *base; /* NULL when it has been unmapped and only handles still point here */
+    struct shki_memory memory;
     struct shki_header *header;
 
     /* Validated copies. Nothing in the library indexes by what it has just read from shared memory. */
@@ -32,6 +36,7 @@ struct shk_segment {
 
     pthread_mutex_t local;                /* the following: */
     struct shki_membership *memberships;  /* of this process's threads */
+    unsigned pins;                        /* calls that need the mapping, of threads that are no members yet */
     unsigned handles;                     /* of objects; the struct lives as long as there are any */
     uint32_t *uses;                       /* handles by entry index */
 
@@ -71,11 +76,16 @@ static inline bool shki_segment_is_retired(const struct shk_segment *s)
     return atomic_load_explicit(&s->header->retired, memory_order_acquire) != 0;
 }
 
-/* Give memory to [at, at + size) so that writing there never faults: 0, -ENOSPC, … The file is large enough already. Nothing is left on failure if `undo`. */
-int shki_allocate(int fd, uint64_t at, uint64_t size, bool undo);
+/* Memory for [at, at + size), and back: see shki_memory_give() and shki_memory_take(). */
+static inline int shki_allocate(struct shk_segment *s, uint64_t at, uint64_t size, bool undo)
+{
+    return shki_memory_give(&s->memory, at, size, undo);
+}
 
-/* Give it back; what is read there afterwards is zero. False where the file system cannot do it. */
-bool shki_punch(int fd, uint64_t at, uint64_t size);
+static inline bool shki_punch(struct shk_segment *s, uint64_t at, uint64_t size)
+{
+    return shki_memory_take(&s->memory, at, size);
+}
 
 /* A segment's name without slash: checks, and gives where it starts. */
 int shki_segment_name(const char *name, const char **bare);
@@ -104,6 +114,38 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
 #define SHKI_RETIRE_IN_ANY_CASE 0x100u
 int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *));
 
+/* … and what shk_segment_unlink_any() does. */
+int shki_segment_remove(const char *name, void (*wake)(struct shk_segment *));
+
+/* Take away the name of a segment that has been retired: 0, or -ENOENT without a sentence: it was gone. */
+int shki_segment_finish_unlink(struct shk_segment *);
+
+/* Remove the name of a segment of another pid namespace if no process uses it: 0, -EBUSY, … */
+int shki_segment_remove_deserted(const char *name);
+
+/*
+ * Whether its name does not lead to it any more, removed by rm(1) or the like: two processes would
+ * wait in different segments of one name. If so, it is retired. One lstat(2): for every wait at the
+ * end of a slice.
+ */
+bool shki_segment_is_lost(struct shk_segment *);
+
+/* Open the file, O_RDONLY or O_RDWR: its descriptor. -ENOENT and -EAGAIN (removed at this moment) come without a sentence: they may be no failures. */
+int shki_segment_open_file(const char *name, int access);
+
+/* Read and check the header through the descriptor: the mapping of a truncated file would fault. */
+int shki_segment_read_header(const char *name, int fd, const struct stat *, struct shki_header *);
+
+/* Map what the descriptor is open on, which stays the caller's; it is in no list. Unmap it and free the struct. */
+int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segment **out);
+void shki_segment_discard(struct shk_segment *);
+
+/* The segment with that file if this process has it mapped, pinned; else NULL. */
+struct shk_segment *shki_segment_pin_mapped(const struct stat *);
+
+/* Its lock, retired or not: 0, -EBUSY. */
+int shki_segment_lock_in_any_state(struct shk_segment *);
+
 /* Handles keep the struct: one more, one less. The latter may free it. */
 void shki_segment_keep(struct shk_segment *);
 void shki_segment_let_go(struct shk_segment *);
@@ -113,8 +155,15 @@ static inline bool shki_segment_is_closed(const struct shk_segment *s)
     return atomic_load_explicit(&s->opens, memory_order_relaxed) == 0;
 }
 
-/* Called when a membership has ended or a close was the last: unmap when nobody is in it any more. Holds `registry`. */
+/* Called with `registry` when a membership or a pin has ended, or a close was the last: unmap when nothing needs the mapping any more. */
 void shki_segment_unmap_if_unused(struct shk_segment *);
+
+/*
+ * Keep the mapping during a call of a thread that may be no member: 0, or -EBADF (closed). Each pin
+ * wants its unpin, which may unmap the segment.
+ */
+int shki_segment_pin(struct shk_segment *);
+void shki_segment_unpin(struct shk_segment *);
 
 /* The process's list of segments is locked between the two. */
 void shki_registry_lock(void);

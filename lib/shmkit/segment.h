@@ -53,12 +53,17 @@ struct shk_segment_options {
  *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, usable or not, and SHK_EXCL
  *   -EACCES  its permission bits forbid it                          -EPERM   it belongs to another user (see Trust)
  *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or corrupted
- *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread for another
+ *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread for another. With SHK_CREATE only
+ *            if a process uses it: else it is removed, with what is in it, and created anew
  *   -ENOSPC  the shared memory file system is full                  -EFBIG   larger than the limit on file sizes
- *   -EUSERS  the member table is full of the living                 -EMFILE -ENFILE -ENOMEM  as open(2), mmap(2)
+ *   -EUSERS  the member table is full of the living                 -EMFILE -ENFILE -ENOMEM  as open(2), mmap(2);
+ *            -ENOMEM also if no thread-specific key is left, or if the process locks its memory (mlockall(2)) and may not lock so much
+ *   -ENOTSUP the process was made by a raw fork or clone system call: so does each first call of a thread in a segment
  *   -ENOSYS  its members rely on membarrier(2), which this process may not call (see SHK_MEMBARRIER in shmkit(7)); or as mmap(2)
+ * No descriptor is kept (on Linux before 5.14 one of 100 or above). After mlockall(2) what is touched is locked, not the whole
+ * address space; mlockall(2) after it, without MCL_ONFAULT, gives memory to all of that. A core dump leaves the segment out.
  * Killed: before it is published, nothing is left; after, a complete segment.
- * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3), membarrier(2).
+ * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3), madvise(2), mlock2(2), membarrier(2).
  */
 SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                                 struct shk_segment **out);
@@ -75,7 +80,9 @@ SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 /*
  * Remove the name. Who is in the segment is woken and gets -ESTALE from every call; the memory goes with the last of them.
  * The name may be created anew at once.
- * Returns 0, or -ENOENT, -EACCES, -EPERM, -EPROTO, -EXDEV, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open().
+ * A segment of another pid namespace, or of another user (by root), is only marked: its members find that within about 100 ms.
+ * Returns 0, or -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); -EBUSY: a process has stayed
+ * in the middle of a change to the segment, or of its removal, for 10 seconds.
  * Killed: before the retirement nothing has happened; after it, whoever opens that name next finishes the removal.
  */
 SHK_PUBLIC int shk_segment_unlink(const char *name);
@@ -84,17 +91,26 @@ SHK_PUBLIC int shk_segment_unlink(const char *name);
  * Remove the name if nobody uses the segment: if none of its members lives. Nobody is taken by surprise: who opens it at the same moment is either
  * a member before the look, and it stays, or finds the name free. What is in it goes, even what waits for the next process, as items of a
  * queue. A process that has it open, but whose threads that were members have ended, or that has been forked and has not called anything
- * since, is no member: it gets -ESTALE from its next call.
+ * since, is no member: it gets -ESTALE from its next call. One of another pid namespace is removed if no process has it open.
  *   flags  0, or SHK_ANY_OWNER, SHK_EMPTY
  * Returns 0, or
  *   -EBUSY      a member lives; or a process has stayed in the middle of a change to the segment for 10 seconds
  *   -ENOTEMPTY  with SHK_EMPTY: nobody uses it, but there are objects in it
  *   -EPERM      it belongs to another user, and no SHK_ANY_OWNER (root is refused, too: the segment has to be mapped to know); or as unlink(2)
  *   -EINVAL     unknown flags
- *   and -ENOENT, -EACCES, -EPROTO, -EXDEV, -EINVAL, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as shk_segment_open()
+ *   and -ENOENT, -EACCES, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as shk_segment_open()
  * Killed: as shk_segment_unlink().
+ * Source of the last: fcntl(2), F_SETLEASE; a process that opens it at that moment may cause a SIGURG.
  */
 SHK_PUBLIC int shk_segment_unlink_unused(const char *name, unsigned flags);
+
+/*
+ * Remove the name whatever it is a name of: a segment that shk_segment_unlink() refuses since it is damaged, of another layout
+ * or machine type, or kept busy by a stopped process; or a file that is no segment. What can be retired is retired, as by shk_segment_unlink().
+ * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); and what unlink(2) says: -EPERM, -EACCES, -EROFS, -EISDIR.
+ * Killed: as shk_segment_unlink().
+ */
+SHK_PUBLIC int shk_segment_unlink_any(const char *name);
 
 /*
  * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a lock) within about 100 ms, as does

@@ -68,6 +68,12 @@ static int64_t unlink_unused(struct world *w, int64_t unused)
     return shk_segment_unlink_unused(w->name, 0);
 }
 
+static int64_t unlink_any(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_segment_unlink_any(w->name);
+}
+
 static int64_t open_event(struct world *w, int64_t unused)
 {
     (void)unused;
@@ -335,6 +341,9 @@ static const struct row rows[] = {
       .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
 
     { "shk_segment_unlink_unused", "nobody is in it", .setup = set_deserted, .operation = unlink_unused,
+      .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
+
+    { "shk_segment_unlink_any", "others are in it", .setup = set_present, .operation = unlink_any,
       .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
 
     { "shk_set_member_name", "a member", .setup = set_present, .operation = set_name, .check = check_name,

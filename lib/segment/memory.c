@@ -1,0 +1,197 @@
+/*
+ * Memory of a mapped segment: given and taken back through the mapping, so that no descriptor is
+ * kept. A descriptor's number belongs to the program: close_range(2) closes it, and its number may
+ * then be that of a file of the program's.
+ *
+ * Kernels before 5.14 have no MADV_POPULATE_WRITE. There a descriptor is kept, at FIRST_KEPT or
+ * above, and compared with the segment's device and inode before each use and before it is closed.
+ *
+ * Source: madvise(2), mlock2(2), fallocate(2), fcntl(2).
+ */
+#include "segment/memory.h"
+
+#include "base/hooks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
+#define PIECE      (UINT64_C(16) << 20) /* bytes at a time, so that a signal is answered soon */
+#define FIRST_KEPT 100                  /* the lowest number of a descriptor that is kept */
+#define STANDARD   3                    /* standard input, output and error are below this */
+
+static uint64_t page_size(void)
+{
+    return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+int shki_open(const char *path, int flags, mode_t mode)
+{
+    int low[STANDARD], n = 0, fd, error;
+
+    /*
+     * Where a standard descriptor is closed, its number is occupied meanwhile by one that can be
+     * neither read nor written: what another thread prints then must not go into a segment.
+     */
+    while ((fd = open("/", O_PATH | O_CLOEXEC)) >= 0 && fd < STANDARD && n < STANDARD)
+        low[n++] = fd;
+    if (fd >= 0)
+        close(fd);
+    fd = open(path, flags | O_CLOEXEC, mode);
+    error = errno;
+    while (n > 0)
+        close(low[--n]);
+    errno = error;
+    return fd;
+}
+
+/* Whether mlock(2) or mlockall(2) holds the page there. MADV_DONTNEED changes nothing of a file. */
+static bool is_locked(void *at)
+{
+    return madvise(at, page_size(), MADV_DONTNEED) != 0 && errno == EINVAL;
+}
+
+void *shki_map(int fd, uint64_t size)
+{
+    void *base = mmap(NULL, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    int error;
+
+    if (base == MAP_FAILED)
+        return NULL;
+    /* A core dump would give memory to each page; what is in other processes is not its affair. */
+    madvise(base, size, MADV_DONTDUMP);
+    if (mprotect(base, size, PROT_READ | PROT_WRITE) != 0) {
+        error = errno;
+        munmap(base, size);
+        errno = error;
+        return NULL;
+    }
+    /*
+     * After mlockall(MCL_FUTURE) a mapping is locked, and a readable one is given all its memory at
+     * once: therefore PROT_NONE. From here on a page is locked when it is touched first.
+     */
+    if (is_locked(base) && mlock2(base, size, MLOCK_ONFAULT) != 0)
+        munlock(base, size);
+    return base;
+}
+
+static bool is_file_of(int fd, uint64_t device, uint64_t inode)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+/* Whether the kernel gives memory through a mapping. The first page of a segment has it already. */
+static bool populates(void *base)
+{
+    return shki_repairs(SHKI_POPULATE) && madvise(base, page_size(), MADV_POPULATE_WRITE) == 0;
+}
+
+void shki_memory_open(struct shki_memory *m, int fd, const struct stat *st)
+{
+    m->device = st->st_dev;
+    m->inode = st->st_ino;
+    m->kept = populates(m->base) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_KEPT);
+    m->keeps = !populates(m->base);
+}
+
+/* Kept descriptors only: one of its own for this use, which no other thread can exchange; -1. */
+static int descriptor(struct shki_memory *m)
+{
+    int fd = fcntl(m->kept, F_DUPFD_CLOEXEC, FIRST_KEPT);
+
+    if (fd >= 0 && !is_file_of(fd, m->device, m->inode)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+void shki_memory_close(struct shki_memory *m)
+{
+    if (m->keeps && is_file_of(m->kept, m->device, m->inode))
+        close(m->kept);
+    m->kept = -1;
+}
+
+static int populate(unsigned char *at, uint64_t size)
+{
+    int r;
+
+    do
+        r = madvise(at, size, MADV_POPULATE_WRITE);
+    while (r != 0 && (errno == EINTR || errno == EAGAIN));
+    /* EFAULT stands for the SIGBUS that a store would have been answered with. */
+    return r == 0 ? 0 : errno == EFAULT ? -ENOSPC : -errno;
+}
+
+static int allocate_kept(struct shki_memory *m, uint64_t at, uint64_t size)
+{
+    int fd = descriptor(m), r;
+
+    if (fd < 0)
+        return -EBADF;
+    r = shki_allocate_file(fd, at, size);
+    close(fd);
+    return r;
+}
+
+int shki_allocate_file(int fd, uint64_t at, uint64_t size)
+{
+    uint64_t done = 0;
+    int r = 0;
+
+    while (done < size && r == 0) {
+        uint64_t piece = size - done < PIECE ? size - done : PIECE;
+
+        do
+            r = posix_fallocate(fd, (off_t)(at + done), (off_t)piece);
+        while (r == EINTR);
+        done += piece;
+    }
+    return -r;
+}
+
+int shki_memory_give(struct shki_memory *m, uint64_t at, uint64_t size, bool undo)
+{
+    uint64_t done = at / page_size() * page_size(), end = at + size, piece;
+    int r = 0;
+
+    if (m->keeps)
+        r = allocate_kept(m, at, size);
+    for (; !m->keeps && done < end && r == 0; done += piece) {
+        piece = end - done < PIECE ? end - done : PIECE;
+        r = populate(m->base + done, piece);
+    }
+    if (r < 0 && undo)
+        shki_memory_take(m, at, size);
+    return r;
+}
+
+bool shki_memory_take(struct shki_memory *m, uint64_t at, uint64_t size)
+{
+    uint64_t page = page_size(), from = (at + page - 1) / page * page;
+    uint64_t end = (at + size) / page * page;
+    unsigned char *first = m->base + from;
+    bool done;
+
+    if (end <= from)
+        return true;
+    if (madvise(first, end - from, MADV_REMOVE) == 0)
+        return true;
+    if (!is_locked(first) || munlock(first, end - from) != 0)
+        return false;
+    done = madvise(first, end - from, MADV_REMOVE) == 0;
+    mlock2(first, end - from, MLOCK_ONFAULT);
+    return done;
+}

@@ -1,0 +1,440 @@
+/*
+ * Claims about the life of a segment in a process and among others: no descriptor is kept, no
+ * memory is given that was not asked for, no process holds another up, and what no process uses can
+ * be removed.
+ */
+#include "common.h"
+
+#include "segment/layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SMALL (&(struct shk_segment_options){ .size = 1 << 20, .max_members = 8, .max_objects = 16 })
+
+static struct shk_segment *segment_open(const char *name, unsigned flags)
+{
+    struct shk_segment *segment = NULL;
+
+    assert_code(shk_segment_open(name, flags, NULL, &segment), 0);
+    return segment;
+}
+
+static struct shk_region *region_open(struct shk_segment *segment, const char *name, size_t size)
+{
+    struct shk_region *region;
+
+    assert_code(shk_region_open(segment, name, SHK_CREATE, &(struct shk_region_options){ .size = size }, &region), 0);
+    return region;
+}
+
+static unsigned char *data_of(struct shk_region *region)
+{
+    void *data = NULL;
+
+    assert_code(shk_region_data(region, &data, NULL), 0);
+    return data;
+}
+
+static uint64_t resident(const char *name)
+{
+    struct shk_segment_info info;
+
+    ck_assert(look_at_segment(name, &info));
+    return info.resident;
+}
+
+/* ---- Descriptors ---- */
+
+START_TEST(test_no_descriptor_is_kept)
+{
+    unsigned before = open_descriptors();
+    struct shk_queue *queue;
+
+    test_segment();
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, NULL, &queue), 0);
+    ck_assert_uint_eq(open_descriptors(), before);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+enum { ITEM = 4096, ITEMS = 2000, FILE_SIZE = 1 << 20 };
+
+/*
+ * A file of the program's own, whose descriptor has the number that any of the library's had; -1.
+ * No ck_assert: libcheck writes to a descriptor that it believes to be its own.
+ */
+static int own_file(void)
+{
+    unsigned char page[4096];
+    int fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+
+    memset(page, 0x55, sizeof(page));
+    for (int i = 0; i < FILE_SIZE; i += (int)sizeof(page))
+        if (write(fd, page, sizeof(page)) != sizeof(page))
+            return -1;
+    return fd;
+}
+
+static bool is_whole(int fd)
+{
+    unsigned char page[4096];
+    struct stat st;
+
+    if (fstat(fd, &st) != 0 || st.st_size != FILE_SIZE)
+        return false;
+    for (int i = 0; i < FILE_SIZE; i += (int)sizeof(page)) {
+        if (pread(fd, page, sizeof(page), i) != sizeof(page))
+            return false;
+        for (unsigned k = 0; k < sizeof(page); k++)
+            if (page[k] != 0x55)
+                return false;
+    }
+    return true;
+}
+
+/* Let a queue grow and shrink. 0, or a code. */
+static int grow_and_shrink(struct shk_queue *queue)
+{
+    static char item[ITEM];
+    int r = 0;
+
+    for (int i = 0; i < ITEMS && r == 0; i++)
+        r = shk_queue_put(queue, item, sizeof(item), SHK_FOREVER);
+    for (int i = 0; i < ITEMS && r == 0; i++)
+        r = shk_queue_get(queue, item, sizeof(item), SHK_FOREVER) == ITEM ? 0 : -EILSEQ;
+    return r;
+}
+
+static int close_all_descriptors(void *argument)
+{
+    struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE);
+    struct shk_queue *queue;
+    int files[20], r, whole = 0;
+
+    (void)argument;
+    assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .item_size = ITEM }, &queue), 0);
+    close_range(3, ~0u, 0); /* with the pipe of the test's messages: from here on only statuses tell */
+    for (int i = 0; i < 20; i++)
+        files[i] = own_file();
+    r = grow_and_shrink(queue);
+    if (r == 0)
+        r = shk_queue_close(queue);
+    if (r == 0)
+        r = shk_segment_unlink(segment_name(NULL));
+    if (r == 0)
+        r = shk_segment_close(segment);
+    for (int i = 0; i < 20; i++)
+        whole += is_whole(files[i]);
+    return r < 0 ? 1 : whole == 20 ? 0 : 2;
+}
+
+START_TEST(test_a_program_may_close_all_descriptors_and_open_its_own)
+{
+    child_succeeds(child_start(close_all_descriptors, NULL));
+}
+END_TEST
+
+/* Whatever is printed meanwhile, by another thread too, it goes nowhere. */
+static void *print_all_the_time(void *stop)
+{
+    while (!atomic_load((atomic_int *)stop))
+        for (int fd = 0; fd < 3; fd++)
+            if (write(fd, "a message to standard error\n", 28) > 0)
+                atomic_store((atomic_int *)stop, 2);
+    return NULL;
+}
+
+static int open_without_standard_descriptors(void *argument)
+{
+    struct shk_segment *segment;
+    static atomic_int stop;
+    pthread_t thread;
+
+    (void)argument;
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
+    pthread_create(&thread, NULL, print_all_the_time, &stop);
+    for (int i = 0; i < 200; i++) {
+        if (shk_segment_open(segment_name(NULL), SHK_CREATE, SMALL, &segment) < 0)
+            return 1;
+        if (shk_segment_close(segment) < 0 || (i % 2 && shk_segment_unlink(segment_name(NULL)) < 0))
+            return 2;
+    }
+    if (atomic_load(&stop))
+        return 3;
+    atomic_store(&stop, 1);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+START_TEST(test_no_segment_is_ever_standard_error)
+{
+    child_succeeds(child_start(open_without_standard_descriptors, NULL));
+}
+END_TEST
+
+/* ---- Memory ---- */
+
+enum { NOT_PERMITTED = 77, MUCH = 16 << 20 };
+
+static int lock_all_memory(void *argument)
+{
+    int flags = *(int *)argument;
+    struct shk_segment *segment;
+    struct shk_region *region;
+    struct shk_queue *queue;
+    uint64_t before;
+
+    if (!(flags & MCL_FUTURE)) /* afterwards, and only what has memory */
+        segment = segment_open(segment_name(NULL), SHK_CREATE);
+    if (mlockall(flags) != 0)
+        return NOT_PERMITTED;
+    if (flags & MCL_FUTURE)
+        segment = segment_open(segment_name(NULL), SHK_CREATE);
+    before = resident(segment_name(NULL));
+    ck_assert_uint_lt(before, 1 << 20);
+    region = region_open(segment, "region", MUCH);
+    memset(data_of(region), 1, MUCH);
+    ck_assert_uint_ge(resident(segment_name(NULL)), before + MUCH);
+    assert_code(shk_object_unlink(segment, "region"), 0);
+    assert_code(shk_region_close(region), 0);
+    ck_assert_uint_lt(resident(segment_name(NULL)), before + (1 << 20)); /* locked, and given back */
+    assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .item_size = ITEM }, &queue), 0);
+    assert_code(grow_and_shrink(queue), 0);
+    ck_assert_uint_lt(resident(segment_name(NULL)), before + MUCH / 2);
+    assert_code(shk_queue_close(queue), 0);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+    return 0;
+}
+
+START_TEST(test_locked_memory_is_what_is_used_and_no_more)
+{
+    int flags[] = { MCL_CURRENT | MCL_FUTURE, MCL_FUTURE, MCL_CURRENT | MCL_ONFAULT };
+
+    for (int i = 0; i < 3; i++) {
+        int status = child_wait(child_start(lock_all_memory, &flags[i]));
+        if (status == NOT_PERMITTED)
+            skip_test("not permitted to lock memory");
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+/* Whether each mapping of a segment has that flag in /proc/self/smaps: proc(5). */
+static bool has_flag(const char *flag)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    bool inside = false, all = false;
+    char line[512];
+
+    while (file && fgets(line, sizeof(line), file)) {
+        if (strstr(line, "/dev/shm/"))
+            inside = true;
+        else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
+            all = strstr(line, flag) != NULL;
+            inside = false;
+            if (!all)
+                break;
+        }
+    }
+    if (file)
+        fclose(file);
+    return all;
+}
+
+START_TEST(test_a_core_dump_does_not_walk_the_segment)
+{
+    test_segment();
+    ck_assert(has_flag(" dd"));
+}
+END_TEST
+
+/* ---- No process holds another up ---- */
+
+/* Stands for a process that was stopped in the middle of a change. */
+static int hold_segment_lock(void *argument)
+{
+    int fd = open(shm_path(segment_name(NULL)), O_RDWR | O_CLOEXEC);
+    struct shki_header *header = mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    ck_assert_ptr_ne(header, MAP_FAILED);
+    ck_assert_int_eq(pthread_mutex_lock(&header->lock.robust), 0);
+    atomic_store((atomic_int *)argument, 1);
+    for (;;)
+        pause();
+}
+
+struct caller {
+    struct shk_event *event;
+    atomic_int tid, code;
+};
+
+static void *join_slowly(void *argument)
+{
+    struct caller *caller = argument;
+
+    atomic_store(&caller->tid, (int)syscall(SYS_gettid));
+    atomic_store(&caller->code, shk_event_is_set(caller->event));
+    return NULL;
+}
+
+static void *open_slowly(void *argument)
+{
+    struct shk_segment *same;
+    struct caller *caller = argument;
+
+    atomic_store(&caller->tid, (int)syscall(SYS_gettid));
+    atomic_store(&caller->code, shk_segment_open(segment_name(NULL), 0, NULL, &same));
+    if (atomic_load(&caller->code) == 0)
+        shk_segment_close(same);
+    return NULL;
+}
+
+static void *create_slowly(void *argument)
+{
+    struct caller *caller = argument;
+    struct shk_event *event = NULL;
+
+    assert_code(shk_event_is_set(caller->event), 0);
+    atomic_store(&caller->tid, (int)syscall(SYS_gettid));
+    atomic_store(&caller->code, shk_event_open(test_segment(), "new", SHK_CREATE, NULL, &event));
+    if (event)
+        shk_event_close(event);
+    return NULL;
+}
+
+static int nothing(void *argument)
+{
+    (void)argument;
+    return 0;
+}
+
+static bool is_asleep(int tid)
+{
+    char path[64], line[256] = "";
+    const char *state;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+    file = tid ? fopen(path, "re") : NULL;
+    if (file) {
+        if (fgets(line, sizeof(line), file) == NULL)
+            *line = '\0';
+        fclose(file);
+    }
+    state = strrchr(line, ')');
+    return state && state[2] == 'S';
+}
+
+START_TEST(test_fork_does_not_wait_for_another_process)
+{
+    void *(*const calls[])(void *) = { join_slowly, open_slowly, create_slowly };
+    atomic_int *held = shared_memory(sizeof(*held));
+    struct caller callers[3] = { 0 };
+    struct shk_event *event;
+    pthread_t threads[3];
+
+    assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
+    for (int i = 2; i >= 0; i--) { /* the last one has to be a member before */
+        callers[i] = (struct caller){ .event = event, .code = 1 };
+        if (i == 1) {
+            pid_t child = child_start(hold_segment_lock, held);
+            wait_until(atomic_load(held), TEST_DEADLINE);
+            ck_assert_int_eq(pthread_create(&threads[2], NULL, calls[0], &callers[2]), 0);
+            ck_assert_int_eq(pthread_create(&threads[1], NULL, calls[1], &callers[1]), 0);
+            wait_until(is_asleep(atomic_load(&callers[1].tid)) && is_asleep(atomic_load(&callers[2].tid)), TEST_DEADLINE);
+            int64_t start = time_now();
+            child_succeeds(child_start(nothing, NULL));
+            ck_assert_int_lt(time_now() - start, SHK_SEC(2) * time_factor());
+            ck_assert_int_eq(atomic_load(&callers[1].code), 1); /* it is still waiting */
+            child_kill(child);
+            pthread_join(threads[1], NULL);
+            pthread_join(threads[2], NULL);
+        }
+    }
+    assert_result(atomic_load(&callers[1].code), 0);
+    assert_result(atomic_load(&callers[2].code), 0);
+    assert_code(shk_event_close(event), 0);
+}
+END_TEST
+
+/* ---- What may fail when a thread joins ---- */
+
+START_TEST(test_without_a_thread_specific_key_none_joins)
+{
+    struct shk_segment *segment = NULL;
+    pthread_key_t keys[2000], key;
+    int n = 0;
+
+    ck_assert_int_eq(pthread_key_create(&key, NULL), 0);
+    while (n < 2000 && pthread_key_create(&keys[n], NULL) == 0)
+        n++;
+    assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, SMALL, &segment), -ENOMEM);
+    ck_assert_uint_eq(shm_files(segment_name(NULL) + 1), 0);
+    ck_assert_int_eq(pthread_key_delete(key), 0);
+    assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, SMALL, &segment), 0);
+    for (int i = 0; i < n; i++) {
+        ck_assert_ptr_null(pthread_getspecific(keys[i])); /* no other's key has been written over */
+        pthread_key_delete(keys[i]);
+    }
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+}
+END_TEST
+
+static long raw_fork(void)
+{
+    return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+START_TEST(test_the_child_of_a_raw_fork_is_not_taken_for_its_parent)
+{
+    struct shk_lock *lock;
+    int status;
+
+    assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &lock), 0);
+    assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
+    long child = raw_fork();
+    if (child == 0) {
+        int r = shk_lock_release(lock); /* nor does it give its parent's lock away */
+        int a = shk_lock_acquire(lock, SHK_NOWAIT);
+        _exit(r == -EPERM && a == -ENOTSUP ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid((pid_t)child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    assert_code(shk_lock_acquire(lock, SHK_NOWAIT), -EDEADLK); /* the parent still has it */
+    assert_code(shk_lock_release(lock), 0);
+    assert_code(shk_lock_close(lock), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("life");
+    TCase *descriptors = test_case(suite, "descriptors");
+    TCase *memory = test_case(suite, "memory");
+    TCase *joining = test_case(suite, "joining");
+
+    tcase_add_test(descriptors, test_no_descriptor_is_kept);
+    tcase_add_test(descriptors, test_a_program_may_close_all_descriptors_and_open_its_own);
+    tcase_add_test(descriptors, test_no_segment_is_ever_standard_error);
+    tcase_add_test(memory, test_locked_memory_is_what_is_used_and_no_more);
+    tcase_add_test(memory, test_a_core_dump_does_not_walk_the_segment);
+    tcase_add_test(joining, test_fork_does_not_wait_for_another_process);
+    tcase_add_test(joining, test_without_a_thread_specific_key_none_joins);
+    tcase_add_test(joining, test_the_child_of_a_raw_fork_is_not_taken_for_its_parent);
+    return run_tests(suite);
+}
