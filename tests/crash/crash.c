@@ -2,11 +2,11 @@
  * The kill table: every operation that changes shared memory, in every state that matters, killed at every
  * instruction. Prints it, and exits with 1 at any failure, or if one of the controls, which are not safe, gets through.
  *
- *     table [-nv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]   only rows and controls that have the text in their line,
+ *     table [-nRv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]   only rows and controls that have the text in their line,
  *                                                          only that step
  *         -n  only count the kill points      -v  what each row has cost
  *         -r  which of the points are played once more, with the victim's memory taken away before its exit, as
- *             the OOM reaper does; without it, others in each run
+ *             the OOM reaper does; without it, others in each run. -R: nothing but that
  *     table -c                                 only check that every public function is in it
  */
 #include "harness.h"
@@ -125,7 +125,7 @@ static struct options {
     bool cover_only, count_only;
     long step; /* -1: all */
     unsigned sample; /* which points are played with the victim's memory taken away, too */
-    bool release;
+    bool release, released_only;
     bool verbose;
     const char *text;
 } options = { .step = -1, .text = "" };
@@ -200,7 +200,7 @@ static void play_point(struct world *w, struct result *r, unsigned i)
 
     if (options.step >= 0 && point->step != (uint32_t)options.step)
         return;
-    if (!is_released_only(r))
+    if (!is_released_only(r) && !options.released_only)
         note(r, w, point, play(w, &r->trace, point), 0);
     if (is_in_sample(r, i)) {
         w->release = true;
@@ -572,7 +572,7 @@ static void read_options(int argc, char **argv)
 
     options.jobs = JOBS_PER_CPU * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     options.sample = (unsigned)(now() / 1000) % RELEASED_ONE_IN;
-    while ((option = getopt(argc, argv, "cj:nr:s:v")) != -1) {
+    while ((option = getopt(argc, argv, "cj:nr:Rs:v")) != -1) {
         if (option == 'c')
             options.cover_only = true;
         else if (option == 'j')
@@ -581,6 +581,8 @@ static void read_options(int argc, char **argv)
             options.count_only = true;
         else if (option == 'r')
             options.sample = (unsigned)atoi(optarg) % RELEASED_ONE_IN;
+        else if (option == 'R')
+            options.released_only = true;
         else if (option == 's')
             options.step = atol(optarg);
         else if (option == 'v')
