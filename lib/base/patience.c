@@ -21,7 +21,9 @@ static int64_t add(int64_t a, int64_t b)
 
 struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t *interrupt)
 {
-    struct shki_patience p = { .deadline = SHKI_NEVER, .interrupt = interrupt, .nowait = timeout == SHK_NOWAIT };
+    struct shki_patience p = {
+        .deadline = SHKI_NEVER, .timeout = timeout, .interrupt = interrupt, .nowait = timeout == SHK_NOWAIT
+    };
 
     if (timeout > 0)
         p.deadline = add(shki_now(), timeout); /* SHK_FOREVER, too, comes to SHKI_NEVER */
@@ -33,7 +35,15 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
 static bool is_interrupted(const struct shki_patience *p)
 {
     /* Atomic, since another thread may set it as well as a handler; relaxed, since nothing else is read by it. */
-    return p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED);
+    return (p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED)) || (p->call && p->call->interrupted);
+}
+
+static bool is_closed(const struct shki_patience *p)
+{
+    const struct shki_openness *o = p->openness;
+
+    return o && (atomic_load_explicit(&o->opens, memory_order_relaxed) == 0 ||
+                 atomic_load_explicit(&o->closes, memory_order_relaxed) != p->closes);
 }
 
 static bool is_past(int64_t deadline)
@@ -43,18 +53,48 @@ static bool is_past(int64_t deadline)
 
 int shki_patience_over(const struct shki_patience *p)
 {
+    struct shki_vain vain = { p->segment, p->object, p->state, 0 };
+
     if (p->nowait)
-        return shki_say(-EAGAIN, "the call would have to wait");
-    if (is_interrupted(p))
-        return shki_say(-EINTR, "the wait was interrupted");
-    if (is_past(p->deadline))
-        return shki_say(-ETIMEDOUT, "the time is over");
+        return shki_say_vain(-EAGAIN, &vain);
+    if (is_closed(p)) {
+        vain.object = NULL;
+        vain.state = "the segment has been closed in this process";
+        return shki_say_vain(-EBADF, &vain);
+    }
+    if (is_interrupted(p)) {
+        vain.state = "the wait was interrupted";
+        return shki_say_vain(-EINTR, &vain);
+    }
+    if (is_past(p->deadline)) {
+        vain.timeout = p->timeout;
+        return shki_say_vain(-ETIMEDOUT, &vain);
+    }
+    if (p->nested) {
+        vain.state = "an interrupt call must not wait";
+        return shki_say_vain(-EDEADLK, &vain);
+    }
     return 0;
+}
+
+void shki_patience_slept(const struct shki_patience *p)
+{
+    struct shki_interrupt_call *call = p->call;
+    struct shki_saved_error saved;
+
+    if (call == NULL || call->check == NULL || call->running)
+        return;
+    shki_error_save(&saved);
+    call->running = true;
+    if (call->check(call->arg) != 0)
+        call->interrupted = true;
+    call->running = false;
+    shki_error_settle(0, &saved);
 }
 
 bool shki_patience_is_over(const struct shki_patience *p)
 {
-    return p->nowait || is_interrupted(p) || is_past(p->deadline);
+    return p->nowait || p->nested || is_closed(p) || is_interrupted(p) || is_past(p->deadline);
 }
 
 struct timespec shki_patience_slice(const struct shki_patience *p, int64_t slice)

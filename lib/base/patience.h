@@ -1,4 +1,7 @@
-/* How long a call may wait: a deadline, a flag that interrupts it, and slices, so that no sleep goes unchecked for long. */
+/*
+ * What ends a wait in vain: a deadline, an interrupt flag or call, the close of the segment in this process. A wait is cut into
+ * slices, so that no sleep goes unchecked for long.
+ */
 #ifndef SHKI_PATIENCE_H
 #define SHKI_PATIENCE_H
 
@@ -6,6 +9,7 @@
 
 #include <shmkit/common.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
 
@@ -18,10 +22,29 @@
 
 #define SHKI_NEVER INT64_MAX
 
+/* A thread's interrupt call, see shk_set_interrupt_call(). Touched by that thread alone. */
+struct shki_interrupt_call {
+    int (*check)(void *arg); /* NULL: none */
+    void *arg;
+    bool running;     /* the thread is in check(): what it calls from there must not wait */
+    bool interrupted; /* the wait has to end: check() has said so */
+};
+
+/* How often a segment is open in this process, and how often it was closed for good. Relaxed: a waiter finds out a slice later. */
+struct shki_openness {
+    _Atomic unsigned opens, closes;
+};
+
 struct shki_patience {
     int64_t deadline; /* in nanoseconds of CLOCK_MONOTONIC, SHKI_NEVER */
+    int64_t timeout;  /* as it was given */
     const volatile sig_atomic_t *interrupt;
+    struct shki_interrupt_call *call;     /* NULL: none */
+    const struct shki_openness *openness; /* NULL: the wait has nothing to do with that */
+    unsigned closes;                      /* … when the wait began */
     bool nowait;
+    bool nested; /* the caller is an interrupt call */
+    const char *segment, *object, *state; /* for the sentence, see struct shki_vain */
 };
 
 int64_t shki_now(void);
@@ -32,11 +55,14 @@ int64_t shki_now(void);
  */
 struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t *interrupt);
 
-/* 0 if there is patience left; -EAGAIN, -ETIMEDOUT or -EINTR. */
+/* 0 if there is patience left; -EAGAIN, -ETIMEDOUT, -EINTR; -EBADF: closed; -EDEADLK: an interrupt call has to wait. */
 int shki_patience_over(const struct shki_patience *);
 
 /* The same question, without a sentence about it: the call may still succeed. */
 bool shki_patience_is_over(const struct shki_patience *);
+
+/* After a sleep that a signal or the end of a slice has ended: calls the interrupt call. No lock is held. */
+void shki_patience_slept(const struct shki_patience *);
 
 /* When to look up again: after `slice` at the latest, and never after the deadline. */
 struct timespec shki_patience_slice(const struct shki_patience *, int64_t slice);

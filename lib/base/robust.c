@@ -210,6 +210,8 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     if (r == EBUSY && atomic_load_explicit(&looked_in_vain, memory_order_relaxed) && !is_soon_over(patience))
         length = BEARS_LONGER;
     while (r == EBUSY || r == ETIMEDOUT) {
+        if (r == ETIMEDOUT)
+            shki_patience_slept(patience);
         shki_error_save(&saved);
         over = shki_patience_over(patience);
         if (over != 0 || (r == ETIMEDOUT && looks > 1))

@@ -153,7 +153,7 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
 
     if (r < 0)
         return r;
-    patience = shki_object_patience(&b->object, timeout);
+    patience = shki_object_patience(&b->object, timeout, "not all parties have arrived");
     r = shki_line_lock(&b->line);
     if (r < 0)
         return r;

@@ -207,6 +207,8 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
         atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
+        if (r == ETIMEDOUT)
+            shki_patience_slept(patience);
         /* Relaxed, these too: the mutex orders them, and whoever can notify natively comes after the store of native_shown. */
         woken = r != ETIMEDOUT || atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != notifies;
         if (!woken)
@@ -229,7 +231,7 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
 
     if (r < 0)
         return r;
-    patience = shki_object_patience(&c->object, timeout);
+    patience = shki_object_patience(&c->object, timeout, "the condition was not notified");
     r = shki_patience_over(&patience);
     if (r < 0)
         return r;

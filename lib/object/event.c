@@ -148,7 +148,8 @@ static void sleep_a_slice(const struct waiting *w, const struct shki_patience *p
     if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep, memory_order_relaxed, memory_order_relaxed) && state != asleep)
         return;
     until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
-    shki_sleep_at(&w->event->shared->state, asleep, &until);
+    if (!shki_sleep_at(&w->event->shared->state, asleep, &until))
+        shki_patience_slept(patience);
 }
 
 static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience)
@@ -171,7 +172,7 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
 static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state, int64_t timeout)
 {
     struct waiting w = { event, state & ~(uint64_t)SHKI_EVENT_SLEEPER };
-    struct shki_patience patience = shki_object_patience(&event->object, timeout);
+    struct shki_patience patience = shki_object_patience(&event->object, timeout, "the event is not set");
     int r = shki_patience_over(&patience);
 
     if (r < 0)

@@ -141,10 +141,21 @@ static int each_slice(void *arg)
     return w->check ? shki_deadlock_check(&w->lock->object, w->member) : 0;
 }
 
-/* Somebody else has it. */
+/* It was held all the time: by which member, as far as that is to be seen. */
+static void note_holder(const struct shk_lock *l)
+{
+    const struct shk_segment *s = l->object.segment;
+    uint64_t id = atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed); /* a hint, all of this */
+    const struct shki_member *m = id ? shki_member_at(s, shki_member_index(id)) : NULL;
+
+    if (m && shki_member_is_alive(s, id))
+        shki_note_holder(m->names[atomic_load_explicit(&m->renames, memory_order_acquire) % 2], m->pid);
+}
+
+/* Another thread has it. */
 static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
 {
-    struct shki_patience patience = shki_object_patience(&l->object, timeout);
+    struct shki_patience patience = shki_object_patience(&l->object, timeout, "the lock is held");
     struct waiting w = { l, m, timeout == SHK_FOREVER && !l->no_deadlock_check };
     enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_A_WHILE : w.check ? SHKI_WAITS_CHECKED : SHKI_WAITS_UNCHECKED;
     int r;
@@ -154,6 +165,8 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t
     r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, &l->object.segment->recovery, each_slice, &w);
     if (timeout != SHK_NOWAIT)
         shki_member_is_awake();
+    if (r == -EAGAIN || r == -ETIMEDOUT)
+        note_holder(l);
     return r;
 }
 

@@ -31,6 +31,26 @@ int shki_stale(const struct shki_object *o)
     return shki_fail(-ESTALE, "%s/%s has been unlinked", o->segment->name, o->name);
 }
 
+struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout, const char *state)
+{
+    struct shk_segment *s = o->segment;
+    struct shki_patience p = shki_patience(timeout, atomic_load_explicit(&s->interrupt, memory_order_relaxed));
+    struct shki_membership *m = shki_membership_find(s);
+
+    p.openness = &s->openness;
+    p.closes = atomic_load_explicit(&s->openness.closes, memory_order_relaxed);
+    p.segment = s->name;
+    p.object = o->name;
+    p.state = state;
+    if (m && m->call.check) {
+        p.call = &m->call;
+        p.nested = m->call.running;
+        if (!p.nested)
+            m->call.interrupted = false;
+    }
+    return p;
+}
+
 /* Fill in the handle from an entry. Under the segment's lock. */
 static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_entry *e)
 {

@@ -106,10 +106,8 @@ static inline bool shki_is_entered(const struct shki_object *o)
 
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "no handle was given")
 
-static inline struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout)
-{
-    return shki_patience(timeout, atomic_load_explicit(&o->segment->interrupt, memory_order_relaxed));
-}
+/* `state` is a literal: what the caller waits for is not so, as in "the queue is empty". */
+struct shki_patience shki_object_patience(const struct shki_object *, int64_t timeout, const char *state);
 
 /* Say what the calling thread sleeps on; see shki_member_sleeps(). */
 static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_membership *m, uint32_t waits_for, enum shki_waits_how how)

@@ -274,6 +274,14 @@ void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shk
     shki_mutex_unlock(&gate->mutex);
 }
 
+/* Why a call waits, for the sentence that tells that it did so in vain. */
+static const char *state_of(const struct shki_call *c)
+{
+    if (c->waits_for == SHK_WAITS_TO_JOIN)
+        return "there are unfinished tasks";
+    return c->puts ? "the queue is full" : "the queue is empty";
+}
+
 int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
 {
     struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
@@ -282,7 +290,7 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
 
     if (!c->begun) {
         c->begun = true;
-        c->patience = shki_object_patience(&c->queue->object, c->timeout);
+        c->patience = shki_object_patience(&c->queue->object, c->timeout, state_of(c));
     }
     if (!c->patience.nowait)
         shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
@@ -298,6 +306,8 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
         now = shki_now();
         if (r == 0 && slice && looked != 0 && now - looked >= SHKI_SLICE)
             r = slice(arg);
+        if (r == 0 && now - looked >= SHKI_SLICE && looked != 0)
+            shki_patience_slept(&c->patience);
         if (looked == 0 || now - looked >= SHKI_SLICE)
             looked = now;
         if (r < 0)
@@ -388,19 +398,9 @@ static int enter(struct shki_call *c)
         return r;
     if (!c->begun) {
         c->begun = true;
-        c->patience = shki_object_patience(&q->object, c->timeout);
+        c->patience = shki_object_patience(&q->object, c->timeout, state_of(c));
     }
     return c->timeout <= 0 ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
-}
-
-/* The end of patience, in the queue's words. */
-static int say_why(const struct shki_call *c, int r)
-{
-    if (r == -EAGAIN)
-        return shki_say(r, c->puts ? "the queue is full" : "the queue is empty");
-    if (r == -ETIMEDOUT)
-        return shki_say(r, c->puts ? "the time was over before there was room in the queue" : "the time was over before an item came");
-    return r;
 }
 
 int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
@@ -424,7 +424,7 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
             break;
     }
     shki_call_end(c);
-    return say_why(c, r);
+    return r;
 }
 
 void shki_gate_keep(struct shki_call *c, uint32_t claimed, uint32_t open)
@@ -586,7 +586,7 @@ int shki_call_wait(struct shki_call *c)
 
     if (!c->begun) {
         c->begun = true;
-        c->patience = shki_object_patience(&c->queue->object, c->timeout);
+        c->patience = shki_object_patience(&c->queue->object, c->timeout, state_of(c));
     }
     r = shki_patience_over(&c->patience);
     if (r < 0)
@@ -598,10 +598,16 @@ int shki_call_wait(struct shki_call *c)
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
     c->slept = true;
-    while (!announce(c) && r == 0) {
+    /*
+     * The permits first, as in park.h. In the bed they are not the thread's alone: one that was meant for another sleeper is paid back by
+     * what follows, as by any thread that a permit has woken: the flag is up, and who leaves wakes the next if there is something to do.
+     */
+    while (shki_take_permits(&c->bed->semaphore), !announce(c) && r == 0) {
         until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
-        if (!shki_sleep_on(&c->bed->semaphore, &until))
+        if (!shki_sleep_on(&c->bed->semaphore, &until)) {
+            shki_patience_slept(&c->patience);
             shki_recover(c->queue->object.segment);
+        }
         if (c->can_go_on(c->queue))
             break;
         r = shki_patience_over(&c->patience);

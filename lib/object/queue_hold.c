@@ -302,7 +302,7 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
     get = shki_get_call(q, m, timeout);
     if ((sides & SHK_PRODUCER && shki_gate_is_kept_by(put.gate, m)) || (sides & SHK_CONSUMER && shki_gate_is_kept_by(get.gate, m)))
         return shki_say(-EDEADLK, "the calling thread has claimed it already, or has a reservation or a peek open");
-    put.patience = get.patience = shki_object_patience(&q->object, timeout);
+    put.patience = get.patience = shki_object_patience(&q->object, timeout, "another member keeps a side that is claimed");
     put.begun = get.begun = true;
     if (sides & SHK_PRODUCER)
         r = claim(&put);

@@ -236,7 +236,8 @@ int shk_wait_any(const struct shk_ready *wanted, unsigned n, int64_t timeout)
         return r;
     turn = turn_of(wanted, n);
     set.first = turn->next;
-    patience = shki_object_patience(set.watches[0].object, timeout);
+    patience = shki_object_patience(set.watches[0].object, timeout, "none of the objects is ready");
+    patience.object = NULL; /* it is about several */
     r = shki_set_wait(&set, m, &patience);
     if (r >= 0)
         turn->next = (unsigned)r + 1;

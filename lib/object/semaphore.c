@@ -170,7 +170,7 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
         if (get(s->shared->value) > 0)
             shki_line_bury(&s->line); /* perhaps it is promised to the dead */
         if (!take_free(s)) {
-            patience = shki_object_patience(&s->object, timeout);
+            patience = shki_object_patience(&s->object, timeout, "no permit is free");
             r = shki_patience_over(&patience);
             if (r == 0)
                 return wait_for_permit(s, m, &patience);

@@ -428,7 +428,7 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         if (got > 0)
             return (ssize_t)got;
         if (tries == 0) /* one deadline, however often it is lapped */
-            patience = shki_object_patience(&reader->stream->object, timeout);
+            patience = shki_object_patience(&reader->stream->object, timeout, "there are no new samples");
         if (tries < TRIES_MAX && has_samples(reader))
             continue;
         r = wait_for_samples(reader, m, &patience);

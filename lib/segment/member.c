@@ -485,6 +485,8 @@ int shki_member_leave(struct shk_segment *s)
         return 0;
     if (m->held)
         return shki_fail(-EBUSY, "the thread still holds a lock of segment /%s", s->name);
+    if (m->call.running)
+        return shki_fail(-EBUSY, "segment /%s: the thread's interrupt call cannot end the wait by closing it", s->name);
     pthread_mutex_lock(&s->local);
     /* M2: the record is free; killed between the two: free all the same, and the kernel frees the life */
     atomic_store_explicit(&m->record->id, 0, memory_order_release);

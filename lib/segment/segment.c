@@ -502,7 +502,7 @@ static struct shk_segment *open_again(const struct stat *st)
     pthread_mutex_lock(&registry);
     s = find_mapped(st);
     if (s)
-        atomic_fetch_add_explicit(&s->opens, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->openness.opens, 1, memory_order_relaxed);
     pthread_mutex_unlock(&registry);
     return s;
 }
@@ -529,7 +529,7 @@ static int enlist(const char *name, int fd, unsigned flags, struct shk_segment *
         segments = s;
     }
     *out = other ? other : s;
-    atomic_fetch_add_explicit(&(*out)->opens, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&(*out)->openness.opens, 1, memory_order_relaxed);
     pthread_mutex_unlock(&registry);
     if (other)
         shki_segment_discard(s);
@@ -539,7 +539,7 @@ static int enlist(const char *name, int fd, unsigned flags, struct shk_segment *
 static void delist(struct shk_segment *s)
 {
     pthread_mutex_lock(&registry);
-    atomic_fetch_sub_explicit(&s->opens, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->openness.opens, 1, memory_order_relaxed);
     shki_segment_unmap_if_unused(s);
     pthread_mutex_unlock(&registry);
 }
@@ -723,20 +723,14 @@ int shk_segment_close(struct shk_segment *s)
     pthread_mutex_lock(&registry);
     if (shki_segment_is_closed(s))
         r = shki_say(-EBADF, "the segment has been closed");
-    else if (atomic_load_explicit(&s->opens, memory_order_relaxed) == 1)
+    else if (atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 1)
         r = shki_member_leave(s);
     if (r == 0) {
-        atomic_fetch_sub_explicit(&s->opens, 1, memory_order_relaxed);
+        if (atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 1)
+            atomic_fetch_add_explicit(&s->openness.closes, 1, memory_order_relaxed); /* ends the waits of other threads */
+        atomic_fetch_sub_explicit(&s->openness.opens, 1, memory_order_relaxed);
         shki_segment_unmap_if_unused(s);
     }
     pthread_mutex_unlock(&registry);
     return r;
-}
-
-int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)
-{
-    if (s == NULL)
-        return shki_say(-EINVAL, "no segment was given");
-    atomic_store_explicit(&s->interrupt, flag, memory_order_relaxed);
-    return 0;
 }

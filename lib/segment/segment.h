@@ -8,6 +8,7 @@
 #ifndef SHKI_SEGMENT_H
 #define SHKI_SEGMENT_H
 
+#include "base/patience.h"
 #include "segment/layout.h"
 #include "segment/memory.h"
 
@@ -32,7 +33,7 @@ struct shk_segment {
     struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
 
     const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
-    _Atomic unsigned opens;               /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */
+    struct shki_openness openness;        /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */
 
     pthread_mutex_t local;                /* the following: */
     struct shki_membership *memberships;  /* of this process's threads */
@@ -55,6 +56,7 @@ struct shki_membership {
     uint32_t held;          /* robust mutexes of this segment that the thread holds, without its life */
     uint32_t may_hold;      /* … before it has to ask */
     bool has_waited;        /* for an item, awake, since it last put one into a ring: most often the next one is an answer, that is awaited in its turn */
+    struct shki_interrupt_call call;
     uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members that the thread has released: see shki_unpark_released() */
     struct shki_membership *next_of_thread, *next_in_segment;
 };
@@ -152,7 +154,7 @@ void shki_segment_let_go(struct shk_segment *);
 
 static inline bool shki_segment_is_closed(const struct shk_segment *s)
 {
-    return atomic_load_explicit(&s->opens, memory_order_relaxed) == 0;
+    return atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 0;
 }
 
 /* Called with `registry` when a membership or a pin has ended, or a close was the last: unmap when nothing needs the mapping any more. */

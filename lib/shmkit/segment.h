@@ -138,6 +138,27 @@ SHK_PUBLIC int shk_set_member_name(struct shk_segment *, const char *utf8);
  */
 SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic_t *flag);
 
+/*
+ * Let the calling thread ask, while it is blocked in a call in this segment, whether to go on:
+ *
+ *     static int go_on(void *arg)
+ *     {
+ *         return run_pending_handlers(arg) < 0;
+ *     }
+ *
+ *     shk_set_interrupt_call(bank, go_on, state);
+ *
+ * check(arg) is called in the blocked thread whenever a signal handler has run in it, and about each 100 ms (waiting for a lock, or
+ * on a condition of kind SHK_COND_PTHREAD: each 100 ms only). 0: the wait goes on; the thread keeps its place in the order of the waiters, and a barrier is not
+ * broken. Anything else: the wait ends with -EINTR. So a handler that wants to go on (Python's PEP 475) costs nothing.
+ *   check  NULL: none. It is the calling thread's alone, and lasts until the thread sets another or ends its membership, so a child of
+ *          fork() has none. It may call the library: a call that would have to wait gives -EDEADLK, shk_segment_close() -EBUSY.
+ *          It must return: no longjmp().
+ * A thread that takes a lock back in shk_cond_wait() is not asked. The flag of shk_set_interrupt() holds beside it.
+ * Returns 0, or -EINVAL, -EBUSY (called by check() itself), and as each first call of a thread, see common.h. Killed: nothing shared is touched.
+ */
+SHK_PUBLIC int shk_set_interrupt_call(struct shk_segment *, int (*check)(void *arg), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,5 +1,6 @@
 #include "wait/park.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -8,6 +9,14 @@
 bool shki_sleep_on(sem_t *s, const struct timespec *until)
 {
     return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0;
+}
+
+#define PERMITS_MAX 1000 /* where they are posted faster than they are taken, or the bytes are damaged */
+
+void shki_take_permits(sem_t *s)
+{
+    for (int i = 0; i < PERMITS_MAX && sem_trywait(s) == 0; i++)
+        ;
 }
 
 bool shki_park(struct shki_membership *m, const struct timespec *until)
@@ -38,11 +47,13 @@ static uint32_t *lower_half(_Atomic uint64_t *word)
     return (uint32_t *)(void *)word + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
 }
 
-void shki_sleep_at(_Atomic uint64_t *word, uint64_t value, const struct timespec *until)
+bool shki_sleep_at(_Atomic uint64_t *word, uint64_t value, const struct timespec *until)
 {
     const long at[2] = { (long)until->tv_sec, (long)until->tv_nsec }; /* what this system call takes, whatever time_t is */
 
-    syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL, FUTEX_BITSET_MATCH_ANY); /* by CLOCK_MONOTONIC */
+    /* by CLOCK_MONOTONIC */
+    return syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
+           errno == EAGAIN;
 }
 
 void shki_wake_all_at(_Atomic uint64_t *word)

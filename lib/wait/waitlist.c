@@ -457,7 +457,7 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
 
     if (shki_spin(&l->spinner, was_released, &waiting))
         return 0;
-    while (!is_released(l, m->node)) {
+    while (shki_take_permits(&m->record->park), !is_released(l, m->node)) {
         shki_error_save(&saved);
         r = is_stale(l) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
         if (r < 0)
@@ -465,7 +465,10 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
         until = shki_patience_slice(patience, SHKI_SLICE);
         if (!shki_repairs(SHKI_REPAIR_BACKSTOP))
             until = shki_patience_slice(patience, SHK_SEC(3600));
-        if (!shki_park(m, &until) && shki_repairs(SHKI_REPAIR_BACKSTOP)) {
+        if (shki_park(m, &until))
+            continue;
+        shki_patience_slept(patience);
+        if (shki_repairs(SHKI_REPAIR_BACKSTOP)) {
             shki_recover(l->segment);
             backstop(l, m->node);
         }

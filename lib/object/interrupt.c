@@ -1,0 +1,30 @@
+/* What may end a wait from within its own process: a flag of all threads, a call of each. */
+#include "object/object.h"
+
+int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)
+{
+    if (s == NULL)
+        return shki_say(-EINVAL, "no segment was given");
+    atomic_store_explicit(&s->interrupt, flag, memory_order_relaxed);
+    return 0;
+}
+
+int shk_set_interrupt_call(struct shk_segment *s, int (*check)(void *arg), void *arg)
+{
+    struct shki_object o = { .segment = s };
+    struct shki_membership *m;
+    int r;
+
+    if (s == NULL)
+        return shki_say(-EINVAL, "no segment was given");
+    if (shki_segment_is_closed(s))
+        return shki_fail(-EBADF, "segment %s has been closed in this process", s->name);
+    m = shki_membership_find(s);
+    r = m ? 0 : shki_object_join(&o, &m);
+    if (r < 0)
+        return r;
+    if (m->call.running)
+        return shki_fail(-EBUSY, "%s: an interrupt call cannot be replaced by itself", s->name);
+    m->call = (struct shki_interrupt_call){ .check = check, .arg = arg };
+    return 0;
+}

@@ -1,0 +1,467 @@
+/* What ends a wait from within its own process: the thread's interrupt call, the close of the segment. */
+#include "common.h"
+
+#include "segment/member.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Every way to wait; and what ends the wait with success. */
+enum { LOCK, COND, COND_PTHREAD, EVENT, SEMAPHORE, BARRIER, GET, PUT, PUT_PRIORITY, JOIN, READ, ANY, WAYS };
+
+struct things {
+    struct shk_lock *lock;
+    struct shk_cond *cond[2];
+    struct shk_event *event;
+    struct shk_semaphore *semaphore;
+    struct shk_barrier *barrier;
+    struct shk_queue *empty, *full, *heap;
+    struct shk_stream *stream;
+    struct shk_reader *reader;
+};
+
+static const struct shk_semaphore_options none = { .value = 0, .max = 100 };
+
+static void open_things(struct things *t)
+{
+    struct shk_segment *s = test_segment();
+
+    assert_code(shk_lock_open(s, "lock", SHK_CREATE, NULL, &t->lock), 0);
+    for (uint32_t kind = SHK_COND_ROBUST; kind <= SHK_COND_PTHREAD; kind++) {
+        const struct shk_cond_options options = { .kind = kind };
+        assert_code(shk_cond_open(s, kind ? "pthread" : "cond", SHK_CREATE, &options, &t->cond[kind]), 0);
+    }
+    assert_code(shk_event_open(s, "event", SHK_CREATE, NULL, &t->event), 0);
+    assert_code(shk_semaphore_open(s, "semaphore", SHK_CREATE, &none, &t->semaphore), 0);
+    assert_code(shk_barrier_open(s, "barrier", SHK_CREATE, &(struct shk_barrier_options){ .parties = 2 }, &t->barrier), 0);
+    const struct shk_queue_options fifo = { .capacity = 1, .item_size = 8 };
+    const struct shk_queue_options heap = { .order = SHK_PRIORITY, .capacity = 1, .item_size = 8 };
+    assert_code(shk_queue_open(s, "empty", SHK_CREATE, &fifo, &t->empty), 0);
+    assert_code(shk_queue_open(s, "full", SHK_CREATE, &fifo, &t->full), 0);
+    assert_code(shk_queue_open(s, "heap", SHK_CREATE, &heap, &t->heap), 0);
+    const struct shk_stream_options stream = { .sample_size = 8, .history = 8 };
+    assert_code(shk_stream_open(s, "stream", SHK_CREATE, &stream, &t->stream), 0);
+    assert_code(shk_reader_open(t->stream, SHK_NEXT, &t->reader), 0);
+}
+
+static void close_things(struct things *t)
+{
+    assert_code(shk_lock_close(t->lock), 0);
+    assert_code(shk_cond_close(t->cond[0]), 0);
+    assert_code(shk_cond_close(t->cond[1]), 0);
+    assert_code(shk_event_close(t->event), 0);
+    assert_code(shk_semaphore_close(t->semaphore), 0);
+    assert_code(shk_barrier_close(t->barrier), 0);
+    assert_code(shk_queue_close(t->empty), 0);
+    assert_code(shk_queue_close(t->full), 0);
+    assert_code(shk_queue_close(t->heap), 0);
+    assert_code(shk_reader_close(t->reader), 0);
+    assert_code(shk_stream_close(t->stream), 0);
+}
+
+/* So that the others have to wait. */
+static void prepare(struct things *t)
+{
+    open_things(t);
+    assert_code(shk_lock_acquire(t->lock, SHK_NOWAIT), 0);
+    assert_code(shk_queue_put(t->full, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_put_priority(t->heap, "a", 1, 7, SHK_NOWAIT), 0);
+}
+
+/* The way number `way`, for ever: the call's result; if it is 0 or more, what was taken is given back. */
+static int wait_in(struct things *t, int way)
+{
+    struct shk_cond *cond = t->cond[way == COND_PTHREAD];
+    char item[8];
+    int r;
+
+    switch (way) {
+    case LOCK:
+        r = shk_lock_acquire(t->lock, SHK_FOREVER);
+        if (r >= 0)
+            assert_code(shk_lock_release(t->lock), 0);
+        return r;
+    case COND:
+    case COND_PTHREAD:
+        assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+        r = shk_cond_wait(cond, SHK_FOREVER);
+        assert_code(shk_cond_release(cond), 0);
+        return r;
+    case EVENT:
+        return shk_event_wait(t->event, SHK_FOREVER);
+    case SEMAPHORE:
+        return shk_semaphore_acquire(t->semaphore, SHK_FOREVER);
+    case BARRIER:
+        r = shk_barrier_wait(t->barrier, SHK_FOREVER);
+        return r < 0 ? r : 0;
+    case GET:
+        r = (int)shk_queue_get(t->empty, item, sizeof(item), SHK_FOREVER);
+        return r < 0 ? r : 0;
+    case PUT:
+        return shk_queue_put(t->full, "b", 1, SHK_FOREVER);
+    case PUT_PRIORITY:
+        return shk_queue_put_priority(t->heap, "b", 1, 7, SHK_FOREVER);
+    case JOIN:
+        return shk_queue_join(t->full, SHK_FOREVER);
+    case READ:
+        r = (int)shk_reader_read(t->reader, item, 1, SHK_FOREVER);
+        return r < 0 ? r : 0;
+    default:
+        return shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t->event }, 1, SHK_FOREVER);
+    }
+}
+
+static const char *const names[WAYS] = { "lock",  "cond", "pthread", "event", "semaphore", "barrier",
+                                         "empty", "full", "heap",    "full",  "stream",    NULL };
+
+static void end_wait(struct things *t, int way)
+{
+    struct shk_cond *cond = t->cond[way == COND_PTHREAD];
+    char item[8];
+
+    switch (way) {
+    case LOCK:
+        assert_code(shk_lock_release(t->lock), 0);
+        break;
+    case COND:
+    case COND_PTHREAD:
+        assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+        assert_code(shk_cond_notify(cond, 1), 1);
+        assert_code(shk_cond_release(cond), 0);
+        break;
+    case SEMAPHORE:
+        assert_code(shk_semaphore_release(t->semaphore, 1), 0);
+        break;
+    case BARRIER:
+        assert_code(shk_barrier_wait(t->barrier, SHK_FOREVER), 1);
+        break;
+    case GET:
+        assert_code(shk_queue_put(t->empty, "a", 1, SHK_NOWAIT), 0);
+        break;
+    case PUT:
+        assert_code(shk_queue_get(t->full, item, sizeof(item), SHK_NOWAIT), 1);
+        break;
+    case PUT_PRIORITY:
+        assert_code(shk_queue_get(t->heap, item, sizeof(item), SHK_NOWAIT), 1);
+        break;
+    case JOIN:
+        assert_code(shk_queue_get(t->full, item, sizeof(item), SHK_NOWAIT), 1);
+        assert_code(shk_queue_task_done(t->full), 0);
+        break;
+    case READ:
+        assert_code(shk_stream_append(t->stream, "samples.", 1), 0);
+        break;
+    default:
+        assert_code(shk_event_set(t->event), 0);
+        break;
+    }
+}
+
+/* A process or thread that waits. */
+struct waiter {
+    int way;
+    _Atomic int answer; /* of its interrupt call */
+    _Atomic unsigned calls, handled;
+    _Atomic int result;
+    _Atomic pid_t tid;
+    int nested, closing;
+    struct things *things; /* NULL: it opens its own */
+};
+
+static struct waiter *handling;
+
+static void handle(int signal)
+{
+    (void)signal;
+    handling->handled++;
+}
+
+static int check(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->calls++;
+    return w->answer;
+}
+
+static int wait_with_call(void *arg)
+{
+    const struct sigaction action = { .sa_handler = handle }; /* no SA_RESTART */
+    struct waiter *w = handling = arg;
+    struct things t;
+
+    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    open_things(&t);
+    assert_code(shk_set_interrupt_call(test_segment(), check, w), 0);
+    w->result = wait_in(&t, w->way);
+    close_things(&t);
+    return 0;
+}
+
+static bool waits(pid_t tid, int way)
+{
+    struct shk_member_info m;
+
+    return names[way] ? is_waiting(segment_name(NULL), tid, names[way])
+                      : look_at_member(segment_name(NULL), tid, &m) && m.waits_for == SHK_WAITS_FOR_ANY;
+}
+
+static struct waiter *start_waiter(int way, int answer, pid_t *child)
+{
+    struct waiter *w = shared_memory(sizeof(*w));
+
+    w->way = way;
+    w->answer = answer;
+    w->result = 1000;
+    *child = child_start(wait_with_call, w);
+    wait_until(waits(*child, way), TEST_DEADLINE);
+    return w;
+}
+
+static void send_signals(struct waiter *w, pid_t child, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        unsigned handled = w->handled, calls;
+
+        ck_assert_int_eq(kill(child, SIGUSR1), 0);
+        wait_until(w->handled > handled, TEST_DEADLINE);
+        calls = w->calls;
+        wait_until(w->calls > calls, TEST_DEADLINE);
+    }
+}
+
+START_TEST(test_a_wait_goes_on_if_the_interrupt_call_says_so)
+{
+    struct things t;
+    struct waiter *w;
+    pid_t child;
+
+    prepare(&t);
+    w = start_waiter(_i, 0, &child);
+    send_signals(w, child, 3);
+    ck_assert_int_eq(w->result, 1000);
+    end_wait(&t, _i);
+    child_succeeds(child);
+    assert_result(w->result, 0);
+    if (_i != LOCK)
+        assert_code(shk_lock_release(t.lock), 0);
+    close_things(&t);
+}
+END_TEST
+
+START_TEST(test_a_wait_ends_if_the_interrupt_call_says_so)
+{
+    struct things t;
+    struct waiter *w;
+    pid_t child;
+
+    prepare(&t);
+    w = start_waiter(_i, 0, &child);
+    send_signals(w, child, 1);
+    w->answer = 1;
+    ck_assert_int_eq(kill(child, SIGUSR1), 0);
+    child_succeeds(child);
+    assert_result(w->result, -EINTR);
+    if (_i == BARRIER)
+        assert_code(shk_barrier_broken(t.barrier), 1);
+    assert_code(shk_lock_release(t.lock), 0);
+    close_things(&t);
+}
+END_TEST
+
+/* No signal: the call asks whatever it likes, and is asked each slice. */
+START_TEST(test_the_interrupt_call_is_asked_without_a_signal_too)
+{
+    struct things t;
+    struct waiter *w;
+    pid_t child;
+
+    prepare(&t);
+    w = start_waiter(_i, 0, &child);
+    wait_until(w->calls >= 3, TEST_DEADLINE);
+    w->answer = -1;
+    child_succeeds(child);
+    assert_result(w->result, -EINTR);
+    ck_assert_uint_eq(w->handled, 0);
+    assert_code(shk_lock_release(t.lock), 0);
+    close_things(&t);
+}
+END_TEST
+
+START_TEST(test_an_interrupt_call_does_not_lose_the_place_in_the_line)
+{
+    struct things t;
+    struct waiter *first, *second;
+    pid_t children[2];
+
+    prepare(&t);
+    first = start_waiter(SEMAPHORE, 0, &children[0]);
+    second = start_waiter(SEMAPHORE, 0, &children[1]);
+    send_signals(first, children[0], 5);
+    assert_code(shk_semaphore_release(t.semaphore, 1), 0);
+    child_succeeds(children[0]);
+    assert_result(first->result, 0);
+    ck_assert_int_eq(second->result, 1000);
+    assert_code(shk_semaphore_release(t.semaphore, 1), 0);
+    child_succeeds(children[1]);
+    assert_code(shk_lock_release(t.lock), 0);
+    close_things(&t);
+}
+END_TEST
+
+static void *wait_in_thread(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->tid = (pid_t)syscall(SYS_gettid);
+    if (w->answer >= 0)
+        assert_code(shk_set_interrupt_call(test_segment(), check, w), 0);
+    w->result = wait_in(w->things, w->way);
+    return NULL;
+}
+
+/* Other threads of the process, with another call or none, do not notice. */
+START_TEST(test_an_interrupt_call_is_of_its_thread_alone)
+{
+    struct waiter waiters[3] = { { .way = EVENT }, { .way = EVENT }, { .way = EVENT, .answer = -1 } };
+    pthread_t threads[3];
+    struct things t;
+
+    open_things(&t);
+    for (int i = 0; i < 3; i++) {
+        waiters[i].things = &t;
+        waiters[i].result = 1000;
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, wait_in_thread, &waiters[i]), 0);
+        wait_until(waiters[i].tid && waits(waiters[i].tid, EVENT), TEST_DEADLINE);
+    }
+    waiters[0].answer = 1;
+    ck_assert_int_eq(pthread_join(threads[0], NULL), 0);
+    assert_result(waiters[0].result, -EINTR);
+    ck_assert_int_eq(waiters[1].result, 1000);
+    ck_assert_int_eq(waiters[2].result, 1000);
+    ck_assert_uint_eq(waiters[2].calls, 0);
+    assert_code(shk_event_set(t.event), 0);
+    for (int i = 1; i < 3; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        assert_result(waiters[i].result, 0);
+    }
+    close_things(&t);
+}
+END_TEST
+
+/* It may use the library, but not wait in it, nor close the segment that the wait is in. */
+static int use_the_library(void *arg)
+{
+    struct waiter *w = arg;
+
+    if (w->calls++ == 0) {
+        w->nested = wait_in(w->things, w->answer);
+        w->closing = shk_segment_close(test_segment());
+        assert_code(shk_set_interrupt_call(test_segment(), NULL, NULL), -EBUSY);
+        assert_code(shk_event_set(w->things->event), 0);
+        assert_code(shk_event_is_set(w->things->event), 1);
+        assert_code(shk_semaphore_acquire(w->things->semaphore, SHK_NOWAIT), -EAGAIN);
+        assert_code(shk_semaphore_acquire(w->things->semaphore, -1), -ETIMEDOUT);
+        assert_code(shk_semaphore_release(w->things->semaphore, 1), 0);
+        assert_code(shk_semaphore_acquire(w->things->semaphore, SHK_FOREVER), 0);
+    }
+    return w->calls > 2;
+}
+
+static int hold_the_lock(void *arg)
+{
+    _Atomic bool *held = arg;
+    struct things t;
+
+    prepare(&t);
+    *held = true;
+    pause();
+    return 0;
+}
+
+START_TEST(test_an_interrupt_call_may_use_the_library_but_not_wait_in_it)
+{
+    struct waiter w = { .answer = _i };
+    _Atomic bool *held = shared_memory(sizeof(*held));
+    struct things t;
+    pid_t child;
+
+    if (_i == COND_PTHREAD || _i == ANY || _i == EVENT) { /* the event is set by the call itself */
+        return;
+    }
+    test_segment();
+    child = child_start(hold_the_lock, (void *)held);
+    wait_until(*held, TEST_DEADLINE);
+    open_things(&t);
+    w.things = &t;
+    assert_code(shk_set_interrupt_call(test_segment(), use_the_library, &w), 0);
+    ck_assert_int_eq(wait_in(&t, _i == COND ? READ : COND), -EINTR);
+    assert_result(w.nested, -EDEADLK);
+    assert_result(w.closing, -EBUSY);
+    assert_code(shk_set_interrupt_call(test_segment(), NULL, NULL), 0);
+    child_kill(child);
+    close_things(&t);
+}
+END_TEST
+
+START_TEST(test_an_interrupt_call_is_set_in_an_open_segment)
+{
+    struct shk_segment *other;
+
+    assert_code(shk_set_interrupt_call(NULL, check, NULL), -EINVAL);
+    assert_code(shk_segment_open(segment_name("other"), SHK_CREATE, NULL, &other), 0);
+    assert_code(shk_set_interrupt_call(other, check, NULL), 0);
+    assert_code(shk_set_interrupt_call(other, NULL, NULL), 0);
+    assert_code(shk_segment_close(other), 0);
+    assert_code(shk_segment_unlink(segment_name("other")), 0);
+}
+END_TEST
+
+/* ---- Permits that nobody has waited for ---- */
+
+static int permits(struct shk_segment *s)
+{
+    const struct shki_membership *m = shki_membership_find(s);
+    int n = -1;
+
+    ck_assert_ptr_nonnull(m);
+    ck_assert_int_eq(sem_getvalue(&m->record->park, &n), 0);
+    return n;
+}
+
+/* A waiter that was awake when it was released leaves a permit; they do not add up. */
+START_TEST(test_wake_ups_of_an_awake_waiter_do_not_add_up)
+{
+    struct shk_segment *s = test_segment();
+    struct shk_semaphore *semaphore;
+    struct shki_membership *m;
+
+    assert_code(shk_semaphore_open(s, "semaphore", SHK_CREATE, &none, &semaphore), 0);
+    m = shki_membership_find(s);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(sem_post(&m->record->park), 0);
+    assert_code_after(SHK_MS(1), shk_semaphore_acquire(semaphore, SHK_MS(1)), -ETIMEDOUT);
+    ck_assert_int_eq(permits(s), 0);
+    assert_code(shk_semaphore_close(semaphore), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("interrupt");
+    TCase *calls = test_case(suite, "calls");
+    tcase_add_loop_test(calls, test_a_wait_goes_on_if_the_interrupt_call_says_so, 0, WAYS);
+    tcase_add_loop_test(calls, test_a_wait_ends_if_the_interrupt_call_says_so, 0, WAYS);
+    tcase_add_loop_test(calls, test_the_interrupt_call_is_asked_without_a_signal_too, 0, WAYS);
+    tcase_add_test(calls, test_an_interrupt_call_does_not_lose_the_place_in_the_line);
+    tcase_add_test(calls, test_an_interrupt_call_is_of_its_thread_alone);
+    tcase_add_loop_test(calls, test_an_interrupt_call_may_use_the_library_but_not_wait_in_it, 0, WAYS);
+    tcase_add_test(calls, test_an_interrupt_call_is_set_in_an_open_segment);
+
+    TCase *permits_ = test_case(suite, "permits");
+    tcase_add_test(permits_, test_wake_ups_of_an_awake_waiter_do_not_add_up);
+    return run_tests(suite);
+}
