@@ -25,9 +25,16 @@ struct things {
 
 static const struct shk_semaphore_options none = { .value = 0, .max = 100 };
 
+static struct shk_segment *own_segment; /* if not NULL, where the things are, instead of test_segment() */
+
+static const char *where(void)
+{
+    return segment_name(own_segment ? "own" : NULL);
+}
+
 static void open_things(struct things *t)
 {
-    struct shk_segment *s = test_segment();
+    struct shk_segment *s = own_segment ? own_segment : test_segment();
 
     assert_code(shk_lock_open(s, "lock", SHK_CREATE, NULL, &t->lock), 0);
     for (uint32_t kind = SHK_COND_ROBUST; kind <= SHK_COND_PTHREAD; kind++) {
@@ -205,8 +212,8 @@ static bool waits(pid_t tid, int way)
 {
     struct shk_member_info m;
 
-    return names[way] ? is_waiting(segment_name(NULL), tid, names[way])
-                      : look_at_member(segment_name(NULL), tid, &m) && m.waits_for == SHK_WAITS_FOR_ANY;
+    return names[way] ? is_waiting(where(), tid, names[way])
+                      : look_at_member(where(), tid, &m) && m.waits_for == SHK_WAITS_FOR_ANY;
 }
 
 static struct waiter *start_waiter(int way, int answer, pid_t *child)
@@ -420,6 +427,78 @@ START_TEST(test_an_interrupt_call_is_set_in_an_open_segment)
 }
 END_TEST
 
+/* ---- The close of the segment ---- */
+
+struct closing {
+    int way;
+    struct things *things;
+    _Atomic pid_t tid;
+    _Atomic bool held;
+    _Atomic int result;
+    pthread_barrier_t end;
+};
+
+static void *hold_in_thread(void *arg)
+{
+    struct closing *c = arg;
+
+    assert_code(shk_lock_acquire(c->things->lock, SHK_NOWAIT), 0);
+    c->held = true;
+    pthread_barrier_wait(&c->end);
+    assert_code(shk_lock_release(c->things->lock), 0);
+    return NULL;
+}
+
+static void *wait_until_closed(void *arg)
+{
+    struct closing *c = arg;
+    struct shk_cond *cond = c->things->cond[c->way == COND_PTHREAD];
+
+    c->tid = (pid_t)syscall(SYS_gettid);
+    if (c->way == COND || c->way == COND_PTHREAD) {
+        assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+        c->result = shk_cond_wait(cond, SHK_FOREVER);
+        assert_code(shk_cond_release(cond), 0);
+    } else {
+        c->result = wait_in(c->things, c->way);
+    }
+    return NULL;
+}
+
+/* A close that a new open follows at once ends the waits, too. */
+START_TEST(test_closing_the_segment_ends_the_waits_of_this_process)
+{
+    bool again = _i >= WAYS;
+    struct closing c = { .way = _i % WAYS };
+    struct shk_segment *opened = NULL;
+    pthread_t holder, waiter;
+    struct things t;
+
+    assert_code(shk_segment_open(segment_name("own"), SHK_CREATE, NULL, &own_segment), 0);
+    open_things(&t);
+    assert_code(shk_queue_put(t.full, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_put_priority(t.heap, "a", 1, 7, SHK_NOWAIT), 0);
+    c.things = &t;
+    pthread_barrier_init(&c.end, NULL, 2);
+    ck_assert_int_eq(pthread_create(&holder, NULL, hold_in_thread, &c), 0);
+    wait_until(c.held, TEST_DEADLINE);
+    ck_assert_int_eq(pthread_create(&waiter, NULL, wait_until_closed, &c), 0);
+    wait_until(c.tid && waits(c.tid, c.way), TEST_DEADLINE);
+    assert_code(shk_segment_close(own_segment), 0);
+    if (again)
+        assert_code(shk_segment_open(where(), 0, NULL, &opened), 0);
+    ck_assert_int_eq(pthread_join(waiter, NULL), 0);
+    assert_result(c.result, -EBADF);
+    pthread_barrier_wait(&c.end);
+    ck_assert_int_eq(pthread_join(holder, NULL), 0);
+    close_things(&t);
+    if (again)
+        assert_code(shk_segment_close(opened), 0);
+    assert_code(shk_segment_unlink(where()), 0);
+    pthread_barrier_destroy(&c.end);
+}
+END_TEST
+
 /* ---- Permits that nobody has waited for ---- */
 
 static int permits(struct shk_segment *s)
@@ -460,6 +539,9 @@ int main(void)
     tcase_add_test(calls, test_an_interrupt_call_is_of_its_thread_alone);
     tcase_add_loop_test(calls, test_an_interrupt_call_may_use_the_library_but_not_wait_in_it, 0, WAYS);
     tcase_add_test(calls, test_an_interrupt_call_is_set_in_an_open_segment);
+
+    TCase *closing = test_case(suite, "closing");
+    tcase_add_loop_test(closing, test_closing_the_segment_ends_the_waits_of_this_process, 0, 2 * WAYS);
 
     TCase *permits_ = test_case(suite, "permits");
     tcase_add_test(permits_, test_wake_ups_of_an_awake_waiter_do_not_add_up);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* One of each kind, in this order in the set. */
@@ -735,6 +736,98 @@ START_TEST(test_ready_fd_comes_to_an_end)
 }
 END_TEST
 
+static int wait_to_be_killed(void *unused)
+{
+    (void)unused;
+    pause();
+    return 0;
+}
+
+/* A child that was forked meanwhile has copies of what its parent had open. */
+START_TEST(test_ready_fd_comes_to_an_end_beside_a_forked_child)
+{
+    struct shk_event *event;
+    struct things t;
+    uint32_t index;
+
+    make_things(&t);
+    assert_code(shk_event_open(test_segment(), "other", SHK_CREATE, NULL, &event), 0);
+    const struct shk_ready set = { SHK_KIND_EVENT, SHK_READABLE, event };
+    int fd = shk_ready_fd(&set, 1), epoll = epoll_of(fd);
+    pid_t child = child_start(wait_to_be_killed, NULL);
+    assert_code(shk_object_unlink(test_segment(), "other"), 0);
+    ck_assert(becomes_readable(epoll, fd, PATIENT));
+    ck_assert_int_eq(read(fd, &index, sizeof(index)), 0);
+    child_kill(child);
+    close(epoll);
+    close(fd);
+    assert_code(shk_event_close(event), 0);
+    close_things(&t);
+}
+END_TEST
+
+static int close_and_read_on(void *arg)
+{
+    struct things *t = arg;
+    unsigned before = open_descriptors();
+
+    close_things(t); /* the handles were kept by the parent's thread alone */
+    ck_assert_uint_eq(open_descriptors(), before);
+    return 0;
+}
+
+START_TEST(test_ready_fd_keeps_nothing_in_a_forked_child)
+{
+    struct things t;
+    int fd;
+
+    make_things(&t);
+    unsigned before = open_descriptors();
+    fd = shk_ready_fd(t.set, KINDS);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_uint_eq(open_descriptors(), before + 2);
+    child_succeeds(child_start(close_and_read_on, &t));
+    close(fd);
+    wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
+    ck_assert_uint_eq(open_descriptors(), before);
+    close_things(&t);
+}
+END_TEST
+
+/* A program closes all descriptors that it does not know, and opens a file of its own. */
+START_TEST(test_ready_fd_leaves_alone_what_gets_its_number)
+{
+    char path[] = "/tmp/shmkit-ready-XXXXXX";
+    struct things t;
+    struct stat st;
+    uint32_t index;
+    int own = mkstemp(path), high = 100;
+    bool taken[200];
+
+    make_things(&t);
+    ck_assert_int_ge(own, 0);
+    for (int i = 0; i < 200; i++)
+        taken[i] = fcntl(i, F_GETFD) >= 0;
+    int fd = shk_ready_fd(&t.set[EVENT], 1), epoll = epoll_of(fd);
+    while (high < 200 && (taken[high] || fcntl(high, F_GETFD) < 0))
+        high++;
+    ck_assert_int_lt(high, 200);
+    ck_assert_int_eq(dup2(own, high), high);
+    make_ready(&t, EVENT);
+    ck_assert(becomes_readable(epoll, fd, PATIENT));
+    ck_assert_int_eq(read(fd, &index, sizeof(index)), 0);
+    wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
+    ck_assert_int_eq(fstat(high, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    close(high);
+    close(own);
+    unlink(path);
+    close(epoll);
+    close(fd);
+    close_things(&t);
+}
+END_TEST
+
 START_TEST(test_ready_fd_wants_a_member_record)
 {
     struct things t;
@@ -814,6 +907,9 @@ int main(void)
     tcase_add_test(descriptor, test_ready_fd_tells_what_another_process_does);
     tcase_add_test(descriptor, test_ready_fd_keeps_what_it_needs);
     tcase_add_loop_test(descriptor, test_ready_fd_comes_to_an_end, 0, 3);
+    tcase_add_test(descriptor, test_ready_fd_comes_to_an_end_beside_a_forked_child);
+    tcase_add_test(descriptor, test_ready_fd_keeps_nothing_in_a_forked_child);
+    tcase_add_test(descriptor, test_ready_fd_leaves_alone_what_gets_its_number);
     tcase_add_test(descriptor, test_ready_fd_wants_a_member_record);
     tcase_add_test(descriptor, test_ready_fd_takes_no_signals);
     return run_tests(suite);

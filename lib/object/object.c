@@ -1,7 +1,9 @@
 #include "object/ready.h"
 
 #include "base/name.h"
+#include "wait/park.h"
 
+#include <shmkit/inspect.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,6 +322,52 @@ int shki_object_join(struct shki_object *o, struct shki_membership **m)
 int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
 {
     return shki_segment_open(name, flags, options, bury_everywhere, out);
+}
+
+static void post_all(struct shk_segment *s, struct shki_bed *bed)
+{
+    uint32_t n = atomic_load_explicit(&bed->sleepers, memory_order_relaxed); /* perhaps too many: a permit too many is harmless */
+
+    for (uint32_t i = 0; i < n && i < s->max_members; i++)
+        sem_post(&bed->semaphore);
+}
+
+/* A thread of this process that waits for the object of an entry: those of other processes that wait there, too, look and sleep again. */
+static void wake_at(struct shk_segment *s, struct shki_entry *e, uint32_t waits_for)
+{
+    struct shki_object o = { 0 };
+    struct shki_queue_shared *queue;
+
+    if (look_at(&o, s, e) < 0)
+        return;
+    queue = (void *)o.shared;
+    if (e->kind == SHK_KIND_EVENT)
+        shki_wake_all_at(&((struct shki_event_shared *)(void *)o.shared)->state);
+    else if (e->kind == SHK_KIND_QUEUE)
+        post_all(s, waits_for == SHK_WAITS_TO_GET ? &queue->empty : waits_for == SHK_WAITS_TO_PUT ? &queue->full : &queue->tasks);
+}
+
+/* The segment has been closed in this process: its threads that wait in it find that out at once, and not at the end of their slice. */
+static void wake_own(struct shk_segment *s)
+{
+    for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment) {
+        struct shki_member *r = m->record;
+        uint64_t serial = atomic_load_explicit(&r->waits_serial, memory_order_relaxed);
+        uint32_t waits_for = atomic_load_explicit(&r->waits_for, memory_order_relaxed);
+        struct shki_entry *e = shki_entry_at(s, atomic_load_explicit(&r->waits_entry, memory_order_relaxed));
+
+        if (atomic_load_explicit(&r->id, memory_order_relaxed) != m->id || waits_for == 0 ||
+            atomic_load_explicit(&r->waits_segment, memory_order_relaxed) != s->id)
+            continue;
+        shki_unpark(s, m->index);
+        if (e && !shki_is_stale(s, e, serial))
+            wake_at(s, e, waits_for);
+    }
+}
+
+int shk_segment_close(struct shk_segment *s)
+{
+    return shki_segment_close(s, wake_own);
 }
 
 int shk_segment_unlink(const char *name)

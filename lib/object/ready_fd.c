@@ -2,8 +2,15 @@
  * A descriptor that is readable while something is ready: the reading end of a pipe, with a thread at the other end that waits and writes.
  *
  * The pipe holds one message: it is in packet mode, where each takes a page of its own however short it is, and has one page. So it is full as long as the
- * message has not been read, and the thread learns from poll() that it has been (POLLOUT), or that nobody can read it any more (POLLERR). While
+ * message has not been read, and the thread learns from poll() that it has been (POLLOUT), or that no reading end is left (POLLERR). While
  * it waits for the objects it learns of the latter at the end of a slice.
+ *
+ * The writing end is the thread's alone:
+ *   - A program may close all descriptors above 2 and open a file of its own, which gets the number. So the number is a high one, and
+ *     device and inode are compared before each use: the thread never writes to anything but its pipe, nor closes it.
+ *   - A forked child has a copy, with which the pipe would never come to its end. It closes the copy before fork(3) returns.
+ *     shutdown(2) of a socket would reach all copies, but not when the process is killed; and a socket does not say that the
+ *     one message has been read.
  */
 #include "object/ready.h"
 
@@ -14,11 +21,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct watcher {
     struct shki_set set; /* each handle kept */
-    int out;
+    int out;             /* the writing end, if it still is that: see is_pipe() */
+    dev_t device;        /* of the pipe */
+    ino_t inode;
+    struct watcher *next; /* in the list of all, with the process's list of segments locked */
     struct start *start; /* for the thread's first steps only */
 };
 
@@ -29,12 +40,60 @@ struct start {
     char why[256];
 };
 
-static void destroy(struct watcher *w)
+static struct watcher *watchers; /* of this process, with its list of segments locked */
+
+static bool is_pipe(const struct watcher *w)
+{
+    struct stat st;
+
+    return fstat(w->out, &st) == 0 && st.st_dev == w->device && st.st_ino == w->inode;
+}
+
+static void close_pipe(const struct watcher *w)
+{
+    if (is_pipe(w))
+        close(w->out);
+}
+
+static void let_go(struct watcher *w)
 {
     for (unsigned i = 0; i < w->set.n; i++)
         w->set.watches[i].let_go(w->set.watches[i].handle);
-    close(w->out);
     free(w);
+}
+
+static void destroy(struct watcher *w)
+{
+    struct watcher **link = &watchers;
+
+    shki_registry_lock();
+    while (*link != w)
+        link = &(*link)->next;
+    *link = w->next;
+    close_pipe(w); /* or else a child that is forked now would keep it */
+    shki_registry_unlock();
+    let_go(w);
+}
+
+/* A forked child has no such threads: neither the pipes nor the handles are wanted there. */
+static void forget_watchers(void)
+{
+    struct watcher *w;
+
+    while ((w = watchers)) {
+        watchers = w->next;
+        close_pipe(w);
+        let_go(w);
+    }
+}
+
+static void enlist(struct watcher *w)
+{
+    shki_registry_lock();
+    shki_in_forked_child = forget_watchers;
+    w->next = watchers;
+    watchers = w;
+    shki_registry_unlock();
 }
 
 enum { BUSY, FREE, GONE };
@@ -44,16 +103,18 @@ static int look_at_pipe(const struct watcher *w, int milliseconds)
 {
     struct pollfd pipe = { .fd = w->out, .events = POLLOUT };
 
+    if (!is_pipe(w))
+        return GONE;
     if (poll(&pipe, 1, milliseconds) <= 0)
         return BUSY;
-    return pipe.revents & POLLERR ? GONE : FREE;
+    return pipe.revents & (POLLERR | POLLNVAL) ? GONE : FREE;
 }
 
 static bool tell(struct watcher *w, uint32_t index)
 {
     int state;
 
-    if (write(w->out, &index, sizeof(index)) != sizeof(index))
+    if (!is_pipe(w) || write(w->out, &index, sizeof(index)) != sizeof(index))
         return false;
     w->set.first = index + 1;
     do
@@ -125,8 +186,23 @@ static int start_thread(struct watcher *w)
     return shki_fail(start.result, "%s", start.why);
 }
 
-static int open_pipe(int ends[2])
+#define FIRST_KEPT 100 /* the lowest number of a writing end: programs use those below */
+
+/* A writing end of a higher number, where the limit permits one. */
+static int raise_number(int fd)
 {
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_KEPT);
+
+    if (higher < 0)
+        return fd;
+    close(fd);
+    return higher;
+}
+
+static int open_pipe(struct watcher *w, int ends[2])
+{
+    struct stat st;
+
     if (pipe2(ends, O_DIRECT | O_CLOEXEC | O_NONBLOCK) != 0)
         return shki_fail(-errno, "no pipe could be opened: %s", strerror(errno));
     if (fcntl(ends[1], F_SETPIPE_SZ, 1) < 0) { /* rounded up to a page */
@@ -136,6 +212,10 @@ static int open_pipe(int ends[2])
         close(ends[1]);
         return r;
     }
+    w->out = raise_number(ends[1]);
+    fstat(w->out, &st);
+    w->device = st.st_dev;
+    w->inode = st.st_ino;
     return 0;
 }
 
@@ -151,14 +231,14 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
     for (unsigned i = 0; r == 0 && i < n; i++)
         r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object) : 0;
     if (r == 0)
-        r = open_pipe(ends);
+        r = open_pipe(w, ends);
     if (r < 0) {
         free(w);
         return r;
     }
     for (unsigned i = 0; i < n; i++)
         atomic_fetch_add_explicit(w->set.watches[i].keepers, 1, memory_order_relaxed);
-    w->out = ends[1];
+    enlist(w);
     r = start_thread(w);
     if (r == 0)
         return ends[0];

@@ -43,6 +43,8 @@ void shki_registry_unlock(void)
     pthread_mutex_unlock(&registry);
 }
 
+void (*shki_in_forked_child)(void);
+
 /* fork: the child gets the mappings and the handles, but no thread of it is a member of anything. */
 static void before_fork(void)
 {
@@ -69,6 +71,8 @@ static void after_fork_in_child(void)
     }
     shki_members_forget_parent();
     pthread_mutex_unlock(&registry);
+    if (shki_in_forked_child)
+        shki_in_forked_child();
 }
 
 static int no_fork_handlers;
@@ -714,7 +718,7 @@ void shki_segment_let_go(struct shk_segment *s)
         destroy(s);
 }
 
-int shk_segment_close(struct shk_segment *s)
+int shki_segment_close(struct shk_segment *s, void (*wake)(struct shk_segment *))
 {
     int r = 0;
 
@@ -726,9 +730,13 @@ int shk_segment_close(struct shk_segment *s)
     else if (atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 1)
         r = shki_member_leave(s);
     if (r == 0) {
-        if (atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 1)
-            atomic_fetch_add_explicit(&s->openness.closes, 1, memory_order_relaxed); /* ends the waits of other threads */
-        atomic_fetch_sub_explicit(&s->openness.opens, 1, memory_order_relaxed);
+        if (atomic_fetch_sub_explicit(&s->openness.opens, 1, memory_order_relaxed) == 1) {
+            atomic_fetch_add_explicit(&s->openness.closes, 1, memory_order_relaxed);
+            pthread_mutex_lock(&s->local);
+            if (s->base)
+                wake(s); /* other threads, whose waits end */
+            pthread_mutex_unlock(&s->local);
+        }
         shki_segment_unmap_if_unused(s);
     }
     pthread_mutex_unlock(&registry);

@@ -148,6 +148,12 @@ struct shk_segment *shki_segment_pin_mapped(const struct stat *);
 /* Its lock, retired or not: 0, -EBUSY. */
 int shki_segment_lock_in_any_state(struct shk_segment *);
 
+/*
+ * What shk_segment_close() does, but for waking the threads of this process that wait in it: `wake` is
+ * called for that, with `registry` and `local`, when the last open of the process is closed.
+ */
+int shki_segment_close(struct shk_segment *, void (*wake)(struct shk_segment *));
+
 /* Handles keep the struct: one more, one less. The latter may free it. */
 void shki_segment_keep(struct shk_segment *);
 void shki_segment_let_go(struct shk_segment *);
@@ -166,6 +172,12 @@ void shki_segment_unmap_if_unused(struct shk_segment *);
  */
 int shki_segment_pin(struct shk_segment *);
 void shki_segment_unpin(struct shk_segment *);
+
+/*
+ * Set with `registry` held, by a higher layer: what it has to do in a forked child. Called when the
+ * library is in order again there.
+ */
+extern void (*shki_in_forked_child)(void);
 
 /* The process's list of segments is locked between the two. */
 void shki_registry_lock(void);

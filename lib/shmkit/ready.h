@@ -65,7 +65,9 @@ SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t tim
  * may be closed before the descriptor, except that nothing is freed until the thread ends. close() the descriptor to end it: it notices
  * within about 100 ms, gives up the handles and leaves the segment. So it does, and the descriptor comes to its end, when the process closes the segment;
  * the memory stays mapped until then. shk_set_interrupt() does not concern it.
- * A child that is forked has no such thread, and should close its copy of the descriptor: as long as it has one, closing the other does not end the thread.
+ * The thread keeps a descriptor of its own, a high one; when the program closes that, the descriptor comes to its end, and another file that gets the number is left
+ * alone. A child of fork(3) has no such thread. It may read its copy of the descriptor, which comes to its end with its parent's thread, and
+ * should close it: as long as it has one, closing the other does not end the thread.
  *
  * Returns the descriptor, to be closed by the caller; or -EMFILE, -ENFILE (no pipe), -EAGAIN (no thread); else as shk_wait_any(). -EUSERS may be for the
  * thread.
