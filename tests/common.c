@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,6 +113,7 @@ static void begin_test(void)
     static unsigned number;
 
     die_with_parent(getppid());
+    scan_shm(run_prefix, true); /* what a failed test has left is not to fill /dev/shm for all after it */
     snprintf(test_prefix, sizeof(test_prefix), "%s%d-%u", run_prefix, (int)getpid(), number++);
     descriptors_at_start = open_descriptors();
 }
@@ -228,6 +230,17 @@ struct shk_segment *test_segment(void)
 unsigned shm_files(const char *part_of_name)
 {
     return scan_shm(part_of_name, false);
+}
+
+uint64_t shm_room(uint64_t wished)
+{
+    struct statvfs room;
+    uint64_t share;
+
+    if (statvfs(SHM_DIRECTORY, &room) < 0)
+        return wished;
+    share = (uint64_t)room.f_bavail * room.f_frsize / 4;
+    return share < wished ? share : wished;
 }
 
 const char *shm_path(const char *segment)

@@ -16,10 +16,12 @@ extern const struct channel channel_shmkit, channel_shmkit_claimed, channel_shmk
     channel_boost_queue, channel_boost_condition, channel_iceoryx, channel_condition_ring, channel_semaphore_ring,
     channel_condition_pair, channel_semaphore_pair, channel_pipe, channel_socket, channel_mqueue;
 
+#ifdef PYTHON
 static const struct channel channel_python_queue = {
     .name = "Python mp.Queue", .is = PEER, .python = "queue"};
 static const struct channel channel_python_condition = {
     .name = "Python mp.Condition", .is = PEER, .python = "condition", .item_max = 8, .capacity_max = 1};
+#endif
 
 const struct channel *const channels[] = {
     &channel_shmkit,

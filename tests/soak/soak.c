@@ -545,6 +545,19 @@ static void print_repairs(void)
 
 /* ---- All of it ---- */
 
+/* In a control the segment's own lock may be one that no process can take any more: then the file is removed as any other. */
+static void remove_segment(void)
+{
+    int r = shk_segment_unlink(soak.segment);
+
+    if (r == 0 || r == -ENOENT)
+        return;
+    if (!soak.control && !trouble[0])
+        snprintf(trouble, sizeof(trouble), "the segment cannot be unlinked: %.300s", shk_last_error());
+    if (shm_unlink(soak.segment) < 0 && !trouble[0])
+        snprintf(trouble, sizeof(trouble), "%s cannot be removed: %s", soak.segment, strerror(errno));
+}
+
 static void run_round(int64_t length)
 {
     if (madvise(notes, sizeof(*notes), MADV_REMOVE) < 0)
@@ -559,7 +572,7 @@ static void run_round(int64_t length)
     if (!trouble[0] && !interrupted && !add_up(places + 1, trouble, sizeof(trouble)))
         note_trouble("the account is wrong");
     totals.rounds++;
-    shk_segment_unlink(soak.segment);
+    remove_segment();
 }
 
 static void run(int64_t length)

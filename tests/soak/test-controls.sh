@@ -2,10 +2,13 @@
 # The soak can fail: it finds out what does not survive kills, shmkit without one of its repairs among them. Not here,
 # because a random storm seldom finds it, is the control "rebuild"; crash/ has it.
 set -u
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
 soak=$SHMKIT_TESTDIR/soak/soak_inside
 controls=(pthread ring consistent orphaned reap pass-on queue backstop)
 
-"$soak" -t 120 -c "${controls[@]}" || exit 1
+(echo $BASHPID >"$scratch/pid" && exec "$soak" -t 120 -c "${controls[@]}") || exit 1
+test ! -e "/dev/shm/shmkit-soak-$(cat "$scratch/pid")" || { echo 'FAILED: a segment is left'; exit 1; }
 test -z "${TEST_CONSOLE-}" || echo "soak: found out, as they must be: ${controls[*]}" >&"$TEST_CONSOLE"
 
 # It is the kills: the ring is right as long as nobody dies.
