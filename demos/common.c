@@ -406,7 +406,25 @@ char **begin(int argc, char **argv, const struct program *program)
     return parse_arguments(argc, argv, program);
 }
 
-int place_enter(struct place *place, const char *path, const char **member)
+/* The language of messages, as the C library finds it in the environment. */
+static bool is_chinese(void)
+{
+    static const char *const variables[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
+
+    for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
+        const char *language = getenv(variables[i]);
+
+        if (language && *language)
+            return strncmp(language, "zh", 2) == 0;
+    }
+    return false;
+}
+
+/*
+ * Open the segment and name this process in it. With found, the segment is not created, and the library's code is stored there:
+ * -ENOENT is no failure then. Returns an exit code.
+ */
+static int open_place(struct place *place, const char *path, const char **member, int *found)
 {
     static char process[32];
     int r, status;
@@ -416,15 +434,30 @@ int place_enter(struct place *place, const char *path, const char **member)
     if (status != DONE)
         return status;
     if (!*member) {
-        snprintf(process, sizeof(process), "进程-%d", (int)getpid());
+        snprintf(process, sizeof(process), is_chinese() ? "进程-%d" : "process-%d", (int)getpid());
         *member = process;
     }
-    r = shk_segment_open(place->segment_name, SHK_CREATE, NULL, &place->segment);
+    r = shk_segment_open(place->segment_name, found ? 0 : SHK_CREATE, NULL, &place->segment);
+    if (found) {
+        *found = r;
+        if (r == -ENOENT)
+            return DONE;
+    }
     if (r == 0)
         r = shk_set_interrupt(place->segment, &interrupted);
     if (r == 0)
         r = shk_set_member_name(place->segment, *member);
     return r == 0 ? DONE : failed(place, r);
+}
+
+int place_enter(struct place *place, const char *path, const char **member)
+{
+    return open_place(place, path, member, NULL);
+}
+
+int place_find(struct place *place, const char *path, const char **member, int *found)
+{
+    return open_place(place, path, member, found);
 }
 
 int enter(int argc, char **argv, const struct program *program, const char **member,

@@ -61,7 +61,7 @@ extern volatile sig_atomic_t interrupted;
 
 /*
  * Read the arguments, open the segment (made if absent), name this process in it. *member: the name to use, an option may
- * have changed it; NULL is replaced by 进程-PID. Ends the process for --help, --version and wrong usage.
+ * have changed it; NULL is replaced by process-PID (in Chinese by 进程-PID). Ends the process for --help, --version and wrong usage.
  * Returns an exit code; leave() is to be called whatever it is.
  */
 int enter(int argc, char **argv, const struct program *, const char **member, struct place *);
@@ -76,6 +76,8 @@ int leave(struct place *, int status);
  */
 char **begin(int argc, char **argv, const struct program *);
 int place_enter(struct place *, const char *path, const char **member);
+/* The same for a reader, which makes no segment: *found is -ENOENT if there is none, else 0. */
+int place_find(struct place *, const char *path, const char **member, int *found);
 void place_leave(struct place *);
 int finish(int status);
 

@@ -147,21 +147,47 @@ static int await_gnuplot(pid_t child, int64_t longest)
     return WIFEXITED(status) ? WEXITSTATUS(status) : FAILED;
 }
 
-/* The first line of gnuplot's complaint that says something. */
+/*
+ * What gnuplot complains of. It prints the line of its script ("gnuplot> plot ..."), a mark below it, then "line 7: reason", which
+ * is what a person can do with; other programs that it needs print a line of their own.
+ */
 static void read_complaint(FILE *complaint, char *message, size_t size)
 {
-    char *end;
+    char line[400];
 
+    snprintf(message, size, "gnuplot has failed");
     rewind(complaint);
-    do {
-        if (!fgets(message, size, complaint)) {
-            snprintf(message, size, "gnuplot failed");
-            return;
-        }
-        end = message + strlen(message);
-        while (end > message && strchr(" \t\n^", end[-1]))
+    while (fgets(line, sizeof(line), complaint)) {
+        char *text = line + strspn(line, " \t"), *end = text + strlen(text), *reason = text;
+        bool is_reason = strncmp(text, "line ", 5) == 0 && (reason = strstr(text, ": "));
+
+        while (end > text && strchr(" \t\n^", end[-1]))
             *--end = '\0';
-    } while (end == message);
+        if (end == text || strncmp(text, "gnuplot>", 8) == 0)
+            continue;
+        if (strncmp(text, "gnuplot ", 8) == 0) /* our own words, in start_gnuplot() */
+            snprintf(message, size, "%s", text);
+        else
+            snprintf(message, size, "gnuplot has failed: %s", is_reason ? reason + 2 : text);
+        if (is_reason)
+            return;
+    }
+}
+
+/* Is there a number in each window? gnuplot fails otherwise. If not, message says where. */
+static bool is_drawable(const struct plot *plot, char *message, size_t size)
+{
+    for (int i = 0; i < plot->n; i++) {
+        size_t count;
+        const double *samples = window_of(plot, &plot->traces[i], &count);
+
+        if (has_number(samples, count))
+            continue;
+        snprintf(message, size, "%s: none of the last %zu samples is a finite number",
+                 plot->traces[i].place.path, count);
+        return false;
+    }
+    return true;
 }
 
 static FILE *scratch_file(const char *name)
@@ -225,7 +251,7 @@ bool make_picture(const struct plot *plot, const char *file, char *message, size
         free(scratch);
         return false;
     }
-    if (draw(plot, format_of(file), fd, message, size)) {
+    if (is_drawable(plot, message, size) && draw(plot, format_of(file), fd, message, size)) {
         made = fchmod(fd, 0666 & ~mask) == 0 && rename(scratch, file) == 0;
         if (!made)
             snprintf(message, size, "%s", strerror(errno));
@@ -260,11 +286,13 @@ static void write_window(FILE *script, const struct plot *plot)
 
 static bool is_plottable(const struct plot *plot)
 {
+    char message[400];
+
     for (int i = 0; i < plot->n; i++) {
         if (plot->traces[i].count < 2)
             return false;
     }
-    return true;
+    return is_drawable(plot, message, sizeof(message));
 }
 
 /*

@@ -30,6 +30,9 @@ struct plot {
 /* The samples of the window, and how many: fewer as long as there are no more. */
 const double *window_of(const struct plot *, const struct trace *, size_t *count);
 
+/* Is one of them finite? An axis needs one. */
+bool has_number(const double *samples, size_t count);
+
 /*
  * Fetch what has been appended. Returns how many samples, or a library's error; *failing is then the trace that it is about.
  */

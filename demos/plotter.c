@@ -2,6 +2,7 @@
 #include "plot.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,13 @@
 
 static const char *name, *output, *unit = "";
 static bool window_system;
-static int64_t window = 100, timeout = SHK_FOREVER;
+static int64_t window = 100, timeout = -1; /* timeout: negative without the option */
+
+/* Without --timeout: for a stream to appear, and for the next sample of a picture. */
+#define PATIENCE SHK_SEC(10)
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, in shmctl ps (进程-PID)", .text = &name},
+    {"name", "NAME", "who it is, in shmctl ps (process-PID)", .text = &name},
     {"window", "N", "show the last N samples (100)", .number = &window, .least = 2,
      .most = MOST_WINDOW},
     {"unit", "TEXT", "what is measured, such as µV", .text = &unit},
@@ -21,8 +25,9 @@ static const struct option_row options[] = {
      "are N samples, and end",
      .text = &output},
     {"timeout", "DURATION",
-     "with --output: wait that long at most (for ever), then\n"
-     "make a picture of what there is",
+     "wait that long for a stream that is not there (10s);\n"
+     "with --output, then make a picture of what there is\n"
+     "(without it: fail when no sample has come for 10s)",
      .duration = &timeout},
     {"window-system", NULL, "show it in a window of gnuplot's", .flag = &window_system},
     {0},
@@ -34,8 +39,8 @@ static const struct program program = {
     .several = true,
     .purpose = "Show the newest samples of streams as they come, live in the terminal.",
     .notes = "Keys: q ends, space freezes, + and - change the window, s saves a picture in the\n"
-             "current directory. Whoever comes first makes the stream. Pictures and windows\n"
-             "are gnuplot's.\n",
+             "current directory. It makes no stream: one that is not there is waited for.\n"
+             "Pictures and windows are gnuplot's.\n",
     .options = options,
 };
 
@@ -45,6 +50,15 @@ const double *window_of(const struct plot *plot, const struct trace *trace, size
 {
     *count = trace->count < plot->window ? trace->count : plot->window;
     return trace->samples + trace->count - *count;
+}
+
+bool has_number(const double *samples, size_t count)
+{
+    size_t i = 0;
+
+    while (i < count && !isfinite(samples[i]))
+        i++;
+    return i < count;
 }
 
 /* Where the next samples go, and for how many there is room: the newest MOST_WINDOW stay. */
@@ -109,36 +123,73 @@ ssize_t fetch(struct plot *plot, struct trace **failing)
 
 /* ---- a picture ---- */
 
-/* Wait until every window is full, or the time is over. Returns an exit code. */
-static int fill_windows(struct plot *plot)
+static const char *duration(int64_t nanoseconds)
 {
-    int64_t end = now() + timeout;
+    static char text[40];
+
+    snprintf(text, sizeof(text), "%.4gs", nanoseconds / 1e9);
+    return text;
+}
+
+static void complain_of_missing(const struct plot *plot, const struct trace *trace)
+{
+    const char *path = trace->place.path;
+    long long history = shk_stream_history(trace->stream);
+
+    if (trace->count == 0)
+        complain("%s: it has no samples, and none has come for %s", path, duration(PATIENCE));
+    else if (history < (long long)plot->window)
+        complain("%s: it has %zu of %zu samples, and no other has come for %s; the stream keeps the last %lld "
+                 "(sampler --history)",
+                 path, trace->count, plot->window, duration(PATIENCE), history);
+    else
+        complain("%s: it has %zu of %zu samples, and no other has come for %s", path, trace->count, plot->window,
+                 duration(PATIENCE));
+    if (trace->count >= 2)
+        complain("--window %zu makes a picture of them, --timeout DURATION waits longer", trace->count);
+    else
+        complain("--timeout DURATION waits longer");
+}
+
+/*
+ * Wait until every window is full. With --timeout until that time at most, else for as long as samples come: a stream without a
+ * writer never fills a window. Returns an exit code.
+ */
+static int fill_windows(struct plot *plot, int64_t begun)
+{
     struct trace *failing;
-    ssize_t n = 0;
+    ssize_t n;
 
     for (int i = 0; i < plot->n; i++) {
         failing = &plot->traces[i];
-        while (failing->count < plot->window && n != -ETIMEDOUT && n != -EAGAIN) {
-            int64_t left = end - now();
+        while (failing->count < plot->window) {
+            int64_t left = timeout < 0 ? PATIENCE : begun + timeout - now();
 
-            n = fetch_trace(failing, timeout == SHK_FOREVER ? SHK_FOREVER : left > 0 ? left : 0);
-            if (n < 0 && n != -ETIMEDOUT && n != -EAGAIN)
+            n = fetch_trace(failing, left > 0 ? left : SHK_NOWAIT);
+            if (n >= 0)
+                continue;
+            if (n != -ETIMEDOUT && n != -EAGAIN)
                 return failed(&failing->place, n);
+            if (timeout >= 0)
+                break;
+            complain_of_missing(plot, failing);
+            return NOT_NOW;
         }
     }
     n = fetch(plot, &failing); /* while one was waited for, the others have gone on */
     return n < 0 ? failed(&failing->place, n) : DONE;
 }
 
-static int make_output(struct plot *plot)
+static int make_output(struct plot *plot, int64_t begun)
 {
     char message[400];
-    int status = fill_windows(plot);
+    int status = fill_windows(plot, begun);
 
     for (int i = 0; i < plot->n && status == DONE; i++) {
         if (plot->traces[i].count >= 2)
             continue;
-        complain("%s: there are not two samples to make a picture of", plot->traces[i].place.path);
+        complain("%s: %s after %s; a picture takes two", plot->traces[i].place.path,
+                 plot->traces[i].count == 0 ? "no sample" : "one sample", duration(timeout));
         status = NOT_NOW;
     }
     if (status != DONE)
@@ -176,12 +227,66 @@ static int check_options(void)
     return USAGE;
 }
 
-static int open_trace(struct trace *trace, const char *path)
+/* "; there are: a, b", the streams of the segment, or what there is not. */
+static void name_streams(const char *segment, char *text, size_t size)
 {
-    int status = place_enter(&trace->place, path, &name), r;
+    const struct shk_object_info *object;
+    struct shk_snapshot *look;
+    size_t length = 0;
 
-    if (status == DONE)
-        status = open_stream(&trace->place, 0, &trace->stream);
+    if (shk_snapshot_open(segment, &look) < 0) {
+        snprintf(text, size, ", nor is the segment");
+        return;
+    }
+    *text = '\0';
+    for (size_t i = 0; (object = shk_snapshot_object(look, i)) && length < size; i++) {
+        if (object->kind == SHK_KIND_STREAM)
+            length += snprintf(text + length, size - length, "%s%s", length ? ", " : "; there are: ", object->name);
+    }
+    if (length == 0)
+        snprintf(text, size, "; the segment has no stream");
+    shk_snapshot_close(look);
+}
+
+/*
+ * A reader makes no stream: a name that is mistyped would be an empty one for ever. One that is not there may be about to come, as
+ * when a script starts writer and reader at once. Returns an exit code.
+ */
+static int find_stream(struct trace *trace, const char *path, int64_t begun)
+{
+    const struct shk_stream_options doubles = {.sample_size = sizeof(double)};
+    int64_t end = begun + (timeout < 0 ? PATIENCE : timeout), told = begun + SHK_SEC(1);
+    char streams[400];
+    int status, r;
+
+    for (;;) {
+        status = place_find(&trace->place, path, &name, &r);
+        if (status != DONE)
+            return status;
+        if (r == 0)
+            r = shk_stream_open(trace->place.segment, trace->place.object, 0, &doubles, &trace->stream);
+        if (r != -ENOENT && r != -ESTALE)
+            return r == 0 ? DONE : failed(&trace->place, r);
+        if (interrupted)
+            return FAILED;
+        name_streams(trace->place.segment_name, streams, sizeof(streams));
+        if (now() >= end)
+            break;
+        if (now() >= told) {
+            complain("%s: waiting for the stream, which is not there%s", path, streams);
+            told = INT64_MAX;
+        }
+        pause_for(SHK_MS(50));
+        place_leave(&trace->place);
+    }
+    complain("%s: the stream is not there%s", path, streams);
+    return ABSENT;
+}
+
+static int open_trace(struct trace *trace, const char *path, int64_t begun)
+{
+    int status = find_stream(trace, path, begun), r;
+
     if (status != DONE)
         return status;
     r = shk_reader_open(trace->stream, SHK_OLDEST, &trace->reader);
@@ -208,19 +313,20 @@ int main(int argc, char **argv)
     static struct plot plot;
     char **paths = begin(argc, argv, &program);
     int status = check_options();
+    int64_t begun = now();
 
     plot.window = window;
     plot.unit = unit;
     for (; *paths && status == DONE; paths++) {
         if (plot.n < MOST_STREAMS) {
-            status = open_trace(&plot.traces[plot.n++], *paths);
+            status = open_trace(&plot.traces[plot.n++], *paths, begun);
         } else {
             complain("no more than %d streams", MOST_STREAMS);
             status = USAGE;
         }
     }
     if (status == DONE)
-        status = output          ? make_output(&plot)
+        status = output          ? make_output(&plot, begun)
                  : window_system ? show_in_window(&plot)
                                  : show_on_screen(&plot);
     while (plot.n > 0)

@@ -1,4 +1,3 @@
 #!/bin/sh
-# The account again, where who has to wait does so for an event: the article's last program as it was meant.
-set -- --event
+# The account once more, with a lock and events in place of a condition.
 . "$(dirname "$0")/scene-account.sh"

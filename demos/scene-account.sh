@@ -1,11 +1,14 @@
 #!/bin/sh
-# One account, three depositors and one drawer, as processes of their own; deposits and draws alternate strictly.
-# They wait for a condition; with --event, as in scene-account-event.sh, for events beside a lock.
+# An account that several processes share: three depositors pay in and one drawer draws, strictly in turn.
+# They wait for a condition; with --event for events beside a lock.
 set -u
+case $0 in
+*-event.sh) way=--event arguments='' ;;
+*) way=${1-} arguments='[--event]' ;;
+esac
 . "$(dirname "$0")/scene.sh"
 account=$segment/account
 lines=$scratch/lines
-way=${1-}
 case $way in
 '') why='notify account.changed' ;;
 --event) why='set account.drawn' ;;

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Two workers wait for an event, and setting it releases both.
+# Two workers wait for an event. Setting it releases both, and so does setting and clearing it at once.
 set -u
+arguments=''
 . "$(dirname "$0")/scene.sh"
 event=$segment/event
 

@@ -1,6 +1,8 @@
 #!/bin/sh
-# The article's shared list: append, pop and len. It is a queue whose last item comes out first, as long as memory allows.
+# A list that processes share: append, pop and len. It is a queue whose last item comes out first. One of the processes
+# that append is killed at it, and nothing is lost.
 set -u
+arguments=''
 . "$(dirname "$0")/scene.sh"
 
 list=$segment/arr
@@ -38,7 +40,7 @@ numbers 90001 92000 >"$scratch/second"
 
 note "As in the article: one process appends a random number each millisecond, another" \
     "prints len(arr) and pops. It is the slower one, so the list grows:"
-echo "\$ producer $list --stdin --interval 1ms <numbers &"
+echo "\$ shmctl demo producer $list --stdin --interval 1ms <numbers &"
 producer "$list" --stdin --interval 1ms --name append <"$scratch/first" &
 append=$!
 : >"$scratch/early"
@@ -59,7 +61,7 @@ kill -KILL $append || fail "it had come to its end already"
 wait $append 2>/dev/null
 whole=$(($(len) + 5))
 echo "$whole were appended, 5 popped: len(arr) is $(len)"
-echo "\$ producer $list --stdin <more"
+echo "\$ shmctl demo producer $list --stdin <more"
 producer "$list" --stdin --name append <"$scratch/second" || fail "the second producer ended with status $?"
 echo "len(arr) is $(len)"
 shmctl get "$list" --count "$(len)" >"$scratch/late" || fail "pop ended with status $?"

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The article's first program: a signal of 1000 random samples a second, and a plot of the last 100. Arguments are the
-# sampler's (--eeg). In a terminal the plot is live, until q; elsewhere it is a picture, which is looked into.
+# A signal of 1000 random samples a second, and a plot of the last 100. In a terminal the plot is live, until q; elsewhere
+# two pictures are made, by gnuplot. Arguments are those of 'shmctl demo sampler', such as --eeg.
 set -u
+arguments='[SAMPLER-OPTION...]'
 . "$(dirname "$0")/scene.sh"
 
 signal=$segment/signal
@@ -21,7 +22,7 @@ fi
 command -v gnuplot >/dev/null || fail "gnuplot is not there, which makes pictures (Debian package: gnuplot-nox)"
 
 note "A signal of 1000 samples a second, for three seconds:"
-echo "\$ sampler $signal --count 3000 $* &"
+echo "\$ shmctl demo sampler $signal --count 3000 $* &"
 sampler "$signal" --count 3000 "$@" 2>"$scratch/rate" &
 sampler=$!
 
@@ -45,7 +46,7 @@ test "$header" = 89504e470d0a1a0a0000000d49484452000003e8000001f4 || fail "not a
 echo "an SVG of 1000 by 500 with a curve of $points points, a PNG of $(wc -c <"$scratch/plot.png") bytes"
 
 note "One more plotter, which is killed; the sampler does not notice:"
-echo "\$ plotter $signal --window 100000 --output never.svg &"
+echo "\$ shmctl demo plotter $signal --window 100000 --output never.svg &"
 plotter "$signal" --window 100000 --output "$scratch/never.svg" --name killed &
 plotter=$!
 has_joined() {

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Queues: one of two places whose third put blocks; the three orders; three producers, one place, one consumer; three real
-# text files.
+# Queues: the third put into one of two places blocks; the three orders, first in first out, last in first out and by priority;
+# three producers and one consumer; three real text files.
 set -u
+arguments=''
 . "$(dirname "$0")/scene.sh"
 
 # ---- 1: Queue(2) ----
@@ -28,7 +29,7 @@ echo 2222222222
 note "Queue, LifoQueue and PriorityQueue, side by side. Into each, of three places," \
     "a producer puts Python, Kotlin, Swift and Python; the fourth put waits:"
 for order in fifo lifo priority; do
-    echo "\$ producer $segment/$order --order $order --capacity 3 --count 4 &"
+    echo "\$ shmctl demo producer $segment/$order --order $order --capacity 3 --count 4 &"
     producer "$segment/$order" --order $order --capacity 3 --count 4 --name $order --interval 0 >"$scratch/said-$order" &
     echo $! >"$scratch/$order.pid"
 done

@@ -2,11 +2,28 @@
 # What the scenes share; each begins with ". scene.sh". However a scene ends, its processes and its segment go away.
 # The programs are looked for in $SHMKIT_DEMOS, else beside the scenes; shmctl is $SHMCTL, else the one in PATH.
 
+# A scene's arguments are in $arguments, "" for none; its comment at the top is its help.
+help() {
+    echo "Usage: shmctl demo ${scene#scene-}${arguments:+ $arguments}"
+    echo
+    sed -n '2,/^[^#]/s/^# //p' "$0"
+    echo
+    echo 'What a scene makes is removed at its end. Exit status: 0 if all came out as it should.'
+    exit 0
+}
+
 here=$(cd "$(dirname "$0")" && pwd)
 scene=$(basename "$0" .sh)
 PATH=${SHMKIT_DEMOS:-$here}:${SHMCTL:+$(dirname "$SHMCTL"):}$PATH
 segment=$scene-$$
 scratch=
+for argument in "$@"; do
+    case $argument in -h | --help) help ;; esac
+done
+if test $# -gt 0 && test -z "$arguments"; then
+    echo "$scene: it takes no arguments: $*" >&2
+    exit 2
+fi
 
 clean_up() {
     status=$?
@@ -42,9 +59,17 @@ note() {
     printf '# %s\n' "$@"
 }
 
+# What a person would type for this command: the programs are not in PATH.
+typed() {
+    case $1 in
+    shmctl) echo "\$ $*" ;;
+    *) echo "\$ shmctl demo $*" ;;
+    esac
+}
+
 # Type a command that a person would type, and run it.
 type_in() {
-    echo "\$ $*"
+    typed "$@"
     "$@"
 }
 

@@ -245,6 +245,10 @@ static void put_trace(struct screen *screen, const struct plot *plot, int i, int
     put_value_axis(axis, top + 1, LEFT, height);
     put_curve(screen->braille[i % COLOURS], spans, top + 1, LEFT, width, height);
     put_sample_axis(plot->window, top + 1 + height, LEFT, width);
+    if (count == 0)
+        mvaddnstr(top + 1, LEFT + 1, "no samples yet", width - 1);
+    else if (!has_number(samples, count))
+        mvaddnstr(top + 1, LEFT + 1, "no finite number among the samples", width - 1);
 }
 
 /* ---- the screen ---- */
@@ -442,6 +446,15 @@ static void prepare(struct screen *screen)
     }
 }
 
+/* Not where TERM=dumb, or it is a printer: it would be sent blanks for ever. */
+static bool can_place_cursor(void)
+{
+    static char name[] = "cup";
+    const char *how = tigetstr(name);
+
+    return how && how != (const char *)-1;
+}
+
 int show_on_screen(struct plot *plot)
 {
     struct screen *screen = calloc(1, sizeof(*screen));
@@ -458,6 +471,14 @@ int show_on_screen(struct plot *plot)
         complain("a terminal of the type '%s' cannot be used",
                  getenv("TERM") ? getenv("TERM") : "");
         free(screen);
+        return FAILED;
+    }
+    if (!can_place_cursor()) {
+        delscreen(terminal);
+        free(screen);
+        complain("a terminal of the type '%s' cannot place its cursor: --output FILE makes a "
+                 "picture, --window-system shows a window",
+                 getenv("TERM") ? getenv("TERM") : "");
         return FAILED;
     }
     screen->plot = plot;

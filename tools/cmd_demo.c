@@ -6,49 +6,102 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define NEEDS_MAX 3
 
 static const struct demo {
     const char *name;
     const char *file;
     const char *summary;
+    const char *needs[NEEDS_MAX + 1]; /* what a scene starts, beside its own file */
 } demos[] = {
     {"account", "scene-account.sh",
-     "scene: a drawer and three depositors take turns at an account"},
-    {"account-event", "scene-account-event.sh", "scene: the same with a lock and events"},
+     "scene: a drawer and three depositors take turns at an account",
+     {"scene.sh", "depositor", "drawer"}},
+    {"account-event", "scene-account-event.sh", "scene: the same with a lock and events",
+     {"scene-account.sh", "depositor", "drawer"}},
     {"queue", "scene-queue.sh",
-     "scene: queues of three orders, producers and a consumer, whole files"},
-    {"list", "scene-list.sh", "scene: a list that processes share: append, pop and len"},
-    {"event", "scene-event.sh", "scene: two workers wait for the word to go"},
-    {"plot", "scene-plot.sh", "scene: a signal of 1000 samples a second, and its live plot"},
-    {"producer", "producer", "puts items into a queue"},
-    {"consumer", "consumer", "takes items out of a queue and prints them"},
-    {"depositor", "depositor", "pays money in, when the account is empty"},
-    {"drawer", "drawer", "draws money, when there is some"},
-    {"worker", "worker", "waits for an event"},
-    {"sampler", "sampler", "appends samples to a stream"},
-    {"plotter", "plotter", "shows streams as they come"},
+     "scene: queues of three orders, producers and a consumer, whole files",
+     {"scene.sh", "producer", "consumer"}},
+    {"list", "scene-list.sh", "scene: a list that processes share: append, pop and len",
+     {"scene.sh", "producer"}},
+    {"event", "scene-event.sh", "scene: two workers wait for the word to go",
+     {"scene.sh", "worker"}},
+    {"plot", "scene-plot.sh", "scene: a signal of 1000 samples a second, and its live plot",
+     {"scene.sh", "sampler", "plotter"}},
+    {"producer", "producer", "puts items into a queue", {NULL}},
+    {"consumer", "consumer", "takes items out of a queue and prints them", {NULL}},
+    {"depositor", "depositor", "pays money in, when the account is empty", {NULL}},
+    {"drawer", "drawer", "draws money, when there is some", {NULL}},
+    {"worker", "worker", "waits for an event", {NULL}},
+    {"sampler", "sampler", "appends samples to a stream", {NULL}},
+    {"plotter", "plotter", "shows streams as they come", {NULL}},
 };
 
 #define DEMOS (sizeof(demos) / sizeof(*demos))
 
-static char *file_of(const struct demo *demo)
+static const char *directory_of_demos(void)
 {
     const char *directory = getenv("SHMKIT_DEMOS");
 
-    return print_to_memory("%s/%s", directory && *directory ? directory : SHMKIT_LIBEXECDIR,
-                           demo->file);
+    return directory && *directory ? directory : SHMKIT_LIBEXECDIR;
 }
 
-static void list_demos(FILE *out)
+static char *file_of(const char *name)
 {
-    for (size_t i = 0; i < DEMOS; i++) {
-        char *file = file_of(&demos[i]);
+    return print_to_memory("%s/%s", directory_of_demos(), name);
+}
 
-        if (access(file, X_OK) == 0)
-            fprintf(out, "%-13s  %s\n", demos[i].name, demos[i].summary);
-        free(file);
+/* Returns 0, or -errno: also a directory may be "executable". */
+static int check_file(const char *name, int mode)
+{
+    char *file = file_of(name);
+    struct stat about;
+    int r = 0;
+
+    if (stat(file, &about) < 0 || access(file, mode) < 0)
+        r = -errno;
+    else if (!S_ISREG(about.st_mode))
+        r = -EACCES;
+    free(file);
+    return r;
+}
+
+/* Returns the file without which the demo cannot run, with the reason in *r, or NULL. */
+static const char *missing_file(const struct demo *demo, int *r)
+{
+    *r = check_file(demo->file, X_OK);
+    if (*r < 0)
+        return demo->file;
+    for (const char *const *need = demo->needs; *need; need++) {
+        *r = check_file(*need, strncmp(*need, "scene", 5) == 0 ? R_OK : X_OK);
+        if (*r < 0)
+            return *need;
     }
+    return NULL;
+}
+
+/* Those that can be run here. Returns how many there are. */
+static size_t list_demos(FILE *out)
+{
+    size_t n = 0;
+    int r;
+
+    for (size_t i = 0; i < DEMOS; i++) {
+        if (missing_file(&demos[i], &r))
+            continue;
+        fprintf(out, "%-13s  %s\n", demos[i].name, demos[i].summary);
+        n++;
+    }
+    return n;
+}
+
+static int complain_of_none(void)
+{
+    complain(directory_of_demos(), "none of the demos is here; SHMKIT_DEMOS names the directory");
+    return STATUS_ABSENT;
 }
 
 /* A scene shall call this shmctl, not another one that may be installed. */
@@ -65,12 +118,17 @@ static void tell_where_we_are(void)
 
 static int run_demo(const struct demo *demo, char **arguments)
 {
-    char *file = file_of(demo);
+    int r;
+    const char *missing = missing_file(demo, &r);
+    char *file = file_of(missing ? missing : demo->file);
 
-    tell_where_we_are();
-    *arguments = file;
-    execv(file, arguments);
-    complain(file, "%s", strerror(errno));
+    if (!missing) {
+        tell_where_we_are();
+        *arguments = file;
+        execv(file, arguments);
+        r = -errno;
+    }
+    complain(file, "%s", strerror(-r));
     free(file);
     return STATUS_FAILED;
 }
@@ -79,16 +137,15 @@ static int run(const struct command *command, int argc, char **argv)
 {
     while (next_option(command, argc, argv) != -1)
         continue;
-    if (optind == argc) {
-        list_demos(stdout);
-        return STATUS_DONE;
-    }
+    if (optind == argc)
+        return list_demos(stdout) > 0 ? STATUS_DONE : complain_of_none();
     for (size_t i = 0; i < DEMOS; i++) {
         if (strcmp(demos[i].name, argv[optind]) == 0)
             return run_demo(&demos[i], argv + optind);
     }
     complain(argv[optind], "there is no such demo; there are:");
-    list_demos(stderr);
+    if (list_demos(stderr) == 0)
+        complain_of_none();
     return STATUS_USAGE;
 }
 

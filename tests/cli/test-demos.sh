@@ -404,7 +404,9 @@ exits 0 shmctl event set "$segment/go"
 exits 0 worker "$segment/go" --name 甲
 prints '甲 启动' '甲 准备开始计算状态' '甲 收到通知了.' '甲 正式开始计算！'
 exits 0 worker "$segment/go" --timeout 0
-grep -qE '^进程-[0-9]+ 启动$' "$out" || fail "without a name it is $(head -n 1 "$out")"
+grep -qE '^process-[0-9]+ 启动$' "$out" || fail "without a name it is $(head -n 1 "$out")"
+exits 0 env LC_ALL=zh_CN.UTF-8 worker "$segment/go" --timeout 0
+grep -qE '^进程-[0-9]+ 启动$' "$out" || fail "without a name it is $(head -n 1 "$out") in Chinese"
 exits 0 shmctl event clear "$segment/go"
 claim 'a worker waits for the event, if it has to'
 

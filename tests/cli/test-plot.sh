@@ -154,6 +154,22 @@ edf() {
     printf '\x01\x00\xff\xff\x00\x01\x00\xff' ; printf '\xe8\x03\x00\x00'
 }
 
+# edf_d BEGIN BEGIN: a recording that may have gaps, whose records begin at these times, with the same samples of ECG.
+edf_d() {
+    field 8 0; field 80 'X X X X' 'Startdate 22-NOV-2026 X X X'
+    field 8 22.11.26 09.00.00 768; field 44 EDF+D; field 8 2 0.5; field 4 2
+    field 16 ECG 'EDF Annotations'
+    field 80 '' ''
+    field 8 mV ''
+    field 8 -1 -1; field 8 1 1
+    field 8 -1000 -32768; field 8 1000 32767
+    field 80 '' ''
+    field 8 2 8
+    field 32 '' ''
+    printf '\xf4\x01\x0c\xfe'; printf "+$1\24\24\0"; head -c $((12 - ${#1})) /dev/zero
+    printf '\xe8\x03\x00\x00'; printf "+$2\24\24\0"; head -c $((12 - ${#2})) /dev/zero
+}
+
 edf '' >"$scratch/a.edf"
 if sampler --edf "$scratch/a.edf" "$segment/none" 2>&1 | grep -q 'without libedf'; then
     leave_out 'recordings: sampler was built without libedf'
@@ -178,9 +194,18 @@ else
         head -c $cut "$scratch/a.edf" >"$scratch/cut.edf"
         exits 1 sampler --edf "$scratch/cut.edf" --signal ECG "$segment/none"
     done
-    edf EDF+D >"$scratch/d.edf"
+    edf EDF+D >"$scratch/d.edf" # which has no annotations, and so does not say when its records begin
     exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
-    complains 'the recording has gaps'
+    complains 'not a recording'
+    edf_d 0 0.5 >"$scratch/d.edf"
+    exits 0 sampler --edf "$scratch/d.edf" --signal ECG --rate 1000 "$segment/d"
+    numbers d | diff - <(printf '%s\n' 0.5 -0.5 1 0) || fail 'not the values of a recording that might have gaps'
+    edf_d 0 0.75 >"$scratch/d.edf"
+    exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
+    complains 'the recording has a gap: record 1 ends at 0.5 s, the next one begins at 0.75 s'
+    edf_d 0 x >"$scratch/d.edf"
+    exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
+    complains 'record 2 does not say when it begins'
     claim 'recordings: values, rate, labels, and what is wrong with a file'
 fi
 
@@ -202,8 +227,9 @@ else
         fail 'not a PNG of 1000 by 750'
     exits 0 plotter "$segment/random" --output "$scratch/a.pdf"
     test "$(head -c 5 "$scratch/a.pdf")" = %PDF- || fail 'not a PDF'
+    exits 0 sampler --stdin "$segment/empty" # which has no samples
     exits 3 plotter "$segment/empty" --timeout 0.1 --output "$scratch/b.svg"
-    complains 'there are not two samples'
+    complains "^plotter: $segment/empty: no sample after 0.1s"
     exits 0 plotter "$segment/fifty" --timeout 0.1 --output "$scratch/b.svg"
     test "$(points "$scratch/b.svg")" -ge 9 || fail 'a window that is not full is not shown'
     exits 1 plotter "$segment/random" --output "$scratch/absent/a.svg"
@@ -216,6 +242,28 @@ else
     wait $plotter || fail "a plotter that waited exits with $?"
     test "$(points "$scratch/c.svg")" = 20 || fail 'not the window that was waited for'
     claim 'pictures in three formats, as soon as there are samples enough'
+
+    exits 3 plotter "$segment/empty" --output "$scratch/never.svg"
+    complains "^plotter: $segment/empty: it has no samples, and none has come for 10s$"
+    exits 3 plotter "$segment/fifty" --output "$scratch/never.svg"
+    complains "^plotter: $segment/fifty: it has 9 of 100 samples, and no other has come for 10s; the stream keeps the last 50"
+    complains "^plotter: --window 9 "
+    sampler "$segment/slow" --rate 10 --count 105 2>"$scratch/said" & # longer than the patience, but it comes
+    sampler=$!
+    exits 0 plotter "$segment/slow" --window 105 --output "$scratch/d.svg"
+    wait $sampler
+    test "$(points "$scratch/d.svg")" = 105 || fail 'not the window that was waited for'
+    claim 'a window that cannot become full is not waited for, and what is missing is said'
+
+    exits 0 shmctl create stream "$segment/nan"
+    for sample in nan nan inf -inf; do
+        exits 0 shmctl stream append "$segment/nan" -- $sample
+    done
+    exits 1 plotter "$segment/nan" --window 4 --output "$scratch/never.svg"
+    complains "^plotter: $scratch/never.svg: $segment/nan: none of the last 4 samples is a finite number$"
+    exits 0 shmctl stream append "$segment/nan" -- 5 6
+    exits 0 plotter "$segment/nan" --window 6 --output "$scratch/d.svg"
+    claim 'a window without a number is told as that'
 fi
 
 # A gnuplot of our own: it reads some frames, then its window is closed.
@@ -238,7 +286,10 @@ wait $sampler
 test "$(grep -c 'unset multiplot' "$scratch/frames")" -ge 5 || fail 'no frames'
 printf '#!/bin/sh\necho >&2\necho "no such luck" >&2\nexit 1\n' >"$scratch/bin/gnuplot"
 PATH=$scratch/bin:$PATH exits 1 plotter "$segment/random" --output "$scratch/never.svg"
-complains 'never.svg: no such luck'
+complains 'never.svg: gnuplot has failed: no such luck'
+printf '#!/bin/sh\nprintf "\\ngnuplot> plot x\\n         ^\\n         line 3: no such luck\\n" >&2\nexit 1\n' >"$scratch/bin/gnuplot"
+PATH=$scratch/bin:$PATH exits 1 plotter "$segment/random" --output "$scratch/never.svg"
+complains 'never.svg: gnuplot has failed: no such luck'
 rm "$scratch/bin/gnuplot"
 real=$SHMKIT_DEMOS/.libs/plotter # in the build tree, plotter itself is a script that needs PATH
 test -x "$real" || real=$SHMKIT_DEMOS/plotter
@@ -246,6 +297,24 @@ exits 1 env PATH="$scratch/bin" LD_LIBRARY_PATH="$SHMKIT_DEMOS/../.libs" "$real"
 complains 'never.svg: gnuplot is not there (Debian package: gnuplot-nox)'
 ls "$scratch"/never.svg* 2>/dev/null && fail 'something is left of a picture that was not made'
 claim 'a window of gnuplot gets frames until it is closed; a gnuplot that fails is quoted'
+
+# ---- a stream that is not there ----
+
+before=$(shmctl ls -r -n -o NAME "$segment" | sort)
+exits 4 plotter "$segment/mistyped" --timeout 0 --output "$scratch/never.svg"
+complains "^plotter: $segment/mistyped: the stream is not there; there are: .*random"
+exits 4 plotter "$segment-absent/x" --timeout 1.2 --output "$scratch/never.svg"
+complains "^plotter: $segment-absent/x: waiting for the stream, which is not there, nor is the segment$"
+complains "^plotter: $segment-absent/x: the stream is not there, nor is the segment$"
+test "$(shmctl ls -r -n -o NAME "$segment" | sort)" = "$before" || fail 'a stream was made'
+test ! -e "/dev/shm/$segment-absent" || fail 'a segment was made'
+exits 1 plotter "$segment/lock" --timeout 0 --output "$scratch/never.svg"
+plotter "$segment-later/x" --window 2 --timeout 60 --output "$scratch/e.svg" 2>"$err" &
+plotter=$!
+await grep -q waiting "$err"
+exits 0 sampler "$segment-later/x" --count 3
+wait $plotter || { command -v gnuplot >/dev/null && fail "a plotter that came before the segment exits with $?"; }
+claim 'a reader makes no stream: it waits for one, and says which there are'
 
 # ---- the terminal ----
 
@@ -299,6 +368,10 @@ else
         kill -KILL "$(shmctl ps --raw --noheadings -o PID,NAME "$segment" | sed -n 's/ 小$//p')"
         wait $terminal
         claim 'a terminal that is too small says so'
+
+        script -qec "TERM=dumb plotter $segment/shown" /dev/null </dev/null >"$scratch/screen" 2>&1
+        test $? = 1 && shows "a terminal of the type 'dumb' cannot place its cursor" || fail "TERM=dumb: $(cat "$scratch/screen")"
+        claim 'a terminal without a cursor is sent nothing'
     fi
     exec 6>&-
 fi
@@ -320,7 +393,8 @@ test $? = 130 || fail "the sampler was disturbed: $(cat "$scratch/said")"
 grep -q '^sampler: [0-9]* samples in .* a second$' "$scratch/said" || fail "it says: $(cat "$scratch/said")"
 claim 'plotters come, are killed and go, and the sampler does not notice'
 
-plotter "$segment/removed" --output "$scratch/never.svg" --name 等 2>"$err" &
+exits 0 sampler --stdin "$segment/removed"
+plotter "$segment/removed" --timeout 60 --output "$scratch/never.svg" --name 等 2>"$err" &
 plotter=$!
 await is_member 等
 exits 0 shmctl rm "$segment"
