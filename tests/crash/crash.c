@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@
 #define JOBS_PER_CPU 12 /* much of the time is spent asleep */
 #define RELEASED_ONE_IN 6 /* of the points, another part of them in each run; and all in which the victim sleeps */
 #define JOBS_MAX 256
+#define ROOM_PER_JOB (5 << 20) /* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
 
 static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows, &semaphore_rows, &barrier_rows,
                                             &queue_rows, &queue_order_rows, &stream_rows, &ready_rows, &segment_rows,
@@ -566,11 +568,22 @@ static bool can_trace(void)
     return r == 0;
 }
 
+/* As many as there is work for, and room. */
+static unsigned default_jobs(void)
+{
+    unsigned jobs = JOBS_PER_CPU * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    struct statvfs room;
+
+    if (statvfs("/dev/shm", &room) == 0 && (uint64_t)room.f_bavail * room.f_frsize / ROOM_PER_JOB < jobs)
+        jobs = (unsigned)((uint64_t)room.f_bavail * room.f_frsize / ROOM_PER_JOB);
+    return jobs > 1 ? jobs : 1;
+}
+
 static void read_options(int argc, char **argv)
 {
     int option;
 
-    options.jobs = JOBS_PER_CPU * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    options.jobs = default_jobs();
     options.sample = (unsigned)(now() / 1000) % RELEASED_ONE_IN;
     while ((option = getopt(argc, argv, "cj:nr:Rs:v")) != -1) {
         if (option == 'c')
