@@ -269,6 +269,52 @@ START_TEST(test_lock_gives_up_when_the_time_is_over_and_not_before)
 }
 END_TEST
 
+static int hold_and_stay(void *unused)
+{
+    struct shk_lock *lock;
+
+    (void)unused;
+    assert_code(shk_lock_open(test_segment(), "looked", 0, NULL, &lock), 0);
+    assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
+    assert_code(shk_lock_is_held(lock), 2);
+    while (pause() < 0)
+        ;
+    return 0;
+}
+
+START_TEST(test_lock_is_looked_at_and_stays_as_it_is)
+{
+    struct shk_lock *lock;
+    pid_t holder;
+
+    assert_code(shk_lock_open(test_segment(), "looked", SHK_CREATE, &(struct shk_lock_options){ .recursive = 1 }, &lock), 0);
+    assert_code(shk_lock_is_held(NULL), -EINVAL);
+    assert_code(shk_lock_depth(NULL), -EINVAL);
+    assert_code(shk_lock_is_held(lock), 0);
+    assert_code(shk_lock_depth(lock), 0);
+    for (int i = 1; i <= 3; i++) {
+        assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
+        assert_code(shk_lock_is_held(lock), 2);
+        assert_code(shk_lock_depth(lock), i);
+    }
+    for (int i = 2; i >= 0; i--) {
+        assert_code(shk_lock_release(lock), 0);
+        assert_code(shk_lock_depth(lock), i);
+    }
+    holder = child_start(hold_and_stay, NULL);
+    wait_until(shk_lock_is_held(lock) == 1, TEST_DEADLINE);
+    assert_code(shk_lock_depth(lock), 0);
+    child_kill(holder);
+    /* The looks leave the news for the next holder, and tell it themselves to no one. */
+    assert_code(shk_lock_is_held(lock), 0);
+    assert_code(shk_lock_is_held(lock), 0);
+    assert_code(shk_lock_acquire(lock, SHK_NOWAIT), SHK_ORPHANED);
+    assert_code(shk_lock_is_held(lock), 2);
+    assert_code(shk_lock_release(lock), 0);
+    assert_code(shk_lock_is_held(lock), 0);
+}
+END_TEST
+
 START_TEST(test_lock_is_acquired_again_only_if_it_is_recursive)
 {
     struct shk_lock *plain = open_lock("plain"), *recursive = create_lock("recursive", 1, 0);
@@ -876,6 +922,7 @@ int main(void)
     TCase *ending = test_case(suite, "interruption and unlinking");
     TCase *deaths = test_case(suite, "deaths");
 
+    tcase_add_test(opening, test_lock_is_looked_at_and_stays_as_it_is);
     tcase_add_test(opening, test_lock_is_created_once_and_found_by_name);
     tcase_add_test(opening, test_lock_is_opened_only_as_what_it_is);
     tcase_add_test(opening, test_lock_refuses_bad_arguments);

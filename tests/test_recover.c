@@ -111,6 +111,7 @@ START_TEST(test_lock_of_a_holder_out_of_memory_is_reported_to_a_waiter)
     if (!can_release())
         skip_test("no process_mrelease(2)");
     kill_as_if_out_of_memory(holder_start(), false);
+    assert_code(shk_lock_is_held(lock), 0);
     assert_code(shk_lock_acquire(lock, SOON), SHK_ORPHANED);
     assert_code(shk_lock_release(lock), 0);
     assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);

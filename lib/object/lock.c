@@ -1,5 +1,6 @@
 #include "object/lock.h"
 
+#include "segment/recover.h"
 #include "wait/park.h"
 
 #include <shmkit/inspect.h>
@@ -276,4 +277,28 @@ int shk_lock_release(struct shk_lock *l)
     else
         unlock(l, m);
     return 0;
+}
+
+int shk_lock_is_held(struct shk_lock *l)
+{
+    struct shki_membership *m;
+    int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (shki_lock_is_mine(l, m))
+        return 2;
+    return shki_robust_is_held(&l->shared->mutex.robust) && !shki_holder_is_gone(l->object.segment, &l->shared->mutex);
+}
+
+int shk_lock_depth(struct shk_lock *l)
+{
+    struct shki_membership *m;
+    int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
+    uint32_t again;
+
+    if (r < 0 || !shki_lock_is_mine(l, m))
+        return r;
+    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed) & SHKI_AGAIN; /* written by the caller alone */
+    return again < INT32_MAX ? (int)again + 1 : INT32_MAX;
 }

@@ -155,6 +155,14 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, c
     return taken ? 0 : shki_stale(&s->object);
 }
 
+/* With the mutex, by a caller that would have to give up: perhaps it is promised to a member whose death is not known yet. */
+static bool take_from_unmarked(struct shk_semaphore *s)
+{
+    shki_line_recover(&s->line);
+    shki_line_bury(&s->line);
+    return take_free(s);
+}
+
 int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
 {
     struct shki_patience patience;
@@ -171,9 +179,11 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
             shki_line_bury(&s->line); /* perhaps it is promised to the dead */
         if (!take_free(s)) {
             patience = shki_object_patience(&s->object, timeout, "no permit is free");
-            r = shki_patience_over(&patience);
-            if (r == 0)
-                return wait_for_permit(s, m, &patience);
+            if (get(s->shared->value) == 0 || !shki_patience_is_over(&patience) || !take_from_unmarked(s)) {
+                r = shki_patience_over(&patience);
+                if (r == 0)
+                    return wait_for_permit(s, m, &patience);
+            }
         }
     }
     shki_line_unlock(&s->line);
@@ -230,6 +240,7 @@ static void look_after(void *semaphore)
 
     if (get(s->shared->value) == 0 || is_ready(s) || shki_line_lock(&s->line) < 0)
         return;
+    shki_line_recover(&s->line);
     shki_line_bury(&s->line);
     shki_line_unlock(&s->line);
 }

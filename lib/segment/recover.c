@@ -62,6 +62,12 @@ static bool is_gone(int32_t tid, uint64_t start, bool thoroughly)
     return shki_thread_is_gone(tid) || (thoroughly && shki_thread_is_another(tid, start));
 }
 
+/* A thread that was killed between taking a life and filling in its record has no start time. */
+static bool has_gone(const struct shki_member *m, int32_t tid, bool thoroughly)
+{
+    return is_gone(tid, tid_of(m) == tid ? start_of(m) : 0, thoroughly);
+}
+
 /* ---- Marking ---- */
 
 /* What the kernel's handle_futex_death() does. False if the thread of that number does not hold it. */
@@ -106,9 +112,9 @@ static void mark_in_objects(struct shk_segment *s, int32_t tid)
  */
 static bool recover_member(struct shk_segment *s, struct shki_member *m, bool thoroughly, bool mine)
 {
-    int32_t tid = tid_of(m);
+    int32_t tid = shki_robust_holder(&m->life);
 
-    if (tid <= 0 || !is_attached(m, tid) || !(mine || is_gone(tid, start_of(m), thoroughly)))
+    if (tid == 0 || !(mine || has_gone(m, tid, thoroughly)))
         return false;
     mark_in_objects(s, tid);
     return mark(&m->life, tid);
@@ -168,7 +174,7 @@ void shki_recover_my_number(struct shk_segment *s)
     if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
         return;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (tid_of(shki_member_at(s, i)) == tid)
+        if (shki_robust_holder(&shki_member_at(s, i)->life) == tid)
             recover_member(s, shki_member_at(s, i), false, true);
 }
 
@@ -196,10 +202,9 @@ void shki_recover(struct shk_segment *s)
     first = atomic_fetch_add_explicit(&next, RECORDS_AT_A_TIME, memory_order_relaxed) % n;
     for (uint32_t i = 0; i < n && !found; i++) {
         const struct shki_member *m = shki_member_at(s, i);
-        int32_t tid = tid_of(m);
+        int32_t tid = shki_robust_holder(&m->life);
 
-        if (tid > 0 && is_attached(m, tid))
-            found = is_gone(tid, start_of(m), (i + n - first) % n < RECORDS_AT_A_TIME);
+        found = tid > 0 && has_gone(m, tid, (i + n - first) % n < RECORDS_AT_A_TIME);
     }
     if (!found || !numbers_mean_the_same(s) || lock(s, &taken) < 0)
         return;
@@ -208,11 +213,28 @@ void shki_recover(struct shk_segment *s)
         shki_segment_unlock(s);
 }
 
+void shki_recover_one(struct shk_segment *s, uint64_t id)
+{
+    uint32_t index = shki_member_index(id);
+    struct shki_member *m;
+    bool taken;
+
+    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !shki_member_is_alive(s, id))
+        return;
+    m = shki_member_at(s, index);
+    if (!has_gone(m, shki_robust_holder(&m->life), false) || !numbers_mean_the_same(s) || lock(s, &taken) < 0)
+        return;
+    recover_member(s, m, false, false);
+    if (taken)
+        shki_segment_unlock(s);
+}
+
 /* A thread that polls many times a slice asks now and then. */
-static bool asks_again(const struct shki_mutex *m, bool *thoroughly)
+static bool asks_again(const struct shki_mutex *m, int32_t tid, bool *thoroughly)
 {
     static _Thread_local struct {
         const struct shki_mutex *mutex;
+        int32_t tid;
         int64_t at, thoroughly_at;
     } last __attribute__((tls_model("initial-exec")));
     int64_t now = shki_now();
@@ -220,9 +242,10 @@ static bool asks_again(const struct shki_mutex *m, bool *thoroughly)
     *thoroughly = now - last.thoroughly_at >= THOROUGHLY;
     if (*thoroughly)
         last.thoroughly_at = now;
-    if (last.mutex == m && now - last.at < POLLED)
+    if (last.mutex == m && last.tid == tid && now - last.at < POLLED)
         return false;
     last.mutex = m;
+    last.tid = tid;
     last.at = now;
     return true;
 }
@@ -235,7 +258,7 @@ void shki_recover_mutex(void *segment, struct shki_mutex *m)
     struct shki_member *member;
     bool thoroughly, taken;
 
-    if (tid == 0 || !shki_repairs(SHKI_REPAIR_UNMARKED) || !asks_again(m, &thoroughly))
+    if (tid == 0 || !shki_repairs(SHKI_REPAIR_UNMARKED) || !asks_again(m, tid, &thoroughly))
         return;
     if (m == &s->header->lock) {
         recover_segment_lock(s);

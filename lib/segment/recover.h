@@ -37,6 +37,9 @@ void shki_recover(struct shk_segment *);
  */
 bool shki_recover_locked(struct shk_segment *, bool thoroughly);
 
+/* Look at one member, whenever that was done before. */
+void shki_recover_one(struct shk_segment *, uint64_t id);
+
 /* Under the segment's lock, before the calling thread joins: what has been left under its number. */
 void shki_recover_my_number(struct shk_segment *);
 

@@ -69,6 +69,22 @@ SHK_PUBLIC int shk_lock_acquire(struct shk_lock *, int64_t timeout);
  */
 SHK_PUBLIC int shk_lock_release(struct shk_lock *);
 
+/*
+ * Look at the lock, which stays as it is. What another member does with it may be out of date at once.
+ * Returns 0: free, also where its last holder died (the next acquire tells that); 1: another member holds it; 2: the caller holds it; or one
+ * of the common codes.
+ * Killed: nothing has happened.
+ * Source: Python threading.Lock.locked().
+ */
+SHK_PUBLIC int shk_lock_is_held(struct shk_lock *);
+
+/*
+ * How often the caller holds it: how often it has to release it until others get it.
+ * Returns 0: not at all; a positive number, more than 1 only for a recursive lock; or one of the common codes.
+ * Killed: nothing has happened.
+ */
+SHK_PUBLIC int shk_lock_depth(struct shk_lock *);
+
 #ifdef __cplusplus
 }
 #endif

@@ -361,6 +361,14 @@ static bool is_notified(const struct shki_line *l, const struct shki_node *n)
     return get(n->state) == SHKI_NODE_NOTIFIED && get(n->ticket) >= get(l->shared->released);
 }
 
+void shki_line_recover(struct shki_line *l)
+{
+    uint32_t n = collect(l, is_notified);
+
+    for (uint32_t i = 0; i < n; i++)
+        shki_recover_one(l->segment, get(shki_node_at(l->segment, l->order[i])->owner));
+}
+
 uint32_t shki_line_notified(struct shki_line *l)
 {
     return collect(l, is_notified);

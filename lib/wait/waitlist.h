@@ -82,6 +82,9 @@ static inline bool shki_line_is_empty(const struct shki_line *l)
 /* With the mutex: how many have been notified and have not resumed yet. */
 uint32_t shki_line_notified(struct shki_line *);
 
+/* With the mutex: have those of them recovered that are dead without the kernel's having said so. A system call each. */
+void shki_line_recover(struct shki_line *);
+
 /* With the mutex: take the dead out of the line and pass on what they were given. */
 void shki_line_bury(struct shki_line *);
 

@@ -55,7 +55,8 @@ static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows
 
 /* What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so needs no row. */
 static const char *const exempt[] = {
-    "shk_last_error", "shk_set_interrupt", "shk_set_interrupt_call", "shk_event_is_set", "shk_queue_size", "shk_queue_capacity",
+    "shk_last_error", "shk_lock_is_held", "shk_lock_depth", "shk_set_interrupt", "shk_set_interrupt_call", "shk_event_is_set",
+    "shk_queue_size", "shk_queue_capacity",
     "shk_queue_item_size", "shk_queue_empty", "shk_queue_full", "shk_queue_is_shut_down", "shk_queue_unfinished", "shk_region_data", "shk_cond_native",
     "shk_semaphore_value", "shk_barrier_waiting", "shk_barrier_parties", "shk_barrier_broken", "shk_stream_position",
     "shk_stream_sample_size", "shk_stream_history", "shk_reader_open", "shk_reader_close", "shk_reader_latest",
@@ -333,9 +334,9 @@ static void collect(void)
     for (unsigned t = 0; t < TABLES; t++)
         for (unsigned i = 0; i < tables[t]->count; i++)
             add(&tables[t]->row[i], 0, NULL);
-    for (unsigned i = 0; i < ring_controls.count; i++)
+    for (unsigned i = 0; i < ring_controls.count && !options.released_only; i++)
         add(&ring_controls.row[i], 0, "a textbook ring");
-    for (unsigned i = 0; i < cond_controls.count; i++)
+    for (unsigned i = 0; i < cond_controls.count && !options.released_only; i++)
         add(&cond_controls.row[i], 0, "SHK_COND_PTHREAD");
     for (unsigned i = 0; i < sizeof(repairs) / sizeof(*repairs); i++) {
         const struct control *c = &repairs[i];
@@ -343,7 +344,7 @@ static void collect(void)
 
         if (!row)
             errx(1, "no such row: %s | %s", c->function, c->state);
-        if (options.release || c->repair != SHKI_REPAIR_UNMARKED)
+        if (c->repair == SHKI_REPAIR_UNMARKED ? options.release : !options.released_only)
             add(row, c->repair, c->name);
     }
 }
