@@ -241,7 +241,7 @@ static void queue_info(const struct shki_queue_shared *q, struct shk_object_info
     uint64_t size = puts - gets;
 
     info->as.queue.order = q->order;
-    info->as.queue.shut_down = get(q->shut_down) != 0;
+    info->as.queue.shut_down = (get(q->shut_down) & SHKI_SHUT_STATE) != SHKI_OPEN;
     info->as.queue.capacity = q->capacity;
     info->as.queue.item_size = q->item_size;
     info->as.queue.size = puts >= gets && (q->capacity == 0 || size <= q->capacity) ? size : 0;

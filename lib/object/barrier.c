@@ -94,19 +94,18 @@ static struct shki_barrier_shared *barrier_of(struct shki_line *l)
     return (void *)((char *)l->shared - offsetof(struct shki_barrier_shared, waiters));
 }
 
-/* Whoever died with the mutex may have completed the round, or broken the barrier, and not released those who wait. */
+/* The member that died with the mutex may have broken the barrier, and not released the waiters. */
 void shki_barrier_finish(struct shki_line *l)
 {
-    struct shki_barrier_shared *shared = barrier_of(l);
-
-    if (get(shared->completed) > get(shared->waiters.released) || (get(shared->broken) && !shki_line_is_empty(l)))
-        shki_line_notify_all(l);
+    if (get(barrier_of(l)->broken) && !shki_line_is_empty(l))
+        shki_line_notify_all(l, SHKI_BROKEN);
 }
 
 void shki_barrier_break(struct shki_line *l)
 {
     set(barrier_of(l)->broken, 1); /* commits. Killed after: shki_barrier_finish() releases the others. */
-    shki_line_notify_all(l);
+    /* A waiter that leaves since the barrier has been unlinked is not the reason: the others would find that out, too. */
+    shki_line_notify_all(l, shki_line_is_stale(l) ? SHKI_UNLINKED : SHKI_BROKEN);
 }
 
 static int say_broken(const struct shk_barrier *b)
@@ -114,34 +113,28 @@ static int say_broken(const struct shk_barrier *b)
     return shki_fail(-EPIPE, "%s/%s is broken: somebody gave up or died, or it was aborted or reset", b->object.segment->name, b->object.name);
 }
 
-/* With the mutex, which is given up: the last to arrive. */
+/* With the mutex, which is given up: the last to arrive. The release commits: killed before, it has not arrived; killed after, the others have met. */
 static void complete(struct shk_barrier *b)
 {
-    /* B1: commits. Killed before: it has not arrived, and nobody knows; killed after: shki_barrier_finish() releases the others. */
-    set(b->shared->completed, get(b->shared->waiters.next_ticket));
-    shki_line_notify_all(&b->line);
+    shki_line_notify_all(&b->line, SHKI_GO);
     shki_line_unlock(&b->line);
 }
 
 static int wait_for_others(struct shk_barrier *b, struct shki_membership *m, const struct shki_patience *patience)
 {
-    uint64_t ticket;
     bool met;
     int r;
 
     shki_line_enter(&b->line, m);
-    ticket = get(m->node->ticket);
     shki_line_unlock(&b->line);
     shki_object_sleeps(&b->object, m, SHK_WAITS_FOR_PARTIES, shki_waits_how(patience));
     r = shki_line_sleep(&b->line, m, patience);
     shki_member_is_awake();
     if (r < 0)
         return r;
-    met = ticket < get(b->shared->completed); /* B1: before the release that L3 ordered */
+    met = shki_line_verdict(m) == SHKI_GO;
     shki_line_resume(m);
-    if (met)
-        return 0;
-    return shki_object_is_stale(&b->object) ? shki_stale(&b->object) : say_broken(b);
+    return met ? 0 : say_broken(b);
 }
 
 int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
@@ -165,8 +158,9 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
         complete(b);
         return (int)index;
     } else {
+        /* A party whose time is over before it has waited gives up like any other: the others must not wait for it. SHK_NOWAIT has not arrived. */
         r = shki_patience_over(&patience);
-        if (r == -EINTR || r == -ETIMEDOUT)
+        if (r < 0 && r != -EAGAIN)
             shki_barrier_break(&b->line);
     }
     if (r < 0) {
@@ -189,7 +183,7 @@ static int release_all(struct shk_barrier *b, uint32_t broken)
         return r;
     /* Killed between the two: a broken barrier is finished; a mended one had nobody waiting, or they wait on. */
     set(b->shared->broken, broken);
-    shki_line_notify_all(&b->line);
+    shki_line_notify_all(&b->line, SHKI_BROKEN);
     shki_line_unlock(&b->line);
     return 0;
 }

@@ -38,6 +38,8 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
 
     shared->kind = options ? options->kind : SHK_COND_ROBUST;
     if (options && options->lock) {
+        if (shki_object_is_stale(&options->lock->object))
+            return shki_stale(&options->lock->object);
         shared->lock_entry = options->lock->object.index;
         shared->lock_number = options->lock->object.serial;
     }
@@ -82,7 +84,8 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
         return shki_say(-EINVAL, "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
     if (options->lock && segment && options->lock->object.segment != segment)
         return shki_say(-EXDEV, "the lock is of another segment");
-    if (options->lock && shki_object_is_stale(&options->lock->object))
+    /* What is in the segment, such as whether the lock has been unlinked, is for build() to see: here it may not even be mapped. */
+    if (options->lock && segment && shki_segment_is_closed(segment))
         return shki_stale(&options->lock->object);
     return shki_check_reserved(options->reserved, 8);
 }
@@ -177,6 +180,7 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
     /* Not before it has the lock: killed while it waits for that, its wake-up is passed on. */
     if (r == 0)
         shki_line_resume(m);
+    m->notified = r == 0;
     return orphaned ? orphaned : r;
 }
 
@@ -210,7 +214,8 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
         if (r == ETIMEDOUT)
             shki_patience_slept(patience);
         /* Relaxed, these too: the mutex orders them, and whoever can notify natively comes after the store of native_shown. */
-        woken = r != ETIMEDOUT || atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != notifies;
+        m->notified = r == 0 || atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != notifies;
+        woken = r != ETIMEDOUT || m->notified;
         if (!woken)
             past = shki_object_is_stale(&c->object) || shki_patience_is_over(patience);
     } while (!woken && !past && !atomic_load_explicit(&shared->native_shown, memory_order_relaxed));
@@ -231,12 +236,23 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
 
     if (r < 0)
         return r;
+    m->waited_on = c->object.serial;
+    m->notified = false;
     patience = shki_object_patience(&c->object, timeout, "the condition was not notified");
     r = shki_patience_over(&patience);
     if (r < 0)
         return r;
-    r = c->native ? wait_native(c, m, &patience) : wait_robust(c, m, &patience);
-    return r == 0 && shki_object_is_stale(&c->object) ? shki_stale(&c->object) : r;
+    return c->native ? wait_native(c, m, &patience) : wait_robust(c, m, &patience);
+}
+
+int shk_cond_was_notified(struct shk_cond *c)
+{
+    const struct shki_membership *m;
+
+    if (c == NULL)
+        return SHKI_NO_HANDLE;
+    m = shki_membership_find(c->object.segment); /* the thread's own memory: whether the object still exists does not matter */
+    return m && m->waited_on == c->object.serial && m->notified;
 }
 
 static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned n)
@@ -261,7 +277,7 @@ static int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned
 
     if (r < 0)
         return r;
-    r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line) : shki_line_notify(&c->line, n));
+    r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line, SHKI_GO) : shki_line_notify(&c->line, n));
     shki_line_unlock_quietly(&c->line, m);
     return r;
 }

@@ -115,23 +115,27 @@ int shk_event_is_set(struct shk_event *event)
 
 void shki_event_wake(struct shki_event_shared *shared)
 {
-    /* As V1. Killed before: they find it stale at the end of their slice; likewise after. */
-    atomic_fetch_add_explicit(&shared->state, SHKI_EVENT_ONCE, memory_order_release);
+    /* Killed before: they find it stale at the end of their slice; likewise after. */
+    atomic_fetch_or_explicit(&shared->state, SHKI_EVENT_UNLINKED, memory_order_release);
     shki_wake_all_at(&shared->state);
 }
 
 struct waiting {
     const struct shk_event *event;
-    uint64_t clear; /* the state in which it was found: clear, and nobody asleep */
+    uint64_t clear; /* the state in which it was found: clear, and without a sleeper */
 };
+
+/* Whether it has been set since the state `clear`, cleared again and unlinked or not. */
+static bool is_another(uint64_t state, uint64_t clear)
+{
+    return (state ^ clear) >= SHKI_EVENT_ONCE || state & SHKI_EVENT_SET; /* the latter without the former only in damaged bytes */
+}
 
 static bool was_released(const void *arg)
 {
     const struct waiting *w = arg;
 
-    uint64_t state = state_of(w->event);
-
-    return (state ^ w->clear) >= SHKI_EVENT_ONCE || state & SHKI_EVENT_SET; /* the latter without the former only in damaged bytes */
+    return is_another(state_of(w->event), w->clear);
 }
 
 /*
@@ -159,7 +163,7 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
     do {
         bool over = shki_object_is_stale(&w->event->object) || shki_patience_is_over(patience);
 
-        if (was_released(w)) /* looked at last: who was waiting when it was set is released, however late it wakes */
+        if (was_released(w)) /* looked at last: a waiter of the moment when it was set is released, however late it runs, and whatever came after */
             return 0;
         if (over)
             r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object) : shki_patience_over(patience);
@@ -171,7 +175,7 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
 
 static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state, int64_t timeout)
 {
-    struct waiting w = { event, state & ~(uint64_t)SHKI_EVENT_SLEEPER };
+    struct waiting w = { event, state & ~(uint64_t)(SHKI_EVENT_SLEEPER | SHKI_EVENT_UNLINKED) };
     struct shki_patience patience = shki_object_patience(&event->object, timeout, "the event is not set");
     int r = shki_patience_over(&patience);
 
@@ -183,7 +187,7 @@ static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint
         r = sleep_until_released(&w, &patience);
         shki_member_is_awake();
     }
-    return r == 0 && shki_object_is_stale(&event->object) ? shki_stale(&event->object) : r;
+    return r;
 }
 
 static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_t timeout)
@@ -203,9 +207,15 @@ int shk_event_wait(struct shk_event *event, int64_t timeout)
     return event && shki_is_entered(&event->object) && is_set(event) ? 0 : wait_anyhow(event, timeout);
 }
 
-static bool is_ready(const void *event)
+/* For wait_any, as `clear` is for a wait. */
+static void note(struct shki_watch *w)
 {
-    return is_set(event);
+    w->since = state_of(w->handle) / SHKI_EVENT_ONCE * SHKI_EVENT_ONCE;
+}
+
+static bool is_ready(const struct shki_watch *w)
+{
+    return is_another(state_of(w->handle), w->since);
 }
 
 static void let_go(void *event)
@@ -216,5 +226,5 @@ static void let_go(void *event)
 void shki_event_watch(struct shk_event *event, struct shki_watch *w)
 {
     *w = (struct shki_watch){ .object = &event->object, .keepers = &event->object.keepers, .watched = &event->shared->watched, .handle = event,
-                              .is_ready = is_ready, .let_go = let_go };
+                              .note = note, .is_ready = is_ready, .let_go = let_go };
 }

@@ -219,6 +219,22 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
     return r;
 }
 
+void shki_lock_unlinked(struct shki_lock_shared *shared)
+{
+    uint64_t not_unlinked = 0, note = SHKI_UNLINKED_AFTER + atomic_load_explicit(&shared->mutex.turns, memory_order_relaxed);
+
+    /* The first note stays. Killed before: waiters that are given the mutex return 0, those that are not find it stale at the end of their slice. */
+    atomic_compare_exchange_strong_explicit(&shared->unlinked_after, &not_unlinked, note, memory_order_relaxed, memory_order_relaxed);
+}
+
+/* By a waiter that has been given the mutex. Relaxed: the holder alone changes `turns`; a note that is late belongs to an unlink that is not over. */
+static bool was_released_before_the_unlink(const struct shk_lock *l)
+{
+    uint64_t note = atomic_load_explicit(&l->shared->unlinked_after, memory_order_relaxed);
+
+    return note == 0 || (uint32_t)note == atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed);
+}
+
 /* Who has not been given it at the first try, r being negative, or must repair what a dead holder left, r being 1. */
 static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_membership *m, int64_t timeout, int r)
 {
@@ -236,7 +252,7 @@ static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct s
         return r;
     }
     r = settle(l->shared, m, r);
-    if (shki_object_is_stale(&l->object)) {
+    if (shki_object_is_stale(&l->object) && !was_released_before_the_unlink(l)) {
         unlock(l, m);
         return shki_stale(&l->object);
     }

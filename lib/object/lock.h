@@ -24,6 +24,9 @@ static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki
     return m && atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed) == m->id;
 }
 
+/* The lock has just been unlinked: note after how many releases. */
+void shki_lock_unlinked(struct shki_lock_shared *);
+
 /* For a caller who does not hold it: -EPERM, or -EBADF because the segment has been closed. */
 int shki_lock_refuse(const struct shk_lock *);
 

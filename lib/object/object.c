@@ -1,6 +1,7 @@
 #include "object/ready.h"
 
 #include "base/name.h"
+#include "object/lock.h"
 #include "wait/park.h"
 
 #include <shmkit/inspect.h>
@@ -223,11 +224,12 @@ void shki_object_close(struct shki_object *o)
 static const struct {
     size_t at;
     void (*finish)(struct shki_line *), (*left)(struct shki_line *);
+    bool asks;
 } lines[] = {
-    [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL },
-    [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL },
-    [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL },
-    [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break },
+    [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL, false },
+    [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL, false },
+    [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL, true },
+    [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break, false },
 };
 
 int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
@@ -242,12 +244,14 @@ int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
     l->repairs = (struct shki_repairs *)(void *)o->shared;
     l->finish = lines[kind].finish;
     l->left = lines[kind].left;
+    l->asks = lines[kind].asks;
     return shki_line_open(l);
 }
 
+/* A waiter that has been released before keeps the verdict that it was released with. */
 static void release_all(struct shki_line *l)
 {
-    shki_line_notify_all(l);
+    shki_line_notify_all(l, SHKI_UNLINKED);
 }
 
 /* Do something with the waitlist of an entry's object, with its mutex. */
@@ -274,7 +278,11 @@ static void wake(struct shk_segment *s, struct shki_entry *e)
         shki_queue_wake(s, (struct shki_queue_shared *)(void *)o.shared);
     else if (e->kind == SHK_KIND_EVENT && look_at(&o, s, e) == 0)
         shki_event_wake((struct shki_event_shared *)(void *)o.shared);
-    else
+    else if (e->kind == SHK_KIND_LOCK && look_at(&o, s, e) == 0)
+        shki_lock_unlinked((struct shki_lock_shared *)(void *)o.shared);
+    else if (e->kind == SHK_KIND_COND && look_at(&o, s, e) == 0)
+        shki_lock_unlinked(&((struct shki_cond_shared *)(void *)o.shared)->lock);
+    if (e->kind != SHK_KIND_QUEUE && e->kind != SHK_KIND_EVENT)
         with_line(s, e, release_all);
 }
 
@@ -321,7 +329,11 @@ int shki_object_join(struct shki_object *o, struct shki_membership **m)
 
 int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
 {
-    return shki_segment_open(name, flags, options, bury_everywhere, out);
+    int r = shki_segment_open(name, flags, options, bury_everywhere, out);
+
+    if (r == 0)
+        shki_watchers(*out); /* or where it is needed, if there is no memory now */
+    return r;
 }
 
 static void post_all(struct shk_segment *s, struct shki_bed *bed)

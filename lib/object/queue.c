@@ -440,7 +440,7 @@ int shk_queue_is_shut_down(struct shk_queue *q)
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     /* Q3: acquire: what was put before it was shut down can be seen. */
-    return r < 0 ? r : atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN;
+    return r < 0 ? r : shki_shut_down(q) != SHKI_OPEN;
 }
 
 /* ---- Shutting down ---- */
@@ -455,6 +455,17 @@ static uint64_t living_holder(const struct shk_queue *q)
 static int is_kept(void *queue)
 {
     return living_holder(queue) ? -EALREADY : 0;
+}
+
+/* Q3: release: a consumer that sees it sees what was put before. */
+static void shut(struct shk_queue *q, uint32_t state)
+{
+    uint32_t before = atomic_load_explicit(&q->shared->shut_down, memory_order_relaxed), once; /* a guess, which the exchange checks */
+
+    do
+        once = (before & SHKI_SHUT_STATE) == SHKI_OPEN ? SHKI_SHUT_ONCE : 0;
+    while (!atomic_compare_exchange_weak_explicit(&q->shared->shut_down, &before, (before & ~SHKI_SHUT_STATE) + once + state, memory_order_release,
+                                                  memory_order_relaxed));
 }
 
 int shk_queue_shutdown(struct shk_queue *q)
@@ -474,11 +485,11 @@ int shk_queue_shutdown(struct shk_queue *q)
         r = shki_call_lock(&c, is_kept, q);
     if (r == 0) {
         /* Q3: commits. Killed after: the sleepers see it at the end of their slice. */
-        atomic_store_explicit(&q->shared->shut_down, SHKI_SHUT_DOWN, memory_order_release);
+        shut(q, SHKI_SHUT_DOWN);
         shki_gate_leave(q, m, c.gate, false);
     } else if (r == -EALREADY) {
         /* Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those who get to see: shki_queue_is_over(). */
-        atomic_store_explicit(&q->shared->shut_down, SHKI_SHUT_FOR_PUTS, memory_order_release);
+        shut(q, SHKI_SHUT_FOR_PUTS);
     } else {
         return shki_fail(-EBUSY, "somebody has been putting into %s/%s for 10 seconds; is a process stopped?", q->object.segment->name, q->object.name);
     }
@@ -493,6 +504,6 @@ int shk_queue_reopen(struct shk_queue *q)
 
     if (r < 0)
         return r;
-    atomic_store_explicit(&q->shared->shut_down, SHKI_OPEN, memory_order_release); /* Q3: commits */
+    atomic_fetch_and_explicit(&q->shared->shut_down, ~SHKI_SHUT_STATE, memory_order_release); /* Q3: commits. The count stays */
     return 0;
 }

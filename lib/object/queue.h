@@ -134,6 +134,8 @@ struct shki_call {
     uint32_t waits_for;
     int64_t timeout;
     struct shki_patience patience;
+    uint32_t shutdowns; /* the queue's, when the wait began */
+    bool heeds_shutdown;
     bool begun, slept;
     bool puts;
     bool keep;   /* the gate, after a success */
@@ -174,6 +176,21 @@ struct shki_call shki_get_call(struct shk_queue *, struct shki_membership *, int
 /* Whether a side can go on, for spinning and sleeping: loads only. `arg` is the queue. */
 bool shki_queue_has_item(const void *arg);
 bool shki_queue_has_room(const void *arg);
+
+/* The same without the question whether it has been unlinked. */
+bool shki_queue_is_readable(const struct shk_queue *);
+bool shki_queue_is_writable(const struct shk_queue *);
+
+/* Whether it is shut down. Q3: acquire; pairs with the release in shutdown. */
+static inline uint32_t shki_shut_word(const struct shk_queue *q)
+{
+    return atomic_load_explicit(&q->shared->shut_down, memory_order_acquire);
+}
+
+static inline uint32_t shki_shut_down(const struct shk_queue *q)
+{
+    return shki_shut_word(q) & SHKI_SHUT_STATE;
+}
 
 /* Shut down, and no put is half way: what is not there now does not come. */
 bool shki_queue_is_over(const struct shk_queue *);
@@ -319,14 +336,17 @@ static inline void shki_count_tasks(struct shk_queue *q, struct shki_membership 
     shki_task_count(task, n);
 }
 
+static inline int shki_say_shut(void)
+{
+    return shki_say(-EPIPE, "the queue has been shut down");
+}
+
 /* Whether a put may begin: 0 or an error. */
 static inline int shki_may_put(struct shk_queue *q)
 {
     if (__builtin_expect(shki_object_is_stale(&q->object), 0))
         return shki_stale(&q->object);
-    if (__builtin_expect(atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN, 0))
-        return shki_say(-EPIPE, "the queue has been shut down");
-    return 0;
+    return __builtin_expect(shki_shut_down(q) != SHKI_OPEN, 0) ? shki_say_shut() : 0;
 }
 
 /* Find the next item: 1, 0: empty, or an error. */
@@ -334,8 +354,6 @@ static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue
 {
     int r;
 
-    if (shki_object_is_stale(&q->object))
-        return shki_stale(&q->object);
     r = order->item(q, 0, slot);
     /* Once it is over nothing more comes, so a second look is the last word. */
     if (__builtin_expect(r == 0, 0) && shki_queue_is_over(q)) {
@@ -343,6 +361,12 @@ static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue
         if (r == 0)
             r = shki_say(-EPIPE, "the queue has been shut down and is drained");
     }
+    /*
+     * The last question: what a consumer has waited for, it gets, even if the queue has been
+     * unlinked since. A call that begins after that does not come here.
+     */
+    if (__builtin_expect(r == 0, 0) && shki_object_is_stale(&q->object))
+        r = shki_stale(&q->object);
     return r;
 }
 

@@ -35,8 +35,7 @@ bool shki_queue_is_over(const struct shk_queue *q)
 {
     const struct shki_queue_shared *shared = q->shared;
     const struct shki_gate *gate = &shared->put_gate;
-    /* Q3: acquire; pairs with the release in shutdown. */
-    uint32_t state = atomic_load_explicit(&shared->shut_down, memory_order_acquire);
+    uint32_t state = shki_shut_down(q);
     uint64_t who;
     bool held;
 
@@ -75,17 +74,22 @@ uint64_t shki_queue_items(const struct shk_queue *q)
     return (int64_t)(tail - head) > 0 ? tail - head : 0;
 }
 
+bool shki_queue_is_readable(const struct shk_queue *q)
+{
+    bool there = q->order == SHK_FIFO && !q->grows ? shki_fifo_has_item(q) : shki_queue_items(q) > 0;
+
+    return there || shki_queue_is_over(q);
+}
+
 bool shki_queue_has_item(const void *arg)
 {
     const struct shk_queue *q = arg;
-    bool there = q->order == SHK_FIFO && !q->grows ? shki_fifo_has_item(q) : shki_queue_items(q) > 0;
 
-    return there || shki_queue_is_over(q) || shki_object_is_stale(&q->object);
+    return shki_queue_is_readable(q) || shki_object_is_stale(&q->object);
 }
 
-bool shki_queue_has_room(const void *arg)
+bool shki_queue_is_writable(const struct shk_queue *q)
 {
-    const struct shk_queue *q = arg;
     uint64_t head, items;
 
     if (q->grows)
@@ -97,8 +101,14 @@ bool shki_queue_has_room(const void *arg)
     } else {
         items = shki_ordered_size(q);
     }
-    return (int64_t)items < (int64_t)q->capacity || atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_OPEN ||
-           shki_object_is_stale(&q->object);
+    return (int64_t)items < (int64_t)q->capacity || shki_shut_down(q) != SHKI_OPEN;
+}
+
+bool shki_queue_has_room(const void *arg)
+{
+    const struct shk_queue *q = arg;
+
+    return shki_queue_is_writable(q) || shki_object_is_stale(&q->object);
 }
 
 /* ---- The gate ---- */
@@ -109,7 +119,7 @@ struct shki_call shki_put_call(struct shk_queue *q, struct shki_membership *m, i
 
     return (struct shki_call){ .queue = q, .member = m, .gate = &shared->put_gate, .gate_spinner = &q->put_gate_spinner, .bed = &shared->full,
                                .other = &shared->empty, .spinner = &q->full_spinner, .habits = &q->put_habits, .puts = true, .can_go_on = shki_queue_has_room,
-                               .waits_for = SHK_WAITS_TO_PUT, .timeout = timeout };
+                               .waits_for = SHK_WAITS_TO_PUT, .timeout = timeout, .heeds_shutdown = true };
 }
 
 struct shki_call shki_get_call(struct shk_queue *q, struct shki_membership *m, int64_t timeout)
@@ -120,7 +130,40 @@ struct shki_call shki_get_call(struct shk_queue *q, struct shki_membership *m, i
     return (struct shki_call){ .queue = q, .member = m, .gate = fifo ? &shared->get_gate : &shared->put_gate,
                                .gate_spinner = fifo ? &q->get_gate_spinner : &q->put_gate_spinner, .bed = &shared->empty,
                                .other = &shared->full, .spinner = &q->empty_spinner, .habits = &q->get_habits, .can_go_on = shki_queue_has_item,
-                               .waits_for = SHK_WAITS_TO_GET, .timeout = timeout };
+                               .waits_for = SHK_WAITS_TO_GET, .timeout = timeout, .heeds_shutdown = true };
+}
+
+/* Why a call waits, for the sentence that tells that it did so in vain. */
+static const char *state_of(const struct shki_call *c)
+{
+    if (c->waits_for == SHK_WAITS_TO_JOIN)
+        return "there are unfinished tasks";
+    return c->puts ? "the queue is full" : "the queue is empty";
+}
+
+/* The wait begins: what comes from now on, it is told, though it may be over again when the sleeper runs. */
+static void begin(struct shki_call *c)
+{
+    if (c->begun)
+        return;
+    c->begun = true;
+    c->shutdowns = shki_shut_word(c->queue) & ~SHKI_SHUT_STATE;
+    c->patience = shki_object_patience(&c->queue->object, c->timeout, state_of(c));
+}
+
+/* Whether the queue has been shut down since, and opened again. If it still is shut down, there may be a reservation to wait for: shki_queue_is_over(). */
+static bool was_shut(const struct shki_call *c)
+{
+    uint32_t word = shki_shut_word(c->queue);
+
+    return c->begun && c->heeds_shutdown && (word & SHKI_SHUT_STATE) == SHKI_OPEN && word != c->shutdowns;
+}
+
+static bool can_go_on(const void *arg)
+{
+    const struct shki_call *c = arg;
+
+    return c->can_go_on(c->queue) || was_shut(c);
 }
 
 bool shki_side_is_kept(const struct shki_call *c)
@@ -139,6 +182,11 @@ static bool is_settled(const void *arg)
     return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue) || shki_side_is_kept(c);
 }
 
+static int say_drained(void)
+{
+    return shki_say(-EPIPE, "the queue has been shut down and is drained");
+}
+
 /* After each slice of waiting for a gate, which may have been claimed: is there still something to wait for? */
 static int each_slice(void *arg)
 {
@@ -146,14 +194,14 @@ static int each_slice(void *arg)
     struct shk_queue *q = c->queue;
 
     if (c->puts)
-        return shki_may_put(q);
+        return was_shut(c) ? shki_say_shut() : shki_may_put(q);
     if (shki_object_is_stale(&q->object))
         return shki_stale(&q->object);
     /* Other orders: somebody may have a reservation open behind the same gate. */
-    if (q->order != SHK_FIFO && atomic_load_explicit(&q->shared->shut_down, memory_order_acquire) != SHKI_SHUT_DOWN)
+    if (q->order != SHK_FIFO && shki_shut_down(q) != SHKI_SHUT_DOWN)
         return 0;
-    if (shki_queue_is_over(q) && shki_queue_items(q) == 0)
-        return shki_say(-EPIPE, "the queue has been shut down and is drained");
+    if ((was_shut(c) || shki_queue_is_over(q)) && shki_queue_items(q) == 0)
+        return say_drained();
     return 0;
 }
 
@@ -274,24 +322,13 @@ void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shk
     shki_mutex_unlock(&gate->mutex);
 }
 
-/* Why a call waits, for the sentence that tells that it did so in vain. */
-static const char *state_of(const struct shki_call *c)
-{
-    if (c->waits_for == SHK_WAITS_TO_JOIN)
-        return "there are unfinished tasks";
-    return c->puts ? "the queue is full" : "the queue is empty";
-}
-
 int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
 {
     struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
     int64_t looked = 0, now;
     int r;
 
-    if (!c->begun) {
-        c->begun = true;
-        c->patience = shki_object_patience(&c->queue->object, c->timeout, state_of(c));
-    }
+    begin(c);
     if (!c->patience.nowait)
         shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     for (;;) {
@@ -396,10 +433,7 @@ static int enter(struct shki_call *c)
     r = c->tenant ? 0 : shki_gate_try(q, c->member, c->gate);
     if (r <= 0)
         return r;
-    if (!c->begun) {
-        c->begun = true;
-        c->patience = shki_object_patience(&q->object, c->timeout, state_of(c));
-    }
+    begin(c);
     return c->timeout <= 0 ? enter_at_once(c) : shki_call_lock(c, each_slice, c);
 }
 
@@ -411,7 +445,10 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
         r = enter(c);
         if (r < 0)
             break;
-        r = act(c->queue, c->member, work);
+        /* A put that was asleep when the queue was shut down is told, room or not; a get, when there is no item. */
+        r = c->puts && was_shut(c) ? shki_say_shut() : act(c->queue, c->member, work);
+        if ((r == 0 || r == -ESTALE) && was_shut(c))
+            r = say_drained();
         if (r > 0 && c->keep)
             return r;
         shki_gate_leave(c->queue, c->member, c->gate, c->tenant);
@@ -468,10 +505,16 @@ static void wake(struct shk_segment *s, struct shki_bed *bed)
 void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
 {
     struct shki_bed *beds[] = { &shared->empty, &shared->full, &shared->tasks };
+    uint32_t sleepers;
 
     atomic_thread_fence(memory_order_seq_cst); /* F2 */
-    for (size_t i = 0; i < sizeof(beds) / sizeof(beds[0]); i++)
+    for (size_t i = 0; i < sizeof(beds) / sizeof(beds[0]); i++) {
         wake(s, beds[i]);
+        /* All of them, now: after a reopen those who are told would not find that the others could go on, and would not wake them. */
+        sleepers = atomic_load_explicit(&beds[i]->sleepers, memory_order_relaxed);
+        for (uint32_t n = 1; n < sleepers && n < s->max_members; n++)
+            sem_post(&beds[i]->semaphore);
+    }
 }
 
 static bool has_no_item(const void *q)
@@ -584,16 +627,13 @@ int shki_call_wait(struct shki_call *c)
     struct timespec until;
     int r;
 
-    if (!c->begun) {
-        c->begun = true;
-        c->patience = shki_object_patience(&c->queue->object, c->timeout, state_of(c));
-    }
+    begin(c);
     r = shki_patience_over(&c->patience);
     if (r < 0)
         return r;
     if (c->habits && give_way(c))
         return 0;
-    if (shki_spin(c->spinner, c->can_go_on, c->queue))
+    if (shki_spin(c->spinner, can_go_on, c))
         return 0;
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
@@ -602,13 +642,13 @@ int shki_call_wait(struct shki_call *c)
      * The permits first, as in park.h. In the bed they are not the thread's alone: one that was meant for another sleeper is paid back by
      * what follows, as by any thread that a permit has woken: the flag is up, and who leaves wakes the next if there is something to do.
      */
-    while (shki_take_permits(&c->bed->semaphore), !announce(c) && r == 0) {
+    while (shki_take_permits(&c->bed->semaphore), !announce(c) && !was_shut(c) && r == 0) {
         until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
         if (!shki_sleep_on(&c->bed->semaphore, &until)) {
             shki_patience_slept(&c->patience);
             shki_recover(c->queue->object.segment);
         }
-        if (c->can_go_on(c->queue))
+        if (can_go_on(c))
             break;
         r = shki_patience_over(&c->patience);
     }

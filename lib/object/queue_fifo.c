@@ -717,7 +717,7 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
         return put_otherwise(q, m, item, len, timeout);
     tail = atomic_load_explicit(&shared->tail, memory_order_relaxed); /* ours */
     used = tail - shared->put_gate.seen;
-    if (__builtin_expect(used >= q->capacity || atomic_load_explicit(&shared->shut_down, memory_order_acquire) != SHKI_OPEN, 0))
+    if (__builtin_expect(used >= q->capacity || shki_shut_down(q) != SHKI_OPEN, 0))
         return put_otherwise(q, m, item, len, timeout);
     fetch_slot(q, tail, used);
     if (__builtin_expect(!shki_is_small(len), 0))

@@ -158,17 +158,23 @@ int shk_queue_join(struct shk_queue *q, int64_t timeout)
 {
     struct shki_call c = { .queue = q, .can_go_on = is_done_or_stale, .waits_for = SHK_WAITS_TO_JOIN, .timeout = timeout };
     int r = q ? shki_enter(&q->object, &c.member) : SHKI_NO_HANDLE;
+    bool done = false, stale = false;
 
     if (r < 0)
         return r;
     c.bed = &q->shared->tasks;
     c.spinner = &q->tasks_spinner;
-    while (r == 0 && !is_done_or_stale(q))
-        r = shki_call_wait(&c);
+    while (r == 0 && !done && !(stale = shki_object_is_stale(&q->object))) {
+        done = is_done(q);
+        if (!done)
+            r = shki_call_wait(&c);
+    }
+    if (stale)
+        done = is_done(q); /* all was done before the unlink, which only woke it */
     shki_call_end(&c);
     if (r < 0)
         return r;
-    if (shki_object_is_stale(&q->object))
+    if (!done)
         return shki_stale(&q->object);
     return tell_orphans(q) ? SHK_ORPHANED : 0;
 }

@@ -3,44 +3,80 @@
 #include "object/queue.h"
 
 #include <shmkit/inspect.h>
+#include <stdlib.h>
 
 /* ---- The line of the watchers ---- */
 
-/* A view of it for one use: what it would remember from one to the next is not worth keeping. */
-static int open_line(struct shk_segment *s, struct shki_line *l)
+/* One view for all threads of the process: what is not constant in it is used with the mutex. */
+struct view {
+    struct shki_line line;
+    uint32_t order[];
+};
+
+struct shki_line *shki_watchers(struct shk_segment *s)
 {
-    *l = (struct shki_line){ .segment = s, .shared = &s->header->watchers, .at = offsetof(struct shki_header, watchers),
-                             .repairs = &s->header->watch_repairs };
-    return shki_line_open(l);
+    struct view *v = atomic_load_explicit(&s->watchers, memory_order_acquire);
+    void *none = NULL;
+
+    if (__builtin_expect(v != NULL, 1))
+        return &v->line;
+    v = calloc(1, sizeof(*v) + s->max_members * sizeof(v->order[0]));
+    if (v == NULL)
+        return NULL;
+    v->line = (struct shki_line){ .segment = s,
+                                  .shared = &s->header->watchers,
+                                  .at = offsetof(struct shki_header, watchers),
+                                  .repairs = &s->header->watch_repairs,
+                                  .asks = true,
+                                  .order = v->order };
+    if (!atomic_compare_exchange_strong_explicit(&s->watchers, &none, v, memory_order_acq_rel,
+                                                 memory_order_acquire)) {
+        free(v);
+        v = none; /* another thread was faster */
+    }
+    return &v->line;
 }
 
 void shki_watchers_wake(struct shk_segment *s)
 {
-    struct shki_line l;
+    struct shki_line *l = shki_watchers(s);
 
-    if (open_line(s, &l) < 0)
-        return; /* they find out at the end of their slice, as they do if somebody has been stopped with the mutex */
-    if (shki_line_lock_soon(&l) == 0) {
-        shki_line_notify_all(&l);
-        shki_line_unlock(&l);
-    }
-    shki_line_close(&l);
+    if (l) /* else they find out at the end of their slice */
+        shki_line_ask(l);
 }
 
 void shki_watchers_bury(struct shk_segment *s)
 {
-    struct shki_line l;
+    struct shki_line *l = shki_watchers(s);
 
-    if (open_line(s, &l) < 0)
+    if (l == NULL || shki_line_lock(l) != 0)
         return;
-    if (shki_line_lock(&l) == 0) {
-        shki_line_bury(&l);
-        shki_line_unlock(&l);
-    }
-    shki_line_close(&l);
+    shki_line_bury(l);
+    shki_line_unlock(l);
 }
 
 /* ---- What is watched ---- */
+
+/* A shutdown that was reopened is told to those who waited for the queue when it came. */
+static uint64_t shutdowns_of(const struct shk_queue *q)
+{
+    return shki_shut_word(q) & ~SHKI_SHUT_STATE;
+}
+
+static void note_shutdowns(struct shki_watch *w)
+{
+    w->since = shutdowns_of(w->handle);
+}
+
+static bool is_readable(const struct shki_watch *w)
+{
+    return shki_queue_is_readable(w->handle) || shutdowns_of(w->handle) != w->since;
+}
+
+static bool is_writable(const struct shki_watch *w)
+{
+    return shki_queue_is_writable(w->handle) || shutdowns_of(w->handle) != w->since;
+}
 
 static void close_queue(void *queue)
 {
@@ -53,7 +89,8 @@ static void watch_queue(struct shk_queue *q, uint32_t want, struct shki_watch *w
 
     *w = (struct shki_watch){ .object = &q->object, .keepers = &q->object.keepers, .handle = q, .let_go = close_queue,
                               .watched = get ? &q->shared->empty.flags : &q->shared->full.flags,
-                              .is_ready = get ? shki_queue_has_item : shki_queue_has_room };
+                              .note = note_shutdowns,
+                              .is_ready = get ? is_readable : is_writable };
 }
 
 static int watch(const struct shk_ready *wanted, struct shki_watch *w)
@@ -87,6 +124,15 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
     return 0;
 }
 
+/* From now on an event that is set counts, though it is cleared at once. */
+static void note(struct shki_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (set->watches[i].note)
+            set->watches[i].note(&set->watches[i]);
+    set->waits = false;
+}
+
 int shki_set_open(struct shki_set *set, const struct shk_ready *wanted, unsigned n, struct shki_membership **m)
 {
     int r;
@@ -102,24 +148,46 @@ int shki_set_open(struct shki_set *set, const struct shk_ready *wanted, unsigned
         if (set->watches[i].object->segment != set->watches[0].object->segment)
             return shki_say(-EXDEV, "the objects of a set must be of one segment");
     }
-    return shki_enter(set->watches[0].object, m);
+    r = shki_enter(set->watches[0].object, m);
+    if (r == 0)
+        note(set);
+    return r;
 }
 
 /* ---- Waiting ---- */
 
-/* The index of one that is ready, n if there is none, or an error. */
-static int look(const struct shki_set *set)
+static int find_ready(const struct shki_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++) {
+        unsigned at = (set->first + i) % set->n;
+
+        if (set->watches[at].is_ready(&set->watches[at]))
+            return (int)at;
+    }
+    return (int)set->n;
+}
+
+static int find_stale(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
         if (shki_object_is_stale(set->watches[i].object) || shki_segment_is_closed(set->watches[i].object->segment))
             return shki_stale(set->watches[i].object);
-    for (unsigned i = 0; i < set->n; i++) {
-        unsigned at = (set->first + i) % set->n;
+    return 0;
+}
 
-        if (set->watches[at].is_ready(set->watches[at].handle))
-            return (int)at;
-    }
-    return (int)set->n;
+/*
+ * The index of one that is ready, n if there is none, or an error. What has become ready during
+ * the wait is told, though it has been unlinked then; a set with an unlinked object cannot be
+ * waited for.
+ */
+static int look(const struct shki_set *set)
+{
+    int none = (int)set->n, r = set->waits ? find_ready(set) : none, error;
+
+    if (r != none)
+        return r;
+    error = find_stale(set);
+    return error < 0 ? error : set->waits ? none : find_ready(set);
 }
 
 static bool has_news(const void *set)
@@ -134,6 +202,23 @@ static void look_after(const struct shki_set *set)
             set->watches[i].look_after(set->watches[i].handle);
 }
 
+/* A2, A3: the marks before the look that follows; pairs with A4, which of a queue is F2. */
+static void set_marks(const struct shki_set *set, bool asymmetric)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        atomic_fetch_or_explicit(set->watches[i].watched, SHKI_WATCHERS, memory_order_relaxed);
+    shki_fence_heavy(asymmetric);
+}
+
+/* A6: relaxed: a member that clears one after this comes to the line after this thread. */
+static bool has_marks(const struct shki_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (!(atomic_load_explicit(set->watches[i].watched, memory_order_relaxed) & SHKI_WATCHERS))
+            return false;
+    return true;
+}
+
 static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct shki_patience slice = *patience;
@@ -142,13 +227,13 @@ static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct
 
     if (slice.deadline > end && shki_repairs(SHKI_REPAIR_BACKSTOP))
         slice.deadline = end;
+    set_marks(set, m->segment->asymmetric);
     r = shki_line_lock(l);
     if (r < 0)
         return r;
     shki_line_enter(l, m); /* A1 */
-    for (unsigned i = 0; i < set->n; i++)
-        atomic_fetch_or_explicit(set->watches[i].watched, SHKI_WATCHERS, memory_order_relaxed); /* A2 */
-    shki_fence_heavy(m->segment->asymmetric); /* A3: the flags before this look; pairs with A4, which of a queue is F2 */
+    if (!has_marks(set))
+        set_marks(set, m->segment->asymmetric); /* with the mutex, which nobody waits for */
     if (has_news(set))
         slice.deadline = 0; /* leave the line at once */
     shki_line_unlock(l);
@@ -171,27 +256,37 @@ static int look_carefully(const struct shki_set *set, const struct shki_patience
     return over < 0 ? over : r;
 }
 
-int shki_set_wait(const struct shki_set *set, struct shki_membership *m, const struct shki_patience *patience)
+static int wait(struct shki_set *set, struct shki_membership *m, const struct shki_patience *patience)
 {
     static struct shki_spinner spinner; /* there is no handle to keep one */
-    struct shki_line line;
+    struct shki_line *line = shki_watchers(m->segment);
     int r = look_carefully(set, patience), none = (int)set->n;
 
-    if (r == none && shki_spin(&spinner, has_news, set))
-        r = look_carefully(set, patience);
     if (r != none)
         return r;
-    r = open_line(m->segment, &line);
-    if (r < 0)
+    set->waits = true;
+    if (shki_spin(&spinner, has_news, set))
+        r = look_carefully(set, patience);
+    if (r == none && line == NULL)
+        r = shki_say(-ENOMEM, "no memory");
+    if (r != none)
         return r;
     shki_object_sleeps(set->watches[0].object, m, SHK_WAITS_FOR_ANY, shki_waits_how(patience));
     do {
-        r = sleep_a_slice(set, &line, m, patience);
+        r = sleep_a_slice(set, line, m, patience);
         if (r == 0)
             r = look_carefully(set, patience);
     } while (r == none);
     shki_member_is_awake();
-    shki_line_close(&line);
+    return r;
+}
+
+int shki_set_wait(struct shki_set *set, struct shki_membership *m, const struct shki_patience *patience)
+{
+    int r = wait(set, m, patience);
+
+    if (r >= 0)
+        note(set);
     return r;
 }
 

@@ -148,7 +148,7 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, c
         while (shki_line_lock(&s->line) < 0)
             ; /* what was promised must be taken */
         taken = take_promised(s, m);
-        if (shki_object_is_stale(&s->object))
+        if (!taken && shki_object_is_stale(&s->object))
             break;
     }
     shki_line_unlock(&s->line);
@@ -226,11 +226,14 @@ int shk_semaphore_value(struct shk_semaphore *s)
     return r < 0 ? r : (int)(get(s->shared->value) & VALUE_MAX);
 }
 
-static bool is_ready(const void *semaphore)
+static bool has_free(const struct shk_semaphore *s)
 {
-    const struct shk_semaphore *s = semaphore;
-
     return get(s->shared->value) > get(s->shared->promised);
+}
+
+static bool is_ready(const struct shki_watch *w)
+{
+    return has_free(w->handle);
 }
 
 /* Permits may be promised to the dead. */
@@ -238,7 +241,7 @@ static void look_after(void *semaphore)
 {
     struct shk_semaphore *s = semaphore;
 
-    if (get(s->shared->value) == 0 || is_ready(s) || shki_line_lock(&s->line) < 0)
+    if (get(s->shared->value) == 0 || has_free(s) || shki_line_lock(&s->line) < 0)
         return;
     shki_line_recover(&s->line);
     shki_line_bury(&s->line);

@@ -11,9 +11,13 @@ struct shki_lock_shared {
     struct shki_repairs repairs;
     uint32_t recursive;
     uint32_t no_deadlock_check;
-    uint64_t reserved[3];
+    _Atomic uint64_t unlinked_after; /* SHKI_UNLINKED_AFTER + mutex.turns of the moment when it was unlinked; 0: not unlinked. Written by the unlinker */
+    uint64_t reserved[2];
     struct shki_mutex mutex; /* .holder is who has it, .state the following; lock operations touch no other line */
 };
+
+/* A waiter that is given the mutex after the unlink returns 0 if no release has come since: then the one that let it in came before. */
+#define SHKI_UNLINKED_AFTER (UINT64_C(1) << 32)
 
 /* The state of a lock's mutex. 0 most of the time. */
 #define SHKI_AGAIN UINT32_C(0x7fffffff)    /* how often the holder has it besides the first time; zeroed by a dead one's heir */
@@ -37,15 +41,16 @@ struct shki_cond_shared {
  * An event has no line of waiters, since each set releases all of them: they sleep at one word. It is changed by anybody, by one atomic operation each, so
  * that there is nothing to repair in it.
  *
- *      63                                                        2        1       0
- *     +-----------------------------------------------------------+---------+-------+
- *     | how often it has been set, having been clear              | SLEEPER |  SET  |
- *     +-----------------------------------------------------------+---------+-------+
+ *      63                                              3          2         1       0
+ *     +-------------------------------------------------+----------+---------+-------+
+ *     | how often it has been set, having been clear    | UNLINKED | SLEEPER |  SET  |
+ *     +-------------------------------------------------+----------+---------+-------+
  */
 enum {
     SHKI_EVENT_SET = 1,
-    SHKI_EVENT_SLEEPER = 2, /* clear, and somebody sleeps, or did: put there by who goes to sleep, taken away by who sets; never both */
-    SHKI_EVENT_ONCE = 4
+    SHKI_EVENT_SLEEPER = 2,  /* clear, and a waiter sleeps, or did: set by a waiter that goes to sleep, cleared by a set; never both */
+    SHKI_EVENT_UNLINKED = 4, /* for ever; wakes the waiters without counting as a set, so that each can tell the two apart */
+    SHKI_EVENT_ONCE = 8
 };
 
 struct shki_event_shared {
@@ -72,10 +77,9 @@ struct shki_barrier_shared {
     uint32_t reserved_32;
     uint64_t reserved[3];
     struct shki_waitlist waiters; /* who has arrived */
-    /* With the waitlist's mutex; `broken` is read by anybody. */
+    /* With the waitlist's mutex; read by anybody. */
     alignas(64) _Atomic uint32_t broken;
     uint32_t reserved_32_too;
-    _Atomic uint64_t completed; /* who has a lower ticket has met the others: commits the last arrival: B1 */
 };
 
 struct shki_stream_shared {
@@ -190,7 +194,7 @@ struct shki_ordered {
 struct shki_queue_shared {
     struct shki_repairs repairs;
     uint32_t order;
-    _Atomic uint32_t shut_down;         /* enum shki_shut_down: Q3 */
+    _Atomic uint32_t shut_down;         /* enum shki_shut_down, and above it how often it has been shut down, having been open: Q3 */
     uint64_t capacity;                  /* 0: bounded only by memory */
     uint64_t slots, item_size, stride;  /* slots: of a ring, or of a chunk */
     uint64_t tasks_at, slots_at;        /* from the start of the extent */
@@ -219,6 +223,8 @@ enum shki_shut_down {
     SHKI_SHUT_FOR_PUTS = 1, /* somebody holds the put gate for long; if it is in the middle of a put, its item still comes */
     SHKI_SHUT_DOWN = 2      /* nothing more comes */
 };
+#define SHKI_SHUT_STATE UINT32_C(3)
+#define SHKI_SHUT_ONCE UINT32_C(4) /* one more shutdown. A sleeper compares the count with that of when its wait began: a reopen does not hide it */
 
 /*
  * A place for one item. Written by the producer before Q1, read by the consumer after it. The word has the item's length + 1 in its lower half. In the upper

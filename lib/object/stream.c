@@ -211,15 +211,13 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, ui
     atomic_store_explicit(&shared->published, from + n, memory_order_release);
 }
 
-/* Wake the readers that sleep. The writer does not wait for a reader that is stopped in the middle of a change: the others find out after a slice. */
+/* Wake the readers that sleep, without waiting for one that is in the middle of a change: it does it then. */
 static void wake_readers(struct shk_stream *st)
 {
     atomic_thread_fence(memory_order_seq_cst); /* T4, A4: T2 before these looks; pairs with T5 and A3 */
     shki_watched_wake(st->object.segment, &st->shared->watched);
-    if (__builtin_expect(shki_line_is_empty(&st->line), 1) || shki_line_lock_soon(&st->line) < 0)
-        return;
-    shki_line_notify_all(&st->line);
-    shki_line_unlock(&st->line);
+    if (__builtin_expect(!shki_line_is_empty(&st->line), 0))
+        shki_line_ask(&st->line);
 }
 
 int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
@@ -355,11 +353,16 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
     return n;
 }
 
+static bool has_unread(const struct shk_reader *reader)
+{
+    return published(reader->stream) != position_of(reader);
+}
+
 static bool has_samples(const void *arg)
 {
     const struct shk_reader *reader = arg;
 
-    return published(reader->stream) != position_of(reader) || shki_object_is_stale(&reader->stream->object);
+    return has_unread(reader) || shki_object_is_stale(&reader->stream->object);
 }
 
 /* Sleep until something has been appended, a slice at the most: a writer may have died before it woke anybody. */
@@ -408,6 +411,7 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m
 ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
 {
     struct shki_patience patience;
+    struct shki_saved_error saved;
     struct shki_membership *m;
     uint64_t position;
     size_t got;
@@ -417,23 +421,26 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         return SHKI_NO_HANDLE;
     if (buf == NULL || n == 0)
         return shki_say(-EINVAL, "no room for samples was given");
+    r = shki_enter(&reader->stream->object, &m);
+    if (r < 0)
+        return r;
     for (int tries = 0;; tries++) {
-        r = shki_enter(&reader->stream->object, &m);
-        if (r < 0)
-            return r;
         position = position_of(reader);
         got = copy_samples(reader->stream, &position, buf, n);
         reader->dropped += (int64_t)(position - position_of(reader));
         set_position(reader, position + got);
+        if (got > 0 && r < 0) /* the append released it, and came before what ended the wait: an unlink, or the end of its time */
+            shki_error_settle(0, &saved);
         if (got > 0)
             return (ssize_t)got;
-        if (tries == 0) /* one deadline, however often it is lapped */
-            patience = shki_object_patience(&reader->stream->object, timeout, "there are no new samples");
-        if (tries < TRIES_MAX && has_samples(reader))
-            continue;
-        r = wait_for_samples(reader, m, &patience);
         if (r < 0)
             return r;
+        if (tries == 0) /* one deadline, however often it is lapped */
+            patience = shki_object_patience(&reader->stream->object, timeout, "there are no new samples");
+        if (tries < TRIES_MAX && has_unread(reader))
+            continue;
+        shki_error_save(&saved);
+        r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object) : wait_for_samples(reader, m, &patience);
     }
 }
 
@@ -470,10 +477,15 @@ static void let_go(void *reader)
     shk_reader_close(reader);
 }
 
+static bool is_ready(const struct shki_watch *w)
+{
+    return has_unread(w->handle);
+}
+
 void shki_reader_watch(struct shk_reader *reader, struct shki_watch *w)
 {
     struct shk_stream *st = reader->stream;
 
     *w = (struct shki_watch){ .object = &st->object, .keepers = &reader->keepers, .watched = &st->shared->watched, .handle = reader,
-                              .is_ready = has_samples, .let_go = let_go };
+                              .is_ready = is_ready, .let_go = let_go };
 }

@@ -44,7 +44,9 @@ struct shki_waitlist {
     _Atomic uint32_t first, last; /* node number + 1 */
     _Atomic uint32_t count;       /* who waits: never too low, also while somebody is changing or rebuilding the rest */
     uint32_t reserved_32;
-    uint64_t reserved[4];
+    _Atomic uint64_t asked;       /* how often all were to be released by a member that had not the mutex: L5; by anybody */
+    _Atomic uint64_t answered;    /* so many of these have been carried out */
+    uint64_t reserved[2];
 };
 
 _Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 64, "a waitlist is its mutex and a cache line");
@@ -153,6 +155,13 @@ _Static_assert(sizeof(struct shki_member) == 384, "four lines for people, one fo
  */
 enum shki_node_state { SHKI_NODE_WAITING = 1, SHKI_NODE_NOTIFIED = 2 };
 
+/* What a waiter was released for. Fixed in its node before the release: later rounds of the object do not change it. */
+enum shki_verdict {
+    SHKI_GO = 0,      /* what it waited for has come */
+    SHKI_BROKEN = 1,  /* it will not come: of a barrier */
+    SHKI_UNLINKED = 2 /* it cannot come any more: the object has no name */
+};
+
 struct shki_node {
     _Atomic uint64_t list;   /* offset of the waitlist, 0: in none. Commits the entering: L1 */
     _Atomic uint64_t owner;  /* member id */
@@ -160,7 +169,7 @@ struct shki_node {
     _Atomic uint64_t notified_before; /* the list's next ticket when it was notified; or, passed on, when the dead one was */
     _Atomic uint32_t state;  /* commits the notification: L2 */
     uint32_t next, previous; /* node number + 1; 0: none. Only links: what is true is the above */
-    uint32_t reserved_32;
+    _Atomic uint32_t verdict; /* enum shki_verdict, of a node that is released; before that, of no meaning */
     uint64_t reserved[2];
 };
 

@@ -412,6 +412,7 @@ static void unmap(struct shk_segment *s)
 static void destroy(struct shk_segment *s)
 {
     pthread_mutex_destroy(&s->local);
+    free(s->watchers);
     free(s->uses);
     free(s);
 }

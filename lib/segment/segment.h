@@ -33,6 +33,7 @@ struct shk_segment {
     struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
 
     const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
+    void *_Atomic watchers;               /* this process's view of header.watchers, a struct shki_line: see object/ready.c. Set once, at the first open */
     struct shki_openness openness;        /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */
 
     pthread_mutex_t local;                /* the following: */
@@ -57,6 +58,8 @@ struct shki_membership {
     uint32_t may_hold;      /* … before it has to ask */
     bool has_waited;        /* for an item, awake, since it last put one into a ring: most often the next one is an answer, that is awaited in its turn */
     struct shki_interrupt_call call;
+    bool notified;          /* the thread's last wait on a condition ended with a notification, */
+    uint64_t waited_on;     /* … that on the condition with this serial */
     uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members that the thread has released: see shki_unpark_released() */
     struct shki_membership *next_of_thread, *next_in_segment;
 };

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define LOCK_LIMIT SHK_SEC(10) /* the mutex is held for microseconds; who has it longer is stopped */
-#define SOON 50000 /* ns */
 
 /* Under the mutex, which orders them, relaxed accesses are enough; `get` and `set` are those. */
 #define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
@@ -58,6 +57,19 @@ static bool is_released(const struct shki_line *l, const struct shki_node *n)
 static bool is_dead(const struct shki_line *l, const struct shki_node *n)
 {
     return !shki_member_is_alive(l->segment, get(n->owner));
+}
+
+/* With the mutex, before the release. Not stored where it is right already: the owner may be spinning on that line. */
+static void set_verdict(struct shki_node *n, enum shki_verdict verdict)
+{
+    /* Relaxed: L2 or L3, whose release follows, publishes it. Killed after: the node still waits, and its next release has a verdict of its own. */
+    if (get(n->verdict) != verdict)
+        set(n->verdict, verdict);
+}
+
+enum shki_verdict shki_line_verdict(const struct shki_membership *m)
+{
+    return get(m->node->verdict); /* relaxed: is_released(), which was true, has acquired it */
 }
 
 static void append(struct shki_line *l, struct shki_node *n)
@@ -181,11 +193,9 @@ static void rebuild(struct shki_line *l)
     count_repair(&l->repairs->rebuilds);
 }
 
-static int lock_within(struct shki_line *l, int64_t limit)
+/* The mutex has been tried. */
+static int repair(struct shki_line *l, int r)
 {
-    struct shki_patience patience = shki_patience(limit, NULL);
-    int r = shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, &l->segment->recovery, NULL, NULL);
-
     if (r == 1 && shki_repairs(SHKI_REPAIR_REBUILD)) {
         rebuild(l);
         if (l->finish)
@@ -196,25 +206,16 @@ static int lock_within(struct shki_line *l, int64_t limit)
 
 int shki_line_lock(struct shki_line *l)
 {
-    int r = lock_within(l, LOCK_LIMIT);
+    struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
+    int r = repair(l, shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, &l->segment->recovery, NULL, NULL));
 
     if (r == -ETIMEDOUT)
         return shki_say(-EBUSY, "somebody has been in the middle of a change for 10 seconds; is a process stopped?");
     return r;
 }
 
-int shki_line_lock_soon(struct shki_line *l)
-{
-    struct shki_saved_error saved;
-    int r;
-
-    shki_error_save(&saved);
-    r = lock_within(l, SOON);
-    shki_error_settle(0, &saved); /* who would rather go without has not failed */
-    return r == 0 ? 0 : -EBUSY;
-}
-
-void shki_line_unlock(struct shki_line *l)
+/* Unlock, and wake those that have been released meanwhile. */
+static void unlock_and_unpark(struct shki_line *l)
 {
     uint32_t to_unpark[SHKI_UNPARK_LATER], n = l->n_to_unpark;
 
@@ -226,6 +227,45 @@ void shki_line_unlock(struct shki_line *l)
     /* killed before one of these: it sees that it has been released at the end of its slice */
     for (uint32_t i = 0; i < n; i++)
         shki_unpark(l->segment, to_unpark[i]);
+}
+
+/* Loads only, without the mutex: relaxed, since a fence comes before them. */
+static bool is_asked(const struct shki_line *l)
+{
+    return l->asks && get(l->shared->asked) != get(l->shared->answered);
+}
+
+/* L6, after a fence. The count is read before the release: a later request is answered anew. */
+static void answer(struct shki_line *l)
+{
+    struct shki_waitlist *w = l->shared;
+    uint64_t asked;
+
+    while (is_asked(l) && repair(l, shki_mutex_trylock(&w->mutex, 0)) == 0) {
+        /* L5: acquire; pairs with the release in ask: a waiter that this releases sees what the asker did. */
+        asked = atomic_load_explicit(&w->asked, memory_order_acquire);
+        /* killed before the second: all are released once more, for nothing */
+        shki_line_notify_all(l, SHKI_GO);
+        set(w->answered, asked);
+        unlock_and_unpark(l);
+        atomic_thread_fence(memory_order_seq_cst);
+    }
+}
+
+void shki_line_ask(struct shki_line *l)
+{
+    atomic_fetch_add_explicit(&l->shared->asked, 1, memory_order_release); /* L5 */
+    atomic_thread_fence(memory_order_seq_cst);
+    answer(l);
+}
+
+void shki_line_unlock(struct shki_line *l)
+{
+    unlock_and_unpark(l);
+    if (l->asks) {
+        atomic_thread_fence(memory_order_seq_cst);
+        answer(l);
+    }
 }
 
 void shki_line_unlock_quietly(struct shki_line *l, struct shki_membership *m)
@@ -249,6 +289,7 @@ void shki_line_enter(struct shki_line *l, struct shki_membership *m)
     set(n->owner, m->id);
     set(n->ticket, ticket);
     set(n->state, SHKI_NODE_WAITING);
+    set(n->verdict, SHKI_GO);
     /* L1: commits. Killed before: not in. Killed after: in, dead, and found so by whoever walks or rebuilds the list. */
     atomic_store_explicit(&n->list, l->at, memory_order_release);
     set(l->shared->next_ticket, ticket + 1);
@@ -309,6 +350,7 @@ static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
             continue;
         }
         set(node->notified_before, before);
+        set_verdict(node, SHKI_GO);
         /* L2: commits. Killed before: rebuilt as waiting. Killed after: it sees it at the end of its slice, or is unparked by the rebuild. */
         atomic_store_explicit(&node->state, SHKI_NODE_NOTIFIED, memory_order_release);
         lower_count(l);
@@ -323,7 +365,7 @@ unsigned shki_line_notify(struct shki_line *l, unsigned n)
     return release_first(l, n, get(l->shared->next_ticket));
 }
 
-unsigned shki_line_notify_all(struct shki_line *l)
+unsigned shki_line_notify_all(struct shki_line *l, enum shki_verdict verdict)
 {
     struct shki_waitlist *w = l->shared;
     struct shki_node *node = node_of_link(l, get(w->first));
@@ -331,8 +373,10 @@ unsigned shki_line_notify_all(struct shki_line *l)
     unsigned living = 0;
 
     /* Noted first: once released, a node may be linked into another list. The bound is for damaged links. */
-    for (; node && n < l->segment->max_members; node = node_of_link(l, node->next))
+    for (; node && n < l->segment->max_members; node = node_of_link(l, node->next)) {
+        set_verdict(node, verdict);
         l->order[n++] = link_of(l, node) - 1;
+    }
     set(w->first, 0);
     set(w->last, 0);
     /* L3: commits, for all of them at once. Killed before: rebuilt as waiting. Killed after: each sees it at the end of its slice, or is unparked by the rebuild. */
@@ -417,7 +461,7 @@ static bool needs_repair(struct shki_line *l, const struct shki_node *mine)
 {
     const struct shki_node *first = node_of_link(l, get(l->shared->first));
 
-    if (shki_robust_is_orphaned(&l->shared->mutex.robust) || first == NULL)
+    if (shki_robust_is_orphaned(&l->shared->mutex.robust) || first == NULL || is_asked(l))
         return true;
     if (first != mine)
         return is_dead(l, first);
@@ -439,7 +483,7 @@ static void backstop(struct shki_line *l, const struct shki_node *mine)
     shki_line_unlock(l);
 }
 
-static bool is_stale(const struct shki_line *l)
+bool shki_line_is_stale(const struct shki_line *l)
 {
     return l->entry ? shki_is_stale(l->segment, l->entry, l->serial) : shki_segment_is_retired(l->segment);
 }
@@ -456,6 +500,20 @@ static bool was_released(const void *arg)
     return is_released(w->line, w->node);
 }
 
+static int say_stale(void)
+{
+    return shki_say(-ESTALE, "the object has been unlinked");
+}
+
+/* Released: 0, and its node stays until it resumes; or there is nothing that could be passed on. */
+static int settle(struct shki_membership *m)
+{
+    if (shki_line_verdict(m) != SHKI_UNLINKED)
+        return 0;
+    shki_line_resume(m);
+    return say_stale();
+}
+
 int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
 {
     struct waiting waiting = { l, m->node };
@@ -464,12 +522,16 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
     int r;
 
     if (shki_spin(&l->spinner, was_released, &waiting))
-        return 0;
+        return settle(m);
     while (shki_take_permits(&m->record->park), !is_released(l, m->node)) {
         shki_error_save(&saved);
-        r = is_stale(l) ? shki_say(-ESTALE, "the object has been unlinked") : shki_patience_over(patience);
-        if (r < 0)
-            return shki_error_settle(withdraw(l, m, r), &saved);
+        r = shki_line_is_stale(l) ? say_stale() : shki_patience_over(patience);
+        if (r < 0) {
+            r = shki_error_settle(withdraw(l, m, r), &saved);
+            if (r < 0)
+                return r;
+            break; /* released at the last moment */
+        }
         until = shki_patience_slice(patience, SHKI_SLICE);
         if (!shki_repairs(SHKI_REPAIR_BACKSTOP))
             until = shki_patience_slice(patience, SHK_SEC(3600));
@@ -481,5 +543,5 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
             backstop(l, m->node);
         }
     }
-    return 0;
+    return settle(m);
 }

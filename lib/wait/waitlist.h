@@ -9,6 +9,9 @@
  *                         |                                   not linked
  *                         +--- withdraw (owner, with the mutex) ------------------------------------------------^
  *
+ * A release has a verdict, which is stored in each node before the store that commits the release. The waiter reads it there: what happens to the
+ * object between the release and the moment at which the waiter runs (a new round, a reset, an unlink) does not change what it is told.
+ *
  * A wake-up that a notify gave to a member which dies before it resumes is passed on to the next who was waiting then. The first living waiter
  * looks for that at each of its slices.
  */
@@ -29,6 +32,7 @@ struct shki_line {
     struct shki_repairs *repairs;
     /* What the object itself has to do, with the mutex; each may be NULL. */
     void (*finish)(struct shki_line *); /* after the line has been rebuilt, or dead waiters taken out of it */
+    bool asks;                          /* it is released by shki_line_ask(), too */
     void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
     struct shki_spinner spinner;
     uint32_t *order;                  /* room for one number a member; used with the mutex only */
@@ -45,8 +49,6 @@ void shki_line_close(struct shki_line *);
 /* The mutex, held for moments only: 0; -EBUSY when somebody has had it for 10 s. Repairs what a dead holder left. */
 int shki_line_lock(struct shki_line *);
 
-/* The same for who would rather go without than wait: -EBUSY, without a sentence, when somebody has had it for 50 us. */
-int shki_line_lock_soon(struct shki_line *);
 void shki_line_unlock(struct shki_line *);
 /* The same for one who has a lock that those want whom it has released: they are woken when it gives that up, and not to find it held. See shki_unpark_released(). */
 void shki_line_unlock_quietly(struct shki_line *, struct shki_membership *);
@@ -55,19 +57,37 @@ void shki_line_unlock_quietly(struct shki_line *, struct shki_membership *);
 void shki_line_enter(struct shki_line *, struct shki_membership *);
 
 /*
- * Without the mutex, having entered: wait to be released. Returns 0: released, and to be followed by shki_line_resume(); -ETIMEDOUT, -EAGAIN,
- * -EINTR, -ESTALE: not released, and not in the line any more.
+ * Without the mutex, having entered: wait to be released. Returns 0: released, with a verdict other than SHKI_UNLINKED, and to be followed by
+ * shki_line_resume(); -ETIMEDOUT, -EAGAIN, -EINTR, -ESTALE: not released, or because the object was unlinked, and not in the line any more.
  */
 int shki_line_sleep(struct shki_line *, struct shki_membership *, const struct shki_patience *);
+
+/* Without the mutex, released and not resumed yet: what for. */
+enum shki_verdict shki_line_verdict(const struct shki_membership *);
 
 /* Without the mutex: what the caller was released for is safe now. Killed before: its wake-up is passed on. */
 void shki_line_resume(struct shki_membership *);
 
-/* With the mutex: release the first n living. Returns how many. */
+/* With the mutex: release the first n living, to go on. Returns how many. */
 unsigned shki_line_notify(struct shki_line *, unsigned n);
 
 /* With the mutex: release all. Returns how many are living. */
-unsigned shki_line_notify_all(struct shki_line *);
+unsigned shki_line_notify_all(struct shki_line *, enum shki_verdict);
+
+/*
+ * Without the mutex, and without waiting for it: release all, to go on. A request is counted (L5)
+ * before the mutex is tried; a member that has it sees the count when it unlocks, and does it then:
+ *
+ *     asker                                holder
+ *     L5: asked++                          unlock
+ *     fence                                fence
+ *     L6: try the mutex                    L6: asked != answered? then try the mutex
+ *     answer, unlock, and look again       answer, unlock, and look again
+ *
+ * Either the asker gets the mutex or the holder sees the request. Killed in between: the waiters
+ * find what they wait for at the end of their slice; likewise if the holder is stopped.
+ */
+void shki_line_ask(struct shki_line *);
 
 /*
  * Whether nobody waits. With the mutex; or without it, by a caller who keeps others from entering: the count is raised before the one who enters lets go
@@ -78,6 +98,9 @@ static inline bool shki_line_is_empty(const struct shki_line *l)
     /* Relaxed: the caller is ordered after the entering of those whom it must not miss, and no later value leaves out any of them who still waits. */
     return atomic_load_explicit(&l->shared->count, memory_order_relaxed) == 0;
 }
+
+/* Whether what the line belongs to has been unlinked. Loads only. */
+bool shki_line_is_stale(const struct shki_line *);
 
 /* With the mutex: how many have been notified and have not resumed yet. */
 uint32_t shki_line_notified(struct shki_line *);

@@ -14,7 +14,7 @@ enum {
     DEAD_AHEAD = 8, /* the first watcher has died */
 };
 
-#define FOR_A_DESCRIPTOR INT64_MAX
+#define FOR_A_DESCRIPTOR (SHK_FOREVER - 1)
 
 /* Returns which is ready, or what went wrong; or the descriptor. */
 static int64_t wait_for(struct world *w, int64_t which, int64_t timeout)
