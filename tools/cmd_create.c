@@ -1,5 +1,6 @@
 /* shmctl create: an object, and its segment if there is none yet. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
 
 #include <errno.h>
@@ -231,22 +232,6 @@ static const struct option_row options[] = {
     {0},
 };
 
-/* Find the segment, or make it: *made. */
-static int find_or_make(const struct path *path, const struct wanted *w, unsigned any_owner,
-                        bool *made, struct shk_segment **segment)
-{
-    int r;
-
-    do {
-        r = shk_segment_open(path->segment, any_owner, NULL, segment);
-        *made = r == -ENOENT;
-        if (*made)
-            r = shk_segment_open(path->segment, SHK_CREATE | SHK_EXCL | any_owner, &w->segment,
-                                 segment);
-    } while (*made && r == -EEXIST); /* somebody was faster */
-    return r;
-}
-
 static int create(const struct kind *kind, const struct path *path, const struct wanted *w,
                   unsigned any_owner)
 {
@@ -259,18 +244,18 @@ static int create(const struct kind *kind, const struct path *path, const struct
     if (only_new)
         r = shk_segment_open(path->segment, SHK_CREATE | SHK_EXCL | any_owner, &w->segment, &segment);
     else
-        r = find_or_make(path, w, any_owner, &made, &segment);
+        r = open_or_make_segment(path->segment, any_owner, &w->segment, &made, &segment);
     if (r < 0)
-        return failed(path->text, r);
+        return failed_to_open(&(struct opening){.path = path, .flags = any_owner, .kind = kind->name},
+                              r);
     if (kind->create) {
         r = kind->create(segment, path->object, w);
         if (r < 0)
             status = failed(path->text, r);
     }
     shk_segment_close(segment);
-    /* A segment that was made for nothing goes again, if nobody has come to like it. */
     if (r < 0 && made)
-        shk_segment_unlink_unused(path->segment, SHK_EMPTY | any_owner);
+        unmake_segment(path->segment, any_owner);
     return status;
 }
 

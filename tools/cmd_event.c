@@ -1,5 +1,6 @@
 /* shmctl event: set it, clear it, wait for it, look at it. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
 
 #include <string.h>
@@ -29,46 +30,41 @@ static void check_action(const char *action, int64_t timeout)
         usage_error("--timeout and --nowait are for 'event wait'");
 }
 
+static int open_event(struct shk_segment *segment, const char *name, unsigned flags, void *to)
+{
+    return shk_event_open(segment, name, flags, NULL, to);
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
+    struct acting acting = ACTING_DEFAULTS;
     struct shk_segment *segment = NULL;
     struct shk_event *event = NULL;
-    int64_t timeout = SHK_FOREVER;
-    unsigned flags = 0;
     const char *action;
     struct path path;
+    struct opening opening = {.path = &path, .kind = "event", .open = open_event, .to = &event};
+    bool asks;
     int status;
     int key;
     int r;
 
-    while ((key = next_option(command, argc, argv)) != -1) {
-        if (key == 't')
-            timeout = parse_timeout(optarg);
-        else if (key == OPTION_NOWAIT)
-            timeout = SHK_NOWAIT;
-        else
-            flags |= SHK_ANY_OWNER;
-    }
+    while ((key = next_option(command, argc, argv)) != -1)
+        acting_option(&acting, key);
     check_operands(argc, 2, 2);
     action = argv[optind];
-    check_action(action, timeout);
+    check_action(action, acting.timeout);
     parse_object_path(argv[optind + 1], &path);
+    asks = strcmp(action, "is-set") == 0;
 
-    status = open_segment(&path, flags, "event", &segment);
-    if (status != STATUS_DONE)
-        return status;
-    r = shk_event_open(segment, path.object, 0, NULL, &event);
-    if (r < 0) {
-        status = failed_to_open(&path, "event", r);
-        goto done;
+    opening.flags = acting.flags & ~(asks ? SHK_CREATE : 0);
+    status = open_object(&opening, &segment);
+    if (status == STATUS_DONE) {
+        r = act(event, action, acting.timeout);
+        if (r < 0)
+            status = failed_to_wait(&path, &acting, r, "event is not set");
+        else if (asks && r == 0)
+            status = STATUS_FAILED;
     }
-    r = act(event, action, timeout);
-    if (r < 0)
-        status = failed(path.text, r);
-    else if (strcmp(action, "is-set") == 0 && r == 0)
-        status = STATUS_FAILED;
-
-done:
     shk_event_close(event);
     shk_segment_close(segment);
     return status;
@@ -77,6 +73,7 @@ done:
 static const struct option_row options[] = {
     TIMEOUT_ROW("with wait: no longer than this"),
     NOWAIT_ROW,
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };
@@ -85,7 +82,8 @@ const struct command cmd_event = {
     .name = "event",
     .arguments = "[OPTION...] set|clear|wait|is-set EVENT",
     .summary = "set an event, clear it, wait for it, or ask whether it is set",
-    .notes = "'is-set' prints nothing: its exit status is 0 if the event is set, and 1 if not.",
+    .notes = "'is-set' prints nothing: its exit status is 0 if the event is set, 1 if not, 4 if it is absent.\n"
+             "The others create the event if it is absent.",
     .options = options,
     .run = run,
 };

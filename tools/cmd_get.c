@@ -1,77 +1,80 @@
 /* shmctl get: items out of a queue. */
 #include "common.h"
+#include "open.h"
+#include "output.h"
 #include "shmctl.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 struct wanted {
     uint64_t count;
     bool follow; /* instead of the count: until it is shut down and drained */
-    int64_t timeout;
+    struct acting acting;
     char separator;
     bool whole; /* and nothing after it */
 };
 
-/*
- * An item that has been taken is written out before the next is asked for, and an interrupt waits until it is: with stdio
- * a part of it could get lost. (A second interrupt does not wait.)
- */
-static int write_whole(const char *bytes, size_t length)
+static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
-    while (length) {
-        ssize_t n = write(STDOUT_FILENO, bytes, length);
+    return shk_queue_open(segment, name, flags, NULL, to);
+}
 
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n > 0) {
-            bytes += n;
-            length -= (size_t)n;
-        }
+/* Why there is no item in hand, to the user; the exit status that goes with it. */
+static int complain_of_get(const struct path *path, const struct wanted *w, int error)
+{
+    if (error == -EINTR && output_is_gone())
+        return output_failed(-EPIPE);
+    return failed_to_wait(path, &w->acting, error, "queue is empty");
+}
+
+/*
+ * Print one item, and take it: in this order, so that none is lost that could not be printed.
+ * killed here, between the two: the item has been printed, and is the next consumer's once more.
+ * Returns 0, or a library's error; *status is set after a complaint about the output.
+ */
+static int get_one(struct shk_queue *queue, const struct wanted *w, int *status)
+{
+    const void *item;
+    ssize_t length;
+    int r = output_await_room();
+
+    if (r < 0)
+        return r;
+    length = peek_soon(queue, &item, w->acting.timeout);
+    if (length < 0)
+        return (int)length;
+    r = output_write(item, (size_t)length, &w->separator, !w->whole);
+    if (r < 0) {
+        shk_queue_unpeek(queue);
+        *status = output_failed(r);
+        return 0;
     }
-    return 0;
+    return shk_queue_consume(queue);
 }
 
 static int get_all(struct shk_queue *queue, const struct path *path, const struct wanted *w)
 {
-    size_t room = (size_t)shk_queue_item_size(queue);
-    char *item = allocate(room + 1, 1);
     int status = STATUS_DONE;
-    ssize_t length;
-    int r;
+    int r = 0;
 
-    for (uint64_t i = 0; w->follow || i < w->count; i++) {
-        length = shk_queue_get(queue, item, room, w->timeout);
-        if (length == -EPIPE && w->follow)
-            break;
-        if (length < 0) {
-            status = failed(path->text, (int)length);
-            break;
-        }
-        item[length] = w->separator;
-        r = write_whole(item, (size_t)length + !w->whole);
-        if (r < 0) {
-            complain("standard output", "%s", strerror(-r));
-            status = STATUS_FAILED;
-            break;
-        }
-    }
-    free(item);
-    return status;
+    output_watch();
+    if (w->follow || w->count > 1)
+        output_one_at_a_time();
+    for (uint64_t i = 0; r == 0 && status == STATUS_DONE && (w->follow || i < w->count); i++)
+        r = get_one(queue, w, &status);
+    output_done();
+    return r == 0 || (r == -EPIPE && w->follow) ? status : complain_of_get(path, w, r);
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct wanted wanted = {.count = 1, .timeout = SHK_FOREVER, .separator = '\n'};
+    struct wanted wanted = {.count = 1, .acting = ACTING_DEFAULTS, .separator = '\n'};
     struct shk_segment *segment = NULL;
     struct shk_queue *queue = NULL;
-    unsigned flags = 0;
     struct path path;
+    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &queue};
     int status;
     int key;
-    int r;
 
     while ((key = next_option(command, argc, argv)) != -1) {
         if (key == 'c')
@@ -82,21 +85,16 @@ static int run(const struct command *command, int argc, char **argv)
             wanted.whole = true;
         else if (key == '0')
             wanted.separator = '\0';
-        else if (key == 't')
-            wanted.timeout = parse_timeout(optarg);
-        else if (key == OPTION_NOWAIT)
-            wanted.timeout = SHK_NOWAIT;
         else
-            flags |= SHK_ANY_OWNER;
+            acting_option(&wanted.acting, key);
     }
     check_operands(argc, 1, 1);
     parse_object_path(argv[optind], &path);
 
-    status = open_segment(&path, flags, "queue", &segment);
-    if (status != STATUS_DONE)
-        return status;
-    r = shk_queue_open(segment, path.object, 0, NULL, &queue);
-    status = r < 0 ? failed_to_open(&path, "queue", r) : get_all(queue, &path, &wanted);
+    opening.flags = wanted.acting.flags;
+    status = open_object(&opening, &segment);
+    if (status == STATUS_DONE)
+        status = get_all(queue, &path, &wanted);
     shk_queue_close(queue);
     shk_segment_close(segment);
     return status;
@@ -109,6 +107,7 @@ static const struct option_row options[] = {
     {'0', "null", NULL, "end each item with a zero byte, not a newline"},
     TIMEOUT_ROW("wait no longer for each item"),
     NOWAIT_ROW,
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };
@@ -117,6 +116,8 @@ const struct command cmd_get = {
     .name = "get",
     .arguments = "[OPTION...] QUEUE",
     .summary = "take items out of a queue and print them, one a line",
+    .notes = "An item is taken when it has been printed; into a pipe the next is printed when that one has\n"
+             "been read. The queue is created if it is absent. For work by several see 'shmctl work'.",
     .options = options,
     .run = run,
 };

@@ -1,5 +1,6 @@
 /* shmctl lock: run a command while a lock, or the lock of a condition, is held. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
 #include "spawn.h"
 
@@ -13,17 +14,12 @@ struct lockable {
     struct shk_cond *cond;
 };
 
-static int open_lockable(struct lockable *l, const struct path *path, unsigned flags)
+static int open_lockable(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
-    int status = open_segment(path, flags, "lock", &l->segment);
-    int r;
+    struct lockable *l = to;
+    int r = shk_lock_open(segment, name, flags, NULL, &l->lock);
 
-    if (status != STATUS_DONE)
-        return status;
-    r = shk_lock_open(l->segment, path->object, 0, NULL, &l->lock);
-    if (r == -EPROTOTYPE)
-        r = shk_cond_open(l->segment, path->object, 0, NULL, &l->cond);
-    return r < 0 ? failed_to_open(path, "lock", r) : STATUS_DONE;
+    return r == -EPROTOTYPE ? shk_cond_open(segment, name, 0, NULL, &l->cond) : r;
 }
 
 static int acquire(const struct lockable *l, int64_t timeout)
@@ -45,16 +41,16 @@ static void tell_by_environment(bool orphaned)
         unsetenv("SHMKIT_ORPHANED");
 }
 
-static int run_locked(const struct lockable *lock, const struct path *path, int64_t timeout,
-                      char **command)
+static int run_locked(const struct lockable *lock, const struct path *path,
+                      const struct acting *acting, char **command)
 {
     struct run run = {.command = command, .input = -1, .dies_with_us = true};
     int status = STATUS_FAILED;
-    int r = acquire(lock, timeout);
+    int r = acquire(lock, acting->timeout);
     bool orphaned = r == SHK_ORPHANED;
 
     if (r < 0)
-        return failed(path->text, r);
+        return failed_to_wait(path, acting, r, lock->lock ? "lock is held" : "its lock is held");
     tell_by_environment(orphaned);
     if (orphaned)
         complain(path->text, "a former holder died holding it (SHMKIT_ORPHANED=1)");
@@ -69,27 +65,26 @@ static int run_locked(const struct lockable *lock, const struct path *path, int6
 
 static int run(const struct command *command, int argc, char **argv)
 {
+    struct acting acting = ACTING_DEFAULTS;
     struct lockable lock = {0};
-    int64_t timeout = SHK_FOREVER;
-    unsigned flags = 0;
     struct path path;
+    struct opening opening = {.path = &path,
+                              .kind = "lock",
+                              .kinds = "a lock or a condition",
+                              .open = open_lockable,
+                              .to = &lock};
     int status;
     int key;
 
-    while ((key = next_option(command, argc, argv)) != -1) {
-        if (key == 't')
-            timeout = parse_timeout(optarg);
-        else if (key == OPTION_NOWAIT)
-            timeout = SHK_NOWAIT;
-        else
-            flags |= SHK_ANY_OWNER;
-    }
+    while ((key = next_option(command, argc, argv)) != -1)
+        acting_option(&acting, key);
     check_operands(argc, 2, argc);
     parse_object_path(argv[optind], &path);
 
-    status = open_lockable(&lock, &path, flags);
+    opening.flags = acting.flags;
+    status = open_object(&opening, &lock.segment);
     if (status == STATUS_DONE)
-        status = run_locked(&lock, &path, timeout, argv + optind + 1);
+        status = run_locked(&lock, &path, &acting, argv + optind + 1);
     shk_lock_close(lock.lock);
     shk_cond_close(lock.cond);
     shk_segment_close(lock.segment);
@@ -99,6 +94,7 @@ static int run(const struct command *command, int argc, char **argv)
 static const struct option_row options[] = {
     TIMEOUT_ROW("wait no longer for the lock"),
     NOWAIT_ROW,
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };

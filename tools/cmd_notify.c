@@ -1,14 +1,15 @@
 /* shmctl notify and shmctl wait: the two ends of a condition. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <time.h>
 
 struct request {
     struct path path;
-    unsigned flags; /* for opening the segment */
-    int64_t timeout;
+    struct acting acting;
     unsigned count; /* of those to be woken; UINT_MAX: all */
     int (*act)(struct shk_cond *, const struct request *, int64_t left);
 };
@@ -34,6 +35,16 @@ static int64_t now(void)
     return SHK_SEC(ts.tv_sec) + ts.tv_nsec;
 }
 
+/* Its lock is held again then, by this process: that is not why. */
+static int not_notified(const struct request *request)
+{
+    char time[TIME_MAX];
+
+    complain(request->path.text, "timed out after %s: not notified",
+             say_time(time, request->acting.timeout));
+    return STATUS_BLOCKED;
+}
+
 /*
  * Act with the condition's lock held. What the lock protects is not known here, so the death of a former holder is not for
  * shmctl to hear: it ends holding the lock then, as if it had died itself, and the next one is told.
@@ -41,47 +52,41 @@ static int64_t now(void)
 static int act_locked(struct shk_cond *cond, const struct request *request)
 {
     const char *path = request->path.text;
-    int64_t left = request->timeout;
+    int64_t left = request->acting.timeout;
     int64_t since = now();
     int status = STATUS_DONE;
     bool orphaned;
     int r = shk_cond_acquire(cond, left);
 
     if (r < 0)
-        return failed(path, r);
+        return failed_to_wait(&request->path, &request->acting, r, "its lock is held");
     orphaned = r == SHK_ORPHANED;
     if (left > 0)
         left = left > now() - since ? left - (now() - since) : 1;
     r = request->act(cond, request, left);
     if (r < 0)
-        status = failed(path, r);
+        status = r == -ETIMEDOUT ? not_notified(request) : failed(path, r);
     if (orphaned || (request->act == wait && r == SHK_ORPHANED)) {
-        complain(path, "a holder died holding its lock; the next one will be told");
+        complain(path, "its lock is orphaned: a holder died holding it; the next holder will be told");
         return STATUS_FAILED;
     }
     r = shk_cond_release(cond);
     return r < 0 ? failed(path, r) : status;
 }
 
-static int run_request(const struct request *request)
+static int open_cond(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
-    struct shk_segment *segment = NULL;
-    struct shk_cond *cond = NULL;
-    int status = open_segment(&request->path, request->flags, "cond", &segment);
-    int r;
-
-    if (status != STATUS_DONE)
-        return status;
-    r = shk_cond_open(segment, request->path.object, 0, NULL, &cond);
-    status = r < 0 ? failed_to_open(&request->path, "cond", r) : act_locked(cond, request);
-    shk_cond_close(cond);
-    shk_segment_close(segment);
-    return status;
+    return shk_cond_open(segment, name, flags, NULL, to);
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct request request = {.timeout = SHK_FOREVER, .count = 1};
+    struct request request = {.acting = ACTING_DEFAULTS, .count = 1};
+    struct shk_segment *segment = NULL;
+    struct shk_cond *cond = NULL;
+    struct opening opening = {
+        .path = &request.path, .kind = "cond", .open = open_cond, .to = &cond};
+    int status;
     int key;
 
     request.act = command == &cmd_wait ? wait : notify;
@@ -90,20 +95,26 @@ static int run(const struct command *command, int argc, char **argv)
             request.count = UINT_MAX;
         else if (key == 'c')
             request.count = (unsigned)parse_number(optarg, UINT_MAX - 1);
-        else if (key == 't')
-            request.timeout = parse_timeout(optarg);
         else
-            request.flags |= SHK_ANY_OWNER;
+            acting_option(&request.acting, key);
     }
     check_operands(argc, 1, 1);
     parse_object_path(argv[optind], &request.path);
-    return run_request(&request);
+
+    opening.flags = request.acting.flags;
+    status = open_object(&opening, &segment);
+    if (status == STATUS_DONE)
+        status = act_locked(cond, &request);
+    shk_cond_close(cond);
+    shk_segment_close(segment);
+    return status;
 }
 
 static const struct option_row notify_options[] = {
     {'a', "all", NULL, "wake all who wait"},
     {'c', "count", "N", "wake so many of them, those who came first (1)"},
     TIMEOUT_ROW("wait no longer for the condition's lock"),
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };
@@ -119,6 +130,7 @@ const struct command cmd_notify = {
 
 static const struct option_row wait_options[] = {
     TIMEOUT_ROW("wait no longer"),
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };

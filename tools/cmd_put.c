@@ -1,5 +1,6 @@
 /* shmctl put: items into a queue. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
 
 #include <errno.h>
@@ -51,21 +52,21 @@ static ssize_t next_item(struct source *from, const char **item)
 
 /* How the items are to be put. */
 struct manner {
-    int64_t timeout;
+    struct acting acting;
     bool has_priority; /* or the queue's own way */
     int64_t priority;
+    struct shk_queue *queue;
 };
 
-static int put_item(struct shk_queue *queue, const char *item, size_t length,
-                    const struct manner *how)
+static int put_item(const struct manner *how, const char *item, size_t length)
 {
     if (how->has_priority)
-        return shk_queue_put_priority(queue, item, length, how->priority, how->timeout);
-    return shk_queue_put(queue, item, length, how->timeout);
+        return shk_queue_put_priority(how->queue, item, length, how->priority,
+                                      how->acting.timeout);
+    return shk_queue_put(how->queue, item, length, how->acting.timeout);
 }
 
-static int put_all(struct shk_queue *queue, const struct path *path, struct source *from,
-                   const struct manner *how)
+static int put_all(const struct manner *how, const struct path *path, struct source *from)
 {
     unsigned long long done = 0;
     const char *item;
@@ -73,11 +74,11 @@ static int put_all(struct shk_queue *queue, const struct path *path, struct sour
     int status;
     int r;
 
-    from->limit = (size_t)shk_queue_item_size(queue);
+    from->limit = (size_t)shk_queue_item_size(how->queue);
     while ((length = next_item(from, &item)) >= 0) {
-        r = put_item(queue, item, (size_t)length, how);
+        r = put_item(how, item, (size_t)length);
         if (r < 0) {
-            status = failed(path->text, r);
+            status = failed_to_wait(path, &how->acting, r, "queue is full");
             if (done)
                 complain(path->text, "%llu items were put before", done);
             return status;
@@ -91,18 +92,25 @@ static int put_all(struct shk_queue *queue, const struct path *path, struct sour
     return STATUS_DONE;
 }
 
+/* Priorities are for a queue of that order: so it is created, if it is. */
+static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
+{
+    struct manner *how = to;
+    struct shk_queue_options options = {.order = how->has_priority ? SHK_PRIORITY : SHK_FIFO};
+
+    return shk_queue_open(segment, name, flags, flags & SHK_CREATE ? &options : NULL, &how->queue);
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
     struct shk_segment *segment = NULL;
-    struct shk_queue *queue = NULL;
     struct source from = {.separator = '\n'};
-    struct manner how = {.timeout = SHK_FOREVER};
+    struct manner how = {.acting = ACTING_DEFAULTS};
     bool standard_input = false;
-    unsigned flags = 0;
     struct path path;
+    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &how};
     int status;
     int key;
-    int r;
 
     while ((key = next_option(command, argc, argv)) != -1) {
         switch (key) {
@@ -119,14 +127,8 @@ static int run(const struct command *command, int argc, char **argv)
             how.has_priority = true;
             how.priority = parse_signed(optarg);
             break;
-        case 't':
-            how.timeout = parse_timeout(optarg);
-            break;
-        case OPTION_NOWAIT:
-            how.timeout = SHK_NOWAIT;
-            break;
         default:
-            flags |= SHK_ANY_OWNER;
+            acting_option(&how.acting, key);
         }
     }
     check_operands(argc, standard_input ? 1 : 2, standard_input ? 1 : argc);
@@ -134,13 +136,12 @@ static int run(const struct command *command, int argc, char **argv)
     if (!standard_input)
         from.items = argv + optind + 1;
 
-    status = open_segment(&path, flags, "queue", &segment);
-    if (status != STATUS_DONE)
-        return status;
-    r = shk_queue_open(segment, path.object, 0, NULL, &queue);
-    status = r < 0 ? failed_to_open(&path, "queue", r) : put_all(queue, &path, &from, &how);
+    opening.flags = how.acting.flags;
+    status = open_object(&opening, &segment);
+    if (status == STATUS_DONE)
+        status = put_all(&how, &path, &from);
     free(from.line);
-    shk_queue_close(queue);
+    shk_queue_close(how.queue);
     shk_segment_close(segment);
     return status;
 }
@@ -152,6 +153,7 @@ static const struct option_row options[] = {
     {'p', "priority", "N", "the items' priority in a priority queue, the lowest comes first (0)"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };
@@ -160,7 +162,8 @@ const struct command cmd_put = {
     .name = "put",
     .arguments = "[OPTION...] QUEUE {ITEM... | --stdin | --whole}",
     .summary = "put items into a queue",
-    .notes = "Items that begin with '-' go after '--'.",
+    .notes = "Items that begin with '-' go after '--'. The queue is created if it is absent: first in, first\n"
+             "out, without a limit; with --priority a priority queue.",
     .options = options,
     .run = run,
 };

@@ -1,5 +1,6 @@
 /* shmctl rm: remove segments and objects. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
 
 #include <errno.h>

@@ -1,34 +1,33 @@
 /* shmctl shutdown: no more items into a queue. */
 #include "common.h"
+#include "open.h"
 #include "shmctl.h"
+
+static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
+{
+    return shk_queue_open(segment, name, flags, NULL, to);
+}
 
 static int run(const struct command *command, int argc, char **argv)
 {
     struct shk_segment *segment = NULL;
     struct shk_queue *queue = NULL;
-    unsigned flags = 0;
     struct path path;
+    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &queue};
     int status;
     int r;
 
     while (next_option(command, argc, argv) != -1)
-        flags |= SHK_ANY_OWNER;
+        opening.flags |= SHK_ANY_OWNER;
     check_operands(argc, 1, 1);
     parse_object_path(argv[optind], &path);
 
-    status = open_segment(&path, flags, "queue", &segment);
-    if (status != STATUS_DONE)
-        return status;
-    r = shk_queue_open(segment, path.object, 0, NULL, &queue);
-    if (r < 0) {
-        status = failed_to_open(&path, "queue", r);
-        goto done;
+    status = open_object(&opening, &segment);
+    if (status == STATUS_DONE) {
+        r = shk_queue_shutdown(queue);
+        if (r < 0)
+            status = failed(path.text, r);
     }
-    r = shk_queue_shutdown(queue);
-    if (r < 0)
-        status = failed(path.text, r);
-
-done:
     shk_queue_close(queue);
     shk_segment_close(segment);
     return status;

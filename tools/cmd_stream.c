@@ -1,5 +1,7 @@
 /* shmctl stream: append samples to a stream, read them, as text or as they are. */
 #include "common.h"
+#include "open.h"
+#include "output.h"
 #include "shmctl.h"
 
 #include <ctype.h>
@@ -164,7 +166,8 @@ struct request {
     uint64_t latest;             /* instead: so many, 0: no */
     bool follow;                 /* instead: on and on */
     uint32_t from;
-    int64_t timeout;
+    struct acting acting;
+    struct shk_stream *stream;
 };
 
 static bool choose_format(struct request *q, size_t sample_size)
@@ -261,10 +264,10 @@ static ssize_t read_some(struct shk_reader *reader, const struct request *q, uns
 {
     ssize_t got = shk_reader_read(reader, buffer, (size_t)n, SHK_NOWAIT);
 
-    if (got != -EAGAIN || q->timeout == SHK_NOWAIT)
+    if (got != -EAGAIN || q->acting.timeout == SHK_NOWAIT)
         return got;
-    fflush(stdout); /* whoever reads it shall not wait, too */
-    return shk_reader_read(reader, buffer, (size_t)n, q->timeout);
+    fflush(stdout); /* its reader shall not wait, too */
+    return shk_reader_read(reader, buffer, (size_t)n, q->acting.timeout);
 }
 
 static int read_samples(struct shk_reader *reader, const struct request *q, size_t size)
@@ -287,7 +290,9 @@ static int read_samples(struct shk_reader *reader, const struct request *q, size
             left = UINT64_MAX;
     }
     free(buffer);
-    return n < 0 ? failed(q->path->text, (int)n) : STATUS_DONE;
+    if (n == -EINTR && output_is_gone())
+        return output_failed(-EPIPE);
+    return n < 0 ? failed_to_wait(q->path, &q->acting, (int)n, "no sample has come") : STATUS_DONE;
 }
 
 static int read_latest(struct shk_reader *reader, const struct request *q, size_t size,
@@ -312,32 +317,41 @@ static int read_stream(struct shk_stream *stream, const struct request *q)
 
     if (r < 0)
         return failed(q->path->text, r);
+    output_watch();
     status = q->latest ? read_latest(reader, q, size, (size_t)shk_stream_history(stream))
                        : read_samples(reader, q, size);
+    if (fflush(stdout) != 0 && output_is_gone())
+        status = output_failed(-EPIPE);
     shk_reader_close(reader);
     return status;
 }
 
 /* ---- */
 
-static int act(const struct path *path, unsigned flags, bool appends, struct request *q)
+/* One that is created has samples of one value. */
+static int open_stream(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
-    struct shk_segment *segment = NULL;
-    struct shk_stream *stream = NULL;
-    int status = open_segment(path, flags, "stream", &segment);
-    int r;
+    struct request *q = to;
+    struct shk_stream_options options = {.sample_size = sizeof(double)};
 
-    if (status != STATUS_DONE)
-        return status;
+    if (q->format && q->format->kind != RAW)
+        options.sample_size = q->format->size;
+    return shk_stream_open(segment, name, flags, flags & SHK_CREATE ? &options : NULL, &q->stream);
+}
+
+static int act(const struct path *path, bool appends, struct request *q)
+{
+    struct opening opening = {
+        .path = path, .flags = q->acting.flags, .kind = "stream", .open = open_stream, .to = q};
+    struct shk_segment *segment = NULL;
+    int status = open_object(&opening, &segment);
+
     q->path = path;
-    r = shk_stream_open(segment, path->object, 0, NULL, &stream);
-    if (r < 0)
-        status = failed_to_open(path, "stream", r);
-    else if (!choose_format(q, (size_t)shk_stream_sample_size(stream)))
+    if (status == STATUS_DONE && !choose_format(q, (size_t)shk_stream_sample_size(q->stream)))
         status = STATUS_USAGE;
-    else
-        status = appends ? append(stream, q) : read_stream(stream, q);
-    shk_stream_close(stream);
+    else if (status == STATUS_DONE)
+        status = appends ? append(q->stream, q) : read_stream(q->stream, q);
+    shk_stream_close(q->stream);
     shk_segment_close(segment);
     return status;
 }
@@ -347,15 +361,16 @@ enum { OPTION_OLDEST = OPTION_PRIVATE, OPTION_LATEST };
 /* Which of the two actions an option is for; NULL: both. */
 static const char *action_of(int key)
 {
-    return key == 's' ? "append" : key == 'F' || key == OPTION_ANY_OWNER ? NULL : "read";
+    return key == 's'                                ? "append"
+           : key == 'F' || key == OPTION_ANY_OWNER || key == OPTION_NO_CREATE ? NULL
+                                                     : "read";
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct request q = {.count = 1, .from = SHK_NEXT, .timeout = SHK_FOREVER};
+    struct request q = {.count = 1, .from = SHK_NEXT, .acting = ACTING_DEFAULTS};
     bool standard_input = false, counted = false, appends;
     const char *only = NULL, *option_action;
-    unsigned flags = 0;
     struct path path;
     int key;
 
@@ -376,12 +391,8 @@ static int run(const struct command *command, int argc, char **argv)
             q.from = SHK_OLDEST;
         else if (key == OPTION_LATEST)
             q.latest = parse_number(optarg, UINT32_MAX);
-        else if (key == 't')
-            q.timeout = parse_timeout(optarg);
-        else if (key == OPTION_NOWAIT)
-            q.timeout = SHK_NOWAIT;
         else
-            flags |= SHK_ANY_OWNER;
+            acting_option(&q.acting, key);
     }
     check_operands(argc, 2, argc);
     appends = strcmp(argv[optind], "append") == 0;
@@ -395,7 +406,7 @@ static int run(const struct command *command, int argc, char **argv)
     parse_object_path(argv[optind + 1], &path);
     if (appends && !standard_input)
         q.samples = argv + optind + 2;
-    return act(&path, flags, appends, &q);
+    return act(&path, appends, &q);
 }
 
 static const struct option_row options[] = {
@@ -407,6 +418,7 @@ static const struct option_row options[] = {
     {OPTION_LATEST, "latest", "N", "read the newest N that there are, and do not wait"},
     TIMEOUT_ROW("with read: wait no longer for samples"),
     NOWAIT_ROW,
+    NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
 };
@@ -418,7 +430,8 @@ const struct command cmd_stream = {
     .notes =
         "A sample is a line, or an operand: its values with blanks or commas between them. The formats are\n"
         "double, float, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and raw: the bytes as\n"
-        "they are. Samples that begin with '-' go after '--'.",
+        "they are. Samples that begin with '-' go after '--'. The stream is created if it is absent, for\n"
+        "samples of one value.",
     .options = options,
     .run = run,
 };

@@ -29,11 +29,15 @@ struct command {
 };
 
 /* Keys of options that several verbs have and that have no letter. */
-enum { OPTION_ANY_OWNER = 256, OPTION_NOWAIT, OPTION_PRIVATE };
+enum { OPTION_ANY_OWNER = 256, OPTION_NOWAIT, OPTION_NO_CREATE, OPTION_PRIVATE };
 
 #define ANY_OWNER_ROW                                                                        \
     {                                                                                        \
         OPTION_ANY_OWNER, "any-owner", NULL, "accept a segment that belongs to another user" \
+    }
+#define NO_CREATE_ROW                                                                 \
+    {                                                                                 \
+        OPTION_NO_CREATE, "no-create", NULL, "do not create it: exit status 4 if absent" \
     }
 #define TIMEOUT_ROW(what)                               \
     {                                                   \

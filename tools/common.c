@@ -65,27 +65,6 @@ int failed(const char *what, int error)
     return status_of(error);
 }
 
-int failed_to_open(const struct path *path, const char *kind, int error)
-{
-    if (error != -ENOENT)
-        return failed(path->text, error);
-    complain(path->text, "%s; 'shmctl create %s %s' creates it", shk_last_error(), kind,
-             path->text);
-    return STATUS_ABSENT;
-}
-
-int open_segment(const struct path *path, unsigned flags, const char *kind,
-                 struct shk_segment **out)
-{
-    int r = shk_segment_open(path->segment, flags, NULL, out);
-
-    if (r < 0)
-        return failed_to_open(path, kind, r);
-    catch_interrupts();
-    shk_set_interrupt(*out, &caught);
-    return STATUS_DONE;
-}
-
 void parse_path(const char *text, struct path *out)
 {
     const char *slash;
@@ -211,6 +190,16 @@ void catch_interrupts(void)
     }
 }
 
+void set_interrupt(struct shk_segment *segment)
+{
+    shk_set_interrupt(segment, &caught);
+}
+
+void interrupt(int signal)
+{
+    caught = signal;
+}
+
 bool interrupts_end_at_once(bool on)
 {
     end_at_once = on; /* before the look: a signal from here on does not set it */
@@ -231,7 +220,7 @@ int finish(int status)
                  unwritten ? "not everything could be written" : strerror(errno));
         status = STATUS_FAILED;
     }
-    if (caught) {
+    if (caught > 0) {
         signal(caught, SIG_DFL);
         raise(caught);
     }

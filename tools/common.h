@@ -40,22 +40,19 @@ void complain(const char *what, const char *format, ...) __attribute__((format(p
 /* Complain about a failed call of the library; the exit status that goes with it. */
 int failed(const char *what, int error);
 
-/* The same for a call that opens: when the segment or the object is absent, say how to make it. kind: as 'shmctl create' names it. */
-int failed_to_open(const struct path *path, const char *kind, int error);
-
-/*
- * Open the segment of an object that a verb works on, which is of this kind. Blocking calls in it end on Ctrl-C.
- * Returns STATUS_DONE, or a status after it has complained.
- */
-int open_segment(const struct path *path, unsigned flags, const char *kind,
-                 struct shk_segment **out);
-
 /*
  * SIGINT, SIGTERM and SIGHUP, from here on: the library's call under way gives -EINTR, and finish() ends the program by
  * that signal, so that a shell sees it. Between two calls nothing may be half done: an item taken is printed. The second
  * such signal does not wait for that.
  */
 void catch_interrupts(void);
+
+/* Let such a signal end blocked calls in this segment. */
+void set_interrupt(struct shk_segment *);
+
+/* As if that signal had come; NO_SIGNAL: blocked calls end, but the program not by a signal. */
+enum { NO_SIGNAL = -1 };
+void interrupt(int signal);
 
 /*
  * With true, such a signal ends the program at once: it waits for something that is not the library's, and has nothing in hand.

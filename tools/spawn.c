@@ -177,7 +177,7 @@ static int release(int line)
 }
 
 /* Its status. No signal is passed on to another process that gets its number. */
-static int await(pid_t pid)
+static int await(pid_t pid, int *killed)
 {
     siginfo_t info;
     int status;
@@ -189,7 +189,10 @@ static int await(pid_t pid)
         if (errno != EINTR)
             return STATUS_FAILED;
     }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    *killed = WTERMSIG(status);
+    return 128 + *killed;
 }
 
 int run_command(struct run *run)
@@ -204,7 +207,7 @@ int run_command(struct run *run)
     pid_t pid;
 
     run->started = false;
-    run->signal = 0;
+    run->killed = run->signal = 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0) {
         complain(*run->command, "%s", strerror(errno));
         return STATUS_FAILED;
@@ -226,7 +229,7 @@ int run_command(struct run *run)
         sigprocmask(SIG_SETMASK, &before.mask, NULL);
         error = release(line[0]);
         run->started = error == 0;
-        status = await(pid);
+        status = await(pid, &run->killed);
         stop_guard(guard_pid, guard_end);
     }
     close(line[0]);

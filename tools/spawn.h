@@ -20,6 +20,7 @@ struct run {
     bool dies_with_us; /* it must not go on without shmctl */
     /* what came of it */
     bool started; /* its program was executed */
+    int killed;   /* the signal that ended it; 0: none */
     int signal;   /* the last SIGINT, SIGQUIT, SIGTERM or SIGHUP that came meanwhile; 0: none */
 };
 

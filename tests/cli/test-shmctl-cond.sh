@@ -22,8 +22,8 @@ start_waiters() {
 }
 
 for verb in notify wait; do
-    exits 4 shmctl $verb "$cond"
-    complains "^shmctl: $cond: .*; 'shmctl create cond $cond' creates it$"
+    exits 4 shmctl $verb --no-create "$cond"
+    complains "^shmctl: $cond: no such cond; 'shmctl create cond $cond' creates it$"
 done
 exits 0 shmctl create cond "$cond"
 exits 0 shmctl create event "$segment/go"
@@ -33,7 +33,7 @@ exits 0 shmctl notify "$cond"
 prints_nothing
 begin=$(date +%s%N)
 exits 3 shmctl wait "$cond" -t 200ms
-complains "^shmctl: $cond[: ]"
+complains "^shmctl: $cond: timed out after 200 ms: not notified$"
 test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
 claim 'what was notified before is not seen'
 
@@ -65,7 +65,7 @@ shmctl lock "$cond" -- sleep 1h &
 holder=$!
 await is_held
 exits 3 shmctl notify "$cond" --timeout 100ms
-complains "^shmctl: $cond[: ]"
+complains "^shmctl: $cond: timed out after 100 ms: its lock is held by .*($holder)"
 exits 3 shmctl wait "$cond" --timeout 100ms
 kill -TERM $holder
 ends 143 $holder
@@ -86,7 +86,7 @@ await waiters 1
 shmctl lock "$cond" -- sh -c 'kill -KILL $PPID' 2>/dev/null
 await orphaned
 exits 1 shmctl notify "$cond"
-complains "^shmctl: $cond: a holder died holding its lock; the next one will be told$"
+complains "^shmctl: $cond: its lock is orphaned: a holder died holding it; the next holder will be told$"
 ends 1 $waiter
 orphaned || fail 'nobody will be told'
 exits 0 shmctl lock "$cond" -- true

@@ -4,19 +4,21 @@
 event=$segment/go
 
 for action in set clear wait is-set; do
-    exits 4 shmctl event $action "$event"
-    complains "^shmctl: $event: .*; 'shmctl create event $event' creates it$"
+    exits 4 shmctl event $action --no-create "$event"
+    complains "^shmctl: $event: no such event; 'shmctl create event $event' creates it$"
 done
+exits 4 shmctl event is-set "$event"
+test ! -e "/dev/shm/$segment" || fail 'a look has created a segment'
 exits 0 shmctl create event "$event"
 exits 0 shmctl create queue "$segment/jobs" --capacity 1
 exits 1 shmctl event set "$segment/jobs"
 complains "^shmctl: $segment/jobs[: ]"
-claim 'without the event, it says how to make it'
+claim 'without the event, it says how to make it if it may not create it'
 
 exits 1 shmctl event is-set "$event"
 prints_nothing
 exits 3 shmctl event wait --nowait "$event"
-complains "^shmctl: $event[: ]"
+complains "^shmctl: $event: event is not set (--nowait)$"
 begin=$(date +%s%N)
 exits 3 shmctl event wait "$event" -t 200ms
 test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'

@@ -11,7 +11,7 @@ exits 1 shmctl semaphore release "$segment/slots"
 test "$(shmctl semaphore value "$segment/slots")" = 2 || fail 'there are not two permits'
 exits 2 shmctl semaphore take "$segment/slots"
 exits 2 shmctl semaphore acquire --count 2 "$segment/slots"
-exits 4 shmctl semaphore acquire "$segment/nothing"
+exits 4 shmctl semaphore acquire --no-create "$segment/nothing"
 claim 'a semaphore counts'
 
 exits 2 shmctl barrier come "$segment/start"

@@ -7,27 +7,31 @@ items() {
     shmctl show -r -n -o ITEMS "$queue"
 }
 
-exits 4 shmctl put "$queue" item
-complains "^shmctl: $queue: .*; 'shmctl create queue $queue' creates it$"
-exits 4 shmctl get "$queue"
+exits 4 shmctl put --no-create "$queue" item
+complains "^shmctl: $queue: no such queue; 'shmctl create queue $queue' creates it$"
+exits 4 shmctl get --no-create "$queue"
+exits 4 shmctl shutdown "$queue"
+test ! -e "/dev/shm/$segment" || fail 'a segment has been created'
 exits 0 shmctl create event "$segment/go"
-exits 4 shmctl get "$queue"
-complains "^shmctl: $queue: .*; 'shmctl create queue $queue' creates it$"
+exits 4 shmctl get --no-create "$queue"
+complains "^shmctl: $queue: no such queue; 'shmctl create queue $queue' creates it$"
 exits 1 shmctl put "$segment/go" item
 complains "^shmctl: $segment/go[: ]"
-claim 'without the queue, they say how to make it'
+claim 'without the queue, they say how to make it if they may not create it'
 
 exits 0 shmctl create queue "$queue" --capacity 4 --item-size 64
 exits 0 shmctl put "$queue" Python '' '存款者 甲' ' a  b '
 prints_nothing
 exits 3 shmctl put "$queue" Swift --nowait
-complains "^shmctl: $queue[: ]"
+complains "^shmctl: $queue: queue is full (4 of 4 items) (--nowait)$"
+exits 3 shmctl put "$queue" Swift --timeout 0.1
+complains "^shmctl: $queue: timed out after 100 ms: queue is full (4 of 4 items)$"
 exits 0 shmctl get "$queue"
 prints Python
 exits 0 shmctl get "$queue" -c 3
 prints '' '存款者 甲' ' a  b '
 exits 3 shmctl get "$queue" --nowait
-complains "^shmctl: $queue[: ]"
+complains "^shmctl: $queue: queue is empty (0 of 4 items) (--nowait)$"
 exits 0 shmctl get "$queue" --count 0
 prints_nothing
 exits 0 shmctl put "$queue" -- -1 --stdin
@@ -208,9 +212,75 @@ exits 4 shmctl shutdown "$segment/none"
 exits 1 shmctl shutdown "$segment/go"
 claim 'shutdown wakes who sleeps in a put, and what is in the queue can still be taken'
 
-exits 0 shmctl create queue "$segment/full" --capacity 2
+# Nothing is taken that could not be printed.
+left() {
+    test "$(shmctl show -r -n -o ITEMS "$segment/full")" = "$1"
+}
+exits 0 shmctl create queue "$segment/full" --capacity 4 --item-size 8K
 exits 0 shmctl put "$segment/full" 1 2
 exits 1 bash -c "shmctl get $segment/full >/dev/full"
 complains '^shmctl: standard output: '
-test "$(shmctl show -r -n -o ITEMS "$segment/full")" = 1 || fail 'it went on taking items that it could not print'
-claim 'an item that cannot be printed is an error'
+left 2 || fail 'an item that could not be printed has been taken'
+mkfifo "$scratch/output"
+dead=$(shmctl show -r -n -o DEAD "$segment") # from above
+# A pipe without a reader: by SIGPIPE, as other programs; where that is ignored, with a sentence.
+for treatment in default ignore; do
+    env --$treatment-signal=PIPE shmctl get "$segment/full" >"$scratch/output" 2>"$scratch/said" &
+    getter=$!
+    exec 3<"$scratch/output" # and gone
+    exec 3<&-
+    wait $getter
+    status=$?
+    if ! left 2; then # it had a reader still when it took the item
+        left 1 || fail 'two items have been taken'
+        test $status = 0 || fail "it exits with $status"
+        exits 0 shmctl put "$segment/full" 1
+    elif test $treatment = default; then
+        test $status = 141 -a ! -s "$scratch/said" || fail "it exits with $status: $(cat "$scratch/said")"
+    else
+        test $status = 1 || fail "it exits with $status: $(cat "$scratch/said")"
+        grep -qx 'shmctl: standard output: Broken pipe' "$scratch/said" || fail "it says $(cat "$scratch/said")"
+    fi
+done
+exits 0 shmctl get "$segment/full" -c 2
+test "$(shmctl show -r -n -o MEMBERS,DEAD "$segment")" = "0 $dead" || fail 'it did not leave'
+claim 'an item that cannot be printed is an error, and stays in the queue'
+
+# Into a pipe: each when the one before has been read, whatever its size.
+for size in 1 5000; do
+    for item in 1 2 3; do
+        printf "%0${size}d" $item | shmctl put --whole "$segment/full" || fail 'put'
+    done
+    shmctl get --follow "$segment/full" >"$scratch/output" &
+    getter=$!
+    exec 3<"$scratch/output"
+    await left 2
+    sleep 0.2
+    left 2 || fail "the first of $size bytes has not been read, and there are $(shmctl show -n -o ITEMS "$segment/full") left"
+    read -r -t 60 line <&3
+    test "$line" = "$(printf "%0${size}d" 1)" || fail "it prints '$line'"
+    await left 1
+    exec 3<&- # that item is lost with the pipe; the other one is not
+    wait $getter
+    status=$?
+    test $status = 141 || fail "it exits with $status"
+    left 1 || fail 'an item has been taken that nothing could read'
+    exits 0 shmctl get "$segment/full"
+done
+claim 'get --follow takes an item when the one before has been read from the pipe'
+
+shmctl get --follow "$segment/full" >"$scratch/output" &
+getter=$!
+exec 3<"$scratch/output"
+await waits 'get full'
+exec 3<&-
+ends 141 $getter
+shmctl get "$segment/full" >"$scratch/output" &
+getter=$!
+exec 3<"$scratch/output"
+await waits 'get full'
+exec 3<&-
+ends 141 $getter
+exits 0 shmctl put "$segment/full" x
+left 1 || fail 'it has been taken'
+claim 'a reader that has gone is noticed while it waits for an item'

@@ -7,15 +7,15 @@ position() {
     shmctl show -r -n -o POSITION "${1-$stream}"
 }
 
-exits 4 shmctl stream read "$stream"
+exits 4 shmctl stream read --no-create "$stream"
 exits 0 shmctl create event "$segment/go"
-exits 4 shmctl stream append "$stream" 1
-complains "^shmctl: $stream: .*; 'shmctl create stream $stream' creates it$"
+exits 4 shmctl stream append --no-create "$stream" 1
+complains "^shmctl: $stream: no such stream; 'shmctl create stream $stream' creates it$"
 exits 1 shmctl stream read "$segment/go"
 complains "^shmctl: $segment/go[: ]"
 exits 0 shmctl create stream "$stream" --history 100
 exits 3 shmctl stream read "$stream" --nowait
-complains "^shmctl: $stream[: ]"
+complains "^shmctl: $stream: no sample has come (--nowait)$"
 exits 3 shmctl stream read "$stream" -t 0.1
 exits 0 shmctl stream read "$stream" --latest 5
 prints_nothing
