@@ -14,7 +14,7 @@ struct group {
 static const struct group groups[] = {
     {"Look", {&cmd_ls, &cmd_show, &cmd_ps, &cmd_why, &cmd_watch, &cmd_hz, &cmd_doctor}},
     {"Make and remove", {&cmd_create, &cmd_rm, &cmd_clean}},
-    {"Operate", {&cmd_put, &cmd_get, &cmd_shutdown, &cmd_stream, &cmd_event, &cmd_lock,
+    {"Operate", {&cmd_put, &cmd_get, &cmd_work, &cmd_shutdown, &cmd_stream, &cmd_event, &cmd_lock,
                  &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},
     {"See it work", {&cmd_demo}},
 };

@@ -25,5 +25,6 @@ extern const struct command cmd_stream;
 extern const struct command cmd_wait;
 extern const struct command cmd_watch;
 extern const struct command cmd_why;
+extern const struct command cmd_work;
 
 #endif
