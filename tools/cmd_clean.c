@@ -1,4 +1,4 @@
-/* shmctl clean: remove the segments that nobody uses. */
+/* shmctl clean: remove the segments that are not used. */
 #include "common.h"
 #include "shmctl.h"
 #include "table.h"
@@ -84,7 +84,7 @@ static int clean_all(struct cleaning *c)
     return STATUS_DONE;
 }
 
-/* Who names a segment is told when it stays. */
+/* Of a segment that is named it is told when it stays. */
 static int clean_one(struct cleaning *c, const char *operand)
 {
     const struct shk_segment_info *s;
@@ -99,7 +99,7 @@ static int clean_one(struct cleaning *c, const char *operand)
     s = shk_snapshot_segment(look);
     r = is_unused(s) ? clean(c, s) : -EBUSY;
     if (r == -EBUSY)
-        add_row(c, s, "kept", "somebody uses it");
+        add_row(c, s, "kept", "a living member uses it");
     shk_snapshot_close(look);
     return r < 0 && r != -ENOENT ? STATUS_FAILED : STATUS_DONE;
 }
@@ -162,10 +162,10 @@ static const struct option_row options[] = {
 const struct command cmd_clean = {
     .name = "clean",
     .arguments = "[OPTION...] [SEGMENT...]",
-    .summary = "remove the segments, or those of these, that nobody uses",
+    .summary = "remove the segments, or those of these, that are not used",
     .notes =
         "A segment is used as long as a thread is attached. What waits in it for the next process,\n"
-        "as items of a queue, goes with it. Whoever joins meanwhile is safe. Other programs' shared\n"
+        "as items of a queue, goes with it. A process that joins meanwhile is safe. Other programs' shared\n"
         "memory is never touched.",
     .options = options,
     .tables = (const struct table_kind *const[]){&cleaned_table, NULL},

@@ -1,5 +1,6 @@
 /* shmctl doctor: what keeps processes from sharing memory here, and what helps. */
 #include "common.h"
+#include "describe.h"
 #include "logind.h"
 #include "shmctl.h"
 #include "table.h"
@@ -60,50 +61,82 @@ found(struct report *report, const char *about, const char *fix, const char *for
     free(finding);
 }
 
-static void check_directory(struct report *report)
+/* What may be written into depends on the mount, too, and there chmod is in vain. */
+static void check_access(struct report *report)
 {
-    char size[QUANTITY_MAX];
-    struct statfs fs;
-    uint64_t total;
-    int percent;
-
-    if (statfs(DIRECTORY, &fs) != 0) {
-        found(report, DIRECTORY, "mount -t tmpfs tmpfs " DIRECTORY, "%s", strerror(errno));
+    if (access(DIRECTORY, W_OK | X_OK) == 0)
         return;
-    }
-    if (fs.f_type != TMPFS_MAGIC) {
-        found(report, DIRECTORY, "mount -t tmpfs tmpfs " DIRECTORY,
-              "no tmpfs is mounted here: segments would be files on a disk");
-        return;
-    }
-    if (access(DIRECTORY, W_OK | X_OK) != 0)
-        found(report, DIRECTORY, "chmod 1777 " DIRECTORY, "no segment can be created: %s",
-              strerror(errno));
-    total = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
-    percent = fs.f_blocks ? (int)(100 - fs.f_bavail * 100 / fs.f_blocks) : 0;
     found(report, DIRECTORY,
-          percent < 90 ? NULL
-                       : "remove what nobody needs (shmctl ls --all), or make it larger: mount -o "
-                         "remount,size=..., in a container --shm-size",
-          "%s, %d %% in use", total ? format_size(size, total) : "no limit", percent);
-    if (fs.f_files && fs.f_ffree == 0)
-        found(report, DIRECTORY, "mount -o remount,nr_inodes=... " DIRECTORY,
-              "it cannot hold one more file");
+          errno == EROFS ? "as root: mount -o remount,rw " DIRECTORY
+                         : "as root: chmod 1777 " DIRECTORY,
+          "no segment can be created: %s", strerror(errno));
 }
 
-static void check_limit(struct report *report, int resource, const char *name, const char *fix)
+static void check_room(struct report *report, const struct statfs *fs)
+{
+    char *larger = print_to_memory(
+        "remove what is not needed (shmctl clean; shmctl ls --all), or make it "
+        "larger, as root: mount -o remount,size=%lluK " DIRECTORY ", in a container: --shm-size",
+        (unsigned long long)fs->f_blocks * (unsigned long long)fs->f_bsize / 512);
+    char *more = print_to_memory(
+        "remove files in it, or, as root: mount -o remount,nr_inodes=%llu " DIRECTORY,
+        (unsigned long long)fs->f_files * 2);
+    uint64_t total = (uint64_t)fs->f_blocks * (uint64_t)fs->f_bsize;
+    int percent = fs->f_blocks ? (int)(100 - fs->f_bavail * 100 / fs->f_blocks) : 0;
+    char size[QUANTITY_MAX];
+
+    found(report, DIRECTORY, percent < 90 ? NULL : larger, "%s, %d %% in use",
+          total ? format_size(size, total) : "no limit", percent);
+    if (fs->f_files && fs->f_ffree == 0)
+        found(report, DIRECTORY, more, "it cannot hold one more file");
+    free(larger);
+    free(more);
+}
+
+static void check_directory(struct report *report)
+{
+    struct statfs fs;
+
+    if (statfs(DIRECTORY, &fs) != 0)
+        found(report, DIRECTORY,
+              errno == ENOENT ? "as root: mkdir " DIRECTORY
+                                "; mount -t tmpfs -o mode=1777 tmpfs " DIRECTORY
+                              : "as root: mount -t tmpfs -o mode=1777 tmpfs " DIRECTORY,
+              "%s", strerror(errno));
+    else if (fs.f_type != TMPFS_MAGIC)
+        found(report, DIRECTORY, "as root: mount -t tmpfs -o mode=1777 tmpfs " DIRECTORY,
+              "no tmpfs is mounted here: segments would be files on a disk");
+    else {
+        check_access(report);
+        check_room(report, &fs);
+    }
+}
+
+/* letter: of ulimit. A process may go up to its hard limit, and only root may raise that. */
+static void check_limit(struct report *report, int resource, const char *name, char letter,
+                        const char *systemd)
 {
     struct rlimit limit;
     char size[QUANTITY_MAX];
+    char *fix;
 
     if (getrlimit(resource, &limit) != 0)
         return;
-    if (limit.rlim_cur == RLIM_INFINITY)
+    if (limit.rlim_cur == RLIM_INFINITY) {
         found(report, name, NULL, "no limit");
+        return;
+    }
+    if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max >= DEFAULT_SIZE)
+        fix =
+            print_to_memory("ulimit -S -%c $(ulimit -H -%c), or smaller segments", letter, letter);
     else
-        found(report, name, limit.rlim_cur < DEFAULT_SIZE ? fix : NULL,
-              "%s, and a segment has 1G if nothing else is said",
-              format_size(size, limit.rlim_cur));
+        fix = print_to_memory(
+            "smaller segments (shmctl create segment --segment-size); the hard limit, which "
+            "only root raises, comes from limits.conf(5) or systemd's %s=",
+            systemd);
+    found(report, name, limit.rlim_cur < DEFAULT_SIZE ? fix : NULL,
+          "%s, and a segment has 1G if nothing else is said", format_size(size, limit.rlim_cur));
+    free(fix);
 }
 
 static void check_logind(struct report *report)
@@ -111,9 +144,11 @@ static void check_logind(struct report *report)
     if (geteuid() < FIRST_REGULAR_USER)
         found(report, "RemoveIPC", NULL, "not for system users");
     else if (logind_removes_ipc())
-        found(report, "RemoveIPC",
-              "RemoveIPC=no in /etc/systemd/logind.conf, or let the programs run as a system user",
-              "systemd removes your segments when your last session ends, whoever uses them");
+        found(
+            report, "RemoveIPC",
+            "RemoveIPC=no in /etc/systemd/logind.conf and, as root, systemctl restart systemd-logind; or let "
+            "the programs run as a system user",
+            "systemd removes your segments when your last session ends, used or not");
     else
         found(report, "RemoveIPC", NULL, "segments outlive your sessions");
 }
@@ -125,30 +160,54 @@ static uint64_t our_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
+/* "shmctl rm -f bank", for one who may; or who may. */
+static char *way_to_remove(const struct shk_segment_info *s, const char *verb)
+{
+    char user[DESCRIPTION_MAX];
+
+    if (s->uid == geteuid())
+        return print_to_memory("shmctl %s %s", verb, s->name);
+    if (geteuid() == 0)
+        return print_to_memory("shmctl %s %s%s", verb,
+                               strcmp(verb, "clean") == 0 ? "--any-owner " : "", s->name);
+    return print_to_memory("as %s, whose segment it is, shmctl %s %s", user_name(user, s->uid),
+                           verb, s->name);
+}
+
 static void check_segment(struct report *report, const struct shk_segment_info *s)
 {
     char *about = print_to_memory("segment %s", s->name);
-    char *fix = print_to_memory("if nobody needs it: rm " DIRECTORY "/%s", s->name);
-    char *unlink = print_to_memory("if nobody needs what is in it: shmctl clean %s", s->name);
+    char *way = way_to_remove(s, "rm -f");
+    char *clean_way = way_to_remove(s, "clean");
+    char *fix = print_to_memory("if it is not needed: %s", way);
+    char *clean = print_to_memory("if what is in it is not needed: %s", clean_way);
+    char *foreign =
+        print_to_memory("if its container has ended: %s; else run all its users in one pid "
+                        "namespace, such as docker run --pid=container:NAME",
+                        way);
+    char *larger = print_to_memory("%s, and create it with a larger --max-members", way);
 
     if (s->state == SHK_SEGMENT_MISMATCH || s->state == SHK_SEGMENT_CORRUPT)
         found(report, about, fix, "%s", s->problem);
     else if (s->state == SHK_SEGMENT_GOOD && s->namespace_ && our_namespace() &&
              s->namespace_ != our_namespace())
-        found(report, about,
-              "run all its users in one pid namespace, such as docker run --pid=container:NAME",
+        found(report, about, foreign,
               "it is of another pid namespace, and can only be looked at from here");
     else if (s->state == SHK_SEGMENT_GOOD && s->members_dead && !s->members_alive)
-        found(report, about, unlink, "all its members are dead (%" PRIu32 ")", s->members_dead);
+        found(report, about, clean, "all its members are dead (%" PRIu32 ")", s->members_dead);
     else if (s->state == SHK_SEGMENT_GOOD && s->members_alive == s->max_members)
-        found(report, about, "create it with a larger --max-members",
-              "it has %" PRIu32 " members and room for no more", s->members_alive);
+        found(report, about, larger, "it has %" PRIu32 " members and room for no more",
+              s->members_alive);
     else if (s->state == SHK_SEGMENT_GOOD)
         found(report, about, NULL, "%" PRIu32 " members, %" PRIu32 " dead ones", s->members_alive,
               s->members_dead);
     free(about);
+    free(way);
+    free(clean_way);
     free(fix);
-    free(unlink);
+    free(clean);
+    free(foreign);
+    free(larger);
 }
 
 static int check_segments(struct report *report)
@@ -177,10 +236,8 @@ static int run(const struct command *command, int argc, char **argv)
     if (style.json || style.raw || style.output)
         report.table = table_new(&finding_table, "STATE,ABOUT,FINDING,FIX", &style);
     check_directory(&report);
-    check_limit(&report, RLIMIT_FSIZE, "file size limit",
-                "ulimit -f unlimited, or smaller segments");
-    check_limit(&report, RLIMIT_AS, "address space limit",
-                "ulimit -v unlimited, or smaller segments");
+    check_limit(&report, RLIMIT_FSIZE, "file size limit", 'f', "LimitFSIZE");
+    check_limit(&report, RLIMIT_AS, "address space limit", 'v', "LimitAS");
     check_logind(&report);
     status = check_segments(&report);
     if (report.table && status == STATUS_DONE)

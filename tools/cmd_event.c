@@ -61,7 +61,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (status == STATUS_DONE) {
         r = act(event, action, acting.timeout);
         if (r < 0)
-            status = failed_to_wait(&path, &acting, r, "event is not set");
+            status = failed_to_wait(&path, &acting, r, "the event is not set");
         else if (asks && r == 0)
             status = STATUS_FAILED;
     }

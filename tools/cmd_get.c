@@ -24,7 +24,7 @@ static int complain_of_get(const struct path *path, const struct wanted *w, int 
 {
     if (error == -EINTR && output_is_gone())
         return output_failed(-EPIPE);
-    return failed_to_wait(path, &w->acting, error, "queue is empty");
+    return failed_to_wait(path, &w->acting, error, "the queue is empty");
 }
 
 /*
@@ -116,8 +116,9 @@ const struct command cmd_get = {
     .name = "get",
     .arguments = "[OPTION...] QUEUE",
     .summary = "take items out of a queue and print them, one a line",
-    .notes = "An item is taken when it has been printed; into a pipe the next is printed when that one has\n"
-             "been read. The queue is created if it is absent. For work by several see 'shmctl work'.",
+    .notes =
+        "An item is taken when it has been printed; into a pipe the next is printed when that one has\n"
+        "been read. The queue is created if it is absent. For work by several see 'shmctl work'.",
     .options = options,
     .run = run,
 };

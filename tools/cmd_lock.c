@@ -50,7 +50,8 @@ static int run_locked(const struct lockable *lock, const struct path *path,
     bool orphaned = r == SHK_ORPHANED;
 
     if (r < 0)
-        return failed_to_wait(path, acting, r, lock->lock ? "lock is held" : "its lock is held");
+        return failed_to_wait(path, acting, r,
+                              lock->lock ? "the lock is held" : "its lock is held");
     tell_by_environment(orphaned);
     if (orphaned)
         complain(path->text, "a former holder died holding it (SHMKIT_ORPHANED=1)");
@@ -92,11 +93,7 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row options[] = {
-    TIMEOUT_ROW("wait no longer for the lock"),
-    NOWAIT_ROW,
-    NO_CREATE_ROW,
-    ANY_OWNER_ROW,
-    {0},
+    TIMEOUT_ROW("wait no longer for the lock"), NOWAIT_ROW, NO_CREATE_ROW, ANY_OWNER_ROW, {0},
 };
 
 const struct command cmd_lock = {

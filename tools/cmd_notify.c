@@ -40,7 +40,7 @@ static int not_notified(const struct request *request)
 {
     char time[TIME_MAX];
 
-    complain(request->path.text, "timed out after %s: not notified",
+    complain(request->path.text, "timed out after %s; the condition was not notified",
              say_time(time, request->acting.timeout));
     return STATUS_BLOCKED;
 }

@@ -78,7 +78,7 @@ static int put_all(const struct manner *how, const struct path *path, struct sou
     while ((length = next_item(from, &item)) >= 0) {
         r = put_item(how, item, (size_t)length);
         if (r < 0) {
-            status = failed_to_wait(path, &how->acting, r, "queue is full");
+            status = failed_to_wait(path, &how->acting, r, "the queue is full");
             if (done)
                 complain(path->text, "%llu items were put before", done);
             return status;

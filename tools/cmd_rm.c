@@ -1,9 +1,10 @@
 /* shmctl rm: remove segments and objects. */
 #include "common.h"
-#include "open.h"
+#include "describe.h"
 #include "shmctl.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 static int remove_object(const struct path *path, unsigned flags)
 {
@@ -15,6 +16,28 @@ static int remove_object(const struct path *path, unsigned flags)
     r = shk_object_unlink(segment, path->object);
     shk_segment_close(segment);
     return r;
+}
+
+/* The library knows why it refuses; who may remove the name, and how, is said here. */
+static int failed_to_remove(const struct path *path, int error, bool force)
+{
+    char file[sizeof("/dev/shm/") + SHK_SEGMENT_NAME_MAX];
+    char user[DESCRIPTION_MAX];
+    struct stat st;
+
+    snprintf(file, sizeof(file), "/dev/shm/%s", path->segment);
+    if (!*path->object && (error == -EPERM || error == -EACCES) && lstat(file, &st) == 0 &&
+        st.st_uid != geteuid() && geteuid() != 0) {
+        complain(path->text, "segment %s belongs to %s (%u); only that user and root may remove it",
+                 path->segment, user_name(user, st.st_uid), (unsigned)st.st_uid);
+        return STATUS_FAILED;
+    }
+    if (!*path->object && !force && error != -ENOENT) {
+        complain(path->text, "%s; 'shmctl rm -f %s' removes it all the same", shk_last_error(),
+                 path->text);
+        return STATUS_FAILED;
+    }
+    return failed(path->text, error);
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -38,15 +61,18 @@ static int run(const struct command *command, int argc, char **argv)
         int r;
 
         parse_path(argv[i], &path);
-        r = *path.object ? remove_object(&path, flags) : shk_segment_unlink(path.segment);
+        if (*path.object)
+            r = remove_object(&path, flags);
+        else
+            r = force ? shk_segment_unlink_any(path.segment) : shk_segment_unlink(path.segment);
         if (r < 0 && !(force && r == -ENOENT))
-            status = failed(path.text, r);
+            status = failed_to_remove(&path, r, force);
     }
     return status;
 }
 
 static const struct option_row options[] = {
-    {'f', "force", NULL, "what is absent is no error"},
+    {'f', "force", NULL, "any name that may be removed: damaged, no segment; absent is no error"},
     ANY_OWNER_ROW,
     {0},
 };
@@ -54,8 +80,8 @@ static const struct option_row options[] = {
 const struct command cmd_rm = {
     .name = "rm",
     .arguments = "[OPTION...] PATH...",
-    .summary = "remove segments or objects, whoever uses them",
-    .notes = "Those who use them are woken and told that they are gone.",
+    .summary = "remove segments or objects, used or not",
+    .notes = "Processes that use them are woken and told that they are gone.",
     .options = options,
     .run = run,
 };

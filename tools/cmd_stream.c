@@ -292,7 +292,7 @@ static int read_samples(struct shk_reader *reader, const struct request *q, size
     free(buffer);
     if (n == -EINTR && output_is_gone())
         return output_failed(-EPIPE);
-    return n < 0 ? failed_to_wait(q->path, &q->acting, (int)n, "no sample has come") : STATUS_DONE;
+    return n < 0 ? failed_to_wait(q->path, &q->acting, (int)n, "there are no new samples") : STATUS_DONE;
 }
 
 static int read_latest(struct shk_reader *reader, const struct request *q, size_t size,

@@ -27,7 +27,7 @@ struct job {
     char *item; /* with room for one byte more than the largest */
     size_t room;
     int64_t priority; /* of the item */
-    uint64_t failed; /* so far */
+    uint64_t failed;  /* so far */
 };
 
 /* ---- the command ---- */
@@ -104,8 +104,8 @@ static void complain_of_command(const struct job *job, size_t length, const stru
 
     show(shown, job->item, length);
     if (run->killed)
-        complain(job->path->text, "item '%s': %s was killed by signal %d (%s)", shown, *job->command,
-                 run->killed, strsignal(run->killed));
+        complain(job->path->text, "item '%s': %s was killed by signal %d (%s)", shown,
+                 *job->command, run->killed, strsignal(run->killed));
     else
         complain(job->path->text, "item '%s': %s exited with %d", shown, *job->command, status);
 }
@@ -149,7 +149,8 @@ static int run_item(struct job *job, size_t length)
         close(run.input);
     } else {
         complain(job->path->text, "%s",
-                 errno == EINVAL ? "there is a zero byte in the item: --stdin is needed" : strerror(errno));
+                 errno == EINVAL ? "there is a zero byte in the item: --stdin is needed"
+                                 : strerror(errno));
     }
     if (!run.started)
         give_back(job, length);
@@ -171,8 +172,7 @@ static int work(struct job *job)
     ssize_t length = 0;
 
     for (uint64_t i = 0; i < job->count && !interrupted(); i++) {
-        length = get_soon(job->queue, job->item, job->room, job->acting.timeout,
-                          &job->priority);
+        length = get_soon(job->queue, job->item, job->room, job->acting.timeout, &job->priority);
         if (length < 0)
             break;
         status = run_item(job, (size_t)length);
@@ -180,7 +180,7 @@ static int work(struct job *job)
             return status;
     }
     if (length < 0 && length != -EPIPE)
-        return failed_to_wait(job->path, &job->acting, (int)length, "queue is empty");
+        return failed_to_wait(job->path, &job->acting, (int)length, "the queue is empty");
     return job->failed ? STATUS_FAILED : STATUS_DONE;
 }
 

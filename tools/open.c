@@ -224,13 +224,13 @@ static void describe_state(char *buffer, const struct shk_snapshot *look,
 
     *buffer = '\0';
     if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)
-        snprintf(buffer, DESCRIPTION_MAX, " by %s",
-                 describe_member_id(name, look, object->holder));
+        snprintf(buffer, DESCRIPTION_MAX, " by %s", describe_member_id(name, look, object->holder));
     else if (object->kind == SHK_KIND_QUEUE && object->as.queue.capacity)
         snprintf(buffer, DESCRIPTION_MAX, " (%" PRIu64 " of %" PRIu64 " items)",
                  object->as.queue.size, object->as.queue.capacity);
     else if (object->kind == SHK_KIND_BARRIER && object->as.barrier.broken)
-        snprintf(buffer, DESCRIPTION_MAX, "; it is broken%s", error == -ETIMEDOUT ? " now" : "");
+        snprintf(buffer, DESCRIPTION_MAX, ", and it is broken%s",
+                 error == -ETIMEDOUT ? " now" : "");
     else if (object->kind == SHK_KIND_BARRIER)
         snprintf(buffer, DESCRIPTION_MAX, " (%" PRIu32 " of %" PRIu32 " have)",
                  object->as.barrier.arrived, object->as.barrier.parties);
@@ -259,7 +259,7 @@ int failed_to_wait(const struct path *path, const struct acting *acting, int err
     if (error == -EAGAIN)
         complain(path->text, "%s%s (--nowait)", state, details);
     else
-        complain(path->text, "timed out after %s: %s%s", say_time(time, acting->timeout), state,
+        complain(path->text, "timed out after %s; %s%s", say_time(time, acting->timeout), state,
                  details);
     return STATUS_BLOCKED;
 }

@@ -19,7 +19,10 @@ struct acting {
     int64_t timeout; /* as the library takes it */
 };
 
-#define ACTING_DEFAULTS {.flags = SHK_CREATE, .timeout = SHK_FOREVER}
+#define ACTING_DEFAULTS                             \
+    {                                               \
+        .flags = SHK_CREATE, .timeout = SHK_FOREVER \
+    }
 
 /* Take one of TIMEOUT_ROW, NOWAIT_ROW, ANY_OWNER_ROW and NO_CREATE_ROW, with its argument in optarg. False: it is another. */
 bool acting_option(struct acting *, int key);
@@ -55,7 +58,7 @@ void unmake_segment(const char *name, unsigned any_owner);
 int failed_to_open(const struct opening *, int error);
 
 /*
- * Complain about a call that may have had to wait. state: why it had to, as "queue is full"; who holds the object, and how full
+ * Complain about a call that may have had to wait. state: why it had to, as "the queue is full"; who holds the object, and how full
  * it is, is added, and whether the time was over. Other errors as failed().
  */
 int failed_to_wait(const struct path *, const struct acting *, int error, const char *state);

@@ -35,7 +35,10 @@ static const struct treatment {
     int signal;
     void (*handler)(int);
 } treatments[] = {
-    {SIGINT, note}, {SIGQUIT, note}, {SIGTERM, pass_on}, {SIGHUP, pass_on},
+    {SIGINT, note},
+    {SIGQUIT, note},
+    {SIGTERM, pass_on},
+    {SIGHUP, pass_on},
     /* Where the parent ignored it, waitpid(2) would find no status. */
     {SIGCHLD, SIG_DFL},
 };

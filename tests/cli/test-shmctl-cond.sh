@@ -33,7 +33,7 @@ exits 0 shmctl notify "$cond"
 prints_nothing
 begin=$(date +%s%N)
 exits 3 shmctl wait "$cond" -t 200ms
-complains "^shmctl: $cond: timed out after 200 ms: not notified$"
+complains "^shmctl: $cond: timed out after 200 ms; the condition was not notified$"
 test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
 claim 'what was notified before is not seen'
 
@@ -65,7 +65,7 @@ shmctl lock "$cond" -- sleep 1h &
 holder=$!
 await is_held
 exits 3 shmctl notify "$cond" --timeout 100ms
-complains "^shmctl: $cond: timed out after 100 ms: its lock is held by .*($holder)"
+complains "^shmctl: $cond: timed out after 100 ms; its lock is held by .*($holder)"
 exits 3 shmctl wait "$cond" --timeout 100ms
 kill -TERM $holder
 ends 143 $holder

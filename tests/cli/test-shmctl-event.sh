@@ -18,7 +18,7 @@ claim 'without the event, it says how to make it if it may not create it'
 exits 1 shmctl event is-set "$event"
 prints_nothing
 exits 3 shmctl event wait --nowait "$event"
-complains "^shmctl: $event: event is not set (--nowait)$"
+complains "^shmctl: $event: the event is not set (--nowait)$"
 begin=$(date +%s%N)
 exits 3 shmctl event wait "$event" -t 200ms
 test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'

@@ -45,10 +45,10 @@ shmctl lock "$lock" -- sleep 1h &
 holder=$!
 await is_held
 exits 3 shmctl lock --nowait "$lock" -- echo no
-complains "^shmctl: $lock: lock is held by .*($holder).* (--nowait)$"
+complains "^shmctl: $lock: the lock is held by .*($holder).* (--nowait)$"
 begin=$(date +%s%N)
 exits 3 shmctl lock "$lock" --timeout 200ms -- echo no
-complains "^shmctl: $lock: timed out after 200 ms: lock is held by .*($holder)"
+complains "^shmctl: $lock: timed out after 200 ms; the lock is held by .*($holder)"
 test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
 shmctl lock "$lock" -- echo next >"$scratch/next" &
 next=$!

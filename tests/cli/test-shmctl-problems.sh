@@ -59,7 +59,21 @@ exits 0 shmctl get "$segment/jobs" -c 2
 prints 1 2
 claim 'everything else refuses them, with a sentence'
 
-# ---- other users; only root can be somebody else ----
+for problem in truncated layout noise foreign empty; do
+    exits 1 shmctl rm "$segment-$problem"
+    complains "; 'shmctl rm -f $segment-$problem' removes it all the same$"
+    exits 0 shmctl rm -f "$segment-$problem"
+    prints_nothing
+    test ! -e "/dev/shm/$segment-$problem" || fail "rm -f leaves $problem"
+done
+exits 0 shmctl rm -f "$segment-truncated"
+mkdir "/dev/shm/$segment-directory"
+exits 1 shmctl rm -f "$segment-directory"
+complains "^shmctl: $segment-directory[: ]"
+rmdir "/dev/shm/$segment-directory"
+claim 'rm -f removes them'
+
+# ---- other users; only root can be another one ----
 
 if test "$(id -u)" != 0 || ! command -v setpriv >/dev/null; then
     echo 'not tried: what needs root and setpriv'
@@ -77,6 +91,12 @@ for command in "ls $segment" "show $segment" "ps $segment" "put $segment/jobs 1"
     exits 1 $as_nobody shmctl $command
     complains "^shmctl: $segment"
 done
+for option in '' -f; do
+    exits 1 $as_nobody shmctl rm $option "$segment"
+    complains "^shmctl: $segment: segment $segment belongs to $(id -un) ($(id -u)); only that user and root may remove it$"
+done
+exits 1 $as_nobody shmctl put "$segment/jobs" 1
+complains "^shmctl: $segment/jobs: permission denied: segment $segment belongs to $(id -un) ($(id -u)), mode 0600$"
 exits 0 $as_nobody shmctl ps
 chmod 644 "$good"
 exits 0 $as_nobody shmctl show "$segment/jobs" -n -o ITEMS
@@ -91,6 +111,8 @@ for command in "put $segment-nobody/jobs 1" "get $segment-nobody/jobs --nowait" 
     exits 1 shmctl $command
     complains "^shmctl: $segment-nobody"
 done
+exits 1 shmctl put "$segment-nobody/jobs" 1
+complains "^shmctl: $segment-nobody/jobs: segment $segment-nobody belongs to nobody (65534); use --any-owner if you trust that user$"
 exits 0 shmctl put "$segment-nobody/jobs" 1 --any-owner
 exits 0 shmctl get "$segment-nobody/jobs" --any-owner
 prints 1

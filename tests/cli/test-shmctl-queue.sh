@@ -23,15 +23,15 @@ exits 0 shmctl create queue "$queue" --capacity 4 --item-size 64
 exits 0 shmctl put "$queue" Python '' '存款者 甲' ' a  b '
 prints_nothing
 exits 3 shmctl put "$queue" Swift --nowait
-complains "^shmctl: $queue: queue is full (4 of 4 items) (--nowait)$"
+complains "^shmctl: $queue: the queue is full (4 of 4 items) (--nowait)$"
 exits 3 shmctl put "$queue" Swift --timeout 0.1
-complains "^shmctl: $queue: timed out after 100 ms: queue is full (4 of 4 items)$"
+complains "^shmctl: $queue: timed out after 100 ms; the queue is full (4 of 4 items)$"
 exits 0 shmctl get "$queue"
 prints Python
 exits 0 shmctl get "$queue" -c 3
 prints '' '存款者 甲' ' a  b '
 exits 3 shmctl get "$queue" --nowait
-complains "^shmctl: $queue: queue is empty (0 of 4 items) (--nowait)$"
+complains "^shmctl: $queue: the queue is empty (0 of 4 items) (--nowait)$"
 exits 0 shmctl get "$queue" --count 0
 prints_nothing
 exits 0 shmctl put "$queue" -- -1 --stdin

@@ -15,7 +15,7 @@ exits 1 shmctl stream read "$segment/go"
 complains "^shmctl: $segment/go[: ]"
 exits 0 shmctl create stream "$stream" --history 100
 exits 3 shmctl stream read "$stream" --nowait
-complains "^shmctl: $stream: no sample has come (--nowait)$"
+complains "^shmctl: $stream: there are no new samples (--nowait)$"
 exits 3 shmctl stream read "$stream" -t 0.1
 exits 0 shmctl stream read "$stream" --latest 5
 prints_nothing

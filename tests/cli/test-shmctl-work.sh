@@ -10,7 +10,7 @@ left() {
 exits 4 shmctl work --no-create "$queue" -- true
 complains "^shmctl: $queue: no such queue; "
 exits 3 shmctl work --nowait "$queue" -- true
-complains "^shmctl: $queue: queue is empty (--nowait)$"
+complains "^shmctl: $queue: the queue is empty (--nowait)$"
 exits 0 shmctl put "$queue" -- 1 ' two  words' '' -n
 exits 0 shmctl work -c 3 "$queue" printf '[%s]'
 printf '[1][ two  words][]' | cmp - "$out" || fail "it prints $(cat "$out")"
