@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -427,6 +428,72 @@ START_TEST(test_an_interrupt_call_is_set_in_an_open_segment)
 }
 END_TEST
 
+/* ---- What a wait in vain says ---- */
+
+static void assert_said(const char *object, const char *state)
+{
+    char expected[600];
+
+    snprintf(expected, sizeof(expected), "%s/%s: %s", segment_name(NULL) + 1, object, state);
+    ck_assert_str_eq(shk_last_error(), expected);
+    ck_assert_str_eq(shk_last_error(), expected); /* it stays */
+}
+
+static int hold_by_name(void *arg)
+{
+    _Atomic bool *held = arg;
+    struct things t;
+
+    open_things(&t);
+    assert_code(shk_set_member_name(test_segment(), "backup.sh"), 0);
+    assert_code(shk_lock_acquire(t.lock, SHK_NOWAIT), 0);
+    *held = true;
+    pause();
+    return 0;
+}
+
+START_TEST(test_a_wait_in_vain_says_what_it_waited_for)
+{
+    _Atomic bool *held = shared_memory(sizeof(*held));
+    char item[8], expected[200];
+    struct things t;
+    pid_t holder;
+
+    open_things(&t);
+    holder = child_start(hold_by_name, (void *)held);
+    wait_until(*held, TEST_DEADLINE);
+    assert_code(shk_lock_acquire(t.lock, SHK_NOWAIT), -EAGAIN);
+    snprintf(expected, sizeof(expected), "the lock is held by backup.sh (%d)", holder);
+    assert_said("lock", expected);
+    assert_code(shk_lock_acquire(t.lock, SHK_MS(1.5)), -ETIMEDOUT);
+    snprintf(expected, sizeof(expected), "timed out after 1.5 ms; the lock is held by backup.sh (%d)", holder);
+    assert_said("lock", expected);
+    child_kill(holder);
+    assert_code(shk_event_wait(t.event, SHK_NOWAIT), -EAGAIN);
+    assert_said("event", "the event is not set");
+    assert_code(shk_event_wait(t.event, 999), -ETIMEDOUT);
+    assert_said("event", "timed out after 999 ns; the event is not set");
+    assert_code(shk_event_wait(t.event, -7), -ETIMEDOUT);
+    assert_said("event", "timed out at once, since the timeout is negative; the event is not set");
+    assert_code(shk_semaphore_acquire(t.semaphore, SHK_NOWAIT), -EAGAIN);
+    assert_said("semaphore", "no permit is free");
+    assert_code(shk_barrier_wait(t.barrier, SHK_NOWAIT), -EAGAIN);
+    assert_said("barrier", "not all parties have arrived");
+    assert_code(shk_queue_get(t.empty, item, sizeof(item), SHK_MS(20)), -ETIMEDOUT);
+    assert_said("empty", "timed out after 20 ms; the queue is empty");
+    assert_code(shk_queue_put(t.full, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_put(t.full, "a", 1, SHK_NOWAIT), -EAGAIN);
+    assert_said("full", "the queue is full");
+    assert_code(shk_queue_join(t.full, SHK_NOWAIT), -EAGAIN);
+    assert_said("full", "there are unfinished tasks");
+    assert_code(shk_reader_read(t.reader, item, 1, SHK_NOWAIT), -EAGAIN);
+    assert_said("stream", "there are no new samples");
+    assert_code(shk_lock_release(t.lock), -EPERM);
+    assert_said("lock", "the calling thread does not hold the lock");
+    close_things(&t);
+}
+END_TEST
+
 /* ---- The close of the segment ---- */
 
 struct closing {
@@ -539,6 +606,9 @@ int main(void)
     tcase_add_test(calls, test_an_interrupt_call_is_of_its_thread_alone);
     tcase_add_loop_test(calls, test_an_interrupt_call_may_use_the_library_but_not_wait_in_it, 0, WAYS);
     tcase_add_test(calls, test_an_interrupt_call_is_set_in_an_open_segment);
+
+    TCase *sentences = test_case(suite, "sentences");
+    tcase_add_test(sentences, test_a_wait_in_vain_says_what_it_waited_for);
 
     TCase *closing = test_case(suite, "closing");
     tcase_add_loop_test(closing, test_closing_the_segment_ends_the_waits_of_this_process, 0, 2 * WAYS);

@@ -97,8 +97,10 @@ static void make_sentence(void)
     char holder[sizeof(parts.holder)];
 
     text[0] = '\0';
-    if (*parts.segment)
-        add(*parts.object ? "%s/%s: " : "%s%s: ", parts.segment, parts.object);
+    if (*parts.object)
+        add("%s/%s: ", parts.segment, parts.object);
+    else if (*parts.segment)
+        add("segment /%s: ", parts.segment);
     if (parts.timeout > 0) {
         add("timed out after ");
         add_duration(parts.timeout);

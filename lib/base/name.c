@@ -3,6 +3,8 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The length of the UTF-8 character at s, which has n bytes at least 1; 0 if it is none (overlong, surrogate, beyond U+10FFFF). RFC 3629. */
@@ -73,4 +75,22 @@ void shki_copy_label(char *to, size_t size, const char *from, size_t length)
         n -= l ? l : 1;
     }
     to[used] = '\0';
+}
+
+const char *shki_user_name(char *to, size_t size, uid_t uid)
+{
+    struct passwd entry, *found;
+    char line[1024];
+    FILE *file = fopen("/etc/passwd", "re");
+
+    snprintf(to, size, "a user");
+    while (file && fgetpwent_r(file, &entry, line, sizeof(line), &found) == 0) {
+        if (found->pw_uid != uid)
+            continue;
+        shki_copy_label(to, size, found->pw_name, strlen(found->pw_name));
+        break;
+    }
+    if (file)
+        fclose(file);
+    return to;
 }

@@ -59,7 +59,7 @@ int shki_patience_over(const struct shki_patience *p)
         return shki_say_vain(-EAGAIN, &vain);
     if (is_closed(p)) {
         vain.object = NULL;
-        vain.state = "the segment has been closed in this process";
+        vain.state = "it has been closed in this process";
         return shki_say_vain(-EBADF, &vain);
     }
     if (is_interrupted(p)) {

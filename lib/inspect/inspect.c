@@ -168,7 +168,7 @@ ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
     DIR *directory;
 
     if (list == NULL || flags & ~SHK_LIST_FOREIGN)
-        return shki_say(-EINVAL, "no place for the list was given, or the flags are unknown");
+        return shki_say(-EINVAL, "the pointer to the list is NULL, or a flag is unknown");
     *list = NULL;
     directory = opendir(SHKI_DIRECTORY);
     if (directory == NULL)
@@ -192,7 +192,7 @@ ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
 fail:
     closedir(directory);
     free(infos);
-    return shki_say(-ENOMEM, "no memory");
+    return shki_say(-ENOMEM, "out of memory");
 }
 
 static void lock_info(const struct shki_lock_shared *lock, struct shk_object_info *info)
@@ -419,7 +419,7 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
     s->objects = calloc(r->header.max_objects, sizeof(*s->objects));
     if (records == NULL || row == NULL || s->members == NULL || s->objects == NULL) {
-        error = shki_say(-ENOMEM, "no memory");
+        error = shki_say(-ENOMEM, "out of memory");
         goto done;
     }
     file_info(&s->segment, name, &r->stat);
@@ -450,7 +450,7 @@ int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
     int error;
 
     if (out == NULL)
-        return shki_say(-EINVAL, "no place for the snapshot was given");
+        return shki_say(-EINVAL, "the pointer to the snapshot is NULL");
     *out = NULL;
     error = shki_segment_name(segment, &segment);
     if (error == 0)
@@ -458,7 +458,7 @@ int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
     if (error < 0)
         return error;
     s = calloc(1, sizeof(*s));
-    error = s ? look(&r, segment, s) : shki_say(-ENOMEM, "no memory");
+    error = s ? look(&r, segment, s) : shki_say(-ENOMEM, "out of memory");
     shki_reader_close(&r);
     if (error < 0)
         shk_snapshot_close(s);

@@ -63,7 +63,7 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
     }
     b = calloc(1, sizeof(*b));
     if (b == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &b->object);
     if (r < 0)
         goto fail;
@@ -110,7 +110,7 @@ void shki_barrier_break(struct shki_line *l)
 
 static int say_broken(const struct shk_barrier *b)
 {
-    return shki_fail(-EPIPE, "%s/%s is broken: somebody gave up or died, or it was aborted or reset", b->object.segment->name, b->object.name);
+    return shki_fail(-EPIPE, "%s/%s: the barrier is broken: a member gave up or died, or it was aborted or reset", b->object.segment->name, b->object.name);
 }
 
 /* With the mutex, which is given up: the last to arrive. The release commits: killed before, it has not arrived; killed after, the others have met. */

@@ -83,7 +83,7 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
     if (options->kind > SHK_COND_PTHREAD || options->reserved_32)
         return shki_say(-EINVAL, "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
     if (options->lock && segment && options->lock->object.segment != segment)
-        return shki_say(-EXDEV, "the lock is of another segment");
+        return shki_say(-EXDEV, "the condition's lock is of another segment");
     /* What is in the segment, such as whether the lock has been unlinked, is for build() to see: here it may not even be mapped. */
     if (options->lock && segment && shki_segment_is_closed(segment))
         return shki_stale(&options->lock->object);
@@ -105,7 +105,7 @@ int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
         return r;
     c = calloc(1, sizeof(*c));
     if (c == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &c->object);
     if (r < 0)
         goto fail;
@@ -132,7 +132,7 @@ int shk_cond_close(struct shk_cond *c)
     if (c == NULL)
         return 0;
     if (c->own_lock && c->object.segment->base && shki_lock_is_mine(&c->lock, shki_membership_find(c->object.segment)))
-        return shki_fail(-EBUSY, "the calling thread holds the lock of %s/%s", c->object.segment->name, c->object.name);
+        return shki_fail(-EBUSY, "%s/%s: the calling thread holds the condition's lock", c->object.segment->name, c->object.name);
     shki_line_close(&c->line);
     if (!c->own_lock)
         shki_object_close(&c->lock.object);
@@ -321,7 +321,7 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
     if (r < 0)
         return r;
     if (!c->native)
-        return shki_say(-ENOTSUP, "the condition is of the robust kind: it has no pthread_cond_t");
+        return shki_object_say(&c->object, -ENOTSUP, "the condition is of the robust kind: it has no pthread_cond_t");
     /* Before anybody can notify by them, so that no wait that begins later misses it; and each looks at the end of its slice. */
     atomic_store_explicit(&c->shared->native_shown, 1, memory_order_relaxed);
     if (cond)

@@ -39,7 +39,7 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
         return r;
     event = calloc(1, sizeof(*event));
     if (event == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &event->object);
     if (r < 0)
         free(event);

@@ -4,7 +4,7 @@
 int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)
 {
     if (s == NULL)
-        return shki_say(-EINVAL, "no segment was given");
+        return shki_say(-EINVAL, "the segment is NULL");
     atomic_store_explicit(&s->interrupt, flag, memory_order_relaxed);
     return 0;
 }
@@ -16,15 +16,15 @@ int shk_set_interrupt_call(struct shk_segment *s, int (*check)(void *arg), void 
     int r;
 
     if (s == NULL)
-        return shki_say(-EINVAL, "no segment was given");
+        return shki_say(-EINVAL, "the segment is NULL");
     if (shki_segment_is_closed(s))
-        return shki_fail(-EBADF, "segment %s has been closed in this process", s->name);
+        return shki_say_closed(s);
     m = shki_membership_find(s);
     r = m ? 0 : shki_object_join(&o, &m);
     if (r < 0)
         return r;
     if (m->call.running)
-        return shki_fail(-EBUSY, "%s: an interrupt call cannot be replaced by itself", s->name);
+        return shki_fail(-EBUSY, "segment /%s: an interrupt call cannot replace itself", s->name);
     m->call = (struct shki_interrupt_call){ .check = check, .arg = arg };
     return 0;
 }

@@ -66,7 +66,7 @@ int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags,
         return r;
     l = calloc(1, sizeof(*l));
     if (l == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &l->object);
     if (r < 0)
         free(l);
@@ -80,7 +80,7 @@ int shk_lock_close(struct shk_lock *l)
     if (l == NULL)
         return 0;
     if (l->object.segment->base && shki_lock_is_mine(l, shki_membership_find(l->object.segment)))
-        return shki_fail(-EBUSY, "the calling thread holds %s/%s", l->object.segment->name, l->object.name);
+        return shki_fail(-EBUSY, "%s/%s: the calling thread holds the lock", l->object.segment->name, l->object.name);
     shki_object_close(&l->object);
     free(l);
     return 0;
@@ -178,9 +178,9 @@ static int acquire_again(struct shk_lock *l)
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
 
     if (!l->recursive)
-        return shki_say(-EDEADLK, "the calling thread holds the lock already");
+        return shki_object_say(&l->object, -EDEADLK, "the calling thread holds the lock already, and it is not recursive");
     if (again >= SHKI_AGAIN)
-        return shki_say(-EOVERFLOW, "the lock has been acquired too often");
+        return shki_object_say(&l->object, -EOVERFLOW, "the calling thread has acquired the lock 2^31 times");
     atomic_store_explicit(&mutex->state, again + 1, memory_order_relaxed);
     return 0;
 }
@@ -188,8 +188,8 @@ static int acquire_again(struct shk_lock *l)
 int shki_lock_refuse(const struct shk_lock *l)
 {
     if (shki_segment_is_closed(l->object.segment))
-        return shki_say(-EBADF, "the segment has been closed");
-    return shki_say(-EPERM, "the calling thread does not hold the lock");
+        return shki_say_closed(l->object.segment);
+    return shki_object_say(&l->object, -EPERM, "the calling thread does not hold the lock");
 }
 
 uint32_t shki_lock_give_up(struct shk_lock *l, struct shki_membership *m)
@@ -213,7 +213,7 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
         shki_member_is_awake();
     }
     if (r < 0) /* only for damaged bytes */
-        return shki_fail(r, "the lock of %s/%s is damaged: %s", l->object.segment->name, l->object.name, strerror(-r));
+        return shki_fail(r, "%s/%s: the lock is damaged: %s", l->object.segment->name, l->object.name, strerror(-r));
     r = settle(l->shared, m, r);
     atomic_store_explicit(&l->shared->mutex.state, again, memory_order_relaxed);
     return r;

@@ -30,8 +30,13 @@ int shki_check_reserved(const uint64_t *reserved, size_t n)
 int shki_stale(const struct shki_object *o)
 {
     if (shki_segment_is_closed(o->segment))
-        return shki_say(-EBADF, "the segment has been closed");
+        return shki_say_closed(o->segment);
     return shki_fail(-ESTALE, "%s/%s has been unlinked", o->segment->name, o->name);
+}
+
+int shki_object_say(const struct shki_object *o, int code, const char *state)
+{
+    return shki_say_vain(code, &(struct shki_vain){ o->segment->name, o->name, state, 0 });
 }
 
 struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout, const char *state)
@@ -154,12 +159,12 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, co
     int r;
 
     if (s == NULL)
-        return shki_say(-EINVAL, "no segment was given");
+        return shki_say(-EINVAL, "the segment is NULL");
     r = shki_check_name("the object's name", name, SHK_NAME_MAX);
     if (r < 0)
         return r;
     if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL))
-        return shki_fail(-EINVAL, "%s/%s: unknown flags", s->name, name);
+        return shki_fail(-EINVAL, "%s/%s: a flag is unknown", s->name, name);
     o->segment = s;
     m = shki_membership_find(s);
     r = m ? 0 : shki_object_join(o, &m);
@@ -183,7 +188,7 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
     r = shki_segment_lock(s);
     if (r == 0) {
         if (e == NULL || shki_is_stale(s, e, serial) || e->kind != plan->kind)
-            r = shki_fail(-ESTALE, "the lock of the condition has been unlinked");
+            r = shki_fail(-ESTALE, "the condition's lock has been unlinked");
         else
             r = look_at(o, s, e);
         if (r == 0)
@@ -390,7 +395,7 @@ int shk_segment_unlink(const char *name)
 int shk_segment_unlink_unused(const char *name, unsigned flags)
 {
     if (flags & ~(SHK_ANY_OWNER | SHK_EMPTY))
-        return shki_say(-EINVAL, "unknown flags");
+        return shki_say(-EINVAL, "a flag is unknown");
     return shki_segment_retire(name, flags, wake_everyone);
 }
 
@@ -408,7 +413,7 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     int r;
 
     if (s == NULL)
-        return shki_say(-EINVAL, "no segment was given");
+        return shki_say(-EINVAL, "the segment is NULL");
     r = shki_check_name("the object's name", name, SHK_NAME_MAX);
     if (r < 0)
         return r;

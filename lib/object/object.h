@@ -104,7 +104,10 @@ static inline bool shki_is_entered(const struct shki_object *o)
     return __builtin_expect(m && !shki_object_is_stale(o) && !shki_segment_is_closed(m->segment), 1);
 }
 
-#define SHKI_NO_HANDLE shki_say(-EINVAL, "no handle was given")
+/* "demo/jobs: the queue has been shut down"; cheap, `state` is a literal. */
+int shki_object_say(const struct shki_object *, int code, const char *state);
+
+#define SHKI_NO_HANDLE shki_say(-EINVAL, "the handle, or the pointer to it, is NULL")
 
 /* `state` is a literal: what the caller waits for is not so, as in "the queue is empty". */
 struct shki_patience shki_object_patience(const struct shki_object *, int64_t timeout, const char *state);

@@ -75,7 +75,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     if (options->capacity == 0) {
         r = shki_allocate(o->segment, o->at + l.map_at, l.map_size, false);
         if (r < 0)
-            return shki_fail(r, "no memory for %s/%s: %s", o->segment->name, o->name, strerror(-r));
+            return shki_fail(r, "%s/%s: out of memory: %s", o->segment->name, o->name, strerror(-r));
     }
     shared->order = options->order;
     shared->capacity = options->capacity;
@@ -200,7 +200,7 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
         return r;
     q = calloc(1, sizeof(*q));
     if (q == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &q->object);
     if (r < 0)
         free(q);
@@ -217,7 +217,7 @@ int shk_queue_close(struct shk_queue *q)
         return 0;
     m = q->object.segment->base ? shki_membership_find(q->object.segment) : NULL;
     if (m && (shki_gate_is_kept_by(&q->shared->put_gate, m) || shki_gate_is_kept_by(&q->shared->get_gate, m)))
-        return shki_fail(-EBUSY, "the calling thread has a claim, a reservation or a peek on %s/%s", q->object.segment->name, q->object.name);
+        return shki_fail(-EBUSY, "%s/%s: the calling thread has a claim, a reservation or a peek open", q->object.segment->name, q->object.name);
     if (!shki_object_let_go(&q->object))
         return 0;
     shki_object_close(&q->object);
@@ -231,7 +231,7 @@ int shki_chunk_allocate(struct shk_queue *q, uint64_t chunk)
     uint64_t at = (uint64_t)(shki_chunk_at(q, chunk) - o->segment->base);
     int r = shki_allocate(o->segment, at, q->chunk_size, true);
 
-    return r < 0 ? shki_fail(r, "no memory for more items in %s/%s: %s", o->segment->name, o->name, strerror(-r)) : 0;
+    return r < 0 ? shki_fail(r, "%s/%s: out of memory for more items: %s", o->segment->name, o->name, strerror(-r)) : 0;
 }
 
 void shki_chunk_punch(struct shk_queue *q, uint64_t chunk, uint64_t n)
@@ -267,7 +267,7 @@ static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
         return r;
     for (unsigned i = 0; i < w->n; i++) {
         if (w->items[i].iov_base == NULL && w->items[i].iov_len > 0)
-            return shki_say(-EINVAL, "no item was given");
+            return shki_say(-EINVAL, "the item is NULL");
         if (w->items[i].iov_len > q->item_size)
             return shki_too_large(q, w->items[i].iov_len);
     }
@@ -319,7 +319,7 @@ static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
         return r;
     for (unsigned i = 0; i < w->n; i++)
         if (w->buffers[i].iov_base == NULL && w->buffers[i].iov_len > 0)
-            return shki_say(-EINVAL, "no buffer was given");
+            return shki_say(-EINVAL, "the buffer is NULL");
     if (q->order != SHK_FIFO)
         return shki_ordered_get(q, m, w, timeout);
     return shki_fifo_get(q, m, w, timeout);
@@ -364,7 +364,7 @@ ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int6
     if (q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the items of a FIFO or LIFO queue have no priority");
     if ((buf == NULL && size > 0) || priority == NULL)
-        return shki_say(-EINVAL, "no buffer, or no place for the priority, was given");
+        return shki_say(-EINVAL, "the buffer, or the pointer to the priority, is NULL");
     r = shki_priority_get(q, m, &w, timeout);
     if (r < 0)
         return r;
@@ -377,7 +377,7 @@ int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned 
     struct shki_work w = { .items = items, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
 
     if (items == NULL || n == 0)
-        return shki_say(-EINVAL, "no items were given");
+        return shki_say(-EINVAL, "the items are NULL, or there are none");
     return put(q, &w, timeout);
 }
 
@@ -386,7 +386,7 @@ int shk_queue_get_many(struct shk_queue *q, struct iovec *bufs, unsigned n, int6
     struct shki_work w = { .buffers = bufs, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
 
     if (bufs == NULL || n == 0)
-        return shki_say(-EINVAL, "no buffers were given");
+        return shki_say(-EINVAL, "the buffers are NULL, or there are none");
     return get(q, &w, timeout);
 }
 
@@ -491,7 +491,7 @@ int shk_queue_shutdown(struct shk_queue *q)
         /* Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those who get to see: shki_queue_is_over(). */
         shut(q, SHKI_SHUT_FOR_PUTS);
     } else {
-        return shki_fail(-EBUSY, "somebody has been putting into %s/%s for 10 seconds; is a process stopped?", q->object.segment->name, q->object.name);
+        return shki_fail(-EBUSY, "%s/%s: a thread has been in the middle of a put for 10 s; it may be stopped", q->object.segment->name, q->object.name);
     }
     shki_queue_wake(q->object.segment, q->shared);
     return 0;

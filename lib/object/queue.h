@@ -336,9 +336,9 @@ static inline void shki_count_tasks(struct shk_queue *q, struct shki_membership 
     shki_task_count(task, n);
 }
 
-static inline int shki_say_shut(void)
+static inline int shki_say_shut(const struct shk_queue *q)
 {
-    return shki_say(-EPIPE, "the queue has been shut down");
+    return shki_object_say(&q->object, -EPIPE, "the queue has been shut down");
 }
 
 /* Whether a put may begin: 0 or an error. */
@@ -346,7 +346,7 @@ static inline int shki_may_put(struct shk_queue *q)
 {
     if (__builtin_expect(shki_object_is_stale(&q->object), 0))
         return shki_stale(&q->object);
-    return __builtin_expect(shki_shut_down(q) != SHKI_OPEN, 0) ? shki_say_shut() : 0;
+    return __builtin_expect(shki_shut_down(q) != SHKI_OPEN, 0) ? shki_say_shut(q) : 0;
 }
 
 /* Find the next item: 1, 0: empty, or an error. */
@@ -359,7 +359,7 @@ static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue
     if (__builtin_expect(r == 0, 0) && shki_queue_is_over(q)) {
         r = order->item(q, 0, slot);
         if (r == 0)
-            r = shki_say(-EPIPE, "the queue has been shut down and is drained");
+            r = shki_object_say(&q->object, -EPIPE, "the queue has been shut down and is drained");
     }
     /*
      * The last question: what a consumer has waited for, it gets, even if the queue has been

@@ -182,9 +182,9 @@ static bool is_settled(const void *arg)
     return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue) || shki_side_is_kept(c);
 }
 
-static int say_drained(void)
+static int say_drained(const struct shk_queue *q)
 {
-    return shki_say(-EPIPE, "the queue has been shut down and is drained");
+    return shki_object_say(&q->object, -EPIPE, "the queue has been shut down and is drained");
 }
 
 /* After each slice of waiting for a gate, which may have been claimed: is there still something to wait for? */
@@ -194,14 +194,14 @@ static int each_slice(void *arg)
     struct shk_queue *q = c->queue;
 
     if (c->puts)
-        return was_shut(c) ? shki_say_shut() : shki_may_put(q);
+        return was_shut(c) ? shki_say_shut(q) : shki_may_put(q);
     if (shki_object_is_stale(&q->object))
         return shki_stale(&q->object);
     /* Other orders: somebody may have a reservation open behind the same gate. */
     if (q->order != SHK_FIFO && shki_shut_down(q) != SHKI_SHUT_DOWN)
         return 0;
     if ((was_shut(c) || shki_queue_is_over(q)) && shki_queue_items(q) == 0)
-        return say_drained();
+        return say_drained(q);
     return 0;
 }
 
@@ -297,7 +297,7 @@ int shki_gate_try(struct shk_queue *q, struct shki_membership *m, struct shki_ga
     int r;
 
     if (__builtin_expect(shki_gate_is_kept_by(gate, m), 0)) /* and not as the tenant */
-        return shki_say(-EDEADLK, "the calling thread has a reservation or a peek open here");
+        return shki_object_say(&q->object, -EDEADLK, "the calling thread has a reservation or a peek open");
     r = shki_mutex_trylock(&gate->mutex, m->id);
     return r < 0 || take_over(q, m, gate, r) < 0;
 }
@@ -446,9 +446,9 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
         if (r < 0)
             break;
         /* A put that was asleep when the queue was shut down is told, room or not; a get, when there is no item. */
-        r = c->puts && was_shut(c) ? shki_say_shut() : act(c->queue, c->member, work);
+        r = c->puts && was_shut(c) ? shki_say_shut(c->queue) : act(c->queue, c->member, work);
         if ((r == 0 || r == -ESTALE) && was_shut(c))
-            r = say_drained();
+            r = say_drained(c->queue);
         if (r > 0 && c->keep)
             return r;
         shki_gate_leave(c->queue, c->member, c->gate, c->tenant);

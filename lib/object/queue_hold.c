@@ -88,7 +88,7 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
     if (r < 0)
         return r;
     if (slot == NULL)
-        return shki_say(-EINVAL, "no place for the slot's address was given");
+        return shki_say(-EINVAL, "the pointer to the slot's address is NULL");
     if (len > q->item_size)
         return shki_too_large(q, len);
     c = shki_put_call(q, m, timeout);
@@ -113,9 +113,9 @@ static int check_reservation(struct shk_queue *q, struct shki_membership **m)
         return SHKI_NO_HANDLE;
     *m = me(q);
     if (*m == NULL && shki_segment_is_closed(q->object.segment))
-        return shki_say(-EBADF, "the segment has been closed");
+        return shki_say_closed(q->object.segment);
     if (*m == NULL || !shki_gate_is_kept_by(&q->shared->put_gate, *m) || look(&q->shared->put_gate.open) != SHKI_OPEN_RESERVATION)
-        return shki_say(-EPERM, "the calling thread has no reservation open");
+        return shki_object_say(&q->object, -EPERM, "the calling thread has no reservation open");
     return 0;
 }
 
@@ -138,7 +138,7 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
     if (r < 0)
         return r;
     if (len > q->shared->put_gate.at_stake)
-        return shki_fail(-EMSGSIZE, "%zu bytes are more than the %llu that were reserved", len, (unsigned long long)q->shared->put_gate.at_stake);
+        return shki_fail(-EMSGSIZE, "%s/%s: %zu bytes are more than the %llu that were reserved", q->object.segment->name, q->object.name, len, (unsigned long long)q->shared->put_gate.at_stake);
     order = shki_order_of(q);
     r = shki_object_is_stale(&q->object) ? shki_stale(&q->object) : order->room(q, 0, &slot);
     if (r > 0) {
@@ -171,7 +171,7 @@ ssize_t shk_queue_peek(struct shk_queue *q, const void **item, int64_t timeout)
     if (r < 0)
         return r;
     if (item == NULL)
-        return shki_say(-EINVAL, "no place for the item's address was given");
+        return shki_say(-EINVAL, "the pointer to the item's address is NULL");
     c = shki_get_call(q, m, timeout);
     r = hold(&c, find_item, &w, SHKI_OPEN_PEEK);
     if (r < 0)
@@ -191,9 +191,9 @@ static int check_peek(struct shk_queue *q, struct shki_membership **m)
         return SHKI_NO_HANDLE;
     *m = me(q);
     if (*m == NULL && shki_segment_is_closed(q->object.segment))
-        return shki_say(-EBADF, "the segment has been closed");
+        return shki_say_closed(q->object.segment);
     if (*m == NULL || !shki_gate_is_kept_by(get_gate_of(q), *m) || look(&get_gate_of(q)->open) != SHKI_OPEN_PEEK)
-        return shki_say(-EPERM, "the calling thread has no peek open");
+        return shki_object_say(&q->object, -EPERM, "the calling thread has no peek open");
     return 0;
 }
 
@@ -301,7 +301,7 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
     put = shki_put_call(q, m, timeout);
     get = shki_get_call(q, m, timeout);
     if ((sides & SHK_PRODUCER && shki_gate_is_kept_by(put.gate, m)) || (sides & SHK_CONSUMER && shki_gate_is_kept_by(get.gate, m)))
-        return shki_say(-EDEADLK, "the calling thread has claimed it already, or has a reservation or a peek open");
+        return shki_object_say(&q->object, -EDEADLK, "the calling thread has claimed the side already, or has a reservation or a peek open");
     put.patience = get.patience = shki_object_patience(&q->object, timeout, "another member keeps a side that is claimed");
     put.begun = get.begun = true;
     if (sides & SHK_PRODUCER)
@@ -328,11 +328,11 @@ int shk_queue_unclaim(struct shk_queue *q, unsigned sides)
         return r;
     m = me(q);
     if (m == NULL && shki_segment_is_closed(q->object.segment))
-        return shki_say(-EBADF, "the segment has been closed");
+        return shki_say_closed(q->object.segment);
     if (m == NULL || (sides & SHK_PRODUCER && !has_claimed(&q->shared->put_gate, m)) || (sides & SHK_CONSUMER && !has_claimed(&q->shared->get_gate, m)))
-        return shki_say(-EPERM, "the calling thread has not claimed it");
+        return shki_object_say(&q->object, -EPERM, "the calling thread has not claimed the side");
     if ((sides & SHK_PRODUCER && look(&q->shared->put_gate.open)) || (sides & SHK_CONSUMER && look(&q->shared->get_gate.open)))
-        return shki_say(-EBUSY, "the calling thread has a reservation or a peek open");
+        return shki_object_say(&q->object, -EBUSY, "the calling thread has a reservation or a peek open");
     if (sides & SHK_PRODUCER)
         unclaim(q, m, SHK_PRODUCER);
     if (sides & SHK_CONSUMER)

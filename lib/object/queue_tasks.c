@@ -34,7 +34,7 @@ int shk_queue_task_done(struct shk_queue *q)
     if (atomic_load_explicit(&task->member, memory_order_relaxed) == m->id)
         count = atomic_load_explicit(&task->count, memory_order_relaxed);
     if (count == 0)
-        return shki_say(-EINVAL, "the calling thread has no task left: it has called this as often as it has taken an item");
+        return shki_object_say(&q->object, -EINVAL, "the calling thread has no unfinished task: each item that it took is done");
     /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
     atomic_store_explicit(&task->count, count - 1, memory_order_release);
     if (count == 1)

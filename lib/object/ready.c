@@ -105,12 +105,12 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
     case SHK_KIND_COND:
     case SHK_KIND_BARRIER:
     case SHK_KIND_REGION:
-        return shki_fail(-ENOTSUP, "%s is never just ready: it cannot be waited for together with others", shki_kind_name(wanted->kind));
+        return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects", shki_kind_name(wanted->kind));
     default:
-        return shki_say(-EINVAL, "an object of an unknown kind");
+        return shki_say(-EINVAL, "an object of the set has an unknown kind");
     }
     if (wanted->want != SHK_READABLE && (wanted->want != SHK_WRITABLE || wanted->kind != SHK_KIND_QUEUE))
-        return shki_say(-EINVAL, "what is wanted of an object is SHK_READABLE, or of a queue SHK_WRITABLE");
+        return shki_say(-EINVAL, "an object of the set wants neither SHK_READABLE nor, as a queue may, SHK_WRITABLE");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
     if (wanted->kind == SHK_KIND_QUEUE)
@@ -146,7 +146,7 @@ int shki_set_open(struct shki_set *set, const struct shk_ready *wanted, unsigned
         if (r < 0)
             return r;
         if (set->watches[i].object->segment != set->watches[0].object->segment)
-            return shki_say(-EXDEV, "the objects of a set must be of one segment");
+            return shki_say(-EXDEV, "the objects of the set are of several segments");
     }
     r = shki_enter(set->watches[0].object, m);
     if (r == 0)
@@ -268,7 +268,7 @@ static int wait(struct shki_set *set, struct shki_membership *m, const struct sh
     if (shki_spin(&spinner, has_news, set))
         r = look_carefully(set, patience);
     if (r == none && line == NULL)
-        r = shki_say(-ENOMEM, "no memory");
+        r = shki_say(-ENOMEM, "out of memory");
     if (r != none)
         return r;
     shki_object_sleeps(set->watches[0].object, m, SHK_WAITS_FOR_ANY, shki_waits_how(patience));

@@ -173,7 +173,7 @@ static int start_thread(struct watcher *w)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r != 0) {
         sem_destroy(&start.over);
-        return shki_fail(-r, "no thread could be started: %s", strerror(r));
+        return shki_fail(-r, "a thread for the descriptor cannot be started: %s", strerror(r));
     }
     while (sem_wait(&start.over) != 0)
         ; /* EINTR */
@@ -204,7 +204,7 @@ static int open_pipe(struct watcher *w, int ends[2])
     struct stat st;
 
     if (pipe2(ends, O_DIRECT | O_CLOEXEC | O_NONBLOCK) != 0)
-        return shki_fail(-errno, "no pipe could be opened: %s", strerror(errno));
+        return shki_fail(-errno, "a pipe for the descriptor cannot be opened: %s", strerror(errno));
     if (fcntl(ends[1], F_SETPIPE_SZ, 1) < 0) { /* rounded up to a page */
         int r = shki_fail(-errno, "the pipe cannot be made small: %s", strerror(errno));
 
@@ -226,7 +226,7 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
     int ends[2], r;
 
     if (w == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_set_open(&w->set, wanted, n, &m);
     for (unsigned i = 0; r == 0 && i < n; i++)
         r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object) : 0;

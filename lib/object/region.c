@@ -70,7 +70,7 @@ int shk_region_open(struct shk_segment *segment, const char *name, unsigned flag
         plan.size = SHKI_PAGE; /* it begins at a page */
     region = calloc(1, sizeof(*region));
     if (region == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &region->object);
     if (r < 0)
         free(region);

@@ -61,7 +61,7 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
         return r;
     s = calloc(1, sizeof(*s));
     if (s == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &s->object);
     if (r < 0)
         goto fail;
@@ -199,7 +199,7 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
     if (r < 0)
         return r;
     if (n == 0)
-        return shki_say(-EINVAL, "no permits were given");
+        return shki_say(-EINVAL, "the number of permits is 0");
     r = shki_line_lock(&s->line);
     if (r < 0)
         return r;

@@ -124,7 +124,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
                 slots_for(options->history ? options->history : HISTORY_DEFAULT) * shki_round_up(options->sample_size, sizeof(uint64_t));
     st = calloc(1, sizeof(*st));
     if (st == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &st->object);
     if (r < 0)
         goto fail;
@@ -230,14 +230,15 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
     if (r < 0)
         return r;
     if (samples == NULL && n > 0)
-        return shki_say(-EINVAL, "no samples were given");
+        return shki_say(-EINVAL, "the samples are NULL");
     r = shki_mutex_trylock(&st->shared->gate, m->id);
     if (r < 0) {
         patience = shki_patience(WRITER_LIMIT, NULL);
         r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner, &st->object.segment->recovery, NULL, NULL);
     }
     if (r == -ETIMEDOUT)
-        return shki_fail(-EBUSY, "somebody has been appending to %s/%s for 10 seconds; is a process stopped?", st->object.segment->name, st->object.name);
+        return shki_fail(-EBUSY, "%s/%s: thread %d has been appending for 10 s; it may be stopped", st->object.segment->name, st->object.name,
+                         (int)shki_robust_holder(&st->shared->gate.robust));
     if (r < 0)
         return r;
     if (r == 1)
@@ -305,7 +306,7 @@ int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **ou
         return shki_say(-EINVAL, "a reader begins at SHK_OLDEST or SHK_NEXT");
     reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
-        return shki_say(-ENOMEM, "no memory");
+        return shki_say(-ENOMEM, "out of memory");
     reader->stream = st;
     shki_object_keep(&st->object);
     position = published(st);
@@ -420,7 +421,7 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
     if (reader == NULL)
         return SHKI_NO_HANDLE;
     if (buf == NULL || n == 0)
-        return shki_say(-EINVAL, "no room for samples was given");
+        return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
     r = shki_enter(&reader->stream->object, &m);
     if (r < 0)
         return r;
@@ -454,7 +455,7 @@ ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
     if (r < 0)
         return r;
     if (buf == NULL && n > 0)
-        return shki_say(-EINVAL, "no room for samples was given");
+        return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
     if (n > reader->stream->history)
         n = reader->stream->history;
     for (int tries = 0; got == 0 && tries < TRIES_MAX; tries++) {

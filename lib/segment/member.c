@@ -236,7 +236,7 @@ static int more_records(struct shk_segment *s)
     if (r == 0)
         r = shki_allocate(s, s->at.uses_at + from * row, (to - from) * row, false);
     if (r < 0)
-        return shki_fail(r, "no memory for more members of segment /%s: %s", s->name, strerror(-r));
+        return shki_fail(r, "segment /%s: out of memory for more members: %s", s->name, strerror(-r));
     for (uint32_t i = from; i < to; i++) {
         struct shki_member *m = shki_member_at(s, i);
 
@@ -454,7 +454,7 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
     r = may_join(s);
     m = r == 0 ? membership_new() : NULL;
     if (r == 0 && m == NULL)
-        r = shki_say(-ENOMEM, "no memory");
+        r = shki_say(-ENOMEM, "out of memory");
     if (r == 0)
         r = shki_segment_lock(s);
     if (r == 0) {
@@ -543,7 +543,7 @@ int shk_set_member_name(struct shk_segment *s, const char *utf8)
     int r;
 
     if (s == NULL)
-        return shki_say(-EINVAL, "no segment was given");
+        return shki_say(-EINVAL, "the segment is NULL");
     r = shki_check_label("the member's name", utf8, SHK_NAME_MAX);
     if (r < 0)
         return r;

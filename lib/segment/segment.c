@@ -181,8 +181,8 @@ int shki_segment_lock_in_any_state(struct shk_segment *s)
     int r = shki_segment_lock_within(s, LOCK_LIMIT);
 
     if (r == -ETIMEDOUT)
-        return shki_fail(-EBUSY, "somebody has held the lock of segment /%s for 10 seconds; is a process stopped?", s->name);
-    return r < 0 ? shki_fail(r, "segment /%s: its lock: %s", s->name, strerror(-r)) : 0;
+        return shki_fail(-EBUSY, "segment /%s: a thread has held the segment's lock for 10 s; it may be stopped", s->name);
+    return r < 0 ? shki_fail(r, "segment /%s: the segment's lock cannot be acquired: %s", s->name, strerror(-r)) : 0;
 }
 
 int shki_segment_lock(struct shk_segment *s)
@@ -318,10 +318,13 @@ fail:
 /* May this process trust its memory to the owner of that file? */
 static int check_owner(const char *name, const struct stat *st, unsigned flags)
 {
+    char owner[64];
+
     if (!S_ISREG(st->st_mode))
         return shki_fail(-EPROTO, "/%s is not a segment of shmkit, not even a file", name);
     if (st->st_uid != geteuid() && st->st_uid != 0 && !(flags & SHK_ANY_OWNER))
-        return shki_fail(-EPERM, "segment /%s belongs to user %u; whoever writes to it must be trusted", name, (unsigned)st->st_uid);
+        return shki_fail(-EPERM, "segment /%s belongs to %s (%u); use SHK_ANY_OWNER (shmctl: --any-owner) if you trust that user", name,
+                         shki_user_name(owner, sizeof(owner), st->st_uid), (unsigned)st->st_uid);
     return 0;
 }
 
@@ -371,7 +374,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
     if (s)
         s->uses = calloc(h.max_objects, sizeof(*s->uses));
     if (s == NULL || s->uses == NULL) {
-        r = shki_say(-ENOMEM, "no memory");
+        r = shki_say(-ENOMEM, "out of memory");
         goto fail;
     }
     s->base = s->memory.base = shki_map(fd, h.size);
@@ -630,13 +633,13 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
     int r;
 
     if (out == NULL)
-        return shki_say(-EINVAL, "no place for the handle was given");
+        return shki_say(-EINVAL, "the pointer to the handle is NULL");
     *out = NULL;
     r = shki_segment_name(name, &name);
     if (r < 0)
         return r;
     if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL | SHK_ANY_OWNER))
-        return shki_fail(-EINVAL, "segment /%s: unknown flags", name);
+        return shki_fail(-EINVAL, "segment /%s: a flag is unknown", name);
     for (size_t i = 0; options && i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
         if (options->reserved[i])
             return shki_fail(-EINVAL, "segment /%s: a reserved option is not zero", name);
@@ -695,7 +698,7 @@ int shki_segment_pin(struct shk_segment *s)
     if (!closed)
         s->pins++;
     pthread_mutex_unlock(&s->local);
-    return closed ? shki_say(-EBADF, "the segment has been closed") : 0;
+    return closed ? shki_say_closed(s) : 0;
 }
 
 void shki_segment_unpin(struct shk_segment *s)
@@ -719,6 +722,11 @@ void shki_segment_let_go(struct shk_segment *s)
         destroy(s);
 }
 
+int shki_say_closed(const struct shk_segment *s)
+{
+    return shki_say_vain(-EBADF, &(struct shki_vain){ s->name, NULL, "it has been closed in this process", 0 });
+}
+
 int shki_segment_close(struct shk_segment *s, void (*wake)(struct shk_segment *))
 {
     int r = 0;
@@ -727,7 +735,7 @@ int shki_segment_close(struct shk_segment *s, void (*wake)(struct shk_segment *)
         return 0;
     pthread_mutex_lock(&registry);
     if (shki_segment_is_closed(s))
-        r = shki_say(-EBADF, "the segment has been closed");
+        r = shki_say_closed(s);
     else if (atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 1)
         r = shki_member_leave(s);
     if (r == 0) {

@@ -161,6 +161,9 @@ int shki_segment_close(struct shk_segment *, void (*wake)(struct shk_segment *))
 void shki_segment_keep(struct shk_segment *);
 void shki_segment_let_go(struct shk_segment *);
 
+/* -EBADF, with the sentence. */
+int shki_say_closed(const struct shk_segment *);
+
 static inline bool shki_segment_is_closed(const struct shk_segment *s)
 {
     return atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 0;

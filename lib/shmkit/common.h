@@ -19,7 +19,8 @@
  * and any call that blocks:
  *     -EAGAIN     the timeout is SHK_NOWAIT and the call cannot proceed now
  *     -ETIMEDOUT  the timeout is over; never before it is
- *     -EINTR      the flag given to shk_set_interrupt() is set
+ *     -EINTR      the flag given to shk_set_interrupt() is set, or the call given to shk_set_interrupt_call() says so
+ *     -EBADF      the segment has been closed in this process meanwhile
  *
  * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one, such as "deadline - now" computed too late,
  * is over already: the call tries once, and gives -ETIMEDOUT if it would have to wait.

@@ -70,7 +70,8 @@ SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct s
 
 /*
  * Leave and give the handle back; NULL is allowed and does nothing. The calling thread's membership ends; those of other
- * threads end with the threads, and the last one unmaps. Handles of objects in it give -EBADF from then on (but what another
+ * threads end with the threads, and the last one unmaps. Their blocked calls give -EBADF, at once or (waiting for a lock, or on a
+ * condition of kind SHK_COND_PTHREAD) within about 100 ms. Handles of objects in it give -EBADF from then on (but what another
  * thread holds, it can still release) and still want their own close.
  * Returns 0, or -EBUSY: the calling thread holds a lock of the segment (nothing has changed).
  * Killed: the membership ends with the thread, whatever happens.

@@ -1,6 +1,7 @@
 #include "wait/waitlist.h"
 
 #include "base/error.h"
+#include "base/name.h"
 #include "segment/recover.h"
 #include "wait/park.h"
 
@@ -23,7 +24,7 @@ int shki_waitlist_build(struct shki_waitlist *w)
 int shki_line_open(struct shki_line *l)
 {
     l->order = calloc(l->segment->max_members, sizeof(*l->order));
-    return l->order ? 0 : shki_say(-ENOMEM, "no memory");
+    return l->order ? 0 : shki_say(-ENOMEM, "out of memory");
 }
 
 void shki_line_close(struct shki_line *l)
@@ -204,13 +205,23 @@ static int repair(struct shki_line *l, int r)
     return r < 0 ? r : 0;
 }
 
+static int say_busy(const struct shki_line *l)
+{
+    char name[SHK_NAME_MAX + 1] = "";
+
+    if (l->entry)
+        shki_copy_label(name, sizeof(name), l->entry->name, sizeof(l->entry->name));
+    return shki_fail(-EBUSY, "%s%s%s: thread %d has been in the middle of a change for 10 s; it may be stopped", l->segment->name,
+                     *name ? "/" : "", name, (int)shki_robust_holder(&l->shared->mutex.robust));
+}
+
 int shki_line_lock(struct shki_line *l)
 {
     struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
     int r = repair(l, shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, &l->segment->recovery, NULL, NULL));
 
     if (r == -ETIMEDOUT)
-        return shki_say(-EBUSY, "somebody has been in the middle of a change for 10 seconds; is a process stopped?");
+        return say_busy(l);
     return r;
 }
 
