@@ -22,9 +22,8 @@ static int act(struct shk_barrier *barrier, const char *action, int64_t timeout)
 
 static void check_action(const char *action, int64_t timeout, uint32_t parties)
 {
-    if (strcmp(action, "wait") != 0 && strcmp(action, "reset") != 0 &&
-        strcmp(action, "abort") != 0)
-        usage_error("a barrier cannot be told to '%s'; wait, reset and abort are known", action);
+    if (strcmp(action, "wait") != 0 && strcmp(action, "reset") != 0 && strcmp(action, "abort") != 0)
+        usage_error("unknown action '%s'; known: wait, reset, abort", action);
     if (timeout != SHK_FOREVER && strcmp(action, "wait") != 0)
         usage_error("--timeout and --nowait are for 'barrier wait'");
     if (parties && strcmp(action, "wait") != 0)
@@ -96,7 +95,8 @@ const struct command cmd_barrier = {
     .name = "barrier",
     .arguments = "[OPTION...] wait|reset|abort BARRIER",
     .summary = "wait at a barrier for the others, mend it, or break it",
-    .notes = "'wait' prints the how manieth it was to arrive, from 0. A broken barrier is exit status 5.",
+    .notes =
+        "'wait' prints its place in the order of arrival, from 0. A broken barrier is exit status 5.",
     .options = options,
     .run = run,
 };

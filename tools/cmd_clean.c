@@ -136,7 +136,7 @@ static int run(const struct command *command, int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         parse_path(argv[i], &path);
         if (*path.object)
-            usage_error("'%s' is an object; a segment is wanted", argv[i]);
+            usage_error("'%s' is an object, not a segment", argv[i]);
     }
     cleaning.table = table_new(&cleaned_table, "NAME,RESULT,MEMORY,OBJECTS,DEAD,REASON", &style);
     if (optind == argc)

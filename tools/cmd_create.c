@@ -109,8 +109,8 @@ static const struct kind *find_kind(const char *name)
         if (strcmp(kinds[i].name, name) == 0)
             return &kinds[i];
     }
-    usage_error("there is no kind '%s'; the kinds are lock, cond, event, semaphore, barrier, queue, "
-                "stream, region and segment",
+    usage_error("unknown kind '%s'; known: lock, cond, event, semaphore, barrier, queue, stream, "
+                "region, segment",
                 name);
 }
 
@@ -146,7 +146,7 @@ static void set_number_32(void *at, const char *text)
 static void set_mode(void *at, const char *text)
 {
     if (!*text || strlen(text) > 4 || strspn(text, "01234567") != strlen(text))
-        usage_error("'%s' are no permission bits; 0600 or 0660 would be", text);
+        usage_error("invalid mode '%s'; examples: 0600, 0660", text);
     *(mode_t *)at = (mode_t)strtoul(text, NULL, 8);
 }
 
@@ -158,7 +158,7 @@ static void set_string(void *at, const char *text)
 static void set_cond_kind(void *at, const char *text)
 {
     if (strcmp(text, "robust") != 0 && strcmp(text, "pthread") != 0)
-        usage_error("there is no kind of condition '%s'; robust and pthread are", text);
+        usage_error("unknown kind of condition '%s'; known: robust, pthread", text);
     *(uint32_t *)at = strcmp(text, "pthread") == 0 ? SHK_COND_PTHREAD : SHK_COND_ROBUST;
 }
 
@@ -173,7 +173,7 @@ static void set_order(void *at, const char *text)
             return;
         }
     }
-    usage_error("there is no order '%s'; fifo, lifo and priority are", text);
+    usage_error("unknown order '%s'; known: fifo, lifo, priority", text);
 }
 
 #define OPTIONS (sizeof(settings) / sizeof(*settings))
@@ -242,12 +242,13 @@ static int create(const struct kind *kind, const struct path *path, const struct
     int r;
 
     if (only_new)
-        r = shk_segment_open(path->segment, SHK_CREATE | SHK_EXCL | any_owner, &w->segment, &segment);
+        r = shk_segment_open(path->segment, SHK_CREATE | SHK_EXCL | any_owner, &w->segment,
+                             &segment);
     else
         r = open_or_make_segment(path->segment, any_owner, &w->segment, &made, &segment);
     if (r < 0)
-        return failed_to_open(&(struct opening){.path = path, .flags = any_owner, .kind = kind->name},
-                              r);
+        return failed_to_open(
+            &(struct opening){.path = path, .flags = any_owner, .kind = kind->name}, r);
     if (kind->create) {
         r = kind->create(segment, path->object, w);
         if (r < 0)
@@ -286,8 +287,8 @@ static int run(const struct command *command, int argc, char **argv)
     }
     parse_path(argv[optind + 1], &path);
     if (!kind->create != !*path.object)
-        usage_error(kind->create ? "'%s' names a segment; an object is wanted, SEGMENT/OBJECT"
-                                 : "'%s' names an object; a segment is wanted",
+        usage_error(kind->create ? "'%s' is a segment, not an object: SEGMENT/OBJECT"
+                                 : "'%s' is an object, not a segment",
                     argv[optind + 1]);
     return create(kind, &path, &wanted, any_owner);
 }

@@ -24,7 +24,7 @@ static void check_action(const char *action, int64_t timeout)
     while (i < 4 && strcmp(action, actions[i]) != 0)
         i++;
     if (i == 4)
-        usage_error("an event cannot be told to '%s'; set, clear, wait and is-set are known",
+        usage_error("unknown action '%s'; known: set, clear, wait, is-set",
                     action);
     if (timeout != SHK_FOREVER && strcmp(action, "wait") != 0)
         usage_error("--timeout and --nowait are for 'event wait'");

@@ -21,9 +21,10 @@ static const struct format {
     enum kind kind;
     size_t size; /* of a value; a sample is as many as it has room for */
 } formats[] = {
-    {"double", FLOATING, 8}, {"float", FLOATING, 4},  {"int64", SIGNED, 8},    {"int32", SIGNED, 4},
-    {"int16", SIGNED, 2},    {"int8", SIGNED, 1},     {"uint64", UNSIGNED, 8}, {"uint32", UNSIGNED, 4},
-    {"uint16", UNSIGNED, 2}, {"uint8", UNSIGNED, 1},  {"raw", RAW, 1},
+    {"double", FLOATING, 8}, {"float", FLOATING, 4},  {"int64", SIGNED, 8},
+    {"int32", SIGNED, 4},    {"int16", SIGNED, 2},    {"int8", SIGNED, 1},
+    {"uint64", UNSIGNED, 8}, {"uint32", UNSIGNED, 4}, {"uint16", UNSIGNED, 2},
+    {"uint8", UNSIGNED, 1},  {"raw", RAW, 1},
 };
 
 static const struct format *find_format(const char *name)
@@ -32,8 +33,8 @@ static const struct format *find_format(const char *name)
         if (strcmp(formats[i].name, name) == 0)
             return &formats[i];
     }
-    usage_error("there is no format '%s'; double, float, int64, int32, int16, int8, uint64, uint32, "
-                "uint16, uint8 and raw are",
+    usage_error("unknown format '%s'; known: double, float, int64, int32, int16, int8, uint64, "
+                "uint32, uint16, uint8, raw",
                 name);
 }
 
@@ -94,9 +95,10 @@ static bool parse_sample(const char *text, const char *where, const struct forma
         fits = (format->kind == FLOATING ? parse_floating : parse_integer)(
             text, &end, format, sample + i * format->size);
         if (end == text || !fits || (*end && *end != ',' && !isspace((unsigned char)*end))) {
-            complain(where, "'%.*s' is no %s%s; a sample is %zu of them",
-                     (int)strcspn(text, ", \t\n"), text, format->name,
-                     end == text || fits ? "" : ", or it does not fit", values);
+            complain(where, "invalid %s '%.*s'%s; a sample has %zu value%s", format->name,
+                     (int)strcspn(text, ", \t\n"), text,
+                     end == text || fits ? "" : ", or out of range", values,
+                     values == 1 ? "" : "s");
             return false;
         }
         text = end;
@@ -104,8 +106,8 @@ static bool parse_sample(const char *text, const char *where, const struct forma
     while (isspace((unsigned char)*text))
         text++;
     if (*text)
-        complain(where, "'%s' is too much: a sample is %zu of format %s", text, values,
-                 format->name);
+        complain(where, "extra value '%.*s'; a sample has %zu of format %s",
+                 (int)strcspn(text, "\n"), text, values, format->name);
     return !*text;
 }
 
@@ -175,10 +177,12 @@ static bool choose_format(struct request *q, size_t sample_size)
     if (!q->format && sample_size % sizeof(double) == 0)
         q->format = find_format("double");
     if (!q->format)
-        complain(q->path->text, "a sample has %zu bytes, which are no doubles; --format says what they are",
+        complain(q->path->text,
+                 "a sample has %zu bytes, which are not doubles; --format says what they are",
                  sample_size);
     else if (sample_size % q->format->size)
-        complain(q->path->text, "a sample has %zu bytes, and --format %s takes %zu", sample_size,
+        complain(q->path->text,
+                 "a sample has %zu bytes, not a multiple of those of format %s (%zu)", sample_size,
                  q->format->name, q->format->size);
     else if (q->format->kind == RAW && q->samples)
         complain(q->path->text, "samples of format raw come from --stdin");
@@ -212,7 +216,7 @@ static int next_sample(const struct request *q, unsigned char *sample, size_t si
     if (!any)
         return 0;
     if (q->format->kind == RAW && n < size) {
-        complain("standard input", "%zu bytes are left, and a sample has %zu", n, size);
+        complain("standard input", "incomplete sample at the end: %zu of %zu bytes", n, size);
         return -1;
     }
     snprintf(where, sizeof(where), "line %" PRIu64, number);
@@ -282,7 +286,8 @@ static int read_samples(struct shk_reader *reader, const struct request *q, size
         if (n < 0)
             break;
         if (shk_reader_dropped(reader) > told)
-            complain(q->path->text, "%" PRId64 " samples were overwritten before they could be read",
+            complain(q->path->text,
+                     "%" PRId64 " samples were overwritten before they could be read",
                      shk_reader_dropped(reader) - told);
         told = shk_reader_dropped(reader);
         print_samples(q->format, buffer, (size_t)n, size);
@@ -292,7 +297,8 @@ static int read_samples(struct shk_reader *reader, const struct request *q, size
     free(buffer);
     if (n == -EINTR && output_is_gone())
         return output_failed(-EPIPE);
-    return n < 0 ? failed_to_wait(q->path, &q->acting, (int)n, "there are no new samples") : STATUS_DONE;
+    return n < 0 ? failed_to_wait(q->path, &q->acting, (int)n, "there are no new samples")
+                 : STATUS_DONE;
 }
 
 static int read_latest(struct shk_reader *reader, const struct request *q, size_t size,
@@ -361,9 +367,9 @@ enum { OPTION_OLDEST = OPTION_PRIVATE, OPTION_LATEST };
 /* Which of the two actions an option is for; NULL: both. */
 static const char *action_of(int key)
 {
-    return key == 's'                                ? "append"
+    return key == 's'                                                         ? "append"
            : key == 'F' || key == OPTION_ANY_OWNER || key == OPTION_NO_CREATE ? NULL
-                                                     : "read";
+                                                                              : "read";
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -377,7 +383,7 @@ static int run(const struct command *command, int argc, char **argv)
     while ((key = next_option(command, argc, argv)) != -1) {
         option_action = action_of(key);
         if (only && option_action && strcmp(only, option_action) != 0)
-            usage_error("--stdin is for 'stream append', and the other options are for 'stream read'");
+            usage_error("--stdin is for 'stream append', the other options are for 'stream read'");
         only = option_action ? option_action : only;
         if (key == 's')
             standard_input = true;
@@ -397,9 +403,9 @@ static int run(const struct command *command, int argc, char **argv)
     check_operands(argc, 2, argc);
     appends = strcmp(argv[optind], "append") == 0;
     if (!appends && strcmp(argv[optind], "read") != 0)
-        usage_error("a stream cannot be told to '%s'; append and read are known", argv[optind]);
+        usage_error("unknown action '%s'; known: append, read", argv[optind]);
     if (only && (strcmp(only, "append") == 0) != appends)
-        usage_error("one of the options is for 'stream %s'", only);
+        usage_error("one of the options is for 'stream %s' only", only);
     if (q.latest && (q.follow || counted || q.from == SHK_OLDEST))
         usage_error("--latest goes with none of --count, --follow and --oldest");
     check_operands(argc, appends && !standard_input ? 3 : 2, appends && !standard_input ? argc : 2);
@@ -414,7 +420,8 @@ static const struct option_row options[] = {
     {'s', "stdin", NULL, "append each line of the standard input; with format raw its bytes"},
     {'c', "count", "N", "read so many (1)"},
     {'f', "follow", NULL, "read on and on"},
-    {OPTION_OLDEST, "oldest", NULL, "begin with the oldest that there is, not with the next to come"},
+    {OPTION_OLDEST, "oldest", NULL,
+     "begin with the oldest that there is, not with the next to come"},
     {OPTION_LATEST, "latest", "N", "read the newest N that there are, and do not wait"},
     TIMEOUT_ROW("with read: wait no longer for samples"),
     NOWAIT_ROW,

@@ -248,7 +248,7 @@ static int parse_request(struct request *request, const char *operand, struct pa
 
     parse_path(operand, path);
     if (*path->object)
-        usage_error("'%s' is an object; a segment or a process is wanted", operand);
+        usage_error("'%s' is an object, not a segment or a process", operand);
     r = shk_snapshot_open(path->segment, &look);
     if (r == 0)
         shk_snapshot_close(look);

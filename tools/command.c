@@ -12,6 +12,7 @@
 #define OPTIONS_MAX 32
 
 static const char *verb = "";
+static const struct command *running; /* whose options have been asked for */
 
 const char *current_verb(void)
 {
@@ -96,6 +97,7 @@ int next_option(const struct command *command, int argc, char **argv)
     static char letters[2 * OPTIONS_MAX + 4];
     int key;
 
+    running = command;
     if (!longs[0].name) {
         bool stops = command->stops_at_operand || command->runs_command;
         char *letter = stpcpy(letters, stops ? "+h" : "h");
@@ -126,7 +128,7 @@ int next_option(const struct command *command, int argc, char **argv)
 void check_operands(int argc, int least, int most)
 {
     if (argc - optind < least)
-        usage_error("'%s' wants more operands", verb);
+        usage_error("missing operand; usage: shmctl %s %s", running->name, running->arguments);
     if (argc - optind > most)
-        usage_error("'%s' wants fewer operands", verb);
+        usage_error("too many operands; usage: shmctl %s %s", running->name, running->arguments);
 }

@@ -74,12 +74,13 @@ void parse_path(const char *text, struct path *out)
     slash = strchr(out->text, '/');
     length = slash ? (size_t)(slash - out->text) : strlen(out->text);
     if (length == 0 || (slash && !slash[1]))
-        usage_error("'%s' is no path; a path is SEGMENT or SEGMENT/OBJECT", text);
+        usage_error("invalid path '%s': a path is SEGMENT or SEGMENT/OBJECT", text);
     if (length > SHK_SEGMENT_NAME_MAX)
-        usage_error("the segment's name in '%s' is longer than %d bytes", text,
+        usage_error("invalid path '%s': the segment's name is longer than %d bytes", text,
                     SHK_SEGMENT_NAME_MAX);
     if (slash && strlen(slash + 1) > SHK_NAME_MAX)
-        usage_error("the object's name in '%s' is longer than %d bytes", text, SHK_NAME_MAX);
+        usage_error("invalid path '%s': the object's name is longer than %d bytes", text,
+                    SHK_NAME_MAX);
     memcpy(out->segment, out->text, length);
     out->segment[length] = '\0';
     strcpy(out->object, slash ? slash + 1 : "");
@@ -89,7 +90,7 @@ void parse_object_path(const char *text, struct path *out)
 {
     parse_path(text, out);
     if (!*out->object)
-        usage_error("'%s' names a segment; an object is wanted, SEGMENT/OBJECT", text);
+        usage_error("'%s' is a segment, not an object: SEGMENT/OBJECT", text);
 }
 
 struct unit {
@@ -99,21 +100,21 @@ struct unit {
 
 /* A decimal number and one of the units, the last of which has no name. */
 static double parse_quantity(const char *text, const struct unit *units, double max,
-                             const char *what)
+                             const char *what, const char *examples)
 {
     char *end;
     double value;
 
     if (!isdigit((unsigned char)*text) && *text != '.')
-        usage_error("'%s' is no %s", text, what);
+        usage_error("invalid %s '%s'; examples: %s", what, text, examples);
     value = strtod(text, &end);
     while (*units->name && strcmp(end, units->name) != 0)
         units++;
     if (end == text || strcmp(end, units->name) != 0)
-        usage_error("'%s' is no %s", text, what);
+        usage_error("invalid %s '%s'; examples: %s", what, text, examples);
     value *= units->factor;
     if (!(value < max))
-        usage_error("'%s' is too much", text);
+        usage_error("%s '%s' is too large", what, text);
     return value;
 }
 
@@ -123,7 +124,7 @@ int64_t parse_timeout(const char *text)
                                         {"min", 60e9}, {"h", 3600e9}, {"", 1e9}};
 
     bool over = *text == '-'; /* a deadline that was computed too late */
-    double time = parse_quantity(text + over, units, (double)INT64_MAX, "time (2, 0.5s, 200ms)");
+    double time = parse_quantity(text + over, units, (double)INT64_MAX, "time", "2, 0.5s, 200ms");
 
     return over ? -1 : (int64_t)time;
 }
@@ -134,7 +135,7 @@ size_t parse_size(const char *text)
                                         {"T", 0x1p40},   {"KiB", 0x1p10}, {"MiB", 0x1p20},
                                         {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"", 1}};
 
-    return (size_t)parse_quantity(text, units, 0x1p53, "size (4096, 64K, 1G)");
+    return (size_t)parse_quantity(text, units, 0x1p53, "size", "4096, 64K, 1G");
 }
 
 uint64_t parse_number(const char *text, uint64_t max)
@@ -145,9 +146,9 @@ uint64_t parse_number(const char *text, uint64_t max)
     errno = 0;
     value = strtoull(text, &end, 10);
     if (!isdigit((unsigned char)*text) || *end)
-        usage_error("'%s' is no number", text);
+        usage_error("invalid number '%s'", text);
     if (errno || value > max)
-        usage_error("'%s' is too much", text);
+        usage_error("number '%s' is too large", text);
     return value;
 }
 
@@ -160,9 +161,9 @@ int64_t parse_signed(const char *text)
     errno = 0;
     value = strtoll(text, &end, 10);
     if (!isdigit((unsigned char)*digits) || *end)
-        usage_error("'%s' is no number", text);
+        usage_error("invalid number '%s'", text);
     if (errno)
-        usage_error(*text == '-' ? "'%s' is too little" : "'%s' is too much", text);
+        usage_error("number '%s' is too %s", text, *text == '-' ? "small" : "large");
     return value;
 }
 
@@ -216,8 +217,7 @@ int finish(int status)
     bool unwritten = ferror(stdout);
 
     if ((fclose(stdout) != 0 || unwritten) && !caught) {
-        complain("standard output", "%s",
-                 unwritten ? "not everything could be written" : strerror(errno));
+        complain("standard output", "%s", unwritten ? "write error" : strerror(errno));
         status = STATUS_FAILED;
     }
     if (caught > 0) {

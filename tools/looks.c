@@ -13,7 +13,7 @@ struct shk_snapshot **take_looks(const char *operand, int *status)
     if (operand) {
         parse_path(operand, &path);
         if (*path.object)
-            usage_error("'%s' is an object; a segment is wanted", operand);
+            usage_error("'%s' is an object, not a segment", operand);
         looks = allocate(2, sizeof(struct shk_snapshot *));
         n = shk_snapshot_open(path.segment, &looks[0]);
         *status = n < 0 ? failed(path.text, (int)n) : STATUS_DONE;

@@ -27,7 +27,7 @@ static const struct command *find_command(const char *name)
                 return *c;
         }
     }
-    usage_error("there is no verb '%s'", name);
+    usage_error("unknown verb '%s'", name);
 }
 
 static void print_verbs(void)
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     reserve_standard_descriptors();
     choose_locale();
     if (argc < 2)
-        usage_error("a verb is wanted");
+        usage_error("missing verb; usage: shmctl VERB [OPTION...] [OPERAND...]");
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         puts("shmctl (shmkit) " PACKAGE_VERSION);
         return finish(STATUS_DONE);
@@ -90,7 +90,7 @@ int main(int argc, char **argv)
         return finish(STATUS_DONE);
     }
     if (*argv[1] == '-')
-        usage_error("there is no option '%s' before the verb", argv[1]);
+        usage_error("unknown option '%s' before the verb", argv[1]);
     command = find_command(argv[1]);
     set_current_verb(command->name);
     argv[1] = "shmctl"; /* getopt names it in its complaints */

@@ -67,17 +67,17 @@ claim 'names may be UTF-8, and nothing else'
 exits 2 shmctl create
 exits 2 shmctl create queue
 exits 2 shmctl create thing "$segment/x"
-complains "there is no kind 'thing'"
+complains "unknown kind 'thing'; known: lock, "
 exits 2 shmctl create queue "$segment"
-complains 'an object is wanted'
+complains 'is a segment, not an object'
 exits 2 shmctl create segment "$segment/x"
-complains 'a segment is wanted'
+complains 'is an object, not a segment'
 exits 2 shmctl create event "$segment/x" --capacity 3
 complains '\-\-capacity is for a queue'
 exits 2 shmctl create lock "$segment/x" --kind robust
 exits 2 shmctl create cond "$segment/x" --kind soft
 exits 2 shmctl create segment "$segment-x" --mode 999
-complains 'permission bits'
+complains "invalid mode '999'"
 exits 2 shmctl create segment "$segment-x" --mode ''
 exits 4 shmctl show "$segment-x"
 claim 'options of another kind are a usage error'

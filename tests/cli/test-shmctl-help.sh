@@ -41,15 +41,15 @@ claim 'every verb and option is in its --help and in the man page, and nothing e
 exits 0 shmctl --version
 grep -Eqx 'shmctl \(shmkit\) [0-9.]+' "$out" || fail "--version prints $(cat "$out")"
 exits 2 shmctl
-complains '^shmctl: a verb is wanted$'
+complains '^shmctl: missing verb; usage: shmctl VERB '
 complains "^Try 'shmctl --help'\.$"
 exits 2 shmctl nonsense
-complains "^shmctl: there is no verb 'nonsense'$"
+complains "^shmctl: unknown verb 'nonsense'$"
 complains "^Try 'shmctl --help'\.$"
 exits 2 shmctl help nonsense
-complains "^shmctl: there is no verb 'nonsense'$"
+complains "^shmctl: unknown verb 'nonsense'$"
 exits 2 shmctl --nonsense ls
-complains "there is no option '--nonsense' before the verb"
+complains "unknown option '--nonsense' before the verb"
 claim 'an unknown verb is a usage error, with a hint'
 
 for path in '' / bank/ /bank/ //x "$(printf '%0201d' 0)" "bank/$(printf '%064d' 0)"; do
@@ -58,11 +58,14 @@ for path in '' / bank/ /bank/ //x "$(printf '%0201d' 0)" "bank/$(printf '%064d' 
 done
 for verb in put get shutdown; do
     exits 2 shmctl $verb
+    complains "^shmctl: missing operand; usage: shmctl $verb \[OPTION...\] QUEUE"
     exits 2 shmctl $verb bank item
     complains "^shmctl: "
 done
+exits 2 shmctl get bank/jobs item
+complains '^shmctl: too many operands; usage: shmctl get '
 exits 2 shmctl put bank item
-complains "'bank' names a segment; an object is wanted, SEGMENT/OBJECT"
+complains "'bank' is a segment, not an object: SEGMENT/OBJECT"
 exits 2 shmctl put bank/jobs
 exits 2 shmctl put bank/jobs --stdin item
 exits 2 shmctl ls bank/jobs
@@ -74,20 +77,20 @@ exits 2 shmctl rm
 exits 2 shmctl lock bank/till
 exits 2 shmctl event set
 exits 2 shmctl event jump bank/go
-complains "cannot be told to 'jump'"
+complains "unknown action 'jump'; known: set, clear, wait, is-set$"
 exits 2 shmctl event set bank/go --timeout 1
 complains "are for 'event wait'"
 for time in '' x 1x 1.2.3s 1e400 9999999999999 nan; do
     exits 2 shmctl get bank/jobs "--timeout=$time"
-    complains "'$time' is "
+    complains "time '$time'"
 done
 for number in '' x -1 +1 1.5 99999999999999999999; do
     exits 2 shmctl get bank/jobs "--count=$number"
-    complains "'$number' is "
+    complains "number '$number'"
 done
 for size in '' x -1 1x 1e30; do
     exits 2 shmctl create region bank/x "--size=$size"
-    complains "'$size' is "
+    complains "size '$size'"
 done
 claim 'operands, times, numbers and sizes are checked before anything is touched'
 

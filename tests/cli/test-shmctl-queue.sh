@@ -70,11 +70,11 @@ for capacity in 7 0; do
         exits 0 shmctl put "$segment/$order" 1 2 3
     done
     exits 2 shmctl put "$segment/priority" --priority one x
-    complains "'one' is no number"
+    complains "invalid number 'one'"
     exits 2 shmctl put "$segment/priority" -p 9223372036854775808 x
-    complains 'too much'
+    complains 'too large'
     exits 2 shmctl put "$segment/priority" -p -9223372036854775809 x
-    complains 'too little'
+    complains 'too small'
     exits 0 shmctl put "$segment/priority" --priority -9223372036854775808 first
     exits 0 shmctl put "$segment/priority" --priority=7 last
     printf '4\n5' >"$scratch/lines"

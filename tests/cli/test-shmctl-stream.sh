@@ -34,11 +34,11 @@ prints 1 2.5 0.1
 exits 3 shmctl stream read "$stream" --oldest --follow --nowait
 test "$(wc -l <"$out")" = 6 || fail "it prints $(cat "$out")"
 exits 1 shmctl stream append "$stream" 4 5 x 6
-grep -qx "shmctl: $stream: 'x' is no double; a sample is 1 of them" "$err" || fail "it says $(cat "$err")"
+grep -qx "shmctl: $stream: invalid double 'x'; a sample has 1 value" "$err" || fail "it says $(cat "$err")"
 grep -qx "shmctl: $stream: 2 samples were appended before" "$err" || fail "it says $(cat "$err")"
 test "$(position)" = 8 || fail "at $(position)"
 exits 1 shmctl stream append "$stream" '1 2'
-complains "'2' is too much: a sample is 1 of format double"
+complains "extra value '2'; a sample has 1 of format double$"
 claim 'samples go in and come out as they are, in order'
 
 # One thirds and the like come back to the last bit.
@@ -48,7 +48,7 @@ exits 0 shmctl stream read "$stream" --latest 10
 awk 'NR == FNR { a[FNR] = $1; next } a[FNR] + 0 != $1 + 0 { exit 1 }' "$scratch/numbers" "$out" || fail "it prints $(cat "$out")"
 printf '1\nx\n' >"$scratch/numbers"
 input=$scratch/numbers exits 1 shmctl stream append --stdin "$stream"
-grep -q "^shmctl: line 2: 'x' is no double" "$err" || fail "it says $(cat "$err")"
+grep -q "^shmctl: line 2: invalid double 'x'" "$err" || fail "it says $(cat "$err")"
 claim 'lines of the standard input are samples'
 
 shmctl stream read "$stream" -c 2 >"$scratch/got" &
@@ -101,12 +101,12 @@ for format in int8 int16 int32 int64 uint8 uint16 uint32 uint64 float; do
     exits 0 shmctl stream read --format $format "$segment/$format" --latest 4
     prints $values
     test $bytes = 8 || exits 2 shmctl stream read "$segment/$format"
-    test $bytes = 8 || complains "are no doubles; --format says what they are"
+    test $bytes = 8 || complains "are not doubles; --format says what they are"
 done
 exits 1 shmctl stream append -F int8 "$segment/int8" 128
-complains "'128' is no int8, or it does not fit"
+complains "invalid int8 '128', or out of range"
 exits 1 shmctl stream append -F uint8 "$segment/int8" -- -1
-complains "'-1' is no uint8, or it does not fit"
+complains "invalid uint8 '-1', or out of range"
 exits 2 shmctl stream append -F int32 "$segment/int8" 1
 exits 2 shmctl stream append -F word "$segment/int8" 1
 exits 0 shmctl create stream "$segment/pairs" --sample-size 8
@@ -114,7 +114,7 @@ exits 0 shmctl stream append -F int32 "$segment/pairs" 1,2 '3 4' ' -5,  6 '
 exits 0 shmctl stream read -F int32 "$segment/pairs" --latest 3
 prints '1 2' '3 4' '-5 6'
 exits 1 shmctl stream append -F int32 "$segment/pairs" 1
-complains "'' is no int32; a sample is 2 of them"
+complains "invalid int32 ''; a sample has 2 values"
 claim 'the values of a sample may be of any usual type'
 
 head -c 1024 /dev/urandom >"$scratch/bytes"
@@ -125,7 +125,7 @@ exits 0 shmctl stream read --format raw --oldest -c 16 "$segment/raw"
 cmp "$scratch/bytes" "$out" || fail 'the bytes are not what they were'
 head -c 65 "$scratch/bytes" >"$scratch/more"
 input=$scratch/more exits 1 shmctl stream append --format raw --stdin "$segment/raw"
-grep -q '^shmctl: standard input: 1 bytes are left, and a sample has 64$' "$err" || fail "it says $(cat "$err")"
+grep -q '^shmctl: standard input: incomplete sample at the end: 1 of 64 bytes$' "$err" || fail "it says $(cat "$err")"
 exits 2 shmctl stream append --format raw "$segment/raw" x
 claim 'raw samples are bytes'
 
@@ -135,5 +135,5 @@ exits 2 shmctl stream append "$stream"
 exits 2 shmctl stream read "$stream" 1
 exits 2 shmctl stream read "$stream" --latest 1 --follow
 exits 2 shmctl stream write "$stream"
-complains "cannot be told to 'write'"
+complains "unknown action 'write'; known: append, read$"
 claim 'what does not go together is a usage error'
