@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { MOST = 6, UNCHECKED = 50 /* locks from here on are not checked for deadlocks */, SECOND = 100 /* … lie in a second segment */ };
@@ -43,6 +44,7 @@ struct diner {
     int first, second;
     int64_t timeout;
     bool on_cond; /* the first is the own lock of a condition */
+    bool without_descriptors; /* none can be opened any more while it waits */
     _Atomic int result;
 };
 
@@ -85,6 +87,8 @@ static int dine(void *argument)
 
     assert_code(shk_lock_acquire(first, SHK_FOREVER), 0);
     pthread_barrier_wait(diner->table->all_have_one);
+    if (diner->without_descriptors)
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 0, 0 }), 0);
     diner->result = shk_lock_acquire(second, diner->timeout);
     if (diner->result >= 0) /* also after a death */
         assert_code(shk_lock_release(second), 0);
@@ -154,6 +158,98 @@ START_TEST(test_deadlock_of_conditions_with_locks_of_their_own_is_broken_by_one)
     for (int i = 0; i < table->n; i++)
         table->diners[i].on_cond = true;
     one_gives_way(table);
+}
+END_TEST
+
+/* ---- With conditions ---- */
+
+struct monitor {
+    struct table *table; /* for its barrier */
+    _Atomic int result;
+};
+
+/* Holds the outer lock, and waits on the inner condition. */
+static int wait_inside(void *argument)
+{
+    struct monitor *monitor = argument;
+    struct shk_lock *outer = open_lock(0);
+    struct shk_cond *inner = open_cond(0);
+
+    assert_code(shk_lock_acquire(outer, SHK_FOREVER), 0);
+    assert_code(shk_cond_acquire(inner, SHK_FOREVER), 0);
+    pthread_barrier_wait(monitor->table->all_have_one);
+    assert_code(shk_cond_wait(inner, SHK_FOREVER), 0);
+    assert_code(shk_cond_release(inner), 0);
+    assert_code(shk_lock_release(outer), 0);
+    return 0;
+}
+
+/* Notifies, and wants the outer lock before it releases the inner one. */
+static int notify_and_go_outside(void *argument)
+{
+    struct monitor *monitor = argument;
+    struct shk_lock *outer = open_lock(0);
+    struct shk_cond *inner = open_cond(0);
+
+    pthread_barrier_wait(monitor->table->all_have_one);
+    assert_code(shk_cond_acquire(inner, SHK_FOREVER), 0); /* given up by the waiter alone */
+    assert_code(shk_cond_notify(inner, 1), 1);
+    monitor->result = shk_lock_acquire(outer, SHK_FOREVER);
+    assert_code(shk_cond_release(inner), 0);
+    return 0;
+}
+
+START_TEST(test_deadlock_of_nested_monitors_is_told_to_the_notifier)
+{
+    struct monitor *monitor = shared_memory(sizeof(*monitor));
+    pid_t waiter, notifier;
+
+    monitor->table = lay_table(2);
+    waiter = stranger_start(wait_inside, monitor);
+    notifier = stranger_start(notify_and_go_outside, monitor);
+    child_succeeds(notifier);
+    child_succeeds(waiter);
+    assert_result(monitor->result, -EDEADLK);
+}
+END_TEST
+
+/* ---- Without descriptors ---- */
+
+static int dine_without_descriptors(void *argument)
+{
+    struct diner *diner = argument;
+
+    /* Opened, and a member of both segments, before they are out. */
+    assert_code(shk_lock_close(open_lock(diner->first)), 0);
+    assert_code(shk_lock_close(open_lock(diner->second)), 0);
+    diner->without_descriptors = true;
+    return dine(diner);
+}
+
+static void dine_where_descriptors_are_out(struct table *table)
+{
+    for (int i = 0; i < table->n; i++)
+        table->diners[i].pid = stranger_start(dine_without_descriptors, &table->diners[i]);
+    for (int i = 0; i < table->n; i++)
+        child_succeeds(table->diners[i].pid);
+    ck_assert_int_eq(count_results(table, -EDEADLK), 1);
+}
+
+START_TEST(test_deadlock_is_seen_where_descriptors_are_out)
+{
+    dine_where_descriptors_are_out(lay_table(2));
+}
+END_TEST
+
+START_TEST(test_deadlock_across_segments_is_seen_where_descriptors_are_out)
+{
+    struct table *table = lay_table(2);
+
+    second_segment();
+    table->diners[0].second = table->diners[1].first = SECOND;
+    dine_where_descriptors_are_out(table);
+    assert_code(shk_segment_close(second_segment()), 0);
+    assert_code(shk_segment_unlink(segment_name("second")), 0);
 }
 END_TEST
 
@@ -339,6 +435,9 @@ int main(void)
 
     tcase_add_loop_test(cycles, test_deadlock_of_several_programs_is_broken_by_one, 2, MOST + 1);
     tcase_add_test(cycles, test_deadlock_across_two_segments_is_broken_by_one);
+    tcase_add_test(cycles, test_deadlock_of_nested_monitors_is_told_to_the_notifier);
+    tcase_add_test(cycles, test_deadlock_is_seen_where_descriptors_are_out);
+    tcase_add_test(cycles, test_deadlock_across_segments_is_seen_where_descriptors_are_out);
     tcase_add_test(cycles, test_deadlock_of_conditions_with_locks_of_their_own_is_broken_by_one);
     tcase_add_test(cycles, test_deadlock_of_threads_is_broken_by_one);
     tcase_add_loop_test(cycles, test_whoever_can_be_told_is_told, 0, 3);

@@ -163,6 +163,14 @@ struct shki_membership *shki_membership_search(struct shk_segment *s)
     return NULL;
 }
 
+struct shk_segment *shki_membership_segment(uint64_t inode, uint64_t id)
+{
+    for (struct shki_membership *m = memberships; m; m = m->next_of_thread)
+        if (m->segment && m->segment->inode == inode && m->segment->id == id)
+            return m->segment;
+    return NULL;
+}
+
 #define ALLOWANCE 32
 
 /* How many more robust mutexes the thread may hold, beside its lives and what its memberships have been allowed. */

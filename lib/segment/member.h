@@ -11,6 +11,9 @@
 extern _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
 struct shki_membership *shki_membership_search(struct shk_segment *);
 
+/* The segment with that inode and random id if the calling thread is a member of it, else NULL. */
+struct shk_segment *shki_membership_segment(uint64_t inode, uint64_t id);
+
 /* If it is the one used last, else NULL. */
 static inline struct shki_membership *shki_membership_at_hand(const struct shk_segment *s)
 {

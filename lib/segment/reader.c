@@ -1,12 +1,13 @@
 #include "segment/reader.h"
 
 #include "base/error.h"
-#include "segment/segment.h"
+#include "segment/member.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int shki_reader_use(struct shki_reader *r, const char *name, int fd)
@@ -15,6 +16,7 @@ int shki_reader_use(struct shki_reader *r, const char *name, int fd)
     int error;
 
     r->fd = fd;
+    r->base = NULL;
     if (fstat(fd, &r->stat) != 0)
         return shki_fail(-errno, "/%s: %s", name, strerror(errno));
     n = S_ISREG(r->stat.st_mode) ? pread(fd, &r->header, sizeof(r->header), 0) : 0;
@@ -48,7 +50,20 @@ int shki_reader_open(struct shki_reader *r, const char *name)
 
 void shki_reader_close(struct shki_reader *r)
 {
-    close(r->fd);
+    if (r->base == NULL)
+        close(r->fd);
+}
+
+void shki_reader_use_mapped(struct shki_reader *r, const struct shk_segment *s)
+{
+    memset(r, 0, sizeof(*r));
+    r->fd = -1;
+    r->base = s->base;
+    r->at = s->at;
+    r->header.size = s->size;
+    r->header.max_members = s->max_members;
+    r->header.max_objects = s->max_objects;
+    r->members_ready = shki_members_ready(s);
 }
 
 int shki_reader_find(struct shki_reader *r, uint64_t inode, uint64_t id)
@@ -70,9 +85,20 @@ int shki_reader_find(struct shki_reader *r, uint64_t inode, uint64_t id)
     return found;
 }
 
+/* As pread(2), and it does not fault either. */
+static ssize_t read_at(const struct shki_reader *r, void *to, size_t size, uint64_t at)
+{
+    struct iovec from, into = { to, size };
+
+    if (r->base == NULL)
+        return pread(r->fd, to, size, (off_t)at);
+    from = (struct iovec){ (void *)(uintptr_t)(r->base + at), size };
+    return process_vm_readv(getpid(), &into, 1, &from, 1, 0);
+}
+
 bool shki_read(const struct shki_reader *r, uint64_t at, void *to, size_t size)
 {
-    return at <= r->header.size && size <= r->header.size - at && pread(r->fd, to, size, (off_t)at) == (ssize_t)size;
+    return at <= r->header.size && size <= r->header.size - at && read_at(r, to, size, at) == (ssize_t)size;
 }
 
 bool shki_read_entry(const struct shki_reader *r, uint32_t index, struct shki_entry *e)
@@ -89,7 +115,7 @@ bool shki_read_member(const struct shki_reader *r, uint32_t index, struct shki_m
 static uint32_t read_records(const struct shki_reader *r, uint64_t at, uint32_t n, uint32_t first, void *to, size_t size)
 {
     uint32_t left = first < n ? n - first : 0;
-    ssize_t got = pread(r->fd, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME), (off_t)(at + (uint64_t)first * size));
+    ssize_t got = read_at(r, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME), at + (uint64_t)first * size);
 
     return got > 0 ? (uint32_t)((size_t)got / size) : 0;
 }

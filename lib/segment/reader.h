@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 struct shki_reader {
-    int fd;
+    int fd;                    /* or, */
+    const unsigned char *base; /* if not NULL, the mapping in this process */
     struct stat stat;
     struct shki_header header;
     struct shki_geometry at;
@@ -21,6 +22,10 @@ struct shki_reader {
 int shki_reader_open(struct shki_reader *, const char *name);
 int shki_reader_use(struct shki_reader *, const char *name, int fd);
 void shki_reader_close(struct shki_reader *);
+
+struct shk_segment;
+/* What this process has mapped, and keeps mapped meanwhile: needs no descriptor. To be closed likewise. */
+void shki_reader_use_mapped(struct shki_reader *, const struct shk_segment *);
 
 /* The segment with that inode and random id; 0, or -ENOENT if there is none that the caller may read. */
 int shki_reader_find(struct shki_reader *, uint64_t inode, uint64_t id);
