@@ -62,5 +62,11 @@ are 'queue' create q
 are 'robust' create cond --kind r
 are '' get "$segment/jobs" --timeout ''
 is_offered sleep lock "$segment/till" -- slee
+is_offered sleep lock "$segment/till" slee
+is_offered sleep lock -t 1 "$segment/till" --nowait slee
+is_offered --nowait lock "$segment/till" --now
+is_offered sleep work "$segment/jobs" -- slee
+are '' lock "$segment/till" echo --now
+are "$segment/jobs $segment/jokes" work "$segment/"
 are 'worker' demo w
 claim 'segments, and objects of the right kind, are offered'

@@ -125,3 +125,78 @@ exits 0 shmctl create segment "$segment-bare"
 exits 1 shmctl create barrier "$segment-bare/start"
 test -e "/dev/shm/$segment-bare" || fail 'it took away what it has not made'
 claim 'what cannot be created leaves no segment behind that was made for it'
+
+# ---- created on first use ----
+
+first=$segment-first
+columns=NAME,KIND
+# In a segment of its own each: absent with --no-create, and the status of a first use without.
+use() {
+    local status=$1 verb=$2 path=$first/$3
+    shift 3
+    exits 4 shmctl $verb --no-create "$path" "$@"
+    complains "^shmctl: $path: no such .*; 'shmctl create .* $path.*' creates it$"
+    test ! -e "/dev/shm/$first" || fail "--no-create of $verb creates a segment"
+    exits "$status" shmctl $verb "$path" "$@"
+    exits 0 shmctl ls -r -n -o "$columns" "$first"
+    cat "$out" >>"$scratch/created"
+    exits 0 shmctl rm "$first"
+}
+use 0 put queue x
+use 3 'get --nowait' queue
+use 3 'work --nowait' queue true
+use 0 lock lock true
+use 0 'event set' event
+use 0 'event clear' event
+use 3 'event wait --nowait' event
+use 0 'semaphore acquire' semaphore
+use 0 'semaphore release' semaphore
+use 3 'barrier wait --parties 2 --nowait' barrier
+use 0 'stream append' stream 1
+use 3 'stream read --nowait' stream
+use 0 notify cond
+use 3 'wait --timeout 0.1' cond
+columns=NAME,KIND,ORDER
+use 0 'put --priority 1' urgent x
+columns=NAME,KIND,SAMPLE-SIZE
+use 0 'stream append --format int16' short 7
+{
+    printf '%s\n' 'queue queue' 'queue queue' 'queue queue' 'lock lock' 'event event' 'event event' 'event event'
+    printf '%s\n' 'semaphore semaphore' 'semaphore semaphore' 'barrier barrier' 'stream stream' 'stream stream'
+    printf '%s\n' 'cond cond' 'cond cond' 'urgent queue priority' 'short stream 2'
+} | diff - "$scratch/created" || fail 'other objects have been created'
+for look in 'event is-set' 'semaphore value' 'barrier wait' 'barrier reset' 'barrier abort' shutdown; do
+    exits 4 shmctl $look "$first/x"
+    test ! -e "/dev/shm/$first" || fail "$look creates a segment"
+done
+exits 0 shmctl create segment "$first" --max-objects 1
+exits 0 shmctl create event "$first/go"
+exits 1 shmctl put "$first/queue" x
+exits 1 shmctl put "$first/go" x
+on_terminal 80 "shmctl event set $first-2/go" >"$scratch/said"
+grep -qx "shmctl: $first-2/go: event created" "$scratch/said" || fail "on a terminal it says $(cat "$scratch/said")"
+on_terminal 80 "shmctl event set $first-2/go" >"$scratch/said"
+test ! -s "$scratch/said" || fail "it says $(cat "$scratch/said")"
+claim 'the first to use an object creates it, and a look creates nothing'
+
+# ---- the examples of the page, one after the other ----
+
+mkdir "$scratch/yard"
+cp "$scratch/created" "$scratch/yard/some-file"
+sed -n '/^\.SH EXAMPLES/,/^\.SH SEE/p' "$SHMKIT_SRCDIR/tools/shmctl.1" |
+    sed -n 's/\\-/-/g; s/^\$ \\fB\(.*\)\\fR$/\1/p' |
+    sed "s,\(bank\|yard\|race\)\(/\| \|$\),$segment-\1\2,g; s/--timeout 10/--timeout 0.2/" >"$scratch/examples"
+test "$(wc -l <"$scratch/examples")" -ge 10 || fail 'where are the examples?'
+while read -r line; do
+    rm -f "$scratch/yard/count"* # gzip takes all that is there
+    printf '#!/bin/sh\necho counted\n' >"$scratch/yard/count-the-money"
+    chmod +x "$scratch/yard/count-the-money"
+    (cd "$scratch/yard" && exits 0 bash -c "$line") || fail "'$line' of shmctl(1) fails"
+    case $line in
+    *race*) grep -qx 'exit status 3' "$out" || fail "'$line' prints $(cat "$out")" ;;
+    *get*) prints Python ;;
+    *count*) prints counted ;;
+    esac
+done <"$scratch/examples"
+test -f "$scratch/yard/some-file.gz" || fail 'the work has not been done'
+claim 'the examples of shmctl(1) run as they stand'
