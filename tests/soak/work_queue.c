@@ -169,7 +169,7 @@ static void write_down_put(uint64_t first, unsigned n, int r)
     for (unsigned i = 0; i < n; i++)
         atomic_fetch_or(&notes->item[which][first + i], (int)i < done ? ITEM_PUT : ITEM_REFUSED);
     end_step();
-    if (r < 0 && !is_patience(r) && r != -EPIPE)
+    if (r < 0 && !is_patience(r) && r != -EPIPE && r != -EBUSY) /* -EBUSY: another keeps the side */
         expect("a put", r);
 }
 
@@ -318,7 +318,7 @@ void consume(void)
         get_on();
         if (r == -EPIPE && end)
             return;
-        if (r < 0 && !is_patience(r) && r != -EPIPE)
+        if (r < 0 && !is_patience(r) && r != -EPIPE && r != -EBUSY)
             expect("a get", r);
         claim_at_times(SHK_CONSUMER);
         if (chance(BURST) == 0 || r == -EPIPE)
