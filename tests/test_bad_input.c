@@ -451,7 +451,7 @@ END_TEST
 
 START_TEST(test_what_is_too_large_for_the_segment_does_not_fit)
 {
-    static const size_t sizes[] = { 1ull << 30, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX };
+    static const size_t sizes[] = { 1ull << 36, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX };
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         assert_refused(&kinds[4], "new", SHK_CREATE, &(struct shk_region_options){ .size = sizes[i] }, -ENOSPC);

@@ -1001,7 +1001,7 @@ static size_t header_only(const struct sample *sample)
 static size_t directory_and_members(const struct sample *sample)
 {
     (void)sample;
-    return shki_geometry(SMALL->max_members, SMALL->max_objects).uses_at;
+    return shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size).uses_at;
 }
 
 START_TEST(test_any_bytes_in_the_header)
@@ -1026,7 +1026,7 @@ START_TEST(test_any_bytes_in_the_objects)
 {
     struct sample sample = { .seed = { 1, 2, 4 } };
     char copy[SHK_SEGMENT_NAME_MAX];
-    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects);
+    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
 
     strcpy(copy, segment_name("copy"));
     take_sample(&sample);
@@ -1074,7 +1074,7 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
     struct shk_event *event;
     struct shk_object_info info;
     char name[SHK_NAME_MAX + 1];
-    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects);
+    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
     size_t at = 0;
 
     test_segment_with(SMALL);
@@ -1109,7 +1109,7 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
 {
     enum { MEMBERS = 8000, OBJECTS = 40000, STEP = 100, USERS = 10 };
     struct shk_segment_options options = { .size = 1 << 30, .max_members = MEMBERS, .max_objects = OBJECTS };
-    struct shki_geometry at = shki_geometry(MEMBERS, OBJECTS);
+    struct shki_geometry at = shki_geometry(MEMBERS, OBJECTS, options.size);
     struct shk_segment *segment = test_segment_with(&options);
     struct shk_segment_info info;
     struct shki_member *members = calloc(STEP, sizeof(*members));

@@ -195,6 +195,38 @@ START_TEST(test_the_mode_is_exact_whatever_the_umask)
 }
 END_TEST
 
+#define SIZE_DEFAULT (1ull << (sizeof(void *) > 4 ? 36 : 30))
+
+/* Without so much address space, or where no file may be so large, a segment is smaller, down to 1 GiB. */
+static int create_with_a_limit(void *resource)
+{
+    const struct rlimit limit = { 8ull << 30, 8ull << 30 };
+    struct shk_segment_info info;
+    struct shk_segment *segment;
+
+    if (setrlimit(*(int *)resource, &limit) != 0)
+        return 2;
+    segment = segment_open(segment_name("limited"), SHK_CREATE, NULL);
+    ck_assert(look_at_segment(segment_name("limited"), &info));
+    ck_assert_uint_ge(info.size, 1u << 30);
+    ck_assert_uint_le(info.size, 8ull << 30);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name("limited")), 0);
+    return 0;
+}
+
+START_TEST(test_a_segment_is_no_larger_than_the_limits_allow)
+{
+    static int resources[] = { RLIMIT_AS, RLIMIT_FSIZE };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    if (_i == 0)
+        skip_test("a sanitizer needs more address space than that");
+#endif
+    child_succeeds(child_start(create_with_a_limit, &resources[_i]));
+}
+END_TEST
+
 START_TEST(test_a_segment_is_as_the_options_say)
 {
     static const struct shk_segment_options asked[] = {
@@ -208,8 +240,8 @@ START_TEST(test_a_segment_is_as_the_options_say)
     for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
         struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE, &asked[i]);
         ck_assert(look_at_segment(segment_name(NULL), &info));
-        ck_assert_uint_ge(info.size, asked[i].size ? asked[i].size : 1u << 30);
-        ck_assert_uint_lt(info.size, (asked[i].size ? asked[i].size : 1u << 30) + 4096);
+        ck_assert_uint_ge(info.size, asked[i].size ? asked[i].size : SIZE_DEFAULT);
+        ck_assert_uint_lt(info.size, (asked[i].size ? asked[i].size : SIZE_DEFAULT) + 4096);
         ck_assert_uint_eq(info.max_members, asked[i].max_members ? asked[i].max_members : 1024);
         ck_assert_uint_eq(info.max_objects, asked[i].max_objects ? asked[i].max_objects : 256);
         ck_assert_uint_eq(info.mode, asked[i].mode ? asked[i].mode : 0600);
@@ -510,7 +542,7 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
     static const uint64_t offsets[] = { 0, 1, 8, 64, 4096, UINT64_MAX, INT64_MAX, 1ull << 40, 1 << 20, (1 << 20) - 64 };
 
     save_image(name);
-    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects);
+    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
     for (uint32_t e = 0; e < SMALL->max_objects; e++) {
         size_t at = geometry.entries_at + e * sizeof(struct shki_entry);
         const struct shki_entry *entry = (const void *)(small_image + at);
@@ -1777,6 +1809,7 @@ int main(void)
     tcase_add_test(opening, test_opening_and_closing_leaves_nothing_behind);
     tcase_add_test(opening, test_the_mode_is_exact_whatever_the_umask);
     tcase_add_test(opening, test_a_segment_is_as_the_options_say);
+    tcase_add_loop_test(opening, test_a_segment_is_no_larger_than_the_limits_allow, 0, 2);
     tcase_add_test(opening, test_a_handle_of_a_closed_segment_gives_ebadf);
     tcase_add_test(opening, test_who_holds_a_lock_cannot_close);
     tcase_add_test(opening, test_who_holds_a_lock_can_close_one_of_two_openings);

@@ -218,7 +218,7 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 7, "lock", "NAME",
      "cond: the lock to go with it, of the same segment (its own)"},
     {OPTION_PRIVATE + 8, "kind", "KIND", "cond: robust or pthread (robust)"},
-    {OPTION_PRIVATE + 9, "segment-size", "SIZE", "address space of a new segment (1G)"},
+    {OPTION_PRIVATE + 9, "segment-size", "SIZE", "address space of a new segment (64G)"},
     {OPTION_PRIVATE + 10, "max-members", "N", "how many threads a new segment has room for (1024)"},
     {OPTION_PRIVATE + 11, "max-objects", "N", "how many objects a new segment has room for (256)"},
     {OPTION_PRIVATE + 12, "mode", "MODE", "permission bits of a new segment (0600)"},

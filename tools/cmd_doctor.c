@@ -135,7 +135,8 @@ static void check_limit(struct report *report, int resource, const char *name, c
             "only root raises, comes from limits.conf(5) or systemd's %s=",
             systemd);
     found(report, name, limit.rlim_cur < DEFAULT_SIZE ? fix : NULL,
-          "%s, and a segment has 1G if nothing else is said", format_size(size, limit.rlim_cur));
+          "%s, and a segment wants 64G of address space, at least 1G, if nothing else is said",
+          format_size(size, limit.rlim_cur));
     free(fix);
 }
 

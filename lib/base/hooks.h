@@ -23,6 +23,7 @@ enum shki_repair {
 #include <stdint.h>
 extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
 extern int64_t shki_test_slice;    /* ns: a short one makes what is done once a slice happen all the time */
+extern unsigned shki_test_no_spare; /* queues without a limit, when opened: memory in pieces of a page, and none to spare */
 #define shki_repairs(step) (!(shki_test_disable & (step)))
 #else
 #define shki_repairs(step) 1

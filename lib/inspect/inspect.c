@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "object/shared.h"
+#include "segment/pool.h"
 #include "segment/reader.h"
 #include "segment/segment.h"
 
@@ -284,8 +285,11 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
         cond_info(r, &any.cond, info);
     if (e->kind == SHK_KIND_EVENT)
         info->as.event.is_set = (get(any.event.state) & SHKI_EVENT_SET) != 0;
-    if (e->kind == SHK_KIND_QUEUE)
+    if (e->kind == SHK_KIND_QUEUE) {
         queue_info(&any.queue, info);
+        if (any.queue.capacity == 0 && any.queue.map_at < e->size)
+            info->size = any.queue.map_at; /* behind it there is address space; blocks are counted below */
+    }
     if (e->kind == SHK_KIND_SEMAPHORE) {
         info->as.semaphore.value = get(any.semaphore.value);
         info->as.semaphore.max = any.semaphore.max;
@@ -317,6 +321,25 @@ static void object_info(const struct shki_reader *r, const struct shki_entry *e,
     contents_info(r, e, info);
 }
 
+/* Queues without a limit: the blocks that they have of the pool. What cannot be read does not count. */
+static void count_blocks(const struct shki_reader *r, struct shk_object_info *objects)
+{
+    uint64_t words[512], limit = r->header.size / SHKI_BLOCK, n;
+
+    for (uint64_t b = atomic_load_explicit(&r->header.pool_floor, memory_order_relaxed); b < limit; b += n) {
+        n = limit - b < 512 ? limit - b : 512;
+        if (!shki_read(r, r->at.blocks_at + b * sizeof(*words), words, n * sizeof(*words)))
+            return;
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t entry = shki_block_entry(words[i]);
+
+            if (entry < r->header.max_objects && objects[entry].serial != 0 && objects[entry].kind == SHK_KIND_QUEUE &&
+                objects[entry].as.queue.capacity == 0)
+                objects[entry].size += SHKI_BLOCK;
+        }
+    }
+}
+
 /* All objects; objects[i] belongs to entry i, which is none if its serial is 0. */
 static size_t read_objects(const struct shki_reader *r, struct shk_object_info *objects)
 {
@@ -329,6 +352,7 @@ static size_t read_objects(const struct shki_reader *r, struct shk_object_info *
                 object_info(r, &entries[k], &objects[i + k]);
                 found++;
             }
+    count_blocks(r, objects);
     return found;
 }
 

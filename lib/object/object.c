@@ -90,18 +90,6 @@ static void use(struct shki_object *o)
     pthread_mutex_unlock(&s->local);
 }
 
-static uint64_t extent_size(struct shk_segment *s, const struct shki_plan *plan)
-{
-    uint64_t size = plan->size, share;
-
-    if (plan->spreads) {
-        share = shki_directory_room(s) / SHKI_SHARE;
-        if (share > size)
-            size = share;
-    }
-    return shki_extent_size(size);
-}
-
 static int create(struct shk_segment *s, const char *name, const struct shki_plan *plan, struct shki_object *o)
 {
     struct shki_entry *e;
@@ -110,7 +98,7 @@ static int create(struct shk_segment *s, const char *name, const struct shki_pla
 
     if (plan->cannot_create)
         return shki_fail(plan->cannot_create, "%s/%s: %s", s->name, name, plan->why);
-    size = extent_size(s, plan);
+    size = shki_extent_size(plan->size);
     r = shki_directory_allocate(s, size, plan->memory, &at);
     if (r < 0)
         return r;

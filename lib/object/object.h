@@ -28,7 +28,6 @@ struct shki_plan {
     uint64_t size;     /* of the extent; at least of the shared struct */
     uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie; 0: none more */
     uint64_t memory;   /* so much of it gets memory at once, the rest when the object wants it; 0: all */
-    bool spreads;      /* the extent is to be a share of the free address space, 1 in SHKI_SHARE; `size` is the least that will do */
     int cannot_create; /* if not 0: what a creation gives, with the sentence */
     const char *why;
     const void *options;
@@ -37,9 +36,6 @@ struct shki_plan {
     /* Check what is shared against the extent (-EPROTO) and the options (-EPROTOTYPE), and copy the geometry into the handle. */
     int (*check)(struct shki_object *, const struct shki_plan *);
 };
-
-/* One in so many bytes of the largest free stretch of the segment goes to an object that spreads. */
-#define SHKI_SHARE 4u
 
 int shki_object_open(struct shk_segment *, const char *name, unsigned flags, const struct shki_plan *, struct shki_object *);
 

@@ -1,5 +1,7 @@
 #include "object/queue.h"
 
+#include "segment/pool.h"
+
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
@@ -7,11 +9,13 @@
 #define ITEM_MAX (UINT64_C(1) << 31)
 #define ITEM_DEFAULT 1024u
 #define SLOT_ALIGN 8u
-#define CHUNK (UINT64_C(256) << 10) /* a queue that grows takes memory in pieces of this size, or of one item */
-#define SPARE (UINT64_C(1) << 20)   /* so much it keeps though nothing is in it, but at least a chunk */
+#define SPARE (UINT64_C(1) << 20)   /* capacity 0: so much memory is kept though nothing is in it, but at least a chunk … */
+#define SPARE_LIST (UINT64_C(128) << 10) /* … PRIORITY: of each list */
+#define PIECE (UINT64_C(64) << 10)  /* … it comes and goes in pieces of so many bytes, where chunks are not given and taken as a whole */
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
 #define FETCH_AHEAD 2048u            /* bytes: measured */
 #define FETCH_MAX 4096u              /* bytes of a large item: enough to keep a processor busy */
+#define LONGEST_RECORD 32u /* bytes: what a record, and its chunk, have beside the item */
 #define CLOSE_ENDS 64u /* slots: both ends of such a ring are close together, so each slot has a cache line of its own */
 
 static uint64_t power_of_two(uint64_t n)
@@ -23,44 +27,59 @@ static uint64_t power_of_two(uint64_t n)
     return p;
 }
 
-/* Where everything lies; the only place that computes it. `room`: of the extent, for a queue that grows. */
+#ifdef SHKI_TEST_HOOKS
+unsigned shki_test_no_spare;
+#endif
+
+/* ---- Size classes: 64, 96, 128, 192, 256 … bytes ---- */
+
+unsigned shki_size_class(size_t length)
+{
+    uint64_t need = length + sizeof(uint64_t) + sizeof(struct shki_slot);
+    unsigned power;
+
+    if (need <= 64)
+        return 0;
+    power = 63 - (unsigned)__builtin_clzll(need - 1); /* need is above 2^power, and at most twice that */
+    return 2 * (power - 6) + (need <= UINT64_C(3) << (power - 1) ? 1 : 2);
+}
+
+uint64_t shki_class_slot(unsigned class)
+{
+    return (class % 2 ? UINT64_C(96) : UINT64_C(64)) << class / 2;
+}
+
+/* Where everything lies; the only place that computes it. `blocks`: of the segment, for a queue that grows. */
 struct layout {
-    uint64_t stride, entry, slots, chunk_size, chunks, tasks_at, map_at, map_size, slots_at, size;
+    uint64_t stride, entry, slots, chunk_size, chunks, tasks_at, lists_at, map_at, map_size, slots_at, size;
 };
 
-static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size, uint32_t members, uint64_t room)
+static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size, uint32_t members, uint32_t blocks)
 {
     struct layout l = { .chunks = 1 };
-    uint64_t per_slot, map_entry = order == SHK_FIFO ? sizeof(uint32_t) : 0;
 
-    l.stride = shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
-    if (order == SHK_FIFO && capacity > 0 && capacity <= CLOSE_ENDS && l.stride < SHKI_LINE)
-        l.stride = SHKI_LINE;
-    l.entry = order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
-    per_slot = l.stride + l.entry;
     l.tasks_at = shki_round_up(sizeof(struct shki_queue_shared), 64);
-    l.map_at = shki_round_up(l.tasks_at + members * sizeof(struct shki_task), 64);
+    l.lists_at = l.map_at = shki_round_up(l.tasks_at + members * sizeof(struct shki_task), 64);
     if (capacity) {
+        l.stride = shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
+        if (order == SHK_FIFO && capacity <= CLOSE_ENDS && l.stride < SHKI_LINE)
+            l.stride = SHKI_LINE;
+        l.entry = order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
         l.slots = order == SHK_FIFO ? power_of_two(capacity) : capacity;
-        l.chunk_size = l.slots * per_slot; /* below 2^63 */
+        l.chunk_size = l.slots * (l.stride + l.entry); /* below 2^63 */
         l.slots_at = l.map_at;
         l.size = l.slots_at + l.chunk_size;
         return l;
     }
-    for (l.slots = 1; 2 * l.slots * per_slot <= CHUNK;)
-        l.slots *= 2;
-    l.chunk_size = shki_round_up(l.slots * per_slot, SHKI_PAGE);
-    if (room > l.map_at + 2 * SHKI_PAGE)
-        l.chunks = (room - l.map_at - 2 * SHKI_PAGE) / (l.chunk_size + map_entry);
-    if (l.chunks > SHKI_CHUNKS_MAX)
-        l.chunks = SHKI_CHUNKS_MAX;
-    if (order != SHK_FIFO && l.chunks > CAPACITY_MAX / l.slots)
-        l.chunks = CAPACITY_MAX / l.slots; /* slots have numbers of 32 bits */
-    if (l.chunks == 0)
-        l.chunks = 1;
-    l.map_size = l.chunks * map_entry;
-    l.slots_at = shki_round_up(l.map_at + l.map_size, SHKI_PAGE);
-    l.size = l.slots_at + l.chunks * l.chunk_size;
+    l.slots = order == SHK_PRIORITY ? 2 + shki_size_class(item_size) : 1;
+    l.chunks = blocks ? blocks : 1;
+    l.chunk_size = SHKI_BLOCK;
+    while (order != SHK_PRIORITY && l.chunk_size < item_size + LONGEST_RECORD)
+        l.chunk_size *= 2;
+    l.map_at = shki_round_up(l.lists_at + l.slots * sizeof(struct shki_list_shared), SHKI_PAGE);
+    l.map_size = shki_round_up(l.chunks * sizeof(uint32_t), SHKI_PAGE);
+    l.slots_at = l.map_at + l.slots * l.map_size;
+    l.size = l.slots_at;
     return l;
 }
 
@@ -69,13 +88,13 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     const struct shk_queue_options *options = plan->options;
     struct shki_queue_shared *shared = (void *)o->shared;
     uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
-    struct layout l = lay_out(options->order, options->capacity, item_size, o->segment->max_members, o->size);
+    struct layout l = lay_out(options->order, options->capacity, item_size, o->segment->max_members, shki_pool_limit(o->segment));
     int r;
 
-    if (options->capacity == 0) {
-        r = shki_allocate(o->segment, o->at + l.map_at, l.map_size, false);
+    if (options->capacity == 0) { /* room for one item, at this moment; then it is as much as there is */
+        r = shki_pool_reserve(o->segment, (uint32_t)(l.chunk_size / SHKI_BLOCK), o->at + o->size);
         if (r < 0)
-            return shki_fail(r, "%s/%s: out of memory: %s", o->segment->name, o->name, strerror(-r));
+            return r;
     }
     shared->order = options->order;
     shared->capacity = options->capacity;
@@ -83,6 +102,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     shared->item_size = item_size;
     shared->stride = l.stride;
     shared->tasks_at = l.tasks_at;
+    shared->lists_at = l.lists_at;
     shared->map_at = l.map_at;
     shared->slots_at = l.slots_at;
     shared->chunks = l.chunks;
@@ -103,8 +123,54 @@ static unsigned log_2(uint64_t power)
     return (unsigned)__builtin_ctzll(power);
 }
 
+/* Of a queue that grows: the lists of its chunks. */
+static int adopt_lists(struct shk_queue *q, const struct layout *l)
+{
+    struct shki_list_shared *shared = (void *)(q->object.shared + l->lists_at);
+    uint32_t limit = shki_pool_limit(q->object.segment);
+
+    q->lists = calloc(l->slots, sizeof(*q->lists));
+    if (q->lists == NULL)
+        return shki_say(-ENOMEM, "out of memory");
+    q->n_lists = (unsigned)l->slots;
+    for (unsigned i = 0; i < q->n_lists; i++) {
+        struct shki_list *list = &q->lists[i];
+        uint64_t size = l->chunk_size;
+
+        if (i > 0) { /* the last one is no larger than the largest item wants */
+            list->slot = i < q->n_lists - 1 ? shki_class_slot(i - 1)
+                                            : shki_round_up(q->item_size + sizeof(uint64_t) + sizeof(struct shki_slot), SLOT_ALIGN);
+            if (list->slot < 64)
+                list->slot = 64;
+            while (size < list->slot)
+                size *= 2;
+            list->per_chunk = size / list->slot;
+        }
+        list->shared = &shared[i];
+        list->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at + i * l->map_size);
+        list->number = i;
+        list->shift = log_2(size);
+        list->blocks = (uint32_t)(size / SHKI_BLOCK);
+        list->last_block = limit > list->blocks ? limit - list->blocks : 0;
+        list->piece = q->order == SHK_LIFO && list->blocks == 1 ? SHKI_BLOCK : PIECE;
+        list->spare = q->order == SHK_LIFO ? SPARE : SPARE_LIST;
+    }
+    q->shift = q->lists[0].shift;
+    q->chunk_mask = (UINT64_C(1) << q->shift) - 1;
+    q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
+#ifdef SHKI_TEST_HOOKS
+    for (unsigned i = 0; shki_test_no_spare && i < q->n_lists; i++) {
+        q->lists[i].piece = SHKI_PAGE;
+        q->lists[i].spare = 0;
+        q->spare = 1;
+    }
+#endif
+    q->limit = l->chunks * (SHKI_BLOCK / 32) < UINT32_MAX ? l->chunks * (SHKI_BLOCK / 32) : UINT32_MAX;
+    return 0;
+}
+
 /* The validated copies. */
-static void adopt(struct shk_queue *q, const struct layout *l)
+static int adopt(struct shk_queue *q, const struct layout *l)
 {
     struct shki_queue_shared *shared = (void *)q->object.shared;
 
@@ -112,11 +178,11 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->stride = l->stride;
     q->slots = q->object.shared + l->slots_at;
     q->chunks = l->chunks;
-    q->chunk_size = l->chunk_size;
+    q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
+    if (q->grows)
+        return adopt_lists(q, l);
     q->entries_size = l->slots * l->entry;
-    q->limit = q->grows ? l->chunks * l->slots : q->capacity;
-    q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
-    q->shift = q->grows ? log_2(l->slots) : 63;
+    q->limit = q->capacity;
     q->put_ahead = FETCH_AHEAD / l->stride;
     if (q->capacity <= CLOSE_ENDS && q->put_ahead > 1)
         q->put_ahead = 1;
@@ -124,9 +190,8 @@ static void adopt(struct shk_queue *q, const struct layout *l)
     q->fetch = l->stride < FETCH_MAX ? l->stride : FETCH_MAX;
     q->share_mask = l->stride <= SHKI_LINE / 4 ? 3 : l->stride <= SHKI_LINE / 2 ? 1 : 0;
     q->usual_below = q->ring && q->asymmetric ? q->item_size + 1 : 0;
-    q->mask = q->grows || q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
-    q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
-    q->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at);
+    q->mask = q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
+    return 0;
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
@@ -140,8 +205,8 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 
     if (order > SHK_PRIORITY || capacity > CAPACITY_MAX || item_size < 1 || item_size > ITEM_MAX)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
-    l = lay_out(order, capacity, item_size, o->segment->max_members, o->size);
-    if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at || shared->map_at != l.map_at ||
+    l = lay_out(order, capacity, item_size, o->segment->max_members, shki_pool_limit(o->segment));
+    if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at || shared->lists_at != l.lists_at || shared->map_at != l.map_at ||
         shared->slots_at != l.slots_at || shared->chunks != l.chunks || shared->chunk_size != l.chunk_size || l.size > o->size)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
     if (plan->options_given &&
@@ -158,8 +223,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     q->ring = !q->grows && order == SHK_FIFO;
     q->asymmetric = o->segment->asymmetric;
     q->item_size = item_size;
-    adopt(q, &l);
-    return 0;
+    return adopt(q, &l);
 }
 
 /* What a creation needs. */
@@ -176,10 +240,10 @@ static int make_plan(const struct shk_segment *segment, const struct shk_queue_o
     r = shki_check_reserved(options->reserved, 8);
     if (r < 0)
         return r;
-    l = lay_out(options->order, options->capacity, item_size, segment ? segment->max_members : 0, 0);
+    l = lay_out(options->order, options->capacity, item_size, segment ? segment->max_members : 0,
+                segment ? shki_pool_limit(segment) : 0);
     plan->size = l.size;
-    plan->spreads = options->capacity == 0;
-    plan->memory = plan->spreads ? l.map_at : 0;
+    plan->memory = options->capacity == 0 ? l.map_at : 0; /* the maps get it as they are used */
     return 0;
 }
 
@@ -202,10 +266,12 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
     if (q == NULL)
         return shki_say(-ENOMEM, "out of memory");
     r = shki_object_open(segment, name, flags, &plan, &q->object);
-    if (r < 0)
+    if (r < 0) {
+        free(q->lists);
         free(q);
-    else
+    } else {
         *out = q;
+    }
     return r;
 }
 
@@ -221,23 +287,9 @@ int shk_queue_close(struct shk_queue *q)
     if (!shki_object_let_go(&q->object))
         return 0;
     shki_object_close(&q->object);
+    free(q->lists);
     free(q);
     return 0;
-}
-
-int shki_chunk_allocate(struct shk_queue *q, uint64_t chunk)
-{
-    struct shki_object *o = &q->object;
-    uint64_t at = (uint64_t)(shki_chunk_at(q, chunk) - o->segment->base);
-    int r = shki_allocate(o->segment, at, q->chunk_size, true);
-
-    return r < 0 ? shki_fail(r, "%s/%s: out of memory for more items: %s", o->segment->name, o->name, strerror(-r)) : 0;
-}
-
-void shki_chunk_punch(struct shk_queue *q, uint64_t chunk, uint64_t n)
-{
-    if (chunk < q->chunks && n <= q->chunks - chunk)
-        shki_punch(q->object.segment, (uint64_t)(shki_chunk_at(q, chunk) - q->object.segment->base), n * q->chunk_size);
 }
 
 int shki_too_large(const struct shk_queue *q, size_t length)
@@ -249,6 +301,11 @@ int shki_too_large(const struct shk_queue *q, size_t length)
 int shki_damaged_item(const struct shk_queue *q, size_t length)
 {
     return shki_fail(-EPROTO, "%s/%s is damaged: an item of %zu bytes", q->object.segment->name, q->object.name, length);
+}
+
+int shki_damaged_place(const struct shk_queue *q)
+{
+    return shki_fail(-EPROTO, "%s/%s is damaged: the places of its items", q->object.segment->name, q->object.name);
 }
 
 int shki_small_buffer(const struct shk_queue *q, size_t length, size_t size)

@@ -48,6 +48,21 @@
 #include <shmkit/queue.h>
 #include <string.h>
 
+/* A list of chunks of a queue of capacity 0: see queue_list.c. Changed and read with the side's lock. */
+struct shki_list {
+    struct shki_list_shared *shared;
+    _Atomic uint32_t *map;    /* which block each chunk begins at */
+    uint64_t map_page;        /* number of the page of the map that is known to have memory; 0: none */
+    uint64_t piece, spare;    /* bytes: memory comes and goes in pieces; so much is kept */
+    uint32_t number;
+    uint32_t blocks;          /* of a chunk */
+    uint32_t last_block;      /* at which a chunk may begin */
+    unsigned shift;           /* log of a chunk's bytes */
+    uint64_t slot, per_chunk; /* PRIORITY, a size class: bytes of a slot; slots of a chunk */
+};
+
+#define SHKI_LISTS_MAX 64u
+
 /* The chunk that a side is in, of a FIFO queue of capacity 0. Changed and read with the side's gate. */
 struct shki_chunk {
     uint64_t number; /* + 1; 0: none */
@@ -87,11 +102,11 @@ struct shk_queue {
 
     /* Validated copies. */
     uint64_t capacity; /* 0: grows */
-    uint64_t mask;     /* of positions: in the ring, or in a chunk */
+    uint64_t mask;     /* of positions in the ring */
     uint64_t stride;
     size_t item_size;
     size_t usual_below; /* an item of fewer bytes may go the usual way: item_size + 1 of a ring with asymmetric fences, else 0 */
-    unsigned char *slots; /* or the first chunk */
+    unsigned char *slots;
     uint32_t order;
     uint64_t put_ahead, get_ahead; /* FIFO: so many slots ahead each side fetches one, */
     uint64_t share_mask;           /* … at those positions alone that have none of these bits: the others' have their line in common with it */
@@ -99,15 +114,19 @@ struct shk_queue {
     bool grows;            /* capacity 0 */
     bool ring;             /* FIFO, and does not grow */
     bool asymmetric;       /* the segment's fences are */
-    unsigned shift;        /* of positions: gives the chunk */
-    uint64_t chunks, chunk_size;
-    uint64_t spare;        /* chunks that keep their memory though nothing is in them */
-    uint64_t limit;        /* LIFO, PRIORITY: items there is address space for */
-    uint64_t entries_size; /* PRIORITY: the part of a chunk that is of the heap */
+    unsigned shift;        /* capacity 0: log of a chunk's bytes, */
+    uint64_t chunk_mask;   /* … less 1 */
+    uint64_t chunks;       /* places in the map of a list */
+    uint64_t spare;        /* FIFO, capacity 0: chunks that keep their memory though nothing is in them */
+    uint64_t limit;        /* PRIORITY: items that there may be */
+    uint64_t entries_size; /* PRIORITY: the part of the chunk that is of the heap */
+    unsigned n_lists;      /* capacity 0 */
+    struct shki_list *lists;
     struct shki_task *tasks; /* one a member record */
-    _Atomic uint32_t *map;   /* FIFO that grows: which chunk of memory */
 
     struct shki_chunk put_chunk, get_chunk;
+    uint64_t reserved_at;    /* capacity 0: FIFO, LIFO: place of the record for which there is room; with the lock */
+    uint32_t reserved_class; /* … PRIORITY: list of the slot */
     struct shki_chase put_chase, get_chase;
     struct shki_answers answers;
     struct shki_habits put_habits, get_habits, task_habits;
@@ -148,22 +167,24 @@ struct shki_work {
     struct iovec *buffers;     /* get: iov_len becomes the item's length */
     unsigned n;
     int64_t priority;          /* put; get: the item's */
-    struct shki_slot *slot;    /* reserve, peek */
+    struct shki_slot *slot;    /* reserve, peek, */
+    size_t length;             /* … reserve */
 };
 
 /*
- * An order. With the gate. `room` gives a free slot for the i-th item from now, `item` the slot of the i-th next item: 1; 0: full, empty; or an error.
+ * An order. With the gate. `room` gives a free slot for the i-th item from now, which is of that length, `item` the slot of the i-th next item: 1; 0: full, empty; or an error.
  * `put` commits n slots that have been filled, `take` takes n items.
  */
 struct shki_order {
     unsigned batch; /* how many at a time */
-    int (*room)(struct shk_queue *, unsigned i, struct shki_slot **);
+    int (*room)(struct shk_queue *, unsigned i, size_t length, struct shki_slot **);
     int (*item)(struct shk_queue *, unsigned i, struct shki_slot **);
     void (*put)(struct shk_queue *, unsigned n, int64_t priority);
     void (*take)(struct shk_queue *, unsigned n);
 };
 
-extern const struct shki_order shki_fifo, shki_lifo, shki_priority;
+extern const struct shki_order shki_fifo, shki_lifo, shki_priority; /* FIFO, LIFO: with a capacity, */
+extern const struct shki_order shki_flow, shki_stack;               /* … and without */
 const struct shki_order *shki_order_of(const struct shk_queue *);
 
 /* With the gate: how many items have been moved, 0: full or empty, or an error. For shki_carry_out(). */
@@ -447,14 +468,14 @@ static inline __attribute__((always_inline)) int shki_read_slot(const struct shk
 static inline __attribute__((always_inline)) int shki_put_items(struct shk_queue *q, struct shki_work *w, const struct shki_order *order)
 {
     unsigned done = 0, i;
-    struct shki_slot *slot;
+    struct shki_slot *slot = NULL;
     int r = shki_may_put(q);
 
     if (r < 0)
         return r;
     do {
         for (i = 0; i < order->batch && done + i < w->n; i++) {
-            r = order->room(q, i, &slot);
+            r = order->room(q, i, w->items[done + i].iov_len, &slot);
             if (r <= 0)
                 break;
             shki_fill_slot(slot, w->items[done + i].iov_base, w->items[done + i].iov_len);
@@ -517,17 +538,57 @@ int shki_ordered_put(struct shk_queue *, struct shki_membership *, struct shki_w
 int shki_priority_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 int shki_ordered_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 
-static inline unsigned char *shki_chunk_at(const struct shk_queue *q, uint64_t chunk)
+/* ---- queue_list.c: chunks of a queue of capacity 0 ---- */
+
+/* A chunk whose number is below `chunks`, wherever damaged bytes say that it is. */
+static inline __attribute__((always_inline)) unsigned char *shki_list_at(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    return q->slots + chunk * q->chunk_size;
+    uint32_t block = atomic_load_explicit(&list->map[chunk], memory_order_relaxed); /* the lock orders it */
+
+    return q->object.segment->base + (uint64_t)(block <= list->last_block ? block : list->last_block) * SHKI_BLOCK;
 }
+
+/* Blocks for a chunk; and back, with their memory. Killed: to be called once more. `prepare`: shki_list_has() may be asked. */
+int shki_list_prepare(struct shk_queue *, struct shki_list *, uint64_t chunk);
+int shki_list_take(struct shk_queue *, struct shki_list *, uint64_t chunk);
+void shki_list_give(struct shk_queue *, const struct shki_list *, uint64_t chunk);
+/* Whether it has blocks. */
+bool shki_list_has(const struct shk_queue *, const struct shki_list *, uint64_t chunk);
+/* A chunk of one block becomes another one. */
+int shki_list_rename(struct shk_queue *, struct shki_list *, uint64_t chunk, uint64_t to);
+/* Where it is; NULL: damaged. */
+unsigned char *shki_list_find(const struct shk_queue *, const struct shki_list *, uint64_t chunk);
+/* Memory for these bytes of it, which have blocks; and back. */
+int shki_list_allocate(struct shk_queue *, const struct shki_list *, uint64_t from, uint64_t to);
+void shki_list_punch(struct shk_queue *, const struct shki_list *, uint64_t from, uint64_t to);
+
+/* Not FIFO: have memory for the first so many bytes: 1 or an error. Only so many are used any more. After a death under the lock. */
+int shki_list_grow(struct shk_queue *, struct shki_list *, uint64_t bytes);
+void shki_list_shrink(struct shk_queue *, struct shki_list *, uint64_t bytes);
+void shki_list_repair(struct shk_queue *, struct shki_list *);
+
+/* PRIORITY, capacity 0: in which size class an item of that length goes, from 0; and the bytes of that class's slots. */
+unsigned shki_size_class(size_t length);
+uint64_t shki_class_slot(unsigned class);
+
+/* queue_flow.c, queue_stack.c: with the lock. */
+int shki_flow_put_now(struct shk_queue *, struct shki_work *);
+int shki_flow_get_now(struct shk_queue *, struct shki_membership *, struct shki_work *);
+int shki_stack_put_now(struct shk_queue *, struct shki_work *);
+int shki_stack_get_now(struct shk_queue *, struct shki_membership *, struct shki_work *);
+
+/* For who looks from outside, and for the order of equals. Killed after: n puts too many have been counted. */
+static inline void shki_count_puts(struct shk_queue *q, unsigned n)
+{
+    atomic_store_explicit(&q->shared->tail, atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + n, memory_order_release);
+}
+
+/* -ENOSPC and the like, -EPROTO, with a sentence. */
+int shki_no_memory(const struct shk_queue *, int r);
+int shki_damaged_place(const struct shk_queue *);
 
 /* -EMSGSIZE with a sentence. */
 int shki_too_large(const struct shk_queue *, size_t length);
-
-/* Memory for a chunk, or an error; and back. */
-int shki_chunk_allocate(struct shk_queue *, uint64_t chunk);
-void shki_chunk_punch(struct shk_queue *, uint64_t chunk, uint64_t n);
 
 /* Two fixed halves of FIFO's memory word P1. */
 #define SHKI_FRESH_BITS 24

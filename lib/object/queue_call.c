@@ -10,7 +10,11 @@
 
 const struct shki_order *shki_order_of(const struct shk_queue *q)
 {
-    return q->order == SHK_FIFO ? &shki_fifo : q->order == SHK_LIFO ? &shki_lifo : &shki_priority;
+    if (q->order == SHK_PRIORITY)
+        return &shki_priority;
+    if (q->grows)
+        return q->order == SHK_FIFO ? &shki_flow : &shki_stack;
+    return q->order == SHK_FIFO ? &shki_fifo : &shki_lifo;
 }
 
 /* ---- What is true of a queue: loads only ---- */

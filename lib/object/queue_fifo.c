@@ -16,15 +16,7 @@
  * Killed between the word and the tail: the tail is late, by as many items as were put at once. The next one with the gate catches up, and takes back
  * the words of what was not committed (shki_fifo_repair()); whoever counts without it looks at the slots beyond the tail itself (shki_fifo_tail()).
  *
- * Capacity 0: the tail commits, for the slots have no fixed places: the positions go on through chunks, numbered without end; a map says which piece of the extent a chunk has.
- *
- *     chunks    ... | spare  spare | consumed ... producers' | not mapped yet
- *                 recycled       released                  mapped              map entry of chunk c: c % chunks
- *
- * The next chunk is given the piece of the oldest spare one, or if there is none a fresh piece. Pieces are fresh in order, and each piece that was ever
- * used belongs to one chunk from `recycled` to `mapped`; so fresh == mapped - recycled, and one store (P1: mapped and fresh in one word) commits.
- * A chunk that has been consumed becomes a spare one with P2. A few keep their memory, so that in a steady flow no memory is allocated and
- * given back all the time; the others lose it before P2, while no producer can use them.
+ * Without a limit it is another thing altogether: queue_flow.c.
  */
 #include "object/queue.h"
 
@@ -85,72 +77,6 @@ bool shki_fifo_has_item(const struct shk_queue *q)
     return false;
 }
 
-static uint64_t mapped_of(uint64_t memory)
-{
-    return memory >> SHKI_FRESH_BITS;
-}
-
-static uint64_t recycled_of(uint64_t memory)
-{
-    return mapped_of(memory) - (memory & SHKI_CHUNKS_MAX);
-}
-
-/* Which piece of the extent a chunk has; `chunks` if the bytes are damaged. */
-static uint64_t piece_of(const struct shk_queue *q, uint64_t chunk)
-{
-    /* Relaxed: P1 and Q1, or P1 and the gate, order it. */
-    uint64_t piece = atomic_load_explicit(&q->map[chunk % q->chunks], memory_order_relaxed);
-
-    return piece < q->chunks ? piece : q->chunks;
-}
-
-static int damaged_map(const struct shk_queue *q)
-{
-    return shki_fail(-EPROTO, "%s/%s is damaged: the places of its chunks", q->object.segment->name, q->object.name);
-}
-
-/* With the put gate: memory for one more chunk. */
-static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
-{
-    struct shki_queue_shared *shared = q->shared;
-    uint64_t memory = atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed); /* ours: the gate orders it */
-    uint64_t fresh = memory & SHKI_CHUNKS_MAX, piece = fresh;
-    /* P2: acquire; pairs with the release in give_back(): nobody reads or punches the spare chunks any more. */
-    bool spare = recycled_of(memory) < atomic_load_explicit(&shared->get_gate.chunks, memory_order_acquire);
-    int r;
-
-    if (spare)
-        piece = piece_of(q, recycled_of(memory));
-    else if (fresh >= q->chunks)
-        return shki_fail(-ENOSPC, "%s/%s has used up its share of the segment's address space", q->object.segment->name, q->object.name);
-    if (piece >= q->chunks)
-        return damaged_map(q);
-    r = shki_chunk_allocate(q, piece);
-    if (r < 0)
-        return r;
-    /* killed up to P1: the piece is still the spare chunk's, or still fresh, though it may have memory already */
-    atomic_store_explicit(&q->map[mapped_of(memory) % q->chunks], (uint32_t)piece, memory_order_relaxed);
-    /* P1: commits. Killed after: the chunk is the next producer's. */
-    atomic_store_explicit(&shared->put_gate.chunks, memory + (UINT64_C(1) << SHKI_FRESH_BITS) + !spare, memory_order_release);
-    return 0;
-}
-
-/* The slot of a position, by way of the side's own note of where it was last. */
-static int find_slot(struct shk_queue *q, struct shki_chunk *at, uint64_t position, struct shki_slot **slot)
-{
-    uint64_t chunk = position >> q->shift, piece;
-
-    if (__builtin_expect(at->number != chunk + 1, 0)) {
-        piece = piece_of(q, chunk);
-        if (piece >= q->chunks)
-            return damaged_map(q);
-        at->at = shki_chunk_at(q, piece);
-        at->number = chunk + 1;
-    }
-    *slot = slot_at(q, at->at, position);
-    return 1;
-}
-
 /* Measured, all of them. */
 #define HARDLY_ANY 8u      /* items, or free slots; … */
 #define HARDLY_ANY_FEW 2u  /* … in a ring that has fewer slots than */
@@ -191,18 +117,6 @@ static void learn(const struct shk_queue *q, struct shki_chase *chase, bool paus
     }
 }
 
-static __attribute__((noinline)) int room_to_grow(struct shk_queue *q, uint64_t tail, struct shki_slot **slot)
-{
-    int r;
-
-    if (tail >> q->shift >= mapped_of(atomic_load_explicit(&q->shared->put_gate.chunks, memory_order_relaxed))) {
-        r = map_chunk(q);
-        if (r < 0)
-            return r;
-    }
-    return find_slot(q, &q->put_chunk, tail, slot);
-}
-
 /* How far the consumers are, for a producer that is at `tail` and has found no room. */
 static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t tail)
 {
@@ -235,11 +149,12 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
     return 1;
 }
 
-static int room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static int room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
 {
     uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
 
-    return q->grows ? room_to_grow(q, tail, slot) : ring_room(q, &q->shared->put_gate, tail, slot);
+    (void)length;
+    return ring_room(q, &q->shared->put_gate, tail, slot);
 }
 
 /* Q1: the slot is filled, and its word commits. Killed before: it is free, whatever is in it. After: the item is in, and the tail late. */
@@ -265,7 +180,6 @@ static inline __attribute__((always_inline)) void hand_over(struct shki_membersh
 
 static inline void move_tail(struct shki_queue_shared *shared, uint64_t tail)
 {
-    /* Capacity 0: Q1: commits; pairs with the acquire of tail in get. Killed after: the items are in; a consumer asleep finds them at the end of its slice. */
     atomic_store_explicit(&shared->tail, tail, memory_order_release);
 }
 
@@ -273,30 +187,6 @@ static void put(struct shk_queue *q, unsigned n, int64_t priority)
 {
     (void)priority;
     move_tail(q->shared, atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + n);
-}
-
-/* With the get gate: the chunks before `upto` have been consumed. */
-static void give_back(struct shk_queue *q, uint64_t upto)
-{
-    struct shki_queue_shared *shared = q->shared;
-    uint64_t released = atomic_load_explicit(&shared->get_gate.chunks, memory_order_relaxed); /* ours: the gate orders it */
-
-    for (; released < upto && upto - released <= q->chunks; released++) {
-        /* Relaxed: only to know about how many spare ones there are. */
-        uint64_t recycled = recycled_of(atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed));
-
-        if (released - recycled >= q->spare)
-            shki_chunk_punch(q, piece_of(q, released), 1);
-        /* P2: killed before: punched once more. */
-        atomic_store_explicit(&shared->get_gate.chunks, released + 1, memory_order_release);
-    }
-}
-
-static __attribute__((noinline)) int item_of_chunk(struct shk_queue *q, bool first, uint64_t head, struct shki_slot **slot)
-{
-    if (first && head >> q->shift > atomic_load_explicit(&q->shared->get_gate.chunks, memory_order_relaxed))
-        give_back(q, head >> q->shift);
-    return find_slot(q, &q->get_chunk, head, slot);
 }
 
 /* The same for a consumer that is at `head` and knows of nothing more. */
@@ -360,17 +250,9 @@ static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, 
 
 static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
-    const struct shki_gate *gate = &q->shared->get_gate;
     uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed) + i, word; /* ours: the gate orders it */
 
-    if (!q->grows)
-        return ring_item(q, gate, head, slot, &word);
-    if ((int64_t)(head - gate->seen) >= 0) {
-        look_at_tail(q, head);
-        if (head == gate->seen)
-            return 0;
-    }
-    return item_of_chunk(q, i == 0, head, slot);
+    return ring_item(q, &q->shared->get_gate, head, slot, &word);
 }
 
 static inline void move_head(struct shki_queue_shared *shared, uint64_t head)
@@ -395,7 +277,7 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
 
     (void)m;
     if (q->grows)
-        return shki_put_items(q, w, &shki_fifo);
+        return shki_flow_put_now(q, w);
     tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours */
     r = shki_may_put(q);
     if (r == 0)
@@ -433,7 +315,7 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     int r;
 
     if (q->grows)
-        return shki_get_items(q, m, w, &shki_fifo);
+        return shki_flow_get_now(q, m, w);
     r = shki_next_item(q, &shki_fifo, &slot);
     if (r <= 0)
         return r;

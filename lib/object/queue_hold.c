@@ -21,7 +21,7 @@ static int find_room(struct shk_queue *q, struct shki_membership *m, struct shki
     int r = shki_may_put(q);
 
     (void)m;
-    return r < 0 ? r : shki_order_of(q)->room(q, 0, &w->slot);
+    return r < 0 ? r : shki_order_of(q)->room(q, 0, w->length, &w->slot);
 }
 
 static int find_item(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
@@ -81,7 +81,7 @@ static void fetch_large(const unsigned char *slot, size_t length)
 int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t timeout)
 {
     struct shki_membership *m;
-    struct shki_work w = { .n = 1 };
+    struct shki_work w = { .n = 1, .length = len };
     struct shki_call c;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
@@ -140,7 +140,7 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
     if (len > q->shared->put_gate.at_stake)
         return shki_fail(-EMSGSIZE, "%s/%s: %zu bytes are more than the %llu that were reserved", q->object.segment->name, q->object.name, len, (unsigned long long)q->shared->put_gate.at_stake);
     order = shki_order_of(q);
-    r = shki_object_is_stale(&q->object) ? shki_stale(&q->object) : order->room(q, 0, &slot);
+    r = shki_object_is_stale(&q->object) ? shki_stale(&q->object) : order->room(q, 0, (size_t)q->shared->put_gate.at_stake, &slot);
     if (r > 0) {
         /* Q1, where the slot commits: killed before: nothing was put; killed after: the item is in. Elsewhere put() commits. */
         atomic_store_explicit(&slot->word, shki_slot_word(order == &shki_fifo ? shki_fifo_number(q) : 0, len), memory_order_release);

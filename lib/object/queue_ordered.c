@@ -1,23 +1,27 @@
 /*
- * LIFO and PRIORITY: slots, with one gate for both sides.
- *
- *     chunk    | heap entries (PRIORITY) | slots |    a queue with a capacity is one chunk
+ * LIFO with a capacity, and PRIORITY: slots, with one lock for both sides. (LIFO without a limit: queue_stack.c.)
  *
  * LIFO: the slots from 0 to count - 1 are the stack. The store of the state commits (O1); there is nothing to repair.
  *
  * PRIORITY: the entries from 0 to count - 1 are a binary heap; each has the priority and the sequence number of an item and says in which slot it is. An
  * operation writes down what goes where in the heap and commits with the store of the state (O1), which has both: how many items there are now, and what is
- * left to do. That can be done twice, from any of its steps on: whoever has the gate next finishes it before it does anything of its own.
+ * left to do. That can be done twice, from any of its steps on: whoever has the lock next finishes it before it does anything of its own.
  *
  *     PUT: rise()   the new entry moves up from the end to its place
  *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot becomes the first of those to be used next
  *
- * With a capacity, the entries beyond the end say which slots are free: those of 0 to count - 1 and these are at any time all slots. An entry that
- * has never been used says nothing (0), and means the slot of its own number. With capacity 0 the slots in use are those from 0 to count - 1: the
- * item of the last slot moves into the one that was freed. So memory is used without gaps, and given back from the end when the queue shrinks.
+ * With a capacity all of it is one chunk, | heap entries | slots |. The entries beyond the end say which slots are free: those of 0 to count - 1
+ * and these are at any time all slots. An entry that has never been used says nothing (0), and means the slot of its own number.
+ *
+ * Without a limit the entries are a list of chunks (queue_list.c), and the items are in further lists, one for each size class: 64, 96, 128,
+ * 192, 256 … bytes, the last one as large as the largest item. In each class the slots in use are those from 0 to its count - 1: the item of
+ * the last slot moves into the one that was freed. So memory is used without gaps, at most half as much again as the items have, and given back from
+ * the end of each list. A slot begins with the place in the heap of its item's entry.
+ *
+ *     entries   | e e e e …        class 64   | where word item | where word item |        class 96   | where word item | …
  *
  * The steps are single stores in the order of the program. A barrier for the compiler is enough: a dead thread's stores are those up to
- * some instruction, and the kernel has made them visible when it marks the gate's mutex, or the life of the member that was inside.
+ * some instruction, and the kernel has made them visible when it marks the lock, or the life of the member that was inside.
  */
 #include "object/queue.h"
 
@@ -35,19 +39,50 @@ static INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
     return i < q->limit ? i : 0;
 }
 
+#define ENTRIES_SHIFT 13 /* without a limit: log of the entries of a chunk … */
+#define ENTRY_SIZE 32u   /* … of so many bytes each */
+
+_Static_assert(sizeof(struct shki_heap_entry) <= ENTRY_SIZE && ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK, "entries fill a block");
+
 /* i is below the limit. */
 static INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows, uint64_t i)
 {
-    unsigned char *chunk = grows ? shki_chunk_at(q, i >> q->shift) : q->slots;
-
-    return (struct shki_heap_entry *)(void *)chunk + (grows ? i & q->mask : i);
+    if (!grows)
+        return (struct shki_heap_entry *)(void *)q->slots + i;
+    return (struct shki_heap_entry *)(void *)(shki_list_at(q, &q->lists[0], i >> ENTRIES_SHIFT) + (i & ((1u << ENTRIES_SHIFT) - 1)) * ENTRY_SIZE);
 }
 
-static INLINE struct shki_slot *slot_at(const struct shk_queue *q, bool grows, uint64_t i)
+/* With a capacity. */
+static INLINE struct shki_slot *slot_at(const struct shk_queue *q, uint64_t i)
 {
-    unsigned char *chunk = grows ? shki_chunk_at(q, i >> q->shift) : q->slots;
+    return (struct shki_slot *)(void *)(q->slots + q->entries_size + i * q->stride);
+}
 
-    return (struct shki_slot *)(void *)(chunk + q->entries_size + (grows ? i & q->mask : i) * q->stride);
+/* ---- Without a limit: slots in size classes ---- */
+
+/* A class, whatever number was read in shared memory. */
+static struct shki_list *class_at(const struct shk_queue *q, uint32_t number)
+{
+    return &q->lists[number > 0 && number < q->n_lists ? number : 1];
+}
+
+/* Where a slot's item is in the heap; its slot follows. */
+static uint64_t *where_at(const struct shk_queue *q, const struct shki_list *class, uint64_t i)
+{
+    uint64_t chunk = i / class->per_chunk;
+
+    return (uint64_t *)(void *)(shki_list_at(q, class, chunk < q->chunks ? chunk : 0) + i % class->per_chunk * class->slot);
+}
+
+static struct shki_slot *record_at(const struct shk_queue *q, const struct shki_list *class, uint64_t i)
+{
+    return (struct shki_slot *)(void *)(where_at(q, class, i) + 1);
+}
+
+/* How far n slots reach. */
+static uint64_t bytes_of(const struct shki_list *class, uint64_t n)
+{
+    return n == 0 ? 0 : ((n - 1) / class->per_chunk << class->shift) + ((n - 1) % class->per_chunk + 1) * class->slot;
 }
 
 /* How many items a state says there are: never more than there are places. */
@@ -73,60 +108,16 @@ static INLINE void set_state(struct shk_queue *q, unsigned puts, uint64_t count,
     step();
 }
 
-/* Memory for the slot with number i: 1 or an error. */
-static __attribute__((noinline)) int grow(struct shk_queue *q, uint64_t i)
-{
-    struct shki_ordered *o = &q->shared->ordered;
-    int r;
-
-    if (i >= q->limit)
-        return shki_fail(-ENOSPC, "%s/%s has used up its share of the segment's address space", q->object.segment->name, q->object.name);
-    while (i >> q->shift >= o->ready) {
-        r = shki_chunk_allocate(q, o->ready);
-        if (r < 0)
-            return r;
-        o->ready++; /* killed before: allocated once more */
-    }
-    return 1;
-}
-
-/* Is there room for one more beside i items: 1, 0: full, or an error. */
-static INLINE int room_beside(struct shk_queue *q, bool grows, uint64_t i)
-{
-    if (!grows)
-        return i < q->capacity;
-    return __builtin_expect(i < q->limit && i >> q->shift < q->shared->ordered.ready, 1) ? 1 : grow(q, i);
-}
-
-/* After a get: give back the chunks at the end but for a few. */
-static INLINE void shrink(struct shk_queue *q, uint64_t count)
-{
-    struct shki_ordered *o = &q->shared->ordered;
-    uint64_t used = (count + q->mask) >> q->shift;
-
-    while (o->ready <= q->chunks && o->ready > used + q->spare) {
-        o->ready--;
-        step(); /* killed here: it keeps its memory; given back by shki_ordered_repair() */
-        shki_chunk_punch(q, o->ready, 1);
-    }
-}
-
-/* For who looks from outside, and for the order of equals. Killed after: n puts too many have been counted. */
-static INLINE void count_puts(struct shk_queue *q, unsigned n)
-{
-    atomic_store_explicit(&q->shared->tail, get(q->shared->tail) + n, memory_order_release);
-}
-
 /* ---- LIFO ---- */
 
-static INLINE int lifo_room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static INLINE int lifo_room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
 {
     uint64_t number = items(q) + i;
-    int r = room_beside(q, q->grows, number);
 
-    if (r <= 0)
-        return r;
-    *slot = slot_at(q, q->grows, number);
+    (void)length;
+    if (number >= q->capacity)
+        return 0;
+    *slot = slot_at(q, number);
     return 1;
 }
 
@@ -135,7 +126,7 @@ static INLINE void lifo_put(struct shk_queue *q, unsigned n, int64_t priority)
     uint64_t count = items(q) + n;
 
     (void)priority;
-    count_puts(q, n);
+    shki_count_puts(q, n);
     set_state(q, n, count, SHKI_INTENT_NONE);
     shki_note_fill(q->shared, count);
 }
@@ -146,17 +137,13 @@ static INLINE int lifo_item(struct shk_queue *q, unsigned i, struct shki_slot **
 
     if (i >= count)
         return 0;
-    *slot = slot_at(q, q->grows, count - 1 - i);
+    *slot = slot_at(q, count - 1 - i);
     return 1;
 }
 
 static INLINE void lifo_take(struct shk_queue *q, unsigned n)
 {
-    uint64_t count = items(q) - n;
-
-    set_state(q, 0, count, SHKI_INTENT_NONE);
-    if (q->grows)
-        shrink(q, count);
+    set_state(q, 0, items(q) - n, SHKI_INTENT_NONE);
 }
 
 const struct shki_order shki_lifo = { .batch = UINT32_MAX, .room = lifo_room, .item = lifo_item, .put = lifo_put, .take = lifo_take };
@@ -176,8 +163,10 @@ static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place, co
     to->priority = e->priority;
     to->sequence = e->sequence;
     to->slot = e->slot;
-    if (grows)
-        entry_at(q, true, bounded(q, e->slot))->where = (uint32_t)place;
+    if (grows) {
+        to->class = e->class;
+        *where_at(q, class_at(q, e->class), e->slot) = place;
+    }
     step();
 }
 
@@ -220,22 +209,25 @@ static INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t
         set_entry(q, grows, hole, moving);
 }
 
-/* The item of the last slot into the one that has become free. The source stays as it is, so it can be done again. */
-static INLINE void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
+/* The item of the class's last slot into the one that has become free. The source stays as it is, so it can be done again. */
+static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t freed, uint64_t last)
 {
-    const struct shki_slot *from = slot_at(q, true, last);
-    struct shki_slot *to = slot_at(q, true, freed);
-    uint32_t where;
-    uint64_t word;
+    const struct shki_slot *from = record_at(q, class, last);
+    struct shki_slot *to = record_at(q, class, freed);
+    size_t most = class->slot - sizeof(uint64_t) - sizeof(*from), length;
+    uint64_t where, word;
 
-    if (freed == last)
-        return;
-    where = entry_at(q, true, last)->where;
-    word = atomic_load_explicit(&from->word, memory_order_relaxed);
-    atomic_store_explicit(&to->word, word, memory_order_relaxed);
-    shki_copy(to->bytes, from->bytes, shki_slot_length(word) <= q->item_size ? shki_slot_length(word) : q->item_size);
-    entry_at(q, true, freed)->where = where;
-    entry_at(q, true, bounded(q, where))->slot = (uint32_t)freed;
+    if (freed != last) {
+        where = *where_at(q, class, last);
+        word = atomic_load_explicit(&from->word, memory_order_relaxed);
+        length = shki_slot_length(word);
+        atomic_store_explicit(&to->word, word, memory_order_relaxed);
+        shki_copy(to->bytes, from->bytes, length <= most ? length : most);
+        *where_at(q, class, freed) = where;
+        entry_at(q, true, bounded(q, where))->slot = (uint32_t)freed;
+        step();
+    }
+    class->shared->count = last;
     step();
 }
 
@@ -243,14 +235,19 @@ static INLINE void fill_gap(struct shk_queue *q, uint64_t freed, uint64_t last)
 static INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, const struct shki_heap_entry *moving)
 {
     rise(q, grows, hole, moving);
+    if (grows)
+        class_at(q, moving->class)->shared->count = (uint64_t)moving->slot + 1;
+    step();
     set_state(q, 0, count, SHKI_INTENT_NONE); /* killed before: all of it is done once more, with the same result */
 }
 
 static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, uint64_t freed, const struct shki_heap_entry *moving)
 {
+    const struct shki_ordered *o = &q->shared->ordered;
+
     sink(q, grows, hole, count, moving);
     if (grows)
-        fill_gap(q, freed, count);
+        fill_gap(q, class_at(q, o->freed_class), freed, o->last);
     else
         entry_at(q, false, count)->slot = (uint32_t)freed + 1;
     set_state(q, 0, count, SHKI_INTENT_NONE); /* killed before: likewise */
@@ -267,7 +264,7 @@ static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state
     if ((state & SHKI_INTENT_MASK) == SHKI_INTENT_PUT)
         finish_put(q, q->grows, count, hole, &moving);
     else
-        finish_take(q, q->grows, bounded(q, count), hole, bounded(q, o->freed), &moving);
+        finish_take(q, q->grows, bounded(q, count), hole, q->grows ? o->freed : bounded(q, o->freed), &moving);
     atomic_fetch_add_explicit(&q->shared->repairs.rebuilds, 1, memory_order_relaxed);
 }
 
@@ -281,23 +278,44 @@ static INLINE uint64_t settled_items(struct shk_queue *q)
     return count_of(q, state);
 }
 
-/* The slot for one more. */
-static INLINE uint64_t free_slot(const struct shk_queue *q, bool grows, uint64_t count)
+/* The slot for one more, with a capacity. */
+static INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
 {
-    uint32_t said = grows ? 0 : entry_at(q, false, count)->slot;
+    uint32_t said = entry_at(q, false, count)->slot;
 
     return said ? bounded(q, said - 1) : count;
 }
 
-static INLINE int priority_room(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+/* Without a limit: room for one more entry, and for an item of that length: 1 or an error. Killed in here: nothing has happened. */
+static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_slot **slot)
+{
+    struct shki_list *class;
+    int r;
+
+    if (count >= q->limit)
+        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name, q->object.name);
+    if (length > q->item_size)
+        return shki_damaged_item(q, length);
+    q->reserved_class = shki_size_class(length) + 1;
+    class = class_at(q, q->reserved_class);
+    r = shki_list_grow(q, &q->lists[0], (count + 1) * ENTRY_SIZE);
+    if (r > 0)
+        r = shki_list_grow(q, class, bytes_of(class, class->shared->count + 1));
+    if (r > 0)
+        *slot = record_at(q, class, class->shared->count);
+    return r;
+}
+
+static INLINE int priority_room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
 {
     uint64_t count = settled_items(q);
-    int r = room_beside(q, q->grows, count);
 
     (void)i; /* one at a time */
-    if (r <= 0)
-        return r;
-    *slot = slot_at(q, q->grows, free_slot(q, q->grows, count));
+    if (q->grows)
+        return grow(q, count, length, slot);
+    if (count >= q->capacity)
+        return 0;
+    *slot = slot_at(q, free_slot(q, count));
     return 1;
 }
 
@@ -305,11 +323,17 @@ static INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
 {
     struct shki_ordered *o = &q->shared->ordered;
     uint64_t count = bounded(q, items(q));
-    struct shki_heap_entry e = { .priority = priority, .sequence = get(q->shared->tail), .slot = (uint32_t)free_slot(q, grows, count) };
+    struct shki_heap_entry e = { .priority = priority, .sequence = get(q->shared->tail) };
 
+    if (grows) {
+        e.class = q->reserved_class;
+        e.slot = (uint32_t)class_at(q, e.class)->shared->count;
+    } else {
+        e.slot = (uint32_t)free_slot(q, count);
+    }
     o->hole = (uint32_t)count;
     o->moving = e;
-    count_puts(q, 1);
+    shki_count_puts(q, 1);
     /* Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
     set_state(q, 1, count + 1, SHKI_INTENT_PUT);
     finish_put(q, grows, count + 1, count, &e);
@@ -327,27 +351,48 @@ static INLINE void priority_put(struct shk_queue *q, unsigned n, int64_t priorit
 
 static INLINE int priority_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
+    const struct shki_heap_entry *first;
+
     (void)i;
     if (settled_items(q) == 0)
         return 0;
-    *slot = slot_at(q, q->grows, bounded(q, entry_at(q, q->grows, 0)->slot));
+    first = entry_at(q, q->grows, 0);
+    *slot = q->grows ? record_at(q, class_at(q, first->class), first->slot) : slot_at(q, bounded(q, first->slot));
     return 1;
+}
+
+/* Without a limit: of the first item, what goes where when it is taken; its class. */
+static struct shki_list *plan_gap(struct shk_queue *q)
+{
+    const struct shki_heap_entry *first = entry_at(q, true, 0);
+    struct shki_ordered *o = &q->shared->ordered;
+    struct shki_list *class = class_at(q, first->class);
+    uint64_t n = class->shared->count;
+
+    o->freed_class = class->number;
+    o->last = n > first->slot ? (uint32_t)(n - 1) : first->slot; /* the latter: damaged bytes */
+    return class;
 }
 
 static INLINE void take_as(struct shk_queue *q, bool grows)
 {
     struct shki_ordered *o = &q->shared->ordered;
-    uint64_t count = bounded(q, items(q) - 1), freed = bounded(q, entry_at(q, grows, 0)->slot);
+    struct shki_list *class = grows ? plan_gap(q) : NULL;
+    uint64_t count = bounded(q, items(q) - 1), freed = entry_at(q, grows, 0)->slot;
     struct shki_heap_entry e = *entry_at(q, grows, count);
 
+    if (!grows)
+        freed = bounded(q, freed);
     o->hole = 0;
     o->freed = (uint32_t)freed;
     o->moving = e;
-    /* Killed before: nothing has happened. Killed after: the next one with the gate finishes it. */
+    /* Killed before: nothing has happened. Killed after: the next one with the lock finishes it. */
     set_state(q, 0, count, SHKI_INTENT_GET);
     finish_take(q, grows, count, 0, freed, &e);
-    if (grows)
-        shrink(q, count);
+    if (grows) {
+        shki_list_shrink(q, &q->lists[0], count * ENTRY_SIZE);
+        shki_list_shrink(q, class, bytes_of(class, class->shared->count));
+    }
 }
 
 static INLINE void priority_take(struct shk_queue *q, unsigned n)
@@ -370,33 +415,36 @@ uint64_t shki_ordered_size(const struct shk_queue *q)
 
 void shki_ordered_repair(struct shk_queue *q)
 {
-    uint64_t ready = q->shared->ordered.ready;
-
-    settled_items(q);
-    if (q->grows && ready < q->chunks)
-        shki_chunk_punch(q, ready, q->chunks - ready);
+    if (q->order == SHK_PRIORITY)
+        settled_items(q);
+    for (unsigned i = 0; i < q->n_lists; i++)
+        shki_list_repair(q, &q->lists[i]);
 }
 
 static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
     (void)m;
-    return shki_put_items(q, w, q->order == SHK_LIFO ? &shki_lifo : &shki_priority);
+    if (q->order == SHK_LIFO)
+        return q->grows ? shki_stack_put_now(q, w) : shki_put_items(q, w, &shki_lifo);
+    return shki_put_items(q, w, &shki_priority);
 }
 
 static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
-    return shki_get_items(q, m, w, q->order == SHK_LIFO ? &shki_lifo : &shki_priority);
+    if (q->order == SHK_LIFO)
+        return q->grows ? shki_stack_get_now(q, m, w) : shki_get_items(q, m, w, &shki_lifo);
+    return shki_get_items(q, m, w, &shki_priority);
 }
 
 /* One item, with the gate. */
 static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, const void *item, size_t length, int64_t priority)
 {
-    struct shki_slot *slot;
+    struct shki_slot *slot = NULL;
     int r = shki_may_put(q);
 
     if (__builtin_expect(r < 0, 0))
         return r;
-    r = order->room(q, 0, &slot);
+    r = order->room(q, 0, length, &slot);
     if (__builtin_expect(r <= 0, 0))
         return r;
     shki_fill_slot(slot, item, length);
@@ -426,8 +474,11 @@ int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const v
 {
     struct shki_gate *gate = &q->shared->put_gate;
     bool tenant;
-    int r = shki_gate_enter(q, m, gate, &tenant);
+    int r;
 
+    if (q->grows && q->order == SHK_LIFO)
+        return 0;
+    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0) : put_by(q, &shki_priority, item, length, priority);
@@ -441,8 +492,11 @@ int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *b
 {
     struct shki_gate *gate = &q->shared->put_gate;
     bool tenant;
-    int r = shki_gate_enter(q, m, gate, &tenant);
+    int r;
 
+    if (q->grows && q->order == SHK_LIFO)
+        return 0;
+    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
     r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL) : get_by(q, m, &shki_priority, buffer, length, NULL);

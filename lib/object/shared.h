@@ -123,7 +123,7 @@ struct shki_gate {
     _Atomic uint64_t last;              /* who had it last by the mutex, */
     _Atomic uint32_t streak, wanted;    /* how often in a row; and how often will make it the tenant */
     uint64_t seen;                      /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
-    _Atomic uint64_t chunks;            /* capacity 0: put gate: P1, see queue_fifo.c; get gate: chunks given back by the consumers: P2 */
+    _Atomic uint64_t chunks;            /* FIFO, capacity 0: put gate: P1, see queue_flow.c; get gate: chunks given back by the consumers: P2 */
     uint64_t at_stake;                  /* bytes of an open reservation; or how many items a put of several has begun with, 0 when it is done */
     _Atomic uint32_t claimed, open;     /* what the keeper has; mean nothing unless it is alive */
 };
@@ -173,12 +173,12 @@ static inline uint64_t shki_state_count(uint64_t state)
     return (state >> SHKI_INTENT_BITS) & ((UINT64_C(1) << SHKI_COUNT_BITS) - 1);
 }
 
-/* A node of the heap; and, capacity 0, independent of it, where in the heap the item of the slot with the same number is. */
+/* A node of the heap. */
 struct shki_heap_entry {
     int64_t priority;
     uint64_t sequence; /* equals in order of arrival */
     uint32_t slot;     /* the item's. Beyond the heap's end, with a capacity: number + 1 of one that is free; 0: the one of the same number */
-    uint32_t where;    /* capacity 0: of the slot with this entry's number */
+    uint32_t class;    /* capacity 0: the number of the list in which the slot is */
 };
 
 /* LIFO and PRIORITY. All of it is changed with the gate, which is the put gate. */
@@ -188,7 +188,30 @@ struct shki_ordered {
     alignas(64) uint32_t hole;     /* the heap's place that is being filled; not in the line at which those look who wait */
     uint32_t freed;                /* GET: the slot of the item that has been taken */
     struct shki_heap_entry moving; /* what goes into the hole */
-    uint64_t ready;                /* capacity 0: chunks that have memory */
+    uint32_t freed_class, last;    /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
+};
+
+/* Capacity 0: a list of chunks that grows and shrinks at its end: see queue_list.c. With the lock. */
+struct shki_list_shared {
+    uint64_t chunks; /* so many it has, */
+    uint64_t memory; /* … with memory up to here, in bytes; neither: FIFO */
+    uint64_t count;  /* of slots in use; PRIORITY */
+    uint64_t reserved;
+};
+
+/*
+ * Without a limit: where a side goes on, in bytes from the start of all that the queue ever has: chunk number and offset. There are two of them, and the one
+ * that counts is the one whose number is what the side's commit word says. A call writes down the next place in the other one before it
+ * commits. So place and commit word change with one store, and a kill leaves nothing to repair.
+ */
+struct shki_place {
+    uint64_t number, at;
+};
+
+struct shki_side {
+    alignas(64) struct shki_place place[2]; /* with the side's lock */
+    uint64_t memory; /* chunks of several blocks: memory has been given to (FIFO's get side: taken from) what lies before it */
+    uint64_t reserved[3];
 };
 
 struct shki_queue_shared {
@@ -196,12 +219,12 @@ struct shki_queue_shared {
     uint32_t order;
     _Atomic uint32_t shut_down;         /* enum shki_shut_down, and above it how often it has been shut down, having been open: Q3 */
     uint64_t capacity;                  /* 0: bounded only by memory */
-    uint64_t slots, item_size, stride;  /* slots: of a ring, or of a chunk */
+    uint64_t slots, item_size, stride;  /* capacity 0: slots: lists of chunks; stride: 0 */
     uint64_t tasks_at, slots_at;        /* from the start of the extent */
-    uint64_t map_at;                    /* of a FIFO queue of capacity 0: chunk numbers */
-    uint64_t chunks, chunk_size;        /* how many chunks there is address space for; their size in bytes */
+    uint64_t lists_at, map_at;          /* capacity 0: the lists; and for each of them which block each chunk begins at */
+    uint64_t chunks, chunk_size;        /* capacity 0: how many the map has places for; their size in bytes */
     _Atomic uint64_t high_water;        /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
-    uint64_t reserved[4];
+    uint64_t reserved[3];
 
     struct shki_gate put_gate;
     alignas(64) _Atomic uint64_t tail; /* items put so far; changed with the put gate. FIFO of capacity 0: commits a put: Q1. Else a count, which may be late */
@@ -210,6 +233,7 @@ struct shki_queue_shared {
     alignas(64) _Atomic uint64_t head; /* FIFO: items taken so far; commits a get: Q2; changed with the get gate */
 
     struct shki_ordered ordered;
+    struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
 
     struct shki_bed empty; /* consumers sleep here */
     struct shki_bed full;  /* producers */

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "segment/member.h"
+#include "segment/pool.h"
 #include "segment/recover.h"
 
 #include <errno.h>
@@ -76,7 +77,9 @@ struct extent {
 /* Whatever the bytes of an entry are: within the heap. */
 static bool is_possible(const struct shk_segment *s, const struct shki_entry *e)
 {
-    return e->at >= s->at.heap_at && e->at <= s->size && e->size <= s->size - e->at;
+    uint64_t end = shki_heap_end(s);
+
+    return e->at >= s->at.heap_at && e->at <= end && e->size <= end - e->at;
 }
 
 struct shki_mutex *shki_entry_mutex(const struct shk_segment *s, const struct shki_entry *e, unsigned k)
@@ -117,13 +120,13 @@ static struct extent *extents(struct shk_segment *s, uint32_t *n)
 /* Above all extents if there is room (the usual case, without a search), else the lowest gap. 0: none. */
 static uint64_t find_gap(struct shk_segment *s, uint64_t size)
 {
-    uint64_t unit = shki_extent_unit(size), at = s->header->heap_top, found = 0;
+    uint64_t unit = shki_extent_unit(size), at = s->header->heap_top, end = shki_heap_end(s), found = 0;
     struct extent *list;
     uint32_t n;
 
-    if (at >= s->at.heap_at && at <= s->size) {
+    if (at >= s->at.heap_at && at <= end) {
         at = shki_round_up(at, unit);
-        if (at <= s->size && size <= s->size - at)
+        if (at <= end && size <= end - at)
             return at;
     }
     list = extents(s, &n);
@@ -136,30 +139,23 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
         else if (list[i].at + list[i].size > at)
             at = shki_round_up(list[i].at + list[i].size, unit);
     }
-    if (!found && at <= s->size && s->size - at >= size)
+    if (!found && at <= s->size && s->size - at >= size && (at + size <= end || shki_pool_shrink(s, at + size)))
         found = at;
     free(list);
     return found;
 }
 
-uint64_t shki_directory_room(struct shk_segment *s)
+uint64_t shki_directory_top(struct shk_segment *s)
 {
-    uint64_t at = s->at.heap_at, room = 0;
-    struct extent *list;
-    uint32_t n;
+    uint64_t top = s->at.heap_at;
 
-    shki_directory_reclaim(s);
-    list = extents(s, &n);
-    for (uint32_t i = 0; list && i < n; i++) {
-        if (list[i].at > at && list[i].at - at > room)
-            room = list[i].at - at;
-        if (list[i].at + list[i].size > at)
-            at = shki_round_up(list[i].at + list[i].size, SHKI_PAGE);
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        const struct shki_entry *e = shki_entry_at(s, i);
+
+        if (has_extent(e) && is_possible(s, e) && e->at + e->size > top)
+            top = e->at + e->size;
     }
-    if (list && at < s->size && s->size - at > room)
-        room = s->size - at;
-    free(list);
-    return room;
+    return top;
 }
 
 int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first, uint64_t *at)
@@ -172,8 +168,8 @@ int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first
     shki_directory_reclaim(s);
     *at = find_gap(s, size);
     if (*at == 0)
-        return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu", s->name, (unsigned long long)size,
-                         (unsigned long long)s->size);
+        return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu; create it with a larger shk_segment_options.size",
+                         s->name, (unsigned long long)size, (unsigned long long)s->size);
     zero = shki_punch(s, *at, size); /* what an object unlinked, or a process killed right here, may have left */
     r = shki_allocate(s, *at, first, true);
     if (r < 0)
@@ -264,7 +260,7 @@ static struct extent gap_around(const struct shk_segment *s, const struct extent
             low = middle + 1;
     }
     from = low > 0 ? list[low - 1].at + list[low - 1].size : s->at.heap_at;
-    to = low < n ? list[low].at : s->size;
+    to = low < n ? list[low].at : shki_heap_end(s);
     return (struct extent){ from, to > from ? to - from : 0 };
 }
 
@@ -284,6 +280,8 @@ void shki_directory_reclaim(struct shk_segment *s)
         if (is_used(s, i))
             continue;
         forget_waits(s, e->at, e->size);
+        if (e->kind == SHK_KIND_QUEUE)
+            shki_pool_reclaim(s, i);
         if (gone == NULL)
             gone = calloc(s->max_objects, sizeof(*gone));
         if (gone && is_possible(s, e))
@@ -316,6 +314,7 @@ void shki_directory_repair(struct shk_segment *s)
         if (has_extent(e) && e->number >= s->header->next_serial)
             s->header->next_serial = e->number + 1;
     }
+    shki_pool_repair(s);
     /* Between the extents there may be memory of an object that was never published. */
     list = extents(s, &n);
     for (uint32_t i = 0; list && i < n; i++) {
@@ -324,8 +323,8 @@ void shki_directory_repair(struct shk_segment *s)
         if (list[i].at + list[i].size > top)
             top = list[i].at + list[i].size;
     }
-    if (list && top < s->size)
-        shki_punch(s, top, s->size - top);
+    if (list && top < shki_heap_end(s))
+        shki_punch(s, top, shki_heap_end(s) - top);
     if (list)
         s->header->heap_top = top;
     free(list);

@@ -32,8 +32,8 @@ uint32_t shki_entry_index(const struct shk_segment *, const struct shki_entry *)
  */
 int shki_directory_allocate(struct shk_segment *, uint64_t size, uint64_t first, uint64_t *at);
 
-/* The largest size that there is address space for. */
-uint64_t shki_directory_room(struct shk_segment *);
+/* Where the highest extent ends. */
+uint64_t shki_directory_top(struct shk_segment *);
 int shki_directory_publish(struct shk_segment *, const char *name, uint32_t kind, uint64_t at, uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
                            struct shki_entry **out);
 void shki_directory_discard(struct shk_segment *, uint64_t at, uint64_t size);

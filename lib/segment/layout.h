@@ -1,11 +1,12 @@
 /*
  * What is in a segment, byte for byte. All offsets are from its start; 0 means none. All integers are of fixed width.
  *
- *     +--------+---------+-----------------+---------------+--------------+------ … ------+
- *     | header | entries | member records  | waiting nodes | uses (bits)  | heap: objects |
- *     +--------+---------+-----------------+---------------+--------------+------ … ------+
- *     one page  max_objects  max_members     max_members     max_members     extents,
- *                                                            rows            found through the entries
+ *     +--------+---------+-----------------+---------------+--------------+--------------+------ … ------+-- … --+
+ *     | header | entries | member records  | waiting nodes | uses (bits)  | block words  | heap: objects | pool  |
+ *     +--------+---------+-----------------+---------------+--------------+--------------+------ … ------+-- … --+
+ *     one page  max_objects  max_members     max_members     max_members    one for each   extents,        blocks:
+ *                                                            rows           256 KiB        found through   see pool.h
+ *                                                                                          the entries
  *
  * Header and entries have memory from the start; the tables of members get it in steps of MEMBERS_STEP as members join, extents when an object is
  * created. So what has been allocated never faults, even in a full file system.
@@ -27,6 +28,7 @@
 #define SHKI_SMALL 512u        /* extents up to this size are … */
 #define SHKI_SMALL_UNIT 128u   /* … multiples of this: two cache lines, since some processors fetch pairs */
 #define SHKI_MEMBERS_STEP 16u
+#define SHKI_BLOCK (UINT64_C(256) << 10) /* bytes: what the pool is divided in; block b begins at b * SHKI_BLOCK */
 
 /* Repairs, counted at the start of each object. Relaxed additions by whoever repairs: nothing depends on them. */
 struct shki_repairs {
@@ -65,8 +67,8 @@ struct shki_header {
     uint32_t max_members;
     uint32_t max_objects;
     uint32_t asymmetric;  /* 1: its members use the fences of base/fence.h as they are meant; 0: ordinary ones */
-    uint64_t entries_at, members_at, nodes_at, uses_at, heap_at;
-    uint64_t reserved[6]; /* zero */
+    uint64_t entries_at, members_at, nodes_at, uses_at, blocks_at, heap_at;
+    uint64_t reserved[5]; /* zero */
 
     struct shki_mutex lock; /* .holder: start time of the thread whose number .state is: the holder, as soon as it has written them */
     /* Set once, under the lock; read by everybody. Acquire and release: R1. */
@@ -75,6 +77,8 @@ struct shki_header {
     uint64_t next_serial;           /* of objects, from 1; under the lock */
     uint64_t next_join;             /* of members, from 1; under the lock */
     uint64_t heap_top;              /* above all extents; a hint where to try first; under the lock */
+    _Atomic uint32_t pool_floor;    /* number of the pool's lowest block; written under the lock, read by all: PB2 */
+    _Atomic uint32_t pool_hint;     /* above all free blocks, perhaps; written and read by all */
 
     /* Who waits for any of several objects, of whatever set: see object/ready.h. */
     struct shki_repairs watch_repairs;
@@ -182,9 +186,9 @@ static inline uint32_t shki_member_index(uint64_t id)
     return (uint32_t)(id & ((1u << SHKI_INDEX_BITS) - 1));
 }
 
-/* Where the tables lie for given maxima; the only place that computes it. */
+/* Where the tables lie for given maxima and a segment's size; the only place that computes it. */
 struct shki_geometry {
-    uint64_t entries_at, members_at, nodes_at, uses_at, heap_at;
+    uint64_t entries_at, members_at, nodes_at, uses_at, blocks_at, heap_at;
     uint32_t uses_words; /* 64-bit words a row */
 };
 
@@ -193,7 +197,7 @@ static inline uint64_t shki_round_up(uint64_t n, uint64_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
-static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t max_objects)
+static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t max_objects, uint64_t size)
 {
     struct shki_geometry g;
 
@@ -202,7 +206,8 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     g.members_at = g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
     g.nodes_at = g.members_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_member), SHKI_PAGE);
     g.uses_at = g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
-    g.heap_at = g.uses_at + shki_round_up((uint64_t)max_members * g.uses_words * sizeof(uint64_t), SHKI_PAGE);
+    g.blocks_at = g.uses_at + shki_round_up((uint64_t)max_members * g.uses_words * sizeof(uint64_t), SHKI_PAGE);
+    g.heap_at = g.blocks_at + shki_round_up(size / SHKI_BLOCK * sizeof(uint64_t), SHKI_PAGE);
     return g;
 }
 

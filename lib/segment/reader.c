@@ -27,7 +27,7 @@ int shki_reader_use(struct shki_reader *r, const char *name, int fd)
     error = shki_check_header(name, &r->header, (uint64_t)r->stat.st_size);
     if (error < 0)
         return error;
-    r->at = shki_geometry(r->header.max_members, r->header.max_objects);
+    r->at = shki_geometry(r->header.max_members, r->header.max_objects, r->header.size);
     r->members_ready = r->header.members_ready < r->header.max_members ? r->header.members_ready : r->header.max_members;
     return 0;
 }

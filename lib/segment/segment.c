@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIZE_DEFAULT (UINT64_C(1) << 30)
+#define SIZE_DEFAULT (UINT64_C(1) << (sizeof(void *) > 4 ? 36 : 30)) /* of address space: memory is only what is in it */
+#define SIZE_DEFAULT_MIN (UINT64_C(1) << 30)
 #define SIZE_MIN (UINT64_C(64) << 10)
 #define SIZE_MAX_ (UINT64_C(1) << 40)
 #define MEMBERS_DEFAULT 1024u
@@ -145,9 +146,9 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
         return shki_fail(-EPROTO, "segment /%s is damaged: its kind of fences", name);
     if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 || h->max_objects > TABLE_MAX)
         return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
-    g = shki_geometry(h->max_members, h->max_objects);
+    g = shki_geometry(h->max_members, h->max_objects, h->size);
     if (h->entries_at != g.entries_at || h->members_at != g.members_at || h->nodes_at != g.nodes_at || h->uses_at != g.uses_at ||
-        h->heap_at != g.heap_at || g.heap_at >= h->size || h->members_ready > h->max_members)
+        h->blocks_at != g.blocks_at || h->heap_at != g.heap_at || g.heap_at >= h->size || h->members_ready > h->max_members)
         return shki_fail(-EPROTO, "segment /%s is damaged: the places of its tables", name);
     return 0;
 }
@@ -203,6 +204,28 @@ void shki_segment_unlock(struct shk_segment *s)
     shki_mutex_unlock(&s->header->lock);
 }
 
+/*
+ * The default size: as much as there may ever be memory for, unless this process is not given twice that in address space (ulimit -v,
+ * a processor with few address bits, mlockall with a limit), or may not have a file of that size.
+ */
+static uint64_t default_size(void)
+{
+    uint64_t size = SIZE_DEFAULT;
+    struct rlimit limit;
+    void *probe;
+
+    for (; size > SIZE_DEFAULT_MIN; size /= 2) {
+        probe = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (probe != MAP_FAILED) {
+            munmap(probe, 2 * size);
+            break;
+        }
+    }
+    while (size > SIZE_DEFAULT_MIN && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur)
+        size /= 2;
+    return size;
+}
+
 static int make_header(const char *name, struct shki_header *h, const struct shk_segment_options *o)
 {
     struct shki_geometry g;
@@ -214,22 +237,24 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
     h->pid_namespace = shki_pid_namespace();
     h->created = time(NULL);
     h->creator = getpid();
-    h->size = o->size ? shki_round_up(o->size, SHKI_PAGE) : SIZE_DEFAULT;
+    h->size = o->size ? shki_round_up(o->size, SHKI_PAGE) : default_size();
     h->max_members = o->max_members ? o->max_members : MEMBERS_DEFAULT;
     h->max_objects = o->max_objects ? o->max_objects : OBJECTS_DEFAULT;
     if (h->size < SIZE_MIN || h->size > SIZE_MAX_)
         return shki_fail(-EINVAL, "segment /%s: its size must be from 64 KiB to 1 TiB", name);
     if (h->max_members > TABLE_MAX || h->max_objects > TABLE_MAX)
         return shki_fail(-EINVAL, "segment /%s: no more than %u members and objects", name, TABLE_MAX);
-    g = shki_geometry(h->max_members, h->max_objects);
+    g = shki_geometry(h->max_members, h->max_objects, h->size);
     if (g.heap_at + SHKI_PAGE > h->size)
         return shki_fail(-EINVAL, "segment /%s: %llu bytes have no room for so many members and objects", name, (unsigned long long)h->size);
     h->entries_at = g.entries_at;
     h->members_at = g.members_at;
     h->nodes_at = g.nodes_at;
     h->uses_at = g.uses_at;
+    h->blocks_at = g.blocks_at;
     h->heap_at = g.heap_at;
     h->heap_top = g.heap_at;
+    atomic_store_explicit(&h->pool_floor, (uint32_t)(h->size / SHKI_BLOCK), memory_order_relaxed);
     h->next_serial = 1;
     atomic_store_explicit(&h->watchers.next_ticket, 1, memory_order_relaxed);
     h->next_join = 1;
@@ -391,7 +416,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
     s->inode = st.st_ino;
     s->max_members = h.max_members;
     s->max_objects = h.max_objects;
-    s->at = shki_geometry(h.max_members, h.max_objects);
+    s->at = shki_geometry(h.max_members, h.max_objects, h.size);
     s->asymmetric = h.asymmetric;
     s->recovery = (struct shki_recovery){ shki_recover_mutex, s };
     pthread_mutex_init(&s->local, NULL);

@@ -87,7 +87,7 @@ struct shk_object_info {
     char name[SHK_NAME_MAX + 1];
     uint32_t kind;        /* enum shk_kind */
     uint64_t serial;      /* never repeats in a segment */
-    uint64_t size;        /* bytes, from its extent */
+    uint64_t size;        /* bytes: of its extent; of a queue without a limit: of what it has at the moment */
     int32_t creator;      /* pid */
     int64_t created;      /* seconds since 1970 */
     uint64_t users;       /* members of processes that have it open */

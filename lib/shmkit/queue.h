@@ -17,10 +17,11 @@
  *
  * Who is served: not first come, first served, but eventually fair, as with a lock.
  *
- * Capacity 0. A put never waits for room. The queue gets a quarter of the largest free stretch of the segment's address space, which costs nothing
- * (make the segment large); memory is taken in pieces of 256 KiB, or of one item if that is more, ahead of use. When it is out, puts give
- * -ENOSPC: nothing is lost, gets go on, and later puts work again. What has been consumed is given back, but for about 1 MiB, or one
- * piece, that is kept for the next puts. Each item takes the room of the largest.
+ * Capacity 0: bounded only by memory. A put never waits for room. Items take the room of their own length: FIFO 8 bytes more, LIFO 16; PRIORITY
+ * 48, in slots of 64, 96, 128, 192, 256 … bytes. All such queues of a segment share its address space, which costs nothing (64 GiB if nothing else was
+ * said), each as far as it needs. Memory is taken in pieces of 256 KiB or less, ahead of use. When it is out, puts give
+ * -ENOSPC, and the sentence says of what: nothing is lost, gets go on, and later puts work again. What has been consumed is given back, but for about 1 MiB
+ * that is kept for the next puts, and a few KiB that say where what is.
  *
  * Gates. Producers take turns, and so do consumers: each side of a FIFO queue has a gate, LIFO and PRIORITY queues have one for both. An open
  * reservation, an open peek and a claim hold the gate: the others on that side (LIFO and PRIORITY: on both) wait meanwhile; with SHK_NOWAIT they
@@ -71,7 +72,7 @@ SHK_PUBLIC int shk_queue_close(struct shk_queue *);
 /*
  * Put one item of len bytes (0 is an item, too), waiting for a free place. On a PRIORITY queue its priority is 0.
  * Returns 0, or -EMSGSIZE (longer than item_size), -EPIPE (shut down), -EAGAIN (full), -ETIMEDOUT, -EINTR, -EDEADLK (the calling thread has a
- * reservation open; LIFO, PRIORITY: or a peek); capacity 0: -ENOSPC (no memory), -EFBIG (the process's file size limit).
+ * reservation open; LIFO, PRIORITY: or a peek); capacity 0: -ENOSPC (no memory, or the segment's address space is used up), -EFBIG (the process's file size limit), -EBUSY.
  * SHK_NOWAIT: -EAGAIN is for a full queue alone. -EBUSY: another member has claimed the producer side or has a reservation open, or is
  * stopped in the middle of a put; the sentence names it. A put of another member that is under way is waited for, for less than a second.
  * Killed: the item is in the queue or not.

@@ -34,7 +34,8 @@ extern "C" {
 struct shk_segment;
 
 struct shk_segment_options {
-    size_t size;          /* address space in bytes, 64 KiB to 1 TiB, sparse: memory is taken object by object; 0: 1 GiB */
+    size_t size;          /* address space in bytes, 64 KiB to 1 TiB, sparse: memory is taken as objects and items come; 0: 64 GiB, or */
+                          /* less, down to 1 GiB, where the creator's limits want it (RLIMIT_AS, RLIMIT_FSIZE, 32 bits) */
     uint32_t max_members; /* attached threads at a time, at most 65535; 0: 1024, whose tables take 4.4 MiB of address space */
     uint32_t max_objects; /* at most 65535; 0: 256 */
     mode_t mode;          /* permission bits, exactly these whatever the umask; 0: 0600 */

@@ -8,7 +8,7 @@ columns() {
 
 exits 0 shmctl create queue "$segment/jobs" --capacity 4
 prints_nothing
-test "$(columns OWNER,MODE,SIZE,OBJECTS "$segment")" = "$(id -un) 0600 1G 1" || fail "$(shmctl show "$segment")"
+test "$(columns OWNER,MODE,SIZE,OBJECTS "$segment")" = "$(id -un) 0600 64G 1" || fail "$(shmctl show "$segment")"
 test "$(columns KIND,CAPACITY,ITEM-SIZE,ORDER,ITEMS "$segment/jobs")" = 'queue 4 1K fifo 0' || fail "not that queue"
 exits 0 shmctl create queue "/$segment/jobs" --capacity 4 --item-size 1K
 exits 0 shmctl create queue "$segment/jobs"

@@ -1,6 +1,9 @@
 /* The queue's orders, queues without a limit, and all but the plain put and get, killed. */
 #include "harness.h"
 
+#include "object/queue.h"
+#include "segment/pool.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,8 +20,8 @@ enum {
     ITEMS = 15,
     LIFO = 16,
     PRIORITY = 32,
-    GROWS = 64,      /* capacity 0, and two slots a chunk */
-    FLOWN = 128,     /* with chunks that are spare, some of which have lost their memory */
+    GROWS = 64,      /* capacity 0, and no memory to spare */
+    FLOWN = 128,     /* capacity 0: items have come and gone; FIFO: large ones, that leave a spare chunk, and 16 bytes of the last one */
     CONSUMER = 256,  /* the sleeper is one, else a producer */
     CLAIMED = 512,   /* by the host: the producers' side */
     SHUT = 1024,     /* shut down at first */
@@ -26,7 +29,8 @@ enum {
     SHUFFLED = 4096, /* it has been full and drained: the free slots are not used in the order of their numbers */
 };
 
-static const size_t half_a_chunk = (128 << 10) - 64;
+/* Two records of a FIFO queue without a limit leave 16 bytes of a chunk. */
+static unsigned char half_a_chunk[(128 << 10) - 16];
 
 struct item {
     int64_t number, check[2];
@@ -76,8 +80,9 @@ static int64_t get_for(struct world *w, int64_t timeout)
 static int64_t open_it(struct world *w, int64_t variant)
 {
     struct shk_queue_options options = { .order = order_of(w->row), .capacity = variant & (GROWS | SMALL) ? 0 : CAPACITY,
-                                         .item_size = variant & GROWS ? half_a_chunk : sizeof(struct item) };
+                                         .item_size = variant & GROWS ? sizeof(half_a_chunk) : sizeof(struct item) };
 
+    shki_test_no_spare = 1;
     return shk_queue_open(w->segment, QUEUE, SHK_CREATE, &options, &w->queue);
 }
 
@@ -92,24 +97,20 @@ static int64_t create_only_segment(struct world *w, int64_t unused)
 static int64_t create(struct world *w, int64_t variant)
 {
     int64_t r = create_only_segment(w, 0);
-    int flow = variant & FLOWN ? 13 : 0, shuffle = variant & SHUFFLED ? CAPACITY : 0;
+    int flow = variant & FLOWN ? 6 : 0, shuffle = variant & SHUFFLED ? CAPACITY : 0;
+    size_t length = order_of(w->row) == SHK_FIFO ? sizeof(half_a_chunk) : sizeof(struct item);
 
     if (r == 0)
         r = open_it(w, variant);
     for (int i = 0; r == 0 && i < flow; i++)
-        r = put_for(w, 1, SHK_NOWAIT);
-    for (int i = 0; r == 0 && i < flow; i++) {
-        r = get_for(w, SHK_NOWAIT) == 1 ? 0 : -EILSEQ;
-        if (r == 0)
-            r = shk_queue_task_done(w->queue);
-        if (r == 0 && i == flow - 2 && variant & ITEMS)
-            break; /* the next get goes on to another chunk */
-    }
+        r = shk_queue_put(w->queue, half_a_chunk, length, SHK_NOWAIT);
+    for (int i = 0; r == 0 && i < flow; i++)
+        r = shk_queue_get(w->queue, half_a_chunk, length, SHK_NOWAIT) == (ssize_t)length ? shk_queue_task_done(w->queue) : -EILSEQ;
     for (int i = 1; r == 0 && i <= shuffle; i++)
         r = put_for(w, i, SHK_NOWAIT);
     for (int i = 0; r == 0 && i < shuffle; i++)
         r = get_for(w, SHK_NOWAIT) > 0 ? shk_queue_task_done(w->queue) : -EILSEQ;
-    for (int i = 1 + !!flow; r == 0 && i <= (variant & ITEMS); i++)
+    for (int i = 1; r == 0 && i <= (variant & ITEMS); i++)
         r = put_for(w, i, SHK_NOWAIT);
     if (r == 0 && variant & CLAIMED)
         r = shk_queue_claim(w->queue, SHK_PRODUCER, SHK_NOWAIT);
@@ -319,6 +320,23 @@ static int64_t put_half(struct world *w, int64_t first)
     return r;
 }
 
+/* Blocks that are the queue's though none of its chunks has them. A FIFO queue's next chunk may have its blocks already. */
+static int64_t lost_blocks(struct world *w, int64_t unused)
+{
+    struct shk_queue *q = w->queue;
+    struct shki_queue_shared *shared = q->shared;
+    uint64_t memory = atomic_load(&shared->put_gate.chunks), mapped = memory >> SHKI_FRESH_BITS;
+    int64_t n = 0;
+
+    (void)unused;
+    for (uint32_t b = 0; b < shki_pool_limit(w->segment); b++)
+        for (unsigned i = 0; i < q->n_lists; i++)
+            for (uint64_t c = 0; c <= q->chunks; c++)
+                if (shki_blocks_are(w->segment, b, 1, shki_block_word(q->object.index, i, c)))
+                    n += order_of(w->row) == SHK_FIFO ? c > mapped || c < mapped - (memory & SHKI_CHUNKS_MAX) : c >= q->lists[i].shared->chunks;
+    return n;
+}
+
 static void append(struct world *w, struct list *l, int64_t number)
 {
     EXPECT(w, l->n < MOST, "more and more items come");
@@ -496,6 +514,8 @@ static void carry_on(struct world *w)
         kill_actor(w, who);
     r = call(w, HOST, join, 0);
     EXPECT(w, r >= 0, "join gave %lld", (long long)r);
+    if (w->row->variant & GROWS)
+        EXPECT(w, (r = call(w, HOST, lost_blocks, 0)) == 0, "%lld blocks are lost", (long long)r);
 }
 
 /* ---- Scripts ---- */
@@ -517,6 +537,25 @@ static void set_1(struct world *w)
 static void set_segment(struct world *w)
 {
     enter_host(w, create_only_segment, 0);
+}
+
+/* All the pool's free blocks are another's: the victim has to make it larger. */
+static int64_t create_used_up(struct world *w, int64_t variant)
+{
+    int64_t r = create(w, variant);
+    _Atomic uint32_t hint = 0;
+    uint32_t n = 0;
+
+    for (uint32_t b = 0; r == 0 && b < shki_pool_limit(w->segment); b++)
+        n += shki_blocks_are(w->segment, b, 1, SHKI_BLOCK_FREE);
+    for (; r == 0 && n > 0; n--)
+        r = shki_pool_take(w->segment, 1, shki_block_word(15, 0, n), &hint);
+    return r;
+}
+
+static void set_used_up(struct world *w)
+{
+    enter_host(w, create_used_up, w->row->variant);
 }
 
 static int64_t create_it(struct world *w, int64_t unused)
@@ -651,11 +690,12 @@ static void check_orphan(struct world *w)
 #define GROWING(what, order)                                                                                           \
     { "shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it, .check = check_created,        \
       .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS) },                                                                      \
-    { "shk_queue_put", what ", to another chunk", .setup = set_0, .operation = put, CHECKS, .variant = 2 | (order) },  \
-    { "shk_queue_put", what ", spare chunks", .setup = set_0, .operation = put, CHECKS, .variant = FLOWN | (order) },  \
-    { "shk_queue_get", what ", a chunk becomes spare", .setup = set_0, .operation = get, CHECKS,                       \
+    { "shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS, .variant = FLOWN | (order) },    \
+    { "shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up, .operation = put, CHECKS, \
+      .variant = (order) },                                                                                            \
+    { "shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, CHECKS,                   \
       .variant = 1 | FLOWN | (order) },                                                                                \
-    { "shk_queue_get", what ", spare chunks", .setup = set_0, .operation = get, CHECKS, .variant = 3 | FLOWN | (order) }
+    { "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS, .variant = 3 | FLOWN | (order) }
 
 static const struct row rows[] = {
     PLAIN("LIFO", LIFO),
@@ -692,7 +732,7 @@ static const struct row rows[] = {
     { "shk_queue_get", "claimed", .setup = set_0, .prepare = claim, .operation = get, CHECKS, .variant = 3 },
     { "shk_queue_put", "claimed, without limit", .setup = set_0, .prepare = claim, .operation = put, CHECKS,
       .variant = 2 | GROWS },
-    { "shk_queue_get", "claimed, without limit, a chunk becomes spare", .setup = set_0, .prepare = claim,
+    { "shk_queue_get", "claimed, without limit, after a flow", .setup = set_0, .prepare = claim,
       .operation = get, CHECKS, .variant = 1 | GROWS | FLOWN },
     { "shk_queue_reserve", "claimed", .setup = set_0, .prepare = claim, .operation = reserve, CHECKS, .variant = 3 },
     { "shk_queue_put", "claimed by another, who lets go", .setup = set_0, .operation = put,
