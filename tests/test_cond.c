@@ -474,6 +474,82 @@ START_TEST(test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake)
 }
 END_TEST
 
+/* ---- Notified, whatever else the wait was told ---- */
+
+static int wait_and_say(void *argument)
+{
+    atomic_int *result = argument;
+    struct shk_cond *cond = open_cond(0);
+
+    assert_code(shk_cond_was_notified(cond), 0);
+    assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+    assert_code(shk_cond_wait(cond, SHK_FOREVER), SHK_ORPHANED);
+    *result = shk_cond_was_notified(cond);
+    assert_code(shk_cond_wait(cond, SHK_MS(1)), -ETIMEDOUT);
+    assert_code(shk_cond_was_notified(cond), 0);
+    assert_code(shk_cond_release(cond), 0);
+    return 0;
+}
+
+static int die_with_the_lock(void *argument)
+{
+    struct shk_cond *cond = open_cond(0);
+
+    assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+    if (*(const bool *)argument)
+        assert_code(shk_cond_notify(cond, 1), 1);
+    raise(SIGKILL);
+    return 0;
+}
+
+static int wait_a_while_and_say(void *argument)
+{
+    atomic_int *result = argument;
+    struct shk_cond *cond = open_cond(0);
+    int r;
+
+    assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+    r = shk_cond_wait(cond, SHK_MS(300));
+    assert_result(r, SHK_ORPHANED);
+    *result = shk_cond_was_notified(cond);
+    assert_code(shk_cond_release(cond), 0);
+    return 0;
+}
+
+START_TEST(test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified)
+{
+    struct shk_cond *cond = open_cond(0);
+    atomic_int *result = shared_memory(sizeof(*result));
+    bool notifies = _i == 0;
+    pid_t waiter;
+
+    *result = -1;
+    waiter = stranger_start(notifies ? wait_and_say : wait_a_while_and_say, result);
+    wait_until_waiting(segment_name(NULL), waiter, "changed");
+    child_wait(stranger_start(die_with_the_lock, &notifies));
+    child_succeeds(waiter);
+    ck_assert_int_eq(*result, notifies);
+    assert_code(shk_cond_was_notified(NULL), -EINVAL);
+    assert_code(shk_cond_close(cond), 0);
+}
+END_TEST
+
+/* The handle of the lock outlives the close; what it points to does not. */
+START_TEST(test_cond_is_not_opened_on_a_closed_segment_with_a_lock)
+{
+    struct shk_segment *closed;
+    struct shk_cond *cond;
+    struct shk_lock *lock;
+
+    assert_code(shk_segment_open(segment_name("closed"), SHK_CREATE, NULL, &closed), 0);
+    assert_code(shk_lock_open(closed, "lock", SHK_CREATE, NULL, &lock), 0);
+    assert_code(shk_segment_close(closed), 0);
+    assert_code(shk_cond_open(closed, "cond", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, &cond), -EBADF);
+    assert_code(shk_lock_close(lock), 0);
+    assert_code(shk_segment_unlink(segment_name("closed")), 0);
+}
+END_TEST
+
 START_TEST(test_cond_that_is_unlinked_releases_who_waits)
 {
     struct shk_cond *cond = open_cond(_i / 2);
@@ -1252,6 +1328,8 @@ int main(void)
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake);
     tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
+    tcase_add_loop_test(waiting, test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified, 0, 2);
+    tcase_add_test(waiting, test_cond_is_not_opened_on_a_closed_segment_with_a_lock);
 
     add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
     add_test_of_both_kinds(interruption, test_cond_wait_ends_with_an_interrupt);

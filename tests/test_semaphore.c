@@ -181,6 +181,51 @@ START_TEST(test_semaphore_wait_is_interrupted)
 }
 END_TEST
 
+/* Its permit goes to another waiter, or to a member that comes later; in line it keeps its place. */
+START_TEST(test_semaphore_takes_back_what_it_promised_to_a_stopped_waiter)
+{
+    struct shk_semaphore *slots = open_slots(0, 0);
+    struct actor *stopped = start_waiter(), *next = _i ? start_waiter() : NULL, *last;
+
+    child_stop(stopped->pid);
+    assert_code(shk_semaphore_release(slots, 1), 0);
+    if (next)
+        assert_result(result_of(next), 0);
+    else
+        assert_code(shk_semaphore_acquire(slots, TEST_DEADLINE), 0);
+    assert_code(shk_semaphore_acquire(slots, SHK_NOWAIT), -EAGAIN);
+    last = start_waiter();
+    child_continue(stopped->pid);
+    assert_result(stopped->result, PENDING);
+    wait_until_waiting(segment_name(NULL), stopped->pid, "slots");
+    usleep(300000); /* its slice is over: it takes part again */
+    assert_code(shk_semaphore_release(slots, 1), 0);
+    assert_result(result_of(stopped), 0);
+    assert_result(last->result, PENDING);
+    assert_code(shk_semaphore_release(slots, 1), 0);
+    assert_result(result_of(last), 0);
+    assert_code(shk_semaphore_close(slots), 0);
+}
+END_TEST
+
+/* The first in line looks for the dead; not when it is stopped. */
+START_TEST(test_semaphore_passes_on_a_dead_waiters_permit_though_the_first_in_line_is_stopped)
+{
+    struct shk_semaphore *slots = open_slots(0, 0);
+    struct actor *dead = start_waiter(), *first = start_waiter(), *second = start_waiter();
+
+    child_stop(first->pid);
+    child_stop(dead->pid);
+    assert_code(shk_semaphore_release(slots, 1), 0);
+    child_kill(dead->pid);
+    assert_result(result_of(second), 0);
+    assert_code(shk_semaphore_release(slots, 1), 0);
+    child_continue(first->pid);
+    assert_result(result_of(first), 0);
+    assert_code(shk_semaphore_close(slots), 0);
+}
+END_TEST
+
 START_TEST(test_semaphore_that_is_unlinked_releases_its_waiters)
 {
     struct shk_semaphore *slots = open_slots(0, 0);
@@ -292,6 +337,8 @@ int main(void)
     tcase_add_test(permits, test_semaphore_releases_several_at_once);
     tcase_add_test(permits, test_semaphore_wait_is_interrupted);
     tcase_add_loop_test(permits, test_semaphore_that_is_unlinked_releases_its_waiters, 0, 2);
+    tcase_add_loop_test(permits, test_semaphore_takes_back_what_it_promised_to_a_stopped_waiter, 0, 2);
+    tcase_add_test(permits, test_semaphore_passes_on_a_dead_waiters_permit_though_the_first_in_line_is_stopped);
     tcase_add_test(permits, test_semaphore_lets_no_more_in_than_it_has_permits);
     tcase_add_test(deaths, test_semaphore_skips_a_dead_waiter);
     tcase_add_loop_test(deaths, test_semaphore_passes_a_dead_waiters_permit_on, 0, 2);

@@ -217,10 +217,10 @@ void shki_object_close(struct shki_object *o)
 static const struct {
     size_t at;
     void (*finish)(struct shki_line *), (*left)(struct shki_line *);
-    bool asks;
+    bool asks, takes_back;
 } lines[] = {
     [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL, false },
-    [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL, false },
+    [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL, .takes_back = true },
     [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL, true },
     [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break, false },
 };
@@ -238,6 +238,7 @@ int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
     l->finish = lines[kind].finish;
     l->left = lines[kind].left;
     l->asks = lines[kind].asks;
+    l->takes_back = lines[kind].takes_back;
     return shki_line_open(l);
 }
 

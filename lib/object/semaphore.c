@@ -137,8 +137,8 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, c
     int r;
 
     /* with the mutex */
-    while (!taken) {
-        shki_line_enter(&s->line, m);
+    shki_line_enter(&s->line, m);
+    for (;;) {
         shki_line_unlock(&s->line);
         shki_object_sleeps(&s->object, m, SHK_WAITS_FOR_PERMIT, shki_waits_how(patience));
         r = shki_line_sleep(&s->line, m, patience);
@@ -147,9 +147,12 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, c
             return r;
         while (shki_line_lock(&s->line) < 0)
             ; /* what was promised must be taken */
+        if (shki_line_has_lost_it(&s->line, m))
+            continue;
         taken = take_promised(s, m);
-        if (!taken && shki_object_is_stale(&s->object))
+        if (taken || shki_object_is_stale(&s->object))
             break;
+        shki_line_enter(&s->line, m);
     }
     shki_line_unlock(&s->line);
     return taken ? 0 : shki_stale(&s->object);
@@ -175,8 +178,10 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
     if (r < 0)
         return r;
     if (!take_free(s)) {
-        if (get(s->shared->value) > 0)
-            shki_line_bury(&s->line); /* perhaps it is promised to the dead */
+        if (get(s->shared->value) > 0) { /* perhaps it is promised to the dead, or to one that is stopped */
+            shki_line_take_back(&s->line);
+            shki_line_bury(&s->line);
+        }
         if (!take_free(s)) {
             patience = shki_object_patience(&s->object, timeout, "no permit is free");
             if (get(s->shared->value) == 0 || !shki_patience_is_over(&patience) || !take_from_unmarked(s)) {
@@ -236,7 +241,7 @@ static bool is_ready(const struct shki_watch *w)
     return has_free(w->handle);
 }
 
-/* Permits may be promised to the dead. */
+/* Permits may be promised to the dead, or to waiters that are stopped. */
 static void look_after(void *semaphore)
 {
     struct shk_semaphore *s = semaphore;
@@ -244,6 +249,7 @@ static void look_after(void *semaphore)
     if (get(s->shared->value) == 0 || has_free(s) || shki_line_lock(&s->line) < 0)
         return;
     shki_line_recover(&s->line);
+    shki_line_take_back(&s->line);
     shki_line_bury(&s->line);
     shki_line_unlock(&s->line);
 }

@@ -48,7 +48,8 @@ struct shki_waitlist {
     uint32_t reserved_32;
     _Atomic uint64_t asked;       /* how often all were to be released by a member that had not the mutex: L5; by anybody */
     _Atomic uint64_t answered;    /* so many of these have been carried out */
-    uint64_t reserved[2];
+    _Atomic int64_t patrolled;    /* CLOCK_MONOTONIC, ns: when a waiter last looked for the dead */
+    uint64_t reserved;
 };
 
 _Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 64, "a waitlist is its mutex and a cache line");
@@ -174,7 +175,9 @@ struct shki_node {
     _Atomic uint32_t state;  /* commits the notification: L2 */
     uint32_t next, previous; /* node number + 1; 0: none. Only links: what is true is the above */
     _Atomic uint32_t verdict; /* enum shki_verdict, of a node that is released; before that, of no meaning */
-    uint64_t reserved[2];
+    _Atomic int64_t notified_at; /* CLOCK_MONOTONIC, ns; of a line whose notifications are taken back */
+    _Atomic uint32_t away;   /* 1: a notification has been taken back, since the owner did not run; until it does, it is passed over */
+    uint32_t reserved_32;
 };
 
 _Static_assert(sizeof(struct shki_node) == 64, "a node is a cache line, so that its owner spins alone");

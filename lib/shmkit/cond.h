@@ -68,12 +68,21 @@ SHK_PUBLIC int shk_cond_release(struct shk_cond *);
  * Returns 0: notified. The robust kind never says so without a notify, but for one case: who passes on a dead waiter's wake-up and
  * is killed itself may have woken one too many. The pthread kind may, as POSIX allows: within 100 ms of a notify that was another's, and, once
  * shk_cond_native() has been called, every 100 ms (who has a deadline keeps it itself). SHK_ORPHANED (1): a holder of the lock
- * died meanwhile; notified or not, look at the predicate (this outranks the codes below). -ETIMEDOUT, -EINTR: not notified. -EAGAIN:
- * SHK_NOWAIT, which never sleeps and never gives up the lock. -EPERM: the lock is not held. -ESTALE: the condition has been unlinked.
+ * died meanwhile; notified or not, look at the predicate (this outranks the codes below); shk_cond_was_notified() tells which. -ETIMEDOUT, -EINTR: not notified. -EAGAIN:
+ * SHK_NOWAIT, which never sleeps and never gives up the lock. -EPERM: the lock is not held. -ESTALE: the condition has been
+ * unlinked, before it was notified: a wait that was notified says so, whatever happens to the condition then.
  * Killed: asleep, it is skipped and its wake-up, if it was given one, passed on; with the lock, the next holder gets SHK_ORPHANED.
  * Source: POSIX pthread_cond_wait(); Python threading.Condition.
  */
 SHK_PUBLIC int shk_cond_wait(struct shk_cond *, int64_t timeout);
+
+/*
+ * Whether the calling thread's last shk_cond_wait(), if it was on this condition, was notified: for
+ * a program that was told SHK_ORPHANED, and that counts its notifications.
+ * Returns 1 or 0. Of a SHK_COND_PTHREAD condition, 1 may be another waiter's notification.
+ * Killed: nothing is touched.
+ */
+SHK_PUBLIC int shk_cond_was_notified(struct shk_cond *);
 
 /*
  * Wake up to n waiters, those who came first; the dead do not count. The caller holds the lock; they are woken when it gives that up, and resume when they

@@ -200,7 +200,11 @@ SHK_PUBLIC int shk_queue_shutdown(struct shk_queue *);
 /* Whether it is shut down, drained or not: 1 or 0. A look. */
 SHK_PUBLIC int shk_queue_is_shut_down(struct shk_queue *);
 
-/* Open again what has been shut down; what is open stays so. Those who have been told -EPIPE are not called back. Returns 0. Killed: open or not. */
+/*
+ * Open again what has been shut down; what is open stays so. Calls that were asleep when it was shut
+ * down get -EPIPE all the same (a get, if there is no item), however soon this follows.
+ * Returns 0. Killed: open or not.
+ */
 SHK_PUBLIC int shk_queue_reopen(struct shk_queue *);
 
 #ifdef __cplusplus

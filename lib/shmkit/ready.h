@@ -12,7 +12,7 @@
  * When is what ready?
  *     SHK_KIND_QUEUE, SHK_READABLE      there is an item, or the queue has been shut down
  *     SHK_KIND_QUEUE, SHK_WRITABLE      there is room, or the queue has been shut down; without a capacity always
- *     SHK_KIND_EVENT, SHK_READABLE      it is set
+ *     SHK_KIND_EVENT, SHK_READABLE      it is set; or has been set since the wait began, though it was cleared at once
  *     SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that has not been promised to anybody
  *     SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader: there are samples that it has not read
  * Locks, conditions, barriers and regions are never just ready: -ENOTSUP.
@@ -48,7 +48,8 @@ struct shk_ready {
 /*
  * Wait until one of the n objects is ready. If several are, the calling thread is given each in its turn from call to call.
  * Returns the index of one that is ready, or -EAGAIN, -ETIMEDOUT, -EINTR; -EINVAL (no object or more than SHK_READY_MAX, an unknown kind, a `want` that is not for
- * that kind), -ENOTSUP (a kind that is never just ready), -EXDEV (of several segments), -ESTALE (one of them has been unlinked, also while it waits).
+ * that kind), -ENOTSUP (a kind that is never just ready), -EXDEV (of several segments), -ESTALE (one of them has been unlinked, also while it waits, unless
+ * one has become ready before it woke).
  * Killed: nobody else notices.
  */
 SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t timeout);

@@ -116,7 +116,8 @@ SHK_PUBLIC int shk_segment_unlink_any(const char *name);
 
 /*
  * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a lock) within about 100 ms, as does
- * everybody who still has a handle. Its memory is given back when the last process that has it open closes it or dies. The
+ * everybody who still has a handle. A wait that was released before, by a set, a notification, a release, the last party of a barrier, an item or a
+ * sample, succeeds, however late it runs; not so a put that waits for room, whose item would be lost. Its memory is given back when the last process that has it open closes it or dies. The
  * name may be created anew at once. Who waits on a condition is not told that the lock it goes with has been removed: remove
  * the condition, too.
  * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ.

@@ -88,6 +88,29 @@ static void append(struct shki_line *l, struct shki_node *n)
     set(w->last, link_of(l, n));
 }
 
+/* Where its ticket belongs. The bound is for damaged links. */
+static void insert(struct shki_line *l, struct shki_node *n)
+{
+    struct shki_waitlist *w = l->shared;
+    struct shki_node *before = NULL, *next = node_of_link(l, get(w->first));
+
+    for (uint32_t i = 0; next && get(next->ticket) < get(n->ticket) && i < l->segment->max_members; i++) {
+        before = next;
+        next = node_of_link(l, next->next);
+    }
+    /* killed between any two of these: rebuilt */
+    n->previous = before ? link_of(l, before) : 0;
+    n->next = next ? link_of(l, next) : 0;
+    if (before)
+        before->next = link_of(l, n);
+    else
+        set(w->first, link_of(l, n));
+    if (next)
+        next->previous = link_of(l, n);
+    else
+        set(w->last, link_of(l, n));
+}
+
 static void unlink_node(struct shki_line *l, struct shki_node *n)
 {
     struct shki_waitlist *w = l->shared;
@@ -301,6 +324,7 @@ void shki_line_enter(struct shki_line *l, struct shki_membership *m)
     set(n->ticket, ticket);
     set(n->state, SHKI_NODE_WAITING);
     set(n->verdict, SHKI_GO);
+    set(n->away, 0);
     /* L1: commits. Killed before: not in. Killed after: in, dead, and found so by whoever walks or rebuilds the list. */
     atomic_store_explicit(&n->list, l->at, memory_order_release);
     set(l->shared->next_ticket, ticket + 1);
@@ -349,10 +373,15 @@ static void unpark_later(struct shki_line *l, uint32_t member_index)
 /* Release the first n living, as long as they have lower tickets than `before`: who came later was not waiting then. */
 static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
 {
-    struct shki_node *node;
+    struct shki_node *node, *next = node_of_link(l, get(l->shared->first));
+    int64_t now = l->takes_back && next ? shki_now() : 0;
     unsigned woken = 0;
 
-    while (woken < n && (node = node_of_link(l, get(l->shared->first))) && get(node->ticket) < before) {
+    /* The bound is for damaged links. */
+    for (uint32_t i = 0; woken < n && (node = next) && get(node->ticket) < before && i < l->segment->max_members; i++) {
+        next = node_of_link(l, node->next);
+        if (get(node->away) && !is_dead(l, node))
+            continue;
         unlink_node(l, node);
         if (is_dead(l, node)) {
             set(node->list, 0);
@@ -360,6 +389,7 @@ static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
             count_repair(&l->repairs->waiters_buried);
             continue;
         }
+        set(node->notified_at, now);
         set(node->notified_before, before);
         set_verdict(node, SHKI_GO);
         /* L2: commits. Killed before: rebuilt as waiting. Killed after: it sees it at the end of its slice, or is unparked by the rebuild. */
@@ -424,6 +454,46 @@ void shki_line_recover(struct shki_line *l)
         shki_recover_one(l->segment, get(shki_node_at(l->segment, l->order[i])->owner));
 }
 
+static bool is_overdue(const struct shki_line *l, const struct shki_node *n)
+{
+    return is_notified(l, n) && shki_now() - get(n->notified_at) > SHKI_SLICE;
+}
+
+void shki_line_take_back(struct shki_line *l)
+{
+    uint32_t n = l->takes_back ? collect(l, is_overdue) : 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct shki_node *node = shki_node_at(l->segment, l->order[i]);
+
+        /* Its owner leaves such a line with the mutex only. Killed before the second: notified as before. Killed after: rebuilt as waiting. */
+        set(node->away, 1);
+        set(node->state, SHKI_NODE_WAITING);
+        insert(l, node);
+        set(l->shared->count, get(l->shared->count) + 1);
+    }
+    if (n > 0 && l->finish)
+        l->finish(l);
+}
+
+/* It runs again: it takes part in what there is, from its old place. */
+static void come_back(struct shki_line *l, struct shki_node *mine)
+{
+    if (get(mine->away) == 0)
+        return;
+    set(mine->away, 0); /* killed after: dead, as any waiter */
+    if (l->finish)
+        l->finish(l);
+}
+
+bool shki_line_has_lost_it(struct shki_line *l, struct shki_membership *m)
+{
+    if (is_released(l, m->node))
+        return false;
+    come_back(l, m->node);
+    return true;
+}
+
 uint32_t shki_line_notified(struct shki_line *l)
 {
     return collect(l, is_notified);
@@ -474,22 +544,28 @@ static bool needs_repair(struct shki_line *l, const struct shki_node *mine)
 
     if (shki_robust_is_orphaned(&l->shared->mutex.robust) || first == NULL || is_asked(l))
         return true;
-    if (first != mine)
+    if (get(mine->away))
+        return true;
+    /* The first, or, if it has not done so for long, being stopped, whichever comes. */
+    if (first != mine && shki_now() - get(l->shared->patrolled) < 2 * SHKI_SLICE)
         return is_dead(l, first);
+    set(l->shared->patrolled, shki_now()); /* a hint, which nothing else depends on */
     for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
         const struct shki_node *n = shki_node_at(l->segment, i);
 
-        if (get(n->list) == l->at && is_dead(l, n))
+        if (get(n->list) == l->at && (is_dead(l, n) || (l->takes_back && is_overdue(l, n))))
             return true;
     }
     return false;
 }
 
 /* At the end of each slice: whatever a death has left half done is found here. The fast paths never depend on it. */
-static void backstop(struct shki_line *l, const struct shki_node *mine)
+static void backstop(struct shki_line *l, struct shki_node *mine)
 {
     if (!needs_repair(l, mine) || shki_line_lock(l) < 0)
         return;
+    come_back(l, mine);
+    shki_line_take_back(l);
     shki_line_bury(l);
     shki_line_unlock(l);
 }

@@ -13,7 +13,7 @@
  * object between the release and the moment at which the waiter runs (a new round, a reset, an unlink) does not change what it is told.
  *
  * A wake-up that a notify gave to a member which dies before it resumes is passed on to the next who was waiting then. The first living waiter
- * looks for that at each of its slices.
+ * looks for that at each of its slices; if it has not looked for two, because it is stopped, any other does.
  */
 #ifndef SHKI_WAITLIST_H
 #define SHKI_WAITLIST_H
@@ -32,6 +32,7 @@ struct shki_line {
     struct shki_repairs *repairs;
     /* What the object itself has to do, with the mutex; each may be NULL. */
     void (*finish)(struct shki_line *); /* after the line has been rebuilt, or dead waiters taken out of it */
+    bool takes_back;                    /* a notification that its waiter does not make use of for a slice goes to the next */
     bool asks;                          /* it is released by shki_line_ask(), too */
     void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
     struct shki_spinner spinner;
@@ -101,6 +102,19 @@ static inline bool shki_line_is_empty(const struct shki_line *l)
 
 /* Whether what the line belongs to has been unlinked. Loads only. */
 bool shki_line_is_stale(const struct shki_line *);
+
+/*
+ * With the mutex, of a line that takes back: the notifications that are older than a slice. Their
+ * waiters are stopped, or do not get a CPU. Each waits again, in its old place, but is passed over
+ * until it runs; so it cannot keep from the others what it was to have.
+ */
+void shki_line_take_back(struct shki_line *);
+
+/*
+ * With the mutex, after shki_line_sleep() has returned 0: true if the notification has been taken
+ * back meanwhile. Then the caller waits again, and is not passed over any more.
+ */
+bool shki_line_has_lost_it(struct shki_line *, struct shki_membership *);
 
 /* With the mutex: how many have been notified and have not resumed yet. */
 uint32_t shki_line_notified(struct shki_line *);
