@@ -64,4 +64,25 @@ for name in $scenes; do
         left_nothing $name $!
     done
 done
+
+# A scene that is interrupted at the keyboard dies of the signal: a shell that runs one after the other, as make demo does, ends, too.
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+    mkfifo "$scratch.keys"
+    timeout 120 script -qec "bash -c 'shmctl demo queue </dev/null; echo the next scene'" /dev/null <"$scratch.keys" >"$output" &
+    terminal=$!
+    exec 8>"$scratch.keys"
+    rm -f "$scratch.keys"
+    for ((i = 0; i < 600; i++)); do
+        grep -q 1111111111 "$output" && break
+        sleep 0.05
+    done
+    printf '\003' >&8
+    wait $terminal
+    status=$?
+    exec 8>&-
+    cat "$output"
+    test $status = 130 || fail "after Ctrl-C the shell ends with $status"
+    ! grep -q 'the next scene' "$output" || fail 'the shell goes on with the next scene'
+    test -z "$(ls "$scratch")" || fail "files are left: $(ls "$scratch")"
+fi
 echo 'all scenes pass, and leave nothing behind'
