@@ -552,8 +552,10 @@ static void assert_every_call_gives(const struct things *t, int code)
 
     assert_code(shk_lock_acquire(t->lock, SHK_NOWAIT), code);
     assert_code(shk_lock_release(t->lock), code);
+    assert_code(shk_lock_stamp(t->lock), code);
     assert_code(shk_cond_acquire(t->cond, SHK_NOWAIT), code);
     assert_code(shk_cond_release(t->cond), code);
+    assert_code(shk_cond_stamp(t->cond), code);
     assert_code(shk_cond_wait(t->cond, SHK_NOWAIT), code);
     assert_code(shk_cond_notify(t->cond, 1), code);
     assert_code(shk_cond_notify_all(t->cond), code);

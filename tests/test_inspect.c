@@ -404,6 +404,62 @@ static const struct sleeper {
 
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]) };
 
+static struct shk_lock *stamped;
+static struct shk_cond *stamped_cond;
+
+static void *hold_as_another_thread(void *argument)
+{
+    (void)argument;
+    assert_code(shk_lock_acquire(stamped, SHK_NOWAIT), 0);
+    ck_assert_int_eq(object("lock")->held, 0);
+    assert_code(shk_lock_release(stamped), 0);
+    return NULL;
+}
+
+START_TEST(test_a_stamp_tells_how_long_a_lock_has_been_held)
+{
+    struct shk_lock *other;
+    pthread_t thread;
+
+    assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &stamped), 0);
+    assert_code(shk_lock_open(test_segment(), "other", SHK_CREATE, NULL, &other), 0);
+    assert_code(shk_cond_open(test_segment(), "cond", SHK_CREATE, NULL, &stamped_cond), 0);
+    assert_code(shk_lock_stamp(stamped), -EPERM);
+    assert_code(shk_cond_stamp(stamped_cond), -EPERM);
+    assert_code(shk_lock_acquire(stamped, SHK_NOWAIT), 0);
+    ck_assert_int_eq(object("lock")->held, 0);
+    assert_code(shk_lock_stamp(stamped), 0);
+    wait_until(object("lock")->held > SHK_MS(20), TEST_DEADLINE);
+    assert_code(shk_lock_stamp(stamped), 0);
+    ck_assert_int_lt(object("lock")->held, SHK_SEC(60));
+    ck_assert_int_gt(object("lock")->held, 0);
+    /* Of the next time nothing is known, whoever holds it. */
+    assert_code(shk_lock_release(stamped), 0);
+    ck_assert_int_eq(object("lock")->held, 0);
+    assert_code(shk_lock_acquire(stamped, SHK_NOWAIT), 0);
+    ck_assert_int_eq(object("lock")->held, 0);
+    assert_code(shk_lock_release(stamped), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, hold_as_another_thread, NULL), 0);
+    pthread_join(thread, NULL);
+    /* The last note counts, and is about its own lock. */
+    assert_code(shk_lock_acquire(stamped, SHK_NOWAIT), 0);
+    assert_code(shk_lock_acquire(other, SHK_NOWAIT), 0);
+    assert_code(shk_lock_stamp(stamped), 0);
+    ck_assert_int_gt(object("lock")->held, 0);
+    ck_assert_int_eq(object("other")->held, 0);
+    assert_code(shk_cond_acquire(stamped_cond, SHK_NOWAIT), 0);
+    assert_code(shk_cond_stamp(stamped_cond), 0);
+    ck_assert_int_eq(object("lock")->held, 0);
+    ck_assert_int_gt(object("cond")->held, 0);
+    assert_code(shk_cond_release(stamped_cond), 0);
+    assert_code(shk_lock_release(other), 0);
+    assert_code(shk_lock_release(stamped), 0);
+    assert_code(shk_cond_close(stamped_cond), 0);
+    assert_code(shk_lock_close(other), 0);
+    assert_code(shk_lock_close(stamped), 0);
+}
+END_TEST
+
 static int go_to_sleep(void *argument)
 {
     const struct sleeper *sleeper = argument;
@@ -1195,6 +1251,7 @@ int main(void)
     tcase_add_test(truth, test_an_unlinked_object_is_not_shown);
     tcase_add_test(truth, test_locks_are_shown);
     tcase_add_test(truth, test_a_dead_holder_is_shown);
+    tcase_add_test(truth, test_a_stamp_tells_how_long_a_lock_has_been_held);
     tcase_add_test(truth, test_conditions_are_shown);
     tcase_add_loop_test(truth, test_the_high_water_mark_of_a_queue_is_shown, 8, 10);
     tcase_add_test(truth, test_events_queues_and_regions_are_shown);

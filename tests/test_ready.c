@@ -662,13 +662,52 @@ START_TEST(test_ready_fd_tells_what_another_process_does)
     DIR *directory = opendir("/proc/self/task");
     for (struct dirent *entry; (entry = readdir(directory));)
         if (look_at_member(segment_name(NULL), atoi(entry->d_name), &member))
-            found |= strcmp(member.name, "shk_ready_fd") == 0;
+            found |= strcmp(member.command, "shk_ready_fd") == 0;
     closedir(directory);
     ck_assert(found);
     *go = true;
     child_succeeds(child);
     assert_told(epoll, fd, EVENT);
     close(epoll);
+    close(fd);
+    close_things(&t);
+    wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
+}
+END_TEST
+
+/* The thread of a descriptor, as it is shown; false: it does not wait. */
+static bool look_at_thread(struct shk_member_info *info)
+{
+    DIR *directory = opendir("/proc/self/task");
+    bool found = false;
+
+    for (struct dirent *entry; !found && (entry = readdir(directory));)
+        found = look_at_member(segment_name(NULL), atoi(entry->d_name), info) &&
+                strcmp(info->command, "shk_ready_fd") == 0 && info->waits_for == SHK_WAITS_FOR_ANY;
+    closedir(directory);
+    return found;
+}
+
+START_TEST(test_the_thread_of_a_descriptor_is_shown_as_what_it_is)
+{
+    struct things t;
+    struct shk_member_info info;
+
+    make_things(&t);
+    assert_code(shk_set_member_name(test_segment(), "a consumer"), 0);
+    int fd = shk_ready_fd(t.set, KINDS);
+    wait_until(look_at_thread(&info), TEST_DEADLINE);
+    ck_assert_str_eq(info.name, "a consumer (descriptor)");
+    ck_assert_uint_eq(info.has_deadline, 0);
+    /* It waits for as long as there is nothing, not anew from slice to slice. */
+    wait_until(look_at_thread(&info) && info.waiting > SHK_MS(350), TEST_DEADLINE);
+    close(fd);
+    wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
+    /* A name of full length, with a character of three bytes where it has to be cut. */
+    assert_code(shk_set_member_name(test_segment(), "0123456789012345678901234567890123456789012345678款89012345678"), 0);
+    fd = shk_ready_fd(t.set, KINDS);
+    wait_until(look_at_thread(&info), TEST_DEADLINE);
+    ck_assert_str_eq(info.name, "0123456789012345678901234567890123456789012345678 (descriptor)");
     close(fd);
     close_things(&t);
     wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
@@ -905,6 +944,7 @@ int main(void)
     tcase_add_test(deaths, test_ready_in_a_storm);
     tcase_add_test(descriptor, test_ready_fd_is_readable_when_something_is_ready);
     tcase_add_test(descriptor, test_ready_fd_tells_what_another_process_does);
+    tcase_add_test(descriptor, test_the_thread_of_a_descriptor_is_shown_as_what_it_is);
     tcase_add_test(descriptor, test_ready_fd_keeps_what_it_needs);
     tcase_add_loop_test(descriptor, test_ready_fd_comes_to_an_end, 0, 3);
     tcase_add_test(descriptor, test_ready_fd_comes_to_an_end_beside_a_forked_child);

@@ -54,6 +54,7 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
     info->tid = m->tid;
     info->alive = shki_robust_is_held(&m->life);
     info->joined = m->joined;
+    info->death_noticed = info->alive ? 0 : get(m->death_noticed);
     shki_copy_label(info->command, sizeof(info->command), m->command, sizeof(m->command));
     shki_copy_label(info->name, sizeof(info->name), m->names[get(m->renames) % 2], sizeof(m->names[0]));
     return true;
@@ -196,6 +197,21 @@ fail:
     return shki_say(-ENOMEM, "out of memory");
 }
 
+/* How long the holder has had the lock, if its note is about this time. */
+static int64_t held_for(const struct shki_reader *r, const struct shki_mutex *mutex, uint64_t holder, uint64_t serial)
+{
+    struct shki_member m;
+    int64_t since, now = shki_now();
+
+    if (holder == 0 || !shki_read_member(r, shki_member_index(holder), &m) || get(m.id) != holder)
+        return 0;
+    since = get(m.held_since);
+    /* N2: no second look: a note that changes meanwhile is about other turns, or another serial. */
+    if (since <= 0 || since >= now || get(m.held_serial) != serial || get(m.held_turns) != get(mutex->turns))
+        return 0;
+    return now - since;
+}
+
 static void lock_info(const struct shki_lock_shared *lock, struct shk_object_info *info)
 {
     info->holder = shki_robust_is_held(&lock->mutex.robust) ? get(lock->mutex.holder) : 0;
@@ -224,14 +240,24 @@ static void cond_info(const struct shki_reader *r, const struct shki_cond_shared
     info->as.cond.recursive = own.as.lock.recursive;
     info->as.cond.depth = own.as.lock.depth;
     info->as.cond.orphaned = own.as.lock.orphaned;
-    if (cond->lock_number == 0)
+    if (cond->lock_number == 0) {
         info->holders_lost = get(cond->lock.repairs.holders_lost);
+        info->held = held_for(r, &cond->lock.mutex, info->holder, info->serial);
+    }
 }
 
 /* Who has claimed a gate, or has a reservation or a peek open there. */
 static uint64_t kept_by(const struct shki_mutex *gate)
 {
     return shki_robust_is_held(&gate->robust) ? get(gate->holder) : 0;
+}
+
+/* The member that had a side last, by the lock or as its owner; 0: not known. */
+static uint64_t last_at(const struct shki_gate *gate)
+{
+    uint64_t owner = get(gate->tenant);
+
+    return owner ? owner : get(gate->last);
 }
 
 static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
@@ -253,6 +279,10 @@ static void queue_info(const struct shki_queue_shared *q, struct shk_object_info
     info->as.queue.gets = gets;
     info->as.queue.producer = kept_by(&q->put_gate.mutex);
     info->as.queue.consumer = kept_by(fifo ? &q->get_gate.mutex : &q->put_gate.mutex);
+    if (fifo) { /* both are alive, for all that is known here: see settle_dead() */
+        info->dead_giver = last_at(&q->put_gate);
+        info->dead_taker = last_at(&q->get_gate);
+    }
 }
 
 union any {
@@ -279,8 +309,10 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
     info->waiters_buried = get(any.repairs.waiters_buried);
     info->wakeups_passed_on = get(any.repairs.wakeups_passed_on);
     info->rebuilds = get(any.repairs.rebuilds);
-    if (e->kind == SHK_KIND_LOCK)
+    if (e->kind == SHK_KIND_LOCK) {
         lock_info(&any.lock, info);
+        info->held = held_for(r, &any.lock.mutex, info->holder, e->number);
+    }
     if (e->kind == SHK_KIND_COND)
         cond_info(r, &any.cond, info);
     if (e->kind == SHK_KIND_EVENT)
@@ -383,6 +415,50 @@ static void count_wait(const struct shki_reader *r, const struct shki_member *re
     memcpy(m->waits_on, objects[entry].name, sizeof(m->waits_on));
 }
 
+static bool is_dead(const struct shk_snapshot *s, uint64_t id)
+{
+    const struct shk_member_info *m = shk_snapshot_find_member(s, id);
+
+    return m && !m->alive;
+}
+
+/*
+ * What a dead member had open and did not last wait for, it may have been there to give. Where the sides of a queue say which
+ * member came last, that is known instead. A member that came last and left in order, or lives, is none.
+ */
+static void note_dead(const struct shki_reader *r, const struct shki_member *record, const struct shk_member_info *m, uint64_t *row,
+                      struct shk_object_info *objects)
+{
+    uint64_t size = r->at.uses_words * sizeof(*row);
+
+    if (m->alive || !shki_read(r, r->at.uses_at + shki_member_index(m->id) * size, row, size))
+        return;
+    for (uint32_t i = 0; i < r->at.uses_words; i++)
+        for (uint64_t bits = row[i]; bits; bits &= bits - 1) {
+            uint32_t entry = i * 64 + (uint32_t)__builtin_ctzll(bits);
+            struct shk_object_info *o = entry < r->header.max_objects ? &objects[entry] : NULL;
+            bool waited = o && get(record->waits_serial) == o->serial && get(record->waits_segment) == r->header.id;
+
+            /* With a permit it may have died after it waited, too. */
+            if (o && o->kind == SHK_KIND_SEMAPHORE)
+                waited = waited && get(record->waits_sequence) & 1;
+
+            if (!o || o->serial == 0 || waited || o->dead_giver)
+                continue;
+            o->dead_giver = m->id;
+            o->dead_taker = o->dead_taker ? o->dead_taker : m->id;
+        }
+}
+
+/* After all members have been noted and sorted. */
+static void settle_dead(const struct shk_snapshot *s, struct shk_object_info *o)
+{
+    if (!is_dead(s, o->dead_giver))
+        o->dead_giver = 0;
+    if (!is_dead(s, o->dead_taker))
+        o->dead_taker = 0;
+}
+
 /* Put the objects that there are in front. */
 static void close_gaps(struct shk_object_info *objects, uint32_t max)
 {
@@ -454,6 +530,7 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     for (size_t i = 0; i < s->n_members; i++) {
         count_uses(r, &s->members[i], row, s->objects);
         count_wait(r, &records[i], &s->members[i], s->objects);
+        note_dead(r, &records[i], &s->members[i], row, s->objects);
         s->segment.members_alive += s->members[i].alive;
         s->segment.members_dead += !s->members[i].alive;
     }
@@ -461,6 +538,8 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     s->segment.objects = (uint32_t)s->n_objects;
     qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
     qsort(s->members, s->n_members, sizeof(*s->members), by_id);
+    for (size_t i = 0; i < s->n_objects; i++)
+        settle_dead(s, &s->objects[i]);
 done:
     free(records);
     free(row);

@@ -151,6 +151,11 @@ int shk_cond_release(struct shk_cond *c)
     return c ? shk_lock_release(&c->lock) : SHKI_NO_HANDLE;
 }
 
+int shk_cond_stamp(struct shk_cond *c)
+{
+    return c ? shk_lock_stamp(&c->lock) : SHKI_NO_HANDLE;
+}
+
 /* The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. */
 static int enter(struct shk_cond *c, struct shki_membership **m)
 {

@@ -318,3 +318,16 @@ int shk_lock_depth(struct shk_lock *l)
     again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed) & SHKI_AGAIN; /* written by the caller alone */
     return again < INT32_MAX ? (int)again + 1 : INT32_MAX;
 }
+
+int shk_lock_stamp(struct shk_lock *l)
+{
+    struct shki_membership *m = l ? shki_membership_find(l->object.segment) : NULL;
+
+    if (__builtin_expect(!l, 0))
+        return SHKI_NO_HANDLE;
+    if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
+        return shki_lock_refuse(l);
+    shki_member_holds(m, l->object.serial,
+                      atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed)); /* written by the holder, which is this thread */
+    return 0;
+}

@@ -36,9 +36,12 @@ struct watcher {
 /* Lives until the thread has said how its start went. */
 struct start {
     sem_t over;
+    const char *owner; /* the name of the member that opens the descriptor */
     int result;
     char why[256];
 };
+
+#define DESCRIPTOR " (descriptor)"
 
 static struct watcher *watchers; /* of this process, with its list of segments locked */
 
@@ -123,18 +126,38 @@ static bool tell(struct watcher *w, uint32_t index)
     return state == FREE;
 }
 
-/* Until the descriptor has been closed, or the set cannot be waited for any more. */
+/* At the end of each slice. */
+static int is_gone(void *watcher)
+{
+    return look_at_pipe(watcher, 0) == GONE;
+}
+
+/*
+ * Until the descriptor has been closed, or the set cannot be waited for any more. It is one wait from message to message, so
+ * that its record says since when it waits, and that it does without a deadline.
+ */
 static void work(struct watcher *w, struct shki_membership *m)
 {
-    struct shki_patience patience;
+    struct shki_interrupt_call gone = { .check = is_gone, .arg = w };
+    struct shki_patience patience = shki_patience(SHK_FOREVER, NULL); /* not the program's: that is for the reader of the descriptor */
     int r;
 
-    do {
-        patience = shki_patience(SHKI_SLICE, NULL); /* not to be interrupted: that is for who reads the descriptor */
+    patience.call = &gone;
+    do
         r = shki_set_wait(&w->set, m, &patience);
-        if (r == -ETIMEDOUT && look_at_pipe(w, 0) == GONE)
-            return;
-    } while (r == -ETIMEDOUT || r == -EBUSY || (r >= 0 && tell(w, (uint32_t)r)));
+    while (r == -EBUSY || (r >= 0 && tell(w, (uint32_t)r)));
+}
+
+/* "words (descriptor)", after the member that opened it. */
+static void name_thread(struct shk_segment *s, const char *owner)
+{
+    char name[SHK_NAME_MAX + 1];
+    int room = SHK_NAME_MAX - (int)strlen(DESCRIPTOR);
+
+    while (room > 0 && ((unsigned char)owner[strnlen(owner, (size_t)room)] & 0xc0) == 0x80)
+        room--; /* not in the middle of a character */
+    snprintf(name, sizeof(name), "%.*s" DESCRIPTOR, room, owner);
+    shk_set_member_name(s, name);
 }
 
 static void *run(void *arg)
@@ -144,8 +167,10 @@ static void *run(void *arg)
     struct shki_membership *m;
     int r;
 
-    prctl(PR_SET_NAME, "shk_ready_fd"); /* as which it is listed among the members */
+    prctl(PR_SET_NAME, "shk_ready_fd"); /* its command, among the members */
     r = shki_enter(w->set.watches[0].object, &m);
+    if (r == 0)
+        name_thread(m->segment, start->owner);
     if (r < 0)
         snprintf(start->why, sizeof(start->why), "%s", shk_last_error());
     start->result = r;
@@ -158,9 +183,9 @@ static void *run(void *arg)
 }
 
 /* 0 or an error, and then the watcher is still the caller's. */
-static int start_thread(struct watcher *w)
+static int start_thread(struct watcher *w, const struct shki_membership *m)
 {
-    struct start start = { .result = 0 };
+    struct start start = { .owner = shki_member_name(m) };
     sigset_t all, before;
     pthread_t thread;
     int r;
@@ -239,7 +264,7 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
     for (unsigned i = 0; i < n; i++)
         atomic_fetch_add_explicit(w->set.watches[i].keepers, 1, memory_order_relaxed);
     enlist(w);
-    r = start_thread(w);
+    r = start_thread(w, m);
     if (r == 0)
         return ends[0];
     destroy(w);

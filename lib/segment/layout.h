@@ -147,9 +147,16 @@ struct shki_member {
     _Atomic uint32_t waits_how;     /* enum shki_waits_how */
     _Atomic uint32_t waits_entry;   /* index of the object's entry */
 
+    /* Since when it holds a lock, for people: noted on request, the last one only. True while that lock has this holder and these turns. */
+    uint32_t reserved_32;
+    _Atomic uint32_t held_turns;    /* of its mutex */
+    _Atomic int64_t held_since;     /* CLOCK_MONOTONIC, ns; commits the note: N2 */
+
     alignas(64) pthread_mutex_t life; /* robust; held by the thread as long as it is attached */
     _Atomic uint64_t inside;          /* offset of the gate that it is in without having its mutex, 0: none: see object/shared.h */
     alignas(64) sem_t park;           /* posted by anybody to wake this thread; a permit too many is harmless */
+    _Atomic uint64_t held_serial;     /* of the noted lock, or condition */
+    _Atomic int64_t death_noticed;    /* seconds since 1970; 0: not noticed, or alive. Set once, by the first member that finds it dead */
 };
 
 _Static_assert(sizeof(struct shki_member) == 384, "four lines for people, one for the life, one to be woken at");

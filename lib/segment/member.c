@@ -329,6 +329,9 @@ static void fill_record(struct shk_segment *s, struct shki_member *m, uint32_t i
     shki_copy_label(label, sizeof(label), command, sizeof(command));
     set_name(m, label);
     atomic_store_explicit(&m->waits_for, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->waits_serial, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->held_since, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->death_noticed, 0, memory_order_relaxed);
     atomic_store_explicit(&m->waits_sequence, (atomic_load_explicit(&m->waits_sequence, memory_order_relaxed) | 1) + 1, memory_order_relaxed);
     for (uint32_t w = 0; w < s->at.uses_words; w++)
         atomic_store_explicit(&shki_uses_of(s, index)[w], 0, memory_order_relaxed);
@@ -543,6 +546,33 @@ void shki_member_is_awake(void)
         atomic_thread_fence(memory_order_release);
         atomic_store_explicit(&r->waits_for, 0, memory_order_relaxed);
     }
+}
+
+void shki_member_holds(const struct shki_membership *m, uint64_t serial, uint32_t turns)
+{
+    struct shki_member *r = m->record;
+
+    /* Relaxed: only this thread writes them. Killed anywhere: there is no note, and the lock's holder is dead. */
+    atomic_store_explicit(&r->held_since, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&r->held_serial, serial, memory_order_relaxed);
+    atomic_store_explicit(&r->held_turns, turns, memory_order_relaxed);
+    atomic_store_explicit(&r->held_since, shki_now(), memory_order_release); /* N2: commits */
+}
+
+const char *shki_member_name(const struct shki_membership *m)
+{
+    return m->record->names[atomic_load_explicit(&m->record->renames, memory_order_relaxed) % 2];
+}
+
+void shki_member_note_death(struct shki_member *m)
+{
+    int64_t not_noticed = 0;
+
+    /* Relaxed: for people. Killed before: the next member that finds it dead notes its own time. */
+    if (atomic_load_explicit(&m->death_noticed, memory_order_relaxed) == 0)
+        atomic_compare_exchange_strong_explicit(&m->death_noticed, &not_noticed, time(NULL), memory_order_relaxed,
+                                                memory_order_relaxed);
 }
 
 int shk_set_member_name(struct shk_segment *s, const char *utf8)

@@ -84,4 +84,13 @@ uint32_t shki_members_ready(const struct shk_segment *);
 void shki_member_sleeps(const struct shki_membership *, uint32_t waits_for, uint32_t entry, uint64_t serial, enum shki_waits_how);
 void shki_member_is_awake(void);
 
+/* Note that the calling thread has held the lock with that serial since now; `turns` tells this time from the next. */
+void shki_member_holds(const struct shki_membership *, uint64_t serial, uint32_t turns);
+
+/* The name of the calling thread, in its record. */
+const char *shki_member_name(const struct shki_membership *);
+
+/* Note in a dead member's record that its death has been noticed, unless that was noted before. */
+void shki_member_note_death(struct shki_member *);
+
 #endif

@@ -191,6 +191,15 @@ static bool is_due(struct shk_segment *s)
                                                    memory_order_relaxed);
 }
 
+/* For people: when it was first found dead. A record that has been taken over meanwhile has another id. */
+static void note_death(struct shki_member *m)
+{
+    uint64_t id = get(m->id);
+
+    if (id != 0 && !shki_robust_is_held(&m->life) && get(m->id) == id)
+        shki_member_note_death(m);
+}
+
 void shki_recover(struct shk_segment *s)
 {
     static _Atomic uint32_t next; /* relaxed: which start times are compared is only to change */
@@ -201,9 +210,10 @@ void shki_recover(struct shk_segment *s)
         return;
     first = atomic_fetch_add_explicit(&next, RECORDS_AT_A_TIME, memory_order_relaxed) % n;
     for (uint32_t i = 0; i < n && !found; i++) {
-        const struct shki_member *m = shki_member_at(s, i);
+        struct shki_member *m = shki_member_at(s, i);
         int32_t tid = shki_robust_holder(&m->life);
 
+        note_death(m);
         found = tid > 0 && has_gone(m, tid, (i + n - first) % n < RECORDS_AT_A_TIME);
     }
     if (!found || !numbers_mean_the_same(s) || lock(s, &taken) < 0)

@@ -62,6 +62,9 @@ SHK_PUBLIC int shk_cond_close(struct shk_cond *);
 SHK_PUBLIC int shk_cond_acquire(struct shk_cond *, int64_t timeout);
 SHK_PUBLIC int shk_cond_release(struct shk_cond *);
 
+/* Note since when the caller has the condition's lock: exactly shk_lock_stamp() on it. A wait gives the lock up, and ends the note. */
+SHK_PUBLIC int shk_cond_stamp(struct shk_cond *);
+
 /*
  * Give up the lock (every level of a recursive one), sleep until notified, take the lock back (at the same level).
  * The lock is held on every return but -EPERM. Taking it back ignores the timeout and the interrupt flag.

@@ -52,6 +52,7 @@ struct shk_segment_info {
     uint64_t namespace_; /* inode of the creator's pid namespace */
     uint32_t max_members, max_objects;
     uint32_t members_alive, members_dead, objects;
+    uint64_t reserved[8];
 };
 
 /* What a member waits for, on an object. */
@@ -81,6 +82,8 @@ struct shk_member_info {
     int64_t waiting;                  /* nanoseconds so far */
     uint32_t has_deadline;            /* it gives up by itself when its time is over */
     uint64_t ticket;                  /* place in the object's line of waiters, where it has one */
+    int64_t death_noticed;            /* of a dead one: seconds since 1970 when another member first found it dead; 0: not known */
+    uint64_t reserved[8];
 };
 
 struct shk_object_info {
@@ -93,6 +96,13 @@ struct shk_object_info {
     uint64_t users;       /* members of processes that have it open */
     uint64_t waiters;     /* members asleep on it */
     uint64_t holder;      /* member id of who holds the lock, or the condition's own lock; 0: nobody */
+    int64_t held;         /* nanoseconds that the holder has had it, if it has called shk_lock_stamp(); 0: not known */
+    /*
+     * A dead member that is known to have given what others wait for, and one that took it; ids, 0: none is known. Of a FIFO queue:
+     * the last one that put, and the last one that got, if it is dead. Of the others but locks and regions: one that had it open and
+     * did not last wait for it.
+     */
+    uint64_t dead_giver, dead_taker;
     /* repairs so far */
     uint64_t holders_lost;      /* died holding the lock or in the middle of a change */
     uint64_t waiters_buried;    /* died in the line of waiters */
@@ -129,7 +139,9 @@ struct shk_object_info {
         struct {
             uint64_t size, align;
         } region;
+        uint64_t room[16]; /* for more */
     } as;
+    uint64_t reserved[8];
 };
 
 /*

@@ -85,6 +85,15 @@ SHK_PUBLIC int shk_lock_is_held(struct shk_lock *);
  */
 SHK_PUBLIC int shk_lock_depth(struct shk_lock *);
 
+/*
+ * Note in the caller's member record that it has had the lock since now, for people: shmctl ps, why and show then tell how
+ * long. An acquire notes no time, which would cost a look at the clock; programs that hold a lock for long call this after
+ * it. The note ends with the release. A thread has one note in a segment, for the lock that it stamped last.
+ * Returns 0, or -EPERM: the caller is not the holder; -EBADF.
+ * Killed: there is a note or none.
+ */
+SHK_PUBLIC int shk_lock_stamp(struct shk_lock *);
+
 #ifdef __cplusplus
 }
 #endif

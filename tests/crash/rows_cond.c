@@ -323,6 +323,21 @@ static void check_lock(struct world *w)
         EXPECT(w, orphaned == (acquires ? w->acknowledged : w->untouched), "SHK_ORPHANED was said %d times", orphaned);
 }
 
+static int64_t stamp(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_cond_stamp(w->cond);
+}
+
+/* It holds the lock before and after. */
+static void check_kept(struct world *w)
+{
+    int64_t woken;
+    int orphaned = look(w, HOST, true, &woken);
+
+    EXPECT(w, orphaned == 1, "SHK_ORPHANED was said %d times", orphaned);
+}
+
 /* Killed while it gives the lock up, having notified one of two: that one comes back, and the other still waits. */
 static void check_notified(struct world *w)
 {
@@ -364,6 +379,8 @@ static const struct row rows[] = {
     { "shk_cond_release", "nobody waits", .setup = set, .prepare = hold, .operation = release, LOCKS },
     { "shk_cond_release", "one waits for the lock", .setup = set, .prepare = hold, .crowd = one_passes,
       .operation = release, LOCKS },
+    { "shk_cond_stamp", "held", .setup = set, .prepare = hold, .operation = stamp, .check = check_kept,
+      .carry_on = carry_on },
 
     { "shk_cond_release", "two wait, one has been notified", .setup = set_2, .prepare = hold_and_notify_1,
       .operation = release, .check = check_notified, .carry_on = carry_on },

@@ -64,6 +64,12 @@ static int64_t release(struct world *w, int64_t unused)
     return shk_lock_release(w->lock);
 }
 
+static int64_t stamp(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_lock_stamp(w->lock);
+}
+
 static int64_t hold(struct world *w, int64_t unused)
 {
     int64_t r = acquire(w, unused);
@@ -261,5 +267,7 @@ static const struct row rows[] = {
       .variant = RECURSIVE | HELD_BY_VICTIM },
     { "shk_lock_release", "recursive, a level is left, one waits", .setup = set, .prepare = hold, .crowd = one_waits,
       .operation = release, CHECKS, .variant = RECURSIVE | HELD_BY_VICTIM | KEPT | TWICE },
+    { "shk_lock_stamp", "one waits", .setup = set, .prepare = hold, .crowd = one_waits, .operation = stamp, CHECKS,
+      .variant = HELD_BY_VICTIM | KEPT },
 };
 const struct rows lock_rows = ROWS(rows);
