@@ -52,6 +52,10 @@ static int run_locked(const struct lockable *lock, const struct path *path,
     if (r < 0)
         return failed_to_wait(path, acting, r,
                               lock->lock ? "the lock is held" : "its lock is held");
+    if (lock->lock)
+        shk_lock_stamp(lock->lock);
+    else
+        shk_cond_stamp(lock->cond);
     tell_by_environment(orphaned);
     if (orphaned)
         complain(path->text, "a former holder died holding it (SHMKIT_ORPHANED=1)");

@@ -14,23 +14,28 @@ static const struct column columns[] = {
     {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
-    {"NAME", "its name in the segment", 0},
+    {"NAME", "its name in the segment", COLUMN_CUT},
     {"ALIVE", "whether it lives", COLUMN_BOOL},
     {"HOLDS", "the locks and conditions that it holds", COLUMN_CUT | COLUMN_LIST},
+    {"HELD", "how long it has held one of them, where that was noted",
+     COLUMN_RIGHT | COLUMN_NUMBER},
     {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object",
      COLUMN_CUT},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"ON", "the object that it waits on", 0},
     {"JOINED", "when it joined", 0},
+    {"DIED", "when another member first found it dead, if one did", 0},
     {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
     {0},
 };
 
 static const struct table_kind member_table = {"members", columns};
 
-/* Several threads of a process are told apart by TID; it is one column too many where there are none. */
-static const char with_threads[] = "SEGMENT,PID,TID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
-static const char without_threads[] = "SEGMENT,PID,COMMAND,NAME,ALIVE,HOLDS,WAITS,FOR";
+/* What there is to tell: columns that would be empty are left out, but not of JSON. */
+struct told {
+    bool threads; /* several of a process, which TID tells apart */
+    bool held, dead;
+};
 
 /* What is held in a segment, in the order of its holders' ids, which is the order of the members. */
 struct held {
@@ -65,10 +70,18 @@ static struct held list_held(const struct shk_snapshot *look)
 
 static void add_held(struct table *t, struct held *held, uint64_t id)
 {
+    int64_t longest = 0;
+
     while (held->next < held->n && held->objects[held->next]->holder < id)
         held->next++; /* its holder has left */
-    for (; held->next < held->n && held->objects[held->next]->holder == id; held->next++)
-        table_append(t, "HOLDS", "%s", held->objects[held->next]->name);
+    for (; held->next < held->n && held->objects[held->next]->holder == id; held->next++) {
+        const struct shk_object_info *o = held->objects[held->next];
+
+        table_append(t, "HOLDS", "%s", o->name);
+        longest = o->held > longest ? o->held : longest;
+    }
+    if (longest)
+        table_set_duration(t, "HELD", longest);
 }
 
 static void add_member(struct table *t, const struct shk_snapshot *look,
@@ -86,6 +99,8 @@ static void add_member(struct table *t, const struct shk_snapshot *look,
     add_held(t, held, m->id);
     table_set_date(t, "JOINED", m->joined);
     table_set(t, "ID", "%" PRIu64, m->id);
+    if (m->death_noticed)
+        table_set_date(t, "DIED", m->death_noticed);
     if (m->waits_for == SHK_WAITS_NOT || !m->alive)
         return;
     table_set(t, "WAITS", "%s", describe_wait(buffer, m));
@@ -93,23 +108,55 @@ static void add_member(struct table *t, const struct shk_snapshot *look,
     table_set_duration(t, "FOR", m->waiting);
 }
 
-static bool has_threads(struct shk_snapshot *const *looks)
+static struct told what_there_is(struct shk_snapshot *const *looks)
 {
+    const struct shk_object_info *o;
     const struct shk_member_info *m;
+    struct told told = {0};
 
     for (; *looks; looks++) {
         for (size_t i = 0; (m = shk_snapshot_member(*looks, i)); i++) {
-            if (m->tid != m->pid)
-                return true;
+            told.threads = told.threads || m->tid != m->pid;
+            told.dead = told.dead || !m->alive;
         }
+        for (size_t i = 0; (o = shk_snapshot_object(*looks, i)); i++)
+            told.held = told.held || o->held;
     }
-    return false;
+    return told;
+}
+
+static struct table *new_table(const struct table_style *style, struct told told)
+{
+    char *usual = print_to_memory("SEGMENT,PID,%sCOMMAND,NAME,%sHOLDS,%sWAITS,FOR%s",
+                                  style->json || told.threads ? "TID," : "",
+                                  style->json || told.dead ? "ALIVE," : "",
+                                  style->json || told.held ? "HELD," : "",
+                                  style->json || told.dead ? ",DIED" : "");
+    struct table *t = table_new(&member_table, usual, style);
+
+    free(usual);
+    return t;
+}
+
+/* The living before the dead, each in the order of joining. */
+static void add_members(struct table *t, struct shk_snapshot *const *looks, bool alive)
+{
+    const struct shk_member_info *member;
+
+    for (; *looks; looks++) {
+        struct held held = list_held(*looks);
+
+        for (size_t i = 0; (member = shk_snapshot_member(*looks, i)); i++) {
+            if ((member->alive != 0) == alive)
+                add_member(t, *looks, member, &held);
+        }
+        free(held.objects);
+    }
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
-    const struct shk_member_info *member;
     struct shk_snapshot **looks;
     struct table *t;
     int status;
@@ -121,15 +168,9 @@ static int run(const struct command *command, int argc, char **argv)
     looks = take_looks(argv[optind], &status);
     if (status != STATUS_DONE)
         goto done;
-    t = table_new(&member_table, style.json || has_threads(looks) ? with_threads : without_threads,
-                  &style);
-    for (struct shk_snapshot **look = looks; *look; look++) {
-        struct held held = list_held(*look);
-
-        for (size_t i = 0; (member = shk_snapshot_member(*look, i)); i++)
-            add_member(t, *look, member, &held);
-        free(held.objects);
-    }
+    t = new_table(&style, what_there_is(looks));
+    add_members(t, looks, true);
+    add_members(t, looks, false);
     status = table_print(t);
     table_free(t);
 

@@ -10,19 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATUS_STRANDED = 6, STATUS_DEADLOCKED = 7 };
+enum { STATUS_STRANDED = 6, STATUS_DEADLOCKED = 7, STATUS_STALLED = 8 };
 
 static const struct column columns[] = {
-    {"VERDICT", "deadlocked, stranded or waiting", 0},
+    {"VERDICT", "deadlocked, stranded, stalled or waiting", 0},
     {"SEGMENT", "the segment of what it waits for", 0},
     {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
-    {"NAME", "its name in the segment", 0},
-    {"WAITS", "what it waits for: acquire, notify, set, put or get, and on which object; or its command", 0},
+    {"NAME", "its name in the segment", COLUMN_CUT},
+    {"WAITS", "what it waits for, acquire, set, put, get, and on which object; or its command", 0},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"DEADLINE", "whether it gives up by itself one day", COLUMN_BOOL},
-    {"WAKERS", "who holds what it waits for, or could wake it", COLUMN_CUT | COLUMN_LIST},
+    {"WAKERS", "what holds what it waits for, or could wake it", COLUMN_CUT | COLUMN_LIST},
+    {"HELD", "how long the holder has had the lock, where that was noted", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"HOLDER-STATE", "of the holder: running, sleeping, stopped and the like", 0},
+    {"IDLE", "how long the holder has not run, if it does not", COLUMN_RIGHT | COLUMN_NUMBER},
     {"CIRCLE", "whether it is itself in the circle", COLUMN_BOOL},
     {0},
 };
@@ -32,8 +35,15 @@ static const struct table_kind blocked_table = {"blocked", columns};
 static const char *const verdicts[] = {
     [VERDICT_AWAKE] = "awake",
     [VERDICT_WAITING] = "waiting",
+    [VERDICT_STALLED] = "stalled",
     [VERDICT_STRANDED] = "stranded",
     [VERDICT_DEADLOCKED] = "deadlocked",
+};
+
+static const char *const states[] = {
+    [RUNS] = "running",        [ASLEEP] = "sleeping",    [IN_DISK_SLEEP] = "disk-sleep",
+    [IS_STOPPED] = "stopped",  [IS_TRACED] = "traced",   [IS_FROZEN] = "frozen",
+    [DUMPS_CORE] = "dumping-core", [HAS_ENDED] = "ended",
 };
 
 /* What is asked for. */
@@ -71,6 +81,13 @@ static void add_thread(struct table *t, const struct world *world, const struct 
         table_set_bool(t, "DEADLINE", m->has_deadline);
     }
     table_set_bool(t, "CIRCLE", thread->in_circle);
+    if (thread->holder && thread->object->held)
+        table_set_duration(t, "HELD", thread->object->held);
+    if (thread->holder && thread->holder->activity != ACTIVITY_UNKNOWN) {
+        table_set(t, "HOLDER-STATE", "%s", NAME_OF(states, thread->holder->activity));
+        if (thread->holder->activity != RUNS && table_shows(t, "IDLE"))
+            table_set_duration(t, "IDLE", idle_for(thread->holder->pid, thread->holder->tid));
+    }
     if (next)
         table_append(t, "WAKERS", "%s", describe_member(buffer, next->member));
     for (size_t at = 0; !next && (other = possible_waker(world, thread, &at));)
@@ -117,31 +134,87 @@ static void print_wait(const struct thread *t)
            format_duration(duration, m->waiting), m->has_deadline ? ", with a deadline" : "");
 }
 
-/* The end of a chain: who could wake the last one in it. */
+/* ", which has been stopped for 3m05s" */
+static void print_activity(int32_t pid, int32_t tid, enum activity activity, const char *if_running)
+{
+    static const struct {
+        const char *now, *for_long;
+    } sentences[] = {
+        [ASLEEP] = {"sleeps", "has slept"},
+        [IN_DISK_SLEEP] = {"is in disk sleep", "has been in disk sleep"},
+        [IS_STOPPED] = {"is stopped", "has been stopped"},
+        [IS_TRACED] = {"is stopped by a debugger", "has been stopped by a debugger"},
+        [IS_FROZEN] = {"is frozen", "has been frozen"},
+        [DUMPS_CORE] = {"has crashed and dumps its core", NULL},
+        [HAS_ENDED] = {"has ended", NULL},
+    };
+    char duration[QUANTITY_MAX];
+    int64_t idle = 0;
+
+    if (activity == ACTIVITY_UNKNOWN || activity == RUNS) {
+        printf(", which %s", if_running);
+        return;
+    }
+    if (sentences[activity].for_long)
+        idle = idle_for(pid, tid);
+    if (idle)
+        printf(", which %s for %s", sentences[activity].for_long, format_duration(duration, idle));
+    else
+        printf(", which %s", sentences[activity].now);
+}
+
+static void print_at_work(const struct thread *t)
+{
+    const struct process *p = &t->stopped;
+
+    if (p->pid) {
+        printf(", which waits for %s (%" PRId32 ")", p->command, p->pid);
+        print_activity(p->pid, p->pid, p->activity, "");
+    } else {
+        print_activity(t->pid, t->tid, t->activity, "is at work");
+    }
+    putchar('\n');
+}
+
+/* What waits for the same is the last of which to expect it. */
+static bool waits_alike(const struct thread *a, const struct thread *b)
+{
+    return a->object == b->object && a->member->waits_for == b->member->waits_for;
+}
+
+/* The end of a chain: what could wake the last one in it. */
 static void print_wakers(const struct world *world, const struct thread *t)
 {
     const char *wake = words_for(t)->wake;
     char buffer[DESCRIPTION_MAX];
     size_t at = 0;
-    const struct thread *other = possible_waker(world, t, &at);
+    const struct thread *other = possible_waker(world, t, &at), *next;
+    uint64_t dead = lost_waker(t);
     size_t more = 0;
 
-    if (t->verdict == VERDICT_STRANDED) {
-        printf("no live member is left that could %s\n", wake);
-        return;
-    }
-    if (!other) {
+    if (!other && t->able) {
         puts(t->object && t->member->has_deadline
-                 ? "no live member is left that could, but it will give up by itself"
+                 ? "nothing is attached now that could, but it will give up by itself"
                  : "about to go on");
         return;
     }
-    while (possible_waker(world, t, &at))
+    if (!other) {
+        printf("nothing is attached now that could %s", wake);
+        if (dead)
+            printf("; %s has died", describe_member(buffer, shk_snapshot_find_member(t->look, dead)));
+        putchar('\n');
+        return;
+    }
+    while ((next = possible_waker(world, t, &at))) {
         more++;
+        other = waits_alike(other, t) && !waits_alike(next, t) ? next : other;
+    }
     printf("%s", describe_member(buffer, other->member));
     if (more)
         printf(" and %zu more", more);
-    printf(" could %s\n", wake);
+    if (other->stalled && !more)
+        print_activity(other->pid, other->tid, other->activity, "is at work");
+    printf("%s could %s\n", other->stalled && !more ? "," : "", wake);
 }
 
 /* Is it among the first ones of the chain? */
@@ -154,6 +227,19 @@ static bool is_met_before(const struct thread *first, const struct thread *t, si
     return false;
 }
 
+/* "  held by backup.sh (4711) for 3h05m": how the chain goes on from `t`. */
+static void print_link(const struct thread *t, size_t depth)
+{
+    const struct thread *next = next_in_chain(t);
+    char buffer[DESCRIPTION_MAX], duration[QUANTITY_MAX];
+
+    printf("%*s%s %s", (int)depth * 2, "",
+           t->holder ? "held by" : t->is_command_itself ? "which is" : "in which",
+           describe_member(buffer, next->member));
+    if (t->holder && t->object->held)
+        printf(" for %s", format_duration(duration, t->object->held));
+}
+
 /* The thread, the holder of what it waits for, what that one waits for, and so on. */
 static void print_chain(const struct world *world, const struct thread *first)
 {
@@ -161,23 +247,26 @@ static void print_chain(const struct world *world, const struct thread *first)
     char buffer[DESCRIPTION_MAX];
     size_t depth = 1;
 
-    printf("%s: %s ", verdicts[first->verdict], describe_member(buffer, first->member));
+    printf("%s: %s", verdicts[first->verdict], describe_member(buffer, first->member));
+    if (first->stalled && !first->command)
+        print_activity(first->pid, first->tid, first->activity, "is at work");
+    fputs(first->stalled && !first->command ? ", " : " ", stdout);
     print_wait(first);
     for (; next_in_chain(t); depth++) {
-        bool command = t->command != NULL;
+        const struct thread *next = next_in_chain(t);
+        bool by_command = !t->holder && !t->is_command_itself;
 
-        t = next_in_chain(t);
-        printf("%*s%s %s", (int)depth * 2, "", command ? "which is" : "held by",
-               describe_member(buffer, t->member));
+        print_link(t, depth);
+        t = next;
         if (t->verdict == VERDICT_AWAKE) {
-            puts(", who is at work");
+            print_at_work(t);
             return;
         }
         if (is_met_before(first, t, depth)) {
             puts(", which closes the circle");
             return;
         }
-        fputs(", who ", stdout);
+        fputs(by_command ? " " : ", which ", stdout);
         print_wait(t);
     }
     printf("%*s", (int)depth * 2, "");
@@ -216,6 +305,7 @@ static int status_of(const struct world *world, const struct request *request)
     }
     return worst == VERDICT_DEADLOCKED ? STATUS_DEADLOCKED
            : worst == VERDICT_STRANDED ? STATUS_STRANDED
+           : worst == VERDICT_STALLED  ? STATUS_STALLED
                                        : STATUS_DONE;
 }
 
@@ -229,7 +319,7 @@ static int print(const struct world *world, const struct request *request,
         print_chains(world, request);
         return STATUS_DONE;
     }
-    t = table_new(&blocked_table, "VERDICT,SEGMENT,PID,TID,COMMAND,NAME,WAITS,FOR,WAKERS,CIRCLE",
+    t = table_new(&blocked_table, "VERDICT,SEGMENT,PID,TID,COMMAND,NAME,WAITS,FOR,WAKERS,HELD,HOLDER-STATE,CIRCLE",
                   style);
     for (size_t i = 0; i < world->n; i++) {
         if (is_wanted(request, &world->threads[i]))
@@ -304,12 +394,14 @@ static const struct option_row options[] = {TABLE_ROWS, {0}};
 const struct command cmd_why = {
     .name = "why",
     .arguments = "[OPTION...] [SEGMENT | PID]",
-    .summary = "tell of the blocked who waits, who is stranded, who is deadlocked",
+    .summary = "tell what the blocked wait for, and whether that can end",
     .notes =
         "deadlocked: its chain of locks and holders leads into a circle\n"
-        "stranded:   no live member is left that could wake it\n"
-        "waiting:    somebody could\n\n"
-        "Exit status: 7 somebody is deadlocked; 6 nobody is, but somebody is stranded; 0 neither.",
+        "stranded:   the member that would have woken it is known to have died\n"
+        "stalled:    what it waits for is stopped, traced, frozen, or in disk sleep\n"
+        "waiting:    all else; nothing may be attached at the moment that could wake it\n\n"
+        "Exit status: 7 a member is deadlocked; 6 none is, but one is stranded; 8 none of these, but one\n"
+        "is stalled; 0 otherwise.",
     .options = options,
     .tables = (const struct table_kind *const[]){&blocked_table, NULL},
     .run = run,

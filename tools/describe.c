@@ -1,4 +1,5 @@
 #include "describe.h"
+#include "table.h"
 
 #include <grp.h>
 #include <inttypes.h>
@@ -72,10 +73,11 @@ const char *describe_member_id(char *buffer, const struct shk_snapshot *look, ui
     return buffer;
 }
 
-static void describe_holder(char *buffer, const struct shk_snapshot *look, uint64_t holder,
-                            uint32_t depth, uint32_t orphaned)
+static void describe_holder(char *buffer, const struct shk_snapshot *look,
+                            const struct shk_object_info *object, uint32_t depth, uint32_t orphaned)
 {
-    char name[DESCRIPTION_MAX];
+    char name[DESCRIPTION_MAX], duration[QUANTITY_MAX];
+    uint64_t holder = object->holder;
     int n;
 
     if (!holder)
@@ -84,6 +86,9 @@ static void describe_holder(char *buffer, const struct shk_snapshot *look, uint6
         n = snprintf(buffer, DESCRIPTION_MAX, "held by %s", describe_member_id(name, look, holder));
     if (holder && depth > 1)
         n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), " %" PRIu32 " times", depth);
+    if (holder && object->held)
+        n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), " for %s",
+                      format_duration(duration, object->held));
     if (orphaned)
         snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", orphaned");
 }
@@ -94,12 +99,11 @@ const char *describe_object(char *buffer, const struct shk_snapshot *look,
     *buffer = '\0';
     switch (object->kind) {
     case SHK_KIND_LOCK:
-        describe_holder(buffer, look, object->holder, object->as.lock.depth,
-                        object->as.lock.orphaned);
+        describe_holder(buffer, look, object, object->as.lock.depth, object->as.lock.orphaned);
         break;
     case SHK_KIND_COND:
         if (object->as.cond.own_lock)
-            describe_holder(buffer, look, object->holder, object->as.cond.depth,
+            describe_holder(buffer, look, object, object->as.cond.depth,
                             object->as.cond.orphaned);
         else
             snprintf(buffer, DESCRIPTION_MAX, "with lock %s", object->as.cond.lock);

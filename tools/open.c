@@ -1,5 +1,6 @@
 #include "open.h"
 #include "describe.h"
+#include "origin.h"
 
 #include <shmkit/inspect.h>
 
@@ -94,8 +95,10 @@ int open_object(const struct opening *o, struct shk_segment **segment)
     catch_interrupts();
     set_interrupt(*segment);
     r = open_or_make_object(o, *segment);
-    if (r >= 0)
+    if (r >= 0) {
+        name_member(*segment);
         return STATUS_DONE;
+    }
     status = failed_to_open(o, r);
     if (made) {
         shk_segment_close(*segment);

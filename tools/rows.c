@@ -87,7 +87,8 @@ static const struct column object_columns[] = {
     {"USERS", "how many members of processes that have it open", NUMBER},
     {"WAITERS", "how many are asleep on it", NUMBER},
     {"WAITING", "who is asleep on it and how long, in line", COLUMN_CUT | COLUMN_LIST},
-    {"HOLDER", "who holds it", COLUMN_CUT},
+    {"HOLDER", "the member that holds it", COLUMN_CUT},
+    {"HELD", "how long its holder has held it, where that was noted", NUMBER},
     {"RECURSIVE", "whether its holder may acquire it again", COLUMN_BOOL},
     {"DEPTH", "how often its holder has acquired it", NUMBER},
     {"ORPHANED", "whether a holder died and nobody has been told yet", COLUMN_BOOL},
@@ -211,6 +212,8 @@ void add_object(struct table *t, const struct shk_snapshot *look, const struct s
     }
     if (o->holder && table_shows(t, "HOLDER"))
         table_set(t, "HOLDER", "%s", describe_member_id(buffer, look, o->holder));
+    if (o->held)
+        table_set_duration(t, "HELD", o->held);
     fill_kind(t, o);
     table_set(t, "REPAIRS", "%" PRIu64,
               o->holders_lost + o->waiters_buried + o->wakeups_passed_on + o->rebuilds);

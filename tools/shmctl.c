@@ -1,6 +1,7 @@
 /* shmctl: look at segments of shared memory and work on what is in them. This is the table of verbs. */
 #include "shmctl.h"
 #include "common.h"
+#include "origin.h"
 
 #include <fcntl.h>
 #include <locale.h>
@@ -32,9 +33,10 @@ static const struct command *find_command(const char *name)
 
 static void print_verbs(void)
 {
-    printf("Usage: shmctl VERB [OPTION...] [OPERAND...]\n\n"
+    printf("Usage: shmctl [--name NAME] VERB [OPTION...] [OPERAND...]\n\n"
            "Look at segments of shared memory and work on the objects in them.\n"
-           "A path is SEGMENT or SEGMENT/OBJECT.\n");
+           "A path is SEGMENT or SEGMENT/OBJECT. In ps, why and show a verb that operates\n"
+           "is called like the script that runs it, or as --name says.\n");
     for (size_t g = 0; g < sizeof(groups) / sizeof(*groups); g++) {
         printf("\n%s:\n", groups[g].title);
         for (const struct command *const *c = groups[g].commands; *c; c++)
@@ -74,6 +76,15 @@ int main(int argc, char **argv)
 
     reserve_standard_descriptors();
     choose_locale();
+    if (argc > 2 && strcmp(argv[1], "--name") == 0) {
+        set_member_name(argv[2]);
+        argc -= 2;
+        argv += 2;
+    } else if (argc > 1 && strncmp(argv[1], "--name=", 7) == 0) {
+        set_member_name(argv[1] + 7);
+        argc--;
+        argv++;
+    }
     if (argc < 2)
         usage_error("missing verb; usage: shmctl VERB [OPTION...] [OPERAND...]");
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {

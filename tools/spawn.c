@@ -117,6 +117,7 @@ _Noreturn static void guard(int shmctl, int command)
     sigset_t all;
     char byte;
 
+    prctl(PR_SET_NAME, GUARD_NAME);
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
     /* Whatever else is open here, such as a pipe, is the command's and shmctl's to keep open. */

@@ -12,6 +12,9 @@
 #ifndef SHMCTL_SPAWN_H
 #define SHMCTL_SPAWN_H
 
+/* The command of the guard's process, a child of shmctl that is no part of the command's: 'why' passes it over. */
+#define GUARD_NAME "shmctl-guard"
+
 #include <stdbool.h>
 
 struct run {

@@ -16,7 +16,7 @@
 #endif
 
 #define SHOWN_MAX 64
-#define CUT_TO    8 /* terminal columns that are left of what is cut, at least */
+#define CUT_TO    5 /* terminal columns that are left of what is cut, at least */
 
 struct table {
     const struct table_kind *kind;

@@ -1,10 +1,10 @@
 #include "verdict.h"
 #include "looks.h"
+#include "spawn.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define BETWEEN_LOOKS \
@@ -102,78 +102,131 @@ static bool waits(const struct thread *t)
     return t->member->waits_for != SHK_WAITS_NOT || t->command;
 }
 
+
+
 static bool is_able(const struct thread *t)
 {
-    return t->verdict <= VERDICT_WAITING;
+    return t->able;
 }
 
-/* ---- shmctl lock and its command ---- */
+/* ---- a holder that waits for its command ---- */
 
-static uint64_t our_namespace(void)
+/* What is found below a process that waits for a child: whether all of it is stuck, and on what. */
+struct tree {
+    struct world *world;
+    struct thread *owner;
+    uint64_t switches; /* of those that are no members: the same in two looks if none has run */
+    bool at_work;      /* some process below may go on by itself */
+};
+
+static struct thread *find_main_thread(const struct world *w, int32_t pid)
 {
-    struct stat st;
+    struct thread key = {.pid_namespace = w->here, .pid = pid, .tid = pid};
 
-    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+    return find_identity(w, &key);
 }
 
-/* The parent of a process of one thread; 0: it has more, or has gone. */
-static int parent_of(int32_t pid)
+static void add_leaf(struct thread *t, struct thread *leaf)
 {
-    char path[64], line[1024];
-    const char *after_name;
-    int parent, threads;
-    FILE *file;
-    size_t n;
+    struct thread **more = allocate(t->n_leaves + 1, sizeof(struct thread *));
 
-    snprintf(path, sizeof(path), "/proc/%" PRId32 "/stat", pid);
-    file = fopen(path, "re");
-    if (!file)
-        return 0;
-    n = fread(line, 1, sizeof(line) - 1, file);
-    fclose(file);
-    line[n] = '\0';
-    after_name = strrchr(line, ')');
-    /* From the state, field 3, to the number of threads, field 20: proc(5). */
-    if (!after_name || sscanf(after_name + 1,
-                              " %*c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
-                              &parent, &threads) != 2)
-        return 0;
-    return threads == 1 ? parent : 0;
+    if (t->n_leaves)
+        memcpy(more, t->leaves, t->n_leaves * sizeof(struct thread *));
+    free(t->leaves);
+    t->leaves = more;
+    t->leaves[t->n_leaves++] = leaf;
 }
 
-static bool runs_lock(const struct thread *t)
-{
-    char path[64], words[256] = "";
-    FILE *file;
-    size_t n;
+static void climb(struct tree *, int32_t pid);
 
-    if (strcmp(t->member->command, "shmctl") != 0 || t->tid != t->pid)
-        return false;
-    snprintf(path, sizeof(path), "/proc/%" PRId32 "/cmdline", t->pid);
-    file = fopen(path, "re");
-    if (!file)
-        return false;
-    n = fread(words, 1, sizeof(words) - 1, file);
-    fclose(file);
-    words[n] = '\0';
-    return strcmp(words + strnlen(words, n - (n > 0)) + 1, "lock") == 0;
+/* A child of a process in the tree, which is not known to have ended. */
+static void judge_process(struct tree *tree, const struct process *p)
+{
+    struct thread *member = find_main_thread(tree->world, p->pid);
+
+    if (p->threads != 1) {
+        tree->at_work = true;
+    } else if (member && member->member->waits_for != SHK_WAITS_NOT) {
+        add_leaf(tree->owner, member);
+    } else if (p->activity == IS_STOPPED || p->activity == IS_TRACED) {
+        tree->owner->stopped = *p;
+    } else {
+        /* What waits for a child does not run; what else sleeps may wait for anything. */
+        tree->at_work = tree->at_work || p->activity != ASLEEP || waits_for_child(p->pid) == 0;
+        tree->switches += switches_of(p->pid, p->pid);
+        climb(tree, p->pid);
+    }
 }
 
-static void find_commands(struct world *w)
+static void climb(struct tree *tree, int32_t pid)
 {
-    uint64_t here = our_namespace();
+    const struct processes *all = &tree->world->processes;
+    size_t children = 0;
 
-    for (size_t i = 0; i < w->n; i++) {
-        struct thread *child = &w->threads[i];
-        struct thread key = {.pid_namespace = here};
-        struct thread *t;
+    for (size_t i = 0; i < all->n && !tree->at_work; i++) {
+        const struct process *p = &all->list[i];
 
-        if (child->pid_namespace != here || child->member->waits_for == SHK_WAITS_NOT)
+        if (p->parent != pid || p->activity == HAS_ENDED || strcmp(p->command, GUARD_NAME) == 0)
             continue;
-        key.pid = key.tid = parent_of(child->pid);
-        t = find_identity(w, &key);
-        if (t && t->member->waits_for == SHK_WAITS_NOT && runs_lock(t))
-            t->command = child;
+        children++;
+        judge_process(tree, p);
+    }
+    tree->at_work = tree->at_work || !children;
+}
+
+/*
+ * A process of one thread that waits for a child is stuck if all below it are: blocked members, stopped processes, and such
+ * as wait for those. Of a shell between them the kernel says whether it waits for a child; where it does not say, two looks
+ * do: what waits has not run in between.
+ */
+static void find_command(struct world *w, struct thread *t)
+{
+    const struct process *p = find_process(&w->processes, t->pid);
+    struct tree tree = {.world = w, .owner = t};
+    int waits = t->pid == t->tid && p && p->threads == 1 && p->activity == ASLEEP
+                    ? waits_for_child(t->pid)
+                    : 0;
+
+    if (waits == 0 || (waits < 0 && strcmp(t->member->command, "shmctl") != 0))
+        return;
+    climb(&tree, t->pid);
+    if (tree.at_work)
+        return;
+    t->tree_switches = tree.switches;
+    t->stalled = t->stopped.pid != 0;
+    for (size_t i = 0; i < t->n_leaves; i++) {
+        if (!t->command || (t->leaves[i]->member->waits_for == SHK_WAITS_TO_ACQUIRE &&
+                            t->command->member->waits_for != SHK_WAITS_TO_ACQUIRE))
+            t->command = t->leaves[i];
+    }
+    if (t->command) {
+        p = find_process(&w->processes, t->command->pid);
+        t->is_command_itself = p && p->parent == t->pid;
+    }
+}
+
+/* What /proc says of the members of this pid namespace, if any of all waits. */
+static void ask_proc(struct world *w)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < w->n; i++)
+        any = any || w->threads[i].member->waits_for != SHK_WAITS_NOT;
+    if (!any)
+        return;
+    w->here = our_pid_namespace();
+    w->processes = list_processes();
+    for (size_t i = 0; i < w->n; i++) {
+        struct thread *t = &w->threads[i];
+
+        if (t->pid_namespace != w->here)
+            continue;
+        t->activity = activity_of(t->pid, t->tid);
+        t->switches = switches_of(t->pid, t->tid);
+        t->stalled = t->activity == IS_STOPPED || t->activity == IS_TRACED ||
+                     t->activity == IS_FROZEN || t->activity == IN_DISK_SLEEP;
+        if (t->member->waits_for == SHK_WAITS_NOT && !t->stalled)
+            find_command(w, t);
     }
 }
 
@@ -195,7 +248,7 @@ static int look_once(struct world *w)
         m = shk_snapshot_find_member(t->look, t->object->holder);
         t->holder = m && m->alive ? find_thread(w, t->look, m) : NULL;
     }
-    find_commands(w);
+    ask_proc(w);
     return status;
 }
 
@@ -229,23 +282,72 @@ static bool can_be_woken(const struct world *w, const struct thread *t)
     return possible_waker(w, t, &at) != NULL;
 }
 
+static bool any_leaf_is_able(const struct thread *t)
+{
+    for (size_t i = 0; i < t->n_leaves; i++) {
+        if (is_able(t->leaves[i]))
+            return true;
+    }
+    return false;
+}
+
 static bool can_go_on(const struct world *w, const struct thread *t)
 {
     if (t->command)
-        return is_able(t->command);
+        return any_leaf_is_able(t) || t->stopped.pid;
     /* It is about to find out that the object has been removed, or that the lock is free or its holder dead. */
     if (!t->object || (t->member->waits_for == SHK_WAITS_TO_ACQUIRE && !t->holder))
         return true;
     return t->member->has_deadline || can_be_woken(w, t);
 }
 
+/* Which threads can go on, or can be woken by such; those that are stopped count as if they went on, or not. */
+static void find_able(struct world *w, bool even_stalled)
+{
+    bool changed = true;
+
+    for (size_t i = 0; i < w->n; i++) {
+        struct thread *t = &w->threads[i];
+
+        t->able = (!waits(t) || !t->settled) && (even_stalled || !t->stalled);
+    }
+    while (changed) {
+        changed = false;
+        for (size_t i = 0; i < w->n; i++) {
+            struct thread *t = &w->threads[i];
+
+            if (t->able || (t->stalled && !even_stalled) || !can_go_on(w, t))
+                continue;
+            t->able = changed = true;
+        }
+    }
+}
+
+/* The dead member that would have woken it; 0: none is known, so that a program may come that does. */
+uint64_t lost_waker(const struct thread *t)
+{
+    if (t->command || !t->object)
+        return 0;
+    switch (t->member->waits_for) {
+    case SHK_WAITS_TO_ACQUIRE:
+    case SHK_WAITS_TO_JOIN:
+        return 0;
+    case SHK_WAITS_TO_PUT:
+        return t->object->dead_taker;
+    default:
+        return t->object->dead_giver;
+    }
+}
+
 static bool is_link(const struct thread *t)
 {
-    return t && waits(t) && t->settled && next_in_chain(t);
+    if (!t || !waits(t) || !t->settled || !next_in_chain(t))
+        return false;
+    return t->n_leaves < 2 || !any_leaf_is_able(t);
 }
 
 /* From lock to holder to lock: a chain that does not end is one that leads into a circle. */
-static bool find_circle(struct world *w, struct thread *from)
+static void find_circle(struct world *w, struct thread *from)
 {
     struct thread *t = from;
     struct thread *u;
@@ -253,7 +355,7 @@ static bool find_circle(struct world *w, struct thread *from)
     for (size_t steps = 0; is_link(t) && steps <= w->n; steps++)
         t = next_in_chain(t);
     if (!is_link(t))
-        return false;
+        return;
     from->verdict = VERDICT_DEADLOCKED;
     u = t;
     do {
@@ -261,37 +363,43 @@ static bool find_circle(struct world *w, struct thread *from)
         u->verdict = VERDICT_DEADLOCKED;
         u = next_in_chain(u);
     } while (u != t);
-    return true;
 }
 
-/* Returns whether somebody is stuck. */
+/* At the end of its chain is a member whose waker is known to have died. */
+static bool is_stranded(const struct world *w, const struct thread *t)
+{
+    for (size_t steps = 0; next_in_chain(t) && steps <= w->n; steps++)
+        t = next_in_chain(t);
+    return !t->able && lost_waker(t);
+}
+
+/* Returns whether there is more to say than that some wait for others that are at work. */
 static bool judge(struct world *w)
 {
-    bool changed = true;
     bool stuck = false;
 
+    find_able(w, false);
+    for (size_t i = 0; i < w->n; i++)
+        w->threads[i].moves = w->threads[i].able;
+    find_able(w, true);
     for (size_t i = 0; i < w->n; i++) {
         struct thread *t = &w->threads[i];
 
-        t->verdict = !waits(t) ? VERDICT_AWAKE : t->settled ? VERDICT_STRANDED : VERDICT_WAITING;
+        if (!waits(t))
+            t->verdict = VERDICT_AWAKE;
+        else if (t->able)
+            t->verdict = t->moves ? VERDICT_WAITING : VERDICT_STALLED;
+        else
+            t->verdict = is_stranded(w, t) ? VERDICT_STRANDED : VERDICT_WAITING;
     }
-    while (changed) {
-        changed = false;
-        for (size_t i = 0; i < w->n; i++) {
-            struct thread *t = &w->threads[i];
-
-            if (is_able(t) || !can_go_on(w, t))
-                continue;
-            t->verdict = VERDICT_WAITING;
-            changed = true;
-        }
-    }
-    /* Also of those who have a deadline. */
-    for (size_t i = 0; i < w->n; i++)
-        stuck = find_circle(w, &w->threads[i]) || !is_able(&w->threads[i]) || stuck;
-    /* Who waits for its command, which goes on, is at work. */
+    /* Also of those that have a deadline. */
     for (size_t i = 0; i < w->n; i++) {
-        if (w->threads[i].command && w->threads[i].verdict == VERDICT_WAITING)
+        find_circle(w, &w->threads[i]);
+        stuck = stuck || w->threads[i].verdict == VERDICT_DEADLOCKED || !w->threads[i].moves;
+    }
+    /* What waits for its command, which goes on, is at work. */
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->threads[i].command && w->threads[i].able && w->threads[i].verdict != VERDICT_DEADLOCKED)
             w->threads[i].verdict = VERDICT_AWAKE;
     }
     return stuck;
@@ -303,7 +411,8 @@ static bool is_same_wait(const struct thread *before, const struct thread *t)
     if (before->member->id != t->member->id)
         return false;
     if (before->command || t->command)
-        return before->command && t->command && before->command->pid == t->command->pid;
+        return before->command && t->command && before->command->pid == t->command->pid &&
+               before->tree_switches == t->tree_switches;
     if (!before->object || !t->object)
         return false;
     return shk_snapshot_segment(before->look)->id == shk_snapshot_segment(t->look)->id &&
@@ -313,12 +422,21 @@ static bool is_same_wait(const struct thread *before, const struct thread *t)
            t->member->waiting >= before->member->waiting + BETWEEN_LOOKS;
 }
 
+/* It was stopped or in disk sleep before, and has not run since; or its command. */
+static bool is_same_stall(const struct thread *before, const struct thread *t)
+{
+    return before->stalled && before->activity == t->activity && before->switches == t->switches &&
+           before->stopped.pid == t->stopped.pid && before->tree_switches == t->tree_switches;
+}
+
 static void settle(const struct world *before, struct world *w)
 {
     for (size_t i = 0; i < w->n; i++) {
-        const struct thread *t = find_thread(before, w->threads[i].look, w->threads[i].member);
+        struct thread *now = &w->threads[i];
+        const struct thread *t = find_thread(before, now->look, now->member);
 
-        w->threads[i].settled = t && !is_able(t) && is_same_wait(t, &w->threads[i]);
+        now->settled = t && (!t->moves || t->verdict == VERDICT_DEADLOCKED) && is_same_wait(t, now);
+        now->stalled = now->stalled && t && is_same_stall(t, now);
     }
 }
 
@@ -342,6 +460,9 @@ int look_at_world(struct world *w)
 
 void drop_world(struct world *w)
 {
+    for (size_t i = 0; i < w->n; i++)
+        free(w->threads[i].leaves);
+    drop_processes(&w->processes);
     drop_looks(w->looks);
     free(w->seats);
     free(w->threads);

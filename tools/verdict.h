@@ -1,26 +1,38 @@
 /*
- * Who waits for whom, and whether it can end.
+ * Which member waits for which, and whether that can end.
  *
- * A member is able if it lives and does not sleep, or sleeps and somebody able can wake it, or has a deadline.
+ * A member is able if it lives and does not wait, or waits and an able member can wake it, or has a deadline.
  *   deadlocked   the holder of the lock that it waits for, that one's, and so on come back to one of them: a circle, which
  *                deadlines may end one day, or not
- *   stranded     otherwise not able: no live member is left that could wake it, or the holder of its lock is stranded
- * Blocked is not deadlocked: the members of a circle wait for each other, the stranded for somebody who has gone.
+ *   stranded     not able, and the member that would have woken it is known to have died; or the holder of its lock is stranded
+ *   stalled      able only if a process goes on that does not run: stopped, traced, frozen, or in disk sleep
+ *   waiting      all else. If it is not able, nothing is attached at the moment that could wake it; but a program may come that
+ *                does: shell commands are members for the moment of a put
  *
- * Who could wake it: the holder of a lock; for all else an able member of the segment, if the object is open in other
- * processes than those that are stuck on it. 'shmctl lock', which holds a lock while its command runs, waits for the command,
- * as long as that is a process of one thread: so the circle that two scripts make of nested commands is seen. (Of a shell
- * in between nobody knows what it waits for.)
+ * What could wake it: the holder of a lock; for all else an able member of the segment, if the object is open in other
+ * processes than those that are stuck on it.
  *
- * One look may show two states that were never together: somebody is woken, another falls asleep. So it takes two. What both
+ * A holder may wait for a child, as 'shmctl lock' for its command. Then the members among the child's descendants count as the
+ * holder's: it waits for those, if all processes below it are blocked members or wait for such. So the circle that two scripts
+ * make of nested commands is seen, whatever shells stand between.
+ *
+ * One look may show two states that were never together: one member is woken, another falls asleep. So it takes two. What both
  * show, with the first wait still going on in the second, was so all the time in between; what else sleeps counts as able.
  */
 #ifndef SHMCTL_VERDICT_H
 #define SHMCTL_VERDICT_H
 
 #include "common.h"
+#include "process.h"
 
-enum verdict { VERDICT_AWAKE, VERDICT_WAITING, VERDICT_STRANDED, VERDICT_DEADLOCKED };
+/* From good to bad. */
+enum verdict {
+    VERDICT_AWAKE,
+    VERDICT_WAITING,
+    VERDICT_STALLED,
+    VERDICT_STRANDED,
+    VERDICT_DEADLOCKED
+};
 
 /* A thread, which may be a member of several segments. */
 struct thread {
@@ -32,8 +44,18 @@ struct thread {
     struct thread **seats;           /* the threads of that look, in its order; NULL: dead */
     const struct shk_object_info *object; /* that it waits on; NULL: none, or it has been removed */
     struct thread *holder;                /* of the lock that it waits for; NULL: none */
-    struct thread *command;               /* of 'shmctl lock': what it waits for; NULL: none */
+    struct thread *command;               /* one of the following; NULL: none */
+    struct thread **leaves;               /* the blocked members among the descendants that it waits for */
+    size_t n_leaves;
+    bool is_command_itself;               /* the command is its child, and not a child's child */
+    struct process stopped;               /* a descendant that it waits for, and that is stopped; pid 0: none */
+    uint64_t tree_switches;               /* of its descendants that are no members */
+    enum activity activity;               /* what /proc says */
+    uint64_t switches;
     bool settled;                         /* its wait may be taken for lasting */
+    bool stalled;                         /* it, or what it waits for, does not run */
+    bool able;                            /* even those that are stalled counting as able */
+    bool moves;                           /* able without them */
     enum verdict verdict;
     bool in_circle;
 };
@@ -43,16 +65,21 @@ struct world {
     struct thread *threads; /* by namespace, pid and tid */
     size_t n;
     struct thread **seats; /* one a member of each look */
+    uint64_t here;         /* the pid namespace of this process; 0: /proc has not been asked */
+    struct processes processes;
 };
 
 /* Look at all segments, twice if need be, and judge. Returns an exit status; to be given back in any case. */
 int look_at_world(struct world *);
 void drop_world(struct world *);
 
-/* Whom it waits for, if that is one: the holder of a lock, or the command. */
+/* The one that it waits for: the holder of a lock, or the command. */
 struct thread *next_in_chain(const struct thread *);
 
-/* Who could wake this one: the next from *at on, which is to be 0 at first; NULL: nobody more. */
+/* What could wake this one: the next from *at on, which is to be 0 at first; NULL: no more. */
 const struct thread *possible_waker(const struct world *, const struct thread *, size_t *at);
+
+/* The dead member that would have woken this one, which is no link of a chain; 0: none is known. */
+uint64_t lost_waker(const struct thread *);
 
 #endif

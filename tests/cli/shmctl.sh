@@ -6,6 +6,7 @@ set -u
 . "$SHMKIT_SRCDIR/tests/processes.sh"
 unset LANG LANGUAGE "${!LC_@}" # names are UTF-8 all the same
 segment=$(basename "$0" .sh)-$$
+script=$(basename "$0") # what shmctl's members are called
 scratch=$(mktemp -d) || exit 1
 out=$scratch/out
 err=$scratch/err
@@ -66,9 +67,9 @@ as_expected() {
     sed -E "s/$segment/SEGMENT/g
         s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}([+-][0-9]{4})?/DATE/g
         s/\"(pid|tid|creator|id|inode|namespace)\": [0-9]+/\"\\1\": N/
-        s/\"(age|for|resident|size)\": [0-9.]+/\"\\1\": N/
+        s/\"(age|for|held|resident|size)\": [0-9.]+/\"\\1\": N/
         s/^(Creator|Inode|Namespace) +[0-9]+/\\1 N/
-        s/^(Resident|Size|Age) .*/\\1 N/
+        s/^(Resident|Size|Age|Held) .*/\\1 N/
         s/^(Owner|Group) .*/\\1 NAME/; s/\"(owner|group)\": \"[^\"]*\"/\"\\1\": \"NAME\"/
         s/\"id\": \"[0-9a-f]{16}\"/\"id\": \"HEX\"/
         s/^Id +[0-9a-f]{16}/Id HEX/

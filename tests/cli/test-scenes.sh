@@ -28,9 +28,9 @@ left_nothing() {
 }
 
 # In the end of scene $1, of process $2, shmctl why says what is in expected/; in which order the depositors came is chance.
-ends_stranded() {
+ends_waiting() {
     sed -E -n "s/scene-$1-$2/SEGMENT/; s/\([0-9]+\)/(PID)/; s/ for [0-9.]+(ms|s)\$/ for TIME/
-        /^stranded:/,/^  /p" "$output" | LC_ALL=C sort | diff "$SHMKIT_SRCDIR/tests/cli/expected/scene-$1.txt" - ||
+        /^waiting:/,/^  /p" "$output" | LC_ALL=C sort | diff "$SHMKIT_SRCDIR/tests/cli/expected/scene-$1.txt" - ||
         fail "the end of $1 is not as in expected/scene-$1.txt"
 }
 
@@ -48,7 +48,7 @@ for name in $scenes; do
     cat "$output"
     test $status = 0 || fail "shmctl demo $name exits with $status"
     left_nothing $name $!
-    case $name in account*) ends_stranded $name $! ;; esac
+    case $name in account*) ends_waiting $name $! ;; esac
 
     echo "==== shmctl demo $name, of which nobody wants to see more than a line"
     shmctl demo $name </dev/null > >(head -n 1 >/dev/null) 2>/dev/null &

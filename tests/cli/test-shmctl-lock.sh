@@ -40,7 +40,7 @@ is_free || fail 'the lock is not free'
 claim 'the exit status is the one of the command'
 
 exits 0 shmctl lock "$lock" -- shmctl ps -r -n -o NAME,HOLDS "$segment"
-prints 'shmctl till'
+prints "$script till"
 shmctl lock "$lock" -- sleep 1h &
 holder=$!
 await is_held
@@ -137,7 +137,7 @@ fi
 shmctl lock "$lock" -- sh -c "echo >'$scratch/fifo'; read line <'$scratch/fifo'" &
 holder=$!
 read -r line <"$scratch/fifo"
-find_victim shmctl || fail 'there is no guard'
+find_victim shmctl-guard || fail 'there is no guard'
 kill -KILL $victim
 echo >"$scratch/fifo"
 ends 0 $holder

@@ -51,7 +51,7 @@ as_expected objects.txt
 exits 0 shmctl ls "$segment" --json
 as_expected objects.json
 exits 0 shmctl ps "$segment"
-sed -i -E 's/^([^ ]+ +)[0-9]+/\1PID/; s/ [0-9.]+(ms|s|m[0-9]+s)$/ TIME/' "$out"
+sed -i -E 's/^([^ ]+ +)[0-9]+/\1PID/; s/ [0-9.]+(ms|s|m[0-9]+s)\b/ TIME/g' "$out"
 as_expected members.txt
 exits 0 shmctl ps "$segment" --json
 as_expected members.json
@@ -87,8 +87,9 @@ prints 'KIND NAME' 'region account' 'cond changed' 'cond counted' 'event go' 'lo
 exits 0 shmctl ls "$segment" -o NAME,ITEMS,CAPACITY -r -n
 prints 'account - -' 'changed - -' 'counted - -' 'go - -' 'till - -' '工作 3 3'
 exits 0 shmctl ls "$segment" -o STATE -r -n
-sed -i 's/(.*)/(PID)/' "$out"
-prints '24\x20bytes' 'held\x20by\x20shmctl\x20(PID)' 'with\x20lock\x20till' clear 'held\x20by\x20shmctl\x20(PID)' '3/3\x20items'
+sed -i 's/(.*)/(PID)/; s/x20[0-9.m]*[0-9]m\?s$/x20TIME/' "$out"
+held="held\x20by\x20$script\x20(PID)\x20for\x20TIME"
+prints '24\x20bytes' "$held" 'with\x20lock\x20till' clear "$held" '3/3\x20items'
 exits 0 shmctl ls "$segment" -n -o +SERIAL
 awk '{ print NF > "/dev/stderr" } $1 == "go" && $NF != 4 { exit 1 }' "$out" 2>/dev/null || fail "+SERIAL: $(cat "$out")"
 exits 0 shmctl show "$segment/工作" -n -o ITEMS,CAPACITY
@@ -163,14 +164,66 @@ claim 'sentences are cut to fit a terminal, names are not, and in a file nothing
 
 # Whatever the width, the pid of the holder is there as a whole or not at all, and where something is missing there is a mark.
 holder=$(shmctl ls "$name" -r -n -o STATE | sed -n 's/.*(\([0-9]*\)).*/\1/p')
-states="$(shmctl ls "$name" -n -o STATE)"
+states="$(shmctl ls "$name" -n -o STATE | sed 's/ for .*//')"
 for width in {12..60}; do
     on_terminal $width shmctl ls "$name" -n -o STATE,WAITERS >"$scratch/screen"
     while read -r line; do
         state=$(sed 's/ *[0-9]*$//' <<<"$line")
-        number=$(tr -dc 0-9 <<<"$state")
+        number=$(sed 's/ for .*//' <<<"$state" | tr -dc 0-9)
         test -z "$number" -o "$number" = "$holder" || fail "at $width columns half a number is shown: $line"
-        [[ $state == *… ]] || grep -qxF -- "$state" <<<"$states" || fail "at $width columns it is cut without a mark: $line"
+        [[ $state == *… ]] || grep -qxF -- "${state% for *}" <<<"$states" || fail "at $width columns it is cut without a mark: $line"
     done <"$scratch/screen"
 done
 claim 'what is cut ends in an ellipsis, and never inside a number'
+
+# ---- by which name ----
+
+exits 0 shmctl rm "$segment" "$name"
+for lock in a b c d e f; do
+    exits 0 shmctl create lock "$segment/$lock"
+done
+# A script of that name holds a lock: the rest of its words are the interpreter's.
+holds() {
+    local lock=$1
+    shift
+    "$@" &
+    await lists "$lock 1" ls -o NAME,USERS "$segment"
+}
+cat >"$scratch/备份 backup.sh" <<'END'
+#!/bin/bash
+shmctl lock "$1" -- sleep 1h
+true
+END
+chmod +x "$scratch/备份 backup.sh"
+holds a "$scratch/备份 backup.sh" "$segment/a"
+holds b bash -eo pipefail "$scratch/备份 backup.sh" "$segment/b"
+holds c bash -ec "shmctl lock '$segment/c' -- sleep 1h; true"
+holds d sh "$scratch/备份 backup.sh" "$segment/d"
+holds e shmctl --name 夜班 lock "$segment/e" -- sleep 1h
+holds f timeout 1h shmctl lock "$segment/f" -- sleep 1h
+exits 0 shmctl ps "$segment" -r -n -o HOLDS,COMMAND,NAME
+sort -o "$out" "$out"
+prints 'a shmctl 备份\x20backup.sh' 'b shmctl 备份\x20backup.sh' 'c shmctl bash' 'd shmctl 备份\x20backup.sh' \
+    'e shmctl 夜班' "f shmctl $script"
+exits 0 shmctl --name=夜班 event --help
+exits 2 shmctl --name '' ls
+exits 2 shmctl --name "$(printf %64d 0)" ls
+exits 2 shmctl --name $'a\nb' lock "$segment/a" --nowait -- true
+await lists "$segment 6 0" ls -o NAME,MEMBERS,DEAD
+claim 'a member is called like the script that runs shmctl, or as --name says'
+
+held_for() {
+    shmctl show "$segment/$1" -b -r -n -o HELD
+}
+longer_than() {
+    awk -v held="$(held_for "$1")" -v least="$2" 'BEGIN { exit !(held + 0 > least && held < 600) }'
+}
+await longer_than e 0.3
+await longer_than f 0.01
+exits 0 shmctl ps "$segment" -b -r -n -o HOLDS,HELD
+awk '$2 !~ /^[0-9]+\.[0-9]+$/ { exit 1 }' "$out" || fail "since when they hold: $(cat "$out")"
+exits 0 shmctl ls "$segment"
+grep -q "^e  *lock  *held by 夜班 ([0-9]*) for [0-9.ms]* " "$out" || fail "since when: $(cat "$out")"
+claim 'it is told how long a lock has been held'
+kill $(shmctl ps "$segment" -r -n -o PID)
+await lists "$segment 0 0" ls -o NAME,MEMBERS,DEAD

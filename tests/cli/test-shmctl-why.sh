@@ -1,5 +1,5 @@
 #!/bin/bash
-# shmctl why: who is deadlocked, who is stranded, who just waits; and nobody who is at work is called stuck.
+# shmctl why: what is deadlocked, stranded, stalled, or just waits; and nothing that is at work is called stuck.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 two_locks=$SHMKIT_TESTDIR/cli/two_locks
 
@@ -51,7 +51,7 @@ start_all() {
     await named 丙 'set go'
     shmctl lock "$segment/c" -- true &
     fourth=$!
-    await named shmctl 'acquire c'
+    await named "$script" 'acquire c'
 }
 start_all
 until in_order $first $second $third $fourth; do
@@ -61,12 +61,13 @@ until in_order $first $second $third $fourth; do
     done
     start_all
 done
-why 6
-prints "stranded: 甲 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it' \
-    "stranded: 乙 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it' \
-    "stranded: 丙 (PID) waits for $segment/go to be set, for TIME" '  no live member is left that could set it' \
-    "stranded: shmctl (PID) waits to acquire $segment/c, for TIME" \
-    "  held by 丙 (PID), who waits for $segment/go to be set, for TIME" '    no live member is left that could set it'
+nothing='nothing is attached now that could'
+why 0
+prints "waiting: 甲 (PID) waits for $segment/go to be set, for TIME" "  $nothing set it" \
+    "waiting: 乙 (PID) waits for $segment/go to be set, for TIME" "  $nothing set it" \
+    "waiting: 丙 (PID) waits for $segment/go to be set, for TIME" "  $nothing set it" \
+    "waiting: $script (PID) waits to acquire $segment/c, for TIME" \
+    "  held by 丙 (PID), which waits for $segment/go to be set, for TIME" "    $nothing set it"
 exits 0 shmctl event set "$segment/go"
 await named 甲 'acquire b'
 await named 乙 'acquire a'
@@ -76,8 +77,9 @@ as_expected why-deadlock.txt
 exits 7 shmctl why "$segment" -r -n -o VERDICT,NAME,WAITS,WAKERS,CIRCLE
 sed -i -E 's/\([0-9]+\)/(PID)/g' "$out"
 prints 'deadlocked 甲 acquire\x20b 乙\x20(PID) yes' 'deadlocked 乙 acquire\x20a 甲\x20(PID) yes' \
-    'deadlocked 丙 acquire\x20a 甲\x20(PID) no' 'deadlocked shmctl acquire\x20c 丙\x20(PID) no'
+    'deadlocked 丙 acquire\x20a 甲\x20(PID) no' "deadlocked $script acquire\x20c 丙\x20(PID) no"
 exits 7 shmctl why "$segment" --json
+sed -i 's/"holder-state": "running"/"holder-state": "sleeping"/' "$out" # each looks after its wait now and then
 as_expected why-deadlock.json
 exits 7 shmctl why $first
 grep -q '^deadlocked: 甲 ' "$out" || fail "about its process: $(cat "$out")"
@@ -104,12 +106,12 @@ all_asleep() {
     test "$(shmctl ps -r -n -o WAITS "$segment" | grep -c '^notify')" = 3
 }
 await all_asleep
-exits 6 shmctl why "$segment"
+exits 0 shmctl why "$segment"
 sort -o "$out" "$out"
-as_expected why-stranded.txt
-exits 6 shmctl why "$segment" -r -n -o VERDICT,WAKERS
-prints 'stranded -' 'stranded -' 'stranded -'
-claim 'who waits for somebody who has gone is stranded, not deadlocked'
+as_expected why-waiting.txt
+exits 0 shmctl why "$segment" -r -n -o VERDICT,WAKERS
+prints 'waiting -' 'waiting -' 'waiting -'
+claim 'what waits for a member that has left in order is not stranded: another may come'
 
 # A drawer who is there, but does nothing at the moment: he could still draw.
 shmctl demo drawer "$segment/account" --name 取钱者 --times 1000 >/dev/null &
@@ -143,9 +145,9 @@ await holds_till
 shmctl put "$segment/jobs" 2 &
 putter=$!
 await waits 'put jobs'
-exits 6 shmctl why $putter
-grep -q "^stranded: shmctl ($putter) waits to put into $segment/jobs, for " "$out" || fail "it says $(cat "$out")"
-grep -qx '  no live member is left that could get from it' "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why $putter
+grep -q "^waiting: $script ($putter) waits to put into $segment/jobs, for " "$out" || fail "it says $(cat "$out")"
+grep -qx "  $nothing get from it" "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl get "$segment/jobs"
 ends 0 $putter
 shmctl get "$segment/jobs" -c 2 >/dev/null &
@@ -156,11 +158,48 @@ two_wait() {
     test "$(shmctl show -r -n -o WAITERS "$segment/jobs")" = 2
 }
 await two_wait
-exits 6 shmctl why $getter
-grep -qx '  no live member is left that could put into it' "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why $getter
+grep -qx "  $nothing put into it" "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl put "$segment/jobs" 3 4
 ends 0 $getter
-claim 'who waits at a queue whose other end nobody is at is stranded'
+claim 'workers that idle at an empty queue are waiting, though no producer is attached'
+
+# A producer that puts and is killed, with workers left.
+exits 0 shmctl create queue "$segment/orders"
+shmctl --name worker get --follow "$segment/orders" >/dev/null &
+worker=$!
+await waits 'get orders'
+mkfifo "$scratch/orders"
+shmctl --name producer put --stdin "$segment/orders" <"$scratch/orders" &
+producer=$!
+exec 3>"$scratch/orders"
+echo order >&3
+has_got() {
+    test "$(shmctl show -r -n -o GETS,WAITERS "$segment/orders")" = "$1 1"
+}
+await has_got 1
+exits 0 shmctl why $worker
+grep -q '^  .* could put into it$' "$out" || fail "it says $(cat "$out")"
+kill -KILL $producer
+exec 3>&-
+ends 137 $producer
+exits 6 shmctl why $worker
+grep -q "^stranded: worker ($worker) waits to get from $segment/orders, for " "$out" || fail "it says $(cat "$out")"
+grep -qx "  $nothing put into it; producer ($producer) has died" "$out" || fail "it says $(cat "$out")"
+exits 6 shmctl why $worker -r -n -o VERDICT,WAKERS
+prints 'stranded -'
+died() {
+    shmctl ps "$segment" -r -n -o NAME,DIED | grep -qE '^producer [0-9]{4}-'
+}
+await died
+shmctl ps "$segment" -r -n -o ALIVE >"$scratch/order"
+sort -r "$scratch/order" | cmp - "$scratch/order" || fail "the dead are not below the living: $(cat "$scratch/order")"
+exits 0 shmctl put "$segment/orders" another
+await has_got 2
+exits 0 shmctl why $worker
+exits 0 shmctl shutdown "$segment/orders"
+ends 0 $worker
+claim 'what waits for a producer that died is stranded, until another has come'
 
 # ---- deadlines ----
 
@@ -169,7 +208,7 @@ shmctl event wait "$segment/late" --timeout 1h &
 sleeper=$!
 await waits 'set late'
 exits 0 shmctl why $sleeper
-grep -Eq "^waiting: shmctl \($sleeper\) waits for $segment/late to be set, for [^,]*, with a deadline$" "$out" || fail "it says $(cat "$out")"
+grep -Eq "^waiting: $script \($sleeper\) waits for $segment/late to be set, for [^,]*, with a deadline$" "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl why $sleeper -r -n -o VERDICT,DEADLINE
 prints 'waiting yes'
 # Who has a deadline goes on one day, and may then do what the other waits for.
@@ -177,12 +216,11 @@ exits 0 shmctl create event "$segment/never"
 shmctl event wait "$segment/never" &
 other=$!
 await waits 'set never'
-exits 6 shmctl why $other
-exits 6 shmctl why $other -r -n -o VERDICT,DEADLINE
-prints 'stranded no'
+exits 0 shmctl why $other -r -n -o VERDICT,DEADLINE
+prints 'waiting no'
 kill -KILL $sleeper $other
 ends 137 $sleeper
-claim 'who has a deadline is not stranded'
+claim 'what has a deadline is not stranded'
 
 # ---- any of several ----
 
@@ -192,9 +230,9 @@ exits 0 shmctl create queue "$segment/many"
 "$SHMKIT_TESTDIR/cli/wait_any" "$segment" few many >"$scratch/any" &
 any=$!
 await waits 'any of several'
-exits 6 shmctl why $any
-grep -Eq "^stranded: wait_any \($any\) waits for any of several, the first of them $segment/few, for [0-9.ms]*$" "$out" || fail "it says $(cat "$out")"
-grep -qx '  no live member is left that could make one ready' "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why $any
+grep -Eq "^waiting: wait_any \($any\) waits for any of several, the first of them $segment/few, for [0-9.ms]*$" "$out" || fail "it says $(cat "$out")"
+grep -qx "  $nothing make one ready" "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl create lock "$segment/busy"
 shmctl lock "$segment/busy" -- sleep 1h &
 worker=$!
@@ -237,8 +275,8 @@ prints_nothing
 echo >&3
 await waits 'acquire b'
 exits 0 shmctl why "$segment"
-sed -i -E 's/\([0-9]+\)/(PID)/g; s/, for [0-9.]+(ms|s|m[0-9]+s)$/, for TIME/' "$out"
-prints "waiting: shmctl (PID) waits to acquire $segment/b, for TIME" '  held by shmctl (PID), who is at work'
+sed -i -E 's/\([0-9]+\)/(PID)/g; s/ for [0-9.]+(ms|s|m[0-9]+s)\b/ for TIME/g; s/sleeps$/has slept for TIME/' "$out"
+prints "waiting: $script (PID) waits to acquire $segment/b, for TIME" "  held by $script (PID) for TIME, which has slept for TIME"
 echo >&4
 await waits 'acquire a'
 exits 7 shmctl why "$segment"
@@ -250,3 +288,125 @@ kill $second
 ends 143 $second
 ends 0 $first
 claim 'two scripts that nest their locks in opposite order are deadlocked'
+
+# The same with shells between a lock and the command that wants the next one, as scripts have it.
+cat >"$scratch/inner.sh" <<'END'
+shmctl --name "$1" lock "$2" -- true
+true
+END
+cat >"$scratch/outer.sh" <<'END'
+read -r line <"$1"
+(bash "$2" "$3" "$4"; true)
+true
+END
+start_with_shells() {
+    shmctl --name left lock "$segment/a" -- bash "$scratch/outer.sh" "$scratch/go1" "$scratch/inner.sh" left-inner "$segment/b" &
+    first=$!
+    shmctl --name right lock "$segment/b" -- sh "$scratch/outer.sh" "$scratch/go2" "$scratch/inner.sh" right-inner "$segment/a" &
+    second=$!
+    exec 3>"$scratch/go1" 4>"$scratch/go2"
+}
+start_with_shells
+echo >&3
+await named left-inner 'acquire b'
+# One of two waits: the other's command reads from a pipe, and is at work for all that is known.
+exits 0 shmctl why "$segment"
+grep -q "^  held by right ($second) for [0-9.ms]*, which \(has slept\|sleeps\)" "$out" || fail "it says $(cat "$out")"
+echo >&4
+await named right-inner 'acquire a'
+exits 7 shmctl why "$segment"
+test "$(grep -c '^deadlocked: ' "$out")" = 1 || fail "it says $(cat "$out")"
+grep -Eq "^ +in which left-inner \([0-9]+\) waits to acquire $segment/b, for " "$out" || fail "it says $(cat "$out")"
+grep -Eq "^ +in which right-inner \([0-9]+\) waits to acquire $segment/a, for " "$out" || fail "it says $(cat "$out")"
+grep -q ', which closes the circle$' "$out" || fail "it says $(cat "$out")"
+exits 7 shmctl why "$segment" -r -n -o VERDICT,CIRCLE
+sort -u -o "$out" "$out"
+prints 'deadlocked yes'
+kill $second
+ends 143 $second
+ends 0 $first
+nothing_waits() {
+    not waits '.*'
+}
+await nothing_waits
+claim 'so they are whatever shells stand between'
+
+# As long as one process below the holder is at work, nothing is deadlocked.
+shmctl lock "$segment/a" -- bash -c "read -r line <'$scratch/go1'; shmctl lock '$segment/b' -- true & read -r line <'$scratch/go1'; kill \$!" &
+first=$!
+exec 3>"$scratch/go1"
+shmctl lock "$segment/b" -- bash -c "shmctl lock '$segment/a' -- true; true" &
+second=$!
+await waits 'acquire a'
+echo >&3
+await waits 'acquire b'
+exits 0 shmctl why "$segment"
+echo >&3
+ends 0 $first
+ends 0 $second
+exec 3>&-
+claim 'a holder whose command does something else beside is not'
+
+# ---- what does not run ----
+
+shmctl --name holder lock "$segment/a" -- sleep 1h &
+holder=$!
+holds_a() {
+    shmctl ps -r -n -o HOLDS "$segment" | grep -qx a
+}
+await holds_a
+shmctl --name waiter lock "$segment/a" -- true &
+waiter=$!
+await waits 'acquire a'
+exits 0 shmctl why "$segment"
+grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, which (has slept for [0-9.ms]*|sleeps)$" "$out" || fail "it says $(cat "$out")"
+kill -STOP $holder
+is_stopped() {
+    grep -q "^State:.T" "/proc/$holder/status"
+}
+await is_stopped
+exits 8 shmctl why "$segment"
+grep -q "^stalled: waiter ($waiter) waits to acquire $segment/a, for " "$out" || fail "it says $(cat "$out")"
+grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, which (has been stopped for [0-9.ms]*|is stopped)$" "$out" || fail "it says $(cat "$out")"
+exits 8 shmctl why $waiter -r -n -o VERDICT,WAKERS,HOLDER-STATE
+prints "stalled holder\\x20($holder) stopped"
+kill -CONT $holder
+not_stopped() {
+    shmctl why "$segment" >"$out"
+}
+await not_stopped
+# Its command alone.
+command=$(children $holder sleep)
+kill -STOP "$command"
+exits 8 shmctl why "$segment"
+grep -q "which waits for sleep ($command), which \(has been\|is\) stopped" "$out" || fail "it says $(cat "$out")"
+kill -CONT "$command"
+kill $holder
+ends 143 $holder
+ends 0 $waiter
+claim 'a holder that is stopped, or waits for what is stopped, is not called at work, and the exit status tells'
+
+# Whoever could put is stopped: a queue waits for it, too.
+exits 0 shmctl create queue "$segment/parcels"
+shmctl --name getter get "$segment/parcels" >/dev/null &
+getter=$!
+mkfifo "$scratch/parcels"
+shmctl --name putter put --stdin "$segment/parcels" <"$scratch/parcels" &
+holder=$!
+exec 3>"$scratch/parcels"
+two_use() {
+    test "$(shmctl show -r -n -o USERS "$segment/parcels")" = 2
+}
+await two_use
+await waits 'get parcels'
+exits 0 shmctl why $getter
+kill -STOP $holder
+await is_stopped
+exits 8 shmctl why $getter
+grep -Eq "^  putter \($holder\), which (has been stopped for [0-9.ms]*|is stopped), could put into it$" "$out" || fail "it says $(cat "$out")"
+kill -CONT $holder
+echo parcel >&3
+exec 3>&-
+ends 0 $holder
+ends 0 $getter
+claim 'so is what could only be woken by a stopped process'

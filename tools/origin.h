@@ -1,0 +1,17 @@
+/* On behalf of which script this shmctl runs: its name as a member, for ps, why and show. */
+#ifndef SHMCTL_ORIGIN_H
+#define SHMCTL_ORIGIN_H
+
+#include <shmkit.h>
+
+/* From --name, before the verb. A name that is no good is a usage error. */
+void set_member_name(const char *name);
+
+/*
+ * Name this process in the segment that it has opened: as --name says, else after the script that started it. A script is
+ * what an interpreter such as bash or python3 was given to run; a program that only starts another, such as timeout or
+ * xargs, is passed over.
+ */
+void name_member(struct shk_segment *);
+
+#endif
