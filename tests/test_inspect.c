@@ -1057,7 +1057,7 @@ static size_t header_only(const struct sample *sample)
 static size_t directory_and_members(const struct sample *sample)
 {
     (void)sample;
-    return shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size).uses_at;
+    return shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size).processes_at;
 }
 
 START_TEST(test_any_bytes_in_the_header)
@@ -1190,12 +1190,18 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
         m->waits_segment = info.id;
         m->waits_entry = OBJECTS - 1;
         m->waits_serial = OBJECTS;
-        if (i < USERS)
-            write_shm(segment_name(NULL), at.uses_at + ((uint64_t)i + 1) * at.uses_words * sizeof(all) - sizeof(all), &all, sizeof(all));
+        m->pid = (int32_t)i + 1;
+        if (i < USERS) {
+            uint64_t row = at.processes_at + i * at.process_size, word = (uint64_t)m->pid << 32 | SHKI_PROCESS_LIVE;
+
+            write_shm(segment_name(NULL), (off_t)row, &word, sizeof(word));
+            write_shm(segment_name(NULL), (off_t)(row + sizeof(struct shki_process) + (at.uses_words - 1) * sizeof(all)), &all, sizeof(all));
+        }
         if ((i + 1) % STEP == 0)
             write_shm(segment_name(NULL), at.members_at + (uint64_t)(i + 1 - STEP) * sizeof(*m), members, STEP * sizeof(*m));
     }
     write_shm(segment_name(NULL), offsetof(struct shki_header, members_ready), &ready, sizeof(ready));
+    write_shm(segment_name(NULL), offsetof(struct shki_header, processes_ready), &ready, sizeof(ready));
 
     struct shk_snapshot *look = look_open(segment_name(NULL));
     const struct shk_object_info *last = shk_snapshot_object(look, OBJECTS - 1);

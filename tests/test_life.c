@@ -371,6 +371,302 @@ START_TEST(test_fork_does_not_wait_for_another_process)
 }
 END_TEST
 
+/* ---- What is open in a process stays ---- */
+
+enum { BIG = 1 << 20 };
+
+struct user {
+    atomic_int step;
+    atomic_int pid;
+};
+
+static void *open_and_end(void *argument)
+{
+    struct shk_segment *segment = segment_open(segment_name(NULL), 0);
+
+    *(struct shk_region **)argument = region_open(segment, "big", BIG);
+    memset(data_of(*(struct shk_region **)argument), 0x55, BIG);
+    return data_of(*(struct shk_region **)argument);
+}
+
+/* Uses what a thread has opened that has ended. Its main thread has not called anything. */
+static int use_what_a_thread_opened(void *argument)
+{
+    struct user *user = argument;
+    struct shk_region *region;
+    pthread_t thread;
+    void *data;
+
+    wait_until(atomic_load(&user->step) == 1, TEST_DEADLINE);
+    ck_assert_int_eq(pthread_create(&thread, NULL, open_and_end, &region), 0);
+    pthread_join(thread, &data);
+    atomic_store(&user->step, 2);
+    wait_until(atomic_load(&user->step) == 3, TEST_DEADLINE);
+    for (int i = 0; i < BIG; i++)
+        if (((unsigned char *)data)[i] != 0x55)
+            ck_abort_msg("byte %d has changed", i);
+    memset(data, 0xaa, BIG);
+    atomic_store(&user->step, 4);
+    for (;;)
+        pause();
+}
+
+static int use_what_a_parent_opened(void *argument)
+{
+    struct user *user = argument;
+    struct shk_region *region;
+    unsigned char *data;
+
+    wait_until(atomic_load(&user->step) == 1, TEST_DEADLINE);
+    data = open_and_end(&region);
+    pid_t child = fork();
+    if (child > 0)
+        raise(SIGKILL);
+    atomic_store(&user->pid, getpid());
+    wait_until(kill(getppid(), 0) == 0 && atomic_load(&user->step) == 3, TEST_DEADLINE);
+    for (int i = 0; i < BIG; i++)
+        if (data[i] != 0x55)
+            _exit(1);
+    memset(data, 0xaa, BIG);
+    atomic_store(&user->step, 4);
+    for (;;)
+        pause();
+}
+
+/* Unlink what another uses, create it anew, and see that each has its own; then that the memory goes with the user. */
+static void unlink_while_used(int (*body)(void *), bool by_child)
+{
+    struct user *user = shared_memory(sizeof(*user));
+    pid_t child = child_start(body, user), pid = child;
+    struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE);
+    uint64_t before = resident(segment_name(NULL));
+
+    atomic_store(&user->step, 1);
+    if (by_child) {
+        ck_assert_int_eq(child_wait(child), 128 + SIGKILL);
+        wait_until(atomic_load(&user->pid) != 0, TEST_DEADLINE);
+        pid = atomic_load(&user->pid);
+    } else {
+        wait_until(atomic_load(&user->step) == 2, TEST_DEADLINE);
+    }
+    assert_code(shk_object_unlink(segment, "big"), 0);
+    struct shk_region *region = region_open(segment, "big", BIG);
+    memset(data_of(region), 0xff, BIG);
+    atomic_store(&user->step, 3);
+    wait_until(atomic_load(&user->step) == 4, TEST_DEADLINE);
+    for (int i = 0; i < BIG; i++)
+        if (data_of(region)[i] != 0xff)
+            ck_abort_msg("byte %d has changed", i);
+    ck_assert_uint_ge(resident(segment_name(NULL)), before + 2 * BIG);
+    if (by_child) {
+        kill(pid, SIGKILL);
+        wait_until(kill(pid, 0) != 0 || !is_asleep(pid), TEST_DEADLINE);
+    } else {
+        child_kill(child);
+    }
+    assert_code(shk_object_unlink(segment, "big"), 0);
+    assert_code(shk_region_close(region), 0);
+    wait_until(({ region = region_open(segment, "other", 64); shk_object_unlink(segment, "other"); shk_region_close(region);
+                  resident(segment_name(NULL)) < before + BIG / 2; }), TEST_DEADLINE);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+}
+
+START_TEST(test_what_a_thread_opened_stays_when_it_has_ended)
+{
+    unlink_while_used(use_what_a_thread_opened, false);
+}
+END_TEST
+
+START_TEST(test_what_a_parent_opened_stays_for_its_child_when_it_has_ended)
+{
+    unlink_while_used(use_what_a_parent_opened, true);
+}
+END_TEST
+
+static int open_and_exec(void *argument)
+{
+    struct shk_region *region;
+
+    wait_until(atomic_load((atomic_int *)argument) == 1, TEST_DEADLINE);
+    open_and_end(&region);
+    execl("/bin/sleep", "sleep", "1000", NULL);
+    return 1;
+}
+
+START_TEST(test_what_is_open_ends_with_exec)
+{
+    atomic_int *step = shared_memory(sizeof(*step));
+    struct shk_member_info info;
+    struct shk_region *region;
+
+    pid_t child = child_start(open_and_exec, step);
+    struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE);
+    uint64_t before = resident(segment_name(NULL));
+    atomic_store(step, 1);
+    wait_until(look_at_member(segment_name(NULL), child, &info) && !info.alive, TEST_DEADLINE);
+    ck_assert_uint_ge(resident(segment_name(NULL)), before + BIG);
+    assert_code(shk_object_unlink(segment, "big"), 0);
+    wait_until(({ region = region_open(segment, "other", 64); shk_object_unlink(segment, "other"); shk_region_close(region);
+                  resident(segment_name(NULL)) < before + BIG / 2; }), TEST_DEADLINE);
+    child_kill(child);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+}
+END_TEST
+
+static void *hold_and_end(void *argument)
+{
+    struct shk_segment *segment = segment_open(segment_name(NULL), 0);
+    struct shk_lock *lock;
+
+    *(struct shk_region **)argument = region_open(segment, "big", BIG);
+    assert_code(shk_lock_open(segment, "lock", SHK_CREATE, NULL, &lock), 0);
+    assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
+    return NULL;
+}
+
+static int close_what_a_dead_thread_opened(void *argument)
+{
+    struct user *user = argument;
+    struct shk_region *region;
+    pthread_t thread;
+
+    wait_until(atomic_load(&user->step) == 1, TEST_DEADLINE);
+    ck_assert_int_eq(pthread_create(&thread, NULL, hold_and_end, &region), 0);
+    pthread_join(thread, NULL);
+    atomic_store(&user->step, 2);
+    wait_until(atomic_load(&user->step) == 3, TEST_DEADLINE);
+    assert_code(shk_region_close(region), 0);
+    atomic_store(&user->step, 4);
+    for (;;)
+        pause();
+}
+
+/* The record of a thread that ended holding a lock is another process's by the time its own closes a handle. */
+START_TEST(test_a_record_that_was_taken_over_is_its_new_owners)
+{
+    struct shk_segment_options one = { .size = 8 << 20, .max_members = 1, .max_objects = 16 };
+    struct user *user = shared_memory(sizeof(*user));
+    struct shk_segment *segment;
+    struct shk_region *region;
+
+    pid_t child = child_start(close_what_a_dead_thread_opened, user);
+    assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, &one, &segment), 0);
+    assert_code(shk_segment_close(segment), 0); /* there is room for one member */
+    atomic_store(&user->step, 1);
+    wait_until(atomic_load(&user->step) == 2, TEST_DEADLINE);
+    segment = segment_open(segment_name(NULL), 0);
+    region = region_open(segment, "big", BIG);
+    memset(data_of(region), 0x55, BIG);
+    atomic_store(&user->step, 3);
+    wait_until(atomic_load(&user->step) == 4, TEST_DEADLINE);
+    const unsigned char *data = data_of(region);
+    assert_code(shk_object_unlink(segment, "big"), 0);
+    struct shk_region *other = region_open(segment, "big", BIG);
+    memset(data_of(other), 0xff, BIG);
+    for (int i = 0; i < BIG; i++)
+        if (data[i] != 0x55)
+            ck_abort_msg("byte %d has changed", i);
+    assert_code(shk_region_close(other), 0);
+    assert_code(shk_region_close(region), 0);
+    child_kill(child);
+    assert_code(shk_segment_close(segment), 0);
+    assert_code(shk_segment_unlink(segment_name(NULL)), 0);
+}
+END_TEST
+
+/* ---- Making an object holds no other up ---- */
+
+enum { HUGE = 256 << 20 };
+
+static int make_huge(void *argument)
+{
+    struct shk_region *region;
+
+    (void)argument;
+    region = region_open(test_segment(), "huge", HUGE);
+    for (int i = 0; i < HUGE; i += 4096)
+        if (data_of(region)[i] != 0)
+            return 1;
+    return 0;
+}
+
+/* The state of the entry of an object, seen from outside. */
+static uint32_t state_of_entry(const char *object)
+{
+    struct shki_geometry at = shki_geometry(1024, 256, 0);
+    static struct shki_entry entries[256];
+    int fd = open(shm_path(segment_name(NULL)), O_RDONLY | O_CLOEXEC);
+    uint32_t state = SHKI_ENTRY_FREE;
+
+    ck_assert_int_eq(pread(fd, entries, sizeof(entries), (off_t)at.entries_at), sizeof(entries));
+    close(fd);
+    for (int i = 0; i < 256; i++)
+        if (entries[i].state > SHKI_ENTRY_GONE && strcmp(entries[i].name, object) == 0)
+            state = entries[i].state;
+    return state;
+}
+
+/* A child that was stopped while it makes the object; 0 if it was too fast. */
+static pid_t stopped_maker(void)
+{
+    pid_t child = stranger_start(make_huge, NULL);
+
+    while (state_of_entry("huge") == SHKI_ENTRY_FREE)
+        ;
+    child_stop(child);
+    if (state_of_entry("huge") == SHKI_ENTRY_MAKING)
+        return child;
+    child_kill(child);
+    assert_code(shk_object_unlink(test_segment(), "huge"), 0);
+    return 0;
+}
+
+START_TEST(test_who_makes_an_object_holds_nobody_up)
+{
+    struct shk_region *region = NULL;
+    struct shk_event *event;
+    pid_t child = 0;
+
+    test_segment();
+    for (int i = 0; i < 20 && child == 0; i++)
+        child = stopped_maker();
+    ck_assert_int_ne(child, 0);
+    int64_t start = time_now();
+    assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
+    assert_code(shk_object_unlink(test_segment(), "event"), 0);
+    assert_code(shk_event_close(event), 0);
+    assert_code(shk_object_unlink(test_segment(), "huge"), -ENOENT); /* it is not there yet */
+    assert_code(shk_region_open(test_segment(), "huge", 0, NULL, &region), -ENOENT);
+    child_succeeds(child_start(nothing, NULL));
+    ck_assert_int_lt(time_now() - start, SHK_SEC(2) * time_factor());
+    assert_code_after(SHK_SEC(10), shk_region_open(test_segment(), "huge", SHK_CREATE, &(struct shk_region_options){ .size = HUGE }, &region), -EBUSY);
+    child_continue(child);
+    region = region_open(test_segment(), "huge", HUGE); /* waits until it has been made */
+    child_succeeds(child);
+    assert_code(shk_object_unlink(test_segment(), "huge"), 0);
+    assert_code(shk_region_close(region), 0);
+}
+END_TEST
+
+START_TEST(test_what_a_killed_maker_left_is_cleared)
+{
+    struct shk_region *region;
+    pid_t child = 0;
+
+    test_segment();
+    uint64_t before = resident(segment_name(NULL));
+    for (int i = 0; i < 20 && child == 0; i++)
+        child = stopped_maker();
+    ck_assert_int_ne(child, 0);
+    child_kill(child);
+    region = region_open(test_segment(), "huge", 64);
+    ck_assert_uint_lt(resident(segment_name(NULL)), before + BIG);
+    assert_code(shk_region_close(region), 0);
+}
+END_TEST
+
 /* ---- What may fail when a thread joins ---- */
 
 START_TEST(test_without_a_thread_specific_key_none_joins)
@@ -426,6 +722,8 @@ int main(void)
     Suite *suite = suite_create("life");
     TCase *descriptors = test_case(suite, "descriptors");
     TCase *memory = test_case(suite, "memory");
+    TCase *uses = test_case(suite, "uses");
+    TCase *making = test_case(suite, "making");
     TCase *joining = test_case(suite, "joining");
 
     tcase_add_test(descriptors, test_no_descriptor_is_kept);
@@ -434,6 +732,12 @@ int main(void)
     tcase_add_test(memory, test_locked_memory_is_what_is_used_and_no_more);
     tcase_add_test(memory, test_a_core_dump_does_not_walk_the_segment);
     tcase_add_test(joining, test_fork_does_not_wait_for_another_process);
+    tcase_add_test(uses, test_what_a_thread_opened_stays_when_it_has_ended);
+    tcase_add_test(uses, test_what_a_parent_opened_stays_for_its_child_when_it_has_ended);
+    tcase_add_test(uses, test_what_is_open_ends_with_exec);
+    tcase_add_test(uses, test_a_record_that_was_taken_over_is_its_new_owners);
+    tcase_add_test(making, test_who_makes_an_object_holds_nobody_up);
+    tcase_add_test(making, test_what_a_killed_maker_left_is_cleared);
     tcase_add_test(joining, test_without_a_thread_specific_key_none_joins);
     tcase_add_test(joining, test_the_child_of_a_raw_fork_is_not_taken_for_its_parent);
     return run_tests(suite);

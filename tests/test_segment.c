@@ -505,7 +505,7 @@ START_TEST(test_a_header_with_wrong_offsets_is_refused)
     PATCH_ALL(entries_at);
     PATCH_ALL(members_at);
     PATCH_ALL(nodes_at);
-    PATCH_ALL(uses_at);
+    PATCH_ALL(processes_at);
     PATCH_ALL(heap_at);
     PATCH(max_members, 0);
     PATCH(max_members, good->max_members + 1000);

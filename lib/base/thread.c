@@ -71,6 +71,13 @@ uint64_t shki_thread_start(void)
     return known.start;
 }
 
+uint64_t shki_process_start(void)
+{
+    struct facts f;
+
+    return read_facts("/proc/self/stat", &f) && f.tid == getpid() ? stamp_of(&f) : 0;
+}
+
 static bool look_up(int32_t tid, struct facts *f)
 {
     char path[32];
@@ -81,12 +88,15 @@ static bool look_up(int32_t tid, struct facts *f)
     return read_facts(path, f);
 }
 
-/* Where neither the robust list nor /proc tells it: of a whole process. */
-static bool process_has_ended(int32_t tid)
+bool shki_process_has_ended(int32_t pid)
 {
-    struct pollfd p = { .fd = (int)syscall(SYS_pidfd_open, tid, 0), .events = POLLIN };
-    bool ended = p.fd >= 0 && poll(&p, 1, 0) == 1 && p.revents & POLLIN;
+    struct pollfd p = { .events = POLLIN };
+    bool ended;
 
+    if (kill(pid, 0) != 0 && errno == ESRCH)
+        return true;
+    p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    ended = p.fd >= 0 && poll(&p, 1, 0) == 1 && p.revents & POLLIN;
     if (p.fd >= 0)
         close(p.fd);
     return ended;
@@ -105,7 +115,7 @@ bool shki_thread_is_gone(int32_t tid)
         return true;
     if (look_up(tid, &f))
         return f.state == 'Z' || f.state == 'X' || f.state == 'x';
-    return process_has_ended(tid); /* hidden by hidepid, or no /proc */
+    return shki_process_has_ended(tid); /* hidden by hidepid, or no /proc */
 }
 
 bool shki_thread_is_stopped(int32_t tid)

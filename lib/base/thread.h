@@ -31,6 +31,12 @@ bool shki_thread_is_gone(int32_t tid);
  */
 bool shki_thread_is_another(int32_t tid, uint64_t start);
 
+/* When the calling process was started, likewise; reads a file of /proc. */
+uint64_t shki_process_start(void);
+
+/* Whether all threads of the process of that number have ended, reaped or not. */
+bool shki_process_has_ended(int32_t pid);
+
 /* Whether it is stopped, by a signal or a debugger, as far as /proc says. */
 bool shki_thread_is_stopped(int32_t tid);
 

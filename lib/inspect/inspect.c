@@ -388,20 +388,59 @@ static size_t read_objects(const struct shki_reader *r, struct shk_object_info *
     return found;
 }
 
-/* Count it among the users of what it has open. `row` has room for uses_words. */
-static void count_uses(const struct shki_reader *r, const struct shk_member_info *m, uint64_t *row, struct shk_object_info *objects)
+/* A living member, as one of its process. */
+struct user {
+    int32_t pid;
+    bool counted;
+};
+
+static int by_pid(const void *a, const void *b)
 {
-    uint64_t size = r->at.uses_words * sizeof(*row);
+    const struct user *x = a, *y = b;
 
-    if (!m->alive || !shki_read(r, r->at.uses_at + shki_member_index(m->id) * size, row, size))
-        return;
-    for (uint32_t i = 0; i < r->at.uses_words; i++)
-        for (uint64_t bits = row[i]; bits; bits &= bits - 1) {
-            uint32_t entry = i * 64 + (uint32_t)__builtin_ctzll(bits);
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
 
-            if (entry < r->header.max_objects)
-                objects[entry].users++;
-        }
+/* The first of the living members of a process, or NULL. */
+static struct user *find_user(struct user *users, size_t n, int32_t pid)
+{
+    size_t low = 0, high = n, middle;
+
+    while (low < high) {
+        middle = low + (high - low) / 2;
+        if (users[middle].pid < pid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && users[low].pid == pid ? &users[low] : NULL;
+}
+
+/* Count the living members among the users of what their processes have open. */
+static void count_users(const struct shki_reader *r, struct user *users, size_t n, struct shki_process *row,
+                        struct shk_object_info *objects)
+{
+    for (uint32_t i = 0; i < r->processes_ready; i++) {
+        struct user *first;
+        uint64_t members = 0;
+
+        if (!shki_read(r, r->at.processes_at + i * r->at.process_size, row, r->at.process_size) ||
+            (row->word & SHKI_PROCESS_CLEARING) != SHKI_PROCESS_LIVE)
+            continue;
+        first = find_user(users, n, (int32_t)(row->word >> 32));
+        if (first == NULL || first->counted) /* before an exec its process had another row */
+            continue;
+        first->counted = true;
+        while (first + members < users + n && first[members].pid == first->pid)
+            members++;
+        for (uint32_t w = 0; w < r->at.uses_words; w++)
+            for (uint64_t bits = row->uses[w]; bits; bits &= bits - 1) {
+                uint32_t entry = w * 64 + (uint32_t)__builtin_ctzll(bits);
+
+                if (entry < r->header.max_objects)
+                    objects[entry].users += members;
+            }
+    }
 }
 
 /* Count it among the waiters of what it sleeps on, which it is told the name of. */
@@ -513,12 +552,14 @@ static int by_id(const void *a, const void *b)
 static int look(const struct shki_reader *r, const char *name, struct shk_snapshot *s)
 {
     struct shki_member *records = calloc(r->members_ready + 1, sizeof(*records));
-    uint64_t *row = calloc(r->at.uses_words, sizeof(*row));
+    struct user *users = calloc(r->members_ready + 1, sizeof(*users));
+    struct shki_process *row = calloc(1, r->at.process_size);
+    size_t n_users = 0;
     int error = 0;
 
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
     s->objects = calloc(r->header.max_objects, sizeof(*s->objects));
-    if (records == NULL || row == NULL || s->members == NULL || s->objects == NULL) {
+    if (records == NULL || users == NULL || row == NULL || s->members == NULL || s->objects == NULL) {
         error = shki_say(-ENOMEM, "out of memory");
         goto done;
     }
@@ -528,12 +569,15 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     waits_info(r, records, s);
     s->n_objects = read_objects(r, s->objects);
     for (size_t i = 0; i < s->n_members; i++) {
-        count_uses(r, &s->members[i], row, s->objects);
+        if (s->members[i].alive)
+            users[n_users++].pid = s->members[i].pid;
         count_wait(r, &records[i], &s->members[i], s->objects);
         note_dead(r, &records[i], &s->members[i], row, s->objects);
         s->segment.members_alive += s->members[i].alive;
         s->segment.members_dead += !s->members[i].alive;
     }
+    qsort(users, n_users, sizeof(*users), by_pid);
+    count_users(r, users, n_users, row, s->objects);
     close_gaps(s->objects, r->header.max_objects);
     s->segment.objects = (uint32_t)s->n_objects;
     qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
@@ -542,6 +586,7 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
         settle_dead(s, &s->objects[i]);
 done:
     free(records);
+    free(users);
     free(row);
     return error;
 }

@@ -2,6 +2,7 @@
 
 #include "base/name.h"
 #include "object/lock.h"
+#include "segment/process.h"
 #include "wait/park.h"
 
 #include <shmkit/inspect.h>
@@ -77,73 +78,112 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
     return 0;
 }
 
-/* From now on the extent stays until this handle is closed or the process dies. Under the segment's lock. */
+/* From now on the extent stays until this handle is closed or the process ends. Under the segment's lock, or by the entry's keeper. */
 static void use(struct shki_object *o)
 {
     struct shk_segment *s = o->segment;
 
     pthread_mutex_lock(&s->local);
     if (s->uses[o->index]++ == 0)
-        for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment)
-            atomic_fetch_or_explicit(&shki_uses_of(s, m->index)[o->index / 64], UINT64_C(1) << o->index % 64, memory_order_release);
+        shki_process_uses(s, o->index);
     s->handles++;
     pthread_mutex_unlock(&s->local);
 }
 
-static int create(struct shk_segment *s, const char *name, const struct shki_plan *plan, struct shki_object *o)
+/* Under the segment's lock. */
+static int begin(struct shk_segment *s, uint64_t me, const char *name, const struct shki_plan *plan, struct shki_entry **e)
 {
-    struct shki_entry *e;
-    uint64_t at, size;
-    int r;
-
     if (plan->cannot_create)
         return shki_fail(plan->cannot_create, "%s/%s: %s", s->name, name, plan->why);
-    size = shki_extent_size(plan->size);
-    r = shki_directory_allocate(s, size, plan->memory, &at);
-    if (r < 0)
-        return r;
-    /* killed from here to the publication: the extent is in no entry, and so it is free */
-    o->segment = s;
-    o->at = at;
-    o->size = size;
-    o->shared = s->base + at;
-    r = plan->build(o, plan);
+    return shki_directory_begin(s, me, name, plan->kind, plan->size, plan->mutex_at, e);
+}
+
+/* Without the lock, for it may take long: what has been begun. Killed before it is published: the next to create an object clears it. */
+static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_plan *plan, struct shki_object *o)
+{
+    int r = look_at(o, s, e);
+
     if (r == 0)
-        r = shki_directory_publish(s, name, plan->kind, at, size, plan->mutex_at, &e);
+        r = shki_directory_give_memory(s, e, plan->memory);
+    if (r == 0)
+        r = plan->build(o, plan);
+    if (r == 0)
+        r = plan->check(o, plan);
     if (r < 0) {
-        shki_directory_discard(s, at, size);
+        shki_directory_abandon(s, e);
         return r;
     }
-    return look_at(o, s, e);
+    use(o);
+    shki_directory_publish(e);
+    return 0;
 }
 
-static int find(struct shk_segment *s, const char *name, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
+/* Open what there is. Under the segment's lock. */
+static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
 {
-    struct shki_entry *e = shki_directory_find(s, name);
+    int r;
 
-    if (e == NULL && !(flags & SHK_CREATE))
-        return shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
-    if (e == NULL)
-        return create(s, name, plan, o);
     if (flags & SHK_CREATE && flags & SHK_EXCL)
-        return shki_fail(-EEXIST, "%s/%s exists already", s->name, name);
+        return shki_fail(-EEXIST, "%s/%.*s exists already", s->name, SHK_NAME_MAX, e->name);
     if (e->kind != plan->kind)
-        return shki_fail(-EPROTOTYPE, "%s/%s is %s, not %s", s->name, name, shki_kind_name(e->kind), shki_kind_name(plan->kind));
-    return look_at(o, s, e);
-}
-
-static int finish_opening(struct shki_object *o, const struct shki_plan *plan)
-{
-    int r = plan->check(o, plan);
-
+        return shki_fail(-EPROTOTYPE, "%s/%.*s is %s, not %s", s->name, SHK_NAME_MAX, e->name, shki_kind_name(e->kind), shki_kind_name(plan->kind));
+    r = look_at(o, s, e);
+    if (r == 0)
+        r = plan->check(o, plan);
     if (r == 0)
         use(o);
     return r;
 }
 
+static bool is_live(const struct shki_entry *e)
+{
+    return e && atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE;
+}
+
+#define MAKING_LIMIT SHK_SEC(10) /* so long an opener waits for another that makes the object */
+
+/*
+ * What has that name, or what is to be made, after a wait if another makes it: 0 with the segment's
+ * lock, and *e is NULL if there is nothing yet; or -errno without it.
+ */
+static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned flags, struct shki_entry **e)
+{
+    int64_t deadline = 0;
+    int r;
+
+    for (;;) {
+        r = shki_segment_lock(s);
+        if (r < 0)
+            return r;
+        *e = shki_directory_find(s, name);
+        if (is_live(*e))
+            return 0;
+        if (!(flags & SHK_CREATE))
+            r = shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
+        else if (shki_directory_condemn(s, me))
+            r = 1;
+        else if (*e == NULL)
+            return 0;
+        shki_segment_unlock(s);
+        if (r < 0)
+            return r;
+        if (r == 1) {
+            shki_directory_clear(s, me);
+            continue;
+        }
+        if (deadline == 0)
+            deadline = shki_now() + MAKING_LIMIT;
+        r = shki_directory_await(s, *e, deadline);
+        if (r < 0)
+            return r;
+    }
+}
+
 int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
 {
     struct shki_membership *m;
+    struct shki_entry *e;
+    bool is_new;
     int r;
 
     if (s == NULL)
@@ -156,16 +196,14 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, co
     o->segment = s;
     m = shki_membership_find(s);
     r = m ? 0 : shki_object_join(o, &m);
+    if (r == 0)
+        r = settle(s, m->id, name, flags, &e);
     if (r < 0)
         return r;
-    r = shki_segment_lock(s);
-    if (r == 0) {
-        r = find(s, name, flags, plan, o);
-        if (r == 0)
-            r = finish_opening(o, plan);
-        shki_segment_unlock(s);
-    }
-    return r;
+    is_new = e == NULL;
+    r = is_new ? begin(s, m->id, name, plan, &e) : find(s, e, flags, plan, o);
+    shki_segment_unlock(s);
+    return r == 0 && is_new ? make(s, e, plan, o) : r;
 }
 
 int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t serial, const struct shki_plan *plan, struct shki_object *o)
@@ -180,33 +218,48 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
         else
             r = look_at(o, s, e);
         if (r == 0)
-            r = finish_opening(o, plan);
+            r = plan->check(o, plan);
+        if (r == 0)
+            use(o);
         shki_segment_unlock(s);
     }
     return r;
+}
+
+/* Take back the memory of what is not open any more, unless the segment's lock cannot be had: then the next to create an object does it. */
+static void reclaim(struct shk_segment *s)
+{
+    struct shki_membership *m = shki_membership_find(s);
+    bool is_new = m == NULL, any = false;
+
+    if (is_new && shki_member_join(s, &m) < 0)
+        return;
+    if (shki_segment_lock(s) == 0) { /* nobody needs it in a segment that is unlinked */
+        any = shki_directory_condemn(s, m->id);
+        shki_segment_unlock(s);
+    }
+    if (any)
+        shki_directory_clear(s, m->id);
+    if (is_new)
+        shki_member_leave(s);
 }
 
 void shki_object_close(struct shki_object *o)
 {
     struct shk_segment *s = o->segment;
     struct shki_saved_error saved;
-    bool reclaim = false;
+    bool gone = false;
 
     pthread_mutex_lock(&s->local);
     if (--s->uses[o->index] == 0 && s->base) {
-        /* killed after any of these: the member is dead, and its uses do not count */
-        for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment)
-            atomic_fetch_and_explicit(&shki_uses_of(s, m->index)[o->index / 64], ~(UINT64_C(1) << o->index % 64), memory_order_release);
-        reclaim = s->memberships && shki_object_is_stale(o);
-        s->pins += reclaim;
+        shki_process_uses_no_more(s, o->index);
+        gone = s->memberships && shki_object_is_stale(o);
+        s->pins += gone;
     }
     pthread_mutex_unlock(&s->local);
-    if (reclaim) {
+    if (gone) {
         shki_error_save(&saved);
-        if (shki_segment_lock(s) == 0) { /* if not, the next to look for room does it; nobody does in a segment that is unlinked */
-            shki_directory_reclaim(s);
-            shki_segment_unlock(s);
-        }
+        reclaim(s);
         shki_error_settle(0, &saved);
         shki_segment_unpin(s);
     }
@@ -248,13 +301,12 @@ static void release_all(struct shki_line *l)
     shki_line_notify_all(l, SHKI_UNLINKED);
 }
 
-/* Do something with the waitlist of an entry's object, with its mutex. */
-static void with_line(struct shk_segment *s, struct shki_entry *e, void (*act)(struct shki_line *))
+/* Do something with the waitlist of an object, with its mutex. */
+static void with_line(struct shki_object *o, uint32_t kind, void (*act)(struct shki_line *))
 {
-    struct shki_object o = { 0 };
     struct shki_line l = { 0 };
 
-    if (look_at(&o, s, e) < 0 || shki_object_line(&o, e->kind, &l) < 0)
+    if (shki_object_line(o, kind, &l) < 0)
         return;
     if (shki_line_lock(&l) == 0) {
         act(&l);
@@ -264,47 +316,65 @@ static void with_line(struct shk_segment *s, struct shki_entry *e, void (*act)(s
 }
 
 /* Those asleep on it look again, and find it stale. Killed in here: they find it at the end of their slice. */
-static void wake(struct shk_segment *s, struct shki_entry *e)
+static void wake(struct shki_object *o, uint32_t kind)
 {
-    struct shki_object o = { 0 };
-
-    if (e->kind == SHK_KIND_QUEUE && look_at(&o, s, e) == 0)
-        shki_queue_wake(s, (struct shki_queue_shared *)(void *)o.shared);
-    else if (e->kind == SHK_KIND_EVENT && look_at(&o, s, e) == 0)
-        shki_event_wake((struct shki_event_shared *)(void *)o.shared);
-    else if (e->kind == SHK_KIND_LOCK && look_at(&o, s, e) == 0)
-        shki_lock_unlinked((struct shki_lock_shared *)(void *)o.shared);
-    else if (e->kind == SHK_KIND_COND && look_at(&o, s, e) == 0)
-        shki_lock_unlinked(&((struct shki_cond_shared *)(void *)o.shared)->lock);
-    if (e->kind != SHK_KIND_QUEUE && e->kind != SHK_KIND_EVENT)
-        with_line(s, e, release_all);
+    if (kind == SHK_KIND_QUEUE)
+        shki_queue_wake(o->segment, (struct shki_queue_shared *)(void *)o->shared);
+    else if (kind == SHK_KIND_EVENT)
+        shki_event_wake((struct shki_event_shared *)(void *)o->shared);
+    else if (kind == SHK_KIND_LOCK)
+        shki_lock_unlinked((struct shki_lock_shared *)(void *)o->shared);
+    else if (kind == SHK_KIND_COND)
+        shki_lock_unlinked(&((struct shki_cond_shared *)(void *)o->shared)->lock);
+    if (kind != SHK_KIND_QUEUE && kind != SHK_KIND_EVENT)
+        with_line(o, kind, release_all);
 }
 
 static void wake_everyone(struct shk_segment *s)
 {
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
+        struct shki_object o = { 0 };
 
-        if (atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE)
-            wake(s, e);
+        if (is_live(e) && look_at(&o, s, e) == 0)
+            wake(&o, e->kind);
     }
     shki_watchers_wake(s);
 }
 
-/* Records of the dead may be stuck in waitlists that nobody else visits. */
+/* Open an entry's object whatever it is, so that its extent stays. Under the segment's lock. */
+static bool keep(struct shk_segment *s, struct shki_entry *e, struct shki_object *o)
+{
+    bool good = look_at(o, s, e) == 0;
+
+    if (good)
+        use(o);
+    return good;
+}
+
+/* Records of the dead may be stuck in waitlists that no member visits. Each in turn, its mutex without the segment's lock. */
 static void bury_everywhere(struct shk_segment *s)
 {
+    if (shki_segment_pin(s) < 0)
+        return;
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
+        struct shki_object o = { 0 };
+        uint32_t kind;
+        bool kept;
 
-        /* With the lock, since nothing else keeps the extent from becoming somebody else's. */
-        if (atomic_load_explicit(&e->state, memory_order_acquire) != SHKI_ENTRY_LIVE || shki_segment_lock(s) != 0)
+        if (!is_live(e) || shki_segment_lock(s) != 0)
             continue;
-        if (atomic_load_explicit(&e->state, memory_order_relaxed) == SHKI_ENTRY_LIVE)
-            with_line(s, e, shki_line_bury);
+        kind = e->kind;
+        kept = is_live(e) && keep(s, e, &o);
         shki_segment_unlock(s);
+        if (kept) {
+            with_line(&o, kind, shki_line_bury);
+            shki_object_close(&o);
+        }
     }
     shki_watchers_bury(s);
+    shki_segment_unpin(s);
 }
 
 int shki_object_join(struct shki_object *o, struct shki_membership **m)
@@ -399,6 +469,8 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     struct shki_saved_error saved;
     struct shki_membership *m;
     struct shki_entry *e;
+    uint32_t kind = 0;
+    bool kept = false;
     int r;
 
     if (s == NULL)
@@ -412,17 +484,25 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     if (r < 0)
         return r;
     r = shki_segment_lock(s);
-    if (r == 0) {
-        e = shki_directory_find(s, name);
-        if (e == NULL) {
-            r = shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
-        } else {
-            shki_directory_unlink(s, e);
-            wake(s, e);
-            shki_watchers_wake(s);
-            shki_directory_reclaim(s);
-        }
-        shki_segment_unlock(s);
+    if (r < 0)
+        return r;
+    e = shki_directory_find(s, name);
+    if (!is_live(e)) {
+        r = shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
+    } else {
+        kind = e->kind;
+        shki_directory_unlink(s, e);
+        kept = keep(s, e, &o);
     }
+    shki_segment_unlock(s);
+    if (r < 0)
+        return r;
+    /* Without the lock, for a waitlist's mutex may be a stopped process's. Killed from here on: sleepers find it within a slice. */
+    if (kept) {
+        wake(&o, kind);
+        shki_object_close(&o);
+    }
+    shki_watchers_wake(s);
+    reclaim(s);
     return shki_error_settle(r, &saved);
 }

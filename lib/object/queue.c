@@ -92,7 +92,11 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     int r;
 
     if (options->capacity == 0) { /* room for one item, at this moment; then it is as much as there is */
+        r = shki_segment_lock(o->segment);
+        if (r < 0)
+            return r;
         r = shki_pool_reserve(o->segment, (uint32_t)(l.chunk_size / SHKI_BLOCK), o->at + o->size);
+        shki_segment_unlock(o->segment);
         if (r < 0)
             return r;
     }

@@ -3,12 +3,15 @@
 #include "base/error.h"
 #include "segment/member.h"
 #include "segment/pool.h"
+#include "segment/process.h"
 #include "segment/recover.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,15 +36,26 @@ uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *
     return (uint32_t)(e - shki_entry_at(s, 0));
 }
 
-/* Relaxed is enough under the lock, which orders all changes. */
+/* E1: acquire; a keeper ends what it does with a store without the lock, which orders all other changes. */
 static uint32_t state_of(const struct shki_entry *e)
 {
-    return atomic_load_explicit(&e->state, memory_order_relaxed);
+    return atomic_load_explicit(&e->state, memory_order_acquire);
 }
 
 static bool has_extent(const struct shki_entry *e)
 {
-    return state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_UNLINKED;
+    return state_of(e) >= SHKI_ENTRY_LIVE;
+}
+
+/* Its keeper alone touches its memory, and ends that without the lock. */
+static bool is_kept(const struct shki_entry *e)
+{
+    return state_of(e) == SHKI_ENTRY_MAKING || state_of(e) == SHKI_ENTRY_CLEARING;
+}
+
+static uint64_t keeper_of(const struct shki_entry *e)
+{
+    return atomic_load_explicit(&e->keeper, memory_order_relaxed);
 }
 
 struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
@@ -53,7 +67,7 @@ struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
 
         if (state_of(e) == SHKI_ENTRY_FREE)
             return NULL;
-        if (state_of(e) == SHKI_ENTRY_LIVE && e->hash == hash && strncmp(e->name, name, sizeof(e->name)) == 0)
+        if ((state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_MAKING) && e->hash == hash && strncmp(e->name, name, sizeof(e->name)) == 0)
             return e;
     }
     return NULL;
@@ -100,21 +114,28 @@ static int by_offset(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* All extents, in order, but for what damaged entries say. Returns NULL with *n 0 if there are none, NULL with *n 1 if memory is out. */
-static struct extent *extents(struct shk_segment *s, uint32_t *n)
+/* All extents, in order, but for what damaged entries say, and for those that `me` is clearing. NULL with *n 0 if memory is out. */
+static struct extent *extents_without(struct shk_segment *s, uint64_t me, uint32_t *n)
 {
     struct extent *list = calloc(s->max_objects, sizeof(*list));
 
-    *n = list == NULL;
+    *n = 0;
     for (uint32_t i = 0; list && i < s->max_objects; i++) {
         const struct shki_entry *e = shki_entry_at(s, i);
 
+        if (state_of(e) == SHKI_ENTRY_CLEARING && keeper_of(e) == me)
+            continue;
         if (has_extent(e) && is_possible(s, e))
             list[(*n)++] = (struct extent){ e->at, e->size };
     }
     if (list)
         qsort(list, *n, sizeof(*list), by_offset);
     return list;
+}
+
+static struct extent *extents(struct shk_segment *s, uint32_t *n)
+{
+    return extents_without(s, 0, n);
 }
 
 /* Above all extents if there is room (the usual case, without a search), else the lowest gap. 0: none. */
@@ -133,14 +154,20 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     if (list == NULL)
         return 0;
     at = s->at.heap_at;
-    for (uint32_t i = 0; i < n && !found; i++) {
-        if (list[i].at >= at && list[i].at - at >= size)
+    for (uint32_t i = 0; i < n; i++) {
+        if (!found && list[i].at >= at && list[i].at - at >= size)
             found = at;
-        else if (list[i].at + list[i].size > at)
-            at = shki_round_up(list[i].at + list[i].size, unit);
+        if (list[i].at + list[i].size > at)
+            at = list[i].at + list[i].size;
+        if (!found)
+            at = shki_round_up(at, unit);
     }
-    if (!found && at <= s->size && s->size - at >= size && (at + size <= end || shki_pool_shrink(s, at + size)))
-        found = at;
+    s->header->heap_top = at; /* what is to be tried first from now on */
+    if (!found) {
+        at = shki_round_up(at, unit);
+        if (at <= s->size && s->size - at >= size && (at + size <= end || shki_pool_shrink(s, at + size)))
+            found = at;
+    }
     free(list);
     return found;
 }
@@ -158,41 +185,20 @@ uint64_t shki_directory_top(struct shk_segment *s)
     return top;
 }
 
-int shki_directory_allocate(struct shk_segment *s, uint64_t size, uint64_t first, uint64_t *at)
-{
-    bool zero;
-    int r;
-
-    size = shki_extent_size(size);
-    first = first ? shki_round_up(first, SHKI_PAGE) : size;
-    shki_directory_reclaim(s);
-    *at = find_gap(s, size);
-    if (*at == 0)
-        return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu; create it with a larger shk_segment_options.size",
-                         s->name, (unsigned long long)size, (unsigned long long)s->size);
-    zero = shki_punch(s, *at, size); /* what an object unlinked, or a process killed right here, may have left */
-    r = shki_allocate(s, *at, first, true);
-    if (r < 0)
-        return shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)first, s->name, strerror(-r));
-    if (!zero)
-        memset(s->base + *at, 0, first);
-    return 0;
-}
-
-void shki_directory_discard(struct shk_segment *s, uint64_t at, uint64_t size)
-{
-    shki_punch(s, at, shki_extent_size(size));
-}
-
-int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kind, uint64_t at, uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
-                           struct shki_entry **out)
+int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, uint32_t kind, uint64_t size,
+                         const uint32_t mutex_at[SHKI_MUTEXES_MAX], struct shki_entry **out)
 {
     uint32_t hash = hash_of(name);
     struct shki_entry *e = find_free(s, hash);
+    uint64_t at;
 
-    size = shki_extent_size(size);
     if (e == NULL)
         return shki_fail(-ENOSPC, "segment /%s holds %u objects already; it was created for no more", s->name, s->max_objects);
+    size = shki_extent_size(size);
+    at = find_gap(s, size);
+    if (at == 0)
+        return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu; create it with a larger shk_segment_options.size",
+                         s->name, (unsigned long long)size, (unsigned long long)s->size);
     /* killed from here to E1: the entry is still free, whatever it says */
     e->kind = kind;
     e->hash = hash;
@@ -204,12 +210,64 @@ int shki_directory_publish(struct shk_segment *s, const char *name, uint32_t kin
     memset(e->name, 0, sizeof(e->name));
     memcpy(e->name, name, strlen(name));
     memcpy(e->mutex_at, mutex_at, sizeof(e->mutex_at));
-    atomic_store_explicit(&e->serial, e->number, memory_order_relaxed);
+    atomic_store_explicit(&e->serial, 0, memory_order_relaxed);
+    atomic_store_explicit(&e->keeper, me, memory_order_relaxed);
     if (at + size > s->header->heap_top)
         s->header->heap_top = at + size; /* killed after this: too high until repaired, harmless */
-    /* E1: publishes the entry and the object; pairs with the lock for the others, and with the inspector's order of reads. */
-    atomic_store_explicit(&e->state, SHKI_ENTRY_LIVE, memory_order_release);
+    /* E1: the extent is the caller's. Killed after this: its keeper is dead, and it is condemned. */
+    atomic_store_explicit(&e->state, SHKI_ENTRY_MAKING, memory_order_release);
     *out = e;
+    return 0;
+}
+
+int shki_directory_give_memory(struct shk_segment *s, struct shki_entry *e, uint64_t first)
+{
+    uint64_t size = first ? shki_round_up(first, SHKI_PAGE) : e->size;
+    int r = shki_memory_give_zeroed(&s->memory, e->at, e->size, size < e->size ? size : e->size);
+
+    return r < 0 ? shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)size, s->name, strerror(-r)) : 0;
+}
+
+/* The keeper's last store. Openers may sleep until it has come. */
+static void end_keeping(struct shki_entry *e, enum shki_entry_state state)
+{
+    atomic_store_explicit(&e->state, state, memory_order_release);
+    /* Killed here: they look again at the end of a slice. */
+    syscall(SYS_futex, &e->state, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+void shki_directory_publish(struct shki_entry *e)
+{
+    /* E2: of a name that nothing finds yet. Killed after it: as before it. */
+    atomic_store_explicit(&e->serial, e->number, memory_order_relaxed);
+    /* E1: publishes the entry and the object; pairs with the acquire in state_of(), and with the inspector's order of reads. */
+    end_keeping(e, SHKI_ENTRY_LIVE);
+}
+
+/* By its keeper: the extent, and what a queue has of the pool. Killed in here: its next keeper does it once more. */
+static void take_memory_back(struct shk_segment *s, struct shki_entry *e)
+{
+    if (e->kind == SHK_KIND_QUEUE)
+        shki_pool_reclaim(s, shki_entry_index(s, e));
+    if (is_possible(s, e))
+        shki_punch(s, e->at, e->size);
+}
+
+void shki_directory_abandon(struct shk_segment *s, struct shki_entry *e)
+{
+    take_memory_back(s, e);
+    end_keeping(e, SHKI_ENTRY_GONE);
+}
+
+int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t deadline)
+{
+    int64_t left = deadline - shki_now();
+    struct timespec slice = { .tv_nsec = SHKI_SLICE };
+
+    if (left <= 0)
+        return shki_fail(-EBUSY, "%s/%.*s has been in the making by another process for 10 seconds; is it stopped?", s->name,
+                         SHK_NAME_MAX, e->name);
+    syscall(SYS_futex, &e->state, FUTEX_WAIT, SHKI_ENTRY_MAKING, &slice, NULL, 0);
     return 0;
 }
 
@@ -220,18 +278,6 @@ void shki_directory_unlink(struct shk_segment *s, struct shki_entry *e)
     atomic_store_explicit(&e->serial, 0, memory_order_release);
     /* E1: the name is free. */
     atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
-}
-
-static bool is_used(struct shk_segment *s, uint32_t entry)
-{
-    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-        uint64_t id = atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire);
-        uint64_t bits = atomic_load_explicit(&shki_uses_of(s, i)[entry / 64], memory_order_acquire);
-
-        if (id != 0 && (bits >> (entry % 64) & 1) && shki_member_is_alive(s, id))
-            return true;
-    }
-    return false;
 }
 
 /* Nodes of the dead may still say that they wait in it; the living left it before they gave up their handle. */
@@ -246,58 +292,95 @@ static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
     }
 }
 
-/* What nobody has around what nobody has any more: that may have been the last in its pages. */
-static struct extent gap_around(const struct shk_segment *s, const struct extent *list, uint32_t n, struct extent gone)
+/* What is free around an extent, in the pages that it shares. */
+static struct extent with_edges(const struct shk_segment *s, const struct extent *list, uint32_t n, struct extent x)
 {
     uint32_t low = 0, high = n, middle;
-    uint64_t from, to;
+    uint64_t from = x.at / SHKI_PAGE * SHKI_PAGE, to = shki_round_up(x.at + x.size, SHKI_PAGE), free_from, free_to;
 
     while (low < high) { /* the first that lies behind it */
         middle = low + (high - low) / 2;
-        if (list[middle].at > gone.at)
+        if (list[middle].at > x.at)
             high = middle;
         else
             low = middle + 1;
     }
-    from = low > 0 ? list[low - 1].at + list[low - 1].size : s->at.heap_at;
-    to = low < n ? list[low].at : shki_heap_end(s);
-    return (struct extent){ from, to > from ? to - from : 0 };
+    free_from = low > 0 ? list[low - 1].at + list[low - 1].size : s->at.heap_at;
+    free_to = low < n ? list[low].at : shki_heap_end(s);
+    if (free_from > x.at || free_to < x.at + x.size)
+        return x; /* damaged */
+    from = from < free_from ? free_from : from;
+    to = to > free_to ? free_to : to;
+    return (struct extent){ from, to - from };
 }
 
-void shki_directory_reclaim(struct shk_segment *s)
+/*
+ * The last object in a page takes the page with it: what `me` clears is extended by what is free
+ * around it in its pages, so that no object comes there before they have been taken back.
+ */
+static void widen(struct shk_segment *s, uint64_t me)
 {
-    struct extent *gone = NULL, *list, gap;
-    uint32_t n_gone = 0, n;
-    bool looked = false;
+    uint32_t n;
+    struct extent *list = extents_without(s, me, &n), wide;
+
+    for (uint32_t i = 0; list && i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, i);
+
+        if (state_of(e) != SHKI_ENTRY_CLEARING || keeper_of(e) != me || !is_possible(s, e))
+            continue;
+        wide = with_edges(s, list, n, (struct extent){ e->at, e->size });
+        /* killed between: its end is up to a page too low; nothing is there any more */
+        e->at = wide.at;
+        e->size = wide.size;
+    }
+    free(list);
+}
+
+/* Whether nothing keeps it from being cleared. `looked`: for deaths that the kernel has not marked. */
+static bool is_over(struct shk_segment *s, uint32_t i, uint64_t me, bool *looked)
+{
+    const struct shki_entry *e = shki_entry_at(s, i);
+
+    if (state_of(e) != SHKI_ENTRY_UNLINKED && !is_kept(e))
+        return false;
+    if (!*looked) /* the dead whose death has not been noticed use and keep nothing */
+        *looked = shki_recover_locked(s, false) || true;
+    if (state_of(e) == SHKI_ENTRY_UNLINKED)
+        return !shki_process_any_uses(s, i);
+    /* The caller's own: a call of its that has not come to its end. */
+    return keeper_of(e) == me || !shki_member_is_alive(s, keeper_of(e));
+}
+
+bool shki_directory_condemn(struct shk_segment *s, uint64_t me)
+{
+    bool looked = false, any = false;
 
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        if (state_of(e) != SHKI_ENTRY_UNLINKED)
-            continue;
-        if (!looked) /* the dead whose death has not been noticed use nothing */
-            looked = shki_recover_locked(s, false) || true;
-        if (is_used(s, i))
+        if (!is_over(s, i, me, &looked))
             continue;
         forget_waits(s, e->at, e->size);
-        if (e->kind == SHK_KIND_QUEUE)
-            shki_pool_reclaim(s, i);
-        if (gone == NULL)
-            gone = calloc(s->max_objects, sizeof(*gone));
-        if (gone && is_possible(s, e))
-            gone[n_gone++] = (struct extent){ e->at, e->size };
-        if (e->at + e->size == s->header->heap_top)
-            s->header->heap_top = e->at;
-        /* killed before this: done once more by the next one. After it: who inherits the lock punches all gaps */
-        atomic_store_explicit(&e->state, SHKI_ENTRY_GONE, memory_order_release);
+        atomic_store_explicit(&e->keeper, me, memory_order_relaxed);
+        /* E1: killed before this: as it was. After it: condemned once more, its keeper being dead. */
+        atomic_store_explicit(&e->state, SHKI_ENTRY_CLEARING, memory_order_release);
+        any = true;
     }
-    list = n_gone ? extents(s, &n) : NULL;
-    for (uint32_t i = 0; i < n_gone; i++) {
-        gap = list ? gap_around(s, list, n, gone[i]) : gone[i];
-        shki_punch(s, gap.at, gap.size);
+    if (any)
+        widen(s, me);
+    return any;
+}
+
+void shki_directory_clear(struct shk_segment *s, uint64_t me)
+{
+    for (uint32_t i = 0; i < s->max_objects; i++) {
+        struct shki_entry *e = shki_entry_at(s, i);
+
+        if (state_of(e) != SHKI_ENTRY_CLEARING || keeper_of(e) != me)
+            continue;
+        take_memory_back(s, e);
+        end_keeping(e, SHKI_ENTRY_GONE);
     }
-    free(list);
-    free(gone);
 }
 
 void shki_directory_repair(struct shk_segment *s)
@@ -309,22 +392,17 @@ void shki_directory_repair(struct shk_segment *s)
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
+        /* E1, which a dead unlinker left out. A publisher has stored the serial before the state. */
         if (state_of(e) == SHKI_ENTRY_LIVE && atomic_load_explicit(&e->serial, memory_order_relaxed) == 0)
-            atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release); /* E1, which a dead unlinker left out */
+            atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
         if (has_extent(e) && e->number >= s->header->next_serial)
             s->header->next_serial = e->number + 1;
     }
     shki_pool_repair(s);
-    /* Between the extents there may be memory of an object that was never published. */
     list = extents(s, &n);
-    for (uint32_t i = 0; list && i < n; i++) {
-        if (list[i].at > top)
-            shki_punch(s, top, list[i].at - top);
+    for (uint32_t i = 0; list && i < n; i++)
         if (list[i].at + list[i].size > top)
             top = list[i].at + list[i].size;
-    }
-    if (list && top < shki_heap_end(s))
-        shki_punch(s, top, shki_heap_end(s) - top);
     if (list)
         s->header->heap_top = top;
     free(list);

@@ -2,7 +2,7 @@
  * What is in a segment, byte for byte. All offsets are from its start; 0 means none. All integers are of fixed width.
  *
  *     +--------+---------+-----------------+---------------+--------------+--------------+------ … ------+-- … --+
- *     | header | entries | member records  | waiting nodes | uses (bits)  | block words  | heap: objects | pool  |
+ *     | header | entries | member records  | waiting nodes | processes    | block words  | heap: objects | pool  |
  *     +--------+---------+-----------------+---------------+--------------+--------------+------ … ------+-- … --+
  *     one page  max_objects  max_members     max_members     max_members    one for each   extents,        blocks:
  *                                                            rows           256 KiB        found through   see pool.h
@@ -68,13 +68,15 @@ struct shki_header {
     uint32_t max_members;
     uint32_t max_objects;
     uint32_t asymmetric;  /* 1: its members use the fences of base/fence.h as they are meant; 0: ordinary ones */
-    uint64_t entries_at, members_at, nodes_at, uses_at, blocks_at, heap_at;
+    uint64_t entries_at, members_at, nodes_at, processes_at, blocks_at, heap_at;
     uint64_t reserved[5]; /* zero */
 
     struct shki_mutex lock; /* .holder: start time of the thread whose number .state is: the holder, as soon as it has written them */
     /* Set once, under the lock; read by everybody. Acquire and release: R1. */
     alignas(64) _Atomic uint32_t retired;
     _Atomic uint32_t members_ready; /* records that have memory and an initialised life; grows, under the lock; read by anybody: M1 */
+    _Atomic uint32_t processes_ready; /* rows that have memory; grows by an exchange, without the lock */
+    _Atomic uint32_t untracked;     /* 1: a process uses objects without a row: no memory is reclaimed any more. Set once, by any process */
     uint64_t next_serial;           /* of objects, from 1; under the lock */
     uint64_t next_join;             /* of members, from 1; under the lock */
     uint64_t heap_top;              /* above all extents; a hint where to try first; under the lock */
@@ -97,7 +99,9 @@ enum shki_entry_state {
     SHKI_ENTRY_FREE = 0,     /* never used: a search ends here */
     SHKI_ENTRY_GONE = 1,     /* used before, free to be used again */
     SHKI_ENTRY_LIVE = 2,
-    SHKI_ENTRY_UNLINKED = 3  /* has no name any more, but somebody has it open: its extent is not free yet */
+    SHKI_ENTRY_UNLINKED = 3, /* has no name any more, but a process has it open: its extent is not free yet */
+    SHKI_ENTRY_MAKING = 4,   /* its keeper gives it memory and fills it in, without the lock; -> LIVE or GONE */
+    SHKI_ENTRY_CLEARING = 5  /* its keeper takes its memory back, without the lock; -> GONE */
 };
 
 struct shki_entry {
@@ -111,7 +115,8 @@ struct shki_entry {
     int64_t created;
     char name[SHK_NAME_MAX + 1];
     uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie in the extent; 0: none more */
-    uint64_t reserved[8];
+    _Atomic uint64_t keeper; /* member that makes it or takes it apart; nobody else touches its memory; written before the state */
+    uint64_t reserved[7];
 };
 
 _Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
@@ -189,6 +194,25 @@ struct shki_node {
 
 _Static_assert(sizeof(struct shki_node) == 64, "a node is a cache line, so that its owner spins alone");
 
+/*
+ * A process that has the segment mapped, and which objects it has open: its handles belong to all
+ * its threads, so they are in use for as long as the process is there. See process.h.
+ */
+enum shki_process_state {
+    SHKI_PROCESS_FREE = 0,     /* everything else in the row is zero */
+    SHKI_PROCESS_LIVE = 1,
+    SHKI_PROCESS_FORKING = 2,  /* made by the process of that number for its next child */
+    SHKI_PROCESS_CLEARING = 3  /* the process of that number makes it free */
+};
+
+struct shki_process {
+    _Atomic uint64_t word;    /* pid << 32 | generation << 2 | state; changed by an exchange: PR1 */
+    _Atomic uint64_t started; /* shki_process_start(), 0: not known. Written by the process */
+    _Atomic int64_t forked;   /* FORKING: when, CLOCK_MONOTONIC, ns; 0: not written yet */
+    uint64_t reserved;
+    _Atomic uint64_t uses[];  /* a bit for each entry; written by the process, with `local` */
+};
+
 /* Ids of members. */
 #define SHKI_INDEX_BITS 16
 static inline uint32_t shki_member_index(uint64_t id)
@@ -198,8 +222,9 @@ static inline uint32_t shki_member_index(uint64_t id)
 
 /* Where the tables lie for given maxima and a segment's size; the only place that computes it. */
 struct shki_geometry {
-    uint64_t entries_at, members_at, nodes_at, uses_at, blocks_at, heap_at;
-    uint32_t uses_words; /* 64-bit words a row */
+    uint64_t entries_at, members_at, nodes_at, processes_at, blocks_at, heap_at;
+    uint64_t process_size; /* bytes of a row */
+    uint32_t uses_words;   /* 64-bit words in it */
 };
 
 static inline uint64_t shki_round_up(uint64_t n, uint64_t unit)
@@ -215,8 +240,9 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     g.entries_at = SHKI_PAGE;
     g.members_at = g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
     g.nodes_at = g.members_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_member), SHKI_PAGE);
-    g.uses_at = g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
-    g.blocks_at = g.uses_at + shki_round_up((uint64_t)max_members * g.uses_words * sizeof(uint64_t), SHKI_PAGE);
+    g.process_size = shki_round_up(sizeof(struct shki_process) + g.uses_words * sizeof(uint64_t), 64);
+    g.processes_at = g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
+    g.blocks_at = g.processes_at + shki_round_up((uint64_t)max_members * g.process_size, SHKI_PAGE);
     g.heap_at = g.blocks_at + shki_round_up(size / SHKI_BLOCK * sizeof(uint64_t), SHKI_PAGE);
     return g;
 }

@@ -122,11 +122,6 @@ struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
     return (struct shki_node *)(void *)(s->base + s->at.nodes_at) + number;
 }
 
-_Atomic uint64_t *shki_uses_of(const struct shk_segment *s, uint32_t index)
-{
-    return (_Atomic uint64_t *)(void *)(s->base + s->at.uses_at) + (uint64_t)index * s->at.uses_words;
-}
-
 uint32_t shki_members_ready(const struct shk_segment *s)
 {
     /* M1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever it says. */
@@ -235,14 +230,11 @@ static int more_records(struct shk_segment *s)
 {
     uint32_t from = shki_members_ready(s);
     uint32_t to = s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
-    uint64_t row = s->at.uses_words * sizeof(uint64_t);
     int r;
 
     r = shki_allocate(s, s->at.members_at + (uint64_t)from * sizeof(struct shki_member), (uint64_t)(to - from) * sizeof(struct shki_member), false);
     if (r == 0)
         r = shki_allocate(s, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node), (uint64_t)(to - from) * sizeof(struct shki_node), false);
-    if (r == 0)
-        r = shki_allocate(s, s->at.uses_at + from * row, (to - from) * row, false);
     if (r < 0)
         return shki_fail(r, "segment /%s: out of memory for more members: %s", s->name, strerror(-r));
     for (uint32_t i = from; i < to; i++) {
@@ -311,7 +303,7 @@ static void set_name(struct shki_member *m, const char *name)
 }
 
 /* Everything before the id: nobody looks at it yet. */
-static void fill_record(struct shk_segment *s, struct shki_member *m, uint32_t index)
+static void fill_record(struct shki_member *m)
 {
     char command[16] = "";
     char label[sizeof(command)];
@@ -333,11 +325,6 @@ static void fill_record(struct shk_segment *s, struct shki_member *m, uint32_t i
     atomic_store_explicit(&m->held_since, 0, memory_order_relaxed);
     atomic_store_explicit(&m->death_noticed, 0, memory_order_relaxed);
     atomic_store_explicit(&m->waits_sequence, (atomic_load_explicit(&m->waits_sequence, memory_order_relaxed) | 1) + 1, memory_order_relaxed);
-    for (uint32_t w = 0; w < s->at.uses_words; w++)
-        atomic_store_explicit(&shki_uses_of(s, index)[w], 0, memory_order_relaxed);
-    for (uint32_t e = 0; e < s->max_objects; e++)
-        if (s->uses[e])
-            atomic_fetch_or_explicit(&shki_uses_of(s, index)[e / 64], UINT64_C(1) << e % 64, memory_order_relaxed);
 }
 
 static int join_locked(struct shk_segment *s, struct shki_membership *m)
@@ -351,7 +338,7 @@ static int join_locked(struct shk_segment *s, struct shki_membership *m)
     /* killed up to M2: a life without an id, or with a dead member's: free */
     atomic_store_explicit(&m->record->id, 0, memory_order_relaxed);
     atomic_store_explicit(&m->record->inside, 0, memory_order_release); /* after the id: what is said of a dead member's place is true, or not of it any more */
-    fill_record(s, m->record, m->index);
+    fill_record(m->record);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
     /* M2: commits the joining. Killed after: a dead member, whose record the next one takes. */
     atomic_store_explicit(&m->record->id, m->id, memory_order_release);

@@ -69,7 +69,6 @@ static inline void shki_held_less(struct shki_membership *m)
 /* Records and nodes by index, which is checked: NULL beyond the table. */
 struct shki_member *shki_member_at(const struct shk_segment *, uint32_t index);
 struct shki_node *shki_node_at(const struct shk_segment *, uint32_t number);
-_Atomic uint64_t *shki_uses_of(const struct shk_segment *, uint32_t index);
 
 /* Whether the member with this id is alive. Loads only. */
 bool shki_member_is_alive(const struct shk_segment *, uint64_t id);

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -176,6 +177,24 @@ int shki_memory_give(struct shki_memory *m, uint64_t at, uint64_t size, bool und
     if (r < 0 && undo)
         shki_memory_take(m, at, size);
     return r;
+}
+
+int shki_memory_give_zeroed(struct shki_memory *m, uint64_t at, uint64_t size, uint64_t first)
+{
+    uint64_t page = page_size(), end = at + first;
+    uint64_t head = (at + page - 1) / page * page, tail = end / page * page;
+    bool zero = shki_memory_take(m, at, size);
+    int r = shki_memory_give(m, at, first, true);
+
+    if (r < 0)
+        return r;
+    if (!zero || head >= end || tail < head) {
+        memset(m->base + at, 0, first);
+    } else { /* the whole pages between are zero; what others have in the pages at the ends is left alone */
+        memset(m->base + at, 0, head - at);
+        memset(m->base + tail, 0, end - tail);
+    }
+    return 0;
 }
 
 bool shki_memory_take(struct shki_memory *m, uint64_t at, uint64_t size)

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "segment/directory.h"
+#include "segment/member.h"
 
 #include <errno.h>
 #include <string.h>
@@ -163,11 +164,18 @@ int shki_pool_reserve(struct shk_segment *s, uint32_t n, uint64_t top)
 
 static int extend(struct shk_segment *s, uint32_t n)
 {
+    struct shki_membership *m = shki_membership_find(s);
     int r = shki_segment_lock(s);
 
     if (r < 0)
         return r;
-    shki_directory_reclaim(s); /* it may be the blocks of objects that are gone */
+    if (m && shki_directory_condemn(s, m->id)) { /* it may be the blocks of objects that are gone */
+        shki_segment_unlock(s);
+        shki_directory_clear(s, m->id);
+        r = shki_segment_lock(s);
+        if (r < 0)
+            return r;
+    }
     r = shki_pool_reserve(s, n, 0);
     shki_segment_unlock(s);
     return r;

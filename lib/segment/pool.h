@@ -83,7 +83,7 @@ int shki_pool_reserve(struct shk_segment *, uint32_t n, uint64_t top);
 /* Give free blocks at the floor to the heap, so that it ends at `end` or higher. False if they are taken. */
 bool shki_pool_shrink(struct shk_segment *, uint64_t end);
 
-/* The object at that entry is gone: so are its blocks, and their memory. Killed in it: to be called once more. */
+/* By the keeper of an entry, with or without the lock: its object is gone, and so are its blocks, and their memory. Killed in it: to be called once more. */
 void shki_pool_reclaim(struct shk_segment *, uint32_t entry);
 
 /* After a death under the lock: finish a move of the floor. */

@@ -29,6 +29,8 @@ int shki_reader_use(struct shki_reader *r, const char *name, int fd)
         return error;
     r->at = shki_geometry(r->header.max_members, r->header.max_objects, r->header.size);
     r->members_ready = r->header.members_ready < r->header.max_members ? r->header.members_ready : r->header.max_members;
+    r->processes_ready =
+        r->header.processes_ready < r->header.max_members ? r->header.processes_ready : r->header.max_members;
     return 0;
 }
 

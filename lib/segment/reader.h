@@ -15,7 +15,7 @@ struct shki_reader {
     struct stat stat;
     struct shki_header header;
     struct shki_geometry at;
-    uint32_t members_ready; /* bounded */
+    uint32_t members_ready, processes_ready; /* bounded */
 };
 
 /* By name, or with a descriptor, which stays the caller's: 0; -EPROTO and the codes of open(2), with a sentence. */

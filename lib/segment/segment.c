@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "segment/directory.h"
 #include "segment/member.h"
+#include "segment/process.h"
 #include "segment/recover.h"
 
 #include <errno.h>
@@ -50,8 +51,10 @@ void (*shki_in_forked_child)(void);
 static void before_fork(void)
 {
     pthread_mutex_lock(&registry);
-    for (struct shk_segment *s = segments; s; s = s->next)
+    for (struct shk_segment *s = segments; s; s = s->next) {
         pthread_mutex_lock(&s->local);
+        shki_process_before_fork(s);
+    }
     shki_members_before_fork();
 }
 
@@ -68,6 +71,7 @@ static void after_fork_in_child(void)
     for (struct shk_segment *s = segments; s; s = s->next) {
         s->pins = 0;
         shki_members_after_fork(s);
+        shki_process_after_fork(s);
         pthread_mutex_unlock(&s->local);
     }
     shki_members_forget_parent();
@@ -147,8 +151,9 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
     if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 || h->max_objects > TABLE_MAX)
         return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
     g = shki_geometry(h->max_members, h->max_objects, h->size);
-    if (h->entries_at != g.entries_at || h->members_at != g.members_at || h->nodes_at != g.nodes_at || h->uses_at != g.uses_at ||
-        h->blocks_at != g.blocks_at || h->heap_at != g.heap_at || g.heap_at >= h->size || h->members_ready > h->max_members)
+    if (h->entries_at != g.entries_at || h->members_at != g.members_at || h->nodes_at != g.nodes_at || h->processes_at != g.processes_at ||
+        h->blocks_at != g.blocks_at || h->heap_at != g.heap_at || g.heap_at >= h->size || h->members_ready > h->max_members ||
+        h->processes_ready > h->max_members)
         return shki_fail(-EPROTO, "segment /%s is damaged: the places of its tables", name);
     return 0;
 }
@@ -250,7 +255,7 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
     h->entries_at = g.entries_at;
     h->members_at = g.members_at;
     h->nodes_at = g.nodes_at;
-    h->uses_at = g.uses_at;
+    h->processes_at = g.processes_at;
     h->blocks_at = g.blocks_at;
     h->heap_at = g.heap_at;
     h->heap_top = g.heap_at;
@@ -409,6 +414,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
     }
     shki_memory_open(&s->memory, fd, &st);
     snprintf(s->name, sizeof(s->name), "%s", name);
+    s->row = s->child = UINT32_MAX;
     s->header = (struct shki_header *)(void *)s->base;
     s->id = h.id;
     s->size = h.size;
@@ -431,6 +437,7 @@ fail:
 
 static void unmap(struct shk_segment *s)
 {
+    shki_process_leave(s);
     munmap(s->base, s->size);
     shki_memory_close(&s->memory);
     s->base = s->memory.base = NULL;
@@ -558,15 +565,18 @@ static int enlist(const char *name, int fd, unsigned flags, struct shk_segment *
     pthread_mutex_lock(&registry);
     other = find_mapped(&st); /* another thread has been faster */
     if (other == NULL) {
+        r = shki_process_enter(s);
         s->next = segments;
-        segments = s;
+        if (r == 0)
+            segments = s;
     }
     *out = other ? other : s;
-    atomic_fetch_add_explicit(&(*out)->openness.opens, 1, memory_order_relaxed);
+    if (r == 0)
+        atomic_fetch_add_explicit(&(*out)->openness.opens, 1, memory_order_relaxed);
     pthread_mutex_unlock(&registry);
-    if (other)
+    if (other || r < 0)
         shki_segment_discard(s);
-    return 0;
+    return r;
 }
 
 static void delist(struct shk_segment *s)

@@ -41,6 +41,8 @@ struct shk_segment {
     unsigned pins;                        /* calls that need the mapping, of threads that are no members yet */
     unsigned handles;                     /* of objects; the struct lives as long as there are any */
     uint32_t *uses;                       /* handles by entry index */
+    uint32_t row, child;                  /* of this process, and of one that is being forked, in the table of processes; UINT32_MAX: none */
+    uint64_t row_word, child_word;
 
     struct shk_segment *next;             /* under `registry` */
 };

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define MEMBERS 6
 
@@ -99,6 +101,18 @@ static int64_t use_event(struct world *w, int64_t unused)
     if (r == 0)
         r = shk_event_is_set(w->event) == 1 ? 0 : -EILSEQ;
     return r == 0 ? shk_event_clear(w->event) : r;
+}
+
+/* The child has nothing to do; it ends without its handlers, as if killed. */
+static int64_t fork_child(struct world *w, int64_t unused)
+{
+    pid_t child = fork();
+
+    (void)w;
+    (void)unused;
+    if (child == 0)
+        _exit(0);
+    return child < 0 ? -errno : waitpid(child, NULL, 0) == child ? 0 : -errno;
 }
 
 static int64_t set_name(struct world *w, int64_t unused)
@@ -352,6 +366,8 @@ static const struct row rows[] = {
       .check = check_nothing, .carry_on = carry_on, .in_thread = true },
     { "shk_event_set", "a thread's first call, a dead member's place", .setup = set_full_of_dead,
       .operation = set_event, .check = check_nothing, .carry_on = carry_on, .in_thread = true },
+    { "fork", "a member's: its child has open what it has", .setup = set_present, .operation = fork_child,
+      .check = check_nothing, .carry_on = carry_on },
     { "a thread's end", "it leaves", .setup = set_present, .prepare = use_event, .operation = nothing,
       .check = check_nothing, .carry_on = carry_on, .in_thread = true, .leaves = true },
 };

@@ -1,0 +1,312 @@
+#include "segment/process.h"
+
+#include "base/error.h"
+#include "base/patience.h"
+#include "base/thread.h"
+#include "segment/member.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define FORK_LIMIT SHK_SEC(10) /* so long a child may take to its first handler */
+#define ROWS_STEP  16u         /* rows that are given memory at a time */
+#define NO_ROW     UINT32_MAX
+
+#define STATE_BITS      2
+#define GENERATION_BITS 30
+
+static uint64_t word_of(int32_t pid, uint64_t before, enum shki_process_state state)
+{
+    uint64_t generation = (before >> STATE_BITS) + 1;
+
+    return (uint64_t)(uint32_t)pid << 32 |
+           (generation & ((UINT64_C(1) << GENERATION_BITS) - 1)) << STATE_BITS | state;
+}
+
+static int32_t pid_of(uint64_t word)
+{
+    return (int32_t)(word >> 32);
+}
+
+static enum shki_process_state state_of(uint64_t word)
+{
+    return (enum shki_process_state)(word & ((1 << STATE_BITS) - 1));
+}
+
+static struct shki_process *row_at(const struct shk_segment *s, uint32_t index)
+{
+    return (struct shki_process *)(void *)(s->base + s->at.processes_at + index * s->at.process_size);
+}
+
+/* PR1: acquire; pairs with the release of each exchange and with that of uses. */
+static uint64_t load(const struct shki_process *p)
+{
+    return atomic_load_explicit(&p->word, memory_order_acquire);
+}
+
+static bool exchange(struct shki_process *p, uint64_t from, uint64_t to)
+{
+    return atomic_compare_exchange_strong_explicit(&p->word, &from, to, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* Bounded by the private copy, whatever it says. Acquire: pairs with more_rows(). */
+static uint32_t rows_ready(const struct shk_segment *s)
+{
+    uint32_t n = atomic_load_explicit(&s->header->processes_ready, memory_order_acquire);
+
+    return n < s->max_members ? n : s->max_members;
+}
+
+/* Killed in here: the rows have memory or not, and the next one gives it once more. */
+static int more_rows(struct shk_segment *s, uint32_t ready)
+{
+    uint32_t n = s->max_members - ready < ROWS_STEP ? s->max_members - ready : ROWS_STEP;
+    uint32_t before = ready;
+    int r;
+
+    if (n == 0)
+        return -EUSERS;
+    r = shki_allocate(s, s->at.processes_at + ready * s->at.process_size, n * s->at.process_size, false);
+    if (r == 0)
+        atomic_compare_exchange_strong_explicit(&s->header->processes_ready, &before, ready + n,
+                                                memory_order_acq_rel, memory_order_relaxed);
+    return r;
+}
+
+/* Whether a line of /proc/PID/maps is about that file: proc(5). */
+static bool is_mapping(const char *line, const struct shk_segment *s)
+{
+    unsigned long long inode;
+    unsigned major_, minor_;
+
+    return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_, &minor_, &inode) == 3 && inode == s->inode &&
+           makedev(major_, minor_) == s->device;
+}
+
+/* Whether a process maps the segment; true if that is hidden. */
+static bool maps(const struct shk_segment *s, int32_t pid)
+{
+    char path[32], line[512];
+    bool found = false, any = false;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return true;
+    while (!found && fgets(line, sizeof(line), file)) {
+        any = true;
+        found = is_mapping(line, s);
+    }
+    fclose(file);
+    return found || !any; /* nothing is mapped where the first thread has ended, and others are there */
+}
+
+static bool is_own(const struct shk_segment *s, const struct shki_process *p, uint64_t word)
+{
+    return s->row != NO_ROW && p == row_at(s, s->row) && word == s->row_word;
+}
+
+/* Cheap, and not for numbers that are used again. */
+static bool is_gone(const struct shki_process *p, uint64_t word)
+{
+    int64_t forked = atomic_load_explicit(&p->forked, memory_order_relaxed);
+
+    if (state_of(word) == SHKI_PROCESS_FORKING && forked != 0)
+        return shki_now() - forked > FORK_LIMIT;
+    return shki_process_has_ended(pid_of(word));
+}
+
+/* The usual answer, without a system call. */
+static bool has_living_member(const struct shk_segment *s, int32_t pid)
+{
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        const struct shki_member *m = shki_member_at(s, i);
+
+        if (m->pid == pid && shki_member_is_alive(s, atomic_load_explicit(&m->id, memory_order_acquire)))
+            return true;
+    }
+    return false;
+}
+
+static bool is_over(const struct shk_segment *s, const struct shki_process *p, uint64_t word)
+{
+    uint64_t started = atomic_load_explicit(&p->started, memory_order_relaxed);
+
+    if (is_own(s, p, word))
+        return false;
+    if (state_of(word) == SHKI_PROCESS_LIVE && has_living_member(s, pid_of(word)))
+        return false;
+    if (is_gone(p, word))
+        return true;
+    if (state_of(word) != SHKI_PROCESS_LIVE)
+        return false;
+    return pid_of(word) == getpid() || shki_thread_is_another(pid_of(word), started) ||
+           !maps(s, pid_of(word));
+}
+
+/* Make a row free that has that word, and is the caller's to free. */
+static bool clear_row(const struct shk_segment *s, struct shki_process *p, uint64_t word)
+{
+    uint64_t mine = word_of(getpid(), word, SHKI_PROCESS_CLEARING);
+
+    if (!exchange(p, word, mine))
+        return false;
+    /* killed here: it is CLEARING by a process that is over, and cleared once more */
+    atomic_store_explicit(&p->started, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->forked, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < s->at.uses_words; i++)
+        atomic_store_explicit(&p->uses[i], 0, memory_order_relaxed);
+    return exchange(p, mine, word_of(0, mine, SHKI_PROCESS_FREE));
+}
+
+/* The first free row, as this process's; NO_ROW. */
+static uint32_t claim_free(struct shk_segment *s, enum shki_process_state state, uint64_t *word)
+{
+    for (uint32_t i = 0; i < rows_ready(s); i++) {
+        uint64_t before = load(row_at(s, i));
+
+        *word = word_of(getpid(), before, state);
+        if (state_of(before) == SHKI_PROCESS_FREE && exchange(row_at(s, i), before, *word))
+            return i;
+    }
+    return NO_ROW;
+}
+
+/* Free the rows of processes that are over: how many. */
+static uint32_t clear_rows(struct shk_segment *s)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < rows_ready(s); i++) {
+        uint64_t word = load(row_at(s, i));
+
+        if (state_of(word) != SHKI_PROCESS_FREE && is_over(s, row_at(s, i), word))
+            n += clear_row(s, row_at(s, i), word);
+    }
+    return n;
+}
+
+static int claim(struct shk_segment *s, enum shki_process_state state, uint32_t *row, uint64_t *word)
+{
+    int r = 0;
+
+    *row = claim_free(s, state, word);
+    while (*row == NO_ROW && r == 0) {
+        r = more_rows(s, rows_ready(s));
+        if (r < 0 && clear_rows(s) > 0)
+            r = 0;
+        *row = claim_free(s, state, word);
+    }
+    return *row == NO_ROW ? r : 0;
+}
+
+static void note_start(struct shki_process *p)
+{
+    atomic_store_explicit(&p->started, shki_process_start(), memory_order_relaxed);
+}
+
+static void note_untracked(struct shk_segment *s)
+{
+    /* Release: before the object is used, whose memory it keeps. */
+    atomic_store_explicit(&s->header->untracked, 1, memory_order_release);
+}
+
+int shki_process_enter(struct shk_segment *s)
+{
+    int r = claim(s, SHKI_PROCESS_LIVE, &s->row, &s->row_word);
+
+    if (r == -EUSERS) { /* as many processes as members may be there already */
+        note_untracked(s);
+        return 0;
+    }
+    if (r < 0)
+        return shki_fail(r, "no memory for another process in segment /%s: %s", s->name, strerror(-r));
+    note_start(row_at(s, s->row));
+    return 0;
+}
+
+void shki_process_leave(struct shk_segment *s)
+{
+    if (s->row != NO_ROW && pid_of(s->row_word) == getpid()) /* else the child of a raw fork */
+        clear_row(s, row_at(s, s->row), s->row_word);
+    s->row = NO_ROW;
+}
+
+static bool has_row(const struct shk_segment *s)
+{
+    return s->row != NO_ROW && load(row_at(s, s->row)) == s->row_word && pid_of(s->row_word) == getpid();
+}
+
+void shki_process_uses(struct shk_segment *s, uint32_t entry)
+{
+    if (has_row(s))
+        atomic_fetch_or_explicit(&row_at(s, s->row)->uses[entry / 64], UINT64_C(1) << entry % 64,
+                                 memory_order_release);
+    else
+        note_untracked(s);
+}
+
+void shki_process_uses_no_more(struct shk_segment *s, uint32_t entry)
+{
+    if (has_row(s))
+        atomic_fetch_and_explicit(&row_at(s, s->row)->uses[entry / 64], ~(UINT64_C(1) << entry % 64),
+                                  memory_order_release);
+}
+
+bool shki_process_any_uses(struct shk_segment *s, uint32_t entry)
+{
+    if (atomic_load_explicit(&s->header->untracked, memory_order_acquire))
+        return true;
+    for (uint32_t i = 0; i < rows_ready(s); i++) {
+        struct shki_process *p = row_at(s, i);
+        uint64_t word = load(p);
+        uint64_t bits = atomic_load_explicit(&p->uses[entry / 64], memory_order_acquire);
+
+        if (state_of(word) != SHKI_PROCESS_LIVE && state_of(word) != SHKI_PROCESS_FORKING)
+            continue;
+        if (bits >> entry % 64 & 1 && !is_over(s, p, word))
+            return true;
+    }
+    return false;
+}
+
+void shki_process_before_fork(struct shk_segment *s)
+{
+    struct shki_process *p;
+
+    s->child = NO_ROW;
+    if (claim(s, SHKI_PROCESS_FORKING, &s->child, &s->child_word) < 0) {
+        note_untracked(s);
+        return;
+    }
+    p = row_at(s, s->child);
+    for (uint32_t i = 0; i < s->max_objects; i++)
+        if (s->uses[i])
+            atomic_fetch_or_explicit(&p->uses[i / 64], UINT64_C(1) << i % 64, memory_order_release);
+    /* Killed before: it is the row of a process that is over. A fork that fails leaves it for FORK_LIMIT. */
+    atomic_store_explicit(&p->forked, shki_now(), memory_order_release);
+}
+
+void shki_process_after_fork(struct shk_segment *s)
+{
+    uint64_t word = word_of(getpid(), s->child_word, SHKI_PROCESS_LIVE);
+
+    s->row = s->child;
+    s->row_word = word;
+    if (s->child != NO_ROW && !exchange(row_at(s, s->child), s->child_word, word)) {
+        /* it took longer than FORK_LIMIT */
+        if (claim(s, SHKI_PROCESS_LIVE, &s->row, &s->row_word) < 0)
+            s->row = NO_ROW;
+        for (uint32_t i = 0; i < s->max_objects; i++)
+            if (s->uses[i])
+                shki_process_uses(s, i);
+    }
+    if (s->row != NO_ROW)
+        note_start(row_at(s, s->row));
+}
