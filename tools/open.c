@@ -223,11 +223,15 @@ const char *say_time(char *buffer, int64_t nanoseconds)
 static void describe_state(char *buffer, const struct shk_snapshot *look,
                            const struct shk_object_info *object, int error)
 {
-    char name[DESCRIPTION_MAX];
+    char text[DESCRIPTION_MAX];
 
     *buffer = '\0';
-    if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)
-        snprintf(buffer, DESCRIPTION_MAX, " by %s", describe_member_id(name, look, object->holder));
+    /* "held by X (4711) ..."; of a condition with the lock of another object only the holder is known. */
+    if (strncmp(describe_object(text, look, object), "held by ", 8) == 0)
+        strcpy(buffer, text + 4);
+    else if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)
+        snprintf(buffer, DESCRIPTION_MAX, " by %s",
+                 describe_member_id(text, look, object->holder));
     else if (object->kind == SHK_KIND_QUEUE && object->as.queue.capacity)
         snprintf(buffer, DESCRIPTION_MAX, " (%" PRIu64 " of %" PRIu64 " items)",
                  object->as.queue.size, object->as.queue.capacity);

@@ -284,3 +284,18 @@ ends 141 $getter
 exits 0 shmctl put "$segment/full" x
 left 1 || fail 'it has been taken'
 claim 'a reader that has gone is noticed while it waits for an item'
+
+# Several at a time: -EAGAIN is for an empty queue, and not for one whose side is busy for a moment.
+for order in fifo priority; do
+    exits 0 shmctl create queue "$segment/many-$order" --order $order
+    seq 200 | shmctl put --stdin "$segment/many-$order" || fail 'put'
+    getters=()
+    for i in 1 2 3 4; do
+        while shmctl get --nowait "$segment/many-$order" >>"$scratch/many-$order-$i" 2>/dev/null; do :; done &
+        getters+=($!)
+    done
+    wait "${getters[@]}"
+    sort -n "$scratch/many-$order"-* >"$scratch/all"
+    seq 200 | cmp - "$scratch/all" || fail "not each item once, or not all of the $order queue"
+done
+claim 'loops of get --nowait end when the queue is empty, not before'

@@ -73,6 +73,14 @@ ends 130 $reader
 exec 3<&-
 claim 'who waits for samples gets them as they come'
 
+env --default-signal=PIPE shmctl stream read "$stream" --follow >"$scratch/fifo" &
+reader=$!
+exec 3<"$scratch/fifo"
+await waits 'read signal'
+exec 3<&-
+ends 141 $reader
+claim 'the end of its own reader ends it, though no sample comes'
+
 shmctl stream read "$stream" --follow -t 1h >"$scratch/got" 2>"$scratch/complaints" &
 reader=$!
 await waits 'read signal'
