@@ -388,61 +388,6 @@ static size_t read_objects(const struct shki_reader *r, struct shk_object_info *
     return found;
 }
 
-/* A living member, as one of its process. */
-struct user {
-    int32_t pid;
-    bool counted;
-};
-
-static int by_pid(const void *a, const void *b)
-{
-    const struct user *x = a, *y = b;
-
-    return (x->pid > y->pid) - (x->pid < y->pid);
-}
-
-/* The first of the living members of a process, or NULL. */
-static struct user *find_user(struct user *users, size_t n, int32_t pid)
-{
-    size_t low = 0, high = n, middle;
-
-    while (low < high) {
-        middle = low + (high - low) / 2;
-        if (users[middle].pid < pid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && users[low].pid == pid ? &users[low] : NULL;
-}
-
-/* Count the living members among the users of what their processes have open. */
-static void count_users(const struct shki_reader *r, struct user *users, size_t n, struct shki_process *row,
-                        struct shk_object_info *objects)
-{
-    for (uint32_t i = 0; i < r->processes_ready; i++) {
-        struct user *first;
-        uint64_t members = 0;
-
-        if (!shki_read(r, r->at.processes_at + i * r->at.process_size, row, r->at.process_size) ||
-            (row->word & SHKI_PROCESS_CLEARING) != SHKI_PROCESS_LIVE)
-            continue;
-        first = find_user(users, n, (int32_t)(row->word >> 32));
-        if (first == NULL || first->counted) /* before an exec its process had another row */
-            continue;
-        first->counted = true;
-        while (first + members < users + n && first[members].pid == first->pid)
-            members++;
-        for (uint32_t w = 0; w < r->at.uses_words; w++)
-            for (uint64_t bits = row->uses[w]; bits; bits &= bits - 1) {
-                uint32_t entry = w * 64 + (uint32_t)__builtin_ctzll(bits);
-
-                if (entry < r->header.max_objects)
-                    objects[entry].users += members;
-            }
-    }
-}
-
 /* Count it among the waiters of what it sleeps on, which it is told the name of. */
 static void count_wait(const struct shki_reader *r, const struct shki_member *record, struct shk_member_info *m, struct shk_object_info *objects)
 {
@@ -465,15 +410,11 @@ static bool is_dead(const struct shk_snapshot *s, uint64_t id)
  * What a dead member had open and did not last wait for, it may have been there to give. Where the sides of a queue say which
  * member came last, that is known instead. A member that came last and left in order, or lives, is none.
  */
-static void note_dead(const struct shki_reader *r, const struct shki_member *record, const struct shk_member_info *m, uint64_t *row,
-                      struct shk_object_info *objects)
+static void note_dead(const struct shki_reader *r, const struct shki_member *record, const struct shk_member_info *m,
+                      const struct shki_process *row, struct shk_object_info *objects)
 {
-    uint64_t size = r->at.uses_words * sizeof(*row);
-
-    if (m->alive || !shki_read(r, r->at.uses_at + shki_member_index(m->id) * size, row, size))
-        return;
     for (uint32_t i = 0; i < r->at.uses_words; i++)
-        for (uint64_t bits = row[i]; bits; bits &= bits - 1) {
+        for (uint64_t bits = row->uses[i]; bits; bits &= bits - 1) {
             uint32_t entry = i * 64 + (uint32_t)__builtin_ctzll(bits);
             struct shk_object_info *o = entry < r->header.max_objects ? &objects[entry] : NULL;
             bool waited = o && get(record->waits_serial) == o->serial && get(record->waits_segment) == r->header.id;
@@ -487,6 +428,73 @@ static void note_dead(const struct shki_reader *r, const struct shki_member *rec
             o->dead_giver = m->id;
             o->dead_taker = o->dead_taker ? o->dead_taker : m->id;
         }
+}
+
+/* A member, as one of its process. */
+struct user {
+    int32_t pid;
+    uint32_t member;
+    bool counted;
+};
+
+static int by_pid(const void *a, const void *b)
+{
+    const struct user *x = a, *y = b;
+
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* The first of the members of a process, or NULL. */
+static struct user *find_user(struct user *users, size_t n, int32_t pid)
+{
+    size_t low = 0, high = n, middle;
+
+    while (low < high) {
+        middle = low + (high - low) / 2;
+        if (users[middle].pid < pid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && users[low].pid == pid ? &users[low] : NULL;
+}
+
+static void count_uses(const struct shki_reader *r, const struct shki_process *row, uint64_t members,
+                       struct shk_object_info *objects)
+{
+    for (uint32_t w = 0; w < r->at.uses_words; w++)
+        for (uint64_t bits = row->uses[w]; bits; bits &= bits - 1) {
+            uint32_t entry = w * 64 + (uint32_t)__builtin_ctzll(bits);
+
+            if (entry < r->header.max_objects)
+                objects[entry].users += members;
+        }
+}
+
+/* Count the living members among the users of what their processes have open, and note the dead. */
+static void look_at_uses(const struct shki_reader *r, struct user *users, size_t n, struct shki_process *row,
+                         const struct shki_member *records, const struct shk_snapshot *s)
+{
+    for (uint32_t i = 0; i < r->processes_ready; i++) {
+        struct user *u;
+        uint64_t living = 0;
+        int32_t pid;
+
+        if (!shki_read(r, r->at.processes_at + i * r->at.process_size, row, r->at.process_size) ||
+            (row->word & SHKI_PROCESS_CLEARING) != SHKI_PROCESS_LIVE)
+            continue;
+        pid = (int32_t)(row->word >> 32);
+        u = find_user(users, n, pid);
+        if (u == NULL || u->counted) /* before an exec its process had another row */
+            continue;
+        u->counted = true;
+        for (; u < users + n && u->pid == pid; u++) {
+            living += s->members[u->member].alive;
+            if (!s->members[u->member].alive)
+                note_dead(r, &records[u->member], &s->members[u->member], row, s->objects);
+        }
+        count_uses(r, row, living, s->objects);
+    }
 }
 
 /* After all members have been noted and sorted. */
@@ -554,7 +562,6 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     struct shki_member *records = calloc(r->members_ready + 1, sizeof(*records));
     struct user *users = calloc(r->members_ready + 1, sizeof(*users));
     struct shki_process *row = calloc(1, r->at.process_size);
-    size_t n_users = 0;
     int error = 0;
 
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
@@ -569,15 +576,13 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     waits_info(r, records, s);
     s->n_objects = read_objects(r, s->objects);
     for (size_t i = 0; i < s->n_members; i++) {
-        if (s->members[i].alive)
-            users[n_users++].pid = s->members[i].pid;
+        users[i] = (struct user){ .pid = s->members[i].pid, .member = (uint32_t)i };
         count_wait(r, &records[i], &s->members[i], s->objects);
-        note_dead(r, &records[i], &s->members[i], row, s->objects);
         s->segment.members_alive += s->members[i].alive;
         s->segment.members_dead += !s->members[i].alive;
     }
-    qsort(users, n_users, sizeof(*users), by_pid);
-    count_users(r, users, n_users, row, s->objects);
+    qsort(users, s->n_members, sizeof(*users), by_pid);
+    look_at_uses(r, users, s->n_members, row, records, s);
     close_gaps(s->objects, r->header.max_objects);
     s->segment.objects = (uint32_t)s->n_objects;
     qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
