@@ -404,6 +404,66 @@ static const struct sleeper {
 
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]) };
 
+static int put_and_die(void *argument)
+{
+    struct shk_queue *queue;
+
+    (void)argument;
+    assert_code(shk_queue_open(test_segment(), "queue", 0, NULL, &queue), 0);
+    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
+    raise(SIGKILL);
+    return 1;
+}
+
+static int put_and_leave(void *argument)
+{
+    struct shk_queue *queue;
+
+    (void)argument;
+    assert_code(shk_queue_open(test_segment(), "queue", 0, NULL, &queue), 0);
+    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_close(queue), 0);
+    return shk_segment_close(test_segment()); /* in order */
+}
+
+static int open_event_and_die(void *argument)
+{
+    struct shk_event *event;
+
+    assert_code(shk_event_open(test_segment(), "event", 0, NULL, &event), 0);
+    if (*(bool *)argument)
+        shk_event_wait(event, SHK_MS(1));
+    raise(SIGKILL);
+    return 1;
+}
+
+START_TEST(test_a_dead_member_that_gave_what_others_wait_for_is_shown)
+{
+    struct shk_queue *queue;
+    struct shk_event *event;
+    bool waits = true;
+
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, NULL, &queue), 0);
+    assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
+    ck_assert_uint_eq(object("queue")->dead_giver, 0);
+    child_succeeds(stranger_start(put_and_leave, NULL));
+    ck_assert_uint_eq(object("queue")->dead_giver, 0);
+    ck_assert_int_eq(child_wait(stranger_start(put_and_die, NULL)), 128 + SIGKILL);
+    ck_assert_uint_ne(object("queue")->dead_giver, 0);
+    ck_assert_uint_eq(object("queue")->dead_taker, 0);
+    child_succeeds(stranger_start(put_and_leave, NULL)); /* another has come */
+    ck_assert_uint_eq(object("queue")->dead_giver, 0);
+
+    ck_assert_int_eq(child_wait(stranger_start(open_event_and_die, &waits)), 128 + SIGKILL);
+    ck_assert_uint_eq(object("event")->dead_giver, 0);
+    waits = false;
+    ck_assert_int_eq(child_wait(stranger_start(open_event_and_die, &waits)), 128 + SIGKILL);
+    ck_assert_uint_ne(object("event")->dead_giver, 0);
+    assert_code(shk_event_close(event), 0);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 static struct shk_lock *stamped;
 static struct shk_cond *stamped_cond;
 
@@ -1258,6 +1318,7 @@ int main(void)
     tcase_add_test(truth, test_locks_are_shown);
     tcase_add_test(truth, test_a_dead_holder_is_shown);
     tcase_add_test(truth, test_a_stamp_tells_how_long_a_lock_has_been_held);
+    tcase_add_test(truth, test_a_dead_member_that_gave_what_others_wait_for_is_shown);
     tcase_add_test(truth, test_conditions_are_shown);
     tcase_add_loop_test(truth, test_the_high_water_mark_of_a_queue_is_shown, 8, 10);
     tcase_add_test(truth, test_events_queues_and_regions_are_shown);

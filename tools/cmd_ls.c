@@ -18,8 +18,8 @@ static int list_segments(unsigned flags, const struct table_style *style)
     for (ssize_t i = 0; i < n; i++)
         problems = problems || list[i].state != SHK_SEGMENT_GOOD;
     t = table_new(&segment_table,
-                  problems ? "NAME,OWNER,MODE,SIZE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE,STATE,PROBLEM"
-                           : "NAME,OWNER,MODE,SIZE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE",
+                  problems ? "NAME,OWNER,MODE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE,STATE,PROBLEM"
+                           : "NAME,OWNER,MODE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE",
                   style);
     for (ssize_t i = 0; i < n; i++)
         add_segment(t, &list[i]);

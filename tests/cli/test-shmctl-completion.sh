@@ -69,4 +69,8 @@ is_offered sleep work "$segment/jobs" -- slee
 are '' lock "$segment/till" echo --now
 are "$segment/jobs $segment/jokes" work "$segment/"
 are 'worker' demo w
+are '--name' --na
+are '' --name ''
+are 'show shutdown' --name 夜班 sh
+are "$segment/go" --name 夜班 event set "$segment/"
 claim 'segments, and objects of the right kind, are offered'
