@@ -1,6 +1,6 @@
 /*
  * The event: shk_event_set(), shk_event_clear() and shk_event_wait() of lib/object/event.c. SETTERS set it, up to SETS
- * times each, and perhaps clear it again.
+ * times each, and perhaps clear it again. With UNLINK it is unlinked at some moment: shki_event_wake().
  *
  * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it compares and puts to
  * sleep, and it wakes all. (An exchange that fails is a look, and is tried again.) Up to CRASHES members die, between
@@ -10,7 +10,7 @@
  *
  * Claims: when nobody can move any more, nobody is asleep who was waiting when it was set, cleared again or not, and
  * nobody is asleep while it is set. No wait ends without a set that came after it had begun. Without CRASHES that is so
- * without any slice.
+ * without any slice. A wait that was released before the unlink is told that, and not that it is unlinked.
  */
 #ifndef WAITERS
 #define WAITERS 2
@@ -35,6 +35,8 @@ bool is_set, sleeper; byte sets /* state: V1 */
 mtype doing[MEMBERS] = RUNNING
 bool waits[WAITERS]     /* has found it clear, and has not come back */
 bool owed[WAITERS]      /* it has been set since */
+bool due[WAITERS]       /* … and before the unlink */
+bool unlinked           /* of the same word */
 bool killed[MEMBERS]    /* dies at its next step */
 bool late[MEMBERS]      /* its patience is over */
 
@@ -43,11 +45,11 @@ bool late[MEMBERS]      /* its patience is over */
 #define is_as_it_was (!is_set)
 #else
 #define is_released (sets != clear)
-#define is_as_it_was (!is_set && sets == clear)
+#define is_as_it_was (!is_set && !unlinked && sets == clear)
 #endif
 
 #if CRASHES && !defined(NO_BACKSTOP)
-#define slice_is_over is_released
+#define slice_is_over (is_released || unlinked)
 #else
 #define slice_is_over false
 #endif
@@ -89,12 +91,12 @@ proctype waiter(byte me)
         :: d_step { !is_set -> clear = sets; waits[me] = true };
            do
            :: true ->
-              over = late[me];
+              over = late[me] || unlinked;
               if
               :: d_step { is_released -> assert(owed[me]); waits[me] = false }; break
               :: !is_released ->
                  if
-                 :: over -> waits[me] = false; break
+                 :: over -> d_step { assert(!due[me]); waits[me] = false }; break
                  :: !over ->
                     if
                     :: d_step { is_as_it_was -> sleeper = true };
@@ -147,6 +149,28 @@ proctype setter(byte me)
     } unless { killed[me] -> doing[me] = DEAD }
 }
 
+proctype unlinker()
+{
+    byte i;
+
+    d_step {
+        unlinked = true;
+#ifdef UNLINK_COUNTS
+        sets++;
+#endif
+        for (i : 0 .. WAITERS - 1) {
+            due[i] = owed[i] && waits[i]
+        }
+        i = 0
+    };
+    d_step {
+        for (i : 0 .. WAITERS - 1) {
+            doing[i] = (doing[i] == ASLEEP -> RUNNING : doing[i])
+        }
+        i = 0
+    }
+}
+
 inline choose(m)
 {
     m = 0;
@@ -179,10 +203,13 @@ init
         for (m : WAITERS .. MEMBERS - 1) {
             run setter(m)
         }
-        run fate()
+        run fate();
+#ifdef UNLINK
+        run unlinker()
+#endif
     };
     timeout -> /* nobody can move any more */
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_set && !owed[m])
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_set && !owed[m] && !unlinked)
     }
 }

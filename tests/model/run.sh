@@ -88,6 +88,9 @@ holds event -DDEADLINES=1
 holds event -DSETTERS=2
 holds event -DCRASHES=1 -DDEADLINES=1
 holds event -DSETTERS=2 -DSETS=1 -DCRASHES=1
+holds event -DUNLINK
+holds event -DUNLINK -DSETS=1 -DCRASHES=1
+fails event UNLINK_COUNTS -DUNLINK
 fails event NO_NUMBER
 fails event NO_COMPARISON
 fails event MARK_APART
@@ -99,6 +102,14 @@ for taken_out in NO_T1_FENCE NO_T2_RELEASE NO_T2_ACQUIRE NO_T3 NO_RECHECK NO_T4 
     fails stream $taken_out
 done
 fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
+
+# A mark that a waker has taken down is answered, also where another one has the line.
+holds watch
+holds watch -DWAKERS=1 -DCRASHES=1
+for taken_out in NO_A6 NO_ANSWER ASK_LATE MARK_LATE; do
+    fails watch $taken_out
+done
+fails watch NO_SLICE -DWAKERS=1 -DCRASHES=1
 
 holds gate
 holds gate -DCRASHES=1
