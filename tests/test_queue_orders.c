@@ -590,6 +590,7 @@ END_TEST
 START_TEST(test_a_growing_queue_gives_everything_back_when_it_is_unlinked)
 {
     char item[1000] = "";
+    struct shk_object_info info;
 
     test_segment();
     uint64_t before = resident(segment_name(NULL));
@@ -599,6 +600,9 @@ START_TEST(test_a_growing_queue_gives_everything_back_when_it_is_unlinked)
         for (uint64_t i = 0; i < 5000; i++)
             put_filled(queue, item, sizeof(item), i);
         ck_assert_uint_ge(resident(segment_name(NULL)), before + 5000000);
+        ck_assert(look_at_object(segment_name(NULL), "jobs", &info)); /* its size is what it has, not address space */
+        ck_assert_uint_ge(info.size, 5000000);
+        ck_assert_uint_le(info.size, 16 * MIB);
         assert_code(shk_object_unlink(test_segment(), "jobs"), 0);
         assert_code(put(queue, 1), -ESTALE);
         assert_code(get(queue), -ESTALE);

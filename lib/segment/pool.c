@@ -105,9 +105,9 @@ static bool claim(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t wo
 static int say_full(const struct shk_segment *s)
 {
     return shki_fail(-ENOSPC,
-                     "segment /%s is full: its size is %llu MiB of address space; create it with a larger shk_segment_options.size "
-                     "(shmctl create segment --size)",
-                     s->name, (unsigned long long)(s->size >> 20));
+                     "segment /%s is full: its size is %llu KiB of address space; create it with a larger shk_segment_options.size "
+                     "(shmctl create --segment-size)",
+                     s->name, (unsigned long long)(s->size >> 10));
 }
 
 /* Under the lock. `top`: where the heap ends, at least. */
