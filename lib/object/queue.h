@@ -567,6 +567,17 @@ int shki_list_grow(struct shk_queue *, struct shki_list *, uint64_t bytes);
 void shki_list_shrink(struct shk_queue *, struct shki_list *, uint64_t bytes);
 void shki_list_repair(struct shk_queue *, struct shki_list *);
 
+/* Whether it has memory for so many bytes, and needs no growing; and more to spare than it keeps. */
+static inline bool shki_list_reaches(const struct shki_list *list, uint64_t bytes)
+{
+    return bytes <= list->shared->memory && bytes <= list->shared->chunks << list->shift;
+}
+
+static inline bool shki_list_is_long(const struct shki_list *list, uint64_t bytes)
+{
+    return list->shared->memory > bytes + 2 * list->spare;
+}
+
 /* PRIORITY, capacity 0: in which size class an item of that length goes, from 0; and the bytes of that class's slots. */
 unsigned shki_size_class(size_t length);
 uint64_t shki_class_slot(unsigned class);

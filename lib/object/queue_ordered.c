@@ -290,6 +290,7 @@ static INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
 static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_slot **slot)
 {
     struct shki_list *class;
+    uint64_t bytes;
     int r;
 
     if (count >= q->limit)
@@ -298,9 +299,10 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
         return shki_damaged_item(q, length);
     q->reserved_class = shki_size_class(length) + 1;
     class = class_at(q, q->reserved_class);
-    r = shki_list_grow(q, &q->lists[0], (count + 1) * ENTRY_SIZE);
-    if (r > 0)
-        r = shki_list_grow(q, class, bytes_of(class, class->shared->count + 1));
+    r = shki_list_reaches(&q->lists[0], (count + 1) * ENTRY_SIZE) ? 1 : shki_list_grow(q, &q->lists[0], (count + 1) * ENTRY_SIZE);
+    bytes = bytes_of(class, class->shared->count + 1);
+    if (r > 0 && !shki_list_reaches(class, bytes))
+        r = shki_list_grow(q, class, bytes);
     if (r > 0)
         *slot = record_at(q, class, class->shared->count);
     return r;
@@ -378,7 +380,7 @@ static INLINE void take_as(struct shk_queue *q, bool grows)
 {
     struct shki_ordered *o = &q->shared->ordered;
     struct shki_list *class = grows ? plan_gap(q) : NULL;
-    uint64_t count = bounded(q, items(q) - 1), freed = entry_at(q, grows, 0)->slot;
+    uint64_t count = bounded(q, items(q) - 1), freed = entry_at(q, grows, 0)->slot, bytes;
     struct shki_heap_entry e = *entry_at(q, grows, count);
 
     if (!grows)
@@ -390,8 +392,11 @@ static INLINE void take_as(struct shk_queue *q, bool grows)
     set_state(q, 0, count, SHKI_INTENT_GET);
     finish_take(q, grows, count, 0, freed, &e);
     if (grows) {
-        shki_list_shrink(q, &q->lists[0], count * ENTRY_SIZE);
-        shki_list_shrink(q, class, bytes_of(class, class->shared->count));
+        bytes = bytes_of(class, class->shared->count);
+        if (shki_list_is_long(&q->lists[0], count * ENTRY_SIZE))
+            shki_list_shrink(q, &q->lists[0], count * ENTRY_SIZE);
+        if (shki_list_is_long(class, bytes))
+            shki_list_shrink(q, class, bytes);
     }
 }
 
@@ -473,15 +478,17 @@ static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const s
 int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t priority)
 {
     struct shki_gate *gate = &q->shared->put_gate;
+    struct iovec one = { (void *)(uintptr_t)item, length };
+    struct shki_work w = { .items = &one, .n = 1 };
     bool tenant;
-    int r;
+    int r = shki_gate_enter(q, m, gate, &tenant);
 
-    if (q->grows && q->order == SHK_LIFO)
-        return 0;
-    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
-    r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0) : put_by(q, &shki_priority, item, length, priority);
+    if (q->order == SHK_LIFO && q->grows)
+        r = shki_stack_put_now(q, &w);
+    else
+        r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0) : put_by(q, &shki_priority, item, length, priority);
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
         shki_wake_other(q, true);
@@ -491,15 +498,19 @@ int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const v
 int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
     struct shki_gate *gate = &q->shared->put_gate;
+    struct iovec one = { buffer, *length };
+    struct shki_work w = { .buffers = &one, .n = 1 };
     bool tenant;
-    int r;
+    int r = shki_gate_enter(q, m, gate, &tenant);
 
-    if (q->grows && q->order == SHK_LIFO)
-        return 0;
-    r = shki_gate_enter(q, m, gate, &tenant);
     if (__builtin_expect(r != 0, 0))
         return r < 0 ? r : 0;
-    r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL) : get_by(q, m, &shki_priority, buffer, length, NULL);
+    if (q->order == SHK_LIFO && q->grows) {
+        r = shki_stack_get_now(q, m, &w);
+        *length = one.iov_len;
+    } else {
+        r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL) : get_by(q, m, &shki_priority, buffer, length, NULL);
+    }
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
         shki_wake_other(q, false);

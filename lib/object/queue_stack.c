@@ -73,16 +73,12 @@ static uint64_t items(const struct shk_queue *q)
 /* The byte at a place. */
 static inline int reach(struct shk_queue *q, uint64_t at, unsigned char **byte)
 {
-    struct shki_chunk *known = &q->put_chunk;
     uint64_t chunk = at >> q->shift;
 
-    /* Whether it is still the same block is asked each time: the chunk may have been given back and taken again. */
-    if (chunk >= q->chunks || !shki_list_has(q, stack_of(q), chunk))
+    /* Those that the list has are the queue's: the lock orders it. */
+    if (__builtin_expect(chunk >= q->chunks || chunk >= stack_of(q)->shared->chunks, 0))
         return shki_damaged_place(q);
-    known->at = shki_list_find(q, stack_of(q), chunk);
-    if (known->at == NULL)
-        return shki_damaged_place(q);
-    *byte = known->at + offset_of(q, at);
+    *byte = shki_list_at(q, stack_of(q), chunk) + offset_of(q, at);
     return 1;
 }
 
@@ -99,7 +95,7 @@ static int make_room(struct shk_queue *q, uint64_t *at, size_t length, struct sh
         *at += q->chunk_mask + 1 - offset_of(q, *at);
     if (offset_of(q, *at) == 0)
         *at += sizeof(uint64_t);
-    r = shki_list_grow(q, stack_of(q), *at + size);
+    r = shki_list_reaches(stack_of(q), *at + size) ? 1 : shki_list_grow(q, stack_of(q), *at + size);
     if (r > 0)
         r = reach(q, *at, &byte);
     if (r < 0)
@@ -201,7 +197,8 @@ static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **sl
 static void commit_gets(struct shk_queue *q, unsigned n, uint64_t top)
 {
     commit(q, 0, items(q) - n, top);
-    shki_list_shrink(q, stack_of(q), top);
+    if (shki_list_is_long(stack_of(q), top))
+        shki_list_shrink(q, stack_of(q), top);
 }
 
 int shki_stack_get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
