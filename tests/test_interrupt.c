@@ -566,6 +566,84 @@ START_TEST(test_closing_the_segment_ends_the_waits_of_this_process)
 }
 END_TEST
 
+/* ---- How often idle sleepers wake ---- */
+
+enum { IDLE = 24 };
+
+static int wait_plainly(void *arg)
+{
+    struct waiter *w = arg;
+    struct things t;
+
+    open_things(&t);
+    w->result = wait_in(&t, w->way);
+    close_things(&t);
+    return 0;
+}
+
+static long wake_ups_of(pid_t pid)
+{
+    char path[40], line[200];
+    long n = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file))
+        sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+    fclose(file);
+    return n;
+}
+
+/* Each 100 ms by itself each wakes ten times a second; two of them do, and the others ever more seldom. */
+START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
+{
+    static const int ways[] = { SEMAPHORE, COND, EVENT, GET };
+    struct waiter *waiters = shared_memory(IDLE * sizeof(*waiters));
+    int way = ways[_i], got = 0;
+    pid_t children[IDLE];
+    long before = 0, after = 0;
+    struct things t;
+    int64_t start;
+
+    open_things(&t);
+    for (int i = 0; i < IDLE; i++) {
+        waiters[i].way = way;
+        waiters[i].result = 1000;
+        children[i] = child_start(wait_plainly, &waiters[i]);
+        wait_until(waits(children[i], way), TEST_DEADLINE);
+    }
+    usleep(1500000);
+    for (int i = 0; i < IDLE; i++)
+        before += wake_ups_of(children[i]);
+    start = time_now();
+    usleep(2000000);
+    for (int i = 0; i < IDLE; i++)
+        after += wake_ups_of(children[i]);
+    ck_assert_msg((after - before) * SHK_SEC(1) / (time_now() - start) < IDLE * 10 / 2, "%ld wake-ups in 2 s", after - before);
+    if (way == SEMAPHORE) { /* the first is promised the permit, and dies before it takes it */
+        child_stop(children[0]);
+        end_wait(&t, way);
+        start = time_now();
+        child_kill(children[0]);
+        while (got == 0) {
+            for (int i = 1; i < IDLE; i++)
+                got += waiters[i].result == 0;
+            ck_assert(time_now() - start < TEST_DEADLINE);
+            pause_briefly();
+        }
+        ck_assert_msg(time_now() - start < SHK_SEC(1) * time_factor(), "only after %lld ns", (long long)(time_now() - start));
+    }
+    for (int i = way == SEMAPHORE; i < IDLE; i++) {
+        if (waiters[i].result == 0)
+            child_succeeds(children[i]);
+        else
+            child_kill(children[i]);
+    }
+    close_things(&t);
+}
+END_TEST
+
 /* ---- Permits that nobody has waited for ---- */
 
 static int permits(struct shk_segment *s)
@@ -612,6 +690,9 @@ int main(void)
 
     TCase *closing = test_case(suite, "closing");
     tcase_add_loop_test(closing, test_closing_the_segment_ends_the_waits_of_this_process, 0, 2 * WAYS);
+
+    TCase *idle = test_case(suite, "idle");
+    tcase_add_loop_test(idle, test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same, 0, 4);
 
     TCase *permits_ = test_case(suite, "permits");
     tcase_add_test(permits_, test_wake_ups_of_an_awake_waiter_do_not_add_up);

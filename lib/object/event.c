@@ -1,4 +1,5 @@
 #include "object/ready.h"
+#include "wait/leader.h"
 #include "wait/park.h"
 
 #include <shmkit/event.h>
@@ -142,7 +143,8 @@ static bool was_released(const void *arg)
  * Unless it has been set. That somebody sleeps is in the word that the kernel compares and that the next set changes, so it is never forgotten; who has been killed
  * or has given up costs that set a needless look for sleepers.
  */
-static void sleep_a_slice(const struct waiting *w, const struct shki_patience *patience)
+/* Returns whether it was woken, or need not sleep: not that a signal or the end of the slice has ended the sleep. */
+static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *patience, struct shki_role *role)
 {
     const uint64_t asleep = w->clear | SHKI_EVENT_SLEEPER;
     uint64_t state = w->clear;
@@ -150,26 +152,36 @@ static void sleep_a_slice(const struct waiting *w, const struct shki_patience *p
 
     /* Relaxed: was_released() looks again. Killed after: see above. */
     if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep, memory_order_relaxed, memory_order_relaxed) && state != asleep)
-        return;
-    until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
-    if (!shki_sleep_at(&w->event->shared->state, asleep, &until))
-        shki_patience_slept(patience);
+        return true;
+    until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(role, patience) : SHK_SEC(3600));
+    if (shki_sleep_at(&w->event->shared->state, asleep, &until))
+        return true;
+    role->slices++;
+    shki_patience_slept(patience);
+    return false;
 }
 
-static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience)
+static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience, const struct shki_membership *m)
 {
+    struct shki_event_shared *shared = w->event->shared;
+    struct shki_role role = { m->segment, m, shared->leaders, &shared->followers, 0, false, false };
+    bool woken = true, leader_missing;
     int r = 0;
 
     do {
         bool over = shki_object_is_stale(&w->event->object) || shki_patience_is_over(patience);
 
         if (was_released(w)) /* looked at last: a waiter of the moment when it was set is released, however late it runs, and whatever came after */
-            return 0;
+            break;
         if (over)
             r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object) : shki_patience_over(patience);
         if (r == 0)
-            sleep_a_slice(w, patience);
+            woken = sleep_a_slice(w, patience, &role);
     } while (r == 0);
+    leader_missing = shki_role_end(&role);
+    /* It was set, and this waiter was not woken: perhaps the setter has died. Or a sleeper has to take over. */
+    if (r == 0 ? !woken : leader_missing)
+        shki_wake_all_at(&shared->state);
     return r;
 }
 
@@ -184,7 +196,7 @@ static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint
     /* Who finds others asleep joins them: they have stayed awake for it, and in vain. */
     if (state & SHKI_EVENT_SLEEPER || !shki_spin(&event->spinner, was_released, &w)) {
         shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&patience));
-        r = sleep_until_released(&w, &patience);
+        r = sleep_until_released(&w, &patience, m);
         shki_member_is_awake();
     }
     return r;

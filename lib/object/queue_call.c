@@ -3,6 +3,7 @@
 
 #include "base/thread.h"
 #include "segment/recover.h"
+#include "wait/leader.h"
 #include "wait/park.h"
 
 #include <sched.h>
@@ -628,6 +629,7 @@ static bool give_way(struct shki_call *c)
 
 int shki_call_wait(struct shki_call *c)
 {
+    struct shki_role role = { c->queue->object.segment, c->member, c->bed->leaders, &c->bed->followers, 0, false, false };
     struct timespec until;
     int r;
 
@@ -647,8 +649,9 @@ int shki_call_wait(struct shki_call *c)
      * what follows, as by any thread that a permit has woken: the flag is up, and who leaves wakes the next if there is something to do.
      */
     while (shki_take_permits(&c->bed->semaphore), !announce(c) && !was_shut(c) && r == 0) {
-        until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? SHKI_SLICE : SHK_SEC(3600));
+        until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(&role, &c->patience) : SHK_SEC(3600));
         if (!shki_sleep_on(&c->bed->semaphore, &until)) {
+            role.slices++;
             shki_patience_slept(&c->patience);
             shki_recover(c->queue->object.segment);
         }
@@ -657,6 +660,8 @@ int shki_call_wait(struct shki_call *c)
         r = shki_patience_over(&c->patience);
     }
     atomic_fetch_sub_explicit(&c->bed->sleepers, 1, memory_order_relaxed);
+    if (shki_role_end(&role))
+        sem_post(&c->bed->semaphore); /* one that sleeps takes over; killed before: the other leader looks */
     shki_member_is_awake();
     if (c->habits)
         atomic_store_explicit(&c->habits->since, 0, memory_order_relaxed);

@@ -57,6 +57,8 @@ struct shki_event_shared {
     struct shki_repairs repairs;
     alignas(64) _Atomic uint64_t state; /* V1. A waiter has been released when the number is another than it was */
     _Atomic uint32_t watched;           /* SHKI_WATCHERS or 0: see ready.h */
+    _Atomic uint32_t followers;         /* see wait/leader.h; by sleepers */
+    _Atomic uint64_t leaders[2];
 };
 
 struct shki_semaphore_shared {
@@ -138,6 +140,8 @@ struct shki_bed {
     alignas(64) _Atomic uint32_t flags; /* set by who goes to sleep, cleared by who wakes: F1, F2 */
     _Atomic uint32_t sleepers;          /* a hint: never too low; a killed sleeper is counted for ever, which costs a needless post now and then */
     sem_t semaphore;                    /* permits may be too many after a crash; the truth is looked at each time */
+    _Atomic uint64_t leaders[2];        /* see wait/leader.h; by sleepers */
+    _Atomic uint32_t followers;
 };
 
 _Static_assert(sizeof(struct shki_bed) == 64, "the other side reads one line");

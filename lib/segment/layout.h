@@ -45,14 +45,14 @@ struct shki_waitlist {
     _Atomic uint64_t released;    /* whoever has a lower ticket may go: commits a broadcast: L3 */
     _Atomic uint32_t first, last; /* node number + 1 */
     _Atomic uint32_t count;       /* who waits: never too low, also while somebody is changing or rebuilding the rest */
-    uint32_t reserved_32;
+    _Atomic uint32_t followers;   /* see wait/leader.h; so are the leaders */
     _Atomic uint64_t asked;       /* how often all were to be released by a member that had not the mutex: L5; by anybody */
     _Atomic uint64_t answered;    /* so many of these have been carried out */
     _Atomic int64_t patrolled;    /* CLOCK_MONOTONIC, ns: when a waiter last looked for the dead */
-    uint64_t reserved;
+    _Atomic uint64_t leaders[2];
 };
 
-_Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 64, "a waitlist is its mutex and a cache line");
+_Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 128, "a waitlist is its mutex and two cache lines");
 
 struct shki_header {
     /* Written once, before the segment is published; read by anybody without a lock. */
@@ -189,7 +189,7 @@ struct shki_node {
     _Atomic uint32_t verdict; /* enum shki_verdict, of a node that is released; before that, of no meaning */
     _Atomic int64_t notified_at; /* CLOCK_MONOTONIC, ns; of a line whose notifications are taken back */
     _Atomic uint32_t away;   /* 1: a notification has been taken back, since the owner did not run; until it does, it is passed over */
-    uint32_t reserved_32;
+    _Atomic uint32_t leads;  /* its owner is a leader, to be woken last: see wait/leader.h; written by the owner, a hint */
 };
 
 _Static_assert(sizeof(struct shki_node) == 64, "a node is a cache line, so that its owner spins alone");

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "segment/recover.h"
+#include "wait/leader.h"
 #include "wait/park.h"
 
 #include <errno.h>
@@ -251,12 +252,14 @@ int shki_line_lock(struct shki_line *l)
 /* Unlock, and wake those that have been released meanwhile. */
 static void unlock_and_unpark(struct shki_line *l)
 {
-    uint32_t to_unpark[SHKI_UNPARK_LATER], n = l->n_to_unpark;
+    uint32_t to_unpark[SHKI_UNPARK_LATER + 2], n = l->n_to_unpark;
 
-    /* The view's own list is for who has the mutex. */
+    /* The view's own lists are for the thread that has the mutex. */
     for (uint32_t i = 0; i < n; i++)
         to_unpark[i] = l->to_unpark[i];
     l->n_to_unpark = 0;
+    for (; l->n_leaders > 0; l->n_leaders--)
+        to_unpark[n++] = l->leaders[l->n_leaders - 1];
     shki_mutex_unlock(&l->shared->mutex);
     /* killed before one of these: it sees that it has been released at the end of its slice */
     for (uint32_t i = 0; i < n; i++)
@@ -306,10 +309,12 @@ void shki_line_unlock_quietly(struct shki_line *l, struct shki_membership *m)
 {
     uint32_t n = l->n_to_unpark;
 
-    if (n <= SHKI_UNPARK_LATER - m->n_to_unpark) {
+    if (n + l->n_leaders <= SHKI_UNPARK_LATER - m->n_to_unpark) {
         memcpy(m->to_unpark + m->n_to_unpark, l->to_unpark, n * sizeof(*l->to_unpark));
         m->n_to_unpark += n;
         l->n_to_unpark = 0;
+        for (; l->n_leaders > 0; l->n_leaders--)
+            m->to_unpark[m->n_to_unpark++] = l->leaders[l->n_leaders - 1];
     }
     shki_line_unlock(l);
 }
@@ -323,6 +328,7 @@ void shki_line_enter(struct shki_line *l, struct shki_membership *m)
     set(n->owner, m->id);
     set(n->ticket, ticket);
     set(n->state, SHKI_NODE_WAITING);
+    set(n->leads, 0);
     set(n->verdict, SHKI_GO);
     set(n->away, 0);
     /* L1: commits. Killed before: not in. Killed after: in, dead, and found so by whoever walks or rebuilds the list. */
@@ -364,7 +370,11 @@ static int withdraw(struct shki_line *l, struct shki_membership *m, int why)
 /* When the mutex is free: who is woken may want it at once, and would go to sleep again. */
 static void unpark_later(struct shki_line *l, uint32_t member_index)
 {
-    if (l->n_to_unpark < SHKI_UNPARK_LATER)
+    const struct shki_node *n = shki_node_at(l->segment, member_index);
+
+    if (n && get(n->leads) && l->n_leaders < 2)
+        l->leaders[l->n_leaders++] = member_index;
+    else if (l->n_to_unpark < SHKI_UNPARK_LATER)
         l->to_unpark[l->n_to_unpark++] = member_index;
     else
         shki_unpark(l->segment, member_index);
@@ -537,8 +547,38 @@ void shki_line_bury(struct shki_line *l)
         l->finish(l);
 }
 
+/* Those that are released and still here. Without the mutex; those that are awake are woken for nothing. */
+static void unpark_released(const struct shki_line *l, const struct shki_node *mine)
+{
+    for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
+        const struct shki_node *n = shki_node_at(l->segment, i);
+
+        if (n != mine && get(n->list) == l->at && is_released(l, n))
+            shki_unpark(l->segment, i);
+    }
+}
+
+/* A waiter takes over from a leader: one of another process than the leader that remains, if there is one. */
+static void promote(struct shki_line *l, const struct shki_role *role)
+{
+    int32_t process = shki_role_process(role);
+    uint32_t best = UINT32_MAX;
+
+    for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
+        const struct shki_node *n = shki_node_at(l->segment, i);
+
+        if (n == role->member->node || get(n->list) != l->at || is_released(l, n) || get(n->leads) || is_dead(l, n))
+            continue;
+        best = i;
+        if (shki_member_at(l->segment, i)->pid != process)
+            break;
+    }
+    if (best != UINT32_MAX)
+        shki_unpark(l->segment, best);
+}
+
 /* Loads only: is there anything to do for the first living waiter? */
-static bool needs_repair(struct shki_line *l, const struct shki_node *mine)
+static bool needs_repair(struct shki_line *l, const struct shki_node *mine, bool leads)
 {
     const struct shki_node *first = node_of_link(l, get(l->shared->first));
 
@@ -547,7 +587,7 @@ static bool needs_repair(struct shki_line *l, const struct shki_node *mine)
     if (get(mine->away))
         return true;
     /* The first, or, if it has not done so for long, being stopped, whichever comes. */
-    if (first != mine && shki_now() - get(l->shared->patrolled) < 2 * SHKI_SLICE)
+    if (first != mine && !leads && shki_now() - get(l->shared->patrolled) < 2 * SHKI_SLICE)
         return is_dead(l, first);
     set(l->shared->patrolled, shki_now()); /* a hint, which nothing else depends on */
     for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
@@ -559,10 +599,17 @@ static bool needs_repair(struct shki_line *l, const struct shki_node *mine)
     return false;
 }
 
-/* At the end of each slice: whatever a death has left half done is found here. The fast paths never depend on it. */
-static void backstop(struct shki_line *l, struct shki_node *mine)
+/*
+ * At the end of each slice: whatever a death has left half done is found here. The fast paths never depend on it. A leader does it for all who
+ * wait: it looks at each node, and wakes those that are released and still here, whose waker may have died before it woke them.
+ */
+static void backstop(struct shki_line *l, struct shki_node *mine, bool leads)
 {
-    if (!needs_repair(l, mine) || shki_line_lock(l) < 0)
+    bool needed = needs_repair(l, mine, leads);
+
+    if (leads)
+        unpark_released(l, mine);
+    if (!needed || shki_line_lock(l) < 0)
         return;
     come_back(l, mine);
     shki_line_take_back(l);
@@ -601,15 +648,15 @@ static int settle(struct shki_membership *m)
     return say_stale();
 }
 
-int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
+/* In line, and not released by spinning. */
+static int sleep_until_released(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience, struct shki_role *role)
 {
-    struct waiting waiting = { l, m->node };
     struct shki_saved_error saved;
     struct timespec until;
+    bool late = false;
+    int64_t slice;
     int r;
 
-    if (shki_spin(&l->spinner, was_released, &waiting))
-        return settle(m);
     while (shki_take_permits(&m->record->park), !is_released(l, m->node)) {
         shki_error_save(&saved);
         r = shki_line_is_stale(l) ? say_stale() : shki_patience_over(patience);
@@ -619,16 +666,34 @@ int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct
                 return r;
             break; /* released at the last moment */
         }
-        until = shki_patience_slice(patience, SHKI_SLICE);
-        if (!shki_repairs(SHKI_REPAIR_BACKSTOP))
-            until = shki_patience_slice(patience, SHK_SEC(3600));
-        if (shki_park(m, &until))
+        slice = shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(role, patience) : SHK_SEC(3600);
+        set(m->node->leads, role->leads);
+        until = shki_patience_slice(patience, slice);
+        late = !shki_park(m, &until);
+        if (!late)
             continue;
+        role->slices++;
         shki_patience_slept(patience);
         if (shki_repairs(SHKI_REPAIR_BACKSTOP)) {
             shki_recover(l->segment);
-            backstop(l, m->node);
+            backstop(l, m->node, role->leads);
         }
     }
+    if (late && role->leads)
+        unpark_released(l, m->node); /* their waker has not come to the leaders, which it wakes last: it may be dead */
     return settle(m);
+}
+
+int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
+{
+    struct waiting waiting = { l, m->node };
+    struct shki_role role = { l->segment, m, l->shared->leaders, &l->shared->followers, 0, false, false };
+    int r;
+
+    if (shki_spin(&l->spinner, was_released, &waiting))
+        return settle(m);
+    r = sleep_until_released(l, m, patience, &role);
+    if (shki_role_end(&role))
+        promote(l, &role);
+    return r;
 }

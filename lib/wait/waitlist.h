@@ -13,7 +13,7 @@
  * object between the release and the moment at which the waiter runs (a new round, a reset, an unlink) does not change what it is told.
  *
  * A wake-up that a notify gave to a member which dies before it resumes is passed on to the next who was waiting then. The first living waiter
- * looks for that at each of its slices; if it has not looked for two, because it is stopped, any other does.
+ * and the leaders (see leader.h) look for that at each of their slices; if none has for two, any other does.
  */
 #ifndef SHKI_WAITLIST_H
 #define SHKI_WAITLIST_H
@@ -38,6 +38,7 @@ struct shki_line {
     struct shki_spinner spinner;
     uint32_t *order;                  /* room for one number a member; used with the mutex only */
     uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members, as soon as the mutex is unlocked; likewise. More are unparked with it held */
+    uint32_t leaders[2], n_leaders;   /* … after all others */
 };
 
 /* Initialise the shared part, in zeroed memory. 0 or -errno. */

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <time.h>
 
 /* A row's variant. */
 enum {
@@ -178,6 +179,15 @@ static void set_3(struct world *w)
 {
     set_2(w);
     one_waits(w);
+}
+
+/* For so long that there are leaders and followers among them: see wait/leader.h. */
+static void set_3_idle(struct world *w)
+{
+    const struct timespec idle = { .tv_nsec = 8 * SHORT_SLICE };
+
+    set_3(w);
+    nanosleep(&idle, NULL);
 }
 
 /* The last sleeper waits on the other condition of the lock. */
@@ -413,6 +423,8 @@ static const struct row rows[] = {
     { "shk_cond_notify", "one waits", .setup = set_1, .operation = notify_1, NOTIFIES },
     { "shk_cond_notify", "two wait", .setup = set_2, .operation = notify_1, NOTIFIES },
     { "shk_cond_notify", "three wait, n = 2", .setup = set_3, .operation = notify_2, NOTIFIES },
+    { "shk_cond_notify", "three have waited for long, n = 2", .setup = set_3_idle, .operation = notify_2,
+      .slice = SHORT_SLICE, NOTIFIES },
     { "shk_cond_notify", "a dead one, nobody else", .setup = set, .operation = notify_1, NOTIFIES,
       .variant = DEAD_AHEAD },
     { "shk_cond_notify", "a dead one ahead of another", .setup = set_1, .operation = notify_1, NOTIFIES,
@@ -422,6 +434,8 @@ static const struct row rows[] = {
     { "shk_cond_notify_all", "nobody waits", .setup = set, .operation = notify_all, NOTIFIES },
     { "shk_cond_notify_all", "one waits", .setup = set_1, .operation = notify_all, NOTIFIES },
     { "shk_cond_notify_all", "three wait", .setup = set_3, .operation = notify_all, NOTIFIES },
+    { "shk_cond_notify_all", "three have waited for long", .setup = set_3_idle, .operation = notify_all, .slice = SHORT_SLICE,
+      NOTIFIES },
     { "shk_cond_notify_all", "a dead one ahead of another", .setup = set_1, .operation = notify_all, NOTIFIES,
       .variant = DEAD_AHEAD },
     { "shk_cond_notify_all", "one waits, one on the lock's other condition", .setup = set_1_and_beside,
