@@ -46,7 +46,7 @@
 #define JOBS_PER_CPU 12 /* much of the time is spent asleep */
 #define RELEASED_ONE_IN 6 /* of the points, another part of them in each run; and all in which the victim sleeps */
 #define JOBS_MAX 256
-#define ROOM_PER_JOB (5 << 20) /* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
+#define ROOM_PER_JOB (8 << 20) /* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
 
 static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows, &semaphore_rows, &barrier_rows,
                                             &queue_rows, &queue_order_rows, &stream_rows, &ready_rows, &segment_rows,
