@@ -61,13 +61,17 @@ static int act_locked(struct shk_cond *cond, const struct request *request)
     if (r < 0)
         return failed_to_wait(&request->path, &request->acting, r, "its lock is held");
     orphaned = r == SHK_ORPHANED;
-    if (left > 0)
+    if (left > 0 && left != SHK_FOREVER)
         left = left > now() - since ? left - (now() - since) : 1;
     r = request->act(cond, request, left);
     if (r < 0)
         status = r == -ETIMEDOUT ? not_notified(request) : failed(path, r);
     if (orphaned || (request->act == wait && r == SHK_ORPHANED)) {
-        complain(path, "its lock is orphaned: a holder died holding it; the next holder will be told");
+        complain(path,
+                 "%sits lock is orphaned: a holder died holding it; the next holder will be told",
+                 request->act == notify            ? ""
+                 : shk_cond_was_notified(cond) > 0 ? "notified, but "
+                                                   : "not notified: ");
         return STATUS_FAILED;
     }
     r = shk_cond_release(cond);
