@@ -217,9 +217,23 @@ static void note_untracked(struct shk_segment *s)
     atomic_store_explicit(&s->header->untracked, 1, memory_order_release);
 }
 
+/* A row that bears this process's number already is of the program that it was before an exec(3), or of an earlier process. */
+static void clear_former(struct shk_segment *s)
+{
+    for (uint32_t i = 0; i < rows_ready(s); i++) {
+        uint64_t word = load(row_at(s, i));
+
+        if (state_of(word) == SHKI_PROCESS_LIVE && pid_of(word) == getpid())
+            clear_row(s, row_at(s, i), word);
+    }
+}
+
 int shki_process_enter(struct shk_segment *s)
 {
-    int r = claim(s, SHKI_PROCESS_LIVE, &s->row, &s->row_word);
+    int r;
+
+    clear_former(s);
+    r = claim(s, SHKI_PROCESS_LIVE, &s->row, &s->row_word);
 
     if (r == -EUSERS) { /* as many processes as members may be there already */
         note_untracked(s);
