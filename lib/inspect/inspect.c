@@ -475,7 +475,8 @@ static void count_uses(const struct shki_reader *r, const struct shki_process *r
 static void look_at_uses(const struct shki_reader *r, struct user *users, size_t n, struct shki_process *row,
                          const struct shki_member *records, const struct shk_snapshot *s)
 {
-    for (uint32_t i = 0; i < r->processes_ready; i++) {
+    /* From the last on: before an exec a process had another row, and takes the one after it while that is there. */
+    for (uint32_t i = r->processes_ready; i-- > 0;) {
         struct user *u;
         uint64_t living = 0;
         int32_t pid;
@@ -485,7 +486,7 @@ static void look_at_uses(const struct shki_reader *r, struct user *users, size_t
             continue;
         pid = (int32_t)(row->word >> 32);
         u = find_user(users, n, pid);
-        if (u == NULL || u->counted) /* before an exec its process had another row */
+        if (u == NULL || u->counted)
             continue;
         u->counted = true;
         for (; u < users + n && u->pid == pid; u++) {
