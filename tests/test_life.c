@@ -667,6 +667,66 @@ START_TEST(test_what_a_killed_maker_left_is_cleared)
 }
 END_TEST
 
+/* ---- The file is removed by rm(1) ---- */
+
+static int wait_for_what_comes(void *argument)
+{
+    struct shk_segment *segment = segment_open(segment_name(NULL), 0);
+    int kind = *(int *)argument, r = 0;
+    char item[8];
+
+    if (kind == 0) {
+        struct shk_event *event;
+        assert_code(shk_event_open(segment, "event", SHK_CREATE, NULL, &event), 0);
+        r = shk_event_wait(event, SHK_FOREVER);
+    } else if (kind == 1) {
+        struct shk_semaphore *semaphore;
+        assert_code(shk_semaphore_open(segment, "semaphore", SHK_CREATE, &(struct shk_semaphore_options){ .value = 0, .max = 1 }, &semaphore), 0);
+        r = shk_semaphore_acquire(semaphore, SHK_FOREVER);
+    } else if (kind == 2) {
+        struct shk_queue *queue;
+        assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 2, .item_size = 8 }, &queue), 0);
+        r = (int)shk_queue_get(queue, item, sizeof(item), SHK_FOREVER);
+    } else if (kind == 3) {
+        struct shk_lock *lock;
+        assert_code(shk_lock_open(segment, "lock", SHK_CREATE, NULL, &lock), 0);
+        r = shk_lock_acquire(lock, SHK_FOREVER);
+    } else {
+        struct shk_cond *cond;
+        uint32_t how = kind == 4 ? SHK_COND_ROBUST : SHK_COND_PTHREAD;
+        assert_code(shk_cond_open(segment, kind == 4 ? "cond" : "native", SHK_CREATE, &(struct shk_cond_options){ .kind = how }, &cond), 0);
+        assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
+        r = shk_cond_wait(cond, SHK_FOREVER);
+    }
+    return r == -ESTALE ? 0 : 1;
+}
+
+START_TEST(test_a_segment_whose_file_was_removed_is_stale)
+{
+    static const char *const names[] = { "event", "semaphore", "queue", "lock", "cond", "native" };
+
+    for (int kind = 0; kind < 6; kind++) {
+        struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE), *other;
+        struct shk_lock *lock;
+
+        assert_code(shk_lock_open(segment, "lock", SHK_CREATE, NULL, &lock), 0);
+        assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
+        pid_t child = child_start(wait_for_what_comes, &kind);
+        wait_until_waiting(segment_name(NULL), child, names[kind]);
+        ck_assert_int_eq(unlink(shm_path(segment_name(NULL))), 0);
+        other = segment_open(segment_name("other"), SHK_CREATE);
+        ck_assert_int_eq(rename(shm_path(segment_name("other")), shm_path(segment_name(NULL))), 0);
+        child_succeeds(child);
+        assert_code(shk_lock_release(lock), 0); /* what is held can still be released */
+        assert_code(shk_lock_acquire(lock, SHK_NOWAIT), -ESTALE);
+        assert_code(shk_lock_close(lock), 0);
+        assert_code(shk_segment_close(segment), 0);
+        assert_code(shk_segment_close(other), 0);
+        ck_assert_int_eq(unlink(shm_path(segment_name(NULL))), 0);
+    }
+}
+END_TEST
+
 /* ---- What may fail when a thread joins ---- */
 
 START_TEST(test_without_a_thread_specific_key_none_joins)
@@ -724,6 +784,7 @@ int main(void)
     TCase *memory = test_case(suite, "memory");
     TCase *uses = test_case(suite, "uses");
     TCase *making = test_case(suite, "making");
+    TCase *removed = test_case(suite, "removed");
     TCase *joining = test_case(suite, "joining");
 
     tcase_add_test(descriptors, test_no_descriptor_is_kept);
@@ -738,6 +799,7 @@ int main(void)
     tcase_add_test(uses, test_a_record_that_was_taken_over_is_its_new_owners);
     tcase_add_test(making, test_who_makes_an_object_holds_nobody_up);
     tcase_add_test(making, test_what_a_killed_maker_left_is_cleared);
+    tcase_add_test(removed, test_a_segment_whose_file_was_removed_is_stale);
     tcase_add_test(joining, test_without_a_thread_specific_key_none_joins);
     tcase_add_test(joining, test_the_child_of_a_raw_fork_is_not_taken_for_its_parent);
     return run_tests(suite);

@@ -216,8 +216,10 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
         if (r == EOWNERDEAD)
             r = shki_mutex_inherit(mutex);
         atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
-        if (r == ETIMEDOUT)
+        if (r == ETIMEDOUT) {
             shki_patience_slept(patience);
+            shki_segment_is_lost(c->object.segment); /* it is stale then */
+        }
         /* Relaxed, these too: the mutex orders them, and whoever can notify natively comes after the store of native_shown. */
         m->notified = r == 0 || atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != notifies;
         woken = r != ETIMEDOUT || m->notified;

@@ -158,6 +158,7 @@ static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *p
         return true;
     role->slices++;
     shki_patience_slept(patience);
+    shki_segment_is_lost(w->event->object.segment); /* it is stale then */
     return false;
 }
 

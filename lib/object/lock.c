@@ -137,7 +137,7 @@ static int each_slice(void *arg)
 {
     const struct waiting *w = arg;
 
-    if (shki_object_is_stale(&w->lock->object))
+    if (shki_object_is_stale(&w->lock->object) || shki_segment_is_lost(w->lock->object.segment))
         return shki_stale(&w->lock->object);
     return w->check ? shki_deadlock_check(&w->lock->object, w->member) : 0;
 }

@@ -206,7 +206,7 @@ void shki_recover(struct shk_segment *s)
     uint32_t n = shki_members_ready(s), first;
     bool found = false, taken;
 
-    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || n == 0 || !is_due(s))
+    if (n == 0 || !is_due(s) || shki_segment_is_lost(s) || !shki_repairs(SHKI_REPAIR_UNMARKED))
         return;
     first = atomic_fetch_add_explicit(&next, RECORDS_AT_A_TIME, memory_order_relaxed) % n;
     for (uint32_t i = 0; i < n && !found; i++) {

@@ -19,6 +19,9 @@
  * Trust: who may write a segment is trusted, so the permission bits are the border. An opener refuses a segment that
  * belongs neither to its effective user nor to root, unless it says SHK_ANY_OWNER.
  *
+ * A segment whose file is removed or renamed by other means is unlinked, too, as soon as one that waits in it finds that, within
+ * about 100 ms.
+ *
  * Illegal: to unmap, truncate or write the file behind the library's back; to hold a lock of a segment while closing it.
  */
 #ifndef SHMKIT_SEGMENT_H
