@@ -195,8 +195,11 @@ static int lock_all_memory(void *argument)
     struct shk_segment *segment;
     struct shk_region *region;
     struct shk_queue *queue;
+    struct rlimit limit;
     uint64_t before;
 
+    if (geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        return NOT_PERMITTED; /* an ordinary user: a few MiB, and mappings count with their address space */
     if (!(flags & MCL_FUTURE)) /* afterwards, and only what has memory */
         segment = segment_open(segment_name(NULL), SHK_CREATE);
     if (mlockall(flags) != 0)
