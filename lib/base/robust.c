@@ -65,6 +65,23 @@ static void find_word(void)
     pthread_mutex_destroy(&probe);
 }
 
+/* A fresh mutex is zero but for its kind, which never changes. */
+bool shki_robust_is_intact(const pthread_mutex_t *m)
+{
+    uint32_t fresh[sizeof(pthread_mutex_t) / sizeof(uint32_t)], found[sizeof(fresh) / sizeof(fresh[0])];
+    pthread_mutex_t one;
+
+    memset(&one, 0, sizeof(one));
+    if (shki_robust_init(&one) < 0)
+        return true;
+    memcpy(fresh, &one, sizeof(fresh));
+    memcpy(found, m, sizeof(found));
+    for (size_t i = 0; i < sizeof(fresh) / sizeof(fresh[0]); i++)
+        if (fresh[i] != 0 && found[i] != fresh[i])
+            return false;
+    return true;
+}
+
 unsigned shki_robust_word_offset(void)
 {
     pthread_once(&once, find_word);

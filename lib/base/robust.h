@@ -40,6 +40,9 @@ struct shki_recovery {
 /* Initialise a robust, process-shared mutex of normal type in zeroed shared memory. Returns 0 or -errno. */
 int shki_robust_init(pthread_mutex_t *);
 
+/* Whether it is of the kind that shki_robust_init() makes: libc aborts the program over some others. False: damaged bytes. */
+bool shki_robust_is_intact(const pthread_mutex_t *);
+
 /* Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the kernel's own list. */
 unsigned shki_robust_word_offset(void);
 

@@ -118,6 +118,24 @@ static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_p
     return 0;
 }
 
+/* Under the segment's lock: its mutexes are where the kind has them, and are of the kind that libc can do with. */
+static bool mutexes_are_intact(const struct shki_object *o, const struct shki_plan *plan)
+{
+    for (unsigned k = 0; k < SHKI_MUTEXES_MAX; k++) {
+        const struct shki_mutex *m = shki_entry_mutex(o->segment, o->entry, k);
+
+        if (o->entry->mutex_at[k] != plan->mutex_at[k] || (plan->mutex_at[k] != 0 && (m == NULL || !shki_robust_is_intact(&m->robust))))
+            return false;
+    }
+    return true;
+}
+
+static int check(struct shki_object *o, const struct shki_plan *plan)
+{
+    return mutexes_are_intact(o, plan) ? plan->check(o, plan)
+                                       : shki_fail(-EPROTO, "%s/%s is damaged: a mutex of it", o->segment->name, o->name);
+}
+
 /* Open what there is. Under the segment's lock. */
 static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
 {
@@ -129,7 +147,7 @@ static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags, con
         return shki_fail(-EPROTOTYPE, "%s/%.*s is %s, not %s", s->name, SHK_NAME_MAX, e->name, shki_kind_name(e->kind), shki_kind_name(plan->kind));
     r = look_at(o, s, e);
     if (r == 0)
-        r = plan->check(o, plan);
+        r = check(o, plan);
     if (r == 0)
         use(o);
     return r;
@@ -218,7 +236,7 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
         else
             r = look_at(o, s, e);
         if (r == 0)
-            r = plan->check(o, plan);
+            r = check(o, plan);
         if (r == 0)
             use(o);
         shki_segment_unlock(s);
@@ -308,7 +326,7 @@ static void with_line(struct shki_object *o, uint32_t kind, void (*act)(struct s
 
     if (shki_object_line(o, kind, &l) < 0)
         return;
-    if (shki_line_lock(&l) == 0) {
+    if (shki_robust_is_intact(&l.shared->mutex.robust) && shki_line_lock(&l) == 0) {
         act(&l);
         shki_line_unlock(&l);
     }

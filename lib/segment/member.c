@@ -212,7 +212,7 @@ static bool take_life(struct shk_segment *s, uint32_t index)
     struct shki_member *m = shki_member_at(s, index);
     int r;
 
-    if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index))
+    if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index) || !shki_robust_is_intact(&m->life))
         return false;
     if (!shki_repairs(SHKI_REPAIR_REAP) && atomic_load_explicit(&m->id, memory_order_relaxed) != 0)
         return false;

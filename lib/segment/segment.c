@@ -169,13 +169,14 @@ int shki_segment_lock_within(struct shk_segment *s, int64_t limit)
 {
     struct shki_patience patience = shki_patience(limit, NULL);
     struct shki_mutex *m = &s->header->lock;
-    int r = shki_mutex_lock(m, &patience, 0, NULL, &s->recovery, NULL, NULL);
+    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    int r = shki_mutex_lock(m, &patience, tid, NULL, &s->recovery, NULL, NULL);
 
     if (r < 0)
         return r;
     /* Relaxed: read by a waiter a slice later, if ever. Killed before or between: the number alone says which thread it is. */
     atomic_store_explicit(&m->holder, shki_thread_start(), memory_order_relaxed);
-    atomic_store_explicit(&m->state, (uint32_t)syscall(SYS_gettid), memory_order_release);
+    atomic_store_explicit(&m->state, tid, memory_order_release);
     locked = s;
     if (r == 1)
         shki_directory_repair(s);
@@ -398,6 +399,8 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
         r = shki_segment_read_header(name, fd, &st, &h);
     if (r == 0)
         r = shki_check_namespace(name, h.pid_namespace);
+    if (r == 0 && (!shki_robust_is_intact(&h.lock.robust) || !shki_robust_is_intact(&h.watchers.mutex.robust)))
+        r = shki_fail(-EPROTO, "segment /%s is damaged: a mutex of its header", name);
     if (r < 0)
         return r;
     s = calloc(1, sizeof(*s));

@@ -241,9 +241,16 @@ static int say_busy(const struct shki_line *l)
 
 int shki_line_lock(struct shki_line *l)
 {
-    struct shki_patience patience = shki_patience(LOCK_LIMIT, NULL);
-    int r = repair(l, shki_mutex_lock(&l->shared->mutex, &patience, 0, NULL, &l->segment->recovery, NULL, NULL));
+    const struct shki_membership *m = shki_membership_at_hand(l->segment);
+    uint64_t me = m ? m->id : 0; /* for fairness; the caller is most often a member, and was the last time */
+    struct shki_patience patience;
+    int r = shki_mutex_trylock(&l->shared->mutex, me);
 
+    if (r < 0) {
+        patience = shki_patience(LOCK_LIMIT, NULL);
+        r = shki_mutex_lock(&l->shared->mutex, &patience, me, NULL, &l->segment->recovery, NULL, NULL);
+    }
+    r = repair(l, r);
     if (r == -ETIMEDOUT)
         return say_busy(l);
     return r;
@@ -380,18 +387,46 @@ static void unpark_later(struct shki_line *l, uint32_t member_index)
         shki_unpark(l->segment, member_index);
 }
 
+/*
+ * Whether the links to and from a node of the line, or the end of it, are in order. Of one that has been released they are
+ * not, so a walk along damaged links ends. `passed`: so many that wait stay ahead of it, the last is `previous`.
+ */
+static bool is_in_order(const struct shki_line *l, const struct shki_node *previous, uint32_t passed, const struct shki_node *n)
+{
+    if (n == NULL)
+        return get(l->shared->count) <= passed;
+    return n->previous == (previous ? link_of(l, previous) : 0) && n->next != link_of(l, n) && get(n->list) == l->at && !is_released(l, n);
+}
+
 /* Release the first n living, as long as they have lower tickets than `before`: who came later was not waiting then. */
 static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
 {
-    struct shki_node *node, *next = node_of_link(l, get(l->shared->first));
+    struct shki_node *node = NULL, *previous = NULL, *next = node_of_link(l, get(l->shared->first));
     int64_t now = l->takes_back && next ? shki_now() : 0;
+    uint32_t passed = 0;
     unsigned woken = 0;
+    bool rebuilt = false;
 
-    /* The bound is for damaged links. */
-    for (uint32_t i = 0; woken < n && (node = next) && get(node->ticket) < before && i < l->segment->max_members; i++) {
-        next = node_of_link(l, node->next);
-        if (get(node->away) && !is_dead(l, node))
+    while (woken < n) {
+        node = next;
+        if (!is_in_order(l, previous, passed, node)) { /* damaged bytes */
+            if (rebuilt || !shki_repairs(SHKI_REPAIR_REBUILD))
+                break;
+            rebuild(l);
+            rebuilt = true;
+            previous = NULL;
+            passed = 0;
+            next = node_of_link(l, get(l->shared->first));
             continue;
+        }
+        if (node == NULL || get(node->ticket) >= before)
+            break;
+        next = node_of_link(l, node->next);
+        if (get(node->away) && !is_dead(l, node)) {
+            previous = node;
+            passed++;
+            continue;
+        }
         unlink_node(l, node);
         if (is_dead(l, node)) {
             set(node->list, 0);
@@ -529,7 +564,7 @@ void shki_line_bury(struct shki_line *l)
         for (uint32_t i = 0; i < n; i++) {
             struct shki_node *node = shki_node_at(l->segment, l->order[i]);
 
-            if (get(node->list) != l->at || is_released(l, node) != released)
+            if (get(node->list) != l->at || is_released(l, node) != released || !is_dead(l, node)) /* the last: damaged bytes */
                 continue;
             if (released)
                 pass_on(l, node);
@@ -611,6 +646,8 @@ static void backstop(struct shki_line *l, struct shki_node *mine, bool leads)
         unpark_released(l, mine);
     if (!needed || shki_line_lock(l) < 0)
         return;
+    if (node_of_link(l, get(l->shared->first)) == NULL && !is_released(l, mine) && shki_repairs(SHKI_REPAIR_REBUILD))
+        rebuild(l); /* damaged bytes: there is one that waits, the caller */
     come_back(l, mine);
     shki_line_take_back(l);
     shki_line_bury(l);

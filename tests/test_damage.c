@@ -1,0 +1,288 @@
+/* Damaged bytes that used to hang or to abort a program; and fairness of the mutexes that hold for a moment. */
+#include "common.h"
+
+#include "object/shared.h"
+#include "segment/directory.h"
+#include "segment/member.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Links ---- */
+
+static struct shk_semaphore *open_semaphore(void)
+{
+    struct shk_semaphore *semaphore;
+
+    assert_code(shk_semaphore_open(test_segment(), "permits", SHK_CREATE, &(struct shk_semaphore_options){ .max = 100 }, &semaphore), 0);
+    return semaphore;
+}
+
+static struct shki_entry *entry_of(const char *name)
+{
+    struct shki_entry *e;
+
+    assert_code(shki_segment_lock(test_segment()), 0);
+    e = shki_directory_find(test_segment(), name);
+    shki_segment_unlock(test_segment());
+    ck_assert_ptr_nonnull(e);
+    return e;
+}
+
+static struct shki_waitlist *line_of(const char *name)
+{
+    return (struct shki_waitlist *)(void *)(test_segment()->base + entry_of(name)->at + offsetof(struct shki_semaphore_shared, waiters));
+}
+
+static int acquire(void *unused)
+{
+    (void)unused;
+    return shk_semaphore_acquire(open_semaphore(), SHK_FOREVER);
+}
+
+static pid_t start_waiter(void)
+{
+    pid_t pid = child_start(acquire, NULL);
+
+    wait_until_waiting(segment_name(NULL), pid, "permits");
+    return pid;
+}
+
+/* Each way to spoil the links of the first of three nodes. */
+static void spoil(int way)
+{
+    struct shk_segment *s = test_segment();
+    uint32_t first = atomic_load(&line_of("permits")->first);
+    struct shki_node *node = shki_node_at(s, first - 1);
+
+    ck_assert_ptr_nonnull(node);
+    if (way == 0)
+        node->next = first; /* to itself */
+    else if (way == 1)
+        node->previous = first;
+    else if (way == 2)
+        node->next = node->previous = first;
+    else if (way == 3)
+        shki_node_at(s, node->next - 1)->next = first; /* in a circle */
+    else
+        node->next = UINT32_MAX;
+}
+
+START_TEST(test_damaged_links_do_not_hold_a_line_up)
+{
+    struct shk_semaphore *semaphore = open_semaphore();
+    pid_t waiters[3];
+
+    for (int i = 0; i < 3; i++)
+        waiters[i] = start_waiter();
+    spoil(_i);
+    assert_code(shk_semaphore_release(semaphore, 3), 0);
+    for (int i = 0; i < 3; i++)
+        child_succeeds(waiters[i]);
+    assert_code(shk_semaphore_close(semaphore), 0);
+}
+END_TEST
+
+/* ---- Kinds of mutexes ---- */
+
+/* Where a mutex says its kind: the only bytes of a fresh one that are not zero. */
+static void flip_kind(pthread_mutex_t *m, int bit)
+{
+    unsigned char fresh[sizeof(*m)], *bytes = (unsigned char *)m;
+    pthread_mutex_t one;
+
+    memset(&one, 0, sizeof(one));
+    ck_assert_int_eq(shki_robust_init(&one), 0);
+    memcpy(fresh, &one, sizeof(fresh));
+    for (size_t i = 0; i < sizeof(fresh); i++)
+        if (fresh[i] != 0) {
+            bytes[i] ^= (unsigned char)(1 << bit);
+            return;
+        }
+    ck_abort_msg("a fresh mutex is zero");
+}
+
+static int open_any(uint32_t kind, const char *name, bool create)
+{
+    struct shk_segment *s = test_segment();
+    unsigned flags = create ? SHK_CREATE : 0;
+    struct shk_lock *lock = NULL;
+    struct shk_cond *cond = NULL;
+    struct shk_semaphore *semaphore = NULL;
+    struct shk_barrier *barrier = NULL;
+    struct shk_queue *queue = NULL;
+    struct shk_stream *stream = NULL;
+    int r = 0;
+
+    if (kind == SHK_KIND_LOCK)
+        r = shk_lock_open(s, name, flags, NULL, &lock);
+    else if (kind == SHK_KIND_COND)
+        r = shk_cond_open(s, name, flags, NULL, &cond);
+    else if (kind == SHK_KIND_SEMAPHORE)
+        r = shk_semaphore_open(s, name, flags, NULL, &semaphore);
+    else if (kind == SHK_KIND_BARRIER)
+        r = shk_barrier_open(s, name, flags, create ? &(struct shk_barrier_options){ .parties = 2 } : NULL, &barrier);
+    else if (kind == SHK_KIND_QUEUE)
+        r = shk_queue_open(s, name, flags, create ? &(struct shk_queue_options){ .capacity = 4, .item_size = 4 } : NULL, &queue);
+    else if (kind == SHK_KIND_STREAM)
+        r = shk_stream_open(s, name, flags, create ? &(struct shk_stream_options){ .sample_size = 4, .history = 4 } : NULL, &stream);
+    shk_lock_close(lock);
+    shk_cond_close(cond);
+    shk_semaphore_close(semaphore);
+    shk_barrier_close(barrier);
+    shk_queue_close(queue);
+    shk_stream_close(stream);
+    return r;
+}
+
+START_TEST(test_a_mutex_of_another_kind_is_damage)
+{
+    static const uint32_t kinds[] = { SHK_KIND_LOCK, SHK_KIND_COND, SHK_KIND_SEMAPHORE, SHK_KIND_BARRIER, SHK_KIND_QUEUE, SHK_KIND_STREAM };
+    struct shki_mutex *m;
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        for (unsigned k = 0; k < SHKI_MUTEXES_MAX; k++) {
+            assert_code(open_any(kinds[i], "it", true), 0);
+            m = shki_entry_mutex(test_segment(), entry_of("it"), k);
+            for (int bit = 0; m && bit < 8; bit++) {
+                flip_kind(&m->robust, bit);
+                assert_code(open_any(kinds[i], "it", false), -EPROTO);
+                flip_kind(&m->robust, bit);
+                assert_code(open_any(kinds[i], "it", false), 0);
+            }
+            if (k == 0)
+                ck_assert_ptr_nonnull(m);
+            if (m)
+                flip_kind(&m->robust, 0); /* unlinking it wakes those that wait, if that can be done */
+            assert_code(shk_object_unlink(test_segment(), "it"), 0);
+        }
+}
+END_TEST
+
+START_TEST(test_a_segment_with_a_mutex_of_another_kind_is_damaged)
+{
+    const char *name = segment_name("damaged");
+    struct shk_segment *segment;
+    struct shki_header h;
+
+    for (int which = 0; which < 2; which++) {
+        assert_code(shk_segment_open(name, SHK_CREATE, NULL, &segment), 0);
+        memcpy(&h, segment->header, sizeof(h));
+        assert_code(shk_segment_close(segment), 0);
+        flip_kind(which ? &h.watchers.mutex.robust : &h.lock.robust, 2);
+        write_shm(name, 0, &h, sizeof(h));
+        assert_code(shk_segment_open(name, 0, NULL, &segment), -EPROTO);
+        assert_code(shk_segment_unlink_any(name), 0);
+    }
+}
+END_TEST
+
+START_TEST(test_a_record_with_a_mutex_of_another_kind_is_left_alone)
+{
+    struct shk_segment *s;
+    const char *name = segment_name("record");
+
+    assert_code(shk_segment_open(name, SHK_CREATE, NULL, &s), 0);
+    for (uint32_t i = 1; i < 4; i++)
+        flip_kind(&shki_member_at(s, i)->life, 1);
+    for (int i = 0; i < 3; i++) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            struct shk_event *event;
+
+            _exit(shk_event_open(s, "event", SHK_CREATE, NULL, &event) != 0);
+        }
+        child_succeeds(child);
+    }
+    assert_code(shk_segment_close(s), 0);
+    assert_code(shk_segment_unlink(name), 0);
+}
+END_TEST
+
+/* ---- Fairness ---- */
+
+/* As if the mutex had been released time and again while somebody slept at it, and others had been faster. */
+static void pass_over(struct shki_mutex *m)
+{
+    for (int i = 0; i < 5000; i++)
+        shki_mutex_turn(m);
+}
+
+static bool has_favourite(const struct shki_mutex *m)
+{
+    return atomic_load(&m->favourite) != 0;
+}
+
+static int create_something(void *unused)
+{
+    struct shk_event *event;
+
+    (void)unused;
+    return shk_event_open(test_segment(), "something", SHK_CREATE, NULL, &event);
+}
+
+START_TEST(test_a_creator_that_is_passed_over_goes_first)
+{
+    struct shk_segment *s = test_segment();
+    struct shki_mutex *m = &s->header->lock;
+    pid_t child;
+
+    assert_code(shki_segment_lock(s), 0);
+    child = child_start(create_something, NULL);
+    for (int i = 0; i < 500 && !has_favourite(m); i++) {
+        pass_over(m);
+        pause_briefly();
+    }
+    ck_assert(has_favourite(m));
+    shki_segment_unlock(s);
+    child_succeeds(child);
+    ck_assert(!has_favourite(m));
+}
+END_TEST
+
+static int release_one(void *unused)
+{
+    struct shk_semaphore *semaphore = open_semaphore();
+
+    (void)unused;
+    *(_Atomic int *)unused = 1;
+    return shk_semaphore_release(semaphore, 1);
+}
+
+START_TEST(test_a_member_that_is_passed_over_at_a_line_goes_first)
+{
+    struct shk_semaphore *semaphore = open_semaphore();
+    struct shki_mutex *m = &line_of("permits")->mutex;
+    _Atomic int *begun = shared_memory(sizeof(*begun));
+    pid_t child;
+
+    ck_assert_int_eq(pthread_mutex_lock(&m->robust), 0);
+    child = child_start(release_one, (void *)(uintptr_t)begun);
+    wait_until(*begun, TEST_DEADLINE);
+    for (int i = 0; i < 500 && !has_favourite(m); i++) {
+        pass_over(m);
+        pause_briefly();
+    }
+    ck_assert(has_favourite(m));
+    pthread_mutex_unlock(&m->robust);
+    child_succeeds(child);
+    ck_assert(!has_favourite(m));
+    assert_code(shk_semaphore_close(semaphore), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("damage");
+    TCase *links = test_case(suite, "links"), *kinds = test_case(suite, "kinds"), *fairness = test_case(suite, "fairness");
+
+    tcase_add_loop_test(links, test_damaged_links_do_not_hold_a_line_up, 0, 5);
+    tcase_add_test(kinds, test_a_mutex_of_another_kind_is_damage);
+    tcase_add_test(kinds, test_a_segment_with_a_mutex_of_another_kind_is_damaged);
+    tcase_add_test(kinds, test_a_record_with_a_mutex_of_another_kind_is_left_alone);
+    tcase_add_test(fairness, test_a_creator_that_is_passed_over_goes_first);
+    tcase_add_test(fairness, test_a_member_that_is_passed_over_at_a_line_goes_first);
+    return run_tests(suite);
+}
