@@ -32,7 +32,8 @@
  * thread may be cancelled in one.
  *
  * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash, exec, exit without
- * closing. Nobody else is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the exception.)
+ * closing, the OOM killer. (A death that the kernel does not mark is found at the end of a slice; with a /proc of another pid
+ * namespace, or none, it is not.) Nobody else is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the exception.)
  */
 #ifndef SHMKIT_COMMON_H
 #define SHMKIT_COMMON_H
