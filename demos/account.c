@@ -236,7 +236,7 @@ static void close_account(struct teller *teller)
 }
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, here and in shmctl ps (存款者, 取钱者)", .text = &name},
+    {"name", "NAME", "its name, here and in shmctl ps (存款者, 取钱者)", .text = &name},
     {"amount", "N", "how much each time (800)", .number = &amount, .least = 1, .most = 1000000000},
     {"times", "N", "how often (100)", .number = &times, .least = 0},
     {"attempts", NULL,

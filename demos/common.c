@@ -421,8 +421,8 @@ static bool is_chinese(void)
 }
 
 /*
- * Open the segment and name this process in it. With found, the segment is not created, and the library's code is stored there:
- * -ENOENT is no failure then. Returns an exit code.
+ * Open the segment and name this process in it. With found, the segment is not created, and the
+ * library's code is stored there: -ENOENT is no failure then. Returns an exit code.
  */
 static int open_place(struct place *place, const char *path, const char **member, int *found)
 {

@@ -60,8 +60,9 @@ struct place {
 extern volatile sig_atomic_t interrupted;
 
 /*
- * Read the arguments, open the segment (made if absent), name this process in it. *member: the name to use, an option may
- * have changed it; NULL is replaced by process-PID (in Chinese by 进程-PID). Ends the process for --help, --version and wrong usage.
+ * Read the arguments, open the segment (made if absent), name this process in it. *member: the name
+ * to use, an option may have changed it; NULL is replaced by process-PID (in Chinese by 进程-PID).
+ * Ends the process for --help, --version and wrong usage.
  * Returns an exit code; leave() is to be called whatever it is.
  */
 int enter(int argc, char **argv, const struct program *, const char **member, struct place *);

@@ -12,7 +12,7 @@ static struct queue_wish wish = ANY_QUEUE;
 static int64_t interval = -1, timeout = SHK_FOREVER;
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, here and in shmctl ps (process-PID)", .text = &name},
+    {"name", "NAME", "its name, here and in shmctl ps (process-PID)", .text = &name},
     {"raw", NULL, "print the items alone, byte for byte, one a line", .flag = &raw},
     {"count", "N", "end after N items (only when the queue is shut down)", .number = &count,
      .least = 1},

@@ -87,13 +87,15 @@ static int find_signal(struct edf *edf, const struct edf_hdr_struct *header, con
 }
 
 /*
- * EDF+D and BDF+D: records of data that need not follow each other without gaps. The library plays none of them, and has one number
- * for this and for damage. Each record says when it begins, as the first of its annotations: "+12.5\24\24\0". Where each begins
- * when the one before it ends there is no gap, and the same bytes are a recording in one piece once the header says "EDF+C".
+ * EDF+D and BDF+D: records of data that need not follow each other without gaps. The library plays
+ * none of them, and has one number for this and for damage. Each record says when it begins, as the
+ * first of its annotations: "+12.5\24\24\0". Where each begins when the one before it ends there is
+ * no gap, and the same bytes are a recording in one piece once the header says "EDF+C".
  */
 struct header {
     double duration; /* of a record, in seconds */
-    long start, records, record_size, annotations; /* bytes: where records begin, a record, in it the annotations */
+    /* bytes: where records begin, a record, in it the annotations */
+    long start, records, record_size, annotations;
 };
 
 enum { KIND = 192, KIND_LENGTH = 5, ANNOTATIONS_MAX = 1 << 20 };
@@ -112,7 +114,8 @@ static double number_at(FILE *file, long at, size_t width)
     char text[17] = "", *end;
     double number;
 
-    if (fseek(file, at, SEEK_SET) < 0 || fread(text, 1, width, file) == 0) /* fewer: at the end of the file */
+    /* fewer: at the end of the file */
+    if (fseek(file, at, SEEK_SET) < 0 || fread(text, 1, width, file) == 0)
         return -1;
     number = strtod(text, &end);
     return end == text ? -1 : number;
@@ -121,7 +124,8 @@ static double number_at(FILE *file, long at, size_t width)
 static bool read_header(FILE *file, struct header *header)
 {
     enum { START = 184, RECORDS = 236, DURATION = 244, SIGNALS = 252, LABELS = 256, LABEL = 16 };
-    enum { BEFORE_SAMPLES = 216, WIDTH = 8, SIGNALS_MAX = 4096 }; /* bytes of a signal's fields that come before its samples' */
+    /* bytes of a signal's fields that come before its samples' */
+    enum { BEFORE_SAMPLES = 216, WIDTH = 8, SIGNALS_MAX = 4096 };
     long signals = (long)number_at(file, SIGNALS, 4), sample = number_at(file, 0, 1) == 0 ? 2 : 3;
 
     *header = (struct header){
@@ -130,14 +134,15 @@ static bool read_header(FILE *file, struct header *header)
         .records = (long)number_at(file, RECORDS, WIDTH),
         .annotations = -1,
     };
-    if (signals < 1 || signals > SIGNALS_MAX || header->start < LABELS || header->records < 1 || header->duration < 0)
+    if (signals < 1 || signals > SIGNALS_MAX || header->start < LABELS || header->records < 1 ||
+        header->duration < 0)
         return false;
     for (long i = 0; i < signals; i++) {
         double samples = number_at(file, LABELS + signals * BEFORE_SAMPLES + i * WIDTH, WIDTH);
         char label[LABEL];
 
-        if (samples < 1 || samples > ANNOTATIONS_MAX || fseek(file, LABELS + i * LABEL, SEEK_SET) < 0 ||
-            fread(label, LABEL, 1, file) != 1)
+        if (samples < 1 || samples > ANNOTATIONS_MAX ||
+            fseek(file, LABELS + i * LABEL, SEEK_SET) < 0 || fread(label, LABEL, 1, file) != 1)
             return false;
         if (header->annotations < 0 && memcmp(label + 1, "DF Annotations", 14) == 0)
             header->annotations = header->record_size;
@@ -146,7 +151,10 @@ static bool read_header(FILE *file, struct header *header)
     return header->annotations >= 0;
 }
 
-/* Returns DONE if each record begins when the one before it ends; else FAILED, after saying where the first gap is. */
+/*
+ * Returns DONE if each record begins when the one before it ends; else FAILED, after saying where
+ * the first gap is.
+ */
 static int find_gap(const char *path, FILE *file, const struct header *header)
 {
     double begins = 0, next = 0;
@@ -158,9 +166,10 @@ static int find_gap(const char *path, FILE *file, const struct header *header)
             return FAILED;
         }
         if (i > 0 && (begins < next - 1e-4 || begins > next + 1e-4)) {
-            complain("%s: the recording has a gap: record %ld ends at %g s, the next one begins at %g s; "
-                     "only a recording in one piece can be played",
-                     path, i, next, begins);
+            complain(
+                "%s: the recording has a gap: record %ld ends at %g s, the next one begins at "
+                "%g s; only a recording in one piece can be played",
+                path, i, next, begins);
             return FAILED;
         }
         next = begins + header->duration;
@@ -168,7 +177,10 @@ static int find_gap(const char *path, FILE *file, const struct header *header)
     return DONE;
 }
 
-/* A copy in memory whose header says that it is in one piece. Returns its descriptor, or -1 with errno. */
+/*
+ * A copy in memory whose header says that it is in one piece. Returns its descriptor, or -1 with
+ * errno.
+ */
 static int copy_as_one_piece(FILE *file)
 {
     int fd = memfd_create("recording", MFD_CLOEXEC);

@@ -148,8 +148,9 @@ static int await_gnuplot(pid_t child, int64_t longest)
 }
 
 /*
- * What gnuplot complains of. It prints the line of its script ("gnuplot> plot ..."), a mark below it, then "line 7: reason", which
- * is what a person can do with; other programs that it needs print a line of their own.
+ * What gnuplot complains of. It prints the line of its script ("gnuplot> plot ..."), a mark below
+ * it, then "line 7: reason", which is what a person can do with; other programs that it needs print
+ * a line of their own.
  */
 static void read_complaint(FILE *complaint, char *message, size_t size)
 {

@@ -16,7 +16,7 @@ static int64_t window = 100, timeout = -1; /* timeout: negative without the opti
 #define PATIENCE SHK_SEC(10)
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, in shmctl ps (process-PID)", .text = &name},
+    {"name", "NAME", "its name in shmctl ps (process-PID)", .text = &name},
     {"window", "N", "show the last N samples (100)", .number = &window, .least = 2,
      .most = MOST_WINDOW},
     {"unit", "TEXT", "what is measured, such as µV", .text = &unit},
@@ -139,21 +139,23 @@ static void complain_of_missing(const struct plot *plot, const struct trace *tra
     if (trace->count == 0)
         complain("%s: it has no samples, and none has come for %s", path, duration(PATIENCE));
     else if (history < (long long)plot->window)
-        complain("%s: it has %zu of %zu samples, and no other has come for %s; the stream keeps the last %lld "
-                 "(sampler --history)",
-                 path, trace->count, plot->window, duration(PATIENCE), history);
+        complain(
+            "%s: it has %zu of %zu samples, and no other has come for %s; the stream keeps the "
+            "last %lld (sampler --history)",
+            path, trace->count, plot->window, duration(PATIENCE), history);
     else
-        complain("%s: it has %zu of %zu samples, and no other has come for %s", path, trace->count, plot->window,
-                 duration(PATIENCE));
+        complain("%s: it has %zu of %zu samples, and no other has come for %s", path, trace->count,
+                 plot->window, duration(PATIENCE));
     if (trace->count >= 2)
-        complain("--window %zu makes a picture of them, --timeout DURATION waits longer", trace->count);
+        complain("--window %zu makes a picture of them, --timeout DURATION waits longer",
+                 trace->count);
     else
         complain("--timeout DURATION waits longer");
 }
 
 /*
- * Wait until every window is full. With --timeout until that time at most, else for as long as samples come: a stream without a
- * writer never fills a window. Returns an exit code.
+ * Wait until every window is full. With --timeout until that time at most, else for as long as
+ * samples come: a stream without a writer never fills a window. Returns an exit code.
  */
 static int fill_windows(struct plot *plot, int64_t begun)
 {
@@ -241,7 +243,8 @@ static void name_streams(const char *segment, char *text, size_t size)
     *text = '\0';
     for (size_t i = 0; (object = shk_snapshot_object(look, i)) && length < size; i++) {
         if (object->kind == SHK_KIND_STREAM)
-            length += snprintf(text + length, size - length, "%s%s", length ? ", " : "; there are: ", object->name);
+            length += snprintf(text + length, size - length, "%s%s",
+                               length ? ", " : "; there are: ", object->name);
     }
     if (length == 0)
         snprintf(text, size, "; the segment has no stream");
@@ -249,8 +252,9 @@ static void name_streams(const char *segment, char *text, size_t size)
 }
 
 /*
- * A reader makes no stream: a name that is mistyped would be an empty one for ever. One that is not there may be about to come, as
- * when a script starts writer and reader at once. Returns an exit code.
+ * A reader makes no stream: a name that is mistyped would be an empty one for ever. One that is not
+ * there may be about to come, as when a script starts writer and reader at once. Returns an exit
+ * code.
  */
 static int find_stream(struct trace *trace, const char *path, int64_t begun)
 {
@@ -264,7 +268,8 @@ static int find_stream(struct trace *trace, const char *path, int64_t begun)
         if (status != DONE)
             return status;
         if (r == 0)
-            r = shk_stream_open(trace->place.segment, trace->place.object, 0, &doubles, &trace->stream);
+            r = shk_stream_open(trace->place.segment, trace->place.object, 0, &doubles,
+                                &trace->stream);
         if (r != -ENOENT && r != -ESTALE)
             return r == 0 ? DONE : failed(&trace->place, r);
         if (interrupted)

@@ -15,7 +15,7 @@ static struct queue_wish wish = ANY_QUEUE;
 static int64_t interval = -1, timeout = SHK_FOREVER;
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, here and in shmctl ps (process-PID)", .text = &name},
+    {"name", "NAME", "its name, here and in shmctl ps (process-PID)", .text = &name},
     {"stdin", NULL, "put each line of standard input, and say nothing", .flag = &from_stdin},
     {"count", "N", "end after N items (99999; with --stdin all lines)", .number = &count,
      .least = 1},

@@ -16,7 +16,7 @@ static bool random_numbers, synthetic, from_stdin, verbose;
 static int64_t rate, count, history, seed = -1;
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, in shmctl ps (process-PID)", .text = &name},
+    {"name", "NAME", "its name in shmctl ps (process-PID)", .text = &name},
     {"random", NULL, "numbers from 0 to 1 (what it does without a source)",
      .flag = &random_numbers},
     {"eeg", NULL, "a synthetic EEG in µV: alpha, beta, noise, blinks", .flag = &synthetic},

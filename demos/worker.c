@@ -5,7 +5,7 @@ static const char *name;
 static int64_t timeout = SHK_FOREVER;
 
 static const struct option_row options[] = {
-    {"name", "NAME", "who it is, here and in shmctl ps (process-PID)", .text = &name},
+    {"name", "NAME", "its name, here and in shmctl ps (process-PID)", .text = &name},
     {"timeout", "DURATION", "wait that long at most (for ever)", .duration = &timeout},
     {0},
 };

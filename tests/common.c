@@ -113,7 +113,8 @@ static void begin_test(void)
     static unsigned number;
 
     die_with_parent(getppid());
-    scan_shm(run_prefix, true); /* what a failed test has left is not to fill /dev/shm for all after it */
+    /* what a failed test has left is not to fill /dev/shm for all after it */
+    scan_shm(run_prefix, true);
     snprintf(test_prefix, sizeof(test_prefix), "%s%d-%u", run_prefix, (int)getpid(), number++);
     descriptors_at_start = open_descriptors();
 }

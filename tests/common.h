@@ -102,7 +102,10 @@ struct shk_segment *test_segment_with(const struct shk_segment_options *);
 /* How many files in /dev/shm have this in their names. */
 unsigned shm_files(const char *part_of_name);
 
-/* So many bytes as wished for a test, but no more than a quarter of what is free in /dev/shm, which other tests use, too. */
+/*
+ * So many bytes as wished for a test, but no more than a quarter of what is free in /dev/shm, which
+ * other tests use, too.
+ */
 uint64_t shm_room(uint64_t wished);
 
 /* "/dev/shm/shmkit-test-…", for looking at the file itself or spoiling it. */

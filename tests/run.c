@@ -1,13 +1,16 @@
 /*
  * Runs one test of make check: run SECONDS COMMAND...
  *
- * The test has so many seconds. Whatever ends it, no process that it has started is left: orphans become children of this program
- * (PR_SET_CHILD_SUBREAPER), so that each is found. One that is left is named and killed, and the test has failed.
+ * The test has so many seconds. Whatever ends it, no process that it has started is left: orphans
+ * become children of this program (PR_SET_CHILD_SUBREAPER), so that each is found. One that is left
+ * is named and killed, and the test has failed.
  *
- * A signal ends the test, and then this program by the same signal. Ctrl-C goes to the terminal's foreground process group, and
- * the test is in it. A process of the test in another group (those under timeout(1), script(1), setsid(1)) has not got it, and
- * would go on for as long as it likes: it is sent the same. What is still there after ASKED is sent SIGTERM (a background process
- * of a script ignores SIGINT; a script goes on when what it waits for does not die of it), after GRACE SIGKILL.
+ * A signal ends the test, and then this program by the same signal. Ctrl-C goes to the terminal's
+ * foreground process group, and the test is in it. A process of the test in another group (those
+ * under timeout(1), script(1), setsid(1)) has not got it, and would go on for as long as it likes:
+ * it is sent the same. What is still there after ASKED is sent SIGTERM (a background process of a
+ * script ignores SIGINT; a script goes on when what it waits for does not die of it), after GRACE
+ * SIGKILL.
  */
 #include <dirent.h>
 #include <err.h>
@@ -124,7 +127,10 @@ static void mark_ours(struct process *all, size_t count)
 
 enum { NAME = -1, COUNT = 0 };
 
-/* Send that signal to all that the test has started, or NAME or COUNT them; not to the group `except`. Returns how many. */
+/*
+ * Send that signal to all that the test has started, or NAME or COUNT them; not to the group
+ * `except`. Returns how many.
+ */
 static unsigned for_all(int what, pid_t except)
 {
     size_t count;
@@ -264,5 +270,6 @@ int main(int argc, char **argv)
     }
     if (left)
         puts("FAILED: it has left what it has started");
-    return left && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77) ? 1 : WEXITSTATUS(status);
+    return left && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77) ? 1
+                                                                           : WEXITSTATUS(status);
 }

@@ -451,7 +451,7 @@ END_TEST
 
 START_TEST(test_what_is_too_large_for_the_segment_does_not_fit)
 {
-    static const size_t sizes[] = { 1ull << 36, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX };
+    static const size_t sizes[] = {1ull << 36, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         assert_refused(&kinds[4], "new", SHK_CREATE, &(struct shk_region_options){ .size = sizes[i] }, -ENOSPC);
@@ -792,7 +792,8 @@ START_TEST(test_a_negative_timeout_tries_once)
     assert_code(shk_cond_release(t.cond), 0);
     assert_code(shk_event_set(t.event), 0);
     assert_code(shk_event_wait(t.event, over), 0);
-    assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, over), 0);
+    assert_code(shk_wait_any(&(struct shk_ready){SHK_KIND_EVENT, SHK_READABLE, t.event}, 1, over),
+                0);
     assert_code(shk_semaphore_acquire(t.semaphore, over), 0);
     assert_code(shk_stream_append(t.stream, &sample, 1), 0);
     assert_code(shk_reader_read(t.reader, &sample, 1, over), 1);
@@ -845,7 +846,8 @@ START_TEST(test_a_negative_timeout_is_over_already)
     assert_code(shk_cond_wait(t.cond, over), -ETIMEDOUT);
     assert_code(shk_cond_release(t.cond), 0); /* it still holds the lock */
     assert_code(shk_event_wait(t.event, over), -ETIMEDOUT);
-    assert_code(shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t.event }, 1, over), -ETIMEDOUT);
+    assert_code(shk_wait_any(&(struct shk_ready){SHK_KIND_EVENT, SHK_READABLE, t.event}, 1, over),
+                -ETIMEDOUT);
     assert_code(shk_semaphore_acquire(t.semaphore, over), 0);
     assert_code(shk_semaphore_acquire(t.semaphore, over), -ETIMEDOUT);
     assert_code(shk_reader_read(t.reader, &sample, 1, over), -ETIMEDOUT);
@@ -900,11 +902,16 @@ START_TEST(test_durations_may_have_fractions_and_are_constants)
     int64_t seconds = 1700000000, n = 2;
     double fraction = 1.5;
 
-    _Static_assert(SHK_SEC(0.5) == 500000000 && SHK_SEC(0.5f) == 500000000 && SHK_SEC(2) == 2000000000, "constants");
-    ck_assert(half == 500000000 && sizeof(array) == 1000 && MILLISECOND == 1000000 && QUARTER == 250000);
-    ck_assert(SHK_SEC(0.57) == 570000000 && SHK_SEC(-0.57) == -570000000 && SHK_MS(0.3) == 300000 && SHK_MS(1e-6) == 1);
+    _Static_assert(SHK_SEC(0.5) == 500000000 && SHK_SEC(0.5f) == 500000000 &&
+                       SHK_SEC(2) == 2000000000,
+                   "constants");
+    ck_assert(half == 500000000 && sizeof(array) == 1000 && MILLISECOND == 1000000 &&
+              QUARTER == 250000);
+    ck_assert(SHK_SEC(0.57) == 570000000 && SHK_SEC(-0.57) == -570000000 && SHK_MS(0.3) == 300000 &&
+              SHK_MS(1e-6) == 1);
     ck_assert(SHK_SEC(fraction) == 1500000000 && SHK_MS(fraction) == 1500000);
-    ck_assert(SHK_SEC(seconds) + 1 == 1700000000000000001); /* whole numbers are exact, however large */
+    /* whole numbers are exact, however large */
+    ck_assert(SHK_SEC(seconds) + 1 == 1700000000000000001);
     ck_assert(SHK_SEC(n++) == 2000000000 && n == 3);
     ck_assert(SHK_SEC(fraction++) == 1500000000 && fraction == 2.5);
 }
@@ -945,8 +952,10 @@ int main(void)
     tcase_add_test(calls, test_no_items_no_samples_no_place_for_them);
     tcase_add_loop_test(calls, test_what_does_not_fit_stays_where_it_is, SHK_FIFO, SHK_PRIORITY + 1);
     tcase_add_test(calls, test_a_set_of_none_of_too_many_or_of_what_is_never_ready);
-    tcase_add_loop_test(calls, test_a_negative_timeout_tries_once, 0, sizeof(over_already) / sizeof(over_already[0]));
-    tcase_add_loop_test(calls, test_a_negative_timeout_is_over_already, 0, sizeof(over_already) / sizeof(over_already[0]));
+    tcase_add_loop_test(calls, test_a_negative_timeout_tries_once, 0,
+                        sizeof(over_already) / sizeof(over_already[0]));
+    tcase_add_loop_test(calls, test_a_negative_timeout_is_over_already, 0,
+                        sizeof(over_already) / sizeof(over_already[0]));
     tcase_add_test(calls, test_the_longest_timeouts_are_no_negative_ones);
     tcase_add_test(calls, test_durations_may_have_fractions_and_are_constants);
     return run_tests(suite);

@@ -544,7 +544,9 @@ START_TEST(test_cond_is_not_opened_on_a_closed_segment_with_a_lock)
     assert_code(shk_segment_open(segment_name("closed"), SHK_CREATE, NULL, &closed), 0);
     assert_code(shk_lock_open(closed, "lock", SHK_CREATE, NULL, &lock), 0);
     assert_code(shk_segment_close(closed), 0);
-    assert_code(shk_cond_open(closed, "cond", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, &cond), -EBADF);
+    assert_code(
+        shk_cond_open(closed, "cond", SHK_CREATE, &(struct shk_cond_options){.lock = lock}, &cond),
+        -EBADF);
     assert_code(shk_lock_close(lock), 0);
     assert_code(shk_segment_unlink(segment_name("closed")), 0);
 }
@@ -1328,7 +1330,8 @@ int main(void)
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake);
     tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
-    tcase_add_loop_test(waiting, test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified, 0, 2);
+    tcase_add_loop_test(waiting,
+                        test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified, 0, 2);
     tcase_add_test(waiting, test_cond_is_not_opened_on_a_closed_segment_with_a_lock);
 
     add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);

@@ -1,4 +1,7 @@
-/* Damaged bytes that used to hang or to abort a program; and fairness of the mutexes that hold for a moment. */
+/*
+ * Damaged bytes that used to hang or to abort a program; and fairness of the mutexes that hold for
+ * a moment.
+ */
 #include "common.h"
 
 #include "object/shared.h"
@@ -15,7 +18,9 @@ static struct shk_semaphore *open_semaphore(void)
 {
     struct shk_semaphore *semaphore;
 
-    assert_code(shk_semaphore_open(test_segment(), "permits", SHK_CREATE, &(struct shk_semaphore_options){ .max = 100 }, &semaphore), 0);
+    assert_code(shk_semaphore_open(test_segment(), "permits", SHK_CREATE,
+                                   &(struct shk_semaphore_options){.max = 100}, &semaphore),
+                0);
     return semaphore;
 }
 
@@ -32,7 +37,8 @@ static struct shki_entry *entry_of(const char *name)
 
 static struct shki_waitlist *line_of(const char *name)
 {
-    return (struct shki_waitlist *)(void *)(test_segment()->base + entry_of(name)->at + offsetof(struct shki_semaphore_shared, waiters));
+    return (struct shki_waitlist *)(void *)(test_segment()->base + entry_of(name)->at +
+                                            offsetof(struct shki_semaphore_shared, waiters));
 }
 
 static int acquire(void *unused)
@@ -122,11 +128,16 @@ static int open_any(uint32_t kind, const char *name, bool create)
     else if (kind == SHK_KIND_SEMAPHORE)
         r = shk_semaphore_open(s, name, flags, NULL, &semaphore);
     else if (kind == SHK_KIND_BARRIER)
-        r = shk_barrier_open(s, name, flags, create ? &(struct shk_barrier_options){ .parties = 2 } : NULL, &barrier);
+        r = shk_barrier_open(s, name, flags,
+                             create ? &(struct shk_barrier_options){.parties = 2} : NULL, &barrier);
     else if (kind == SHK_KIND_QUEUE)
-        r = shk_queue_open(s, name, flags, create ? &(struct shk_queue_options){ .capacity = 4, .item_size = 4 } : NULL, &queue);
+        r = shk_queue_open(
+            s, name, flags,
+            create ? &(struct shk_queue_options){.capacity = 4, .item_size = 4} : NULL, &queue);
     else if (kind == SHK_KIND_STREAM)
-        r = shk_stream_open(s, name, flags, create ? &(struct shk_stream_options){ .sample_size = 4, .history = 4 } : NULL, &stream);
+        r = shk_stream_open(
+            s, name, flags,
+            create ? &(struct shk_stream_options){.sample_size = 4, .history = 4} : NULL, &stream);
     shk_lock_close(lock);
     shk_cond_close(cond);
     shk_semaphore_close(semaphore);
@@ -138,7 +149,8 @@ static int open_any(uint32_t kind, const char *name, bool create)
 
 START_TEST(test_a_mutex_of_another_kind_is_damage)
 {
-    static const uint32_t kinds[] = { SHK_KIND_LOCK, SHK_KIND_COND, SHK_KIND_SEMAPHORE, SHK_KIND_BARRIER, SHK_KIND_QUEUE, SHK_KIND_STREAM };
+    static const uint32_t kinds[] = {SHK_KIND_LOCK,    SHK_KIND_COND,  SHK_KIND_SEMAPHORE,
+                                     SHK_KIND_BARRIER, SHK_KIND_QUEUE, SHK_KIND_STREAM};
     struct shki_mutex *m;
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -154,7 +166,8 @@ START_TEST(test_a_mutex_of_another_kind_is_damage)
             if (k == 0)
                 ck_assert_ptr_nonnull(m);
             if (m)
-                flip_kind(&m->robust, 0); /* unlinking it wakes those that wait, if that can be done */
+                /* unlinking it wakes those that wait, if that can be done */
+                flip_kind(&m->robust, 0);
             assert_code(shk_object_unlink(test_segment(), "it"), 0);
         }
 }
@@ -203,7 +216,10 @@ END_TEST
 
 /* ---- Fairness ---- */
 
-/* As if the mutex had been released time and again while somebody slept at it, and others had been faster. */
+/*
+ * As if the mutex had been released time and again while a thread slept at it, and others had been
+ * faster.
+ */
 static void pass_over(struct shki_mutex *m)
 {
     for (int i = 0; i < 5000; i++)
@@ -276,7 +292,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("damage");
-    TCase *links = test_case(suite, "links"), *kinds = test_case(suite, "kinds"), *fairness = test_case(suite, "fairness");
+    TCase *links = test_case(suite, "links"), *kinds = test_case(suite, "kinds"),
+          *fairness = test_case(suite, "fairness");
 
     tcase_add_loop_test(links, test_damaged_links_do_not_hold_a_line_up, 0, 5);
     tcase_add_test(kinds, test_a_mutex_of_another_kind_is_damage);

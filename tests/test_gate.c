@@ -178,14 +178,15 @@ START_TEST(test_gate_waits_for_a_tenant_that_is_inside)
 }
 END_TEST
 
-/* ---- SHK_NOWAIT: an item is there, and the consumer side's lock is held by a member that has lost its CPU ---- */
+/* ---- SHK_NOWAIT: an item is there, and a member that has lost its CPU holds the get lock ---- */
 
 enum { MOMENT = 60 }; /* ms: longer than any spin */
 
 static int hold_for_a_moment(void *order)
 {
     struct shk_queue *queue = open_jobs(*(uint32_t *)order, 4);
-    struct shki_gate *gate = *(uint32_t *)order == SHK_FIFO ? &queue->shared->get_gate : &queue->shared->put_gate;
+    struct shki_gate *gate =
+        *(uint32_t *)order == SHK_FIFO ? &queue->shared->get_gate : &queue->shared->put_gate;
     struct shki_membership *m = shki_membership_find(queue->object.segment);
 
     ck_assert_int_eq(shki_gate_try(queue, m, gate), 0);
@@ -237,7 +238,8 @@ START_TEST(test_nowait_does_not_wait_for_a_stopped_holder)
     begun = time_now();
     assert_code(get(queue, SHK_NOWAIT), -EBUSY);
     ck_assert_ptr_nonnull(strstr(shk_last_error(), "stopped"));
-    assert_code(shk_queue_claim(queue, SHK_CONSUMER, SHK_NOWAIT), order == SHK_FIFO ? -EAGAIN : -ENOTSUP);
+    assert_code(shk_queue_claim(queue, SHK_CONSUMER, SHK_NOWAIT),
+                order == SHK_FIFO ? -EAGAIN : -ENOTSUP);
     ck_assert_int_lt(time_now() - begun, SHK_SEC(5));
     atomic_store(&place->may_leave, 1);
     child_continue(child);

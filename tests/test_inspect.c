@@ -493,7 +493,7 @@ START_TEST(test_a_stamp_tells_how_long_a_lock_has_been_held)
     assert_code(shk_lock_stamp(stamped), 0);
     ck_assert_int_lt(object("lock")->held, SHK_SEC(60));
     ck_assert_int_gt(object("lock")->held, 0);
-    /* Of the next time nothing is known, whoever holds it. */
+    /* Of the next time nothing is known, be the holder the same or another. */
     assert_code(shk_lock_release(stamped), 0);
     ck_assert_int_eq(object("lock")->held, 0);
     assert_code(shk_lock_acquire(stamped, SHK_NOWAIT), 0);
@@ -1142,7 +1142,8 @@ START_TEST(test_any_bytes_in_the_objects)
 {
     struct sample sample = { .seed = { 1, 2, 4 } };
     char copy[SHK_SEGMENT_NAME_MAX];
-    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
+    struct shki_geometry geometry =
+        shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
 
     strcpy(copy, segment_name("copy"));
     take_sample(&sample);
@@ -1190,7 +1191,8 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
     struct shk_event *event;
     struct shk_object_info info;
     char name[SHK_NAME_MAX + 1];
-    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
+    struct shki_geometry geometry =
+        shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
     size_t at = 0;
 
     test_segment_with(SMALL);
@@ -1252,16 +1254,21 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
         m->waits_serial = OBJECTS;
         m->pid = (int32_t)i + 1;
         if (i < USERS) {
-            uint64_t row = at.processes_at + i * at.process_size, word = (uint64_t)m->pid << 32 | SHKI_PROCESS_LIVE;
+            uint64_t row = at.processes_at + i * at.process_size,
+                     word = (uint64_t)m->pid << 32 | SHKI_PROCESS_LIVE;
 
             write_shm(segment_name(NULL), (off_t)row, &word, sizeof(word));
-            write_shm(segment_name(NULL), (off_t)(row + sizeof(struct shki_process) + (at.uses_words - 1) * sizeof(all)), &all, sizeof(all));
+            write_shm(
+                segment_name(NULL),
+                (off_t)(row + sizeof(struct shki_process) + (at.uses_words - 1) * sizeof(all)),
+                &all, sizeof(all));
         }
         if ((i + 1) % STEP == 0)
             write_shm(segment_name(NULL), at.members_at + (uint64_t)(i + 1 - STEP) * sizeof(*m), members, STEP * sizeof(*m));
     }
     write_shm(segment_name(NULL), offsetof(struct shki_header, members_ready), &ready, sizeof(ready));
-    write_shm(segment_name(NULL), offsetof(struct shki_header, processes_ready), &ready, sizeof(ready));
+    write_shm(segment_name(NULL), offsetof(struct shki_header, processes_ready), &ready,
+              sizeof(ready));
 
     struct shk_snapshot *look = look_open(segment_name(NULL));
     const struct shk_object_info *last = shk_snapshot_object(look, OBJECTS - 1);

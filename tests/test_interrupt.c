@@ -1,4 +1,7 @@
-/* What ends a wait from within its own process: the thread's interrupt call, the close of the segment. */
+/*
+ * What ends a wait from within its own process: the thread's interrupt call, the close of the
+ * segment.
+ */
 #include "common.h"
 
 #include "segment/member.h"
@@ -11,7 +14,21 @@
 #include <unistd.h>
 
 /* Every way to wait; and what ends the wait with success. */
-enum { LOCK, COND, COND_PTHREAD, EVENT, SEMAPHORE, BARRIER, GET, PUT, PUT_PRIORITY, JOIN, READ, ANY, WAYS };
+enum {
+    LOCK,
+    COND,
+    COND_PTHREAD,
+    EVENT,
+    SEMAPHORE,
+    BARRIER,
+    GET,
+    PUT,
+    PUT_PRIORITY,
+    JOIN,
+    READ,
+    ANY,
+    WAYS
+};
 
 struct things {
     struct shk_lock *lock;
@@ -26,7 +43,8 @@ struct things {
 
 static const struct shk_semaphore_options none = { .value = 0, .max = 100 };
 
-static struct shk_segment *own_segment; /* if not NULL, where the things are, instead of test_segment() */
+/* if not NULL, where the things are, instead of test_segment() */
+static struct shk_segment *own_segment;
 
 static const char *where(void)
 {
@@ -40,11 +58,14 @@ static void open_things(struct things *t)
     assert_code(shk_lock_open(s, "lock", SHK_CREATE, NULL, &t->lock), 0);
     for (uint32_t kind = SHK_COND_ROBUST; kind <= SHK_COND_PTHREAD; kind++) {
         const struct shk_cond_options options = { .kind = kind };
-        assert_code(shk_cond_open(s, kind ? "pthread" : "cond", SHK_CREATE, &options, &t->cond[kind]), 0);
+        assert_code(
+            shk_cond_open(s, kind ? "pthread" : "cond", SHK_CREATE, &options, &t->cond[kind]), 0);
     }
     assert_code(shk_event_open(s, "event", SHK_CREATE, NULL, &t->event), 0);
     assert_code(shk_semaphore_open(s, "semaphore", SHK_CREATE, &none, &t->semaphore), 0);
-    assert_code(shk_barrier_open(s, "barrier", SHK_CREATE, &(struct shk_barrier_options){ .parties = 2 }, &t->barrier), 0);
+    assert_code(shk_barrier_open(s, "barrier", SHK_CREATE,
+                                 &(struct shk_barrier_options){.parties = 2}, &t->barrier),
+                0);
     const struct shk_queue_options fifo = { .capacity = 1, .item_size = 8 };
     const struct shk_queue_options heap = { .order = SHK_PRIORITY, .capacity = 1, .item_size = 8 };
     assert_code(shk_queue_open(s, "empty", SHK_CREATE, &fifo, &t->empty), 0);
@@ -79,7 +100,10 @@ static void prepare(struct things *t)
     assert_code(shk_queue_put_priority(t->heap, "a", 1, 7, SHK_NOWAIT), 0);
 }
 
-/* The way number `way`, for ever: the call's result; if it is 0 or more, what was taken is given back. */
+/*
+ * The way number `way`, for ever: the call's result; if it is 0 or more, what was taken is given
+ * back.
+ */
 static int wait_in(struct things *t, int way)
 {
     struct shk_cond *cond = t->cond[way == COND_PTHREAD];
@@ -118,12 +142,13 @@ static int wait_in(struct things *t, int way)
         r = (int)shk_reader_read(t->reader, item, 1, SHK_FOREVER);
         return r < 0 ? r : 0;
     default:
-        return shk_wait_any(&(struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, t->event }, 1, SHK_FOREVER);
+        return shk_wait_any(&(struct shk_ready){SHK_KIND_EVENT, SHK_READABLE, t->event}, 1,
+                            SHK_FOREVER);
     }
 }
 
-static const char *const names[WAYS] = { "lock",  "cond", "pthread", "event", "semaphore", "barrier",
-                                         "empty", "full", "heap",    "full",  "stream",    NULL };
+static const char *const names[WAYS] = {"lock",  "cond", "pthread", "event", "semaphore", "barrier",
+                                        "empty", "full", "heap",    "full",  "stream",    NULL};
 
 static void end_wait(struct things *t, int way)
 {
@@ -334,7 +359,7 @@ static void *wait_in_thread(void *arg)
 /* Other threads of the process, with another call or none, do not notice. */
 START_TEST(test_an_interrupt_call_is_of_its_thread_alone)
 {
-    struct waiter waiters[3] = { { .way = EVENT }, { .way = EVENT }, { .way = EVENT, .answer = -1 } };
+    struct waiter waiters[3] = {{.way = EVENT}, {.way = EVENT}, {.way = EVENT, .answer = -1}};
     pthread_t threads[3];
     struct things t;
 
@@ -466,7 +491,8 @@ START_TEST(test_a_wait_in_vain_says_what_it_waited_for)
     snprintf(expected, sizeof(expected), "the lock is held by backup.sh (%d)", holder);
     assert_said("lock", expected);
     assert_code(shk_lock_acquire(t.lock, SHK_MS(1.5)), -ETIMEDOUT);
-    snprintf(expected, sizeof(expected), "timed out after 1.5 ms; the lock is held by backup.sh (%d)", holder);
+    snprintf(expected, sizeof(expected),
+             "timed out after 1.5 ms; the lock is held by backup.sh (%d)", holder);
     assert_said("lock", expected);
     child_kill(holder);
     assert_code(shk_event_wait(t.event, SHK_NOWAIT), -EAGAIN);
@@ -595,7 +621,10 @@ static long wake_ups_of(pid_t pid)
     return n;
 }
 
-/* Each 100 ms by itself each wakes ten times a second; two of them do, and the others ever more seldom. */
+/*
+ * Each 100 ms by itself each wakes ten times a second; two of them do, and the others ever more
+ * seldom.
+ */
 START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
 {
     static const int ways[] = { SEMAPHORE, COND, EVENT, GET };
@@ -620,7 +649,8 @@ START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
     usleep(2000000);
     for (int i = 0; i < IDLE; i++)
         after += wake_ups_of(children[i]);
-    ck_assert_msg((after - before) * SHK_SEC(1) / (time_now() - start) < IDLE * 10 / 2, "%ld wake-ups in 2 s", after - before);
+    ck_assert_msg((after - before) * SHK_SEC(1) / (time_now() - start) < IDLE * 10 / 2,
+                  "%ld wake-ups in 2 s", after - before);
     if (way == SEMAPHORE) { /* the first is promised the permit, and dies before it takes it */
         child_stop(children[0]);
         end_wait(&t, way);
@@ -632,7 +662,8 @@ START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
             ck_assert(time_now() - start < TEST_DEADLINE);
             pause_briefly();
         }
-        ck_assert_msg(time_now() - start < SHK_SEC(1) * time_factor(), "only after %lld ns", (long long)(time_now() - start));
+        ck_assert_msg(time_now() - start < SHK_SEC(1) * time_factor(), "only after %lld ns",
+                      (long long)(time_now() - start));
     }
     for (int i = way == SEMAPHORE; i < IDLE; i++) {
         if (waiters[i].result == 0)
@@ -644,7 +675,7 @@ START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
 }
 END_TEST
 
-/* ---- Permits that nobody has waited for ---- */
+/* ---- Permits that no thread has waited for ---- */
 
 static int permits(struct shk_segment *s)
 {
@@ -682,14 +713,16 @@ int main(void)
     tcase_add_loop_test(calls, test_the_interrupt_call_is_asked_without_a_signal_too, 0, WAYS);
     tcase_add_test(calls, test_an_interrupt_call_does_not_lose_the_place_in_the_line);
     tcase_add_test(calls, test_an_interrupt_call_is_of_its_thread_alone);
-    tcase_add_loop_test(calls, test_an_interrupt_call_may_use_the_library_but_not_wait_in_it, 0, WAYS);
+    tcase_add_loop_test(calls, test_an_interrupt_call_may_use_the_library_but_not_wait_in_it, 0,
+                        WAYS);
     tcase_add_test(calls, test_an_interrupt_call_is_set_in_an_open_segment);
 
     TCase *sentences = test_case(suite, "sentences");
     tcase_add_test(sentences, test_a_wait_in_vain_says_what_it_waited_for);
 
     TCase *closing = test_case(suite, "closing");
-    tcase_add_loop_test(closing, test_closing_the_segment_ends_the_waits_of_this_process, 0, 2 * WAYS);
+    tcase_add_loop_test(closing, test_closing_the_segment_ends_the_waits_of_this_process, 0,
+                        2 * WAYS);
 
     TCase *idle = test_case(suite, "idle");
     tcase_add_loop_test(idle, test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same, 0, 4);

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SMALL (&(struct shk_segment_options){ .size = 1 << 20, .max_members = 8, .max_objects = 16 })
+#define SMALL (&(struct shk_segment_options){.size = 1 << 20, .max_members = 8, .max_objects = 16})
 
 static struct shk_segment *segment_open(const char *name, unsigned flags)
 {
@@ -35,7 +35,9 @@ static struct shk_region *region_open(struct shk_segment *segment, const char *n
 {
     struct shk_region *region;
 
-    assert_code(shk_region_open(segment, name, SHK_CREATE, &(struct shk_region_options){ .size = size }, &region), 0);
+    assert_code(shk_region_open(segment, name, SHK_CREATE,
+                                &(struct shk_region_options){.size = size}, &region),
+                0);
     return region;
 }
 
@@ -124,8 +126,11 @@ static int close_all_descriptors(void *argument)
     int files[20], r, whole = 0;
 
     (void)argument;
-    assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .item_size = ITEM }, &queue), 0);
-    close_range(3, ~0u, 0); /* with the pipe of the test's messages: from here on only statuses tell */
+    assert_code(shk_queue_open(segment, "queue", SHK_CREATE,
+                               &(struct shk_queue_options){.item_size = ITEM}, &queue),
+                0);
+    /* with the pipe of the test's messages: from here on only statuses tell */
+    close_range(3, ~0u, 0);
     for (int i = 0; i < 20; i++)
         files[i] = own_file();
     r = grow_and_shrink(queue);
@@ -199,7 +204,8 @@ static int lock_all_memory(void *argument)
     uint64_t before;
 
     if (geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        return NOT_PERMITTED; /* an ordinary user: a few MiB, and mappings count with their address space */
+        /* an ordinary user: a few MiB, and mappings count with their address space */
+        return NOT_PERMITTED;
     if (!(flags & MCL_FUTURE)) /* afterwards, and only what has memory */
         segment = segment_open(segment_name(NULL), SHK_CREATE);
     if (mlockall(flags) != 0)
@@ -213,8 +219,11 @@ static int lock_all_memory(void *argument)
     ck_assert_uint_ge(resident(segment_name(NULL)), before + MUCH);
     assert_code(shk_object_unlink(segment, "region"), 0);
     assert_code(shk_region_close(region), 0);
-    ck_assert_uint_lt(resident(segment_name(NULL)), before + (1 << 20)); /* locked, and given back */
-    assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .item_size = ITEM }, &queue), 0);
+    /* locked, and given back */
+    ck_assert_uint_lt(resident(segment_name(NULL)), before + (1 << 20));
+    assert_code(shk_queue_open(segment, "queue", SHK_CREATE,
+                               &(struct shk_queue_options){.item_size = ITEM}, &queue),
+                0);
     assert_code(grow_and_shrink(queue), 0);
     ck_assert_uint_lt(resident(segment_name(NULL)), before + MUCH / 2);
     assert_code(shk_queue_close(queue), 0);
@@ -271,7 +280,8 @@ END_TEST
 static int hold_segment_lock(void *argument)
 {
     int fd = open(shm_path(segment_name(NULL)), O_RDWR | O_CLOEXEC);
-    struct shki_header *header = mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct shki_header *header =
+        mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     ck_assert_ptr_ne(header, MAP_FAILED);
     ck_assert_int_eq(pthread_mutex_lock(&header->lock.robust), 0);
@@ -358,7 +368,9 @@ START_TEST(test_fork_does_not_wait_for_another_process)
             wait_until(atomic_load(held), TEST_DEADLINE);
             ck_assert_int_eq(pthread_create(&threads[2], NULL, calls[0], &callers[2]), 0);
             ck_assert_int_eq(pthread_create(&threads[1], NULL, calls[1], &callers[1]), 0);
-            wait_until(is_asleep(atomic_load(&callers[1].tid)) && is_asleep(atomic_load(&callers[2].tid)), TEST_DEADLINE);
+            wait_until(is_asleep(atomic_load(&callers[1].tid)) &&
+                           is_asleep(atomic_load(&callers[2].tid)),
+                       TEST_DEADLINE);
             int64_t start = time_now();
             child_succeeds(child_start(nothing, NULL));
             ck_assert_int_lt(time_now() - start, SHK_SEC(2) * time_factor());
@@ -436,7 +448,10 @@ static int use_what_a_parent_opened(void *argument)
         pause();
 }
 
-/* Unlink what another uses, create it anew, and see that each has its own; then that the memory goes with the user. */
+/*
+ * Unlink what another uses, create it anew, and see that each has its own; then that the memory
+ * goes with the user.
+ */
 static void unlink_while_used(int (*body)(void *), bool by_child)
 {
     struct user *user = shared_memory(sizeof(*user));
@@ -469,8 +484,13 @@ static void unlink_while_used(int (*body)(void *), bool by_child)
     }
     assert_code(shk_object_unlink(segment, "big"), 0);
     assert_code(shk_region_close(region), 0);
-    wait_until(({ region = region_open(segment, "other", 64); shk_object_unlink(segment, "other"); shk_region_close(region);
-                  resident(segment_name(NULL)) < before + BIG / 2; }), TEST_DEADLINE);
+    wait_until(({
+                   region = region_open(segment, "other", 64);
+                   shk_object_unlink(segment, "other");
+                   shk_region_close(region);
+                   resident(segment_name(NULL)) < before + BIG / 2;
+               }),
+               TEST_DEADLINE);
     assert_code(shk_segment_close(segment), 0);
     assert_code(shk_segment_unlink(segment_name(NULL)), 0);
 }
@@ -510,8 +530,13 @@ START_TEST(test_what_is_open_ends_with_exec)
     wait_until(look_at_member(segment_name(NULL), child, &info) && !info.alive, TEST_DEADLINE);
     ck_assert_uint_ge(resident(segment_name(NULL)), before + BIG);
     assert_code(shk_object_unlink(segment, "big"), 0);
-    wait_until(({ region = region_open(segment, "other", 64); shk_object_unlink(segment, "other"); shk_region_close(region);
-                  resident(segment_name(NULL)) < before + BIG / 2; }), TEST_DEADLINE);
+    wait_until(({
+                   region = region_open(segment, "other", 64);
+                   shk_object_unlink(segment, "other");
+                   shk_region_close(region);
+                   resident(segment_name(NULL)) < before + BIG / 2;
+               }),
+               TEST_DEADLINE);
     child_kill(child);
     assert_code(shk_segment_close(segment), 0);
     assert_code(shk_segment_unlink(segment_name(NULL)), 0);
@@ -546,7 +571,10 @@ static int close_what_a_dead_thread_opened(void *argument)
         pause();
 }
 
-/* The record of a thread that ended holding a lock is another process's by the time its own closes a handle. */
+/*
+ * The record of a thread that ended holding a lock is another process's by the time its own closes
+ * a handle.
+ */
 START_TEST(test_a_record_that_was_taken_over_is_its_new_owners)
 {
     struct shk_segment_options one = { .size = 8 << 20, .max_members = 1, .max_objects = 16 };
@@ -644,7 +672,10 @@ START_TEST(test_who_makes_an_object_holds_nobody_up)
     assert_code(shk_region_open(test_segment(), "huge", 0, NULL, &region), -ENOENT);
     child_succeeds(child_start(nothing, NULL));
     ck_assert_int_lt(time_now() - start, SHK_SEC(2) * time_factor());
-    assert_code_after(SHK_SEC(10), shk_region_open(test_segment(), "huge", SHK_CREATE, &(struct shk_region_options){ .size = HUGE }, &region), -EBUSY);
+    assert_code_after(SHK_SEC(10),
+                      shk_region_open(test_segment(), "huge", SHK_CREATE,
+                                      &(struct shk_region_options){.size = HUGE}, &region),
+                      -EBUSY);
     child_continue(child);
     region = region_open(test_segment(), "huge", HUGE); /* waits until it has been made */
     child_succeeds(child);
@@ -684,11 +715,17 @@ static int wait_for_what_comes(void *argument)
         r = shk_event_wait(event, SHK_FOREVER);
     } else if (kind == 1) {
         struct shk_semaphore *semaphore;
-        assert_code(shk_semaphore_open(segment, "semaphore", SHK_CREATE, &(struct shk_semaphore_options){ .value = 0, .max = 1 }, &semaphore), 0);
+        assert_code(shk_semaphore_open(segment, "semaphore", SHK_CREATE,
+                                       &(struct shk_semaphore_options){.value = 0, .max = 1},
+                                       &semaphore),
+                    0);
         r = shk_semaphore_acquire(semaphore, SHK_FOREVER);
     } else if (kind == 2) {
         struct shk_queue *queue;
-        assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 2, .item_size = 8 }, &queue), 0);
+        assert_code(shk_queue_open(segment, "queue", SHK_CREATE,
+                                   &(struct shk_queue_options){.capacity = 2, .item_size = 8},
+                                   &queue),
+                    0);
         r = (int)shk_queue_get(queue, item, sizeof(item), SHK_FOREVER);
     } else if (kind == 3) {
         struct shk_lock *lock;
@@ -697,7 +734,9 @@ static int wait_for_what_comes(void *argument)
     } else {
         struct shk_cond *cond;
         uint32_t how = kind == 4 ? SHK_COND_ROBUST : SHK_COND_PTHREAD;
-        assert_code(shk_cond_open(segment, kind == 4 ? "cond" : "native", SHK_CREATE, &(struct shk_cond_options){ .kind = how }, &cond), 0);
+        assert_code(shk_cond_open(segment, kind == 4 ? "cond" : "native", SHK_CREATE,
+                                  &(struct shk_cond_options){.kind = how}, &cond),
+                    0);
         assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
         r = shk_cond_wait(cond, SHK_FOREVER);
     }

@@ -287,7 +287,9 @@ START_TEST(test_lock_is_looked_at_and_stays_as_it_is)
     struct shk_lock *lock;
     pid_t holder;
 
-    assert_code(shk_lock_open(test_segment(), "looked", SHK_CREATE, &(struct shk_lock_options){ .recursive = 1 }, &lock), 0);
+    assert_code(shk_lock_open(test_segment(), "looked", SHK_CREATE,
+                              &(struct shk_lock_options){.recursive = 1}, &lock),
+                0);
     assert_code(shk_lock_is_held(NULL), -EINVAL);
     assert_code(shk_lock_depth(NULL), -EINVAL);
     assert_code(shk_lock_is_held(lock), 0);

@@ -629,7 +629,10 @@ START_TEST(test_queue_refuses_nobody_because_others_are_at_work)
 }
 END_TEST
 
-/* -EAGAIN is for an empty queue: the workers take all there is, though there are many for each CPU, and end then. */
+/*
+ * -EAGAIN is for an empty queue: the workers take all there is, though there are many for each CPU,
+ * and end then.
+ */
 enum { WORKERS = 40, JOBS = 3000 };
 
 static int take_until_it_is_empty(void *taken)
@@ -646,7 +649,8 @@ static int take_until_it_is_empty(void *taken)
 START_TEST(test_queue_says_empty_only_when_it_is)
 {
     static const uint32_t orders[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
-    struct shk_queue_options options = { .order = orders[_i / 2], .capacity = _i % 2 ? 0 : JOBS, .item_size = 8 };
+    struct shk_queue_options options = {
+        .order = orders[_i / 2], .capacity = _i % 2 ? 0 : JOBS, .item_size = 8};
     _Atomic int *taken = shared_memory(sizeof(*taken));
     struct shk_queue *queue;
     pid_t children[WORKERS];
@@ -1442,7 +1446,8 @@ int main(void)
     tcase_add_test(waiting, test_queue_works_in_a_forked_child);
     tcase_add_test(waiting, test_queue_timeout_is_not_shortened_by_what_others_do);
     tcase_add_test(waiting, test_queue_refuses_nobody_because_others_are_at_work);
-    tcase_add_loop_test(waiting, test_queue_says_empty_only_when_it_is, 0, 6); /* orders; with and without a limit */
+    /* orders; with and without a limit */
+    tcase_add_loop_test(waiting, test_queue_says_empty_only_when_it_is, 0, 6);
     tcase_add_test(waiting, test_queue_serves_every_producer_in_the_end);
 
     tcase_add_test(shutdown, test_queue_that_is_shut_down_is_drained_and_takes_no_more);

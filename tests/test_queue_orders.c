@@ -151,7 +151,8 @@ END_TEST
 
 START_TEST(test_a_get_tells_the_priority_of_its_item)
 {
-    static const int64_t in[] = { 5, -1, INT64_MAX, 5, INT64_MIN, 0 }, out[] = { INT64_MIN, -1, 0, 5, 5, INT64_MAX };
+    static const int64_t in[] = {5, -1, INT64_MAX, 5, INT64_MIN, 0},
+                         out[] = {INT64_MIN, -1, 0, 5, 5, INT64_MAX};
     struct shk_queue *queue = create_queue(SHK_PRIORITY, _i ? 0 : 6, 8);
     int64_t priority = 77;
     char item[8];
@@ -167,7 +168,8 @@ START_TEST(test_a_get_tells_the_priority_of_its_item)
         assert_code(shk_queue_task_done(queue), 0);
     }
     assert_code(shk_queue_get_priority(queue, item, 8, SHK_NOWAIT, &priority), -EAGAIN);
-    assert_code_after(SHK_MS(20), shk_queue_get_priority(queue, item, 8, SHK_MS(20), &priority), -ETIMEDOUT);
+    assert_code_after(SHK_MS(20), shk_queue_get_priority(queue, item, 8, SHK_MS(20), &priority),
+                      -ETIMEDOUT);
     assert_code(shk_queue_get_priority(queue, item, 8, SHK_NOWAIT, NULL), -EINVAL);
     assert_code(shk_queue_get_priority(queue, NULL, 8, SHK_NOWAIT, &priority), -EINVAL);
     assert_code(shk_queue_get_priority(NULL, item, 8, SHK_NOWAIT, &priority), -EINVAL);
@@ -222,7 +224,8 @@ START_TEST(test_a_priority_is_for_priority_queues)
     assert_code(shk_queue_put_priority(queue, "item", 4, 1, SHK_NOWAIT), kinds[_i].order == SHK_PRIORITY ? 0 : -ENOTSUP);
     assert_code(shk_queue_put_priority(NULL, "item", 4, 1, SHK_NOWAIT), -EINVAL);
     if (kinds[_i].order != SHK_PRIORITY)
-        assert_code(shk_queue_get_priority(queue, (char[8]){ 0 }, 8, SHK_NOWAIT, &(int64_t){ 0 }), -ENOTSUP);
+        assert_code(shk_queue_get_priority(queue, (char[8]){0}, 8, SHK_NOWAIT, &(int64_t){0}),
+                    -ENOTSUP);
     if (kinds[_i].order == SHK_PRIORITY) {
         assert_code(shk_queue_put_priority(queue, NULL, 4, 1, SHK_NOWAIT), -EINVAL);
         assert_code(shk_queue_put_priority(queue, "too long a one", 9, 1, SHK_NOWAIT), -EMSGSIZE);
@@ -452,10 +455,14 @@ START_TEST(test_a_flow_needs_little_memory)
 }
 END_TEST
 
-/* TEST_QUEUE_BACKLOG: MiB that are in the queue at the same time; as many as there is room for, else 64. The segment is four times as large, and more. */
+/*
+ * TEST_QUEUE_BACKLOG: MiB that are in the queue at the same time; as many as there is room for,
+ * else 64. The segment is four times as large, and more.
+ */
 START_TEST(test_a_backlog_shrinks_when_it_is_drained)
 {
-    const uint64_t total = megabytes("TEST_QUEUE_BACKLOG", shm_room(64 * (uint64_t)MIB) / MIB) * MIB;
+    const uint64_t total =
+        megabytes("TEST_QUEUE_BACKLOG", shm_room(64 * (uint64_t)MIB) / MIB) * MIB;
     const size_t size = 16 * KIB;
     const struct shk_segment_options options = { .size = 5 * total + 64 * MIB };
     struct shk_queue *queue = create_in(test_segment_with(&options), &kinds[_i], size);
@@ -528,7 +535,8 @@ static void use_up_address_space(struct shk_queue *queue, size_t n_least)
     char item[1000] = "";
     size_t n = fill(queue, item, size);
 
-    ck_assert_ptr_nonnull(strstr(shk_last_error(), "shk_segment_options.size")); /* what would help */
+    /* what would help */
+    ck_assert_ptr_nonnull(strstr(shk_last_error(), "shk_segment_options.size"));
     ck_assert_uint_ge(n, n_least);
     assert_code(shk_queue_full(queue), 0);
     assert_code(shk_queue_size(queue), n);
@@ -538,7 +546,10 @@ static void use_up_address_space(struct shk_queue *queue, size_t n_least)
     ck_assert_uint_ge(fill(queue, item, size) + 2 * 256, n); /* it keeps a few blocks */
 }
 
-/* One queue gets all that there is: of 32 MiB, in which the tables take less than one, more than 24 (PRIORITY: a class of 1,024 bytes). */
+/*
+ * One queue gets all that there is: of 32 MiB, in which the tables take less than one, more than 24
+ * (PRIORITY: a class of 1,024 bytes).
+ */
 START_TEST(test_address_space_that_is_used_up_is_said)
 {
     const struct shk_segment_options options = { .size = 32 * MIB };
@@ -600,7 +611,8 @@ START_TEST(test_a_growing_queue_gives_everything_back_when_it_is_unlinked)
         for (uint64_t i = 0; i < 5000; i++)
             put_filled(queue, item, sizeof(item), i);
         ck_assert_uint_ge(resident(segment_name(NULL)), before + 5000000);
-        ck_assert(look_at_object(segment_name(NULL), "jobs", &info)); /* its size is what it has, not address space */
+        /* its size is what it has, not address space */
+        ck_assert(look_at_object(segment_name(NULL), "jobs", &info));
         ck_assert_uint_ge(info.size, 5000000);
         ck_assert_uint_le(info.size, 16 * MIB);
         assert_code(shk_object_unlink(test_segment(), "jobs"), 0);
@@ -626,8 +638,8 @@ START_TEST(test_items_are_stored_at_their_length)
         if (shk_queue_put(queue, &i, sizeof(i), SHK_NOWAIT) != 0)
             ck_abort_msg("%s", shk_last_error());
     full = resident(segment_name(NULL)) - before;
-    printf("order %u, items of 4 bytes of at most %zu: %llu KiB for %d\n", kinds[GROWING + _i / 3].order, sizes[_i % 3],
-           (unsigned long long)(full / KIB), ITEMS);
+    printf("order %u, items of 4 bytes of at most %zu: %llu KiB for %d\n",
+           kinds[GROWING + _i / 3].order, sizes[_i % 3], (unsigned long long)(full / KIB), ITEMS);
     ck_assert_uint_le(full, 3 * MIB); /* 16, 24 or 96 bytes each, and a piece that is begun */
     for (int32_t i = 0; i < ITEMS; i++) {
         assert_code(shk_queue_get(queue, &number, sizeof(number), SHK_NOWAIT), 4);
@@ -638,7 +650,10 @@ START_TEST(test_items_are_stored_at_their_length)
 }
 END_TEST
 
-/* Lengths of all kinds, between which the largest items come and go: nothing is mixed up, and the memory comes back. */
+/*
+ * Lengths of all kinds, between which the largest items come and go: nothing is mixed up, and the
+ * memory comes back.
+ */
 START_TEST(test_lengths_may_be_mixed)
 {
     enum { MOST = 400, ROUNDS = 6000, LARGEST = 700000 };
@@ -654,16 +669,20 @@ START_TEST(test_lengths_may_be_mixed)
 
     srand(11);
     for (int64_t round = 0; round < ROUNDS || n > 0; round++) {
-        bool puts = round < ROUNDS && (n == 0 || (n < MOST && rand() % 100 < (round / 1000 % 2 ? 30 : 70)));
+        bool puts =
+            round < ROUNDS && (n == 0 || (n < MOST && rand() % 100 < (round / 1000 % 2 ? 30 : 70)));
         if (puts) {
             int kind = rand() % 50;
-            size_t length = kind == 0 ? LARGEST - (size_t)(rand() % 3) : kind < 5 ? (size_t)(rand() % 300000) : (size_t)(rand() % 300);
+            size_t length = kind == 0  ? LARGEST - (size_t)(rand() % 3)
+                            : kind < 5 ? (size_t)(rand() % 300000)
+                                       : (size_t)(rand() % 300);
             model[n].length = length;
             model[n].number = round;
             model[n].priority = rand() % 9;
             memset(item, (int)(round % 251), length);
-            int r = order == SHK_PRIORITY ? shk_queue_put_priority(queue, item, length, model[n].priority, SHK_NOWAIT)
-                                          : shk_queue_put(queue, item, length, SHK_NOWAIT);
+            int r = order == SHK_PRIORITY
+                        ? shk_queue_put_priority(queue, item, length, model[n].priority, SHK_NOWAIT)
+                        : shk_queue_put(queue, item, length, SHK_NOWAIT);
             if (r != 0)
                 ck_abort_msg("put: %s", shk_last_error());
             n++;
@@ -676,11 +695,13 @@ START_TEST(test_lengths_may_be_mixed)
         ssize_t length = shk_queue_get(queue, copy, LARGEST, SHK_NOWAIT);
         memset(item, (int)(model[best].number % 251), model[best].length);
         if (length != (ssize_t)model[best].length || memcmp(item, copy, (size_t)length) != 0)
-            ck_abort_msg("round %lld: %zd bytes, not %zu: %s", (long long)round, length, model[best].length, shk_last_error());
+            ck_abort_msg("round %lld: %zd bytes, not %zu: %s", (long long)round, length,
+                         model[best].length, shk_last_error());
         n--;
         memmove(&model[best], &model[best + 1], (size_t)(n - best) * sizeof(model[0]));
     }
-    printf("order %u: drained, resident %llu KiB\n", order, (unsigned long long)((resident(segment_name(NULL)) - before) / KIB));
+    printf("order %u: drained, resident %llu KiB\n", order,
+           (unsigned long long)((resident(segment_name(NULL)) - before) / KIB));
     ck_assert_uint_le(resident(segment_name(NULL)) - before, 8 * MIB);
     assert_code(shk_queue_close(queue), 0);
 }
@@ -700,7 +721,8 @@ START_TEST(test_what_a_drained_queue_had_is_for_other_objects)
     assert_code(shk_region_open(segment, "large", SHK_CREATE, &large, &region), -ENOSPC);
     for (size_t i = 0; i < n; i++)
         get_filled(queue, item, sizeof(item));
-    for (uint64_t i = 0; i < 600; i++) { /* FIFO: on to another block: the last one may lie where the heap is to go on */
+    /* FIFO: on to another block: the last one may lie where the heap is to go on */
+    for (uint64_t i = 0; i < 600; i++) {
         put_filled(queue, item, sizeof(item), i);
         get_filled(queue, item, sizeof(item));
     }
@@ -718,7 +740,8 @@ END_TEST
 START_TEST(test_a_share_does_not_shrink_with_the_number_of_queues)
 {
     enum { QUEUES = 100, LAST = 4000 };
-    const struct shk_queue_options options = { .order = kinds[GROWING + _i].order, .item_size = 1000 };
+    const struct shk_queue_options options = {.order = kinds[GROWING + _i].order,
+                                              .item_size = 1000};
     static struct shk_queue *queues[QUEUES];
     char name[8], item[1000] = "";
 

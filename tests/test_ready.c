@@ -704,7 +704,10 @@ START_TEST(test_the_thread_of_a_descriptor_is_shown_as_what_it_is)
     close(fd);
     wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
     /* A name of full length, with a character of three bytes where it has to be cut. */
-    assert_code(shk_set_member_name(test_segment(), "0123456789012345678901234567890123456789012345678款89012345678"), 0);
+    assert_code(
+        shk_set_member_name(test_segment(),
+                            "0123456789012345678901234567890123456789012345678款89012345678"),
+        0);
     fd = shk_ready_fd(t.set, KINDS);
     wait_until(look_at_thread(&info), TEST_DEADLINE);
     ck_assert_str_eq(info.name, "0123456789012345678901234567890123456789012345678 (descriptor)");

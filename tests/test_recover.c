@@ -1,7 +1,7 @@
 /*
  * Deaths that the kernel does not mark: of processes whose memory went first, as by the OOM reaper
- * (process_mrelease(2) here), of threads with a robust list that leads nowhere, of threads that call
- * exec; and numbers of threads that are used again.
+ * (process_mrelease(2) here), of threads with a robust list that leads nowhere, of threads that
+ * call exec; and numbers of threads that are used again.
  */
 #include "common.h"
 
@@ -199,7 +199,8 @@ END_TEST
 static int cut_the_list_and_die(void *unused)
 {
     pthread_mutexattr_t robust;
-    pthread_mutex_t *own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_mutex_t *own =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     (void)unused;
     assert_code(shk_lock_acquire(lock_open("lock"), SHK_FOREVER), 0);
@@ -270,7 +271,10 @@ static int exec_in_a_thread(void *unused)
     return 0;
 }
 
-/* The program lives on, under its first thread's number: the one that held the lock does not exist any more. */
+/*
+ * The program lives on, under its first thread's number: the one that held the lock does not exist
+ * any more.
+ */
 START_TEST(test_lock_of_a_thread_that_calls_exec_is_reported)
 {
     struct shk_lock *lock = lock_open("lock");
@@ -456,7 +460,9 @@ static struct shk_barrier *barrier_open(void)
 {
     struct shk_barrier *barrier;
 
-    assert_code(shk_barrier_open(test_segment(), "barrier", SHK_CREATE, &(struct shk_barrier_options){ .parties = 3 }, &barrier), 0);
+    assert_code(shk_barrier_open(test_segment(), "barrier", SHK_CREATE,
+                                 &(struct shk_barrier_options){.parties = 3}, &barrier),
+                0);
     return barrier;
 }
 
@@ -493,7 +499,9 @@ START_TEST(test_permit_of_a_waiter_out_of_memory_goes_to_the_next)
 
     if (!can_release())
         skip_test("no process_mrelease(2)");
-    assert_code(shk_semaphore_open(test_segment(), "semaphore", SHK_CREATE, &(struct shk_semaphore_options){ .value = 0, .max = 9 }, &semaphore),
+    assert_code(shk_semaphore_open(test_segment(), "semaphore", SHK_CREATE,
+                                   &(struct shk_semaphore_options){.value = 0, .max = 9},
+                                   &semaphore),
                 0);
     dead = child_start(acquire_permit, semaphore);
     wait_until_waiting(segment_name(NULL), dead, "semaphore");
@@ -603,7 +611,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("recover");
-    TCase *locks = test_case(suite, "locks"), *ways = test_case(suite, "ways to die"), *numbers = test_case(suite, "numbers");
+    TCase *locks = test_case(suite, "locks"), *ways = test_case(suite, "ways to die"),
+          *numbers = test_case(suite, "numbers");
     TCase *held = test_case(suite, "what is held"), *little = test_case(suite, "hidden");
 
     tcase_add_test(locks, test_lock_of_a_holder_out_of_memory_is_reported_to_a_waiter);

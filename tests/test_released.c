@@ -491,7 +491,8 @@ START_TEST(test_a_reset_waiter_is_told_so_though_the_next_round_is_complete_when
 END_TEST
 
 /* … and the other way round: what it has met it has met. */
-START_TEST(test_a_waiter_that_has_met_the_others_is_told_so_though_the_barrier_is_broken_when_it_runs)
+START_TEST(
+    test_a_waiter_that_has_met_the_others_is_told_so_though_the_barrier_is_broken_when_it_runs)
 {
     static const struct kind kind = { "barrier", wait_barrier, complete };
     struct actor *waiter;
@@ -554,7 +555,7 @@ START_TEST(test_sleepers_are_told_of_a_shutdown_that_a_reopen_follows_at_once)
     }
     assert_code(shk_queue_shutdown(*sleeper->queue), 0);
     assert_code(shk_queue_reopen(*sleeper->queue), 0);
-    if (stopped) /* and there is room: who waited is told all the same */
+    if (stopped) /* and there is room: the waiters are told all the same */
         assert_code(shk_queue_get(t.full, item, sizeof(item), SHK_NOWAIT), 4);
     for (int i = 0; i < AT_ONCE; i++) {
         if (stopped)
@@ -591,12 +592,21 @@ int main(void)
     TCase *rounds = test_case(suite, "rounds");
     TCase *reopened = test_case(suite, "reopened");
 
-    tcase_add_loop_test(unlinked, test_a_wait_that_was_released_is_told_so_though_the_object_is_unlinked_then, 0, 2 * KINDS);
-    tcase_add_loop_test(unlinked, test_a_wait_that_was_not_released_is_told_that_the_object_is_unlinked, 0, KINDS);
+    tcase_add_loop_test(unlinked,
+                        test_a_wait_that_was_released_is_told_so_though_the_object_is_unlinked_then,
+                        0, 2 * KINDS);
+    tcase_add_loop_test(
+        unlinked, test_a_wait_that_was_not_released_is_told_that_the_object_is_unlinked, 0, KINDS);
     tcase_add_test(unlinked, test_a_lock_released_before_it_is_unlinked_is_given_to_one_waiter);
-    tcase_add_test(rounds, test_a_reset_waiter_is_told_so_though_the_next_round_is_complete_when_it_runs);
-    tcase_add_loop_test(rounds, test_a_waiter_that_has_met_the_others_is_told_so_though_the_barrier_is_broken_when_it_runs, 0, 2);
-    tcase_add_loop_test(reopened, test_sleepers_are_told_of_a_shutdown_that_a_reopen_follows_at_once, 0, 2 * SLEEPERS);
+    tcase_add_test(rounds,
+                   test_a_reset_waiter_is_told_so_though_the_next_round_is_complete_when_it_runs);
+    tcase_add_loop_test(
+        rounds,
+        test_a_waiter_that_has_met_the_others_is_told_so_though_the_barrier_is_broken_when_it_runs,
+        0, 2);
+    tcase_add_loop_test(reopened,
+                        test_sleepers_are_told_of_a_shutdown_that_a_reopen_follows_at_once, 0,
+                        2 * SLEEPERS);
     tcase_add_test(reopened, test_a_queue_that_was_reopened_is_as_new);
     return run_tests(suite);
 }

@@ -197,7 +197,10 @@ END_TEST
 
 #define SIZE_DEFAULT (1ull << (sizeof(void *) > 4 ? 36 : 30))
 
-/* Without so much address space, or where no file may be so large, a segment is smaller, down to 1 GiB. */
+/*
+ * Without so much address space, or where no file may be so large, a segment is smaller, down to 1
+ * GiB.
+ */
 static int create_with_a_limit(void *resource)
 {
     const struct rlimit limit = { 8ull << 30, 8ull << 30 };
@@ -542,7 +545,8 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
     static const uint64_t offsets[] = { 0, 1, 8, 64, 4096, UINT64_MAX, INT64_MAX, 1ull << 40, 1 << 20, (1 << 20) - 64 };
 
     save_image(name);
-    struct shki_geometry geometry = shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
+    struct shki_geometry geometry =
+        shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
     for (uint32_t e = 0; e < SMALL->max_objects; e++) {
         size_t at = geometry.entries_at + e * sizeof(struct shki_entry);
         const struct shki_entry *entry = (const void *)(small_image + at);
@@ -1187,7 +1191,8 @@ START_TEST(test_a_segment_of_a_dead_pid_namespace_gives_way_to_a_new_one)
             child_succeeds(child);
             skip_test("not permitted to make a pid namespace");
         }
-        assert_not_opened(segment_name(NULL), flags, flags & SHK_EXCL ? -EEXIST : -EXDEV); /* its member lives */
+        /* its member lives */
+        assert_not_opened(segment_name(NULL), flags, flags & SHK_EXCL ? -EEXIST : -EXDEV);
         assert_code(shk_segment_unlink_unused(segment_name(NULL), 0), -EBUSY);
         atomic_store(step, 2);
         child_succeeds(child);

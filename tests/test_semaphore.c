@@ -181,7 +181,9 @@ START_TEST(test_semaphore_wait_is_interrupted)
 }
 END_TEST
 
-/* Its permit goes to another waiter, or to a member that comes later; in line it keeps its place. */
+/*
+ * Its permit goes to another waiter, or to a member that comes later; in line it keeps its place.
+ */
 START_TEST(test_semaphore_takes_back_what_it_promised_to_a_stopped_waiter)
 {
     struct shk_semaphore *slots = open_slots(0, 0);
@@ -337,8 +339,11 @@ int main(void)
     tcase_add_test(permits, test_semaphore_releases_several_at_once);
     tcase_add_test(permits, test_semaphore_wait_is_interrupted);
     tcase_add_loop_test(permits, test_semaphore_that_is_unlinked_releases_its_waiters, 0, 2);
-    tcase_add_loop_test(permits, test_semaphore_takes_back_what_it_promised_to_a_stopped_waiter, 0, 2);
-    tcase_add_test(permits, test_semaphore_passes_on_a_dead_waiters_permit_though_the_first_in_line_is_stopped);
+    tcase_add_loop_test(permits, test_semaphore_takes_back_what_it_promised_to_a_stopped_waiter, 0,
+                        2);
+    tcase_add_test(
+        permits,
+        test_semaphore_passes_on_a_dead_waiters_permit_though_the_first_in_line_is_stopped);
     tcase_add_test(permits, test_semaphore_lets_no_more_in_than_it_has_permits);
     tcase_add_test(deaths, test_semaphore_skips_a_dead_waiter);
     tcase_add_loop_test(deaths, test_semaphore_passes_a_dead_waiters_permit_on, 0, 2);

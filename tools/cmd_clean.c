@@ -165,7 +165,8 @@ const struct command cmd_clean = {
     .summary = "remove the segments, or those of these, that are not used",
     .notes =
         "A segment is used as long as a thread is attached. What waits in it for the next process,\n"
-        "as items of a queue, goes with it. A process that joins meanwhile is safe. Other programs' shared\n"
+        "as items of a queue, goes with it. A process that joins meanwhile is safe. Other "
+        "programs' shared\n"
         "memory is never touched.",
     .options = options,
     .tables = (const struct table_kind *const[]){&cleaned_table, NULL},

@@ -147,7 +147,8 @@ static void check_logind(struct report *report)
     else if (logind_removes_ipc())
         found(
             report, "RemoveIPC",
-            "RemoveIPC=no in /etc/systemd/logind.conf and, as root, systemctl restart systemd-logind; or let "
+            "RemoveIPC=no in /etc/systemd/logind.conf and, as root, systemctl restart "
+            "systemd-logind; or let "
             "the programs run as a system user",
             "systemd removes your segments when your last session ends, used or not");
     else
@@ -161,7 +162,7 @@ static uint64_t our_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
-/* "shmctl rm -f bank", for one who may; or who may. */
+/* "shmctl rm -f bank", for a user that may; or which user may. */
 static char *way_to_remove(const struct shk_segment_info *s, const char *verb)
 {
     char user[DESCRIPTION_MAX];

@@ -32,7 +32,10 @@ static int release(const struct lockable *l)
     return l->lock ? shk_lock_release(l->lock) : shk_cond_release(l->cond);
 }
 
-/* The command and what it starts know of an orphaned lock only by this verb, and not of an outer one's. */
+/*
+ * The command and what it starts know of an orphaned lock only by this verb, and not of an outer
+ * one's.
+ */
 static void tell_by_environment(bool orphaned)
 {
     if (orphaned)
@@ -61,7 +64,10 @@ static int run_locked(const struct lockable *lock, const struct path *path,
         complain(path->text, "a former holder died holding it (SHMKIT_ORPHANED=1)");
     if (!interrupted())
         status = run_command(&run);
-    /* What no command was told the next one is: shmctl ends holding the lock then, as the former holder did. */
+    /*
+     * What no command was told the next one is: shmctl ends holding the lock then, as the former
+     * holder did.
+     */
     if (orphaned && !run.started)
         return status;
     r = release(lock);
@@ -106,7 +112,8 @@ const struct command cmd_lock = {
     .summary = "run a command while a lock is held",
     .notes =
         "The lock is released however the command ends. The exit status is the command's, 128 and the\n"
-        "signal's number if it was killed, 127 if it was not found. What follows COMMAND is the command's.\n"
+        "signal's number if it was killed, 127 if it was not found. What follows COMMAND is the "
+        "command's.\n"
         "LOCK may be a condition.",
     .options = options,
     .runs_command = true,

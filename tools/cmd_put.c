@@ -162,8 +162,10 @@ const struct command cmd_put = {
     .name = "put",
     .arguments = "[OPTION...] QUEUE {ITEM... | --stdin | --whole}",
     .summary = "put items into a queue",
-    .notes = "Items that begin with '-' go after '--'. The queue is created if it is absent: first in, first\n"
-             "out, without a limit; with --priority a priority queue.",
+    .notes =
+        "Items that begin with '-' go after '--'. The queue is created if it is absent: first in, "
+        "first\n"
+        "out, without a limit; with --priority a priority queue.",
     .options = options,
     .run = run,
 };

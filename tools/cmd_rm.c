@@ -18,7 +18,7 @@ static int remove_object(const struct path *path, unsigned flags)
     return r;
 }
 
-/* The library knows why it refuses; who may remove the name, and how, is said here. */
+/* The library knows why it refuses; which user may remove the name, and how, is said here. */
 static int failed_to_remove(const struct path *path, int error, bool force)
 {
     char file[sizeof("/dev/shm/") + SHK_SEGMENT_NAME_MAX];

@@ -437,7 +437,8 @@ const struct command cmd_stream = {
     .notes =
         "A sample is a line, or an operand: its values with blanks or commas between them. The formats are\n"
         "double, float, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and raw: the bytes as\n"
-        "they are. Samples that begin with '-' go after '--'. The stream is created if it is absent, for\n"
+        "they are. Samples that begin with '-' go after '--'. The stream is created if it is "
+        "absent, for\n"
         "samples of one value.",
     .options = options,
     .run = run,

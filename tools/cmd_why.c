@@ -23,7 +23,8 @@ static const struct column columns[] = {
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"DEADLINE", "whether it gives up by itself one day", COLUMN_BOOL},
     {"WAKERS", "what holds what it waits for, or could wake it", COLUMN_CUT | COLUMN_LIST},
-    {"HELD", "how long the holder has had the lock, where that was noted", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"HELD", "how long the holder has had the lock, where that was noted",
+     COLUMN_RIGHT | COLUMN_NUMBER},
     {"HOLDER-STATE", "of the holder: running, sleeping, stopped and the like", 0},
     {"IDLE", "how long the holder has not run, if it does not", COLUMN_RIGHT | COLUMN_NUMBER},
     {"CIRCLE", "whether it is itself in the circle", COLUMN_BOOL},
@@ -201,7 +202,8 @@ static void print_wakers(const struct world *world, const struct thread *t)
     if (!other) {
         printf("nothing is attached now that could %s", wake);
         if (dead)
-            printf("; %s has died", describe_member(buffer, shk_snapshot_find_member(t->look, dead)));
+            printf("; %s has died",
+                   describe_member(buffer, shk_snapshot_find_member(t->look, dead)));
         putchar('\n');
         return;
     }
@@ -319,7 +321,8 @@ static int print(const struct world *world, const struct request *request,
         print_chains(world, request);
         return STATUS_DONE;
     }
-    t = table_new(&blocked_table, "VERDICT,SEGMENT,PID,TID,COMMAND,NAME,WAITS,FOR,WAKERS,HELD,HOLDER-STATE,CIRCLE",
+    t = table_new(&blocked_table,
+                  "VERDICT,SEGMENT,PID,TID,COMMAND,NAME,WAITS,FOR,WAKERS,HELD,HOLDER-STATE,CIRCLE",
                   style);
     for (size_t i = 0; i < world->n; i++) {
         if (is_wanted(request, &world->threads[i]))
@@ -400,7 +403,8 @@ const struct command cmd_why = {
         "stranded:   the member that would have woken it is known to have died\n"
         "stalled:    what it waits for is stopped, traced, frozen, or in disk sleep\n"
         "waiting:    all else; nothing may be attached at the moment that could wake it\n\n"
-        "Exit status: 7 a member is deadlocked; 6 none is, but one is stranded; 8 none of these, but one\n"
+        "Exit status: 7 a member is deadlocked; 6 none is, but one is stranded; 8 none of these, "
+        "but one\n"
         "is stalled; 0 otherwise.",
     .options = options,
     .tables = (const struct table_kind *const[]){&blocked_table, NULL},

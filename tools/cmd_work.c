@@ -42,7 +42,10 @@ static bool is_program(const char *file)
     return S_ISREG(st.st_mode);
 }
 
-/* Whether it can be executed, before an item is taken for it: else all of them would be lost one after the other. */
+/*
+ * Whether it can be executed, before an item is taken for it: else all of them would be lost one
+ * after the other.
+ */
 static bool is_executable(const char *file)
 {
     const char *path = getenv("PATH");
@@ -126,9 +129,9 @@ static void give_back(const struct job *job, size_t length)
 }
 
 /*
- * Run the command for the item in hand. Returns its exit status.
- * killed here, or any time before the command ends: the item is in no queue any more. The command, if it runs already, goes
- * on to its end.
+ * Run the command for the item in hand. Returns its exit status. killed here, or any time before
+ * the command ends: the item is in no queue any more. The command, if it runs already, goes on to
+ * its end.
  */
 static int run_item(struct job *job, size_t length)
 {
@@ -252,8 +255,10 @@ const struct command cmd_work = {
     .arguments = "[OPTION...] QUEUE [--] COMMAND [ARGUMENT...]",
     .summary = "run a command for each item of a queue, one at a time",
     .notes =
-        "An item is taken when the command for the one before has ended, so any number of workers share\n"
-        "the queue. They end when it is shut down and drained. Exit status: 0 all commands exited with 0,\n"
+        "An item is taken when the command for the one before has ended, so any number of workers "
+        "share\n"
+        "the queue. They end when it is shut down and drained. Exit status: 0 all commands exited "
+        "with 0,\n"
         "1 one did not; with --stop the command's own. The queue is created if it is absent.",
     .options = options,
     .runs_command = true,

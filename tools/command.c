@@ -66,8 +66,9 @@ void print_help(const struct command *command)
 }
 
 /*
- * The options of a verb that runs a command may stand before its operand, and between that and the command: OBJECT -t 1
- * COMMAND -t 2. getopt(3) stops at each operand; the first one is kept, and put beside the command in the end.
+ * The options of a verb that runs a command may stand before its operand, and between that and the
+ * command: OBJECT -t 1 COMMAND -t 2. getopt(3) stops at each operand; the first one is kept, and
+ * put beside the command in the end.
  */
 static int next_before_command(int argc, char **argv, const char *letters,
                                const struct option *longs)

@@ -219,14 +219,20 @@ const char *say_time(char *buffer, int64_t nanoseconds)
     return buffer;
 }
 
-/* By whom it is held, how full it is: what can be seen from outside, after a blank. "" if that is nothing. */
+/*
+ * Its holder, how full it is: what can be seen from outside, after a blank. "" if that is
+ * nothing.
+ */
 static void describe_state(char *buffer, const struct shk_snapshot *look,
                            const struct shk_object_info *object, int error)
 {
     char text[DESCRIPTION_MAX];
 
     *buffer = '\0';
-    /* "held by X (4711) ..."; of a condition with the lock of another object only the holder is known. */
+    /*
+     * "held by X (4711) ..."; of a condition with the lock of another object only the holder is
+     * known.
+     */
     if (strncmp(describe_object(text, look, object), "held by ", 8) == 0)
         strcpy(buffer, text + 4);
     else if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)

@@ -1,9 +1,10 @@
 /*
  * How the verbs that act come to their object.
  *
- * The rule of all of them: the first to use an object creates it, with the defaults, and its segment. What has no default
- * has to be said (the parties of a barrier). --no-create asks for an object that is there. Verbs and actions that only look or
- * end something (event is-set, semaphore value, barrier reset, shutdown, rm) create nothing.
+ * The rule of all of them: the first to use an object creates it, with the defaults, and its
+ * segment. What has no default has to be said (the parties of a barrier). --no-create asks for an
+ * object that is there. Verbs and actions that only look or end something (event is-set, semaphore
+ * value, barrier reset, shutdown, rm) create nothing.
  */
 #ifndef SHMCTL_OPEN_H
 #define SHMCTL_OPEN_H
@@ -24,7 +25,10 @@ struct acting {
         .flags = SHK_CREATE, .timeout = SHK_FOREVER \
     }
 
-/* Take one of TIMEOUT_ROW, NOWAIT_ROW, ANY_OWNER_ROW and NO_CREATE_ROW, with its argument in optarg. False: it is another. */
+/*
+ * Take one of TIMEOUT_ROW, NOWAIT_ROW, ANY_OWNER_ROW and NO_CREATE_ROW, with its argument in
+ * optarg. False: it is another.
+ */
 bool acting_option(struct acting *, int key);
 
 /* What is to be opened. */
@@ -40,9 +44,10 @@ struct opening {
 };
 
 /*
- * Open the segment and the object, or create what is absent. Blocking calls in the segment end on Ctrl-C.
- * Returns STATUS_DONE, or a status after a complaint; *segment is to be closed in any case. A segment that was created for
- * an object that then was not is removed again.
+ * Open the segment and the object, or create what is absent. Blocking calls in the segment end on
+ * Ctrl-C.
+ * Returns STATUS_DONE, or a status after a complaint; *segment is to be closed in any case. A
+ * segment that was created for an object that then was not is removed again.
  */
 int open_object(const struct opening *, struct shk_segment **segment);
 
@@ -58,14 +63,16 @@ void unmake_segment(const char *name, unsigned any_owner);
 int failed_to_open(const struct opening *, int error);
 
 /*
- * Complain about a call that may have had to wait. state: why it had to, as "the queue is full"; who holds the object, and how full
- * it is, is added, and whether the time was over. Other errors as failed().
+ * Complain about a call that may have had to wait. state: why it had to, as "the queue is full";
+ * its holder, and how full it is, is added, and whether the time was over. Other errors
+ * as failed().
  */
 int failed_to_wait(const struct path *, const struct acting *, int error, const char *state);
 
 /*
- * With SHK_NOWAIT a side of a queue that another process keeps is -EBUSY. 'shmctl get' keeps it while it prints, which is
- * over in a moment: these try again for a second. Otherwise as shk_queue_peek() and shk_queue_get().
+ * With SHK_NOWAIT a side of a queue that another process keeps is -EBUSY. 'shmctl get' keeps it
+ * while it prints, which is over in a moment: these try again for a second. Otherwise as
+ * shk_queue_peek() and shk_queue_get().
  */
 ssize_t peek_soon(struct shk_queue *, const void **item, int64_t timeout);
 ssize_t get_soon(struct shk_queue *, void *item, size_t size, int64_t timeout,

@@ -100,7 +100,10 @@ static bool interprets(const char *program)
     return is_shell(program) || begins_with_one_of(program, versioned);
 }
 
-/* The script in an interpreter's words, each zero-terminated: the first that is no option. NULL: commands, not a file. */
+/*
+ * The script in an interpreter's words, each zero-terminated: the first that is no option. NULL:
+ * commands, not a file.
+ */
 static const char *find_script(const char *words, size_t size, bool shell)
 {
     const char *commands = shell ? "c" : "ceEmr";    /* sh -ec, perl -e, python -m, php -r */
@@ -131,7 +134,8 @@ static void origin(char name[SHK_NAME_MAX + 1])
             break;
         command[strcspn(command, "\n")] = '\0';
         size = read_of(pid, "cmdline", words, sizeof(words));
-        program = last_part(*words == '-' ? words + 1 : words); /* a login shell's has a dash in front */
+        /* a login shell's has a dash in front */
+        program = last_part(*words == '-' ? words + 1 : words);
         if (!only_starts(command) && !only_starts(program))
             break;
         pid = parent_of(pid);
@@ -154,7 +158,10 @@ void name_member(struct shk_segment *segment)
         return;
     }
     origin(name);
-    /* One that is no good, such as half of a character at its end, is done without; why the segment refuses it, the next call says. */
+    /*
+     * One that is no good, such as half of a character at its end, is done without; why the segment
+     * refuses it, the next call says.
+     */
     if (*name)
         shk_set_member_name(segment, name);
 }

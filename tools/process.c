@@ -9,7 +9,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* A file of /proc, by the process or by one thread of it, zero-terminated. Returns false if there is none. */
+/*
+ * A file of /proc, by the process or by one thread of it, zero-terminated. Returns false if there
+ * is none.
+ */
 static bool read_of(int32_t pid, int32_t tid, const char *file, char *buffer, size_t size)
 {
     char path[96];
@@ -69,7 +72,8 @@ static bool parse_stat(const char *line, struct process *p)
     char letter;
 
     if (!name || !after_name ||
-        sscanf(after_name + 1, " %c %" SCNd32 " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+        sscanf(after_name + 1,
+               " %c %" SCNd32 " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
                &letter, &p->parent, &p->threads) != 3)
         return false;
     p->activity = activity_by_letter(letter);
@@ -177,7 +181,10 @@ int64_t idle_for(int32_t pid, int32_t tid)
     int32_t us = (int32_t)getpid();
     double now, then;
 
-    /* That clock is another than those for programs; but this thread runs, so it says what time it is. */
+    /*
+     * That clock is another than those for programs; but this thread runs, so it says what time it
+     * is.
+     */
     if (!last_run(pid, tid, &then) || !last_run(us, us, &now) || now <= then)
         return 0;
     return (int64_t)((now - then) * 1e6);

@@ -1,6 +1,6 @@
 /*
- * What /proc says of processes and threads: which state each is in, whose child it is, whether it waits for a child. Only of
- * those in the pid namespace of the caller, and as far as it may read.
+ * What /proc says of processes and threads: which state each is in, whose child it is, whether it
+ * waits for a child. Only of those in the pid namespace of the caller, and as far as it may read.
  */
 #ifndef SHMCTL_PROCESS_H
 #define SHMCTL_PROCESS_H
@@ -9,7 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The state of a thread. ASLEEP: in a system call that a signal interrupts; IN_DISK_SLEEP: in one that none does. */
+/*
+ * The state of a thread. ASLEEP: in a system call that a signal interrupts; IN_DISK_SLEEP: in one
+ * that none does.
+ */
 enum activity {
     ACTIVITY_UNKNOWN,
     RUNS,
@@ -40,7 +43,10 @@ const struct process *find_process(const struct processes *, int32_t pid);
 
 enum activity activity_of(int32_t pid, int32_t tid);
 
-/* How often the thread has been put aside for another: where that stays the same, it has not run. 0: not known. */
+/*
+ * How often the thread has been put aside for another: where that stays the same, it has not run.
+ * 0: not known.
+ */
 uint64_t switches_of(int32_t pid, int32_t tid);
 
 /* For how long it has not run, in nanoseconds; 0: not known. */

@@ -57,8 +57,9 @@ static void choose_locale(void)
 }
 
 /*
- * A descriptor below 3 that is closed would be the next file's, such as a segment's, and what is printed would be written
- * into it. It is opened the wrong way round, so that its use is an error as before; a command that is run finds it closed.
+ * A descriptor below 3 that is closed would be the next file's, such as a segment's, and what is
+ * printed would be written into it. It is opened the wrong way round, so that its use is an error
+ * as before; a command that is run finds it closed.
  */
 static void reserve_standard_descriptors(void)
 {

@@ -83,7 +83,10 @@ static void restore_signals(const struct signals *before)
 
 /* ---- the command's process ---- */
 
-/* Waits for the word to go, so that the guard stands first; tells the error if the program cannot be executed. */
+/*
+ * Waits for the word to go, so that the guard stands first; tells the error if the program cannot
+ * be executed.
+ */
 _Noreturn static void become(const struct run *run, const struct signals *before, int line,
                              pid_t parent)
 {
@@ -130,7 +133,9 @@ _Noreturn static void guard(int shmctl, int command)
     _exit(STATUS_DONE);
 }
 
-/* Returns its process, 0 where it cannot be had; *end is to be closed when the command has ended. */
+/*
+ * Returns its process, 0 where it cannot be had; *end is to be closed when the command has ended.
+ */
 static pid_t start_guard(pid_t command, int *end)
 {
     int ends[2];

@@ -1,18 +1,22 @@
 /*
  * A command that is run by a verb, to its end.
  *
- * Signals. SIGINT and SIGQUIT of a terminal reach the command by themselves; SIGTERM and SIGHUP are passed on to it. The
- * verb goes on when the command has ended, and may ask then which signal came.
+ * Signals. SIGINT and SIGQUIT of a terminal reach the command by themselves; SIGTERM and SIGHUP are
+ * passed on to it. The verb goes on when the command has ended, and may ask then which signal came.
  *
- * Death of shmctl (SIGKILL, the OOM killer). With `dies_with_us` the command is sent SIGTERM: by the kernel, and by a
- * guard, a second child that waits for shmctl's end. The kernel forgets its part when the command changes its user
- * (set-user-ID programs, daemons that drop root); the guard does not. The guard cannot signal a command that has become
- * another user's in full, such as sudo run by an ordinary user.
+ * Death of shmctl (SIGKILL, the OOM killer). With `dies_with_us` the command is sent SIGTERM: by
+ * the kernel, and by a guard, a second child that waits for shmctl's end. The kernel forgets its
+ * part when the command changes its user (set-user-ID programs, daemons that drop root); the guard
+ * does not. The guard cannot signal a command that has become another user's in full, such as sudo
+ * run by an ordinary user.
  */
 #ifndef SHMCTL_SPAWN_H
 #define SHMCTL_SPAWN_H
 
-/* The command of the guard's process, a child of shmctl that is no part of the command's: 'why' passes it over. */
+/*
+ * The command of the guard's process, a child of shmctl that is no part of the command's: 'why'
+ * passes it over.
+ */
 #define GUARD_NAME "shmctl-guard"
 
 #include <stdbool.h>
@@ -28,8 +32,9 @@ struct run {
 };
 
 /*
- * Run it. Returns its exit status as a shell would give it: 128 and the signal's number if it was killed; after a
- * complaint 127 if it was not found, 126 if it cannot be executed, STATUS_FAILED if there is no process for it.
+ * Run it. Returns its exit status as a shell would give it: 128 and the signal's number if it was
+ * killed; after a complaint 127 if it was not found, 126 if it cannot be executed, STATUS_FAILED if
+ * there is no process for it.
  */
 int run_command(struct run *);
 

@@ -454,13 +454,15 @@ static bool belongs_to_number(const char *text, size_t at)
 }
 
 /*
- * Where a cut at `at` has to go so that no number is left half: half of 7882 would be another process. A letter or a sign
- * that follows a digit is its unit. The blank and the parenthesis in front of what is left out go with it.
+ * Where a cut at `at` has to go so that no number is left half: half of 7882 would be another
+ * process. A letter or a sign that follows a digit is its unit. The blank and the parenthesis in
+ * front of what is left out go with it.
  */
 static size_t before_number(const char *text, size_t at)
 {
-    bool inside = at > 0 && belongs_to_number(text, at - 1) && text[at] &&
-                  (belongs_to_number(text, at) || isalpha((unsigned char)text[at]) || text[at] == '%');
+    bool inside =
+        at > 0 && belongs_to_number(text, at - 1) && text[at] &&
+        (belongs_to_number(text, at) || isalpha((unsigned char)text[at]) || text[at] == '%');
 
     while (inside && at > 0 && belongs_to_number(text, at - 1))
         at--;
@@ -510,7 +512,10 @@ static int narrowest(const struct column *c)
     return heading > CUT_TO ? heading : CUT_TO;
 }
 
-/* The widths of the shown columns: as the cells want it, or less, the widest giving way first, for a room that is not 0. */
+/*
+ * The widths of the shown columns: as the cells want it, or less, the widest giving way first, for
+ * a room that is not 0.
+ */
 static void find_widths(const struct table *t, int room, int *widths)
 {
     int excess = -room;

@@ -1,6 +1,6 @@
 /*
- * Tables: rows of named columns, printed as people or scripts want them. libsmartcols aligns them; without it they look
- * the same.
+ * Tables: rows of named columns, printed as people or scripts want them. libsmartcols aligns them;
+ * without it they look the same.
  */
 #ifndef SHMCTL_TABLE_H
 #define SHMCTL_TABLE_H
@@ -12,7 +12,8 @@
 enum {
     COLUMN_RIGHT = 0x1, /* aligned to the right */
     COLUMN_CUT =
-        0x2, /* cut when the terminal is narrow, with a mark, down to its heading: for what is no name */
+        /* cut when the terminal is narrow, with a mark, down to its heading: for what is no name */
+        0x2,
     COLUMN_NUMBER = 0x4, /* in JSON a number */
     COLUMN_BOOL = 0x8,   /* in JSON true or false */
     COLUMN_LIST = 0x10   /* several strings: in JSON an array */
@@ -72,7 +73,10 @@ int table_print_vertical(const struct table *);
 /* As it is printed for people, to fit so many columns; to be freed. NULL: it cannot be done. */
 char *table_to_text(const struct table *, int width);
 
-/* As much of the text as fits so many columns, with an ellipsis if that is not all, never cut inside a number. To be freed. */
+/*
+ * As much of the text as fits so many columns, with an ellipsis if that is not all, never cut
+ * inside a number. To be freed.
+ */
 char *text_to_fit(const char *text, int width);
 
 /* For sentences: 12 bytes, 1.5K; 250ms, 4.2s, 3m05s, 2d04h. Both buffers have QUANTITY_MAX bytes. */

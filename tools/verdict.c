@@ -175,9 +175,9 @@ static void climb(struct tree *tree, int32_t pid)
 }
 
 /*
- * A process of one thread that waits for a child is stuck if all below it are: blocked members, stopped processes, and such
- * as wait for those. Of a shell between them the kernel says whether it waits for a child; where it does not say, two looks
- * do: what waits has not run in between.
+ * A process of one thread that waits for a child is stuck if all below it are: blocked members,
+ * stopped processes, and such as wait for those. Of a shell between them the kernel says whether it
+ * waits for a child; where it does not say, two looks do: what waits has not run in between.
  */
 static void find_command(struct world *w, struct thread *t)
 {
@@ -301,7 +301,10 @@ static bool can_go_on(const struct world *w, const struct thread *t)
     return t->member->has_deadline || can_be_woken(w, t);
 }
 
-/* Which threads can go on, or can be woken by such; those that are stopped count as if they went on, or not. */
+/*
+ * Which threads can go on, or can be woken by such; those that are stopped count as if they went
+ * on, or not.
+ */
 static void find_able(struct world *w, bool even_stalled)
 {
     bool changed = true;
@@ -323,7 +326,9 @@ static void find_able(struct world *w, bool even_stalled)
     }
 }
 
-/* The dead member that would have woken it; 0: none is known, so that a program may come that does. */
+/*
+ * The dead member that would have woken it; 0: none is known, so that a program may come that does.
+ */
 uint64_t lost_waker(const struct thread *t)
 {
     if (t->command || !t->object)
@@ -399,7 +404,8 @@ static bool judge(struct world *w)
     }
     /* What waits for its command, which goes on, is at work. */
     for (size_t i = 0; i < w->n; i++) {
-        if (w->threads[i].command && w->threads[i].able && w->threads[i].verdict != VERDICT_DEADLOCKED)
+        if (w->threads[i].command && w->threads[i].able &&
+            w->threads[i].verdict != VERDICT_DEADLOCKED)
             w->threads[i].verdict = VERDICT_AWAKE;
     }
     return stuck;

@@ -1,23 +1,29 @@
 /*
  * Which member waits for which, and whether that can end.
  *
- * A member is able if it lives and does not wait, or waits and an able member can wake it, or has a deadline.
- *   deadlocked   the holder of the lock that it waits for, that one's, and so on come back to one of them: a circle, which
- *                deadlines may end one day, or not
- *   stranded     not able, and the member that would have woken it is known to have died; or the holder of its lock is stranded
- *   stalled      able only if a process goes on that does not run: stopped, traced, frozen, or in disk sleep
- *   waiting      all else. If it is not able, nothing is attached at the moment that could wake it; but a program may come that
- *                does: shell commands are members for the moment of a put
+ * A member is able if it lives and does not wait, or waits and an able member can wake it, or has a
+ * deadline.
+ *   deadlocked   the holder of the lock that it waits for, that one's, and so on come back to one
+ *                of them: a circle, which deadlines may end one day, or not
+ *   stranded     not able, and the member that would have woken it is known to have died; or the
+ *                holder of its lock is stranded
+ *   stalled      able only if a process goes on that does not run: stopped, traced, frozen, or in
+ *                disk sleep
+ *   waiting      all else. If it is not able, nothing is attached at the moment that could wake it;
+ *                but a program may come that does: shell commands are members for the moment of a
+ *                put
  *
- * What could wake it: the holder of a lock; for all else an able member of the segment, if the object is open in other
- * processes than those that are stuck on it.
+ * What could wake it: the holder of a lock; for all else an able member of the segment, if the
+ * object is open in other processes than those that are stuck on it.
  *
- * A holder may wait for a child, as 'shmctl lock' for its command. Then the members among the child's descendants count as the
- * holder's: it waits for those, if all processes below it are blocked members or wait for such. So the circle that two scripts
- * make of nested commands is seen, whatever shells stand between.
+ * A holder may wait for a child, as 'shmctl lock' for its command. Then the members among the
+ * child's descendants count as the holder's: it waits for those, if all processes below it are
+ * blocked members or wait for such. So the circle that two scripts make of nested commands is seen,
+ * whatever shells stand between.
  *
- * One look may show two states that were never together: one member is woken, another falls asleep. So it takes two. What both
- * show, with the first wait still going on in the second, was so all the time in between; what else sleeps counts as able.
+ * One look may show two states that were never together: one member is woken, another falls asleep.
+ * So it takes two. What both show, with the first wait still going on in the second, was so all the
+ * time in between; what else sleeps counts as able.
  */
 #ifndef SHMCTL_VERDICT_H
 #define SHMCTL_VERDICT_H
@@ -45,10 +51,12 @@ struct thread {
     const struct shk_object_info *object; /* that it waits on; NULL: none, or it has been removed */
     struct thread *holder;                /* of the lock that it waits for; NULL: none */
     struct thread *command;               /* one of the following; NULL: none */
-    struct thread **leaves;               /* the blocked members among the descendants that it waits for */
+    /* the blocked members among the descendants that it waits for */
+    struct thread **leaves;
     size_t n_leaves;
     bool is_command_itself;               /* the command is its child, and not a child's child */
-    struct process stopped;               /* a descendant that it waits for, and that is stopped; pid 0: none */
+    /* a descendant that it waits for, and that is stopped; pid 0: none */
+    struct process stopped;
     uint64_t tree_switches;               /* of its descendants that are no members */
     enum activity activity;               /* what /proc says */
     uint64_t switches;

@@ -14,13 +14,15 @@ struct parts {
     int32_t pid; /* 0: no holder is known */
 };
 
-_Static_assert(sizeof(struct parts) <= SHKI_SENTENCE_MAX, "shki_error_save() keeps them where the text would be");
+_Static_assert(sizeof(struct parts) <= SHKI_SENTENCE_MAX,
+               "shki_error_save() keeps them where the text would be");
 
 static _Thread_local char text[SHKI_SENTENCE_MAX];
 static _Thread_local struct parts parts;
 static _Thread_local const char *last = "";
 
-static const char in_parts[] = "not made yet"; /* `last` is this one: the sentence is still to be made */
+/* `last` is this one: the sentence is still to be made */
+static const char in_parts[] = "not made yet";
 
 int shki_fail(int code, const char *format, ...)
 {

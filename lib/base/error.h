@@ -16,25 +16,29 @@ static inline int shki_say(int code, const char *sentence)
 }
 
 /*
- * The end of a wait that was in vain: "demo/jobs: timed out after 2 s; the queue is empty". A program that polls takes this path
- * a million times a second, so only the parts are noted; shk_last_error() makes the sentence of them.
+ * The end of a wait that was in vain: "demo/jobs: timed out after 2 s; the queue is empty". A
+ * program that polls takes this path a million times a second, so only the parts are noted;
+ * shk_last_error() makes the sentence of them.
  */
 struct shki_vain {
-    const char *segment, *object; /* copied; object NULL: the sentence is about the segment; both NULL: about neither */
+    /* copied; object NULL: the sentence is about the segment; both NULL: about neither */
+    const char *segment, *object;
     const char *state;            /* a literal: what the call waited for is not so; NULL: unknown */
-    int64_t timeout;              /* of the call that timed out, in nanoseconds; 0: it was not to wait */
+    /* of the call that timed out, in nanoseconds; 0: it was not to wait */
+    int64_t timeout;
 };
 int shki_say_vain(int code, const struct shki_vain *);
 
 /*
- * Complete the sentence that shki_say_vain() has just noted: "demo/L: the lock is held by backup.sh (4711)". The name is copied,
- * at most 64 bytes of it, as it stands in shared memory.
+ * Complete the sentence that shki_say_vain() has just noted: "demo/L: the lock is held by backup.sh
+ * (4711)". The name is copied, at most 64 bytes of it, as it stands in shared memory.
  */
 void shki_note_holder(const char *name, int32_t pid);
 
 /*
- * For a caller that tries something that may fail, and goes on: a call that succeeds after all leaves the thread's last sentence as it
- * was. settle() brings it back if r is no failure, and returns r.
+ * For a caller that tries something that may fail, and goes on: a call that succeeds after all
+ * leaves the thread's last sentence as it was. settle() brings it back if r is no failure, and
+ * returns r.
  */
 #define SHKI_SENTENCE_MAX 512
 struct shki_saved_error {

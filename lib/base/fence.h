@@ -34,8 +34,9 @@ static inline void shki_fence_light(bool asymmetric)
 }
 
 /*
- * The light fence behind a lock that has just been taken. On x86 the locked instruction that took it is a full fence already;
- * elsewhere it only keeps what follows from being done before the lock is read, not before it is written.
+ * The light fence behind a lock that has just been taken. On x86 the locked instruction that took
+ * it is a full fence already; elsewhere it only keeps what follows from being done before the lock
+ * is read, not before it is written.
  */
 static inline void shki_fence_light_locked(bool asymmetric)
 {

@@ -16,14 +16,16 @@ enum shki_repair {
     SHKI_REPAIR_FINISH_QUEUE = 1 << 7,  /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
     SHKI_REPAIR_UNMARKED = 1 << 8,      /* a death that the kernel has not marked is found */
     SHKI_REPAIR_ALL = (1 << 9) - 1,
-    SHKI_POPULATE = 1 << 16             /* the kernel gives memory through a mapping; see segment/memory.c */
+    /* the kernel gives memory through a mapping; see segment/memory.c */
+    SHKI_POPULATE = 1 << 16
 };
 
 #ifdef SHKI_TEST_HOOKS
 #include <stdint.h>
 extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
 extern int64_t shki_test_slice;    /* ns: a short one makes what is done once a slice happen all the time */
-extern unsigned shki_test_no_spare; /* queues without a limit, when opened: memory in pieces of a page, and none to spare */
+/* queues without a limit, when opened: memory in pieces of a page, and none to spare */
+extern unsigned shki_test_no_spare;
 #define shki_repairs(step) (!(shki_test_disable & (step)))
 #else
 #define shki_repairs(step) 1

@@ -16,8 +16,8 @@ int shki_check_label(const char *what, const char *label, size_t longest);
 void shki_copy_label(char *to, size_t size, const char *from, size_t length);
 
 /*
- * The name of a user as /etc/passwd has it, "a user" if it has none. Not by getpwuid(3), which may load
- * libraries and ask servers. Returns `to`.
+ * The name of a user as /etc/passwd has it, "a user" if it has none. Not by getpwuid(3), which may
+ * load libraries and ask servers. Returns `to`.
  */
 const char *shki_user_name(char *to, size_t size, uid_t uid);
 

@@ -21,9 +21,10 @@ static int64_t add(int64_t a, int64_t b)
 
 struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t *interrupt)
 {
-    struct shki_patience p = {
-        .deadline = SHKI_NEVER, .timeout = timeout, .interrupt = interrupt, .nowait = timeout == SHK_NOWAIT
-    };
+    struct shki_patience p = {.deadline = SHKI_NEVER,
+                              .timeout = timeout,
+                              .interrupt = interrupt,
+                              .nowait = timeout == SHK_NOWAIT};
 
     if (timeout > 0)
         p.deadline = add(shki_now(), timeout); /* SHK_FOREVER, too, comes to SHKI_NEVER */
@@ -35,7 +36,8 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
 static bool is_interrupted(const struct shki_patience *p)
 {
     /* Atomic, since another thread may set it as well as a handler; relaxed, since nothing else is read by it. */
-    return (p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED)) || (p->call && p->call->interrupted);
+    return (p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED)) ||
+           (p->call && p->call->interrupted);
 }
 
 static bool is_closed(const struct shki_patience *p)

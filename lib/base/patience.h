@@ -1,6 +1,6 @@
 /*
- * What ends a wait in vain: a deadline, an interrupt flag or call, the close of the segment in this process. A wait is cut into
- * slices, so that no sleep goes unchecked for long.
+ * What ends a wait in vain: a deadline, an interrupt flag or call, the close of the segment in this
+ * process. A wait is cut into slices, so that no sleep goes unchecked for long.
  */
 #ifndef SHKI_PATIENCE_H
 #define SHKI_PATIENCE_H
@@ -30,7 +30,10 @@ struct shki_interrupt_call {
     bool interrupted; /* the wait has to end: check() has said so */
 };
 
-/* How often a segment is open in this process, and how often it was closed for good. Relaxed: a waiter finds out a slice later. */
+/*
+ * How often a segment is open in this process, and how often it was closed for good. Relaxed: a
+ * waiter finds out a slice later.
+ */
 struct shki_openness {
     _Atomic unsigned opens, closes;
 };
@@ -50,18 +53,24 @@ struct shki_patience {
 int64_t shki_now(void);
 
 /*
- * Patience begins when it is needed: no clock is read in calls that need not wait. The time of a negative timeout is
- * over already: the call tries once, and then gives -ETIMEDOUT.
+ * Patience begins when it is needed: no clock is read in calls that need not wait. The time of a
+ * negative timeout is over already: the call tries once, and then gives -ETIMEDOUT.
  */
 struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t *interrupt);
 
-/* 0 if there is patience left; -EAGAIN, -ETIMEDOUT, -EINTR; -EBADF: closed; -EDEADLK: an interrupt call has to wait. */
+/*
+ * 0 if there is patience left; -EAGAIN, -ETIMEDOUT, -EINTR; -EBADF: closed; -EDEADLK: an interrupt
+ * call has to wait.
+ */
 int shki_patience_over(const struct shki_patience *);
 
 /* The same question, without a sentence about it: the call may still succeed. */
 bool shki_patience_is_over(const struct shki_patience *);
 
-/* After a sleep that a signal or the end of a slice has ended: calls the interrupt call. No lock is held. */
+/*
+ * After a sleep that a signal or the end of a slice has ended: calls the interrupt call. No lock is
+ * held.
+ */
 void shki_patience_slept(const struct shki_patience *);
 
 /* When to look up again: after `slice` at the latest, and never after the deadline. */

@@ -68,7 +68,8 @@ static void find_word(void)
 /* A fresh mutex is zero but for its kind, which never changes. */
 bool shki_robust_is_intact(const pthread_mutex_t *m)
 {
-    uint32_t fresh[sizeof(pthread_mutex_t) / sizeof(uint32_t)], found[sizeof(fresh) / sizeof(fresh[0])];
+    uint32_t fresh[sizeof(pthread_mutex_t) / sizeof(uint32_t)],
+        found[sizeof(fresh) / sizeof(fresh[0])];
     pthread_mutex_t one;
 
     memset(&one, 0, sizeof(one));
@@ -232,7 +233,8 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
         shki_error_save(&saved);
         over = shki_patience_over(patience);
         if (over != 0 || (r == ETIMEDOUT && looks > 1))
-            recovery->recover(recovery->arg, m); /* if it has marked the mutex, the next try gets it */
+            /* if it has marked the mutex, the next try gets it */
+            recovery->recover(recovery->arg, m);
         if (over == 0 && r == ETIMEDOUT && looks > 1 && slice)
             over = slice(arg);
         if (over != 0) {

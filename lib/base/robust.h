@@ -31,7 +31,10 @@ struct shki_mutex {
 /* On some machines, such as aarch64, pthread's is so large that it takes two. */
 _Static_assert(sizeof(pthread_mutex_t) > 40 || sizeof(struct shki_mutex) == 64, "a mutex and what is said about it share one line where they fit");
 
-/* How to ask whether the holder of a mutex is gone though the kernel has not marked it, and to mark it then. */
+/*
+ * How to ask whether the holder of a mutex is gone though the kernel has not marked it, and to mark
+ * it then.
+ */
 struct shki_recovery {
     void (*recover)(void *arg, struct shki_mutex *);
     void *arg;
@@ -40,7 +43,10 @@ struct shki_recovery {
 /* Initialise a robust, process-shared mutex of normal type in zeroed shared memory. Returns 0 or -errno. */
 int shki_robust_init(pthread_mutex_t *);
 
-/* Whether it is of the kind that shki_robust_init() makes: libc aborts the program over some others. False: damaged bytes. */
+/*
+ * Whether it is of the kind that shki_robust_init() makes: libc aborts the program over some
+ * others. False: damaged bytes.
+ */
 bool shki_robust_is_intact(const pthread_mutex_t *);
 
 /* Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the kernel's own list. */
@@ -56,12 +62,14 @@ bool shki_robust_is_orphaned(const pthread_mutex_t *);
 bool shki_robust_word_is_held(uint32_t word);
 
 /*
- * Lock. `me` is an id for fairness (0: do without), `spinner` may be NULL. After each slice slept in vain, and before the wait ends in vain,
- * `recovery` is asked. `slice`, if not NULL, is called after each slice slept in vain and ends the wait with what it returns, unless that is 0.
+ * Lock. `me` is an id for fairness (0: do without), `spinner` may be NULL. After each slice slept
+ * in vain, and before the wait ends in vain, `recovery` is asked. `slice`, if not NULL, is called
+ * after each slice slept in vain and ends the wait with what it returns, unless that is 0.
  * Returns 0; 1: the former holder died, the caller has already been made its owner and must repair what it protects; -EAGAIN, -ETIMEDOUT, -EINTR.
  */
-int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t me, struct shki_spinner *, const struct shki_recovery *,
-                    int (*slice)(void *arg), void *arg);
+int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t me,
+                    struct shki_spinner *, const struct shki_recovery *, int (*slice)(void *arg),
+                    void *arg);
 
 /* The first try of it, without any waiting: 0, 1 or -EBUSY. Inline because most calls go no further. */
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);

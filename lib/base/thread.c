@@ -34,7 +34,8 @@ static bool read_facts(const char *path, struct facts *f)
     close(fd);
     text[n > 0 ? n : 0] = '\0';
     f->tid = atoi(text);
-    at = strrchr(text, ')'); /* the command may have any bytes, and no field after it has this one */
+    /* the command may have any bytes, and no field after it has this one */
+    at = strrchr(text, ')');
     if (at == NULL || at[1] != ' ')
         return false;
     f->state = at[2];
@@ -45,7 +46,10 @@ static bool read_facts(const char *path, struct facts *f)
     return f->start > 0;
 }
 
-/* The start time is shifted by the reader's time namespace: only readers of the same one may compare. */
+/*
+ * The start time is shifted by the reader's time namespace: only readers of the same one may
+ * compare.
+ */
 static uint64_t stamp_of(const struct facts *f)
 {
     struct stat st;
@@ -108,7 +112,10 @@ bool shki_thread_is_gone(int32_t tid)
     struct facts f;
     size_t length;
 
-    /* The kernel takes the list off a thread when it has walked it, be it for its end or for an exec. */
+    /*
+     * The kernel takes the list off a thread when it has walked it, be it for its end or for an
+     * exec.
+     */
     if (syscall(SYS_get_robust_list, tid, &head, &length) == 0)
         return head == NULL;
     if (kill(tid, 0) != 0 && errno == ESRCH)

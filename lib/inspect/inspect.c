@@ -198,7 +198,8 @@ fail:
 }
 
 /* How long the holder has had the lock, if its note is about this time. */
-static int64_t held_for(const struct shki_reader *r, const struct shki_mutex *mutex, uint64_t holder, uint64_t serial)
+static int64_t held_for(const struct shki_reader *r, const struct shki_mutex *mutex,
+                        uint64_t holder, uint64_t serial)
 {
     struct shki_member m;
     int64_t since, now = shki_now();
@@ -207,7 +208,8 @@ static int64_t held_for(const struct shki_reader *r, const struct shki_mutex *mu
         return 0;
     since = get(m.held_since);
     /* N2: no second look: a note that changes meanwhile is about other turns, or another serial. */
-    if (since <= 0 || since >= now || get(m.held_serial) != serial || get(m.held_turns) != get(mutex->turns))
+    if (since <= 0 || since >= now || get(m.held_serial) != serial ||
+        get(m.held_turns) != get(mutex->turns))
         return 0;
     return now - since;
 }
@@ -320,7 +322,8 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
     if (e->kind == SHK_KIND_QUEUE) {
         queue_info(&any.queue, info);
         if (any.queue.capacity == 0 && any.queue.map_at < e->size)
-            info->size = any.queue.map_at; /* behind it there is address space; blocks are counted below */
+            /* behind it there is address space; blocks are counted below */
+            info->size = any.queue.map_at;
     }
     if (e->kind == SHK_KIND_SEMAPHORE) {
         info->as.semaphore.value = get(any.semaphore.value);
@@ -353,20 +356,24 @@ static void object_info(const struct shki_reader *r, const struct shki_entry *e,
     contents_info(r, e, info);
 }
 
-/* Queues without a limit: the blocks that they have of the pool. What cannot be read does not count. */
+/*
+ * Queues without a limit: the blocks that they have of the pool. What cannot be read does not
+ * count.
+ */
 static void count_blocks(const struct shki_reader *r, struct shk_object_info *objects)
 {
     uint64_t words[512], limit = r->header.size / SHKI_BLOCK, n;
 
-    for (uint64_t b = atomic_load_explicit(&r->header.pool_floor, memory_order_relaxed); b < limit; b += n) {
+    for (uint64_t b = atomic_load_explicit(&r->header.pool_floor, memory_order_relaxed); b < limit;
+         b += n) {
         n = limit - b < 512 ? limit - b : 512;
         if (!shki_read(r, r->at.blocks_at + b * sizeof(*words), words, n * sizeof(*words)))
             return;
         for (uint64_t i = 0; i < n; i++) {
             uint64_t entry = shki_block_entry(words[i]);
 
-            if (entry < r->header.max_objects && objects[entry].serial != 0 && objects[entry].kind == SHK_KIND_QUEUE &&
-                objects[entry].as.queue.capacity == 0)
+            if (entry < r->header.max_objects && objects[entry].serial != 0 &&
+                objects[entry].kind == SHK_KIND_QUEUE && objects[entry].as.queue.capacity == 0)
                 objects[entry].size += SHKI_BLOCK;
         }
     }
@@ -389,11 +396,13 @@ static size_t read_objects(const struct shki_reader *r, struct shk_object_info *
 }
 
 /* Count it among the waiters of what it sleeps on, which it is told the name of. */
-static void count_wait(const struct shki_reader *r, const struct shki_member *record, struct shk_member_info *m, struct shk_object_info *objects)
+static void count_wait(const struct shki_reader *r, const struct shki_member *record,
+                       struct shk_member_info *m, struct shk_object_info *objects)
 {
     uint32_t entry = get(record->waits_entry);
 
-    if (!m->alive || !sleeps_here(r, record) || entry >= r->header.max_objects || objects[entry].serial == 0 || objects[entry].serial != get(record->waits_serial))
+    if (!m->alive || !sleeps_here(r, record) || entry >= r->header.max_objects ||
+        objects[entry].serial == 0 || objects[entry].serial != get(record->waits_serial))
         return;
     objects[entry].waiters++;
     memcpy(m->waits_on, objects[entry].name, sizeof(m->waits_on));
@@ -407,17 +416,20 @@ static bool is_dead(const struct shk_snapshot *s, uint64_t id)
 }
 
 /*
- * What a dead member had open and did not last wait for, it may have been there to give. Where the sides of a queue say which
- * member came last, that is known instead. A member that came last and left in order, or lives, is none.
+ * What a dead member had open and did not last wait for, it may have been there to give. Where the
+ * sides of a queue say which member came last, that is known instead. A member that came last and
+ * left in order, or lives, is none.
  */
-static void note_dead(const struct shki_reader *r, const struct shki_member *record, const struct shk_member_info *m,
-                      const struct shki_process *row, struct shk_object_info *objects)
+static void note_dead(const struct shki_reader *r, const struct shki_member *record,
+                      const struct shk_member_info *m, const struct shki_process *row,
+                      struct shk_object_info *objects)
 {
     for (uint32_t i = 0; i < r->at.uses_words; i++)
         for (uint64_t bits = row->uses[i]; bits; bits &= bits - 1) {
             uint32_t entry = i * 64 + (uint32_t)__builtin_ctzll(bits);
             struct shk_object_info *o = entry < r->header.max_objects ? &objects[entry] : NULL;
-            bool waited = o && get(record->waits_serial) == o->serial && get(record->waits_segment) == r->header.id;
+            bool waited = o && get(record->waits_serial) == o->serial &&
+                          get(record->waits_segment) == r->header.id;
 
             /* With a permit it may have died after it waited, too. */
             if (o && o->kind == SHK_KIND_SEMAPHORE)
@@ -459,8 +471,8 @@ static struct user *find_user(struct user *users, size_t n, int32_t pid)
     return low < n && users[low].pid == pid ? &users[low] : NULL;
 }
 
-static void count_uses(const struct shki_reader *r, const struct shki_process *row, uint64_t members,
-                       struct shk_object_info *objects)
+static void count_uses(const struct shki_reader *r, const struct shki_process *row,
+                       uint64_t members, struct shk_object_info *objects)
 {
     for (uint32_t w = 0; w < r->at.uses_words; w++)
         for (uint64_t bits = row->uses[w]; bits; bits &= bits - 1) {
@@ -472,10 +484,14 @@ static void count_uses(const struct shki_reader *r, const struct shki_process *r
 }
 
 /* Count the living members among the users of what their processes have open, and note the dead. */
-static void look_at_uses(const struct shki_reader *r, struct user *users, size_t n, struct shki_process *row,
-                         const struct shki_member *records, const struct shk_snapshot *s)
+static void look_at_uses(const struct shki_reader *r, struct user *users, size_t n,
+                         struct shki_process *row, const struct shki_member *records,
+                         const struct shk_snapshot *s)
 {
-    /* From the last on: before an exec a process had another row, and takes the one after it while that is there. */
+    /*
+     * From the last on: before an exec a process had another row, and takes the one after it while
+     * that is there.
+     */
     for (uint32_t i = r->processes_ready; i-- > 0;) {
         struct user *u;
         uint64_t living = 0;
@@ -567,7 +583,8 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
 
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
     s->objects = calloc(r->header.max_objects, sizeof(*s->objects));
-    if (records == NULL || users == NULL || row == NULL || s->members == NULL || s->objects == NULL) {
+    if (records == NULL || users == NULL || row == NULL || s->members == NULL ||
+        s->objects == NULL) {
         error = shki_say(-ENOMEM, "out of memory");
         goto done;
     }

@@ -43,8 +43,11 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_barrier_options *options, struct shk_barrier **out)
 {
     static const struct shk_barrier_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_BARRIER, .size = sizeof(struct shki_barrier_shared),
-                              .mutex_at = { offsetof(struct shki_barrier_shared, waiters) }, .build = build, .check = check };
+    struct shki_plan plan = {.kind = SHK_KIND_BARRIER,
+                             .size = sizeof(struct shki_barrier_shared),
+                             .mutex_at = {offsetof(struct shki_barrier_shared, waiters)},
+                             .build = build,
+                             .check = check};
     struct shk_barrier *b;
     int r;
 
@@ -104,16 +107,25 @@ void shki_barrier_finish(struct shki_line *l)
 void shki_barrier_break(struct shki_line *l)
 {
     set(barrier_of(l)->broken, 1); /* commits. Killed after: shki_barrier_finish() releases the others. */
-    /* A waiter that leaves since the barrier has been unlinked is not the reason: the others would find that out, too. */
+    /*
+     * A waiter that leaves since the barrier has been unlinked is not the reason: the others would
+     * find that out, too.
+     */
     shki_line_notify_all(l, shki_line_is_stale(l) ? SHKI_UNLINKED : SHKI_BROKEN);
 }
 
 static int say_broken(const struct shk_barrier *b)
 {
-    return shki_fail(-EPIPE, "%s/%s: the barrier is broken: a member gave up or died, or it was aborted or reset", b->object.segment->name, b->object.name);
+    return shki_fail(
+        -EPIPE,
+        "%s/%s: the barrier is broken: a member gave up or died, or it was aborted or reset",
+        b->object.segment->name, b->object.name);
 }
 
-/* With the mutex, which is given up: the last to arrive. The release commits: killed before, it has not arrived; killed after, the others have met. */
+/*
+ * With the mutex, which is given up: the last to arrive. The release commits: killed before, it has
+ * not arrived; killed after, the others have met.
+ */
 static void complete(struct shk_barrier *b)
 {
     shki_line_notify_all(&b->line, SHKI_GO);
@@ -158,7 +170,10 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
         complete(b);
         return (int)index;
     } else {
-        /* A party whose time is over before it has waited gives up like any other: the others must not wait for it. SHK_NOWAIT has not arrived. */
+        /*
+         * A party whose time is over before it has waited gives up like any other: the others must
+         * not wait for it. SHK_NOWAIT has not arrived.
+         */
         r = shki_patience_over(&patience);
         if (r < 0 && r != -EAGAIN)
             shki_barrier_break(&b->line);

@@ -84,7 +84,10 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
         return shki_say(-EINVAL, "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
     if (options->lock && segment && options->lock->object.segment != segment)
         return shki_say(-EXDEV, "the condition's lock is of another segment");
-    /* What is in the segment, such as whether the lock has been unlinked, is for build() to see: here it may not even be mapped. */
+    /*
+     * What is in the segment, such as whether the lock has been unlinked, is for build() to see:
+     * here it may not even be mapped.
+     */
     if (options->lock && segment && shki_segment_is_closed(segment))
         return shki_stale(&options->lock->object);
     return shki_check_reserved(options->reserved, 8);
@@ -92,8 +95,13 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
 
 int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_cond_options *options, struct shk_cond **out)
 {
-    struct shki_plan plan = { .kind = SHK_KIND_COND, .size = sizeof(struct shki_cond_shared), .options = options,
-                              .mutex_at = { offsetof(struct shki_cond_shared, waiters), offsetof(struct shki_cond_shared, lock.mutex) }, .build = build, .check = check };
+    struct shki_plan plan = {.kind = SHK_KIND_COND,
+                             .size = sizeof(struct shki_cond_shared),
+                             .options = options,
+                             .mutex_at = {offsetof(struct shki_cond_shared, waiters),
+                                          offsetof(struct shki_cond_shared, lock.mutex)},
+                             .build = build,
+                             .check = check};
     struct shk_cond *c;
     int r;
 
@@ -132,7 +140,8 @@ int shk_cond_close(struct shk_cond *c)
     if (c == NULL)
         return 0;
     if (c->own_lock && c->object.segment->base && shki_lock_is_mine(&c->lock, shki_membership_find(c->object.segment)))
-        return shki_fail(-EBUSY, "%s/%s: the calling thread holds the condition's lock", c->object.segment->name, c->object.name);
+        return shki_fail(-EBUSY, "%s/%s: the calling thread holds the condition's lock",
+                         c->object.segment->name, c->object.name);
     shki_line_close(&c->line);
     if (!c->own_lock)
         shki_object_close(&c->lock.object);
@@ -221,7 +230,8 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
             shki_segment_is_lost(c->object.segment); /* it is stale then */
         }
         /* Relaxed, these too: the mutex orders them, and whoever can notify natively comes after the store of native_shown. */
-        m->notified = r == 0 || atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) != notifies;
+        m->notified = r == 0 || atomic_load_explicit(&shared->native_notifies,
+                                                     memory_order_relaxed) != notifies;
         woken = r != ETIMEDOUT || m->notified;
         if (!woken)
             past = shki_object_is_stale(&c->object) || shki_patience_is_over(patience);
@@ -258,7 +268,8 @@ int shk_cond_was_notified(struct shk_cond *c)
 
     if (c == NULL)
         return SHKI_NO_HANDLE;
-    m = shki_membership_find(c->object.segment); /* the thread's own memory: whether the object still exists does not matter */
+    /* the thread's own memory: whether the object still exists does not matter */
+    m = shki_membership_find(c->object.segment);
     return m && m->waited_on == c->object.serial && m->notified;
 }
 
@@ -284,7 +295,8 @@ static int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned
 
     if (r < 0)
         return r;
-    r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line, SHKI_GO) : shki_line_notify(&c->line, n));
+    r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line, SHKI_GO)
+                              : shki_line_notify(&c->line, n));
     shki_line_unlock_quietly(&c->line, m);
     return r;
 }
@@ -328,7 +340,8 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
     if (r < 0)
         return r;
     if (!c->native)
-        return shki_object_say(&c->object, -ENOTSUP, "the condition is of the robust kind: it has no pthread_cond_t");
+        return shki_object_say(&c->object, -ENOTSUP,
+                               "the condition is of the robust kind: it has no pthread_cond_t");
     /* Before anybody can notify by them, so that no wait that begins later misses it; and each looks at the end of its slice. */
     atomic_store_explicit(&c->shared->native_shown, 1, memory_order_relaxed);
     if (cond)

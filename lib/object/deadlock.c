@@ -1,16 +1,21 @@
 /*
- * Deadlock: a cycle of threads of which each waits for a lock that the next one holds. A waiter without a deadline looks for it once a slice. It follows
- * holder -> what the holder waits for -> its holder, across segments.
+ * Deadlock: a cycle of threads of which each waits for a lock that the next one holds. A waiter
+ * without a deadline looks for it once a slice. It follows holder -> what the holder waits for ->
+ * its holder, across segments.
  *
- * Why a cycle that is found is one: each thread in it is alive and asleep in an acquire, the same one (by its sequence number) in two walks, and is
- * the holder of the lock that the one before it waits for. A holder notes its id after it got the mutex and removes it before it gives the mutex up, and
- * a thread asleep in an acquire does neither. An edge that cannot be read means no verdict.
+ * Why a cycle that is found is one: each thread in it is alive and asleep in an acquire, the same
+ * one (by its sequence number) in two walks, and is the holder of the lock that the one before it
+ * waits for. A holder notes its id after it got the mutex and removes it before it gives the mutex
+ * up, and a thread asleep in an acquire does neither. An edge that cannot be read means no verdict.
  *
- * A wait for a condition takes its lock back when it ends. That is an acquire, too, but one that cannot be refused: such a thread is part of a cycle, and
- * another one is told. (Where monitors are nested, this is the usual cycle: a notifier holds the inner lock and wants the outer one, which a waiter on the
- * inner condition holds.) Of the threads in the cycle that can be told, the one with the highest random id is.
+ * A wait for a condition takes its lock back when it ends. That is an acquire, too, but one that
+ * cannot be refused: such a thread is part of a cycle, and another one is told. (Where monitors are
+ * nested, this is the usual cycle: a notifier holds the inner lock and wants the outer one, which a
+ * waiter on the inner condition holds.) Of the threads in the cycle that can be told, the one with
+ * the highest random id is.
  *
- * Segments that the thread is a member of are read in their mapping, others through descriptors: damaged or foreign ones do no harm.
+ * Segments that the thread is a member of are read in their mapping, others through descriptors:
+ * damaged or foreign ones do no harm.
  */
 #include "base/thread.h"
 #include "object/lock.h"
@@ -48,14 +53,16 @@ static bool read_wait(const struct shki_reader *r, uint64_t id, struct wait *w)
     struct shki_member m, again;
     uint32_t index = shki_member_index(id);
 
-    if (!shki_read_member(r, index, &m) || get(m.id) != id || !shki_robust_is_held(&m.life) || shki_thread_is_gone(m.tid))
+    if (!shki_read_member(r, index, &m) || get(m.id) != id || !shki_robust_is_held(&m.life) ||
+        shki_thread_is_gone(m.tid))
         return false;
     w->segment = get(m.waits_segment);
     w->inode = get(m.waits_inode);
     w->serial = get(m.waits_serial);
     w->entry = get(m.waits_entry);
     w->step = (struct step){ m.thread, get(m.waits_sequence), get(m.waits_how) };
-    if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE || w->step.how == SHKI_WAITS_A_WHILE)
+    if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE ||
+        w->step.how == SHKI_WAITS_A_WHILE)
         return false;
     return shki_read_member(r, index, &again) && get(again.id) == id && get(again.waits_sequence) == w->step.sequence; /* W1 */
 }

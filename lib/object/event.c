@@ -129,7 +129,8 @@ struct waiting {
 /* Whether it has been set since the state `clear`, cleared again and unlinked or not. */
 static bool is_another(uint64_t state, uint64_t clear)
 {
-    return (state ^ clear) >= SHKI_EVENT_ONCE || state & SHKI_EVENT_SET; /* the latter without the former only in damaged bytes */
+    /* the latter without the former only in damaged bytes */
+    return (state ^ clear) >= SHKI_EVENT_ONCE || state & SHKI_EVENT_SET;
 }
 
 static bool was_released(const void *arg)
@@ -143,8 +144,12 @@ static bool was_released(const void *arg)
  * Unless it has been set. That somebody sleeps is in the word that the kernel compares and that the next set changes, so it is never forgotten; who has been killed
  * or has given up costs that set a needless look for sleepers.
  */
-/* Returns whether it was woken, or need not sleep: not that a signal or the end of the slice has ended the sleep. */
-static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *patience, struct shki_role *role)
+/*
+ * Returns whether it was woken, or need not sleep: not that a signal or the end of the slice has
+ * ended the sleep.
+ */
+static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *patience,
+                          struct shki_role *role)
 {
     const uint64_t asleep = w->clear | SHKI_EVENT_SLEEPER;
     uint64_t state = w->clear;
@@ -153,7 +158,9 @@ static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *p
     /* Relaxed: was_released() looks again. Killed after: see above. */
     if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep, memory_order_relaxed, memory_order_relaxed) && state != asleep)
         return true;
-    until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(role, patience) : SHK_SEC(3600));
+    until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP)
+                                              ? shki_role_slice(role, patience)
+                                              : SHK_SEC(3600));
     if (shki_sleep_at(&w->event->shared->state, asleep, &until))
         return true;
     role->slices++;
@@ -162,7 +169,8 @@ static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *p
     return false;
 }
 
-static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience, const struct shki_membership *m)
+static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience,
+                                const struct shki_membership *m)
 {
     struct shki_event_shared *shared = w->event->shared;
     struct shki_role role = { m->segment, m, shared->leaders, &shared->followers, 0, false, false };
@@ -172,7 +180,11 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
     do {
         bool over = shki_object_is_stale(&w->event->object) || shki_patience_is_over(patience);
 
-        if (was_released(w)) /* looked at last: a waiter of the moment when it was set is released, however late it runs, and whatever came after */
+        /*
+         * looked at last: a waiter of the moment when it was set is released, however late it runs,
+         * and whatever came after
+         */
+        if (was_released(w))
             break;
         if (over)
             r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object) : shki_patience_over(patience);
@@ -180,7 +192,10 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
             woken = sleep_a_slice(w, patience, &role);
     } while (r == 0);
     leader_missing = shki_role_end(&role);
-    /* It was set, and this waiter was not woken: perhaps the setter has died. Or a sleeper has to take over. */
+    /*
+     * It was set, and this waiter was not woken: perhaps the setter has died. Or a sleeper has to
+     * take over.
+     */
     if (r == 0 ? !woken : leader_missing)
         shki_wake_all_at(&shared->state);
     return r;
@@ -189,7 +204,8 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
 static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state, int64_t timeout)
 {
     struct waiting w = { event, state & ~(uint64_t)(SHKI_EVENT_SLEEPER | SHKI_EVENT_UNLINKED) };
-    struct shki_patience patience = shki_object_patience(&event->object, timeout, "the event is not set");
+    struct shki_patience patience =
+        shki_object_patience(&event->object, timeout, "the event is not set");
     int r = shki_patience_over(&patience);
 
     if (r < 0)
@@ -217,7 +233,8 @@ static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_
 
 int shk_event_wait(struct shk_event *event, int64_t timeout)
 {
-    return event && shki_is_entered(&event->object) && is_set(event) ? 0 : wait_anyhow(event, timeout);
+    return event && shki_is_entered(&event->object) && is_set(event) ? 0
+                                                                     : wait_anyhow(event, timeout);
 }
 
 /* For wait_any, as `clear` is for a wait. */

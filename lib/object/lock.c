@@ -46,8 +46,11 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     return r;
 }
 
-const struct shki_plan shki_lock_as_it_is = { .kind = SHK_KIND_LOCK, .size = sizeof(struct shki_lock_shared),
-                                           .mutex_at = { offsetof(struct shki_lock_shared, mutex) }, .build = build, .check = check };
+const struct shki_plan shki_lock_as_it_is = {.kind = SHK_KIND_LOCK,
+                                             .size = sizeof(struct shki_lock_shared),
+                                             .mutex_at = {offsetof(struct shki_lock_shared, mutex)},
+                                             .build = build,
+                                             .check = check};
 
 int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_lock_options *options, struct shk_lock **out)
 {
@@ -80,7 +83,8 @@ int shk_lock_close(struct shk_lock *l)
     if (l == NULL)
         return 0;
     if (l->object.segment->base && shki_lock_is_mine(l, shki_membership_find(l->object.segment)))
-        return shki_fail(-EBUSY, "%s/%s: the calling thread holds the lock", l->object.segment->name, l->object.name);
+        return shki_fail(-EBUSY, "%s/%s: the calling thread holds the lock",
+                         l->object.segment->name, l->object.name);
     shki_object_close(&l->object);
     free(l);
     return 0;
@@ -146,11 +150,13 @@ static int each_slice(void *arg)
 static void note_holder(const struct shk_lock *l)
 {
     const struct shk_segment *s = l->object.segment;
-    uint64_t id = atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed); /* a hint, all of this */
+    /* a hint, all of this */
+    uint64_t id = atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed);
     const struct shki_member *m = id ? shki_member_at(s, shki_member_index(id)) : NULL;
 
     if (m && shki_member_is_alive(s, id))
-        shki_note_holder(m->names[atomic_load_explicit(&m->renames, memory_order_acquire) % 2], m->pid);
+        shki_note_holder(m->names[atomic_load_explicit(&m->renames, memory_order_acquire) % 2],
+                         m->pid);
 }
 
 /* Another thread has it. */
@@ -163,7 +169,8 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t
 
     if (timeout != SHK_NOWAIT)
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, how);
-    r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, &l->object.segment->recovery, each_slice, &w);
+    r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner,
+                        &l->object.segment->recovery, each_slice, &w);
     if (timeout != SHK_NOWAIT)
         shki_member_is_awake();
     if (r == -EAGAIN || r == -ETIMEDOUT)
@@ -178,9 +185,12 @@ static int acquire_again(struct shk_lock *l)
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
 
     if (!l->recursive)
-        return shki_object_say(&l->object, -EDEADLK, "the calling thread holds the lock already, and it is not recursive");
+        return shki_object_say(
+            &l->object, -EDEADLK,
+            "the calling thread holds the lock already, and it is not recursive");
     if (again >= SHKI_AGAIN)
-        return shki_object_say(&l->object, -EOVERFLOW, "the calling thread has acquired the lock 2^31 times");
+        return shki_object_say(&l->object, -EOVERFLOW,
+                               "the calling thread has acquired the lock 2^31 times");
     atomic_store_explicit(&mutex->state, again + 1, memory_order_relaxed);
     return 0;
 }
@@ -209,11 +219,13 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
 
     if (r < 0) {
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_FIRMLY);
-        r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner, &l->object.segment->recovery, NULL, NULL);
+        r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner,
+                            &l->object.segment->recovery, NULL, NULL);
         shki_member_is_awake();
     }
     if (r < 0) /* only for damaged bytes */
-        return shki_fail(r, "%s/%s: the lock is damaged: %s", l->object.segment->name, l->object.name, strerror(-r));
+        return shki_fail(r, "%s/%s: the lock is damaged: %s", l->object.segment->name,
+                         l->object.name, strerror(-r));
     r = settle(l->shared, m, r);
     atomic_store_explicit(&l->shared->mutex.state, again, memory_order_relaxed);
     return r;
@@ -221,18 +233,28 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
 
 void shki_lock_unlinked(struct shki_lock_shared *shared)
 {
-    uint64_t not_unlinked = 0, note = SHKI_UNLINKED_AFTER + atomic_load_explicit(&shared->mutex.turns, memory_order_relaxed);
+    uint64_t not_unlinked = 0,
+             note = SHKI_UNLINKED_AFTER +
+                    atomic_load_explicit(&shared->mutex.turns, memory_order_relaxed);
 
-    /* The first note stays. Killed before: waiters that are given the mutex return 0, those that are not find it stale at the end of their slice. */
-    atomic_compare_exchange_strong_explicit(&shared->unlinked_after, &not_unlinked, note, memory_order_relaxed, memory_order_relaxed);
+    /*
+     * The first note stays. Killed before: waiters that are given the mutex return 0, those that
+     * are not find it stale at the end of their slice.
+     */
+    atomic_compare_exchange_strong_explicit(&shared->unlinked_after, &not_unlinked, note,
+                                            memory_order_relaxed, memory_order_relaxed);
 }
 
-/* By a waiter that has been given the mutex. Relaxed: the holder alone changes `turns`; a note that is late belongs to an unlink that is not over. */
+/*
+ * By a waiter that has been given the mutex. Relaxed: the holder alone changes `turns`; a note that
+ * is late belongs to an unlink that is not over.
+ */
 static bool was_released_before_the_unlink(const struct shk_lock *l)
 {
     uint64_t note = atomic_load_explicit(&l->shared->unlinked_after, memory_order_relaxed);
 
-    return note == 0 || (uint32_t)note == atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed);
+    return note == 0 ||
+           (uint32_t)note == atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed);
 }
 
 /* Who has not been given it at the first try, r being negative, or must repair what a dead holder left, r being 1. */
@@ -304,7 +326,8 @@ int shk_lock_is_held(struct shk_lock *l)
         return r;
     if (shki_lock_is_mine(l, m))
         return 2;
-    return shki_robust_is_held(&l->shared->mutex.robust) && !shki_holder_is_gone(l->object.segment, &l->shared->mutex);
+    return shki_robust_is_held(&l->shared->mutex.robust) &&
+           !shki_holder_is_gone(l->object.segment, &l->shared->mutex);
 }
 
 int shk_lock_depth(struct shk_lock *l)
@@ -315,7 +338,8 @@ int shk_lock_depth(struct shk_lock *l)
 
     if (r < 0 || !shki_lock_is_mine(l, m))
         return r;
-    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed) & SHKI_AGAIN; /* written by the caller alone */
+    /* written by the caller alone */
+    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed) & SHKI_AGAIN;
     return again < INT32_MAX ? (int)again + 1 : INT32_MAX;
 }
 
@@ -328,6 +352,7 @@ int shk_lock_stamp(struct shk_lock *l)
     if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
         return shki_lock_refuse(l);
     shki_member_holds(m, l->object.serial,
-                      atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed)); /* written by the holder, which is this thread */
+                      /* written by the holder, which is this thread */
+                      atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed));
     return 0;
 }

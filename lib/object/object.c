@@ -40,10 +40,12 @@ int shki_object_say(const struct shki_object *o, int code, const char *state)
     return shki_say_vain(code, &(struct shki_vain){ o->segment->name, o->name, state, 0 });
 }
 
-struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout, const char *state)
+struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout,
+                                          const char *state)
 {
     struct shk_segment *s = o->segment;
-    struct shki_patience p = shki_patience(timeout, atomic_load_explicit(&s->interrupt, memory_order_relaxed));
+    struct shki_patience p =
+        shki_patience(timeout, atomic_load_explicit(&s->interrupt, memory_order_relaxed));
     struct shki_membership *m = shki_membership_find(s);
 
     p.openness = &s->openness;
@@ -78,7 +80,10 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
     return 0;
 }
 
-/* From now on the extent stays until this handle is closed or the process ends. Under the segment's lock, or by the entry's keeper. */
+/*
+ * From now on the extent stays until this handle is closed or the process ends. Under the segment's
+ * lock, or by the entry's keeper.
+ */
 static void use(struct shki_object *o)
 {
     struct shk_segment *s = o->segment;
@@ -91,15 +96,20 @@ static void use(struct shki_object *o)
 }
 
 /* Under the segment's lock. */
-static int begin(struct shk_segment *s, uint64_t me, const char *name, const struct shki_plan *plan, struct shki_entry **e)
+static int begin(struct shk_segment *s, uint64_t me, const char *name, const struct shki_plan *plan,
+                 struct shki_entry **e)
 {
     if (plan->cannot_create)
         return shki_fail(plan->cannot_create, "%s/%s: %s", s->name, name, plan->why);
     return shki_directory_begin(s, me, name, plan->kind, plan->size, plan->mutex_at, e);
 }
 
-/* Without the lock, for it may take long: what has been begun. Killed before it is published: the next to create an object clears it. */
-static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_plan *plan, struct shki_object *o)
+/*
+ * Without the lock, for it may take long: what has been begun. Killed before it is published: the
+ * next to create an object clears it.
+ */
+static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_plan *plan,
+                struct shki_object *o)
 {
     int r = look_at(o, s, e);
 
@@ -118,13 +128,17 @@ static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_p
     return 0;
 }
 
-/* Under the segment's lock: its mutexes are where the kind has them, and are of the kind that libc can do with. */
+/*
+ * Under the segment's lock: its mutexes are where the kind has them, and are of the kind that libc
+ * can do with.
+ */
 static bool mutexes_are_intact(const struct shki_object *o, const struct shki_plan *plan)
 {
     for (unsigned k = 0; k < SHKI_MUTEXES_MAX; k++) {
         const struct shki_mutex *m = shki_entry_mutex(o->segment, o->entry, k);
 
-        if (o->entry->mutex_at[k] != plan->mutex_at[k] || (plan->mutex_at[k] != 0 && (m == NULL || !shki_robust_is_intact(&m->robust))))
+        if (o->entry->mutex_at[k] != plan->mutex_at[k] ||
+            (plan->mutex_at[k] != 0 && (m == NULL || !shki_robust_is_intact(&m->robust))))
             return false;
     }
     return true;
@@ -132,19 +146,22 @@ static bool mutexes_are_intact(const struct shki_object *o, const struct shki_pl
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
 {
-    return mutexes_are_intact(o, plan) ? plan->check(o, plan)
-                                       : shki_fail(-EPROTO, "%s/%s is damaged: a mutex of it", o->segment->name, o->name);
+    return mutexes_are_intact(o, plan)
+               ? plan->check(o, plan)
+               : shki_fail(-EPROTO, "%s/%s is damaged: a mutex of it", o->segment->name, o->name);
 }
 
 /* Open what there is. Under the segment's lock. */
-static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
+static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags,
+                const struct shki_plan *plan, struct shki_object *o)
 {
     int r;
 
     if (flags & SHK_CREATE && flags & SHK_EXCL)
         return shki_fail(-EEXIST, "%s/%.*s exists already", s->name, SHK_NAME_MAX, e->name);
     if (e->kind != plan->kind)
-        return shki_fail(-EPROTOTYPE, "%s/%.*s is %s, not %s", s->name, SHK_NAME_MAX, e->name, shki_kind_name(e->kind), shki_kind_name(plan->kind));
+        return shki_fail(-EPROTOTYPE, "%s/%.*s is %s, not %s", s->name, SHK_NAME_MAX, e->name,
+                         shki_kind_name(e->kind), shki_kind_name(plan->kind));
     r = look_at(o, s, e);
     if (r == 0)
         r = check(o, plan);
@@ -164,7 +181,8 @@ static bool is_live(const struct shki_entry *e)
  * What has that name, or what is to be made, after a wait if another makes it: 0 with the segment's
  * lock, and *e is NULL if there is nothing yet; or -errno without it.
  */
-static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned flags, struct shki_entry **e)
+static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned flags,
+                  struct shki_entry **e)
 {
     int64_t deadline = 0;
     int r;
@@ -244,7 +262,10 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
     return r;
 }
 
-/* Take back the memory of what is not open any more, unless the segment's lock cannot be had: then the next to create an object does it. */
+/*
+ * Take back the memory of what is not open any more, unless the segment's lock cannot be had: then
+ * the next to create an object does it.
+ */
 static void reclaim(struct shk_segment *s)
 {
     struct shki_membership *m = shki_membership_find(s);
@@ -252,7 +273,7 @@ static void reclaim(struct shk_segment *s)
 
     if (is_new && shki_member_join(s, &m) < 0)
         return;
-    if (shki_segment_lock(s) == 0) { /* nobody needs it in a segment that is unlinked */
+    if (shki_segment_lock(s) == 0) { /* a segment that is unlinked needs it not */
         any = shki_directory_condemn(s, m->id);
         shki_segment_unlock(s);
     }
@@ -290,10 +311,12 @@ static const struct {
     void (*finish)(struct shki_line *), (*left)(struct shki_line *);
     bool asks, takes_back;
 } lines[] = {
-    [SHK_KIND_COND] = { offsetof(struct shki_cond_shared, waiters), NULL, NULL, false },
-    [SHK_KIND_SEMAPHORE] = { offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish, NULL, .takes_back = true },
-    [SHK_KIND_STREAM] = { offsetof(struct shki_stream_shared, waiters), NULL, NULL, true },
-    [SHK_KIND_BARRIER] = { offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish, shki_barrier_break, false },
+    [SHK_KIND_COND] = {offsetof(struct shki_cond_shared, waiters), NULL, NULL, false},
+    [SHK_KIND_SEMAPHORE] = {offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish,
+                            NULL, .takes_back = true},
+    [SHK_KIND_STREAM] = {offsetof(struct shki_stream_shared, waiters), NULL, NULL, true},
+    [SHK_KIND_BARRIER] = {offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish,
+                          shki_barrier_break, false},
 };
 
 int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
@@ -370,7 +393,10 @@ static bool keep(struct shk_segment *s, struct shki_entry *e, struct shki_object
     return good;
 }
 
-/* Records of the dead may be stuck in waitlists that no member visits. Each in turn, its mutex without the segment's lock. */
+/*
+ * Records of the dead may be stuck in waitlists that no member visits. Each in turn, its mutex
+ * without the segment's lock.
+ */
 static void bury_everywhere(struct shk_segment *s)
 {
     if (shki_segment_pin(s) < 0)
@@ -420,13 +446,17 @@ int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_
 
 static void post_all(struct shk_segment *s, struct shki_bed *bed)
 {
-    uint32_t n = atomic_load_explicit(&bed->sleepers, memory_order_relaxed); /* perhaps too many: a permit too many is harmless */
+    /* perhaps too many: a permit too many is harmless */
+    uint32_t n = atomic_load_explicit(&bed->sleepers, memory_order_relaxed);
 
     for (uint32_t i = 0; i < n && i < s->max_members; i++)
         sem_post(&bed->semaphore);
 }
 
-/* A thread of this process that waits for the object of an entry: those of other processes that wait there, too, look and sleep again. */
+/*
+ * A thread of this process that waits for the object of an entry: those of other processes that
+ * wait there, too, look and sleep again.
+ */
 static void wake_at(struct shk_segment *s, struct shki_entry *e, uint32_t waits_for)
 {
     struct shki_object o = { 0 };
@@ -438,17 +468,23 @@ static void wake_at(struct shk_segment *s, struct shki_entry *e, uint32_t waits_
     if (e->kind == SHK_KIND_EVENT)
         shki_wake_all_at(&((struct shki_event_shared *)(void *)o.shared)->state);
     else if (e->kind == SHK_KIND_QUEUE)
-        post_all(s, waits_for == SHK_WAITS_TO_GET ? &queue->empty : waits_for == SHK_WAITS_TO_PUT ? &queue->full : &queue->tasks);
+        post_all(s, waits_for == SHK_WAITS_TO_GET   ? &queue->empty
+                    : waits_for == SHK_WAITS_TO_PUT ? &queue->full
+                                                    : &queue->tasks);
 }
 
-/* The segment has been closed in this process: its threads that wait in it find that out at once, and not at the end of their slice. */
+/*
+ * The segment has been closed in this process: its threads that wait in it find that out at once,
+ * and not at the end of their slice.
+ */
 static void wake_own(struct shk_segment *s)
 {
     for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment) {
         struct shki_member *r = m->record;
         uint64_t serial = atomic_load_explicit(&r->waits_serial, memory_order_relaxed);
         uint32_t waits_for = atomic_load_explicit(&r->waits_for, memory_order_relaxed);
-        struct shki_entry *e = shki_entry_at(s, atomic_load_explicit(&r->waits_entry, memory_order_relaxed));
+        struct shki_entry *e =
+            shki_entry_at(s, atomic_load_explicit(&r->waits_entry, memory_order_relaxed));
 
         if (atomic_load_explicit(&r->id, memory_order_relaxed) != m->id || waits_for == 0 ||
             atomic_load_explicit(&r->waits_segment, memory_order_relaxed) != s->id)
@@ -515,7 +551,10 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     shki_segment_unlock(s);
     if (r < 0)
         return r;
-    /* Without the lock, for a waitlist's mutex may be a stopped process's. Killed from here on: sleepers find it within a slice. */
+    /*
+     * Without the lock, for a waitlist's mutex may be a stopped process's. Killed from here on:
+     * sleepers find it within a slice.
+     */
     if (kept) {
         wake(&o, kind);
         shki_object_close(&o);

@@ -106,7 +106,8 @@ int shki_object_say(const struct shki_object *, int code, const char *state);
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "the handle, or the pointer to it, is NULL")
 
 /* `state` is a literal: what the caller waits for is not so, as in "the queue is empty". */
-struct shki_patience shki_object_patience(const struct shki_object *, int64_t timeout, const char *state);
+struct shki_patience shki_object_patience(const struct shki_object *, int64_t timeout,
+                                          const char *state);
 
 /* Say what the calling thread sleeps on; see shki_member_sleeps(). */
 static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_membership *m, uint32_t waits_for, enum shki_waits_how how)

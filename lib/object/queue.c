@@ -9,9 +9,13 @@
 #define ITEM_MAX (UINT64_C(1) << 31)
 #define ITEM_DEFAULT 1024u
 #define SLOT_ALIGN 8u
-#define SPARE (UINT64_C(1) << 20)   /* capacity 0: so much memory is kept though nothing is in it, but at least a chunk … */
+/* capacity 0: so much memory is kept though nothing is in it, but at least a chunk … */
+#define SPARE (UINT64_C(1) << 20)
 #define SPARE_LIST (UINT64_C(128) << 10) /* … PRIORITY: of each list */
-#define PIECE (UINT64_C(64) << 10)  /* … it comes and goes in pieces of so many bytes, where chunks are not given and taken as a whole */
+/*
+ * … it comes and goes in pieces of so many bytes, where chunks are not given and taken as a whole
+ */
+#define PIECE (UINT64_C(64) << 10)
 #define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
 #define FETCH_AHEAD 2048u            /* bytes: measured */
 #define FETCH_MAX 4096u              /* bytes of a large item: enough to keep a processor busy */
@@ -40,7 +44,8 @@ unsigned shki_size_class(size_t length)
 
     if (need <= 64)
         return 0;
-    power = 63 - (unsigned)__builtin_clzll(need - 1); /* need is above 2^power, and at most twice that */
+    /* need is above 2^power, and at most twice that */
+    power = 63 - (unsigned)__builtin_clzll(need - 1);
     return 2 * (power - 6) + (need <= UINT64_C(3) << (power - 1) ? 1 : 2);
 }
 
@@ -49,12 +54,17 @@ uint64_t shki_class_slot(unsigned class)
     return (class % 2 ? UINT64_C(96) : UINT64_C(64)) << class / 2;
 }
 
-/* Where everything lies; the only place that computes it. `blocks`: of the segment, for a queue that grows. */
+/*
+ * Where everything lies; the only place that computes it. `blocks`: of the segment, for a queue
+ * that grows.
+ */
 struct layout {
-    uint64_t stride, entry, slots, chunk_size, chunks, tasks_at, lists_at, map_at, map_size, slots_at, size;
+    uint64_t stride, entry, slots, chunk_size, chunks, tasks_at, lists_at, map_at, map_size,
+        slots_at, size;
 };
 
-static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size, uint32_t members, uint32_t blocks)
+static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size,
+                             uint32_t members, uint32_t blocks)
 {
     struct layout l = { .chunks = 1 };
 
@@ -88,10 +98,12 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     const struct shk_queue_options *options = plan->options;
     struct shki_queue_shared *shared = (void *)o->shared;
     uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
-    struct layout l = lay_out(options->order, options->capacity, item_size, o->segment->max_members, shki_pool_limit(o->segment));
+    struct layout l = lay_out(options->order, options->capacity, item_size, o->segment->max_members,
+                              shki_pool_limit(o->segment));
     int r;
 
-    if (options->capacity == 0) { /* room for one item, at this moment; then it is as much as there is */
+    /* room for one item, at this moment; then it is as much as there is */
+    if (options->capacity == 0) {
         r = shki_segment_lock(o->segment);
         if (r < 0)
             return r;
@@ -142,8 +154,11 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         uint64_t size = l->chunk_size;
 
         if (i > 0) { /* the last one is no larger than the largest item wants */
-            list->slot = i < q->n_lists - 1 ? shki_class_slot(i - 1)
-                                            : shki_round_up(q->item_size + sizeof(uint64_t) + sizeof(struct shki_slot), SLOT_ALIGN);
+            list->slot =
+                i < q->n_lists - 1
+                    ? shki_class_slot(i - 1)
+                    : shki_round_up(q->item_size + sizeof(uint64_t) + sizeof(struct shki_slot),
+                                    SLOT_ALIGN);
             if (list->slot < 64)
                 list->slot = 64;
             while (size < list->slot)
@@ -169,7 +184,8 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         q->spare = 1;
     }
 #endif
-    q->limit = l->chunks * (SHKI_BLOCK / 32) < UINT32_MAX ? l->chunks * (SHKI_BLOCK / 32) : UINT32_MAX;
+    q->limit =
+        l->chunks * (SHKI_BLOCK / 32) < UINT32_MAX ? l->chunks * (SHKI_BLOCK / 32) : UINT32_MAX;
     return 0;
 }
 
@@ -210,8 +226,10 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (order > SHK_PRIORITY || capacity > CAPACITY_MAX || item_size < 1 || item_size > ITEM_MAX)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
     l = lay_out(order, capacity, item_size, o->segment->max_members, shki_pool_limit(o->segment));
-    if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at || shared->lists_at != l.lists_at || shared->map_at != l.map_at ||
-        shared->slots_at != l.slots_at || shared->chunks != l.chunks || shared->chunk_size != l.chunk_size || l.size > o->size)
+    if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at ||
+        shared->lists_at != l.lists_at || shared->map_at != l.map_at ||
+        shared->slots_at != l.slots_at || shared->chunks != l.chunks ||
+        shared->chunk_size != l.chunk_size || l.size > o->size)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
     if (plan->options_given &&
         (options->order != order || (options->capacity && options->capacity != capacity) || (options->item_size && options->item_size != item_size))) {
@@ -254,8 +272,12 @@ static int make_plan(const struct shk_segment *segment, const struct shk_queue_o
 int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_queue_options *options, struct shk_queue **out)
 {
     static const struct shk_queue_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_QUEUE, .build = build,
-                              .mutex_at = { offsetof(struct shki_queue_shared, put_gate.mutex), offsetof(struct shki_queue_shared, get_gate.mutex) }, .check = check, .options_given = options != NULL };
+    struct shki_plan plan = {.kind = SHK_KIND_QUEUE,
+                             .build = build,
+                             .mutex_at = {offsetof(struct shki_queue_shared, put_gate.mutex),
+                                          offsetof(struct shki_queue_shared, get_gate.mutex)},
+                             .check = check,
+                             .options_given = options != NULL};
     struct shk_queue *q;
     int r;
 
@@ -287,7 +309,9 @@ int shk_queue_close(struct shk_queue *q)
         return 0;
     m = q->object.segment->base ? shki_membership_find(q->object.segment) : NULL;
     if (m && (shki_gate_is_kept_by(&q->shared->put_gate, m) || shki_gate_is_kept_by(&q->shared->get_gate, m)))
-        return shki_fail(-EBUSY, "%s/%s: the calling thread has a claim, a reservation or a peek open", q->object.segment->name, q->object.name);
+        return shki_fail(-EBUSY,
+                         "%s/%s: the calling thread has a claim, a reservation or a peek open",
+                         q->object.segment->name, q->object.name);
     if (!shki_object_let_go(&q->object))
         return 0;
     shki_object_close(&q->object);
@@ -309,7 +333,8 @@ int shki_damaged_item(const struct shk_queue *q, size_t length)
 
 int shki_damaged_place(const struct shk_queue *q)
 {
-    return shki_fail(-EPROTO, "%s/%s is damaged: the places of its items", q->object.segment->name, q->object.name);
+    return shki_fail(-EPROTO, "%s/%s is damaged: the places of its items", q->object.segment->name,
+                     q->object.name);
 }
 
 int shki_small_buffer(const struct shk_queue *q, size_t length, size_t size)
@@ -413,7 +438,8 @@ ssize_t shki_queue_get_anyhow(struct shk_queue *q, void *buf, size_t size, int64
     return shki_queue_get_slowly(q, buf, size, timeout);
 }
 
-ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int64_t timeout, int64_t *priority)
+ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int64_t timeout,
+                               int64_t *priority)
 {
     struct iovec one = { buf, size };
     struct shki_work w = { .buffers = &one, .n = 1 };
@@ -521,12 +547,14 @@ static int is_kept(void *queue)
 /* Q3: release: a consumer that sees it sees what was put before. */
 static void shut(struct shk_queue *q, uint32_t state)
 {
-    uint32_t before = atomic_load_explicit(&q->shared->shut_down, memory_order_relaxed), once; /* a guess, which the exchange checks */
+    /* a guess, which the exchange checks */
+    uint32_t before = atomic_load_explicit(&q->shared->shut_down, memory_order_relaxed), once;
 
     do
         once = (before & SHKI_SHUT_STATE) == SHKI_OPEN ? SHKI_SHUT_ONCE : 0;
-    while (!atomic_compare_exchange_weak_explicit(&q->shared->shut_down, &before, (before & ~SHKI_SHUT_STATE) + once + state, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&q->shared->shut_down, &before,
+                                                  (before & ~SHKI_SHUT_STATE) + once + state,
+                                                  memory_order_release, memory_order_relaxed));
 }
 
 int shk_queue_shutdown(struct shk_queue *q)
@@ -552,7 +580,9 @@ int shk_queue_shutdown(struct shk_queue *q)
         /* Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those who get to see: shki_queue_is_over(). */
         shut(q, SHKI_SHUT_FOR_PUTS);
     } else {
-        return shki_fail(-EBUSY, "%s/%s: a thread has been in the middle of a put for 10 s; it may be stopped", q->object.segment->name, q->object.name);
+        return shki_fail(
+            -EBUSY, "%s/%s: a thread has been in the middle of a put for 10 s; it may be stopped",
+            q->object.segment->name, q->object.name);
     }
     shki_queue_wake(q->object.segment, q->shared);
     return 0;
@@ -565,6 +595,7 @@ int shk_queue_reopen(struct shk_queue *q)
 
     if (r < 0)
         return r;
-    atomic_fetch_and_explicit(&q->shared->shut_down, ~SHKI_SHUT_STATE, memory_order_release); /* Q3: commits. The count stays */
+    /* Q3: commits. The count stays */
+    atomic_fetch_and_explicit(&q->shared->shut_down, ~SHKI_SHUT_STATE, memory_order_release);
     return 0;
 }

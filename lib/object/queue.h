@@ -48,11 +48,15 @@
 #include <shmkit/queue.h>
 #include <string.h>
 
-/* A list of chunks of a queue of capacity 0: see queue_list.c. Changed and read with the side's lock. */
+/*
+ * A list of chunks of a queue of capacity 0: see queue_list.c. Changed and read with the side's
+ * lock.
+ */
 struct shki_list {
     struct shki_list_shared *shared;
     _Atomic uint32_t *map;    /* which block each chunk begins at */
-    uint64_t map_page;        /* number of the page of the map that is known to have memory; 0: none */
+    /* number of the page of the map that is known to have memory; 0: none */
+    uint64_t map_page;
     uint64_t piece, spare;    /* bytes: memory comes and goes in pieces; so much is kept */
     uint32_t number;
     uint32_t blocks;          /* of a chunk */
@@ -117,7 +121,8 @@ struct shk_queue {
     unsigned shift;        /* capacity 0: log of a chunk's bytes, */
     uint64_t chunk_mask;   /* … less 1 */
     uint64_t chunks;       /* places in the map of a list */
-    uint64_t spare;        /* FIFO, capacity 0: chunks that keep their memory though nothing is in them */
+    /* FIFO, capacity 0: chunks that keep their memory though nothing is in them */
+    uint64_t spare;
     uint64_t limit;        /* PRIORITY: items that there may be */
     uint64_t entries_size; /* PRIORITY: the part of the chunk that is of the heap */
     unsigned n_lists;      /* capacity 0 */
@@ -125,7 +130,8 @@ struct shk_queue {
     struct shki_task *tasks; /* one a member record */
 
     struct shki_chunk put_chunk, get_chunk;
-    uint64_t reserved_at;    /* capacity 0: FIFO, LIFO: place of the record for which there is room; with the lock */
+    /* capacity 0: FIFO, LIFO: place of the record for which there is room; with the lock */
+    uint64_t reserved_at;
     uint32_t reserved_class; /* … PRIORITY: list of the slot */
     struct shki_chase put_chase, get_chase;
     struct shki_answers answers;
@@ -135,7 +141,10 @@ struct shk_queue {
 
 #define SHKI_BATCH_MAX 65536u   /* items moved with the gate; the others wait for that */
 
-/* How long SHK_NOWAIT waits for a side's lock that no member keeps: awake; asleep, before it looks again; altogether. */
+/*
+ * How long SHK_NOWAIT waits for a side's lock that no member keeps: awake; asleep, before it looks
+ * again; altogether.
+ */
 #define SHKI_BUSY_SPIN SHK_MS(2)
 #define SHKI_BUSY_SLICE SHK_MS(10)
 #define SHKI_BUSY_LIMIT SHK_MS(900)
@@ -172,8 +181,9 @@ struct shki_work {
 };
 
 /*
- * An order. With the gate. `room` gives a free slot for the i-th item from now, which is of that length, `item` the slot of the i-th next item: 1; 0: full, empty; or an error.
- * `put` commits n slots that have been filled, `take` takes n items.
+ * An order. With the gate. `room` gives a free slot for the i-th item from now, which is of that
+ * length, `item` the slot of the i-th next item: 1; 0: full, empty; or an error. `put` commits n
+ * slots that have been filled, `take` takes n items.
  */
 struct shki_order {
     unsigned batch; /* how many at a time */
@@ -183,7 +193,8 @@ struct shki_order {
     void (*take)(struct shk_queue *, unsigned n);
 };
 
-extern const struct shki_order shki_fifo, shki_lifo, shki_priority; /* FIFO, LIFO: with a capacity, */
+/* FIFO, LIFO: with a capacity, */
+extern const struct shki_order shki_fifo, shki_lifo, shki_priority;
 extern const struct shki_order shki_flow, shki_stack;               /* … and without */
 const struct shki_order *shki_order_of(const struct shk_queue *);
 
@@ -236,7 +247,10 @@ void shki_call_end(struct shki_call *);
 /* Take the gate, however long it takes, but that `slice` may end it after each slice: 0 or an error. */
 int shki_call_lock(struct shki_call *, int (*slice)(void *), void *arg);
 
-/* Whether a living member keeps the side: has claimed it, or has a reservation or a peek open. Loads only. */
+/*
+ * Whether a living member keeps the side: has claimed it, or has a reservation or a peek open.
+ * Loads only.
+ */
 bool shki_side_is_kept(const struct shki_call *);
 
 /* A whole call, slowly. */
@@ -535,20 +549,27 @@ int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work
 int shki_fifo_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 int shki_ordered_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 /* One item, and its priority. */
-int shki_priority_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+int shki_priority_get(struct shk_queue *, struct shki_membership *, struct shki_work *,
+                      int64_t timeout);
 int shki_ordered_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
 
 /* ---- queue_list.c: chunks of a queue of capacity 0 ---- */
 
 /* A chunk whose number is below `chunks`, wherever damaged bytes say that it is. */
-static inline __attribute__((always_inline)) unsigned char *shki_list_at(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
+static inline __attribute__((always_inline)) unsigned char *
+shki_list_at(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    uint32_t block = atomic_load_explicit(&list->map[chunk], memory_order_relaxed); /* the lock orders it */
+    /* the lock orders it */
+    uint32_t block = atomic_load_explicit(&list->map[chunk], memory_order_relaxed);
 
-    return q->object.segment->base + (uint64_t)(block <= list->last_block ? block : list->last_block) * SHKI_BLOCK;
+    return q->object.segment->base +
+           (uint64_t)(block <= list->last_block ? block : list->last_block) * SHKI_BLOCK;
 }
 
-/* Blocks for a chunk; and back, with their memory. Killed: to be called once more. `prepare`: shki_list_has() may be asked. */
+/*
+ * Blocks for a chunk; and back, with their memory. Killed: to be called once more. `prepare`:
+ * shki_list_has() may be asked.
+ */
 int shki_list_prepare(struct shk_queue *, struct shki_list *, uint64_t chunk);
 int shki_list_take(struct shk_queue *, struct shki_list *, uint64_t chunk);
 void shki_list_give(struct shk_queue *, const struct shki_list *, uint64_t chunk);
@@ -562,12 +583,17 @@ unsigned char *shki_list_find(const struct shk_queue *, const struct shki_list *
 int shki_list_allocate(struct shk_queue *, const struct shki_list *, uint64_t from, uint64_t to);
 void shki_list_punch(struct shk_queue *, const struct shki_list *, uint64_t from, uint64_t to);
 
-/* Not FIFO: have memory for the first so many bytes: 1 or an error. Only so many are used any more. After a death under the lock. */
+/*
+ * Not FIFO: have memory for the first so many bytes: 1 or an error. Only so many are used any more.
+ * After a death under the lock.
+ */
 int shki_list_grow(struct shk_queue *, struct shki_list *, uint64_t bytes);
 void shki_list_shrink(struct shk_queue *, struct shki_list *, uint64_t bytes);
 void shki_list_repair(struct shk_queue *, struct shki_list *);
 
-/* Whether it has memory for so many bytes, and needs no growing; and more to spare than it keeps. */
+/*
+ * Whether it has memory for so many bytes, and needs no growing; and more to spare than it keeps.
+ */
 static inline bool shki_list_reaches(const struct shki_list *list, uint64_t bytes)
 {
     return bytes <= list->shared->memory && bytes <= list->shared->chunks << list->shift;
@@ -578,7 +604,10 @@ static inline bool shki_list_is_long(const struct shki_list *list, uint64_t byte
     return list->shared->memory > bytes + 2 * list->spare;
 }
 
-/* PRIORITY, capacity 0: in which size class an item of that length goes, from 0; and the bytes of that class's slots. */
+/*
+ * PRIORITY, capacity 0: in which size class an item of that length goes, from 0; and the bytes of
+ * that class's slots.
+ */
 unsigned shki_size_class(size_t length);
 uint64_t shki_class_slot(unsigned class);
 
@@ -588,10 +617,15 @@ int shki_flow_get_now(struct shk_queue *, struct shki_membership *, struct shki_
 int shki_stack_put_now(struct shk_queue *, struct shki_work *);
 int shki_stack_get_now(struct shk_queue *, struct shki_membership *, struct shki_work *);
 
-/* For who looks from outside, and for the order of equals. Killed after: n puts too many have been counted. */
+/*
+ * For the inspector, and for the order of equals. Killed after: n puts too many have been
+ * counted.
+ */
 static inline void shki_count_puts(struct shk_queue *q, unsigned n)
 {
-    atomic_store_explicit(&q->shared->tail, atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + n, memory_order_release);
+    atomic_store_explicit(&q->shared->tail,
+                          atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + n,
+                          memory_order_release);
 }
 
 /* -ENOSPC and the like, -EPROTO, with a sentence. */

@@ -54,7 +54,8 @@ bool shki_queue_is_over(const struct shk_queue *q)
         return false; /* nobody keeps it, but somebody has it at the moment */
     if (held && atomic_load_explicit(&gate->open, memory_order_acquire) == SHKI_OPEN_RESERVATION)
         return false;
-    shki_fence_heavy(q->asymmetric); /* F4: shut_down before whether a member is inside or has the lock; pairs with G1, G4 */
+    /* F4: shut_down before whether a member is inside or has the lock; pairs with G1, G4 */
+    shki_fence_heavy(q->asymmetric);
     if (!shki_robust_is_held(&gate->mutex.robust)) {
         /* Somebody may go in and out without the mutex. Acquire: pairs with the releases in put_out(): it has left, or is the one or the other. */
         who = atomic_load_explicit(&gate->tenant, memory_order_acquire);
@@ -122,9 +123,19 @@ struct shki_call shki_put_call(struct shk_queue *q, struct shki_membership *m, i
 {
     struct shki_queue_shared *shared = q->shared;
 
-    return (struct shki_call){ .queue = q, .member = m, .gate = &shared->put_gate, .gate_spinner = &q->put_gate_spinner, .bed = &shared->full,
-                               .other = &shared->empty, .spinner = &q->full_spinner, .habits = &q->put_habits, .puts = true, .can_go_on = shki_queue_has_room,
-                               .waits_for = SHK_WAITS_TO_PUT, .timeout = timeout, .heeds_shutdown = true };
+    return (struct shki_call){.queue = q,
+                              .member = m,
+                              .gate = &shared->put_gate,
+                              .gate_spinner = &q->put_gate_spinner,
+                              .bed = &shared->full,
+                              .other = &shared->empty,
+                              .spinner = &q->full_spinner,
+                              .habits = &q->put_habits,
+                              .puts = true,
+                              .can_go_on = shki_queue_has_room,
+                              .waits_for = SHK_WAITS_TO_PUT,
+                              .timeout = timeout,
+                              .heeds_shutdown = true};
 }
 
 struct shki_call shki_get_call(struct shk_queue *q, struct shki_membership *m, int64_t timeout)
@@ -132,10 +143,18 @@ struct shki_call shki_get_call(struct shk_queue *q, struct shki_membership *m, i
     struct shki_queue_shared *shared = q->shared;
     bool fifo = q->order == SHK_FIFO;
 
-    return (struct shki_call){ .queue = q, .member = m, .gate = fifo ? &shared->get_gate : &shared->put_gate,
-                               .gate_spinner = fifo ? &q->get_gate_spinner : &q->put_gate_spinner, .bed = &shared->empty,
-                               .other = &shared->full, .spinner = &q->empty_spinner, .habits = &q->get_habits, .can_go_on = shki_queue_has_item,
-                               .waits_for = SHK_WAITS_TO_GET, .timeout = timeout, .heeds_shutdown = true };
+    return (struct shki_call){.queue = q,
+                              .member = m,
+                              .gate = fifo ? &shared->get_gate : &shared->put_gate,
+                              .gate_spinner = fifo ? &q->get_gate_spinner : &q->put_gate_spinner,
+                              .bed = &shared->empty,
+                              .other = &shared->full,
+                              .spinner = &q->empty_spinner,
+                              .habits = &q->get_habits,
+                              .can_go_on = shki_queue_has_item,
+                              .waits_for = SHK_WAITS_TO_GET,
+                              .timeout = timeout,
+                              .heeds_shutdown = true};
 }
 
 /* Why a call waits, for the sentence that tells that it did so in vain. */
@@ -146,7 +165,10 @@ static const char *state_of(const struct shki_call *c)
     return c->puts ? "the queue is full" : "the queue is empty";
 }
 
-/* The wait begins: what comes from now on, it is told, though it may be over again when the sleeper runs. */
+/*
+ * The wait begins: what comes from now on, it is told, though it may be over again when the sleeper
+ * runs.
+ */
 static void begin(struct shki_call *c)
 {
     if (c->begun)
@@ -156,12 +178,16 @@ static void begin(struct shki_call *c)
     c->patience = shki_object_patience(&c->queue->object, c->timeout, state_of(c));
 }
 
-/* Whether the queue has been shut down since, and opened again. If it still is shut down, there may be a reservation to wait for: shki_queue_is_over(). */
+/*
+ * Whether the queue has been shut down since, and opened again. If it still is shut down, there may
+ * be a reservation to wait for: shki_queue_is_over().
+ */
 static bool was_shut(const struct shki_call *c)
 {
     uint32_t word = shki_shut_word(c->queue);
 
-    return c->begun && c->heeds_shutdown && (word & SHKI_SHUT_STATE) == SHKI_OPEN && word != c->shutdowns;
+    return c->begun && c->heeds_shutdown && (word & SHKI_SHUT_STATE) == SHKI_OPEN &&
+           word != c->shutdowns;
 }
 
 static bool can_go_on(const void *arg)
@@ -176,7 +202,8 @@ bool shki_side_is_kept(const struct shki_call *c)
     const struct shki_mutex *mutex = &c->gate->mutex;
 
     return shki_robust_is_held(&mutex->robust) &&
-           shki_member_is_alive(c->queue->object.segment, atomic_load_explicit(&mutex->holder, memory_order_relaxed));
+           shki_member_is_alive(c->queue->object.segment,
+                                atomic_load_explicit(&mutex->holder, memory_order_relaxed));
 }
 
 /* Nothing is gained by waiting for the side's lock any longer. */
@@ -184,7 +211,8 @@ static bool is_settled(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue) || shki_side_is_kept(c);
+    return !shki_robust_is_held(&c->gate->mutex.robust) || !c->can_go_on(c->queue) ||
+           shki_side_is_kept(c);
 }
 
 static int say_drained(const struct shk_queue *q)
@@ -290,8 +318,9 @@ static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki
         atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed); /* killed before: a dead holder's again */
     }
     /*
-     * G4: the lock is held before shut_down is read; pairs with F4. Otherwise, on ARM, a producer could read that the queue is open
-     * before its lock is visible; a consumer that sees it shut down and the lock free would take what it finds for the last.
+     * G4: the lock is held before shut_down is read; pairs with F4. Otherwise, on ARM, a producer
+     * could read that the queue is open before its lock is visible; a consumer that sees it shut
+     * down and the lock free would take what it finds for the last.
      */
     shki_fence_light_locked(q->asymmetric);
     return 0;
@@ -302,7 +331,8 @@ int shki_gate_try(struct shk_queue *q, struct shki_membership *m, struct shki_ga
     int r;
 
     if (__builtin_expect(shki_gate_is_kept_by(gate, m), 0)) /* and not as the tenant */
-        return shki_object_say(&q->object, -EDEADLK, "the calling thread has a reservation or a peek open");
+        return shki_object_say(&q->object, -EDEADLK,
+                               "the calling thread has a reservation or a peek open");
     r = shki_mutex_trylock(&gate->mutex, m->id);
     return r < 0 || take_over(q, m, gate, r) < 0;
 }
@@ -337,7 +367,8 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
     if (!c->patience.nowait)
         shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
     for (;;) {
-        r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner, &c->queue->object.segment->recovery, slice, arg);
+        r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner,
+                            &c->queue->object.segment->recovery, slice, arg);
         if (r >= 0)
             r = take_over(c->queue, c->member, c->gate, r);
         if (r != -EBUSY)
@@ -362,7 +393,10 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
     return r;
 }
 
-/* The thread in whose way the caller is: the holder of the lock, or a bias owner in the middle of an operation. 0: none. */
+/*
+ * The thread in whose way the caller is: the holder of the lock, or a bias owner in the middle of
+ * an operation. 0: none.
+ */
 static int32_t thread_in_the_way(const struct shki_call *c)
 {
     int32_t thread = shki_robust_holder(&c->gate->mutex.robust);
@@ -374,17 +408,19 @@ static int32_t thread_in_the_way(const struct shki_call *c)
 
 static int say_in_the_way(const struct shki_call *c, int32_t thread, const char *what)
 {
-    return shki_fail(-EBUSY, "%s/%s: thread %d, in the middle of an operation on the %s side, %s", c->queue->object.segment->name,
-                     c->queue->object.name, (int)thread, c->puts ? "producer" : "consumer", what);
+    return shki_fail(-EBUSY, "%s/%s: thread %d, in the middle of an operation on the %s side, %s",
+                     c->queue->object.segment->name, c->queue->object.name, (int)thread,
+                     c->puts ? "producer" : "consumer", what);
 }
 
 static int say_kept(const struct shki_call *c)
 {
-    const struct shki_member *m = record_of(c->queue, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
+    const struct shki_member *m =
+        record_of(c->queue, atomic_load_explicit(&c->gate->mutex.holder, memory_order_relaxed));
     uint32_t open = atomic_load_explicit(&c->gate->open, memory_order_relaxed); /* a hint, both */
 
-    return shki_fail(-EBUSY, "%s/%s: %.15s (%d) %s", c->queue->object.segment->name, c->queue->object.name, m ? m->command : "a member",
-                     m ? (int)m->pid : 0,
+    return shki_fail(-EBUSY, "%s/%s: %.15s (%d) %s", c->queue->object.segment->name,
+                     c->queue->object.name, m ? m->command : "a member", m ? (int)m->pid : 0,
                      open == SHKI_OPEN_PEEK          ? "has an item peeked"
                      : open == SHKI_OPEN_RESERVATION ? "has a reservation open"
                      : c->puts                       ? "has claimed the producer side"
@@ -392,11 +428,13 @@ static int say_kept(const struct shki_call *c)
 }
 
 /*
- * For SHK_NOWAIT, and a time that is over already. The lock of a side is held for one copy: to wait for that is not to wait for an item or for room, even if the
- * holder has to wait for a CPU. The wait ends when the queue is found empty (or full), when a member is found to keep the side,
- * when the holder is found stopped, and after SHKI_BUSY_LIMIT.
+ * For SHK_NOWAIT, and a time that is over already. The lock of a side is held for one copy: to wait
+ * for that is not to wait for an item or for room, even if the holder has to wait for a CPU. The
+ * wait ends when the queue is found empty (or full), when a member is found to keep the side, when
+ * the holder is found stopped, and after SHKI_BUSY_LIMIT.
  *
- * Returns 0: entered; -EAGAIN, -ETIMEDOUT: empty, full; -EBUSY: there may be something, but a member is in the way.
+ * Returns 0: entered; -EAGAIN, -ETIMEDOUT: empty, full; -EBUSY: there may be something, but a
+ * member is in the way.
  */
 static int enter_at_once(struct shki_call *c)
 {
@@ -427,7 +465,10 @@ static int enter_at_once(struct shki_call *c)
     }
 }
 
-/* Enter the gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether a member is busy for a moment. */
+/*
+ * Enter the gate: 0 or the end of patience. With SHK_NOWAIT what counts is the truth, not whether a
+ * member is busy for a moment.
+ */
 static int enter(struct shki_call *c)
 {
     struct shk_queue *q = c->queue;
@@ -450,7 +491,10 @@ int shki_carry_out(struct shki_call *c, shki_act *act, struct shki_work *work)
         r = enter(c);
         if (r < 0)
             break;
-        /* A put that was asleep when the queue was shut down is told, room or not; a get, when there is no item. */
+        /*
+         * A put that was asleep when the queue was shut down is told, room or not; a get, when
+         * there is no item.
+         */
         r = c->puts && was_shut(c) ? shki_say_shut(c->queue) : act(c->queue, c->member, work);
         if ((r == 0 || r == -ESTALE) && was_shut(c))
             r = say_drained(c->queue);
@@ -515,7 +559,10 @@ void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
     atomic_thread_fence(memory_order_seq_cst); /* F2 */
     for (size_t i = 0; i < sizeof(beds) / sizeof(beds[0]); i++) {
         wake(s, beds[i]);
-        /* All of them, now: after a reopen those who are told would not find that the others could go on, and would not wake them. */
+        /*
+         * All sleepers, now: after a reopen a sleeper that is told would not find that the others
+         * could go on, and would not wake them.
+         */
         sleepers = atomic_load_explicit(&beds[i]->sleepers, memory_order_relaxed);
         for (uint32_t n = 1; n < sleepers && n < s->max_members; n++)
             sem_post(&beds[i]->semaphore);
@@ -629,7 +676,8 @@ static bool give_way(struct shki_call *c)
 
 int shki_call_wait(struct shki_call *c)
 {
-    struct shki_role role = { c->queue->object.segment, c->member, c->bed->leaders, &c->bed->followers, 0, false, false };
+    struct shki_role role = {
+        c->queue->object.segment, c->member, c->bed->leaders, &c->bed->followers, 0, false, false};
     struct timespec until;
     int r;
 
@@ -645,11 +693,15 @@ int shki_call_wait(struct shki_call *c)
     atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
     c->slept = true;
     /*
-     * The permits first, as in park.h. In the bed they are not the thread's alone: one that was meant for another sleeper is paid back by
-     * what follows, as by any thread that a permit has woken: the flag is up, and who leaves wakes the next if there is something to do.
+     * The permits first, as in park.h. In the bed they are not the thread's alone: one that was
+     * meant for another sleeper is paid back by what follows, as by any thread that a permit has
+     * woken: the flag is up, and a waiter that leaves wakes the next if there is something
+     * to do.
      */
     while (shki_take_permits(&c->bed->semaphore), !announce(c) && !was_shut(c) && r == 0) {
-        until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(&role, &c->patience) : SHK_SEC(3600));
+        until = shki_patience_slice(&c->patience, shki_repairs(SHKI_REPAIR_BACKSTOP)
+                                                      ? shki_role_slice(&role, &c->patience)
+                                                      : SHK_SEC(3600));
         if (!shki_sleep_on(&c->bed->semaphore, &until)) {
             role.slices++;
             shki_patience_slept(&c->patience);
@@ -661,7 +713,8 @@ int shki_call_wait(struct shki_call *c)
     }
     atomic_fetch_sub_explicit(&c->bed->sleepers, 1, memory_order_relaxed);
     if (shki_role_end(&role))
-        sem_post(&c->bed->semaphore); /* one that sleeps takes over; killed before: the other leader looks */
+        /* one that sleeps takes over; killed before: the other leader looks */
+        sem_post(&c->bed->semaphore);
     shki_member_is_awake();
     if (c->habits)
         atomic_store_explicit(&c->habits->since, 0, memory_order_relaxed);

@@ -628,7 +628,8 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 
     if (__builtin_expect(!m || !buf || q->usual_below == 0, 0))
         return shki_queue_get_anyhow(q, buf, size, timeout);
-    if (__builtin_expect(expected(q) != 0, 0) && timeout > 0 && !shki_object_is_stale(&q->object) && !shki_segment_is_closed(m->segment))
+    if (__builtin_expect(expected(q) != 0, 0) && timeout > 0 && !shki_object_is_stale(&q->object) &&
+        !shki_segment_is_closed(m->segment))
         return await_item(q, m, buf, size, timeout, false);
     shared = q->shared;
     if (__builtin_expect(!step_in_usually(q, m, &shared->get_gate), 0))

@@ -1,31 +1,35 @@
 /*
- * FIFO without a limit: a log of records, each as long as its item, in chunks that are numbered without end.
+ * FIFO without a limit: a log of records, each as long as its item, in chunks that are numbered
+ * without end.
  *
- *        get side's place                                     put side's place
- *           v                                                    v
- *     chunk 7 | word item | word item | word item | skip |  chunk 8 | word item | word item | free …
+ *      get side's place                                     put side's place
+ *         v                                                    v
+ *   chunk 7 | word item | word item | word item | skip |  chunk 8 | word item | word item | free …
  *
- * A record is a word with the item's length + 1, and the item; it begins at a multiple of 8 bytes and lies in one chunk. Where the rest
- * of a chunk is too short, a word SKIP says that the next record begins the next chunk.
+ * A record is a word with the item's length + 1, and the item; it begins at a multiple of 8 bytes
+ * and lies in one chunk. Where the rest of a chunk is too short, a word SKIP says that the next
+ * record begins the next chunk.
  *
- * The tail, a count, commits a put (Q1), the head a get (Q2). Which byte goes with a count is in the side's two places: see
- * struct shki_place. So there is nothing to repair in the records.
+ * The tail, a count, commits a put (Q1), the head a get (Q2). Which byte goes with a count is in
+ * the side's two places: see struct shki_place. So there is nothing to repair in the records.
  *
  *     chunks    … | spare  spare | consumed … producers' | not mapped yet
  *                 recycled       released                mapped
  *
- * A producer maps the next chunk: it gives the oldest spare chunk's blocks the new chunk's number, or takes blocks from the pool. One store
- * commits (P1: `mapped`, and how many there are from `recycled` on, in one word). A consumer gives a chunk that has been consumed back
- * to the pool, or, if there are few spare ones, leaves it to the producers; then it is spare (P2). So in a steady flow no memory
- * is given back and taken all the time.
+ * A producer maps the next chunk: it gives the oldest spare chunk's blocks the new chunk's number,
+ * or takes blocks from the pool. One store commits (P1: `mapped`, and how many there are from
+ * `recycled` on, in one word). A consumer gives a chunk that has been consumed back to the pool,
+ * or, if there are few spare ones, leaves it to the producers; then it is spare (P2). So in a
+ * steady flow no memory is given back and taken all the time.
  *
- * Chunks of several blocks are for items of more than one: they get memory as far as they are written, and lose it as far as they
- * have been read.
+ * Chunks of several blocks are for items of more than one: they get memory as far as they are
+ * written, and lose it as far as they have been read.
  */
 #include "object/queue.h"
 
 #define SKIP (UINT64_C(1) << 32)     /* no item's word has that half */
-#define PIECE (UINT64_C(64) << 10)   /* bytes of a large chunk that get, or lose, memory at a time */
+/* bytes of a large chunk that get, or lose, memory at a time */
+#define PIECE (UINT64_C(64) << 10)
 
 static struct shki_list *log_of(const struct shk_queue *q)
 {
@@ -47,7 +51,9 @@ static uint64_t record_size(size_t length)
 /* With the side's lock: the place that goes with the side's count; NULL: damaged. */
 static struct shki_place *find_place(struct shki_side *side, uint64_t number)
 {
-    return side->place[0].number == number ? &side->place[0] : side->place[1].number == number ? &side->place[1] : NULL;
+    return side->place[0].number == number   ? &side->place[0]
+           : side->place[1].number == number ? &side->place[1]
+                                             : NULL;
 }
 
 /* Before the count becomes `number`. */
@@ -57,11 +63,13 @@ static void set_place(struct shki_side *side, uint64_t before, uint64_t number, 
 
     place->at = at;
     place->number = number;
-    atomic_signal_fence(memory_order_seq_cst); /* killed here: the other one still counts. The order of the program is enough */
+    /* killed here: the other one still counts. The order of the program is enough */
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 /* The byte at a place, by way of the side's own note of the chunk where it was last. */
-static inline int reach(struct shk_queue *q, struct shki_chunk *known, uint64_t at, struct shki_slot **slot)
+static inline int reach(struct shk_queue *q, struct shki_chunk *known, uint64_t at,
+                        struct shki_slot **slot)
 {
     uint64_t chunk = at >> q->shift;
 
@@ -93,9 +101,13 @@ static uint64_t recycled_of(uint64_t memory)
 static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
 {
     struct shki_queue_shared *shared = q->shared;
-    uint64_t memory = atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed); /* ours: the lock orders it */
+    /* ours: the lock orders it */
+    uint64_t memory = atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed);
     uint64_t mapped = mapped_of(memory), recycled = recycled_of(memory);
-    /* P2: acquire; pairs with the release in give_back(): no consumer touches the spare chunks any more. */
+    /*
+     * P2: acquire; pairs with the release in give_back(): no consumer touches the spare chunks any
+     * more.
+     */
     uint64_t released = atomic_load_explicit(&shared->get_gate.chunks, memory_order_acquire);
     int r;
 
@@ -107,7 +119,10 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
     /* Those that are the pool's again; and one that a dead producer had renamed already. */
     while (recycled < released && !shki_list_has(q, log_of(q), recycled))
         recycled++;
-    /* killed up to P1: the next one with the lock finds the blocks under the new number, or where they were */
+    /*
+     * killed up to P1: the next one with the lock finds the blocks under the new number, or where
+     * they were
+     */
     if (recycled < released && !shki_list_has(q, log_of(q), mapped)) {
         r = shki_list_rename(q, log_of(q), recycled, mapped);
         recycled++;
@@ -119,7 +134,9 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
     if (r < 0)
         return r;
     /* P1: commits. Killed after: the chunk is the next producer's. */
-    atomic_store_explicit(&shared->put_gate.chunks, (mapped + 1) << SHKI_FRESH_BITS | (mapped + 1 - recycled), memory_order_release);
+    atomic_store_explicit(&shared->put_gate.chunks,
+                          (mapped + 1) << SHKI_FRESH_BITS | (mapped + 1 - recycled),
+                          memory_order_release);
     return 0;
 }
 
@@ -127,7 +144,8 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
 static int need_memory(struct shk_queue *q, uint64_t at, uint64_t size)
 {
     struct shki_side *side = &q->shared->put_side;
-    uint64_t from = side->memory, begin = at - offset_of(q, at), to = shki_round_up(at + size, PIECE);
+    uint64_t from = side->memory, begin = at - offset_of(q, at),
+             to = shki_round_up(at + size, PIECE);
     int r;
 
     if (at + size <= from && from - begin <= q->chunk_mask + 1)
@@ -140,21 +158,27 @@ static int need_memory(struct shk_queue *q, uint64_t at, uint64_t size)
     return r;
 }
 
-/* With the get side's lock: what lies before a place has been consumed. Killed anywhere in here: done once more by the next one. */
+/*
+ * With the get side's lock: what lies before a place has been consumed. Killed anywhere in here:
+ * done once more by the next one.
+ */
 static __attribute__((noinline)) void give_back(struct shk_queue *q, uint64_t at)
 {
     struct shki_queue_shared *shared = q->shared;
     struct shki_side *side = &shared->get_side;
-    uint64_t released = atomic_load_explicit(&shared->get_gate.chunks, memory_order_relaxed); /* ours: the lock orders it */
+    /* ours: the lock orders it */
+    uint64_t released = atomic_load_explicit(&shared->get_gate.chunks, memory_order_relaxed);
     uint64_t upto = at >> q->shift, from, to;
 
     for (; released < upto && upto - released <= q->chunks; released++) {
         /* Relaxed: only to know about how many spare ones there are. */
-        uint64_t recycled = recycled_of(atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed));
+        uint64_t recycled =
+            recycled_of(atomic_load_explicit(&shared->put_gate.chunks, memory_order_relaxed));
 
         if (log_of(q)->blocks > 1 || released - recycled >= q->spare)
             shki_list_give(q, log_of(q), released);
-        atomic_store_explicit(&shared->get_gate.chunks, released + 1, memory_order_release); /* P2 */
+        /* P2 */
+        atomic_store_explicit(&shared->get_gate.chunks, released + 1, memory_order_release);
     }
     if (log_of(q)->blocks == 1)
         return;
@@ -168,15 +192,21 @@ static __attribute__((noinline)) void give_back(struct shk_queue *q, uint64_t at
 
 static inline void clean_up(struct shk_queue *q, uint64_t at)
 {
-    if (__builtin_expect(at >> q->shift > atomic_load_explicit(&q->shared->get_gate.chunks, memory_order_relaxed), 0) ||
+    if (__builtin_expect(at >> q->shift > atomic_load_explicit(&q->shared->get_gate.chunks,
+                                                               memory_order_relaxed),
+                         0) ||
         (log_of(q)->blocks > 1 && at / PIECE * PIECE > q->shared->get_side.memory))
         give_back(q, at);
 }
 
 /* ---- Putting ---- */
 
-/* Room for a record at or behind *at, where it then is: 1 or an error. Killed in here: nothing has happened. */
-static inline int make_room(struct shk_queue *q, uint64_t *at, size_t length, struct shki_slot **slot)
+/*
+ * Room for a record at or behind *at, where it then is: 1 or an error. Killed in here: nothing has
+ * happened.
+ */
+static inline int make_room(struct shk_queue *q, uint64_t *at, size_t length,
+                            struct shki_slot **slot)
 {
     uint64_t size = record_size(length), offset = offset_of(q, *at), mapped;
     int r;
@@ -206,7 +236,8 @@ static inline int make_room(struct shk_queue *q, uint64_t *at, size_t length, st
 
 static inline uint64_t tail_of(const struct shk_queue *q)
 {
-    return atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* ours: the lock orders it */
+    /* ours: the lock orders it */
+    return atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
 }
 
 /* n records have been written, the last of which ends at `at`. */
@@ -215,7 +246,10 @@ static inline void commit_puts(struct shk_queue *q, unsigned n, uint64_t at)
     uint64_t tail = tail_of(q);
 
     set_place(&q->shared->put_side, tail, tail + n, at);
-    /* Q1: commits; pairs with the acquire of the tail in look_at_tail(). Killed after: the items are in. */
+    /*
+     * Q1: commits; pairs with the acquire of the tail in look_at_tail(). Killed after: the items
+     * are in.
+     */
     atomic_store_explicit(&q->shared->tail, tail + n, memory_order_release);
 }
 
@@ -247,7 +281,10 @@ int shki_flow_put_now(struct shk_queue *q, struct shki_work *w)
     return (int)n;
 }
 
-/* For a reservation: room for one of that length; and its commit, of as much as has been written there. */
+/*
+ * For a reservation: room for one of that length; and its commit, of as much as has been written
+ * there.
+ */
 static int room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
 {
     const struct shki_place *place = find_place(&q->shared->put_side, tail_of(q));
@@ -265,14 +302,17 @@ static void put(struct shk_queue *q, unsigned n, int64_t priority)
 
     (void)priority;
     if (reach(q, &q->put_chunk, q->reserved_at, &slot) > 0)
-        commit_puts(q, n, q->reserved_at + record_size(shki_slot_length(atomic_load_explicit(&slot->word, memory_order_relaxed))));
+        commit_puts(q, n,
+                    q->reserved_at + record_size(shki_slot_length(
+                                         atomic_load_explicit(&slot->word, memory_order_relaxed))));
 }
 
 /* ---- Getting ---- */
 
 static inline uint64_t head_of(const struct shk_queue *q)
 {
-    return atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* ours: the lock orders it */
+    /* ours: the lock orders it */
+    return atomic_load_explicit(&q->shared->head, memory_order_relaxed);
 }
 
 /* How many items there are, as far as is known; if none are, look. */
@@ -282,7 +322,8 @@ static uint64_t known_items(struct shk_queue *q, uint64_t head, uint64_t wanted)
     uint64_t tail;
 
     if ((int64_t)(gate->seen - head) < (int64_t)wanted) {
-        tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: the records up to it have been written */
+        /* Q1: the records up to it have been written */
+        tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire);
         gate->seen = (int64_t)(tail - head) > 0 ? tail : head;
         shki_note_fill(q->shared, gate->seen - head);
     }
@@ -290,7 +331,8 @@ static uint64_t known_items(struct shk_queue *q, uint64_t head, uint64_t wanted)
 }
 
 /* The record at or behind *at, where it then is: 1 or an error. */
-static inline int find_record(struct shk_queue *q, uint64_t *at, struct shki_slot **slot, uint64_t *word)
+static inline int find_record(struct shk_queue *q, uint64_t *at, struct shki_slot **slot,
+                              uint64_t *word)
 {
     int r = reach(q, &q->get_chunk, *at, slot);
 
@@ -304,7 +346,10 @@ static inline int find_record(struct shk_queue *q, uint64_t *at, struct shki_slo
             return r;
         *word = atomic_load_explicit(&(*slot)->word, memory_order_relaxed);
     }
-    if (__builtin_expect(shki_slot_length(*word) > q->item_size || q->chunk_mask + 1 - offset_of(q, *at) < record_size(shki_slot_length(*word)), 0))
+    if (__builtin_expect(shki_slot_length(*word) > q->item_size ||
+                             q->chunk_mask + 1 - offset_of(q, *at) <
+                                 record_size(shki_slot_length(*word)),
+                         0))
         return shki_damaged_item(q, shki_slot_length(*word));
     return 1;
 }
@@ -319,7 +364,10 @@ static inline void commit_gets(struct shk_queue *q, unsigned n, uint64_t at)
     clean_up(q, at);
 }
 
-/* Whether there is an item: 1, 0, or an error. Once it is over nothing more comes, so a second look is the last word. */
+/*
+ * Whether there is an item: 1, 0, or an error. Once it is over nothing more comes, so a second look
+ * is the last word.
+ */
 static int look(struct shk_queue *q, uint64_t head, uint64_t wanted)
 {
     if (shki_object_is_stale(&q->object))
@@ -328,7 +376,9 @@ static int look(struct shk_queue *q, uint64_t head, uint64_t wanted)
         return 1;
     if (!shki_queue_is_over(q))
         return 0;
-    return known_items(q, head, 1) > 0 ? 1 : shki_say(-EPIPE, "the queue has been shut down and is drained");
+    return known_items(q, head, 1) > 0
+               ? 1
+               : shki_say(-EPIPE, "the queue has been shut down and is drained");
 }
 
 int shki_flow_get_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
@@ -344,7 +394,7 @@ int shki_flow_get_now(struct shk_queue *q, struct shki_membership *m, struct shk
     place = find_place(&q->shared->get_side, head);
     if (place == NULL)
         return shki_damaged_place(q);
-    clean_up(q, place->at); /* what one who was killed has left */
+    clean_up(q, place->at); /* what a killed consumer has left */
     known = q->shared->get_gate.seen - head;
     for (at = place->at; n < w->n && n < known; n++) {
         uint64_t from = at;
@@ -393,4 +443,5 @@ static void take(struct shk_queue *q, unsigned n)
         commit_gets(q, n, at + record_size(shki_slot_length(word)));
 }
 
-const struct shki_order shki_flow = { .batch = 1, .room = room, .item = item, .put = put, .take = take };
+const struct shki_order shki_flow = {
+    .batch = 1, .room = room, .item = item, .put = put, .take = take};

@@ -138,9 +138,13 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
     if (r < 0)
         return r;
     if (len > q->shared->put_gate.at_stake)
-        return shki_fail(-EMSGSIZE, "%s/%s: %zu bytes are more than the %llu that were reserved", q->object.segment->name, q->object.name, len, (unsigned long long)q->shared->put_gate.at_stake);
+        return shki_fail(-EMSGSIZE, "%s/%s: %zu bytes are more than the %llu that were reserved",
+                         q->object.segment->name, q->object.name, len,
+                         (unsigned long long)q->shared->put_gate.at_stake);
     order = shki_order_of(q);
-    r = shki_object_is_stale(&q->object) ? shki_stale(&q->object) : order->room(q, 0, (size_t)q->shared->put_gate.at_stake, &slot);
+    r = shki_object_is_stale(&q->object)
+            ? shki_stale(&q->object)
+            : order->room(q, 0, (size_t)q->shared->put_gate.at_stake, &slot);
     if (r > 0) {
         /* Q1, where the slot commits: killed before: nothing was put; killed after: the item is in. Elsewhere put() commits. */
         atomic_store_explicit(&slot->word, shki_slot_word(order == &shki_fifo ? shki_fifo_number(q) : 0, len), memory_order_release);
@@ -237,7 +241,10 @@ static int still_there(void *arg)
     return shki_object_is_stale(&c->queue->object) ? shki_stale(&c->queue->object) : 0;
 }
 
-/* For SHK_NOWAIT, and a time that is over already: what counts is whether a member keeps the side, not whether one is busy there for a moment. */
+/*
+ * For SHK_NOWAIT, and a time that is over already: what counts is whether a member keeps the side,
+ * not whether one is busy there for a moment.
+ */
 static int lock_at_once(struct shki_call *c)
 {
     const struct shki_patience nowait = c->patience;
@@ -301,8 +308,11 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
     put = shki_put_call(q, m, timeout);
     get = shki_get_call(q, m, timeout);
     if ((sides & SHK_PRODUCER && shki_gate_is_kept_by(put.gate, m)) || (sides & SHK_CONSUMER && shki_gate_is_kept_by(get.gate, m)))
-        return shki_object_say(&q->object, -EDEADLK, "the calling thread has claimed the side already, or has a reservation or a peek open");
-    put.patience = get.patience = shki_object_patience(&q->object, timeout, "another member keeps a side that is claimed");
+        return shki_object_say(
+            &q->object, -EDEADLK,
+            "the calling thread has claimed the side already, or has a reservation or a peek open");
+    put.patience = get.patience =
+        shki_object_patience(&q->object, timeout, "another member keeps a side that is claimed");
     put.begun = get.begun = true;
     if (sides & SHK_PRODUCER)
         r = claim(&put);
@@ -332,7 +342,8 @@ int shk_queue_unclaim(struct shk_queue *q, unsigned sides)
     if (m == NULL || (sides & SHK_PRODUCER && !has_claimed(&q->shared->put_gate, m)) || (sides & SHK_CONSUMER && !has_claimed(&q->shared->get_gate, m)))
         return shki_object_say(&q->object, -EPERM, "the calling thread has not claimed the side");
     if ((sides & SHK_PRODUCER && look(&q->shared->put_gate.open)) || (sides & SHK_CONSUMER && look(&q->shared->get_gate.open)))
-        return shki_object_say(&q->object, -EBUSY, "the calling thread has a reservation or a peek open");
+        return shki_object_say(&q->object, -EBUSY,
+                               "the calling thread has a reservation or a peek open");
     if (sides & SHK_PRODUCER)
         unclaim(q, m, SHK_PRODUCER);
     if (sides & SHK_CONSUMER)

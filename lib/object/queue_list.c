@@ -1,19 +1,23 @@
 /*
- * Lists of chunks: where a queue without a limit keeps its items. A chunk is one or several consecutive blocks of the segment's pool.
+ * Lists of chunks: where a queue without a limit keeps its items. A chunk is one or several
+ * consecutive blocks of the segment's pool.
  *
  *     map of a list     | 7 | 3 | 9 | …      chunk c begins at block map[c % chunks]
  *     blocks' words     block 7: this queue, this list, chunk 0
  *
- * The words of the blocks are the truth; the map, which is written before a block is taken, says where to look. So to take chunk c is
- * one call, that may be made again by the next one with the lock if the first was killed in it: shki_pool_take() finds what has
- * been taken for c. Likewise shki_list_give().
+ * The words of the blocks are the truth; the map, which is written before a block is taken, says
+ * where to look. So to take chunk c is one call, that may be made again by the next one with the
+ * lock if the first was killed in it: shki_pool_take() finds what has been taken for c. Likewise
+ * shki_list_give().
  *
- * A FIFO queue's chunks are numbered without end (queue_flow.c). The other orders' lists grow and shrink at their end:
+ * A FIFO queue's chunks are numbered without end (queue_flow.c). The other orders' lists grow and
+ * shrink at their end:
  *
  *     bytes   0 ........................ memory ........ chunks * size of a chunk
  *             used, or spare: has memory  address space only
  *
- * All of it is changed with the lock of the producer side; of a FIFO queue chunks are given back with that of the consumer side.
+ * All of it is changed with the lock of the producer side; of a FIFO queue chunks are given back
+ * with that of the consumer side.
  */
 #include "object/queue.h"
 
@@ -26,7 +30,8 @@ static uint64_t word_of(const struct shk_queue *q, const struct shki_list *list,
     return shki_block_word(q->object.index, list->number, chunk);
 }
 
-static _Atomic uint32_t *place_in_map(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
+static _Atomic uint32_t *place_in_map(const struct shk_queue *q, const struct shki_list *list,
+                                      uint64_t chunk)
 {
     return &list->map[chunk % q->chunks];
 }
@@ -34,7 +39,8 @@ static _Atomic uint32_t *place_in_map(const struct shk_queue *q, const struct sh
 int shki_list_prepare(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
 {
     struct shk_segment *s = q->object.segment;
-    uint64_t at = (uint64_t)((unsigned char *)place_in_map(q, list, chunk) - s->base), page = at / SHKI_PAGE;
+    uint64_t at = (uint64_t)((unsigned char *)place_in_map(q, list, chunk) - s->base),
+             page = at / SHKI_PAGE;
     int r;
 
     if (list->map_page == page)
@@ -48,27 +54,32 @@ int shki_list_prepare(struct shk_queue *q, struct shki_list *list, uint64_t chun
 
 int shki_no_memory(const struct shk_queue *q, int r)
 {
-    return shki_fail(r, "%s/%s: out of memory for more items: %s (" SHKI_DIRECTORY " or the machine is full)",
-                     q->object.segment->name, q->object.name, strerror(-r));
+    return shki_fail(
+        r, "%s/%s: out of memory for more items: %s (" SHKI_DIRECTORY " or the machine is full)",
+        q->object.segment->name, q->object.name, strerror(-r));
 }
 
 int shki_list_take(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
 {
     int r = shki_list_prepare(q, list, chunk);
 
-    return r < 0 ? r : shki_pool_take(q->object.segment, list->blocks, word_of(q, list, chunk), place_in_map(q, list, chunk));
+    return r < 0 ? r
+                 : shki_pool_take(q->object.segment, list->blocks, word_of(q, list, chunk),
+                                  place_in_map(q, list, chunk));
 }
 
 void shki_list_give(struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    shki_pool_give(q->object.segment, atomic_load_explicit(place_in_map(q, list, chunk), memory_order_relaxed), list->blocks,
-                   word_of(q, list, chunk));
+    shki_pool_give(q->object.segment,
+                   atomic_load_explicit(place_in_map(q, list, chunk), memory_order_relaxed),
+                   list->blocks, word_of(q, list, chunk));
 }
 
 bool shki_list_has(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    return shki_blocks_are(q->object.segment, atomic_load_explicit(place_in_map(q, list, chunk), memory_order_relaxed), 1,
-                           word_of(q, list, chunk));
+    return shki_blocks_are(q->object.segment,
+                           atomic_load_explicit(place_in_map(q, list, chunk), memory_order_relaxed),
+                           1, word_of(q, list, chunk));
 }
 
 int shki_list_rename(struct shk_queue *q, struct shki_list *list, uint64_t chunk, uint64_t to)
@@ -85,20 +96,26 @@ int shki_list_rename(struct shk_queue *q, struct shki_list *list, uint64_t chunk
     return 0;
 }
 
-unsigned char *shki_list_find(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
+unsigned char *shki_list_find(const struct shk_queue *q, const struct shki_list *list,
+                              uint64_t chunk)
 {
-    uint32_t block = atomic_load_explicit(place_in_map(q, list, chunk), memory_order_relaxed), limit = shki_pool_limit(q->object.segment);
+    uint32_t block = atomic_load_explicit(place_in_map(q, list, chunk), memory_order_relaxed),
+             limit = shki_pool_limit(q->object.segment);
 
-    return list->blocks <= limit && block <= limit - list->blocks ? shki_block_at(q->object.segment, block) : NULL;
+    return list->blocks <= limit && block <= limit - list->blocks
+               ? shki_block_at(q->object.segment, block)
+               : NULL;
 }
 
-int shki_list_allocate(struct shk_queue *q, const struct shki_list *list, uint64_t from, uint64_t to)
+int shki_list_allocate(struct shk_queue *q, const struct shki_list *list, uint64_t from,
+                       uint64_t to)
 {
     struct shk_segment *s = q->object.segment;
     int r = 0;
 
     while (from < to && r == 0) {
-        uint64_t chunk = from >> list->shift, offset = from & ((UINT64_C(1) << list->shift) - 1), n = (UINT64_C(1) << list->shift) - offset;
+        uint64_t chunk = from >> list->shift, offset = from & ((UINT64_C(1) << list->shift) - 1),
+                 n = (UINT64_C(1) << list->shift) - offset;
         unsigned char *at = shki_list_find(q, list, chunk);
 
         if (n > to - from)
@@ -116,7 +133,8 @@ void shki_list_punch(struct shk_queue *q, const struct shki_list *list, uint64_t
     struct shk_segment *s = q->object.segment;
 
     while (from < to) {
-        uint64_t chunk = from >> list->shift, offset = from & ((UINT64_C(1) << list->shift) - 1), n = (UINT64_C(1) << list->shift) - offset;
+        uint64_t chunk = from >> list->shift, offset = from & ((UINT64_C(1) << list->shift) - 1),
+                 n = (UINT64_C(1) << list->shift) - offset;
 
         if (n > to - from)
             n = to - from;
@@ -150,7 +168,8 @@ int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 
     while ((chunks = chunks_of(q, list)) << list->shift < bytes) {
         if (chunks >= q->chunks)
-            return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name, q->object.name);
+            return shki_fail(-ENOSPC, "%s/%s has as many items as it can have",
+                             q->object.segment->name, q->object.name);
         r = shki_list_take(q, list, chunks);
         if (r < 0)
             return r;
@@ -172,7 +191,8 @@ int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 
 void shki_list_shrink(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 {
-    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(q, list), chunks;
+    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(q, list),
+             chunks;
 
     if (memory <= keep + list->spare)
         return;

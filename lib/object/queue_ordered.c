@@ -1,27 +1,38 @@
 /*
- * LIFO with a capacity, and PRIORITY: slots, with one lock for both sides. (LIFO without a limit: queue_stack.c.)
+ * LIFO with a capacity, and PRIORITY: slots, with one lock for both sides. (LIFO without a limit:
+ * queue_stack.c.)
  *
- * LIFO: the slots from 0 to count - 1 are the stack. The store of the state commits (O1); there is nothing to repair.
+ * LIFO: the slots from 0 to count - 1 are the stack. The store of the state commits (O1); there is
+ * nothing to repair.
  *
- * PRIORITY: the entries from 0 to count - 1 are a binary heap; each has the priority and the sequence number of an item and says in which slot it is. An
- * operation writes down what goes where in the heap and commits with the store of the state (O1), which has both: how many items there are now, and what is
- * left to do. That can be done twice, from any of its steps on: whoever has the lock next finishes it before it does anything of its own.
+ * PRIORITY: the entries from 0 to count - 1 are a binary heap; each has the priority and the
+ * sequence number of an item and says in which slot it is. An operation writes down what goes where
+ * in the heap and commits with the store of the state (O1), which has both: how many items there
+ * are now, and what is left to do. That can be done twice, from any of its steps on: the next
+ * owner of the lock finishes it before it does anything of its own.
  *
  *     PUT: rise()   the new entry moves up from the end to its place
- *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot becomes the first of those to be used next
+ *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot
+ *                   becomes the first of those to be used next
  *
- * With a capacity all of it is one chunk, | heap entries | slots |. The entries beyond the end say which slots are free: those of 0 to count - 1
- * and these are at any time all slots. An entry that has never been used says nothing (0), and means the slot of its own number.
+ * With a capacity all of it is one chunk, | heap entries | slots |. The entries beyond the end say
+ * which slots are free: those of 0 to count - 1 and these are at any time all slots. An entry that
+ * has never been used says nothing (0), and means the slot of its own number.
  *
- * Without a limit the entries are a list of chunks (queue_list.c), and the items are in further lists, one for each size class: 64, 96, 128,
- * 192, 256 … bytes, the last one as large as the largest item. In each class the slots in use are those from 0 to its count - 1: the item of
- * the last slot moves into the one that was freed. So memory is used without gaps, at most half as much again as the items have, and given back from
- * the end of each list. A slot begins with the place in the heap of its item's entry.
+ * Without a limit the entries are a list of chunks (queue_list.c), and the items are in further
+ * lists, one for each size class: 64, 96, 128, 192, 256 … bytes, the last one as large as the
+ * largest item. In each class the slots in use are those from 0 to its count - 1: the item of the
+ * last slot moves into the one that was freed. So memory is used without gaps, at most half as much
+ * again as the items have, and given back from the end of each list. A slot begins with the place
+ * in the heap of its item's entry.
  *
- *     entries   | e e e e …        class 64   | where word item | where word item |        class 96   | where word item | …
+ *     entries    | e e e e …
+ *     class 64   | where word item | where word item |
+ *     class 96   | where word item | …
  *
- * The steps are single stores in the order of the program. A barrier for the compiler is enough: a dead thread's stores are those up to
- * some instruction, and the kernel has made them visible when it marks the lock, or the life of the member that was inside.
+ * The steps are single stores in the order of the program. A barrier for the compiler is enough: a
+ * dead thread's stores are those up to some instruction, and the kernel has made them visible when
+ * it marks the lock, or the life of the member that was inside.
  */
 #include "object/queue.h"
 
@@ -42,14 +53,17 @@ static INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
 #define ENTRIES_SHIFT 13 /* without a limit: log of the entries of a chunk … */
 #define ENTRY_SIZE 32u   /* … of so many bytes each */
 
-_Static_assert(sizeof(struct shki_heap_entry) <= ENTRY_SIZE && ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK, "entries fill a block");
+_Static_assert(sizeof(struct shki_heap_entry) <= ENTRY_SIZE &&
+                   ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK,
+               "entries fill a block");
 
 /* i is below the limit. */
 static INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows, uint64_t i)
 {
     if (!grows)
         return (struct shki_heap_entry *)(void *)q->slots + i;
-    return (struct shki_heap_entry *)(void *)(shki_list_at(q, &q->lists[0], i >> ENTRIES_SHIFT) + (i & ((1u << ENTRIES_SHIFT) - 1)) * ENTRY_SIZE);
+    return (struct shki_heap_entry *)(void *)(shki_list_at(q, &q->lists[0], i >> ENTRIES_SHIFT) +
+                                              (i & ((1u << ENTRIES_SHIFT) - 1)) * ENTRY_SIZE);
 }
 
 /* With a capacity. */
@@ -71,10 +85,12 @@ static uint64_t *where_at(const struct shk_queue *q, const struct shki_list *cla
 {
     uint64_t chunk = i / class->per_chunk;
 
-    return (uint64_t *)(void *)(shki_list_at(q, class, chunk < q->chunks ? chunk : 0) + i % class->per_chunk * class->slot);
+    return (uint64_t *)(void *)(shki_list_at(q, class, chunk < q->chunks ? chunk : 0) +
+                                i % class->per_chunk * class->slot);
 }
 
-static struct shki_slot *record_at(const struct shk_queue *q, const struct shki_list *class, uint64_t i)
+static struct shki_slot *record_at(const struct shk_queue *q, const struct shki_list *class,
+                                   uint64_t i)
 {
     return (struct shki_slot *)(void *)(where_at(q, class, i) + 1);
 }
@@ -82,7 +98,9 @@ static struct shki_slot *record_at(const struct shk_queue *q, const struct shki_
 /* How far n slots reach. */
 static uint64_t bytes_of(const struct shki_list *class, uint64_t n)
 {
-    return n == 0 ? 0 : ((n - 1) / class->per_chunk << class->shift) + ((n - 1) % class->per_chunk + 1) * class->slot;
+    return n == 0 ? 0
+                  : ((n - 1) / class->per_chunk << class->shift) +
+                        ((n - 1) % class->per_chunk + 1) * class->slot;
 }
 
 /* How many items a state says there are: never more than there are places. */
@@ -209,7 +227,10 @@ static INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t
         set_entry(q, grows, hole, moving);
 }
 
-/* The item of the class's last slot into the one that has become free. The source stays as it is, so it can be done again. */
+/*
+ * The item of the class's last slot into the one that has become free. The source stays as it is,
+ * so it can be done again.
+ */
 static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t freed, uint64_t last)
 {
     const struct shki_slot *from = record_at(q, class, last);
@@ -264,7 +285,8 @@ static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state
     if ((state & SHKI_INTENT_MASK) == SHKI_INTENT_PUT)
         finish_put(q, q->grows, count, hole, &moving);
     else
-        finish_take(q, q->grows, bounded(q, count), hole, q->grows ? o->freed : bounded(q, o->freed), &moving);
+        finish_take(q, q->grows, bounded(q, count), hole,
+                    q->grows ? o->freed : bounded(q, o->freed), &moving);
     atomic_fetch_add_explicit(&q->shared->repairs.rebuilds, 1, memory_order_relaxed);
 }
 
@@ -286,7 +308,10 @@ static INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
     return said ? bounded(q, said - 1) : count;
 }
 
-/* Without a limit: room for one more entry, and for an item of that length: 1 or an error. Killed in here: nothing has happened. */
+/*
+ * Without a limit: room for one more entry, and for an item of that length: 1 or an error. Killed
+ * in here: nothing has happened.
+ */
 static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_slot **slot)
 {
     struct shki_list *class;
@@ -294,12 +319,15 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
     int r;
 
     if (count >= q->limit)
-        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name, q->object.name);
+        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name,
+                         q->object.name);
     if (length > q->item_size)
         return shki_damaged_item(q, length);
     q->reserved_class = shki_size_class(length) + 1;
     class = class_at(q, q->reserved_class);
-    r = shki_list_reaches(&q->lists[0], (count + 1) * ENTRY_SIZE) ? 1 : shki_list_grow(q, &q->lists[0], (count + 1) * ENTRY_SIZE);
+    r = shki_list_reaches(&q->lists[0], (count + 1) * ENTRY_SIZE)
+            ? 1
+            : shki_list_grow(q, &q->lists[0], (count + 1) * ENTRY_SIZE);
     bytes = bytes_of(class, class->shared->count + 1);
     if (r > 0 && !shki_list_reaches(class, bytes))
         r = shki_list_grow(q, class, bytes);
@@ -308,7 +336,8 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
     return r;
 }
 
-static INLINE int priority_room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
+static INLINE int priority_room(struct shk_queue *q, unsigned i, size_t length,
+                                struct shki_slot **slot)
 {
     uint64_t count = settled_items(q);
 
@@ -359,7 +388,8 @@ static INLINE int priority_item(struct shk_queue *q, unsigned i, struct shki_slo
     if (settled_items(q) == 0)
         return 0;
     first = entry_at(q, q->grows, 0);
-    *slot = q->grows ? record_at(q, class_at(q, first->class), first->slot) : slot_at(q, bounded(q, first->slot));
+    *slot = q->grows ? record_at(q, class_at(q, first->class), first->slot)
+                     : slot_at(q, bounded(q, first->slot));
     return 1;
 }
 
@@ -457,7 +487,8 @@ static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, co
     return 1;
 }
 
-static INLINE int get_by(struct shk_queue *q, struct shki_membership *m, const struct shki_order *order, void *buffer, size_t *length,
+static INLINE int get_by(struct shk_queue *q, struct shki_membership *m,
+                         const struct shki_order *order, void *buffer, size_t *length,
                          int64_t *priority)
 {
     struct shki_slot *slot = NULL;
@@ -488,7 +519,8 @@ int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const v
     if (q->order == SHK_LIFO && q->grows)
         r = shki_stack_put_now(q, &w);
     else
-        r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0) : put_by(q, &shki_priority, item, length, priority);
+        r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0)
+                                 : put_by(q, &shki_priority, item, length, priority);
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
         shki_wake_other(q, true);
@@ -509,7 +541,8 @@ int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *b
         r = shki_stack_get_now(q, m, &w);
         *length = one.iov_len;
     } else {
-        r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL) : get_by(q, m, &shki_priority, buffer, length, NULL);
+        r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL)
+                                 : get_by(q, m, &shki_priority, buffer, length, NULL);
     }
     shki_gate_leave(q, m, gate, tenant);
     if (__builtin_expect(r > 0, 1))
@@ -544,7 +577,8 @@ static int get_with_priority(struct shk_queue *q, struct shki_membership *m, str
     return get_by(q, m, &shki_priority, w->buffers->iov_base, &w->buffers->iov_len, &w->priority);
 }
 
-int shki_priority_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+int shki_priority_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+                      int64_t timeout)
 {
     struct shki_call c;
     int r = shki_try_at_once(q, m, &q->shared->put_gate, false, get_with_priority, w);

@@ -1,15 +1,17 @@
 /*
  * LIFO without a limit: a stack of records, each as long as its item, in a list of chunks.
  *
- *     chunk 0 | -      | word item size | word item size |       chunk 1 | below | word item size |  free …
- *                                                        ^                   |                    ^
- *                                                        +-------------------+                   top
+ *     chunk 0 | - | word item size | word item size |    chunk 1 | below | word item size |  free …
+ *                                                   ^                |                    ^
+ *                                                   +----------------+                   top
  *
- * A record is a word with the item's length + 1, the item, and the size of it all, by which it is found from behind. It begins at a multiple of 8
- * bytes and lies in one chunk. Each chunk begins with the place of the top as it was when its first record was put.
+ * A record is a word with the item's length + 1, the item, and the size of it all, by which it is
+ * found from behind. It begins at a multiple of 8 bytes and lies in one chunk. Each chunk begins
+ * with the place of the top as it was when its first record was put.
  *
- * The state commits (O1), as in a LIFO queue with a capacity. Which byte the top is goes with the state: see struct shki_place. So
- * there is nothing to repair but memory that was to be given back (shki_list_repair()).
+ * The state commits (O1), as in a LIFO queue with a capacity. Which byte the top is goes with the
+ * state: see struct shki_place. So there is nothing to repair but memory that was to be given back
+ * (shki_list_repair()).
  */
 #include "object/queue.h"
 
@@ -37,7 +39,8 @@ static uint64_t record_size(size_t length)
 
 static uint64_t state_of(const struct shk_queue *q)
 {
-    return atomic_load_explicit(&q->shared->ordered.state, memory_order_relaxed); /* the lock orders it */
+    /* the lock orders it */
+    return atomic_load_explicit(&q->shared->ordered.state, memory_order_relaxed);
 }
 
 /* With the lock: where the top is; UINT64_MAX: damaged. */
@@ -54,7 +57,8 @@ static uint64_t top_of(const struct shk_queue *q)
 static void commit(struct shk_queue *q, unsigned puts, uint64_t count, uint64_t top)
 {
     struct shki_side *side = &q->shared->put_side;
-    uint64_t before = state_of(q), state = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
+    uint64_t before = state_of(q),
+             state = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
     struct shki_place *place = &side->place[side->place[0].number == before];
 
     place->at = top;
@@ -84,7 +88,10 @@ static inline int reach(struct shk_queue *q, uint64_t at, unsigned char **byte)
 
 /* ---- Putting ---- */
 
-/* Room for a record above *at, where it then begins: 1 or an error. Killed in here: nothing has happened. */
+/*
+ * Room for a record above *at, where it then begins: 1 or an error. Killed in here: nothing has
+ * happened.
+ */
 static int make_room(struct shk_queue *q, uint64_t *at, size_t length, struct shki_slot **slot)
 {
     uint64_t size = record_size(length), top = *at;
@@ -127,7 +134,8 @@ int shki_stack_put_now(struct shk_queue *q, struct shki_work *w)
     if (top == UINT64_MAX)
         return shki_damaged_place(q);
     if (w->n > UINT32_MAX - items(q))
-        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name, q->object.name);
+        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name,
+                         q->object.name);
     for (; n < w->n; n++) {
         uint64_t at = top;
 
@@ -164,7 +172,8 @@ static void put(struct shk_queue *q, unsigned n, int64_t priority)
     if (reach(q, q->reserved_at, &byte) < 0)
         return;
     slot = (struct shki_slot *)(void *)byte;
-    top = end_record(q->reserved_at, slot, shki_slot_length(atomic_load_explicit(&slot->word, memory_order_relaxed)));
+    top = end_record(q->reserved_at, slot,
+                     shki_slot_length(atomic_load_explicit(&slot->word, memory_order_relaxed)));
     shki_count_puts(q, n);
     commit(q, n, items(q) + n, top);
     shki_note_fill(q->shared, items(q));
@@ -177,7 +186,8 @@ static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **sl
 {
     uint64_t size, offset = offset_of(q, *top - 1) + 1;
     unsigned char *end = NULL;
-    int r = *top < 2 * sizeof(uint64_t) || *top % 8 ? shki_damaged_place(q) : reach(q, *top - sizeof(uint64_t), &end);
+    int r = *top < 2 * sizeof(uint64_t) || *top % 8 ? shki_damaged_place(q)
+                                                    : reach(q, *top - sizeof(uint64_t), &end);
 
     if (r < 0)
         return r;
@@ -243,4 +253,5 @@ static void take(struct shk_queue *q, unsigned n)
         commit_gets(q, n, top);
 }
 
-const struct shki_order shki_stack = { .batch = 1, .room = room, .item = item, .put = put, .take = take };
+const struct shki_order shki_stack = {
+    .batch = 1, .room = room, .item = item, .put = put, .take = take};

@@ -34,7 +34,9 @@ int shk_queue_task_done(struct shk_queue *q)
     if (atomic_load_explicit(&task->member, memory_order_relaxed) == m->id)
         count = atomic_load_explicit(&task->count, memory_order_relaxed);
     if (count == 0)
-        return shki_object_say(&q->object, -EINVAL, "the calling thread has no unfinished task: each item that it took is done");
+        return shki_object_say(
+            &q->object, -EINVAL,
+            "the calling thread has no unfinished task: each item that it took is done");
     /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
     atomic_store_explicit(&task->count, count - 1, memory_order_release);
     if (count == 1)
@@ -79,7 +81,8 @@ static bool living_have_tasks(const struct shk_queue *q)
     return false;
 }
 
-#define LOOKS 4 /* at items and tasks, until both are of one moment; after that the count may be too high */
+/* at items and tasks, until both are of one moment; after that the count may be too high */
+#define LOOKS 4
 
 static uint64_t tasks_of_the_living(const struct shk_queue *q)
 {

@@ -57,7 +57,7 @@ void shki_watchers_bury(struct shk_segment *s)
 
 /* ---- What is watched ---- */
 
-/* A shutdown that was reopened is told to those who waited for the queue when it came. */
+/* A shutdown that was reopened is told to the watchers that waited for the queue when it came. */
 static uint64_t shutdowns_of(const struct shk_queue *q)
 {
     return shki_shut_word(q) & ~SHKI_SHUT_STATE;
@@ -105,12 +105,15 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
     case SHK_KIND_COND:
     case SHK_KIND_BARRIER:
     case SHK_KIND_REGION:
-        return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects", shki_kind_name(wanted->kind));
+        return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects",
+                         shki_kind_name(wanted->kind));
     default:
         return shki_say(-EINVAL, "an object of the set has an unknown kind");
     }
     if (wanted->want != SHK_READABLE && (wanted->want != SHK_WRITABLE || wanted->kind != SHK_KIND_QUEUE))
-        return shki_say(-EINVAL, "an object of the set wants neither SHK_READABLE nor, as a queue may, SHK_WRITABLE");
+        return shki_say(
+            -EINVAL,
+            "an object of the set wants neither SHK_READABLE nor, as a queue may, SHK_WRITABLE");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
     if (wanted->kind == SHK_KIND_QUEUE)
@@ -170,7 +173,8 @@ static int find_ready(const struct shki_set *set)
 static int find_stale(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
-        if (shki_object_is_stale(set->watches[i].object) || shki_segment_is_closed(set->watches[i].object->segment))
+        if (shki_object_is_stale(set->watches[i].object) ||
+            shki_segment_is_closed(set->watches[i].object->segment))
             return shki_stale(set->watches[i].object);
     return 0;
 }
@@ -233,7 +237,7 @@ static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct
         return r;
     shki_line_enter(l, m); /* A1 */
     if (!has_marks(set))
-        set_marks(set, m->segment->asymmetric); /* with the mutex, which nobody waits for */
+        set_marks(set, m->segment->asymmetric); /* with the mutex, which no waker waits for */
     if (has_news(set))
         slice.deadline = 0; /* leave the line at once */
     shki_line_unlock(l);
@@ -256,7 +260,8 @@ static int look_carefully(const struct shki_set *set, const struct shki_patience
     return over < 0 ? over : r;
 }
 
-static int wait(struct shki_set *set, struct shki_membership *m, const struct shki_patience *patience)
+static int wait(struct shki_set *set, struct shki_membership *m,
+                const struct shki_patience *patience)
 {
     static struct shki_spinner spinner; /* there is no handle to keep one */
     struct shki_line *line = shki_watchers(m->segment);
@@ -281,7 +286,8 @@ static int wait(struct shki_set *set, struct shki_membership *m, const struct sh
     return r;
 }
 
-int shki_set_wait(struct shki_set *set, struct shki_membership *m, const struct shki_patience *patience)
+int shki_set_wait(struct shki_set *set, struct shki_membership *m,
+                  const struct shki_patience *patience)
 {
     int r = wait(set, m, patience);
 

@@ -1,16 +1,19 @@
 /*
- * A descriptor that is readable while something is ready: the reading end of a pipe, with a thread at the other end that waits and writes.
+ * A descriptor that is readable while something is ready: the reading end of a pipe, with a thread
+ * at the other end that waits and writes.
  *
- * The pipe holds one message: it is in packet mode, where each takes a page of its own however short it is, and has one page. So it is full as long as the
- * message has not been read, and the thread learns from poll() that it has been (POLLOUT), or that no reading end is left (POLLERR). While
- * it waits for the objects it learns of the latter at the end of a slice.
+ * The pipe holds one message: it is in packet mode, where each takes a page of its own however
+ * short it is, and has one page. So it is full as long as the message has not been read, and the
+ * thread learns from poll() that it has been (POLLOUT), or that no reading end is left (POLLERR).
+ * While it waits for the objects it learns of the latter at the end of a slice.
  *
  * The writing end is the thread's alone:
- *   - A program may close all descriptors above 2 and open a file of its own, which gets the number. So the number is a high one, and
- *     device and inode are compared before each use: the thread never writes to anything but its pipe, nor closes it.
- *   - A forked child has a copy, with which the pipe would never come to its end. It closes the copy before fork(3) returns.
- *     shutdown(2) of a socket would reach all copies, but not when the process is killed; and a socket does not say that the
- *     one message has been read.
+ *   - A program may close all descriptors above 2 and open a file of its own, which gets the
+ *     number. So the number is a high one, and device and inode are compared before each use: the
+ *     thread never writes to anything but its pipe, nor closes it.
+ *   - A forked child has a copy, with which the pipe would never come to its end. It closes the
+ *     copy before fork(3) returns. shutdown(2) of a socket would reach all copies, but not when the
+ *     process is killed; and a socket does not say that the one message has been read.
  */
 #include "object/ready.h"
 
@@ -133,13 +136,15 @@ static int is_gone(void *watcher)
 }
 
 /*
- * Until the descriptor has been closed, or the set cannot be waited for any more. It is one wait from message to message, so
- * that its record says since when it waits, and that it does without a deadline.
+ * Until the descriptor has been closed, or the set cannot be waited for any more. It is one wait
+ * from message to message, so that its record says since when it waits, and that it does without a
+ * deadline.
  */
 static void work(struct watcher *w, struct shki_membership *m)
 {
     struct shki_interrupt_call gone = { .check = is_gone, .arg = w };
-    struct shki_patience patience = shki_patience(SHK_FOREVER, NULL); /* not the program's: that is for the reader of the descriptor */
+    /* not the program's: that is for the reader of the descriptor */
+    struct shki_patience patience = shki_patience(SHK_FOREVER, NULL);
     int r;
 
     patience.call = &gone;

@@ -45,8 +45,11 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
                        struct shk_semaphore **out)
 {
     static const struct shk_semaphore_options defaults = { .value = 1 };
-    struct shki_plan plan = { .kind = SHK_KIND_SEMAPHORE, .size = sizeof(struct shki_semaphore_shared),
-                              .mutex_at = { offsetof(struct shki_semaphore_shared, waiters) }, .build = build, .check = check };
+    struct shki_plan plan = {.kind = SHK_KIND_SEMAPHORE,
+                             .size = sizeof(struct shki_semaphore_shared),
+                             .mutex_at = {offsetof(struct shki_semaphore_shared, waiters)},
+                             .build = build,
+                             .check = check};
     struct shk_semaphore *s;
     int r;
 
@@ -158,7 +161,10 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, c
     return taken ? 0 : shki_stale(&s->object);
 }
 
-/* With the mutex, by a caller that would have to give up: perhaps it is promised to a member whose death is not known yet. */
+/*
+ * With the mutex, by a caller that would have to give up: perhaps it is promised to a member whose
+ * death is not known yet.
+ */
 static bool take_from_unmarked(struct shk_semaphore *s)
 {
     shki_line_recover(&s->line);
@@ -178,13 +184,15 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
     if (r < 0)
         return r;
     if (!take_free(s)) {
-        if (get(s->shared->value) > 0) { /* perhaps it is promised to the dead, or to one that is stopped */
+        /* perhaps it is promised to the dead, or to one that is stopped */
+        if (get(s->shared->value) > 0) {
             shki_line_take_back(&s->line);
             shki_line_bury(&s->line);
         }
         if (!take_free(s)) {
             patience = shki_object_patience(&s->object, timeout, "no permit is free");
-            if (get(s->shared->value) == 0 || !shki_patience_is_over(&patience) || !take_from_unmarked(s)) {
+            if (get(s->shared->value) == 0 || !shki_patience_is_over(&patience) ||
+                !take_from_unmarked(s)) {
                 r = shki_patience_over(&patience);
                 if (r == 0)
                     return wait_for_permit(s, m, &patience);

@@ -11,12 +11,19 @@ struct shki_lock_shared {
     struct shki_repairs repairs;
     uint32_t recursive;
     uint32_t no_deadlock_check;
-    _Atomic uint64_t unlinked_after; /* SHKI_UNLINKED_AFTER + mutex.turns of the moment when it was unlinked; 0: not unlinked. Written by the unlinker */
+    /*
+     * SHKI_UNLINKED_AFTER + mutex.turns of the moment when it was unlinked; 0: not unlinked.
+     * Written by the unlinker
+     */
+    _Atomic uint64_t unlinked_after;
     uint64_t reserved[2];
     struct shki_mutex mutex; /* .holder is who has it, .state the following; lock operations touch no other line */
 };
 
-/* A waiter that is given the mutex after the unlink returns 0 if no release has come since: then the one that let it in came before. */
+/*
+ * A waiter that is given the mutex after the unlink returns 0 if no release has come since: then
+ * the one that let it in came before.
+ */
 #define SHKI_UNLINKED_AFTER (UINT64_C(1) << 32)
 
 /* The state of a lock's mutex. 0 most of the time. */
@@ -48,8 +55,13 @@ struct shki_cond_shared {
  */
 enum {
     SHKI_EVENT_SET = 1,
-    SHKI_EVENT_SLEEPER = 2,  /* clear, and a waiter sleeps, or did: set by a waiter that goes to sleep, cleared by a set; never both */
-    SHKI_EVENT_UNLINKED = 4, /* for ever; wakes the waiters without counting as a set, so that each can tell the two apart */
+    /*
+     * clear, and a waiter sleeps, or did: set by a waiter that goes to sleep, cleared by a set;
+     * never both
+     */
+    SHKI_EVENT_SLEEPER = 2,
+    /* for ever; wakes the waiters without counting as a set, so that each can tell the two apart */
+    SHKI_EVENT_UNLINKED = 4,
     SHKI_EVENT_ONCE = 8
 };
 
@@ -67,7 +79,7 @@ struct shki_semaphore_shared {
     uint32_t reserved_32;
     uint64_t reserved[3];
     struct shki_waitlist waiters;
-    /* With the waitlist's mutex; read by anybody. */
+    /* Written with the waitlist's mutex, read without it. */
     alignas(64) _Atomic uint32_t value; /* permits, those promised included: commits acquire and release: P1 */
     _Atomic uint32_t promised;          /* to waiters that have been notified and have not resumed; follows from the nodes */
     _Atomic uint32_t watched;           /* SHKI_WATCHERS or 0: see ready.h */
@@ -79,7 +91,7 @@ struct shki_barrier_shared {
     uint32_t reserved_32;
     uint64_t reserved[3];
     struct shki_waitlist waiters; /* who has arrived */
-    /* With the waitlist's mutex; read by anybody. */
+    /* Written with the waitlist's mutex, read without it. */
     alignas(64) _Atomic uint32_t broken;
     uint32_t reserved_32_too;
 };
@@ -125,7 +137,11 @@ struct shki_gate {
     _Atomic uint64_t last;              /* who had it last by the mutex, */
     _Atomic uint32_t streak, wanted;    /* how often in a row; and how often will make it the tenant */
     uint64_t seen;                      /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
-    _Atomic uint64_t chunks;            /* FIFO, capacity 0: put gate: P1, see queue_flow.c; get gate: chunks given back by the consumers: P2 */
+    /*
+     * FIFO, capacity 0: put gate: P1, see queue_flow.c; get gate: chunks given back by the
+     * consumers: P2
+     */
+    _Atomic uint64_t chunks;
     uint64_t at_stake;                  /* bytes of an open reservation; or how many items a put of several has begun with, 0 when it is done */
     _Atomic uint32_t claimed, open;     /* what the keeper has; mean nothing unless it is alive */
 };
@@ -192,10 +208,13 @@ struct shki_ordered {
     alignas(64) uint32_t hole;     /* the heap's place that is being filled; not in the line at which those look who wait */
     uint32_t freed;                /* GET: the slot of the item that has been taken */
     struct shki_heap_entry moving; /* what goes into the hole */
-    uint32_t freed_class, last;    /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
+    /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
+    uint32_t freed_class, last;
 };
 
-/* Capacity 0: a list of chunks that grows and shrinks at its end: see queue_list.c. With the lock. */
+/*
+ * Capacity 0: a list of chunks that grows and shrinks at its end: see queue_list.c. With the lock.
+ */
 struct shki_list_shared {
     uint64_t chunks; /* so many it has, */
     uint64_t memory; /* … with memory up to here, in bytes; neither: FIFO */
@@ -204,8 +223,9 @@ struct shki_list_shared {
 };
 
 /*
- * Without a limit: where a side goes on, in bytes from the start of all that the queue ever has: chunk number and offset. There are two of them, and the one
- * that counts is the one whose number is what the side's commit word says. A call writes down the next place in the other one before it
+ * Without a limit: where a side goes on, in bytes from the start of all that the queue ever has:
+ * chunk number and offset. There are two of them, and the one that counts is the one whose number
+ * is what the side's commit word says. A call writes down the next place in the other one before it
  * commits. So place and commit word change with one store, and a kill leaves nothing to repair.
  */
 struct shki_place {
@@ -214,19 +234,26 @@ struct shki_place {
 
 struct shki_side {
     alignas(64) struct shki_place place[2]; /* with the side's lock */
-    uint64_t memory; /* chunks of several blocks: memory has been given to (FIFO's get side: taken from) what lies before it */
+    /*
+     * chunks of several blocks: memory has been given to (FIFO's get side: taken from) what lies
+     * before it
+     */
+    uint64_t memory;
     uint64_t reserved[3];
 };
 
 struct shki_queue_shared {
     struct shki_repairs repairs;
     uint32_t order;
-    _Atomic uint32_t shut_down;         /* enum shki_shut_down, and above it how often it has been shut down, having been open: Q3 */
+    /* enum shki_shut_down, and above it how often it has been shut down, having been open: Q3 */
+    _Atomic uint32_t shut_down;
     uint64_t capacity;                  /* 0: bounded only by memory */
     uint64_t slots, item_size, stride;  /* capacity 0: slots: lists of chunks; stride: 0 */
     uint64_t tasks_at, slots_at;        /* from the start of the extent */
-    uint64_t lists_at, map_at;          /* capacity 0: the lists; and for each of them which block each chunk begins at */
-    uint64_t chunks, chunk_size;        /* capacity 0: how many the map has places for; their size in bytes */
+    /* capacity 0: the lists; and for each of them which block each chunk begins at */
+    uint64_t lists_at, map_at;
+    /* capacity 0: how many the map has places for; their size in bytes */
+    uint64_t chunks, chunk_size;
     _Atomic uint64_t high_water;        /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
     uint64_t reserved[3];
 
@@ -252,7 +279,11 @@ enum shki_shut_down {
     SHKI_SHUT_DOWN = 2      /* nothing more comes */
 };
 #define SHKI_SHUT_STATE UINT32_C(3)
-#define SHKI_SHUT_ONCE UINT32_C(4) /* one more shutdown. A sleeper compares the count with that of when its wait began: a reopen does not hide it */
+/*
+ * one more shutdown. A sleeper compares the count with that of when its wait began: a reopen does
+ * not hide it
+ */
+#define SHKI_SHUT_ONCE UINT32_C(4)
 
 /*
  * A place for one item. Written by the producer before Q1, read by the consumer after it. The word has the item's length + 1 in its lower half. In the upper

@@ -102,8 +102,11 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_stream_options *options, struct shk_stream **out)
 {
     static const struct shk_stream_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_STREAM, .build = build,
-                              .mutex_at = { offsetof(struct shki_stream_shared, gate), offsetof(struct shki_stream_shared, waiters) }, .check = check };
+    struct shki_plan plan = {.kind = SHK_KIND_STREAM,
+                             .build = build,
+                             .mutex_at = {offsetof(struct shki_stream_shared, gate),
+                                          offsetof(struct shki_stream_shared, waiters)},
+                             .check = check};
     struct shk_stream *st;
     int r;
 
@@ -211,7 +214,10 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, ui
     atomic_store_explicit(&shared->published, from + n, memory_order_release);
 }
 
-/* Wake the readers that sleep, without waiting for one that is in the middle of a change: it does it then. */
+/*
+ * Wake the readers that sleep, without waiting for one that is in the middle of a change: it does
+ * it then.
+ */
 static void wake_readers(struct shk_stream *st)
 {
     atomic_thread_fence(memory_order_seq_cst); /* T4, A4: T2 before these looks; pairs with T5 and A3 */
@@ -234,10 +240,12 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
     r = shki_mutex_trylock(&st->shared->gate, m->id);
     if (r < 0) {
         patience = shki_patience(WRITER_LIMIT, NULL);
-        r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner, &st->object.segment->recovery, NULL, NULL);
+        r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner,
+                            &st->object.segment->recovery, NULL, NULL);
     }
     if (r == -ETIMEDOUT)
-        return shki_fail(-EBUSY, "%s/%s: thread %d has been appending for 10 s; it may be stopped", st->object.segment->name, st->object.name,
+        return shki_fail(-EBUSY, "%s/%s: thread %d has been appending for 10 s; it may be stopped",
+                         st->object.segment->name, st->object.name,
                          (int)shki_robust_holder(&st->shared->gate.robust));
     if (r < 0)
         return r;
@@ -430,18 +438,24 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         got = copy_samples(reader->stream, &position, buf, n);
         reader->dropped += (int64_t)(position - position_of(reader));
         set_position(reader, position + got);
-        if (got > 0 && r < 0) /* the append released it, and came before what ended the wait: an unlink, or the end of its time */
+        /*
+         * the append released it, and came before what ended the wait: an unlink, or the end of its
+         * time
+         */
+        if (got > 0 && r < 0)
             shki_error_settle(0, &saved);
         if (got > 0)
             return (ssize_t)got;
         if (r < 0)
             return r;
         if (tries == 0) /* one deadline, however often it is lapped */
-            patience = shki_object_patience(&reader->stream->object, timeout, "there are no new samples");
+            patience =
+                shki_object_patience(&reader->stream->object, timeout, "there are no new samples");
         if (tries < TRIES_MAX && has_unread(reader))
             continue;
         shki_error_save(&saved);
-        r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object) : wait_for_samples(reader, m, &patience);
+        r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object)
+                                                          : wait_for_samples(reader, m, &patience);
     }
 }
 

@@ -36,7 +36,10 @@ uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *
     return (uint32_t)(e - shki_entry_at(s, 0));
 }
 
-/* E1: acquire; a keeper ends what it does with a store without the lock, which orders all other changes. */
+/*
+ * E1: acquire; a keeper ends what it does with a store without the lock, which orders all other
+ * changes.
+ */
 static uint32_t state_of(const struct shki_entry *e)
 {
     return atomic_load_explicit(&e->state, memory_order_acquire);
@@ -67,7 +70,8 @@ struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
 
         if (state_of(e) == SHKI_ENTRY_FREE)
             return NULL;
-        if ((state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_MAKING) && e->hash == hash && strncmp(e->name, name, sizeof(e->name)) == 0)
+        if ((state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_MAKING) &&
+            e->hash == hash && strncmp(e->name, name, sizeof(e->name)) == 0)
             return e;
     }
     return NULL;
@@ -96,13 +100,15 @@ static bool is_possible(const struct shk_segment *s, const struct shki_entry *e)
     return e->at >= s->at.heap_at && e->at <= end && e->size <= end - e->at;
 }
 
-struct shki_mutex *shki_entry_mutex(const struct shk_segment *s, const struct shki_entry *e, unsigned k)
+struct shki_mutex *shki_entry_mutex(const struct shk_segment *s, const struct shki_entry *e,
+                                    unsigned k)
 {
     uint64_t extent = e->at, size = e->size;
     uint32_t at = e->mutex_at[k];
 
-    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->at.heap_at || extent > s->size || size > s->size - extent ||
-        at > size || sizeof(struct shki_mutex) > size - at)
+    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->at.heap_at ||
+        extent > s->size || size > s->size - extent || at > size ||
+        sizeof(struct shki_mutex) > size - at)
         return NULL;
     return (struct shki_mutex *)(void *)(s->base + extent + at);
 }
@@ -114,7 +120,10 @@ static int by_offset(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* All extents, in order, but for what damaged entries say, and for those that `me` is clearing. NULL with *n 0 if memory is out. */
+/*
+ * All extents, in order, but for what damaged entries say, and for those that `me` is clearing.
+ * NULL with *n 0 if memory is out.
+ */
 static struct extent *extents_without(struct shk_segment *s, uint64_t me, uint32_t *n)
 {
     struct extent *list = calloc(s->max_objects, sizeof(*list));
@@ -141,7 +150,8 @@ static struct extent *extents(struct shk_segment *s, uint32_t *n)
 /* Above all extents if there is room (the usual case, without a search), else the lowest gap. 0: none. */
 static uint64_t find_gap(struct shk_segment *s, uint64_t size)
 {
-    uint64_t unit = shki_extent_unit(size), at = s->header->heap_top, end = shki_heap_end(s), found = 0;
+    uint64_t unit = shki_extent_unit(size), at = s->header->heap_top, end = shki_heap_end(s),
+             found = 0;
     struct extent *list;
     uint32_t n;
 
@@ -165,7 +175,8 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     s->header->heap_top = at; /* what is to be tried first from now on */
     if (!found) {
         at = shki_round_up(at, unit);
-        if (at <= s->size && s->size - at >= size && (at + size <= end || shki_pool_shrink(s, at + size)))
+        if (at <= s->size && s->size - at >= size &&
+            (at + size <= end || shki_pool_shrink(s, at + size)))
             found = at;
     }
     free(list);
@@ -185,8 +196,9 @@ uint64_t shki_directory_top(struct shk_segment *s)
     return top;
 }
 
-int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, uint32_t kind, uint64_t size,
-                         const uint32_t mutex_at[SHKI_MUTEXES_MAX], struct shki_entry **out)
+int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, uint32_t kind,
+                         uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
+                         struct shki_entry **out)
 {
     uint32_t hash = hash_of(name);
     struct shki_entry *e = find_free(s, hash);
@@ -197,8 +209,11 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
     size = shki_extent_size(size);
     at = find_gap(s, size);
     if (at == 0)
-        return shki_fail(-ENOSPC, "segment /%s has no room for an object of %llu bytes: its size is %llu; create it with a larger shk_segment_options.size",
-                         s->name, (unsigned long long)size, (unsigned long long)s->size);
+        return shki_fail(
+            -ENOSPC,
+            "segment /%s has no room for an object of %llu bytes: its size is %llu; create it with "
+            "a larger shk_segment_options.size",
+            s->name, (unsigned long long)size, (unsigned long long)s->size);
     /* killed from here to E1: the entry is still free, whatever it says */
     e->kind = kind;
     e->hash = hash;
@@ -214,7 +229,9 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
     atomic_store_explicit(&e->keeper, me, memory_order_relaxed);
     if (at + size > s->header->heap_top)
         s->header->heap_top = at + size; /* killed after this: too high until repaired, harmless */
-    /* E1: the extent is the caller's. Killed after this: its keeper is dead, and it is condemned. */
+    /*
+     * E1: the extent is the caller's. Killed after this: its keeper is dead, and it is condemned.
+     */
     atomic_store_explicit(&e->state, SHKI_ENTRY_MAKING, memory_order_release);
     *out = e;
     return 0;
@@ -225,7 +242,9 @@ int shki_directory_give_memory(struct shk_segment *s, struct shki_entry *e, uint
     uint64_t size = first ? shki_round_up(first, SHKI_PAGE) : e->size;
     int r = shki_memory_give_zeroed(&s->memory, e->at, e->size, size < e->size ? size : e->size);
 
-    return r < 0 ? shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s", (unsigned long long)size, s->name, strerror(-r)) : 0;
+    return r < 0 ? shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s",
+                             (unsigned long long)size, s->name, strerror(-r))
+                 : 0;
 }
 
 /* The keeper's last store. Openers may sleep until it has come. */
@@ -240,11 +259,17 @@ void shki_directory_publish(struct shki_entry *e)
 {
     /* E2: of a name that nothing finds yet. Killed after it: as before it. */
     atomic_store_explicit(&e->serial, e->number, memory_order_relaxed);
-    /* E1: publishes the entry and the object; pairs with the acquire in state_of(), and with the inspector's order of reads. */
+    /*
+     * E1: publishes the entry and the object; pairs with the acquire in state_of(), and with the
+     * inspector's order of reads.
+     */
     end_keeping(e, SHKI_ENTRY_LIVE);
 }
 
-/* By its keeper: the extent, and what a queue has of the pool. Killed in here: its next keeper does it once more. */
+/*
+ * By its keeper: the extent, and what a queue has of the pool. Killed in here: its next keeper does
+ * it once more.
+ */
 static void take_memory_back(struct shk_segment *s, struct shki_entry *e)
 {
     if (e->kind == SHK_KIND_QUEUE)
@@ -265,8 +290,10 @@ int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t de
     struct timespec slice = { .tv_nsec = SHKI_SLICE };
 
     if (left <= 0)
-        return shki_fail(-EBUSY, "%s/%.*s has been in the making by another process for 10 seconds; is it stopped?", s->name,
-                         SHK_NAME_MAX, e->name);
+        return shki_fail(
+            -EBUSY,
+            "%s/%.*s has been in the making by another process for 10 seconds; is it stopped?",
+            s->name, SHK_NAME_MAX, e->name);
     syscall(SYS_futex, &e->state, FUTEX_WAIT, SHKI_ENTRY_MAKING, &slice, NULL, 0);
     return 0;
 }
@@ -293,10 +320,12 @@ static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
 }
 
 /* What is free around an extent, in the pages that it shares. */
-static struct extent with_edges(const struct shk_segment *s, const struct extent *list, uint32_t n, struct extent x)
+static struct extent with_edges(const struct shk_segment *s, const struct extent *list, uint32_t n,
+                                struct extent x)
 {
     uint32_t low = 0, high = n, middle;
-    uint64_t from = x.at / SHKI_PAGE * SHKI_PAGE, to = shki_round_up(x.at + x.size, SHKI_PAGE), free_from, free_to;
+    uint64_t from = x.at / SHKI_PAGE * SHKI_PAGE, to = shki_round_up(x.at + x.size, SHKI_PAGE),
+             free_from, free_to;
 
     while (low < high) { /* the first that lies behind it */
         middle = low + (high - low) / 2;
@@ -336,7 +365,9 @@ static void widen(struct shk_segment *s, uint64_t me)
     free(list);
 }
 
-/* Whether nothing keeps it from being cleared. `looked`: for deaths that the kernel has not marked. */
+/*
+ * Whether nothing keeps it from being cleared. `looked`: for deaths that the kernel has not marked.
+ */
 static bool is_over(struct shk_segment *s, uint32_t i, uint64_t me, bool *looked)
 {
     const struct shki_entry *e = shki_entry_at(s, i);
@@ -362,7 +393,9 @@ bool shki_directory_condemn(struct shk_segment *s, uint64_t me)
             continue;
         forget_waits(s, e->at, e->size);
         atomic_store_explicit(&e->keeper, me, memory_order_relaxed);
-        /* E1: killed before this: as it was. After it: condemned once more, its keeper being dead. */
+        /*
+         * E1: killed before this: as it was. After it: condemned once more, its keeper being dead.
+         */
         atomic_store_explicit(&e->state, SHKI_ENTRY_CLEARING, memory_order_release);
         any = true;
     }
@@ -392,7 +425,9 @@ void shki_directory_repair(struct shk_segment *s)
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        /* E1, which a dead unlinker left out. A publisher has stored the serial before the state. */
+        /*
+         * E1, which a dead unlinker left out. A publisher has stored the serial before the state.
+         */
         if (state_of(e) == SHKI_ENTRY_LIVE && atomic_load_explicit(&e->serial, memory_order_relaxed) == 0)
             atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
         if (has_extent(e) && e->number >= s->header->next_serial)

@@ -1,12 +1,14 @@
 /*
- * The directory: names -> typed objects, each in an extent of its own. The entries are the truth about the heap: what no entry claims is free.
+ * The directory: names -> typed objects, each in an extent of its own. The entries are the truth
+ * about the heap: what no entry claims is free.
  *
  * All of it is under the segment's lock, except where it says otherwise. Memory is given and taken
  * without the lock, since that may take long: meanwhile the entry has a keeper, the only thread
  * that touches the extent.
  *
- *     FREE, GONE --begin--> MAKING --publish--> LIVE --unlink--> UNLINKED --condemn--> CLEARING --clear--> GONE
- *                             +--abandon--> GONE
+ *     FREE, GONE --begin--> MAKING --publish--> LIVE --unlink--> UNLINKED --condemn--> CLEARING
+ *                             +--abandon--> GONE                                          |
+ *                                           GONE <------------------clear-----------------+
  *
  * An entry whose keeper has died is condemned by the next to create or unlink an object: neither
  * what is half made nor what is half cleared has users.
@@ -26,8 +28,12 @@ static inline bool shki_is_stale(const struct shk_segment *s, const struct shki_
     return atomic_load_explicit(&e->serial, memory_order_acquire) != serial || shki_segment_is_retired(s);
 }
 
-/* The k-th robust mutex of an object; NULL: it has none, or damaged bytes. Under the segment's lock. */
-struct shki_mutex *shki_entry_mutex(const struct shk_segment *, const struct shki_entry *, unsigned k);
+/*
+ * The k-th robust mutex of an object; NULL: it has none, or damaged bytes. Under the segment's
+ * lock.
+ */
+struct shki_mutex *shki_entry_mutex(const struct shk_segment *, const struct shki_entry *,
+                                    unsigned k);
 
 /* Entries by index; NULL beyond the table. No lock needed. */
 struct shki_entry *shki_entry_at(const struct shk_segment *, uint32_t index);
@@ -40,18 +46,28 @@ uint64_t shki_directory_top(struct shk_segment *);
  * An entry and room for a new object of `size` bytes, kept by member `me`: 0, -ENOSPC with a
  * sentence that says of what. Unless it is published it has not happened.
  */
-int shki_directory_begin(struct shk_segment *, uint64_t me, const char *name, uint32_t kind, uint64_t size,
-                         const uint32_t mutex_at[SHKI_MUTEXES_MAX], struct shki_entry **out);
+int shki_directory_begin(struct shk_segment *, uint64_t me, const char *name, uint32_t kind,
+                         uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
+                         struct shki_entry **out);
 
-/* By its keeper, without the lock: memory for the first `first` bytes (0: all), zeroed; the end of its making; or give it all back. */
+/*
+ * By its keeper, without the lock: memory for the first `first` bytes (0: all), zeroed; the end of
+ * its making; or give it all back.
+ */
 int shki_directory_give_memory(struct shk_segment *, struct shki_entry *, uint64_t first);
 void shki_directory_publish(struct shki_entry *);
 void shki_directory_abandon(struct shk_segment *, struct shki_entry *);
 
-/* Without the lock: sleep for a slice, unless the making of an entry ends before: 0; -EBUSY once it is past the deadline. */
+/*
+ * Without the lock: sleep for a slice, unless the making of an entry ends before: 0; -EBUSY once it
+ * is past the deadline.
+ */
 int shki_directory_await(struct shk_segment *, struct shki_entry *, int64_t deadline);
 
-/* Take the name away: calls give -ESTALE from now on. The extent stays until no process has the object open. */
+/*
+ * Take the name away: calls give -ESTALE from now on. The extent stays until no process has the
+ * object open.
+ */
 void shki_directory_unlink(struct shk_segment *, struct shki_entry *);
 
 /*

@@ -1,12 +1,13 @@
 /*
  * What is in a segment, byte for byte. All offsets are from its start; 0 means none. All integers are of fixed width.
  *
- *     +--------+---------+-----------------+---------------+--------------+--------------+------ … ------+-- … --+
- *     | header | entries | member records  | waiting nodes | processes    | block words  | heap: objects | pool  |
- *     +--------+---------+-----------------+---------------+--------------+--------------+------ … ------+-- … --+
- *     one page  max_objects  max_members     max_members     max_members    one for each   extents,        blocks:
- *                                                            rows           256 KiB        found through   see pool.h
- *                                                                                          the entries
+ *     +--------+---------+---------+---------+-----------+--------------+------ … ------+-- … --+
+ *     | header | entries | member  | waiting | processes | block words  | heap: objects | pool  |
+ *     |        |         | records | nodes   |           |              |               |       |
+ *     +--------+---------+---------+---------+-----------+--------------+------ … ------+-- … --+
+ *      one page  max_      max_      max_      max_        one for each   extents,        blocks:
+ *                objects   members   members   members     256 KiB        found through   see
+ *                                              rows                       the entries     pool.h
  *
  * Header and entries have memory from the start; the tables of members get it in steps of MEMBERS_STEP as members join, extents when an object is
  * created. So what has been allocated never faults, even in a full file system.
@@ -28,7 +29,8 @@
 #define SHKI_SMALL 512u        /* extents up to this size are … */
 #define SHKI_SMALL_UNIT 128u   /* … multiples of this: two cache lines, since some processors fetch pairs */
 #define SHKI_MEMBERS_STEP 16u
-#define SHKI_BLOCK (UINT64_C(256) << 10) /* bytes: what the pool is divided in; block b begins at b * SHKI_BLOCK */
+/* bytes: what the pool is divided in; block b begins at b * SHKI_BLOCK */
+#define SHKI_BLOCK (UINT64_C(256) << 10)
 
 /* Repairs, counted at the start of each object. Relaxed additions by whoever repairs: nothing depends on them. */
 struct shki_repairs {
@@ -46,13 +48,17 @@ struct shki_waitlist {
     _Atomic uint32_t first, last; /* node number + 1 */
     _Atomic uint32_t count;       /* who waits: never too low, also while somebody is changing or rebuilding the rest */
     _Atomic uint32_t followers;   /* see wait/leader.h; so are the leaders */
-    _Atomic uint64_t asked;       /* how often all were to be released by a member that had not the mutex: L5; by anybody */
+    /*
+     * how often all were to be released by a member that had not the mutex: L5; written without it
+     */
+    _Atomic uint64_t asked;
     _Atomic uint64_t answered;    /* so many of these have been carried out */
     _Atomic int64_t patrolled;    /* CLOCK_MONOTONIC, ns: when a waiter last looked for the dead */
     _Atomic uint64_t leaders[2];
 };
 
-_Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 128, "a waitlist is its mutex and two cache lines");
+_Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 128,
+               "a waitlist is its mutex and two cache lines");
 
 struct shki_header {
     /* Written once, before the segment is published; read by anybody without a lock. */
@@ -71,23 +77,37 @@ struct shki_header {
     uint64_t entries_at, members_at, nodes_at, processes_at, blocks_at, heap_at;
     uint64_t reserved[5]; /* zero */
 
-    struct shki_mutex lock; /* .holder: start time of the thread whose number .state is: the holder, as soon as it has written them */
+    /*
+     * .holder: start time of the thread whose number .state is: the holder, as soon as it has
+     * written them
+     */
+    struct shki_mutex lock;
     /* Set once, under the lock; read by everybody. Acquire and release: R1. */
     alignas(64) _Atomic uint32_t retired;
     _Atomic uint32_t members_ready; /* records that have memory and an initialised life; grows, under the lock; read by anybody: M1 */
-    _Atomic uint32_t processes_ready; /* rows that have memory; grows by an exchange, without the lock */
-    _Atomic uint32_t untracked;     /* 1: a process uses objects without a row: no memory is reclaimed any more. Set once, by any process */
+    /* rows that have memory; grows by an exchange, without the lock */
+    _Atomic uint32_t processes_ready;
+    /*
+     * 1: a process uses objects without a row: no memory is reclaimed any more. Set once, by any
+     * process
+     */
+    _Atomic uint32_t untracked;
     uint64_t next_serial;           /* of objects, from 1; under the lock */
     uint64_t next_join;             /* of members, from 1; under the lock */
     uint64_t heap_top;              /* above all extents; a hint where to try first; under the lock */
-    _Atomic uint32_t pool_floor;    /* number of the pool's lowest block; written under the lock, read by all: PB2 */
+    /* number of the pool's lowest block; written under the lock, read by all: PB2 */
+    _Atomic uint32_t pool_floor;
     _Atomic uint32_t pool_hint;     /* above all free blocks, perhaps; written and read by all */
 
     /* Who waits for any of several objects, of whatever set: see object/ready.h. */
     struct shki_repairs watch_repairs;
     struct shki_waitlist watchers;
 
-    alignas(64) _Atomic int64_t swept; /* when all members were last looked at: see recover.h. CLOCK_MONOTONIC, ns; written by any member */
+    /*
+     * when all members were last looked at: see recover.h. CLOCK_MONOTONIC, ns; written by any
+     * member
+     */
+    alignas(64) _Atomic int64_t swept;
 };
 
 _Static_assert(sizeof(struct shki_header) <= SHKI_PAGE, "the header is one page");
@@ -99,8 +119,10 @@ enum shki_entry_state {
     SHKI_ENTRY_FREE = 0,     /* never used: a search ends here */
     SHKI_ENTRY_GONE = 1,     /* used before, free to be used again */
     SHKI_ENTRY_LIVE = 2,
-    SHKI_ENTRY_UNLINKED = 3, /* has no name any more, but a process has it open: its extent is not free yet */
-    SHKI_ENTRY_MAKING = 4,   /* its keeper gives it memory and fills it in, without the lock; -> LIVE or GONE */
+    /* has no name any more, but a process has it open: its extent is not free yet */
+    SHKI_ENTRY_UNLINKED = 3,
+    /* its keeper gives it memory and fills it in, without the lock; -> LIVE or GONE */
+    SHKI_ENTRY_MAKING = 4,
     SHKI_ENTRY_CLEARING = 5  /* its keeper takes its memory back, without the lock; -> GONE */
 };
 
@@ -114,8 +136,13 @@ struct shki_entry {
     uint64_t at, size;       /* its extent */
     int64_t created;
     char name[SHK_NAME_MAX + 1];
-    uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie in the extent; 0: none more */
-    _Atomic uint64_t keeper; /* member that makes it or takes it apart; nobody else touches its memory; written before the state */
+    /* where its robust mutexes lie in the extent; 0: none more */
+    uint32_t mutex_at[SHKI_MUTEXES_MAX];
+    /*
+     * member that makes it or takes it apart; no other thread touches its memory; written before
+     * the state
+     */
+    _Atomic uint64_t keeper;
     uint64_t reserved[7];
 };
 
@@ -140,7 +167,8 @@ struct shki_member {
     char command[16];
     _Atomic uint32_t renames; /* names[renames % 2] is the name, the next goes to the other place; commits it: N1 */
     char names[2][SHK_NAME_MAX + 1];
-    uint64_t start;           /* when the thread was started: see base/thread.h; written before `id` */
+    /* when the thread was started: see base/thread.h; written before `id` */
+    uint64_t start;
 
     /* What it sleeps on, for people and for finding deadlocks. */
     alignas(64) _Atomic uint32_t waits_sequence; /* odd while it sleeps: W1 */
@@ -152,7 +180,10 @@ struct shki_member {
     _Atomic uint32_t waits_how;     /* enum shki_waits_how */
     _Atomic uint32_t waits_entry;   /* index of the object's entry */
 
-    /* Since when it holds a lock, for people: noted on request, the last one only. True while that lock has this holder and these turns. */
+    /*
+     * Since when it holds a lock, for people: noted on request, the last one only. True while that
+     * lock has this holder and these turns.
+     */
     uint32_t reserved_32;
     _Atomic uint32_t held_turns;    /* of its mutex */
     _Atomic int64_t held_since;     /* CLOCK_MONOTONIC, ns; commits the note: N2 */
@@ -161,7 +192,11 @@ struct shki_member {
     _Atomic uint64_t inside;          /* offset of the gate that it is in without having its mutex, 0: none: see object/shared.h */
     alignas(64) sem_t park;           /* posted by anybody to wake this thread; a permit too many is harmless */
     _Atomic uint64_t held_serial;     /* of the noted lock, or condition */
-    _Atomic int64_t death_noticed;    /* seconds since 1970; 0: not noticed, or alive. Set once, by the first member that finds it dead */
+    /*
+     * seconds since 1970; 0: not noticed, or alive. Set once, by the first member that finds it
+     * dead
+     */
+    _Atomic int64_t death_noticed;
 };
 
 _Static_assert(sizeof(struct shki_member) == 384, "four lines for people, one for the life, one to be woken at");
@@ -172,7 +207,10 @@ _Static_assert(sizeof(struct shki_member) == 384, "four lines for people, one fo
  */
 enum shki_node_state { SHKI_NODE_WAITING = 1, SHKI_NODE_NOTIFIED = 2 };
 
-/* What a waiter was released for. Fixed in its node before the release: later rounds of the object do not change it. */
+/*
+ * What a waiter was released for. Fixed in its node before the release: later rounds of the object
+ * do not change it.
+ */
 enum shki_verdict {
     SHKI_GO = 0,      /* what it waited for has come */
     SHKI_BROKEN = 1,  /* it will not come: of a barrier */
@@ -186,10 +224,17 @@ struct shki_node {
     _Atomic uint64_t notified_before; /* the list's next ticket when it was notified; or, passed on, when the dead one was */
     _Atomic uint32_t state;  /* commits the notification: L2 */
     uint32_t next, previous; /* node number + 1; 0: none. Only links: what is true is the above */
-    _Atomic uint32_t verdict; /* enum shki_verdict, of a node that is released; before that, of no meaning */
-    _Atomic int64_t notified_at; /* CLOCK_MONOTONIC, ns; of a line whose notifications are taken back */
-    _Atomic uint32_t away;   /* 1: a notification has been taken back, since the owner did not run; until it does, it is passed over */
-    _Atomic uint32_t leads;  /* its owner is a leader, to be woken last: see wait/leader.h; written by the owner, a hint */
+    /* enum shki_verdict, of a node that is released; before that, of no meaning */
+    _Atomic uint32_t verdict;
+    /* CLOCK_MONOTONIC, ns; of a line whose notifications are taken back */
+    _Atomic int64_t notified_at;
+    /*
+     * 1: a notification has been taken back, since the owner did not run; until it does, it is
+     * passed over
+     */
+    _Atomic uint32_t away;
+    /* its owner is a leader, to be woken last: see wait/leader.h; written by the owner, a hint */
+    _Atomic uint32_t leads;
 };
 
 _Static_assert(sizeof(struct shki_node) == 64, "a node is a cache line, so that its owner spins alone");
@@ -232,7 +277,8 @@ static inline uint64_t shki_round_up(uint64_t n, uint64_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
-static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t max_objects, uint64_t size)
+static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t max_objects,
+                                                 uint64_t size)
 {
     struct shki_geometry g;
 
@@ -240,8 +286,10 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     g.entries_at = SHKI_PAGE;
     g.members_at = g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
     g.nodes_at = g.members_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_member), SHKI_PAGE);
-    g.process_size = shki_round_up(sizeof(struct shki_process) + g.uses_words * sizeof(uint64_t), 64);
-    g.processes_at = g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
+    g.process_size =
+        shki_round_up(sizeof(struct shki_process) + g.uses_words * sizeof(uint64_t), 64);
+    g.processes_at =
+        g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
     g.blocks_at = g.processes_at + shki_round_up((uint64_t)max_members * g.process_size, SHKI_PAGE);
     g.heap_at = g.blocks_at + shki_round_up(size / SHKI_BLOCK * sizeof(uint64_t), SHKI_PAGE);
     return g;

@@ -212,7 +212,8 @@ static bool take_life(struct shk_segment *s, uint32_t index)
     struct shki_member *m = shki_member_at(s, index);
     int r;
 
-    if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index) || !shki_robust_is_intact(&m->life))
+    if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index) ||
+        !shki_robust_is_intact(&m->life))
         return false;
     if (!shki_repairs(SHKI_REPAIR_REAP) && atomic_load_explicit(&m->id, memory_order_relaxed) != 0)
         return false;
@@ -232,11 +233,14 @@ static int more_records(struct shk_segment *s)
     uint32_t to = s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
     int r;
 
-    r = shki_allocate(s, s->at.members_at + (uint64_t)from * sizeof(struct shki_member), (uint64_t)(to - from) * sizeof(struct shki_member), false);
+    r = shki_allocate(s, s->at.members_at + (uint64_t)from * sizeof(struct shki_member),
+                      (uint64_t)(to - from) * sizeof(struct shki_member), false);
     if (r == 0)
-        r = shki_allocate(s, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node), (uint64_t)(to - from) * sizeof(struct shki_node), false);
+        r = shki_allocate(s, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node),
+                          (uint64_t)(to - from) * sizeof(struct shki_node), false);
     if (r < 0)
-        return shki_fail(r, "segment /%s: out of memory for more members: %s", s->name, strerror(-r));
+        return shki_fail(r, "segment /%s: out of memory for more members: %s", s->name,
+                         strerror(-r));
     for (uint32_t i = from; i < to; i++) {
         struct shki_member *m = shki_member_at(s, i);
 
@@ -272,7 +276,8 @@ static int find_record(struct shk_segment *s, uint32_t *index)
     int r;
 
     shki_recover_my_number(s);
-    if (find_used_record(s, index) || (shki_recover_locked(s, ready == s->max_members) && find_used_record(s, index)))
+    if (find_used_record(s, index) ||
+        (shki_recover_locked(s, ready == s->max_members) && find_used_record(s, index)))
         return 0;
     if (ready == s->max_members)
         return shki_fail(-EUSERS, "segment /%s has %u members already; it was created for no more", s->name, ready);
@@ -312,7 +317,7 @@ static void fill_record(struct shki_member *m)
         thread_id = random_id();
     prctl(PR_GET_NAME, command);
     m->pid = getpid();
-    /* Atomic: read by those who recover, and who look at the id afterwards. */
+    /* Atomic: read by recoverers, which look at the id afterwards. */
     __atomic_store_n(&m->start, shki_thread_start(), __ATOMIC_RELAXED);
     __atomic_store_n(&m->tid, (int32_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
     m->thread = thread_id;
@@ -424,7 +429,10 @@ static int check_thread_id(void)
         knows = false;
     if (knows)
         return 0;
-    return shki_say(-ENOTSUP, "this process was made by a raw fork or clone system call, and the C library takes it for its parent: use fork(3)");
+    return shki_say(
+        -ENOTSUP,
+        "this process was made by a raw fork or clone system call, and the C library takes it for "
+        "its parent: use fork(3)");
 }
 
 static int may_join(struct shk_segment *s)
@@ -436,9 +444,14 @@ static int may_join(struct shk_segment *s)
     if (r == 0)
         r = find_more_to_hold() ? 0 : -ENOLCK;
     if (r == 0)
-        r = shki_check_namespace(s->name, s->header->pid_namespace); /* fork may have led into another one */
+        /* fork may have led into another one */
+        r = shki_check_namespace(s->name, s->header->pid_namespace);
     if (r == 0 && s->asymmetric && !shki_fence_register())
-        r = shki_fail(-ENOSYS, "segment /%s relies on membarrier(2), which this process may not call; SHK_MEMBARRIER=0 creates one that does not", s->name);
+        r = shki_fail(
+            -ENOSYS,
+            "segment /%s relies on membarrier(2), which this process may not call; "
+            "SHK_MEMBARRIER=0 creates one that does not",
+            s->name);
     return r;
 }
 
@@ -484,7 +497,9 @@ int shki_member_leave(struct shk_segment *s)
     if (m->held)
         return shki_fail(-EBUSY, "the thread still holds a lock of segment /%s", s->name);
     if (m->call.running)
-        return shki_fail(-EBUSY, "segment /%s: the thread's interrupt call cannot end the wait by closing it", s->name);
+        return shki_fail(
+            -EBUSY, "segment /%s: the thread's interrupt call cannot end the wait by closing it",
+            s->name);
     pthread_mutex_lock(&s->local);
     /* M2: the record is free; killed between the two: free all the same, and the kernel frees the life */
     atomic_store_explicit(&m->record->id, 0, memory_order_release);
@@ -539,7 +554,10 @@ void shki_member_holds(const struct shki_membership *m, uint64_t serial, uint32_
 {
     struct shki_member *r = m->record;
 
-    /* Relaxed: only this thread writes them. Killed anywhere: there is no note, and the lock's holder is dead. */
+    /*
+     * Relaxed: only this thread writes them. Killed anywhere: there is no note, and the lock's
+     * holder is dead.
+     */
     atomic_store_explicit(&r->held_since, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&r->held_serial, serial, memory_order_relaxed);
@@ -558,8 +576,8 @@ void shki_member_note_death(struct shki_member *m)
 
     /* Relaxed: for people. Killed before: the next member that finds it dead notes its own time. */
     if (atomic_load_explicit(&m->death_noticed, memory_order_relaxed) == 0)
-        atomic_compare_exchange_strong_explicit(&m->death_noticed, &not_noticed, time(NULL), memory_order_relaxed,
-                                                memory_order_relaxed);
+        atomic_compare_exchange_strong_explicit(&m->death_noticed, &not_noticed, time(NULL),
+                                                memory_order_relaxed, memory_order_relaxed);
 }
 
 int shk_set_member_name(struct shk_segment *s, const char *utf8)

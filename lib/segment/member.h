@@ -35,7 +35,10 @@ static inline struct shki_membership *shki_membership_find(struct shk_segment *s
  */
 int shki_member_join(struct shk_segment *, struct shki_membership **out);
 
-/* Around fork(2). In the child: the memberships of each segment, with its `local`; then what the one thread had. */
+/*
+ * Around fork(2). In the child: the memberships of each segment, with its `local`; then what the
+ * one thread had.
+ */
 void shki_members_before_fork(void);
 void shki_members_after_fork_in_parent(void);
 void shki_members_after_fork(struct shk_segment *);
@@ -83,7 +86,10 @@ uint32_t shki_members_ready(const struct shk_segment *);
 void shki_member_sleeps(const struct shki_membership *, uint32_t waits_for, uint32_t entry, uint64_t serial, enum shki_waits_how);
 void shki_member_is_awake(void);
 
-/* Note that the calling thread has held the lock with that serial since now; `turns` tells this time from the next. */
+/*
+ * Note that the calling thread has held the lock with that serial since now; `turns` tells this
+ * time from the next.
+ */
 void shki_member_holds(const struct shki_membership *, uint64_t serial, uint32_t turns);
 
 /* The name of the calling thread, in its record. */

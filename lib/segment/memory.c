@@ -190,7 +190,10 @@ int shki_memory_give_zeroed(struct shki_memory *m, uint64_t at, uint64_t size, u
         return r;
     if (!zero || head >= end || tail < head) {
         memset(m->base + at, 0, first);
-    } else { /* the whole pages between are zero; what others have in the pages at the ends is left alone */
+    } else {
+        /*
+         * the whole pages between are zero; what others have in the pages at the ends is left alone
+         */
         memset(m->base + at, 0, head - at);
         memset(m->base + tail, 0, end - tail);
     }

@@ -37,7 +37,10 @@ void shki_memory_close(struct shki_memory *);
  */
 int shki_memory_give(struct shki_memory *, uint64_t at, uint64_t size, bool undo);
 
-/* Memory for the first `first` bytes of [at, at + size), all of it zero; nothing is left after a failure. */
+/*
+ * Memory for the first `first` bytes of [at, at + size), all of it zero; nothing is left after a
+ * failure.
+ */
 int shki_memory_give_zeroed(struct shki_memory *, uint64_t at, uint64_t size, uint64_t first);
 
 /* shki_memory_give() for a file that is not mapped yet. */

@@ -20,17 +20,21 @@ static _Atomic uint64_t *word_of(const struct shk_segment *s, uint32_t block)
     return (_Atomic uint64_t *)(void *)(s->base + s->at.blocks_at) + block;
 }
 
-/* PB1: acquire; pairs with the release of those who free a block, and of those who lower the floor. */
+/* PB1: acquire; pairs with the releases that free a block, and that lower the floor. */
 static uint64_t load(const struct shk_segment *s, uint32_t block)
 {
     return atomic_load_explicit(word_of(s, block), memory_order_acquire);
 }
 
-/* The number of the lowest block of the pool; the limit if there is none, or if the bytes are damaged. */
+/*
+ * The number of the lowest block of the pool; the limit if there is none, or if the bytes are
+ * damaged.
+ */
 static uint32_t floor_of(const struct shk_segment *s)
 {
     /* PB2: acquire; pairs with the release in set_floor(): the words above it have memory. */
-    uint32_t n = atomic_load_explicit(&s->header->pool_floor, memory_order_acquire), limit = shki_pool_limit(s);
+    uint32_t n = atomic_load_explicit(&s->header->pool_floor, memory_order_acquire),
+             limit = shki_pool_limit(s);
 
     return n < limit && n > s->at.heap_at / SHKI_BLOCK ? n : limit;
 }
@@ -80,7 +84,8 @@ static void free_words(struct shk_segment *s, uint32_t block, uint32_t n, uint64
 
     for (uint32_t i = n; i-- > 0;)
         if (load(s, block + i) == word)
-            atomic_store_explicit(word_of(s, block + i), SHKI_BLOCK_FREE, memory_order_release); /* PB1: commits */
+            /* PB1: commits */
+            atomic_store_explicit(word_of(s, block + i), SHKI_BLOCK_FREE, memory_order_release);
     if (block + n > high) /* a hint: all searches end with one that does without */
         atomic_store_explicit(&s->header->pool_hint, block + n, memory_order_relaxed);
 }
@@ -92,8 +97,12 @@ static bool claim(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t wo
 
     for (uint32_t i = 0; i < n; i++) {
         was = SHKI_BLOCK_FREE;
-        /* PB1: commits. Killed after: the word says for what it was taken; the next one that wants it for the same goes on here. */
-        if (!atomic_compare_exchange_strong_explicit(word_of(s, block + i), &was, word, memory_order_acq_rel, memory_order_acquire) &&
+        /*
+         * PB1: commits. Killed after: the word says for what it was taken; the next one that wants
+         * it for the same goes on here.
+         */
+        if (!atomic_compare_exchange_strong_explicit(word_of(s, block + i), &was, word,
+                                                     memory_order_acq_rel, memory_order_acquire) &&
             was != word) {
             free_words(s, block, i, word);
             return false;
@@ -104,16 +113,19 @@ static bool claim(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t wo
 
 static int say_full(const struct shk_segment *s)
 {
-    return shki_fail(-ENOSPC,
-                     "segment /%s is full: its size is %llu KiB of address space; create it with a larger shk_segment_options.size "
-                     "(shmctl create --segment-size)",
-                     s->name, (unsigned long long)(s->size >> 10));
+    return shki_fail(
+        -ENOSPC,
+        "segment /%s is full: its size is %llu KiB of address space; create it with a larger "
+        "shk_segment_options.size "
+        "(shmctl create --segment-size)",
+        s->name, (unsigned long long)(s->size >> 10));
 }
 
 /* Under the lock. `top`: where the heap ends, at least. */
 static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
 {
-    uint32_t floor = floor_of(s), limit = shki_pool_limit(s), step = (limit - floor) / STEP_PART, lowest;
+    uint32_t floor = floor_of(s), limit = shki_pool_limit(s), step = (limit - floor) / STEP_PART,
+             lowest;
     uint64_t from;
     int r;
 
@@ -125,14 +137,22 @@ static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
     step = step > STEP_BLOCKS ? step : STEP_BLOCKS;
     step = step > n ? step : n;
     step = step < floor - lowest ? step : floor - lowest;
-    /* The words get memory before they are used. Whole pages: those around are words as well, or nothing. */
+    /*
+     * The words get memory before they are used. Whole pages: those around are words as well, or
+     * nothing.
+     */
     from = (s->at.blocks_at + (floor - step) * sizeof(uint64_t)) / SHKI_PAGE * SHKI_PAGE;
-    r = shki_allocate(s, from, shki_round_up(s->at.blocks_at + floor * sizeof(uint64_t), SHKI_PAGE) - from, false);
+    r = shki_allocate(s, from,
+                      shki_round_up(s->at.blocks_at + floor * sizeof(uint64_t), SHKI_PAGE) - from,
+                      false);
     if (r < 0)
         return r;
     /* What the heap, or a process killed in it, may have left there. */
     shki_punch(s, (floor - step) * SHKI_BLOCK, step * SHKI_BLOCK);
-    /* PB2: commits. Killed after: the heap has given them up, and no one can take them yet: shki_pool_repair(). */
+    /*
+     * PB2: commits. Killed after: the heap has given them up, and no one can take them yet:
+     * shki_pool_repair().
+     */
     set_floor(s, floor - step);
     for (uint32_t b = floor; b-- > floor - step;)
         atomic_store_explicit(word_of(s, b), SHKI_BLOCK_FREE, memory_order_release); /* PB1 */
@@ -159,7 +179,9 @@ int shki_pool_reserve(struct shk_segment *s, uint32_t n, uint64_t top)
     r = lower_floor(s, missing(s, n), heap > top ? heap : top);
     if (r == -ENOSPC)
         return say_full(s);
-    return r < 0 ? shki_fail(r, "segment /%s: out of memory for more blocks: %s", s->name, strerror(-r)) : 0;
+    return r < 0 ? shki_fail(r, "segment /%s: out of memory for more blocks: %s", s->name,
+                             strerror(-r))
+                 : 0;
 }
 
 static int extend(struct shk_segment *s, uint32_t n)
@@ -187,7 +209,8 @@ int shki_pool_take(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uin
     int r;
 
     /* What a dead one has begun to take for the same. */
-    if (shki_blocks_are(s, block, 1, word) && n <= shki_pool_limit(s) - block && claim(s, block, n, word))
+    if (shki_blocks_are(s, block, 1, word) && n <= shki_pool_limit(s) - block &&
+        claim(s, block, n, word))
         return 0;
     for (;;) {
         from = atomic_load_explicit(&s->header->pool_hint, memory_order_relaxed);
@@ -215,7 +238,10 @@ void shki_pool_give(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t 
 
     if (block < floor_of(s) || n > shki_pool_limit(s) - block)
         return; /* damaged bytes */
-    /* Of those that one who was killed has freed some may be others' by now. It frees the last first. */
+    /*
+     * Of the blocks that a killed thread has freed some may be others' by now. It frees the last
+     * first.
+     */
     while (still < n && load(s, block + still) == word)
         still++;
     if (still == 0)
@@ -239,8 +265,11 @@ bool shki_pool_shrink(struct shk_segment *s, uint64_t end)
 
     while (to < limit && to * SHKI_BLOCK < end) {
         was = SHKI_BLOCK_FREE;
-        /* Killed after: the block is the pool's, and its word does not say so: shki_pool_repair(). */
-        if (!atomic_compare_exchange_strong_explicit(word_of(s, to), &was, 0, memory_order_acq_rel, memory_order_relaxed))
+        /*
+         * Killed after: the block is the pool's, and its word does not say so: shki_pool_repair().
+         */
+        if (!atomic_compare_exchange_strong_explicit(word_of(s, to), &was, 0, memory_order_acq_rel,
+                                                     memory_order_relaxed))
             break;
         to++;
     }
@@ -261,7 +290,8 @@ void shki_pool_reclaim(struct shk_segment *s, uint32_t entry)
         if (n > 0) /* before their words: then they may be others' */
             shki_punch(s, first * SHKI_BLOCK, n * SHKI_BLOCK);
         for (; n > 0; n--)
-            atomic_store_explicit(word_of(s, first + n - 1), SHKI_BLOCK_FREE, memory_order_release); /* PB1 */
+            /* PB1 */
+            atomic_store_explicit(word_of(s, first + n - 1), SHKI_BLOCK_FREE, memory_order_release);
     }
     atomic_store_explicit(&s->header->pool_hint, limit, memory_order_relaxed);
 }

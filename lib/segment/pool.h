@@ -1,6 +1,7 @@
 /*
- * The pool: blocks of memory at the end of a segment, for what has no limit of its own. Heap and pool share the segment's address
- * space: extents are taken from the bottom, blocks from the top, and the floor, where the two meet, moves with what is needed.
+ * The pool: blocks of memory at the end of a segment, for what has no limit of its own. Heap and
+ * pool share the segment's address space: extents are taken from the bottom, blocks from the top,
+ * and the floor, where the two meet, moves with what is needed.
  *
  *     | tables | heap: extents →            floor            ← pool: blocks |
  *                                              0 0 0 free taken free taken    block words
@@ -11,9 +12,10 @@
  *     SHKI_BLOCK_FREE      it is the pool's
  *     else                 it is part `number` of list `list` of the object at entry `entry`
  *
- * A block is taken and given back by one atomic operation on its word each, without any lock. Only the floor is moved under the
- * segment's lock. The word says for what the block was taken. So a process that was killed with a block half taken, or half given
- * back, leaves a question that its successor answers by a look at the word; and when an object is gone its blocks are found.
+ * A block is taken and given back by one atomic operation on its word each, without any lock. Only
+ * the floor is moved under the segment's lock. The word says for what the block was taken. So a
+ * process that was killed with a block half taken, or half given back, leaves a question that its
+ * successor answers by a look at the word; and when an object is gone its blocks are found.
  */
 #ifndef SHKI_POOL_H
 #define SHKI_POOL_H
@@ -28,8 +30,8 @@
 /* The word of a taken block. */
 static inline uint64_t shki_block_word(uint32_t entry, unsigned list, uint64_t number)
 {
-    return UINT64_C(1) << 63 | (uint64_t)(entry & 0xffff) << 47 | (uint64_t)(list & 0xff) << SHKI_BLOCK_NUMBER_BITS |
-           (number & SHKI_BLOCK_NUMBER_MASK);
+    return UINT64_C(1) << 63 | (uint64_t)(entry & 0xffff) << 47 |
+           (uint64_t)(list & 0xff) << SHKI_BLOCK_NUMBER_BITS | (number & SHKI_BLOCK_NUMBER_MASK);
 }
 
 /* Whether it is that of a block of the object at that entry. */
@@ -60,30 +62,44 @@ static inline unsigned char *shki_block_at(const struct shk_segment *s, uint32_t
 bool shki_blocks_are(const struct shk_segment *, uint32_t block, uint32_t n, uint64_t word);
 
 /*
- * Take n consecutive blocks, none of which has memory yet. `hint`: where the caller writes down, before it takes them, which ones it
- * is about to take. A caller that was killed is continued by the same call with the same word and the same hint.
+ * Take n consecutive blocks, none of which has memory yet. `hint`: where the caller writes down,
+ * before it takes them, which ones it is about to take. A caller that was killed is continued by
+ * the same call with the same word and the same hint.
  * Returns 0, -ENOSPC, or what the segment's lock gives.
  */
 int shki_pool_take(struct shk_segment *, uint32_t n, uint64_t word, _Atomic uint32_t *hint);
 
 /*
- * Give back those of the n blocks from `block` on that still have that word, and their memory. Killed in it: to be called once more
- * with the same arguments, even if some of the blocks are taken by others by then.
+ * Give back those of the n blocks from `block` on that still have that word, and their memory.
+ * Killed in it: to be called once more with the same arguments, even if some of the blocks are
+ * taken by others by then.
  */
 void shki_pool_give(struct shk_segment *, uint32_t block, uint32_t n, uint64_t word);
 
-/* Let the n blocks from `block` on, which are the caller's, have another word, the first one last. Killed in it: to be called once more. */
+/*
+ * Let the n blocks from `block` on, which are the caller's, have another word, the first one last.
+ * Killed in it: to be called once more.
+ */
 void shki_block_rename(struct shk_segment *, uint32_t block, uint32_t n, uint64_t word);
 
 /* ---- Under the segment's lock ---- */
 
-/* Whether n consecutive blocks are free, or could be made so above `top`, where the heap is to end: 0 or -ENOSPC with a sentence. */
+/*
+ * Whether n consecutive blocks are free, or could be made so above `top`, where the heap is to end:
+ * 0 or -ENOSPC with a sentence.
+ */
 int shki_pool_reserve(struct shk_segment *, uint32_t n, uint64_t top);
 
-/* Give free blocks at the floor to the heap, so that it ends at `end` or higher. False if they are taken. */
+/*
+ * Give free blocks at the floor to the heap, so that it ends at `end` or higher. False if they are
+ * taken.
+ */
 bool shki_pool_shrink(struct shk_segment *, uint64_t end);
 
-/* By the keeper of an entry, with or without the lock: its object is gone, and so are its blocks, and their memory. Killed in it: to be called once more. */
+/*
+ * By the keeper of an entry, with or without the lock: its object is gone, and so are its blocks,
+ * and their memory. Killed in it: to be called once more.
+ */
 void shki_pool_reclaim(struct shk_segment *, uint32_t entry);
 
 /* After a death under the lock: finish a move of the floor. */

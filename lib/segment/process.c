@@ -39,7 +39,8 @@ static enum shki_process_state state_of(uint64_t word)
 
 static struct shki_process *row_at(const struct shk_segment *s, uint32_t index)
 {
-    return (struct shki_process *)(void *)(s->base + s->at.processes_at + index * s->at.process_size);
+    return (struct shki_process *)(void *)(s->base + s->at.processes_at +
+                                           index * s->at.process_size);
 }
 
 /* PR1: acquire; pairs with the release of each exchange and with that of uses. */
@@ -71,7 +72,8 @@ static int more_rows(struct shk_segment *s, uint32_t ready)
 
     if (n == 0)
         return -EUSERS;
-    r = shki_allocate(s, s->at.processes_at + ready * s->at.process_size, n * s->at.process_size, false);
+    r = shki_allocate(s, s->at.processes_at + ready * s->at.process_size, n * s->at.process_size,
+                      false);
     if (r == 0)
         atomic_compare_exchange_strong_explicit(&s->header->processes_ready, &before, ready + n,
                                                 memory_order_acq_rel, memory_order_relaxed);
@@ -84,8 +86,8 @@ static bool is_mapping(const char *line, const struct shk_segment *s)
     unsigned long long inode;
     unsigned major_, minor_;
 
-    return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_, &minor_, &inode) == 3 && inode == s->inode &&
-           makedev(major_, minor_) == s->device;
+    return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_, &minor_, &inode) == 3 &&
+           inode == s->inode && makedev(major_, minor_) == s->device;
 }
 
 /* Whether a process maps the segment; true if that is hidden. */
@@ -104,7 +106,8 @@ static bool maps(const struct shk_segment *s, int32_t pid)
         found = is_mapping(line, s);
     }
     fclose(file);
-    return found || !any; /* nothing is mapped where the first thread has ended, and others are there */
+    /* nothing is mapped where the first thread has ended, and others are there */
+    return found || !any;
 }
 
 static bool is_own(const struct shk_segment *s, const struct shki_process *p, uint64_t word)
@@ -128,7 +131,8 @@ static bool has_living_member(const struct shk_segment *s, int32_t pid)
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
         const struct shki_member *m = shki_member_at(s, i);
 
-        if (m->pid == pid && shki_member_is_alive(s, atomic_load_explicit(&m->id, memory_order_acquire)))
+        if (m->pid == pid &&
+            shki_member_is_alive(s, atomic_load_explicit(&m->id, memory_order_acquire)))
             return true;
     }
     return false;
@@ -192,7 +196,8 @@ static uint32_t clear_rows(struct shk_segment *s)
     return n;
 }
 
-static int claim(struct shk_segment *s, enum shki_process_state state, uint32_t *row, uint64_t *word)
+static int claim(struct shk_segment *s, enum shki_process_state state, uint32_t *row,
+                 uint64_t *word)
 {
     int r = 0;
 
@@ -217,7 +222,10 @@ static void note_untracked(struct shk_segment *s)
     atomic_store_explicit(&s->header->untracked, 1, memory_order_release);
 }
 
-/* A row that bears this process's number already is of the program that it was before an exec(3), or of an earlier process. */
+/*
+ * A row that bears this process's number already is of the program that it was before an exec(3),
+ * or of an earlier process.
+ */
 static void clear_former(struct shk_segment *s)
 {
     for (uint32_t i = 0; i < rows_ready(s); i++) {
@@ -240,7 +248,8 @@ int shki_process_enter(struct shk_segment *s)
         return 0;
     }
     if (r < 0)
-        return shki_fail(r, "no memory for another process in segment /%s: %s", s->name, strerror(-r));
+        return shki_fail(r, "no memory for another process in segment /%s: %s", s->name,
+                         strerror(-r));
     note_start(row_at(s, s->row));
     return 0;
 }
@@ -254,7 +263,8 @@ void shki_process_leave(struct shk_segment *s)
 
 static bool has_row(const struct shk_segment *s)
 {
-    return s->row != NO_ROW && load(row_at(s, s->row)) == s->row_word && pid_of(s->row_word) == getpid();
+    return s->row != NO_ROW && load(row_at(s, s->row)) == s->row_word &&
+           pid_of(s->row_word) == getpid();
 }
 
 void shki_process_uses(struct shk_segment *s, uint32_t entry)
@@ -269,8 +279,8 @@ void shki_process_uses(struct shk_segment *s, uint32_t entry)
 void shki_process_uses_no_more(struct shk_segment *s, uint32_t entry)
 {
     if (has_row(s))
-        atomic_fetch_and_explicit(&row_at(s, s->row)->uses[entry / 64], ~(UINT64_C(1) << entry % 64),
-                                  memory_order_release);
+        atomic_fetch_and_explicit(&row_at(s, s->row)->uses[entry / 64],
+                                  ~(UINT64_C(1) << entry % 64), memory_order_release);
 }
 
 bool shki_process_any_uses(struct shk_segment *s, uint32_t entry)
@@ -303,7 +313,10 @@ void shki_process_before_fork(struct shk_segment *s)
     for (uint32_t i = 0; i < s->max_objects; i++)
         if (s->uses[i])
             atomic_fetch_or_explicit(&p->uses[i / 64], UINT64_C(1) << i % 64, memory_order_release);
-    /* Killed before: it is the row of a process that is over. A fork that fails leaves it for FORK_LIMIT. */
+    /*
+     * Killed before: it is the row of a process that is over. A fork that fails leaves it for
+     * FORK_LIMIT.
+     */
     atomic_store_explicit(&p->forked, shki_now(), memory_order_release);
 }
 

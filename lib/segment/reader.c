@@ -29,8 +29,9 @@ int shki_reader_use(struct shki_reader *r, const char *name, int fd)
         return error;
     r->at = shki_geometry(r->header.max_members, r->header.max_objects, r->header.size);
     r->members_ready = r->header.members_ready < r->header.max_members ? r->header.members_ready : r->header.max_members;
-    r->processes_ready =
-        r->header.processes_ready < r->header.max_members ? r->header.processes_ready : r->header.max_members;
+    r->processes_ready = r->header.processes_ready < r->header.max_members
+                             ? r->header.processes_ready
+                             : r->header.max_members;
     return 0;
 }
 
@@ -100,7 +101,8 @@ static ssize_t read_at(const struct shki_reader *r, void *to, size_t size, uint6
 
 bool shki_read(const struct shki_reader *r, uint64_t at, void *to, size_t size)
 {
-    return at <= r->header.size && size <= r->header.size - at && read_at(r, to, size, at) == (ssize_t)size;
+    return at <= r->header.size && size <= r->header.size - at &&
+           read_at(r, to, size, at) == (ssize_t)size;
 }
 
 bool shki_read_entry(const struct shki_reader *r, uint32_t index, struct shki_entry *e)
@@ -117,7 +119,8 @@ bool shki_read_member(const struct shki_reader *r, uint32_t index, struct shki_m
 static uint32_t read_records(const struct shki_reader *r, uint64_t at, uint32_t n, uint32_t first, void *to, size_t size)
 {
     uint32_t left = first < n ? n - first : 0;
-    ssize_t got = read_at(r, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME), at + (uint64_t)first * size);
+    ssize_t got = read_at(r, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME),
+                          at + (uint64_t)first * size);
 
     return got > 0 ? (uint32_t)((size_t)got / size) : 0;
 }

@@ -24,7 +24,10 @@ int shki_reader_use(struct shki_reader *, const char *name, int fd);
 void shki_reader_close(struct shki_reader *);
 
 struct shk_segment;
-/* What this process has mapped, and keeps mapped meanwhile: needs no descriptor. To be closed likewise. */
+/*
+ * What this process has mapped, and keeps mapped meanwhile: needs no descriptor. To be closed
+ * likewise.
+ */
 void shki_reader_use_mapped(struct shki_reader *, const struct shk_segment *);
 
 /* The segment with that inode and random id; 0, or -ENOENT if there is none that the caller may read. */

@@ -70,7 +70,9 @@ static bool has_gone(const struct shki_member *m, int32_t tid, bool thoroughly)
 
 /* ---- Marking ---- */
 
-/* What the kernel's handle_futex_death() does. False if the thread of that number does not hold it. */
+/*
+ * What the kernel's handle_futex_death() does. False if the thread of that number does not hold it.
+ */
 static bool mark(pthread_mutex_t *m, int32_t tid)
 {
     uint32_t *word = (uint32_t *)(void *)((char *)m + shki_robust_word_offset());
@@ -187,11 +189,14 @@ static bool is_due(struct shk_segment *s)
     if (now - last < SHKI_SLICE / 2 && last <= now)
         return false;
     /* Relaxed: it only says when. Killed after: the next sweep is half a slice later. */
-    return atomic_compare_exchange_strong_explicit(&s->header->swept, &last, now, memory_order_relaxed,
-                                                   memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&s->header->swept, &last, now,
+                                                   memory_order_relaxed, memory_order_relaxed);
 }
 
-/* For people: when it was first found dead. A record that has been taken over meanwhile has another id. */
+/*
+ * For people: when it was first found dead. A record that has been taken over meanwhile has another
+ * id.
+ */
 static void note_death(struct shki_member *m)
 {
     uint64_t id = get(m->id);
@@ -232,7 +237,8 @@ void shki_recover_one(struct shk_segment *s, uint64_t id)
     if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !shki_member_is_alive(s, id))
         return;
     m = shki_member_at(s, index);
-    if (!has_gone(m, shki_robust_holder(&m->life), false) || !numbers_mean_the_same(s) || lock(s, &taken) < 0)
+    if (!has_gone(m, shki_robust_holder(&m->life), false) || !numbers_mean_the_same(s) ||
+        lock(s, &taken) < 0)
         return;
     recover_member(s, m, false, false);
     if (taken)

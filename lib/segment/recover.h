@@ -28,7 +28,9 @@
 
 #include "segment/segment.h"
 
-/* Look at all members, unless that was done a moment ago. Takes the segment's lock if one is gone. */
+/*
+ * Look at all members, unless that was done a moment ago. Takes the segment's lock if one is gone.
+ */
 void shki_recover(struct shk_segment *);
 
 /*
@@ -40,13 +42,18 @@ bool shki_recover_locked(struct shk_segment *, bool thoroughly);
 /* Look at one member, whenever that was done before. */
 void shki_recover_one(struct shk_segment *, uint64_t id);
 
-/* Under the segment's lock, before the calling thread joins: what has been left under its number. */
+/*
+ * Under the segment's lock, before the calling thread joins: what has been left under its number.
+ */
 void shki_recover_my_number(struct shk_segment *);
 
 /* For shki_mutex_lock(): look at the holder of this mutex. */
 void shki_recover_mutex(void *segment, struct shki_mutex *);
 
-/* Whether the holder of a mutex is gone, without doing anything about it. Cheap; not for numbers used again. */
+/*
+ * Whether the holder of a mutex is gone, without doing anything about it. Cheap; not for numbers
+ * used again.
+ */
 bool shki_holder_is_gone(const struct shk_segment *, const struct shki_mutex *);
 
 #endif

@@ -23,7 +23,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define TURN_LIMIT SHK_SEC(10) /* a turn lasts for microseconds; a longer one is a stopped process's */
+/* a turn lasts for microseconds; a longer one is a stopped process's */
+#define TURN_LIMIT SHK_SEC(10)
 
 struct file {
     const char *name; /* without slash */
@@ -122,10 +123,12 @@ static int check_unused(struct shk_segment *s, unsigned flags)
 {
     shki_recover_locked(s, true);
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (shki_member_is_alive(s, atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire)))
+        if (shki_member_is_alive(
+                s, atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire)))
             return shki_fail(-EBUSY, "segment /%s is in use", s->name);
     for (uint32_t i = 0; flags & SHK_EMPTY && i < s->max_objects; i++)
-        if (atomic_load_explicit(&shki_entry_at(s, i)->state, memory_order_relaxed) == SHKI_ENTRY_LIVE)
+        if (atomic_load_explicit(&shki_entry_at(s, i)->state, memory_order_relaxed) ==
+            SHKI_ENTRY_LIVE)
             return shki_fail(-ENOTEMPTY, "there are objects in segment /%s", s->name);
     return 0;
 }
@@ -154,7 +157,10 @@ static int retire(struct shk_segment *s, unsigned flags)
         return r;
     r = may_retire(s, flags);
     if (r == 0) {
-        /* R1: commits. Killed after this: the next to open the name finds it retired and comes here. */
+        /*
+         * R1: commits. Killed after this: the next to open the name finds it retired and comes
+         * here.
+         */
         atomic_store_explicit(&s->header->retired, 1, memory_order_release);
         r = remove_name(&file);
         if (r < 0 && r != -ENOENT)
@@ -169,7 +175,10 @@ int shki_segment_finish_unlink(struct shk_segment *s)
     return retire(s, SHKI_RETIRE_IN_ANY_CASE);
 }
 
-/* Has its members told, by a mark that is written through a descriptor; they find it within a slice. */
+/*
+ * Has its members told, by a mark that is written through a descriptor; they find it within a
+ * slice.
+ */
 static int mark_retired(int fd)
 {
     const uint32_t yes = 1;
@@ -193,7 +202,9 @@ static int retire_unmapped(const struct file *file, int fd)
     return r == -ENOENT ? r : r < 0 ? say_not_unlinked(file->name, r) : 0;
 }
 
-/* 0: no process has the file open for writing or mapped, nor can it until the lease ends; -EBUSY. */
+/*
+ * 0: no process has the file open for writing or mapped, nor can it until the lease ends; -EBUSY.
+ */
 static int take_lease(int fd)
 {
     /* A process that opens it meanwhile has the kernel send a signal: one that is ignored. */
@@ -221,7 +232,10 @@ static bool is_empty(int fd, const struct shki_header *h)
     return true;
 }
 
-/* With a lease: no process can come into it. Killed before the unlink: the lease is gone, nothing has happened. */
+/*
+ * With a lease: no process can come into it. Killed before the unlink: the lease is gone, nothing
+ * has happened.
+ */
 static int remove_leased(const char *name, int fd, const struct stat *st, unsigned flags)
 {
     struct file file = file_of(name, st);
@@ -248,7 +262,8 @@ static int remove_unused(const char *name, unsigned flags)
     if (r == -EBUSY)
         shki_fail(r, "segment /%s is in use, in another pid namespace", name);
     else if (r < 0)
-        shki_fail(r, "segment /%s: whether it is in use cannot be found out: %s", name, strerror(-r));
+        shki_fail(r, "segment /%s: whether it is in use cannot be found out: %s", name,
+                  strerror(-r));
     else
         r = remove_leased(name, fd, &st, flags);
     end_lease(fd);
@@ -267,14 +282,16 @@ int shki_segment_remove_deserted(const char *name)
 }
 
 /* Retire what this process has mapped, pinned. */
-static int retire_mapped(struct shk_segment *s, int fd, unsigned flags, void (*wake)(struct shk_segment *))
+static int retire_mapped(struct shk_segment *s, int fd, unsigned flags,
+                         void (*wake)(struct shk_segment *))
 {
     struct file file = file_of_segment(s);
     struct shki_saved_error saved;
     int r;
 
     shki_error_save(&saved);
-    if (shki_check_namespace(s->name, s->header->pid_namespace) < 0) { /* fork(2) led into another */
+    /* fork(2) led into another */
+    if (shki_check_namespace(s->name, s->header->pid_namespace) < 0) {
         shki_error_settle(0, &saved);
         return flags & SHKI_RETIRE_IN_ANY_CASE
                    ? retire_unmapped(&file, fd)
@@ -298,7 +315,8 @@ static bool is_foreign(const struct stat *st, const struct shki_header *h, unsig
     return foreign || (flags & SHKI_RETIRE_IN_ANY_CASE && st->st_uid != geteuid());
 }
 
-static int retire_in_private(const char *name, int fd, unsigned flags, void (*wake)(struct shk_segment *))
+static int retire_in_private(const char *name, int fd, unsigned flags,
+                             void (*wake)(struct shk_segment *))
 {
     struct shk_segment *s;
     int r = shki_segment_map(name, fd, flags, &s);
@@ -314,7 +332,8 @@ static int retire_in_private(const char *name, int fd, unsigned flags, void (*wa
 }
 
 /* Retire what the descriptor is open on, mapped or not. It may be closed, and is -1 then. */
-static int retire_file(const char *name, int *descriptor, unsigned flags, void (*wake)(struct shk_segment *))
+static int retire_file(const char *name, int *descriptor, unsigned flags,
+                       void (*wake)(struct shk_segment *))
 {
     int fd = *descriptor;
     struct shki_header h;
@@ -358,7 +377,8 @@ int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct sh
     r = fd < 0 ? fd : retire_file(name, &fd, flags, wake);
     if (fd >= 0)
         close(fd);
-    return r == -ENOENT ? shki_fail(r, "there is no segment /%s", name) : shki_error_settle(r, &saved);
+    return r == -ENOENT ? shki_fail(r, "there is no segment /%s", name)
+                        : shki_error_settle(r, &saved);
 }
 
 /* Whatever the file is: 0 or -errno of unlink(2). A header that can be told is marked. */

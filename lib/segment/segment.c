@@ -22,7 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIZE_DEFAULT (UINT64_C(1) << (sizeof(void *) > 4 ? 36 : 30)) /* of address space: memory is only what is in it */
+/* of address space: memory is only what is in it */
+#define SIZE_DEFAULT (UINT64_C(1) << (sizeof(void *) > 4 ? 36 : 30))
 #define SIZE_DEFAULT_MIN (UINT64_C(1) << 30)
 #define SIZE_MIN (UINT64_C(64) << 10)
 #define SIZE_MAX_ (UINT64_C(1) << 40)
@@ -151,9 +152,10 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
     if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 || h->max_objects > TABLE_MAX)
         return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
     g = shki_geometry(h->max_members, h->max_objects, h->size);
-    if (h->entries_at != g.entries_at || h->members_at != g.members_at || h->nodes_at != g.nodes_at || h->processes_at != g.processes_at ||
-        h->blocks_at != g.blocks_at || h->heap_at != g.heap_at || g.heap_at >= h->size || h->members_ready > h->max_members ||
-        h->processes_ready > h->max_members)
+    if (h->entries_at != g.entries_at || h->members_at != g.members_at ||
+        h->nodes_at != g.nodes_at || h->processes_at != g.processes_at ||
+        h->blocks_at != g.blocks_at || h->heap_at != g.heap_at || g.heap_at >= h->size ||
+        h->members_ready > h->max_members || h->processes_ready > h->max_members)
         return shki_fail(-EPROTO, "segment /%s is damaged: the places of its tables", name);
     return 0;
 }
@@ -174,7 +176,10 @@ int shki_segment_lock_within(struct shk_segment *s, int64_t limit)
 
     if (r < 0)
         return r;
-    /* Relaxed: read by a waiter a slice later, if ever. Killed before or between: the number alone says which thread it is. */
+    /*
+     * Relaxed: read by a waiter a slice later, if ever. Killed before or between: the number alone
+     * says which thread it is.
+     */
     atomic_store_explicit(&m->holder, shki_thread_start(), memory_order_relaxed);
     atomic_store_explicit(&m->state, tid, memory_order_release);
     locked = s;
@@ -188,8 +193,12 @@ int shki_segment_lock_in_any_state(struct shk_segment *s)
     int r = shki_segment_lock_within(s, LOCK_LIMIT);
 
     if (r == -ETIMEDOUT)
-        return shki_fail(-EBUSY, "segment /%s: a thread has held the segment's lock for 10 s; it may be stopped", s->name);
-    return r < 0 ? shki_fail(r, "segment /%s: the segment's lock cannot be acquired: %s", s->name, strerror(-r)) : 0;
+        return shki_fail(
+            -EBUSY, "segment /%s: a thread has held the segment's lock for 10 s; it may be stopped",
+            s->name);
+    return r < 0 ? shki_fail(r, "segment /%s: the segment's lock cannot be acquired: %s", s->name,
+                             strerror(-r))
+                 : 0;
 }
 
 int shki_segment_lock(struct shk_segment *s)
@@ -211,8 +220,9 @@ void shki_segment_unlock(struct shk_segment *s)
 }
 
 /*
- * The default size: as much as there may ever be memory for, unless this process is not given twice that in address space (ulimit -v,
- * a processor with few address bits, mlockall with a limit), or may not have a file of that size.
+ * The default size: as much as there may ever be memory for, unless this process is not given twice
+ * that in address space (ulimit -v, a processor with few address bits, mlockall with a limit), or
+ * may not have a file of that size.
  */
 static uint64_t default_size(void)
 {
@@ -227,7 +237,8 @@ static uint64_t default_size(void)
             break;
         }
     }
-    while (size > SIZE_DEFAULT_MIN && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur)
+    while (size > SIZE_DEFAULT_MIN && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur)
         size /= 2;
     return size;
 }
@@ -354,8 +365,11 @@ static int check_owner(const char *name, const struct stat *st, unsigned flags)
     if (!S_ISREG(st->st_mode))
         return shki_fail(-EPROTO, "/%s is not a segment of shmkit, not even a file", name);
     if (st->st_uid != geteuid() && st->st_uid != 0 && !(flags & SHK_ANY_OWNER))
-        return shki_fail(-EPERM, "segment /%s belongs to %s (%u); use SHK_ANY_OWNER (shmctl: --any-owner) if you trust that user", name,
-                         shki_user_name(owner, sizeof(owner), st->st_uid), (unsigned)st->st_uid);
+        return shki_fail(
+            -EPERM,
+            "segment /%s belongs to %s (%u); use SHK_ANY_OWNER (shmctl: --any-owner) if you trust "
+            "that user",
+            name, shki_user_name(owner, sizeof(owner), st->st_uid), (unsigned)st->st_uid);
     return 0;
 }
 
@@ -374,10 +388,11 @@ int shki_segment_read_header(const char *name, int fd, const struct stat *st, st
 static int say_not_mapped(const char *name, int error)
 {
     if (error == EAGAIN) /* mlockall(MCL_FUTURE) */
-        return shki_fail(-ENOMEM,
-                         "segment /%s cannot be mapped: the process locks its memory, and the segment's "
-                         "address space is above its limit (RLIMIT_MEMLOCK)",
-                         name);
+        return shki_fail(
+            -ENOMEM,
+            "segment /%s cannot be mapped: the process locks its memory, and the segment's "
+            "address space is above its limit (RLIMIT_MEMLOCK)",
+            name);
     return shki_fail(-error, "segment /%s cannot be mapped: %s", name, strerror(error));
 }
 
@@ -399,7 +414,8 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
         r = shki_segment_read_header(name, fd, &st, &h);
     if (r == 0)
         r = shki_check_namespace(name, h.pid_namespace);
-    if (r == 0 && (!shki_robust_is_intact(&h.lock.robust) || !shki_robust_is_intact(&h.watchers.mutex.robust)))
+    if (r == 0 && (!shki_robust_is_intact(&h.lock.robust) ||
+                   !shki_robust_is_intact(&h.watchers.mutex.robust)))
         r = shki_fail(-EPROTO, "segment /%s is damaged: a mutex of its header", name);
     if (r < 0)
         return r;
@@ -474,7 +490,10 @@ bool shki_segment_is_lost(struct shk_segment *s)
     /* After chroot(2) and the like there is another directory of that name, or none. */
     if (stat(SHKI_DIRECTORY, &st) != 0 || st.st_dev != s->device)
         return false;
-    /* R1: as an unlinker does, which was not asked. Killed before or after: the next waiter finds it. */
+    /*
+     * R1: as an unlinker does, which was not asked. Killed before or after: the next waiter finds
+     * it.
+     */
     atomic_store_explicit(&s->header->retired, 1, memory_order_release);
     return true;
 }
@@ -762,7 +781,8 @@ void shki_segment_let_go(struct shk_segment *s)
 
 int shki_say_closed(const struct shk_segment *s)
 {
-    return shki_say_vain(-EBADF, &(struct shki_vain){ s->name, NULL, "it has been closed in this process", 0 });
+    return shki_say_vain(
+        -EBADF, &(struct shki_vain){s->name, NULL, "it has been closed in this process", 0});
 }
 
 int shki_segment_close(struct shk_segment *s, void (*wake)(struct shk_segment *))

@@ -33,15 +33,26 @@ struct shk_segment {
     struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
 
     const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
-    void *_Atomic watchers;               /* this process's view of header.watchers, a struct shki_line: see object/ready.c. Set once, at the first open */
-    struct shki_openness openness;        /* shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early */
+    /*
+     * this process's view of header.watchers, a struct shki_line: see object/ready.c. Set once, at
+     * the first open
+     */
+    void *_Atomic watchers;
+    /*
+     * shk_segment_open()s not yet closed; changed under `registry`; relaxed reads give -EBADF early
+     */
+    struct shki_openness openness;
 
     pthread_mutex_t local;                /* the following: */
     struct shki_membership *memberships;  /* of this process's threads */
-    unsigned pins;                        /* calls that need the mapping, of threads that are no members yet */
+    /* calls that need the mapping, of threads that are no members yet */
+    unsigned pins;
     unsigned handles;                     /* of objects; the struct lives as long as there are any */
     uint32_t *uses;                       /* handles by entry index */
-    uint32_t row, child;                  /* of this process, and of one that is being forked, in the table of processes; UINT32_MAX: none */
+    /*
+     * of this process, and of one that is being forked, in the table of processes; UINT32_MAX: none
+     */
+    uint32_t row, child;
     uint64_t row_word, child_word;
 
     struct shk_segment *next;             /* under `registry` */
@@ -124,7 +135,10 @@ int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct sh
 /* … and what shk_segment_unlink_any() does. */
 int shki_segment_remove(const char *name, void (*wake)(struct shk_segment *));
 
-/* Take away the name of a segment that has been retired: 0, or -ENOENT without a sentence: it was gone. */
+/*
+ * Take away the name of a segment that has been retired: 0, or -ENOENT without a sentence: it was
+ * gone.
+ */
 int shki_segment_finish_unlink(struct shk_segment *);
 
 /* Remove the name of a segment of another pid namespace if no process uses it: 0, -EBUSY, … */
@@ -137,13 +151,19 @@ int shki_segment_remove_deserted(const char *name);
  */
 bool shki_segment_is_lost(struct shk_segment *);
 
-/* Open the file, O_RDONLY or O_RDWR: its descriptor. -ENOENT and -EAGAIN (removed at this moment) come without a sentence: they may be no failures. */
+/*
+ * Open the file, O_RDONLY or O_RDWR: its descriptor. -ENOENT and -EAGAIN (removed at this moment)
+ * come without a sentence: they may be no failures.
+ */
 int shki_segment_open_file(const char *name, int access);
 
 /* Read and check the header through the descriptor: the mapping of a truncated file would fault. */
 int shki_segment_read_header(const char *name, int fd, const struct stat *, struct shki_header *);
 
-/* Map what the descriptor is open on, which stays the caller's; it is in no list. Unmap it and free the struct. */
+/*
+ * Map what the descriptor is open on, which stays the caller's; it is in no list. Unmap it and free
+ * the struct.
+ */
 int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segment **out);
 void shki_segment_discard(struct shk_segment *);
 
@@ -154,8 +174,8 @@ struct shk_segment *shki_segment_pin_mapped(const struct stat *);
 int shki_segment_lock_in_any_state(struct shk_segment *);
 
 /*
- * What shk_segment_close() does, but for waking the threads of this process that wait in it: `wake` is
- * called for that, with `registry` and `local`, when the last open of the process is closed.
+ * What shk_segment_close() does, but for waking the threads of this process that wait in it: `wake`
+ * is called for that, with `registry` and `local`, when the last open of the process is closed.
  */
 int shki_segment_close(struct shk_segment *, void (*wake)(struct shk_segment *));
 
@@ -171,7 +191,10 @@ static inline bool shki_segment_is_closed(const struct shk_segment *s)
     return atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 0;
 }
 
-/* Called with `registry` when a membership or a pin has ended, or a close was the last: unmap when nothing needs the mapping any more. */
+/*
+ * Called with `registry` when a membership or a pin has ended, or a close was the last: unmap when
+ * nothing needs the mapping any more.
+ */
 void shki_segment_unmap_if_unused(struct shk_segment *);
 
 /*

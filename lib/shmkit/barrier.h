@@ -46,14 +46,18 @@ SHK_PUBLIC int shk_barrier_close(struct shk_barrier *);
  * Arrive, and wait for the others.
  * Returns 0 to parties - 1: the how manieth it was to arrive this round, 0 being the first. Or
  *   -EPIPE  the barrier is broken, or was broken or reset meanwhile
- *   -ETIMEDOUT, -EINTR  given up, and the barrier is broken thereby, however short the time was      -EAGAIN  SHK_NOWAIT and not the last to arrive; nothing has changed
+ *   -ETIMEDOUT, -EINTR  given up, and the barrier is broken thereby, however short the time was
+ *   -EAGAIN  SHK_NOWAIT and not the last to arrive; nothing has changed
  * Killed: while waiting, the barrier breaks within about 100 ms. As the last to arrive: all others go on, or it breaks, or it has not arrived and nobody
  * notices.
  * Source: POSIX pthread_barrier_wait(); Python threading.Barrier.
  */
 SHK_PUBLIC int shk_barrier_wait(struct shk_barrier *, int64_t timeout);
 
-/* Empty it and mend it if it is broken; those who wait get -EPIPE, however late they run. Returns 0. Killed: it has happened or not. */
+/*
+ * Empty it and mend it if it is broken; the waiters get -EPIPE, however late they run. Returns
+ * 0. Killed: it has happened or not.
+ */
 SHK_PUBLIC int shk_barrier_reset(struct shk_barrier *);
 
 /* Break it; those who wait get -EPIPE, and so do all who come until it is reset. Returns 0. Killed: it has happened or not. */

@@ -13,17 +13,20 @@
  *     -ENOSPC   the thread's first call here, and the memory is out that its member record needs
  *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the kernel frees no more than
  *               2048 when a thread dies
- *     -EBUSY    a process has stayed in the middle of a change to the segment or the object for 10 seconds (it is stopped, or in
- *               a debugger), whatever the timeout; SHK_NOWAIT: another member is in the way (see queue.h)
+ *     -EBUSY    a process has stayed in the middle of a change to the segment or the object for
+ *               10 seconds (it is stopped, or in a debugger), whatever the timeout; SHK_NOWAIT:
+ *               another member is in the way (see queue.h)
  *     -ENOMEM   no memory for the handle or the thread's own notes
  * and any call that blocks:
  *     -EAGAIN     the timeout is SHK_NOWAIT and the call cannot proceed now
  *     -ETIMEDOUT  the timeout is over; never before it is
- *     -EINTR      the flag given to shk_set_interrupt() is set, or the call given to shk_set_interrupt_call() says so
+ *     -EINTR      the flag given to shk_set_interrupt() is set, or the call given to
+ *                 shk_set_interrupt_call() says so
  *     -EBADF      the segment has been closed in this process meanwhile
  *
- * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one, such as "deadline - now" computed too late,
- * is over already: the call tries once, and gives -ETIMEDOUT if it would have to wait.
+ * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one, such as "deadline -
+ * now" computed too late, is over already: the call tries once, and gives -ETIMEDOUT if it would
+ * have to wait.
  *
  * Threads and processes. Any number of threads of any number of processes may call anything at the same time, if not
  * said otherwise. A handle may be shared by the threads of a process. Close a handle only when no thread uses it any more.
@@ -31,9 +34,11 @@
  * call, and holds none of its parent's locks. No call may be made from a signal handler or left by siglongjmp(), and no
  * thread may be cancelled in one.
  *
- * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash, exec, exit without
- * closing, the OOM killer. (A death that the kernel does not mark is found at the end of a slice; with a /proc of another pid
- * namespace, or none, it is not.) Nobody else is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the exception.)
+ * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash,
+ * exec, exit without closing, the OOM killer. (A death that the kernel does not mark is found at
+ * the end of a slice; with a /proc of another pid namespace, or none, it is not.) No other thread
+ * is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the
+ * exception.)
  */
 #ifndef SHMKIT_COMMON_H
 #define SHMKIT_COMMON_H
@@ -51,11 +56,16 @@ extern "C" {
 #define SHK_FOREVER INT64_MAX
 #define SHK_NOWAIT ((int64_t)0)
 
-/* Nanoseconds. n: an integer, or a fraction as in SHK_SEC(0.5), which is rounded to the nearest nanosecond. Constant if n is. */
+/*
+ * Nanoseconds. n: an integer, or a fraction as in SHK_SEC(0.5), which is rounded to the nearest
+ * nanosecond. Constant if n is.
+ */
 #define SHK_MS(n) SHK_DURATION_(n, 1000000)
 #define SHK_SEC(n) SHK_DURATION_(n, 1000000000)
 
-/* Adding 1.5 * 2^52 to a double, and taking it away again, leaves a whole number: the nearest one. */
+/*
+ * Adding 1.5 * 2^52 to a double, and taking it away again, leaves a whole number: the nearest one.
+ */
 #define SHK_WHOLE_(x) ((x) + 6755399441055744.0 - 6755399441055744.0)
 #if defined(__cplusplus) && __cplusplus >= 201103L
 extern "C++" {

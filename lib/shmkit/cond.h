@@ -62,18 +62,24 @@ SHK_PUBLIC int shk_cond_close(struct shk_cond *);
 SHK_PUBLIC int shk_cond_acquire(struct shk_cond *, int64_t timeout);
 SHK_PUBLIC int shk_cond_release(struct shk_cond *);
 
-/* Note since when the caller has the condition's lock: exactly shk_lock_stamp() on it. A wait gives the lock up, and ends the note. */
+/*
+ * Note since when the caller has the condition's lock: exactly shk_lock_stamp() on it. A wait gives
+ * the lock up, and ends the note.
+ */
 SHK_PUBLIC int shk_cond_stamp(struct shk_cond *);
 
 /*
  * Give up the lock (every level of a recursive one), sleep until notified, take the lock back (at the same level).
  * The lock is held on every return but -EPERM. Taking it back ignores the timeout and the interrupt flag.
- * Returns 0: notified. The robust kind never says so without a notify, but for one case: who passes on a dead waiter's wake-up and
- * is killed itself may have woken one too many. The pthread kind may, as POSIX allows: within 100 ms of a notify that was another's, and, once
- * shk_cond_native() has been called, every 100 ms (who has a deadline keeps it itself). SHK_ORPHANED (1): a holder of the lock
- * died meanwhile; notified or not, look at the predicate (this outranks the codes below); shk_cond_was_notified() tells which. -ETIMEDOUT, -EINTR: not notified. -EAGAIN:
- * SHK_NOWAIT, which never sleeps and never gives up the lock. -EPERM: the lock is not held. -ESTALE: the condition has been
- * unlinked, before it was notified: a wait that was notified says so, whatever happens to the condition then.
+ * Returns 0: notified. The robust kind never says so without a notify, but for one case: a member
+ * that passes on a dead waiter's wake-up and is killed itself may have woken one too many. The
+ * pthread kind may, as POSIX allows: within 100 ms of a notify that was another's, and, once
+ * shk_cond_native() has been called, every 100 ms (a caller that has a deadline keeps it itself).
+ * SHK_ORPHANED (1): a holder of the lock died meanwhile; notified or not, look at the predicate
+ * (this outranks the codes below); shk_cond_was_notified() tells which. -ETIMEDOUT, -EINTR: not
+ * notified. -EAGAIN: SHK_NOWAIT, which never sleeps and never gives up the lock. -EPERM: the lock
+ * is not held. -ESTALE: the condition has been unlinked, before it was notified: a wait that was
+ * notified says so, whatever happens to the condition then.
  * Killed: asleep, it is skipped and its wake-up, if it was given one, passed on; with the lock, the next holder gets SHK_ORPHANED.
  * Source: POSIX pthread_cond_wait(); Python threading.Condition.
  */

@@ -8,7 +8,8 @@
  *     if (shk_event_wait(go, SHK_SEC(10)) == -ETIMEDOUT)
  *         errx(3, "nobody said go");
  *
- * Setting releases everybody who waits at that moment, even if it is cleared at once, and even if it is unlinked then.
+ * Setting releases all that wait at that moment, even if it is cleared at once, and even if
+ * it is unlinked then.
  */
 #ifndef SHMKIT_EVENT_H
 #define SHMKIT_EVENT_H

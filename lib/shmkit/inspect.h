@@ -82,7 +82,8 @@ struct shk_member_info {
     int64_t waiting;                  /* nanoseconds so far */
     uint32_t has_deadline;            /* it gives up by itself when its time is over */
     uint64_t ticket;                  /* place in the object's line of waiters, where it has one */
-    int64_t death_noticed;            /* of a dead one: seconds since 1970 when another member first found it dead; 0: not known */
+    /* of a dead one: seconds since 1970 when another member first found it dead; 0: not known */
+    int64_t death_noticed;
     uint64_t reserved[8];
 };
 
@@ -90,17 +91,19 @@ struct shk_object_info {
     char name[SHK_NAME_MAX + 1];
     uint32_t kind;        /* enum shk_kind */
     uint64_t serial;      /* never repeats in a segment */
-    uint64_t size;        /* bytes: of its extent; of a queue without a limit: of what it has at the moment */
+    /* bytes: of its extent; of a queue without a limit: of what it has at the moment */
+    uint64_t size;
     int32_t creator;      /* pid */
     int64_t created;      /* seconds since 1970 */
     uint64_t users;       /* members of processes that have it open */
     uint64_t waiters;     /* members asleep on it */
     uint64_t holder;      /* member id of who holds the lock, or the condition's own lock; 0: nobody */
-    int64_t held;         /* nanoseconds that the holder has had it, if it has called shk_lock_stamp(); 0: not known */
+    /* nanoseconds that the holder has had it, if it has called shk_lock_stamp(); 0: not known */
+    int64_t held;
     /*
-     * A dead member that is known to have given what others wait for, and one that took it; ids, 0: none is known. Of a FIFO queue:
-     * the last one that put, and the last one that got, if it is dead. Of the others but locks and regions: one that had it open and
-     * did not last wait for it.
+     * A dead member that is known to have given what others wait for, and one that took it; ids, 0:
+     * none is known. Of a FIFO queue: the last one that put, and the last one that got, if it is
+     * dead. Of the others but locks and regions: one that had it open and did not last wait for it.
      */
     uint64_t dead_giver, dead_taker;
     /* repairs so far */

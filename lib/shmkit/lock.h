@@ -70,9 +70,10 @@ SHK_PUBLIC int shk_lock_acquire(struct shk_lock *, int64_t timeout);
 SHK_PUBLIC int shk_lock_release(struct shk_lock *);
 
 /*
- * Look at the lock, which stays as it is. What another member does with it may be out of date at once.
- * Returns 0: free, also where its last holder died (the next acquire tells that); 1: another member holds it; 2: the caller holds it; or one
- * of the common codes.
+ * Look at the lock, which stays as it is. What another member does with it may be out of date at
+ * once.
+ * Returns 0: free, also where its last holder died (the next acquire tells that); 1: another member
+ * holds it; 2: the caller holds it; or one of the common codes.
  * Killed: nothing has happened.
  * Source: Python threading.Lock.locked().
  */
@@ -80,15 +81,17 @@ SHK_PUBLIC int shk_lock_is_held(struct shk_lock *);
 
 /*
  * How often the caller holds it: how often it has to release it until others get it.
- * Returns 0: not at all; a positive number, more than 1 only for a recursive lock; or one of the common codes.
+ * Returns 0: not at all; a positive number, more than 1 only for a recursive lock; or one of the
+ * common codes.
  * Killed: nothing has happened.
  */
 SHK_PUBLIC int shk_lock_depth(struct shk_lock *);
 
 /*
- * Note in the caller's member record that it has had the lock since now, for people: shmctl ps, why and show then tell how
- * long. An acquire notes no time, which would cost a look at the clock; programs that hold a lock for long call this after
- * it. The note ends with the release. A thread has one note in a segment, for the lock that it stamped last.
+ * Note in the caller's member record that it has had the lock since now, for people: shmctl ps, why
+ * and show then tell how long. An acquire notes no time, which would cost a look at the clock;
+ * programs that hold a lock for long call this after it. The note ends with the release. A thread
+ * has one note in a segment, for the lock that it stamped last.
  * Returns 0, or -EPERM: the caller is not the holder; -EBADF.
  * Killed: there is a note or none.
  */

@@ -17,15 +17,19 @@
  *
  * Who is served: not first come, first served, but eventually fair, as with a lock.
  *
- * Capacity 0: bounded only by memory. A put never waits for room. Items take the room of their own length: FIFO 8 bytes more, LIFO 16; PRIORITY
- * 48, in slots of 64, 96, 128, 192, 256 … bytes. All such queues of a segment share its address space, which costs nothing (64 GiB if nothing else was
- * said), each as far as it needs. Memory is taken in pieces of 256 KiB or less, ahead of use. When it is out, puts give
- * -ENOSPC, and the sentence says of what: nothing is lost, gets go on, and later puts work again. What has been consumed is given back, but for about 1 MiB
- * that is kept for the next puts, and a few KiB that say where what is.
+ * Capacity 0: bounded only by memory. A put never waits for room. Items take the room of their own
+ * length: FIFO 8 bytes more, LIFO 16; PRIORITY 48, in slots of 64, 96, 128, 192, 256 … bytes. All
+ * such queues of a segment share its address space, which costs nothing (64 GiB if nothing else was
+ * said), each as far as it needs. Memory is taken in pieces of 256 KiB or less, ahead of use. When
+ * it is out, puts give -ENOSPC, and the sentence says of what: nothing is lost, gets go on, and
+ * later puts work again. What has been consumed is given back, but for about 1 MiB that is kept for
+ * the next puts, and a few KiB that say where what is.
  *
- * Gates. Producers take turns, and so do consumers: each side of a FIFO queue has a gate, LIFO and PRIORITY queues have one for both. An open
- * reservation, an open peek and a claim hold the gate: the others on that side (LIFO and PRIORITY: on both) wait meanwhile; with SHK_NOWAIT they
- * get -EBUSY. They belong to the calling thread, which cannot leave the segment or close the queue meanwhile (-EBUSY). Its death ends them.
+ * Gates. Producers take turns, and so do consumers: each side of a FIFO queue has a gate, LIFO and
+ * PRIORITY queues have one for both. An open reservation, an open peek and a claim hold the gate:
+ * the others on that side (LIFO and PRIORITY: on both) wait meanwhile; with SHK_NOWAIT they get
+ * -EBUSY. They belong to the calling thread, which cannot leave the segment or close the queue
+ * meanwhile (-EBUSY). Its death ends them.
  */
 #ifndef SHMKIT_QUEUE_H
 #define SHMKIT_QUEUE_H
@@ -71,10 +75,13 @@ SHK_PUBLIC int shk_queue_close(struct shk_queue *);
 
 /*
  * Put one item of len bytes (0 is an item, too), waiting for a free place. On a PRIORITY queue its priority is 0.
- * Returns 0, or -EMSGSIZE (longer than item_size), -EPIPE (shut down), -EAGAIN (full), -ETIMEDOUT, -EINTR, -EDEADLK (the calling thread has a
- * reservation open; LIFO, PRIORITY: or a peek); capacity 0: -ENOSPC (no memory, or the segment's address space is used up), -EFBIG (the process's file size limit), -EBUSY.
- * SHK_NOWAIT: -EAGAIN is for a full queue alone. -EBUSY: another member has claimed the producer side or has a reservation open, or is
- * stopped in the middle of a put; the sentence names it. A put of another member that is under way is waited for, for less than a second.
+ * Returns 0, or -EMSGSIZE (longer than item_size), -EPIPE (shut down), -EAGAIN (full), -ETIMEDOUT,
+ * -EINTR, -EDEADLK (the calling thread has a reservation open; LIFO, PRIORITY: or a peek); capacity
+ * 0: -ENOSPC (no memory, or the segment's address space is used up), -EFBIG (the process's file
+ * size limit), -EBUSY. SHK_NOWAIT: -EAGAIN is for a full queue alone. -EBUSY: another member has
+ * claimed the producer side or has a reservation open, or is stopped in the middle of a put; the
+ * sentence names it. A put of another member that is under way is waited for, for less than a
+ * second.
  * Killed: the item is in the queue or not.
  * Source: Python queue.Queue; POSIX mq_send().
  */
@@ -89,10 +96,11 @@ SHK_PUBLIC int shk_queue_put_priority(struct shk_queue *, const void *item, size
 
 /*
  * Take the next item into buf, which has room for size bytes, waiting for one to come.
- * Returns its length, or -EMSGSIZE (buf is too small, the item stays), -EPIPE (shut down and drained), -EAGAIN (empty), -ETIMEDOUT, -EINTR,
- * -EDEADLK (the calling thread has a peek open; LIFO, PRIORITY: or a reservation).
- * SHK_NOWAIT: -EAGAIN is for an empty queue alone. -EBUSY: there is an item, but another member has claimed the consumer side or has an
- * item peeked (LIFO, PRIORITY: or a reservation open), or is stopped in the middle of a get; the sentence names it.
+ * Returns its length, or -EMSGSIZE (buf is too small, the item stays), -EPIPE (shut down and
+ * drained), -EAGAIN (empty), -ETIMEDOUT, -EINTR, -EDEADLK (the calling thread has a peek open;
+ * LIFO, PRIORITY: or a reservation). SHK_NOWAIT: -EAGAIN is for an empty queue alone. -EBUSY: there
+ * is an item, but another member has claimed the consumer side or has an item peeked (LIFO,
+ * PRIORITY: or a reservation open), or is stopped in the middle of a get; the sentence names it.
  * Killed: the one item has been taken or not.
  */
 SHK_PUBLIC ssize_t shk_queue_get(struct shk_queue *, void *buf, size_t size, int64_t timeout);
@@ -102,7 +110,8 @@ SHK_PUBLIC ssize_t shk_queue_get(struct shk_queue *, void *buf, size_t size, int
  * Returns as shk_queue_get(), or -ENOTSUP: the items of other orders have none.
  * Killed: as shk_queue_get().
  */
-SHK_PUBLIC ssize_t shk_queue_get_priority(struct shk_queue *, void *buf, size_t size, int64_t timeout, int64_t *priority);
+SHK_PUBLIC ssize_t shk_queue_get_priority(struct shk_queue *, void *buf, size_t size,
+                                          int64_t timeout, int64_t *priority);
 
 /*
  * Put up to n items in one go, waiting until there is room for one. On a PRIORITY queue their priority is 0. No more than 65536 are moved at a time.
@@ -172,8 +181,9 @@ SHK_PUBLIC int shk_queue_task_done(struct shk_queue *);
 SHK_PUBLIC int shk_queue_join(struct shk_queue *, int64_t timeout);
 
 /*
- * How many tasks are left: items that are in it, and items that living members have taken and not finished. 0: a join would not wait.
- * A look, out of date at once; while items are being taken it may be too high, never too low.
+ * How many tasks are left: items that are in it, and items that living members have taken and not
+ * finished. 0: a join would not wait. A look, out of date at once; while items are being taken it
+ * may be too high, never too low.
  */
 SHK_PUBLIC ssize_t shk_queue_unfinished(struct shk_queue *);
 
@@ -201,8 +211,8 @@ SHK_PUBLIC int shk_queue_shutdown(struct shk_queue *);
 SHK_PUBLIC int shk_queue_is_shut_down(struct shk_queue *);
 
 /*
- * Open again what has been shut down; what is open stays so. Calls that were asleep when it was shut
- * down get -EPIPE all the same (a get, if there is no item), however soon this follows.
+ * Open again what has been shut down; what is open stays so. Calls that were asleep when it was
+ * shut down get -EPIPE all the same (a get, if there is no item), however soon this follows.
  * Returns 0. Killed: open or not.
  */
 SHK_PUBLIC int shk_queue_reopen(struct shk_queue *);

@@ -12,7 +12,8 @@
  * When is what ready?
  *     SHK_KIND_QUEUE, SHK_READABLE      there is an item, or the queue has been shut down
  *     SHK_KIND_QUEUE, SHK_WRITABLE      there is room, or the queue has been shut down; without a capacity always
- *     SHK_KIND_EVENT, SHK_READABLE      it is set; or has been set since the wait began, though it was cleared at once
+ *     SHK_KIND_EVENT, SHK_READABLE      it is set; or has been set since the wait began, though it
+ *                                       was cleared at once
  *     SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that has not been promised to anybody
  *     SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader: there are samples that it has not read
  * Locks, conditions, barriers and regions are never just ready: -ENOTSUP.
@@ -47,9 +48,10 @@ struct shk_ready {
 
 /*
  * Wait until one of the n objects is ready. If several are, the calling thread is given each in its turn from call to call.
- * Returns the index of one that is ready, or -EAGAIN, -ETIMEDOUT, -EINTR; -EINVAL (no object or more than SHK_READY_MAX, an unknown kind, a `want` that is not for
- * that kind), -ENOTSUP (a kind that is never just ready), -EXDEV (of several segments), -ESTALE (one of them has been unlinked, also while it waits, unless
- * one has become ready before it woke).
+ * Returns the index of one that is ready, or -EAGAIN, -ETIMEDOUT, -EINTR; -EINVAL (no object or
+ * more than SHK_READY_MAX, an unknown kind, a `want` that is not for that kind), -ENOTSUP (a kind
+ * that is never just ready), -EXDEV (of several segments), -ESTALE (one of them has been unlinked,
+ * also while it waits, unless one has become ready before it woke).
  * Killed: nobody else notices.
  */
 SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t timeout);
@@ -62,13 +64,16 @@ SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t tim
  * the end of file, when the set cannot be waited for any more: an object was unlinked, or the segment closed. shk_wait_any() tells which.
  * The descriptor does not block, and is closed by exec.
  *
- * There is a thread for each, which blocks all signals and is a member of the segment, with the name shk_ready_fd. It keeps the handles of the set: they
- * may be closed before the descriptor, except that nothing is freed until the thread ends. close() the descriptor to end it: it notices
- * within about 100 ms, gives up the handles and leaves the segment. So it does, and the descriptor comes to its end, when the process closes the segment;
- * the memory stays mapped until then. shk_set_interrupt() does not concern it.
- * The thread keeps a descriptor of its own, a high one; when the program closes that, the descriptor comes to its end, and another file that gets the number is left
- * alone. A child of fork(3) has no such thread. It may read its copy of the descriptor, which comes to its end with its parent's thread, and
- * should close it: as long as it has one, closing the other does not end the thread.
+ * There is a thread for each, which blocks all signals and is a member of the segment, with the
+ * name shk_ready_fd. It keeps the handles of the set: they may be closed before the descriptor,
+ * except that nothing is freed until the thread ends. close() the descriptor to end it: it notices
+ * within about 100 ms, gives up the handles and leaves the segment. So it does, and the descriptor
+ * comes to its end, when the process closes the segment; the memory stays mapped until then.
+ * shk_set_interrupt() does not concern it. The thread keeps a descriptor of its own, a high one;
+ * when the program closes that, the descriptor comes to its end, and another file that gets the
+ * number is left alone. A child of fork(3) has no such thread. It may read its copy of the
+ * descriptor, which comes to its end with its parent's thread, and should close it: as long as it
+ * has one, closing the other does not end the thread.
  *
  * Returns the descriptor, to be closed by the caller; or -EMFILE, -ENFILE (no pipe), -EAGAIN (no thread); else as shk_wait_any(). -EUSERS may be for the
  * thread.

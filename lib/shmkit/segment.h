@@ -19,8 +19,8 @@
  * Trust: who may write a segment is trusted, so the permission bits are the border. An opener refuses a segment that
  * belongs neither to its effective user nor to root, unless it says SHK_ANY_OWNER.
  *
- * A segment whose file is removed or renamed by other means is unlinked, too, as soon as one that waits in it finds that, within
- * about 100 ms.
+ * A segment whose file is removed or renamed by other means is unlinked, too, as soon as one that
+ * waits in it finds that, within about 100 ms.
  *
  * Illegal: to unmap, truncate or write the file behind the library's back; to hold a lock of a segment while closing it.
  */
@@ -37,8 +37,12 @@ extern "C" {
 struct shk_segment;
 
 struct shk_segment_options {
-    size_t size;          /* address space in bytes, 64 KiB to 1 TiB, sparse: memory is taken as objects and items come; 0: 64 GiB, or */
-                          /* less, down to 1 GiB, where the creator's limits want it (RLIMIT_AS, RLIMIT_FSIZE, 32 bits) */
+    /*
+     * address space in bytes, 64 KiB to 1 TiB, sparse: memory is taken as objects and items come;
+     * 0: 64 GiB, or less, down to 1 GiB, where the creator's limits want it (RLIMIT_AS,
+     * RLIMIT_FSIZE, 32 bits)
+     */
+    size_t size;
     uint32_t max_members; /* attached threads at a time, at most 65535; 0: 1024, whose tables take 4.4 MiB of address space */
     uint32_t max_objects; /* at most 65535; 0: 256 */
     mode_t mode;          /* permission bits, exactly these whatever the umask; 0: 0600 */
@@ -57,72 +61,88 @@ struct shk_segment_options {
  *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, usable or not, and SHK_EXCL
  *   -EACCES  its permission bits forbid it                          -EPERM   it belongs to another user (see Trust)
  *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or corrupted
- *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread for another. With SHK_CREATE only
- *            if a process uses it: else it is removed, with what is in it, and created anew
+ *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread
+ *            for another. With SHK_CREATE only if a process uses it: else it is removed, with what
+ *            is in it, and created anew
  *   -ENOSPC  the shared memory file system is full                  -EFBIG   larger than the limit on file sizes
- *   -EUSERS  the member table is full of the living                 -EMFILE -ENFILE -ENOMEM  as open(2), mmap(2);
- *            -ENOMEM also if no thread-specific key is left, or if the process locks its memory (mlockall(2)) and may not lock so much
- *   -ENOTSUP the process was made by a raw fork or clone system call: so does each first call of a thread in a segment
+ *   -EUSERS  the member table is full of the living
+ *   -EMFILE -ENFILE -ENOMEM  as open(2), mmap(2);
+ *            -ENOMEM also if no thread-specific key is left, or if the process locks its memory
+ *            (mlockall(2)) and may not lock so much
+ *   -ENOTSUP the process was made by a raw fork or clone system call: so does each first call of a
+ *            thread in a segment
  *   -ENOSYS  its members rely on membarrier(2), which this process may not call (see SHK_MEMBARRIER in shmkit(7)); or as mmap(2)
- * No descriptor is kept (on Linux before 5.14 one of 100 or above). After mlockall(2) what is touched is locked, not the whole
- * address space; mlockall(2) after it, without MCL_ONFAULT, gives memory to all of that. A core dump leaves the segment out.
- * Killed: before it is published, nothing is left; after, a complete segment.
- * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3), madvise(2), mlock2(2), membarrier(2).
+ * No descriptor is kept (on Linux before 5.14 one of 100 or above). After mlockall(2) what is
+ * touched is locked, not the whole address space; mlockall(2) after it, without MCL_ONFAULT, gives
+ * memory to all of that. A core dump leaves the segment out.
+ * Killed: before it is published, nothing is left; after, a complete segment. Source: shm_open(3),
+ * open(2) O_TMPFILE, linkat(2), posix_fallocate(3), madvise(2), mlock2(2), membarrier(2).
  */
 SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                                 struct shk_segment **out);
 
 /*
- * Leave and give the handle back; NULL is allowed and does nothing. The calling thread's membership ends; those of other
- * threads end with the threads, and the last one unmaps. Their blocked calls give -EBADF, at once or (waiting for a lock, or on a
- * condition of kind SHK_COND_PTHREAD) within about 100 ms. Handles of objects in it give -EBADF from then on (but what another
- * thread holds, it can still release) and still want their own close.
+ * Leave and give the handle back; NULL is allowed and does nothing. The calling thread's membership
+ * ends; those of other threads end with the threads, and the last one unmaps. Their blocked calls
+ * give -EBADF, at once or (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD) within
+ * about 100 ms. Handles of objects in it give -EBADF from then on (but what another thread holds,
+ * it can still release) and still want their own close.
  * Returns 0, or -EBUSY: the calling thread holds a lock of the segment (nothing has changed).
  * Killed: the membership ends with the thread, whatever happens.
  */
 SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 
 /*
- * Remove the name. Who is in the segment is woken and gets -ESTALE from every call; the memory goes with the last of them.
- * The name may be created anew at once.
- * A segment of another pid namespace, or of another user (by root), is only marked: its members find that within about 100 ms.
- * Returns 0, or -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); -EBUSY: a process has stayed
- * in the middle of a change to the segment, or of its removal, for 10 seconds.
+ * Remove the name. The members are woken and get -ESTALE from every call; the memory goes with the
+ * last of them. The name may be created anew at once. A segment of another pid namespace,
+ * or of another user (by root), is only marked: its members find that within about 100 ms.
+ * Returns 0, or -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as
+ * shk_segment_open(); -EBUSY: a process has stayed in the middle of a change to the segment, or of
+ * its removal, for 10 seconds.
  * Killed: before the retirement nothing has happened; after it, whoever opens that name next finishes the removal.
  */
 SHK_PUBLIC int shk_segment_unlink(const char *name);
 
 /*
- * Remove the name if nobody uses the segment: if none of its members lives. Nobody is taken by surprise: who opens it at the same moment is either
- * a member before the look, and it stays, or finds the name free. What is in it goes, even what waits for the next process, as items of a
- * queue. A process that has it open, but whose threads that were members have ended, or that has been forked and has not called anything
- * since, is no member: it gets -ESTALE from its next call. One of another pid namespace is removed if no process has it open.
+ * Remove the name if no process uses the segment: if none of its members lives. None is taken by
+ * surprise: a process that opens it at the same moment is either a member before the look, and it
+ * stays, or finds the name free. What is in it goes, even what waits for the next process, as items
+ * of a queue. A process that has it open, but whose threads that were members have ended, or that
+ * has been forked and has not called anything since, is no member: it gets -ESTALE from its next
+ * call. One of another pid namespace is removed if no process has it open.
  *   flags  0, or SHK_ANY_OWNER, SHK_EMPTY
  * Returns 0, or
- *   -EBUSY      a member lives; or a process has stayed in the middle of a change to the segment for 10 seconds
+ *   -EBUSY      a member lives; or a process has stayed in the middle of a change to the segment
+ *               for 10 seconds
  *   -ENOTEMPTY  with SHK_EMPTY: nobody uses it, but there are objects in it
- *   -EPERM      it belongs to another user, and no SHK_ANY_OWNER (root is refused, too: the segment has to be mapped to know); or as unlink(2)
+ *   -EPERM      it belongs to another user, and no SHK_ANY_OWNER (root is refused, too: the segment
+ *               has to be mapped to know); or as unlink(2)
  *   -EINVAL     unknown flags
- *   and -ENOENT, -EACCES, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as shk_segment_open()
- * Killed: as shk_segment_unlink().
- * Source of the last: fcntl(2), F_SETLEASE; a process that opens it at that moment may cause a SIGURG.
+ *   and -ENOENT, -EACCES, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as
+ *   shk_segment_open()
+ * Killed: as shk_segment_unlink(). Source of the last: fcntl(2), F_SETLEASE; a process that opens
+ * it at that moment may cause a SIGURG.
  */
 SHK_PUBLIC int shk_segment_unlink_unused(const char *name, unsigned flags);
 
 /*
- * Remove the name whatever it is a name of: a segment that shk_segment_unlink() refuses since it is damaged, of another layout
- * or machine type, or kept busy by a stopped process; or a file that is no segment. What can be retired is retired, as by shk_segment_unlink().
- * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); and what unlink(2) says: -EPERM, -EACCES, -EROFS, -EISDIR.
+ * Remove the name whatever it is a name of: a segment that shk_segment_unlink() refuses since it is
+ * damaged, of another layout or machine type, or kept busy by a stopped process; or a file that is
+ * no segment. What can be retired is retired, as by shk_segment_unlink().
+ * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); and what unlink(2)
+ * says: -EPERM, -EACCES, -EROFS, -EISDIR.
  * Killed: as shk_segment_unlink().
  */
 SHK_PUBLIC int shk_segment_unlink_any(const char *name);
 
 /*
- * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a lock) within about 100 ms, as does
- * everybody who still has a handle. A wait that was released before, by a set, a notification, a release, the last party of a barrier, an item or a
- * sample, succeeds, however late it runs; not so a put that waits for room, whose item would be lost. Its memory is given back when the last process that has it open closes it or dies. The
- * name may be created anew at once. Who waits on a condition is not told that the lock it goes with has been removed: remove
- * the condition, too.
+ * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a
+ * lock) within about 100 ms, as does each process that still has a handle. A wait that was released
+ * before, by a set, a notification, a release, the last party of a barrier, an item or a sample,
+ * succeeds, however late it runs; not so a put that waits for room, whose item would be lost. Its
+ * memory is given back when the last process that has it open closes it or dies. The name may be
+ * created anew at once. A waiter of a condition is not told that the lock it goes with has been
+ * removed: remove the condition, too.
  * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ.
  * Killed: it has happened or not.
  */
@@ -154,14 +174,19 @@ SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic
  *
  *     shk_set_interrupt_call(bank, go_on, state);
  *
- * check(arg) is called in the blocked thread whenever a signal handler has run in it, and about each 100 ms (waiting for a lock, or
- * on a condition of kind SHK_COND_PTHREAD: each 100 ms only). 0: the wait goes on; the thread keeps its place in the order of the waiters, and a barrier is not
- * broken. Anything else: the wait ends with -EINTR. So a handler that wants to go on (Python's PEP 475) costs nothing.
- *   check  NULL: none. It is the calling thread's alone, and lasts until the thread sets another or ends its membership, so a child of
- *          fork() has none. It may call the library: a call that would have to wait gives -EDEADLK, shk_segment_close() -EBUSY.
- *          It must return: no longjmp().
- * A thread that takes a lock back in shk_cond_wait() is not asked. The flag of shk_set_interrupt() holds beside it.
- * Returns 0, or -EINVAL, -EBUSY (called by check() itself), and as each first call of a thread, see common.h. Killed: nothing shared is touched.
+ * check(arg) is called in the blocked thread whenever a signal handler has run in it, and about
+ * each 100 ms (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD: each 100 ms only).
+ * 0: the wait goes on; the thread keeps its place in the order of the waiters, and a barrier is not
+ * broken. Anything else: the wait ends with -EINTR. So a handler that wants to go on (Python's PEP
+ * 475) costs nothing.
+ *   check  NULL: none. It is the calling thread's alone, and lasts until the thread sets another or
+ *          ends its membership, so a child of fork() has none. It may call the library: a call that
+ *          would have to wait gives -EDEADLK, shk_segment_close() -EBUSY. It must return: no
+ *          longjmp().
+ * A thread that takes a lock back in shk_cond_wait() is not asked. The flag of shk_set_interrupt()
+ * holds beside it.
+ * Returns 0, or -EINVAL, -EBUSY (called by check() itself), and as each first call of a thread, see
+ * common.h. Killed: nothing shared is touched.
  */
 SHK_PUBLIC int shk_set_interrupt_call(struct shk_segment *, int (*check)(void *arg), void *arg);
 

@@ -9,9 +9,10 @@
  *     download();
  *     shk_semaphore_release(slots, 1);
  *
- * A permit that has been given to a waiter which dies before it resumes goes to the next; likewise, after about 100 ms, if that waiter is stopped: it keeps its
- * place in line, and is passed over until it runs. A permit that a member has taken and not given back
- * when it dies is gone, as with every counting semaphore: where that matters, use a lock for each thing instead.
+ * A permit that has been given to a waiter which dies before it resumes goes to the next; likewise,
+ * after about 100 ms, if that waiter is stopped: it keeps its place in line, and is passed over
+ * until it runs. A permit that a member has taken and not given back when it dies is gone, as with
+ * every counting semaphore: where that matters, use a lock for each thing instead.
  */
 #ifndef SHMKIT_SEMAPHORE_H
 #define SHMKIT_SEMAPHORE_H

@@ -1,7 +1,8 @@
 #include "wait/leader.h"
 
 #define SHORT_SLICES 3 /* before a thread follows */
-#define SHIFT_MAX 5    /* a follower's slice: at most 3.2 s. It covers the death of both leaders at once */
+/* a follower's slice: at most 3.2 s. It covers the death of both leaders at once */
+#define SHIFT_MAX 5
 
 static uint64_t leader(const struct shki_role *r, int i)
 {
@@ -26,7 +27,8 @@ static bool take_place(const struct shki_role *r)
         if (id == r->member->id)
             return true;
         if (process_of(r, id) == 0 && process_of(r, leader(r, 1 - i)) != process &&
-            atomic_compare_exchange_strong_explicit(&r->leaders[i], &id, r->member->id, memory_order_seq_cst, memory_order_relaxed))
+            atomic_compare_exchange_strong_explicit(&r->leaders[i], &id, r->member->id,
+                                                    memory_order_seq_cst, memory_order_relaxed))
             return true;
     }
     return false;
@@ -66,7 +68,9 @@ bool shki_role_end(struct shki_role *r)
     r->leads = false;
     for (int i = 0; i < 2; i++) {
         id = r->member->id;
-        atomic_compare_exchange_strong_explicit(&r->leaders[i], &id, 0, memory_order_seq_cst, memory_order_relaxed); /* L8 */
+        /* L8 */
+        atomic_compare_exchange_strong_explicit(&r->leaders[i], &id, 0, memory_order_seq_cst,
+                                                memory_order_relaxed);
     }
     return atomic_load_explicit(r->followers, memory_order_seq_cst) > 0; /* L7 */
 }

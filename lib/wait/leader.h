@@ -1,19 +1,23 @@
 /*
- * Leaders and followers: of the threads that sleep at one place, two look each 100 ms whether a death has left something
- * undone there; the others look after ever longer slices. So many idle sleepers wake no oftener than two.
+ * Leaders and followers: of the threads that sleep at one place, two look each 100 ms whether a
+ * death has left something undone there; the others look after ever longer slices. So many idle
+ * sleepers wake no oftener than two.
  *
- *     sleeper, before each sleep                      leader, when its wait ends
- *     L7: followers++                                 L8: leaders[i] = 0
- *     L8: a leader is missing? then lead, followers-- L7: followers > 0? then wake one, which takes over
+ *     sleeper, before each sleep                    leader, when its wait ends
+ *     L7: followers++                               L8: leaders[i] = 0
+ *     L8: a leader is missing? lead, followers--    L7: followers > 0? wake one, which takes over
  *     sleep: a leader 100 ms, a follower longer
  *
- * Both are sequentially consistent: either the follower finds the place free or the leader finds the follower. The two leaders
- * are of different processes where there are several, since threads of one die together: what a leader's death leaves is the
- * other's to find. A thread begins to follow when it has slept for some slices: busy places know neither.
+ * Both are sequentially consistent: either the follower finds the place free or the leader finds
+ * the follower. The two leaders are of different processes where there are several, since threads
+ * of one die together: what a leader's death leaves is the other's to find. A thread begins to
+ * follow when it has slept for some slices: busy places know neither.
  *
- * The waker wakes leaders last. Killed before it has woken all that it has released, it leaves a leader asleep, which finds out at the end of its slice and wakes
- * the others. Killed anywhere in here: a dead leader, which the next sleeper replaces; a follower counted for ever, which costs a needless wake-up.
- * Source: Schmidt, Stal, Rohnert, Buschmann, Pattern-Oriented Software Architecture 2 (2000), "Leader/Followers".
+ * The waker wakes leaders last. Killed before it has woken all that it has released, it leaves a
+ * leader asleep, which finds out at the end of its slice and wakes the others. Killed anywhere in
+ * here: a dead leader, which the next sleeper replaces; a follower counted for ever, which costs a
+ * needless wake-up. Source: Schmidt, Stal, Rohnert, Buschmann, Pattern-Oriented Software
+ * Architecture 2 (2000), "Leader/Followers".
  */
 #ifndef SHKI_LEADER_H
 #define SHKI_LEADER_H

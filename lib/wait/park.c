@@ -11,7 +11,8 @@ bool shki_sleep_on(sem_t *s, const struct timespec *until)
     return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0;
 }
 
-#define PERMITS_MAX 1000 /* where they are posted faster than they are taken, or the bytes are damaged */
+/* where they are posted faster than they are taken, or the bytes are damaged */
+#define PERMITS_MAX 1000
 
 void shki_take_permits(sem_t *s)
 {
@@ -52,7 +53,8 @@ bool shki_sleep_at(_Atomic uint64_t *word, uint64_t value, const struct timespec
     const long at[2] = { (long)until->tv_sec, (long)until->tv_nsec }; /* what this system call takes, whatever time_t is */
 
     /* by CLOCK_MONOTONIC */
-    return syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
+    return syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL,
+                   FUTEX_BITSET_MATCH_ANY) == 0 ||
            errno == EAGAIN;
 }
 

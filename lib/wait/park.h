@@ -30,23 +30,26 @@ static inline void shki_unpark_released(struct shki_membership *m)
 bool shki_sleep_on(sem_t *, const struct timespec *until);
 
 /*
- * Take the permits that are there, before a waiter checks what it waits for and goes to sleep. A waiter that was awake when it was
- * released has left its permit behind; without this they add up, and each ends a later sleep at once, for nothing.
+ * Take the permits that are there, before a waiter checks what it waits for and goes to sleep. A
+ * waiter that was awake when it was released has left its permit behind; without this they add up,
+ * and each ends a later sleep at once, for nothing.
  *
  *     waiter                                  waker
  *     take the permits                        change the state
  *     state has changed? then go on           post
  *     sleep
  *
- * A permit taken here was posted before, so the check that follows sees the change that it stands for. In the other order the
- * permit of a change that the check has missed would be taken, and the waiter would sleep.
+ * A permit taken here was posted before, so the check that follows sees the change that it stands
+ * for. In the other order the permit of a change that the check has missed would be taken, and the
+ * waiter would sleep.
  */
 void shki_take_permits(sem_t *);
 
 /*
- * For many that are all woken at once: sleep at a word as long as its lower half is that of `value`, likewise at most until then. The waker has
- * changed that half before. The kernel compares and falls asleep in one step, so no wake-up is missed; killed before it wakes
- * them, they find out at the end of their slice. False: a signal came, or the time is over.
+ * For many that are all woken at once: sleep at a word as long as its lower half is that of
+ * `value`, likewise at most until then. The waker has changed that half before. The kernel compares
+ * and falls asleep in one step, so no wake-up is missed; killed before it wakes them, they find out
+ * at the end of their slice. False: a signal came, or the time is over.
  */
 bool shki_sleep_at(_Atomic uint64_t *, uint64_t value, const struct timespec *until);
 void shki_wake_all_at(_Atomic uint64_t *);

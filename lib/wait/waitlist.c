@@ -61,10 +61,16 @@ static bool is_dead(const struct shki_line *l, const struct shki_node *n)
     return !shki_member_is_alive(l->segment, get(n->owner));
 }
 
-/* With the mutex, before the release. Not stored where it is right already: the owner may be spinning on that line. */
+/*
+ * With the mutex, before the release. Not stored where it is right already: the owner may be
+ * spinning on that line.
+ */
 static void set_verdict(struct shki_node *n, enum shki_verdict verdict)
 {
-    /* Relaxed: L2 or L3, whose release follows, publishes it. Killed after: the node still waits, and its next release has a verdict of its own. */
+    /*
+     * Relaxed: L2 or L3, whose release follows, publishes it. Killed after: the node still waits,
+     * and its next release has a verdict of its own.
+     */
     if (get(n->verdict) != verdict)
         set(n->verdict, verdict);
 }
@@ -95,7 +101,8 @@ static void insert(struct shki_line *l, struct shki_node *n)
     struct shki_waitlist *w = l->shared;
     struct shki_node *before = NULL, *next = node_of_link(l, get(w->first));
 
-    for (uint32_t i = 0; next && get(next->ticket) < get(n->ticket) && i < l->segment->max_members; i++) {
+    for (uint32_t i = 0; next && get(next->ticket) < get(n->ticket) && i < l->segment->max_members;
+         i++) {
         before = next;
         next = node_of_link(l, next->next);
     }
@@ -235,20 +242,24 @@ static int say_busy(const struct shki_line *l)
 
     if (l->entry)
         shki_copy_label(name, sizeof(name), l->entry->name, sizeof(l->entry->name));
-    return shki_fail(-EBUSY, "%s%s%s: thread %d has been in the middle of a change for 10 s; it may be stopped", l->segment->name,
-                     *name ? "/" : "", name, (int)shki_robust_holder(&l->shared->mutex.robust));
+    return shki_fail(
+        -EBUSY, "%s%s%s: thread %d has been in the middle of a change for 10 s; it may be stopped",
+        l->segment->name, *name ? "/" : "", name,
+        (int)shki_robust_holder(&l->shared->mutex.robust));
 }
 
 int shki_line_lock(struct shki_line *l)
 {
     const struct shki_membership *m = shki_membership_at_hand(l->segment);
-    uint64_t me = m ? m->id : 0; /* for fairness; the caller is most often a member, and was the last time */
+    /* for fairness; the caller is most often a member, and was the last time */
+    uint64_t me = m ? m->id : 0;
     struct shki_patience patience;
     int r = shki_mutex_trylock(&l->shared->mutex, me);
 
     if (r < 0) {
         patience = shki_patience(LOCK_LIMIT, NULL);
-        r = shki_mutex_lock(&l->shared->mutex, &patience, me, NULL, &l->segment->recovery, NULL, NULL);
+        r = shki_mutex_lock(&l->shared->mutex, &patience, me, NULL, &l->segment->recovery, NULL,
+                            NULL);
     }
     r = repair(l, r);
     if (r == -ETIMEDOUT)
@@ -286,7 +297,10 @@ static void answer(struct shki_line *l)
     uint64_t asked;
 
     while (is_asked(l) && repair(l, shki_mutex_trylock(&w->mutex, 0)) == 0) {
-        /* L5: acquire; pairs with the release in ask: a waiter that this releases sees what the asker did. */
+        /*
+         * L5: acquire; pairs with the release in ask: a waiter that this releases sees what the
+         * asker did.
+         */
         asked = atomic_load_explicit(&w->asked, memory_order_acquire);
         /* killed before the second: all are released once more, for nothing */
         shki_line_notify_all(l, SHKI_GO);
@@ -388,14 +402,17 @@ static void unpark_later(struct shki_line *l, uint32_t member_index)
 }
 
 /*
- * Whether the links to and from a node of the line, or the end of it, are in order. Of one that has been released they are
- * not, so a walk along damaged links ends. `passed`: so many that wait stay ahead of it, the last is `previous`.
+ * Whether the links to and from a node of the line, or the end of it, are in order. Of one that has
+ * been released they are not, so a walk along damaged links ends. `passed`: so many that wait stay
+ * ahead of it, the last is `previous`.
  */
-static bool is_in_order(const struct shki_line *l, const struct shki_node *previous, uint32_t passed, const struct shki_node *n)
+static bool is_in_order(const struct shki_line *l, const struct shki_node *previous,
+                        uint32_t passed, const struct shki_node *n)
 {
     if (n == NULL)
         return get(l->shared->count) <= passed;
-    return n->previous == (previous ? link_of(l, previous) : 0) && n->next != link_of(l, n) && get(n->list) == l->at && !is_released(l, n);
+    return n->previous == (previous ? link_of(l, previous) : 0) && n->next != link_of(l, n) &&
+           get(n->list) == l->at && !is_released(l, n);
 }
 
 /* Release the first n living, as long as they have lower tickets than `before`: who came later was not waiting then. */
@@ -511,7 +528,10 @@ void shki_line_take_back(struct shki_line *l)
     for (uint32_t i = 0; i < n; i++) {
         struct shki_node *node = shki_node_at(l->segment, l->order[i]);
 
-        /* Its owner leaves such a line with the mutex only. Killed before the second: notified as before. Killed after: rebuilt as waiting. */
+        /*
+         * Its owner leaves such a line with the mutex only. Killed before the second: notified as
+         * before. Killed after: rebuilt as waiting.
+         */
         set(node->away, 1);
         set(node->state, SHKI_NODE_WAITING);
         insert(l, node);
@@ -564,7 +584,8 @@ void shki_line_bury(struct shki_line *l)
         for (uint32_t i = 0; i < n; i++) {
             struct shki_node *node = shki_node_at(l->segment, l->order[i]);
 
-            if (get(node->list) != l->at || is_released(l, node) != released || !is_dead(l, node)) /* the last: damaged bytes */
+            /* the last: damaged bytes */
+            if (get(node->list) != l->at || is_released(l, node) != released || !is_dead(l, node))
                 continue;
             if (released)
                 pass_on(l, node);
@@ -582,7 +603,10 @@ void shki_line_bury(struct shki_line *l)
         l->finish(l);
 }
 
-/* Those that are released and still here. Without the mutex; those that are awake are woken for nothing. */
+/*
+ * Those that are released and still here. Without the mutex; those that are awake are woken for
+ * nothing.
+ */
 static void unpark_released(const struct shki_line *l, const struct shki_node *mine)
 {
     for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
@@ -593,7 +617,10 @@ static void unpark_released(const struct shki_line *l, const struct shki_node *m
     }
 }
 
-/* A waiter takes over from a leader: one of another process than the leader that remains, if there is one. */
+/*
+ * A waiter takes over from a leader: one of another process than the leader that remains, if there
+ * is one.
+ */
 static void promote(struct shki_line *l, const struct shki_role *role)
 {
     int32_t process = shki_role_process(role);
@@ -602,7 +629,8 @@ static void promote(struct shki_line *l, const struct shki_role *role)
     for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
         const struct shki_node *n = shki_node_at(l->segment, i);
 
-        if (n == role->member->node || get(n->list) != l->at || is_released(l, n) || get(n->leads) || is_dead(l, n))
+        if (n == role->member->node || get(n->list) != l->at || is_released(l, n) ||
+            get(n->leads) || is_dead(l, n))
             continue;
         best = i;
         if (shki_member_at(l->segment, i)->pid != process)
@@ -635,8 +663,9 @@ static bool needs_repair(struct shki_line *l, const struct shki_node *mine, bool
 }
 
 /*
- * At the end of each slice: whatever a death has left half done is found here. The fast paths never depend on it. A leader does it for all who
- * wait: it looks at each node, and wakes those that are released and still here, whose waker may have died before it woke them.
+ * At the end of each slice: whatever a death has left half done is found here. The fast paths never
+ * depend on it. A leader does it for all waiters: it looks at each node, and wakes those that are
+ * released and still here, whose waker may have died before it woke them.
  */
 static void backstop(struct shki_line *l, struct shki_node *mine, bool leads)
 {
@@ -646,7 +675,8 @@ static void backstop(struct shki_line *l, struct shki_node *mine, bool leads)
         unpark_released(l, mine);
     if (!needed || shki_line_lock(l) < 0)
         return;
-    if (node_of_link(l, get(l->shared->first)) == NULL && !is_released(l, mine) && shki_repairs(SHKI_REPAIR_REBUILD))
+    if (node_of_link(l, get(l->shared->first)) == NULL && !is_released(l, mine) &&
+        shki_repairs(SHKI_REPAIR_REBUILD))
         rebuild(l); /* damaged bytes: there is one that waits, the caller */
     come_back(l, mine);
     shki_line_take_back(l);
@@ -686,7 +716,8 @@ static int settle(struct shki_membership *m)
 }
 
 /* In line, and not released by spinning. */
-static int sleep_until_released(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience, struct shki_role *role)
+static int sleep_until_released(struct shki_line *l, struct shki_membership *m,
+                                const struct shki_patience *patience, struct shki_role *role)
 {
     struct shki_saved_error saved;
     struct timespec until;
@@ -703,7 +734,8 @@ static int sleep_until_released(struct shki_line *l, struct shki_membership *m, 
                 return r;
             break; /* released at the last moment */
         }
-        slice = shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(role, patience) : SHK_SEC(3600);
+        slice =
+            shki_repairs(SHKI_REPAIR_BACKSTOP) ? shki_role_slice(role, patience) : SHK_SEC(3600);
         set(m->node->leads, role->leads);
         until = shki_patience_slice(patience, slice);
         late = !shki_park(m, &until);
@@ -717,14 +749,17 @@ static int sleep_until_released(struct shki_line *l, struct shki_membership *m, 
         }
     }
     if (late && role->leads)
-        unpark_released(l, m->node); /* their waker has not come to the leaders, which it wakes last: it may be dead */
+        /* their waker has not come to the leaders, which it wakes last: it may be dead */
+        unpark_released(l, m->node);
     return settle(m);
 }
 
-int shki_line_sleep(struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
+int shki_line_sleep(struct shki_line *l, struct shki_membership *m,
+                    const struct shki_patience *patience)
 {
     struct waiting waiting = { l, m->node };
-    struct shki_role role = { l->segment, m, l->shared->leaders, &l->shared->followers, 0, false, false };
+    struct shki_role role = {l->segment, m,    l->shared->leaders, &l->shared->followers, 0,
+                             false,      false};
     int r;
 
     if (shki_spin(&l->spinner, was_released, &waiting))

@@ -9,11 +9,13 @@
  *                         |                                   not linked
  *                         +--- withdraw (owner, with the mutex) ------------------------------------------------^
  *
- * A release has a verdict, which is stored in each node before the store that commits the release. The waiter reads it there: what happens to the
- * object between the release and the moment at which the waiter runs (a new round, a reset, an unlink) does not change what it is told.
+ * A release has a verdict, which is stored in each node before the store that commits the release.
+ * The waiter reads it there: what happens to the object between the release and the moment at which
+ * the waiter runs (a new round, a reset, an unlink) does not change what it is told.
  *
- * A wake-up that a notify gave to a member which dies before it resumes is passed on to the next who was waiting then. The first living waiter
- * and the leaders (see leader.h) look for that at each of their slices; if none has for two, any other does.
+ * A wake-up that a notify gave to a member which dies before it resumes is passed on to the next
+ * that was waiting then. The first living waiter and the leaders (see leader.h) look for that at
+ * each of their slices; if none has for two, any other does.
  */
 #ifndef SHKI_WAITLIST_H
 #define SHKI_WAITLIST_H
@@ -32,7 +34,8 @@ struct shki_line {
     struct shki_repairs *repairs;
     /* What the object itself has to do, with the mutex; each may be NULL. */
     void (*finish)(struct shki_line *); /* after the line has been rebuilt, or dead waiters taken out of it */
-    bool takes_back;                    /* a notification that its waiter does not make use of for a slice goes to the next */
+    /* a notification that its waiter does not make use of for a slice goes to the next */
+    bool takes_back;
     bool asks;                          /* it is released by shki_line_ask(), too */
     void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
     struct shki_spinner spinner;
@@ -59,8 +62,9 @@ void shki_line_unlock_quietly(struct shki_line *, struct shki_membership *);
 void shki_line_enter(struct shki_line *, struct shki_membership *);
 
 /*
- * Without the mutex, having entered: wait to be released. Returns 0: released, with a verdict other than SHKI_UNLINKED, and to be followed by
- * shki_line_resume(); -ETIMEDOUT, -EAGAIN, -EINTR, -ESTALE: not released, or because the object was unlinked, and not in the line any more.
+ * Without the mutex, having entered: wait to be released. Returns 0: released, with a verdict other
+ * than SHKI_UNLINKED, and to be followed by shki_line_resume(); -ETIMEDOUT, -EAGAIN, -EINTR,
+ * -ESTALE: not released, or because the object was unlinked, and not in the line any more.
  */
 int shki_line_sleep(struct shki_line *, struct shki_membership *, const struct shki_patience *);
 
@@ -120,7 +124,10 @@ bool shki_line_has_lost_it(struct shki_line *, struct shki_membership *);
 /* With the mutex: how many have been notified and have not resumed yet. */
 uint32_t shki_line_notified(struct shki_line *);
 
-/* With the mutex: have those of them recovered that are dead without the kernel's having said so. A system call each. */
+/*
+ * With the mutex: have those of them recovered that are dead without the kernel's having said so. A
+ * system call each.
+ */
 void shki_line_recover(struct shki_line *);
 
 /* With the mutex: take the dead out of the line and pass on what they were given. */

@@ -2,11 +2,13 @@
  * The kill table: every operation that changes shared memory, in every state that matters, killed at every
  * instruction. Prints it, and exits with 1 at any failure, or if one of the controls, which are not safe, gets through.
  *
- *     table [-nRv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]   only rows and controls that have the text in their line,
- *                                                          only that step
+ *     table [-nRv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]
+ *                                    only rows and controls that have the text in their line,
+ *                                    only that step
  *         -n  only count the kill points      -v  what each row has cost
- *         -r  which of the points are played once more, with the victim's memory taken away before its exit, as
- *             the OOM reaper does; without it, others in each run. -R: nothing but that
+ *         -r  which of the points are played once more, with the victim's memory taken away before
+ *             its exit, as the OOM reaper does; without it, others in each run. -R: nothing but
+ *             that
  *     table -c                                 only check that every public function is in it
  */
 #include "harness.h"
@@ -44,9 +46,11 @@
 #define FAILURES_MAX 8  /* then a row is given up: each may take a second */
 #define CONTROL_TRIES 4 /* recordings of a control */
 #define JOBS_PER_CPU 12 /* much of the time is spent asleep */
-#define RELEASED_ONE_IN 6 /* of the points, another part of them in each run; and all in which the victim sleeps */
+/* of the points, another part of them in each run; and all in which the victim sleeps */
+#define RELEASED_ONE_IN 6
 #define JOBS_MAX 256
-#define ROOM_PER_JOB (8 << 20) /* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
+/* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
+#define ROOM_PER_JOB (8 << 20)
 
 static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows, &semaphore_rows, &barrier_rows,
                                             &queue_rows, &queue_order_rows, &stream_rows, &ready_rows, &segment_rows,
@@ -55,14 +59,18 @@ static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows
 
 /* What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so needs no row. */
 static const char *const exempt[] = {
-    "shk_last_error", "shk_lock_is_held", "shk_lock_depth", "shk_set_interrupt", "shk_set_interrupt_call", "shk_event_is_set",
-    "shk_queue_size", "shk_queue_capacity",
-    "shk_queue_item_size", "shk_queue_empty", "shk_queue_full", "shk_queue_is_shut_down", "shk_queue_unfinished", "shk_region_data", "shk_cond_native",
-    "shk_cond_was_notified",
-    "shk_semaphore_value", "shk_barrier_waiting", "shk_barrier_parties", "shk_barrier_broken", "shk_stream_position",
-    "shk_stream_sample_size", "shk_stream_history", "shk_reader_open", "shk_reader_close", "shk_reader_latest",
-    "shk_reader_dropped", "shk_segment_list", "shk_snapshot_open", "shk_snapshot_close", "shk_snapshot_segment",
-    "shk_snapshot_object", "shk_snapshot_member", "shk_snapshot_find_object", "shk_snapshot_find_member",
+    "shk_last_error",           "shk_lock_is_held",         "shk_lock_depth",
+    "shk_set_interrupt",        "shk_set_interrupt_call",   "shk_event_is_set",
+    "shk_queue_size",           "shk_queue_capacity",       "shk_queue_item_size",
+    "shk_queue_empty",          "shk_queue_full",           "shk_queue_is_shut_down",
+    "shk_queue_unfinished",     "shk_region_data",          "shk_cond_native",
+    "shk_cond_was_notified",    "shk_semaphore_value",      "shk_barrier_waiting",
+    "shk_barrier_parties",      "shk_barrier_broken",       "shk_stream_position",
+    "shk_stream_sample_size",   "shk_stream_history",       "shk_reader_open",
+    "shk_reader_close",         "shk_reader_latest",        "shk_reader_dropped",
+    "shk_segment_list",         "shk_snapshot_open",        "shk_snapshot_close",
+    "shk_snapshot_segment",     "shk_snapshot_object",      "shk_snapshot_member",
+    "shk_snapshot_find_object", "shk_snapshot_find_member",
 };
 
 /* Without one of these repairs that row must fail. */
@@ -70,20 +78,28 @@ static const struct control {
     unsigned repair;
     const char *name, *function, *state;
 } repairs[] = {
-    { SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_queue_put", "empty, a consumer asleep" },
-    { SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_event_set", "clear, one waits" },
-    { SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_cond_notify", "two wait" },
-    { SHKI_REPAIR_PASS_ON, "without passing wake-ups on", "shk_cond_wait", "one waits behind, notify" },
-    { SHKI_REPAIR_ORPHANED, "without the sticky mark", "shk_lock_acquire", "its holder has died" },
-    { SHKI_REPAIR_FINISH_UNLINK, "without finishing a dead unlinker's work", "shk_segment_unlink", "others are in it" },
-    { SHKI_REPAIR_CONSISTENT, "without pthread_mutex_consistent()", "shk_lock_acquire", "free" },
-    { SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set",
-      "a thread's first call, a dead member's place" },
-    { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's change", "shk_queue_get", "PRIORITY, eight items" },
-    { SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's put", "shk_queue_put", "as the tenant" },
-    { SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_lock_acquire", "free" },
-    { SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_queue_put", "empty, a consumer asleep" },
-    { SHKI_REPAIR_FINISH_QUEUE, "without taking back what was not committed", "shk_queue_put_many", "FIFO, three items" },
+    {SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_queue_put",
+     "empty, a consumer asleep"},
+    {SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_event_set",
+     "clear, one waits"},
+    {SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_cond_notify", "two wait"},
+    {SHKI_REPAIR_PASS_ON, "without passing wake-ups on", "shk_cond_wait",
+     "one waits behind, notify"},
+    {SHKI_REPAIR_ORPHANED, "without the sticky mark", "shk_lock_acquire", "its holder has died"},
+    {SHKI_REPAIR_FINISH_UNLINK, "without finishing a dead unlinker's work", "shk_segment_unlink",
+     "others are in it"},
+    {SHKI_REPAIR_CONSISTENT, "without pthread_mutex_consistent()", "shk_lock_acquire", "free"},
+    {SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set",
+     "a thread's first call, a dead member's place"},
+    {SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's change", "shk_queue_get",
+     "PRIORITY, eight items"},
+    {SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's put", "shk_queue_put",
+     "as the tenant"},
+    {SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_lock_acquire", "free"},
+    {SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_queue_put",
+     "empty, a consumer asleep"},
+    {SHKI_REPAIR_FINISH_QUEUE, "without taking back what was not committed", "shk_queue_put_many",
+     "FIFO, three items"},
 };
 
 struct failure {
@@ -147,8 +163,10 @@ static void note(struct result *r, struct world *w, const struct point *point, b
     if (!ok && r->failures < FAILURES_MAX) {
         struct failure *f = &r->failure[r->failures];
 
-        *f = (struct failure){ .step = point ? point->step : 0, .asleep = point && point->asleep, .stopped = !point,
-                              .released = w->release };
+        *f = (struct failure){.step = point ? point->step : 0,
+                              .asleep = point && point->asleep,
+                              .stopped = !point,
+                              .released = w->release};
         memcpy(f->text, w->failure, sizeof(f->text));
     }
     r->failures += !ok;
@@ -218,7 +236,8 @@ static void play_points(struct world *w, const struct job *job)
     struct result *r = job->result;
     int n = record_once(w, r);
 
-    for (unsigned i = job->part; (int)i < n && !options.count_only && !is_settled(r); i += job->parts)
+    for (unsigned i = job->part; (int)i < n && !options.count_only && !is_settled(r);
+         i += job->parts)
         play_point(w, r, r->control ? shuffled(i, (unsigned)n) : i);
 }
 
@@ -393,8 +412,8 @@ static void print_result(const struct result *r)
         say("%-24s | %-52s | %s: %s after %u points\n", r->row->function, r->row->state, r->control,
                is_right(r) ? "found out" : "NOT FOUND OUT", r->tried + r->released);
     else
-        say("%-24s | %-52s | %6u | %8u | %7u | %8u | %10.1f\n", r->row->function, r->row->state, r->tried,
-            r->released, r->stopped, r->failures, (double)r->longest / 1e6);
+        say("%-24s | %-52s | %6u | %8u | %7u | %8u | %10.1f\n", r->row->function, r->row->state,
+            r->tried, r->released, r->stopped, r->failures, (double)r->longest / 1e6);
     if (options.verbose)
         say("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n", r->count,
                r->trace.length, r->tries, r->by_hand, (double)r->cpu / 1e6);
@@ -408,8 +427,8 @@ static void print_table(void)
     static bool begun;
 
     if (!begun)
-        say("%-24s | %-52s | %6s | %8s | %7s | %8s | %10s\n", "operation", "state", "points", "released",
-            "stopped", "failures", "longest ms");
+        say("%-24s | %-52s | %6s | %8s | %7s | %8s | %10s\n", "operation", "state", "points",
+            "released", "stopped", "failures", "longest ms");
     begun = true;
     while (printed < run->results && run->result[printed].parts_left == 0)
         print_result(&run->result[printed++]);
@@ -432,9 +451,10 @@ static unsigned print_sum(void)
         if (!r->control && r->longest > longest)
             longest = r->longest;
     }
-    say("%u rows, %u kill points, %u with memory released (-r %u), %u rows failed, longest recovery %.1f ms; "
-        "%u controls, %u not found out\n",
-        rows, points, released, options.sample, wrong, (double)longest / 1e6, run->results - rows, wrong_controls);
+    say("%u rows, %u kill points, %u with memory released (-r %u), %u rows failed, "
+        "longest recovery %.1f ms; %u controls, %u not found out\n",
+        rows, points, released, options.sample, wrong, (double)longest / 1e6, run->results - rows,
+        wrong_controls);
     return wrong + wrong_controls;
 }
 
@@ -576,7 +596,8 @@ static unsigned default_jobs(void)
     unsigned jobs = JOBS_PER_CPU * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     struct statvfs room;
 
-    if (statvfs("/dev/shm", &room) == 0 && (uint64_t)room.f_bavail * room.f_frsize / ROOM_PER_JOB < jobs)
+    if (statvfs("/dev/shm", &room) == 0 &&
+        (uint64_t)room.f_bavail * room.f_frsize / ROOM_PER_JOB < jobs)
         jobs = (unsigned)((uint64_t)room.f_bavail * room.f_frsize / ROOM_PER_JOB);
     return jobs > 1 ? jobs : 1;
 }

@@ -267,7 +267,8 @@ static const struct row rows[] = {
       .variant = RECURSIVE | HELD_BY_VICTIM },
     { "shk_lock_release", "recursive, a level is left, one waits", .setup = set, .prepare = hold, .crowd = one_waits,
       .operation = release, CHECKS, .variant = RECURSIVE | HELD_BY_VICTIM | KEPT | TWICE },
-    { "shk_lock_stamp", "one waits", .setup = set, .prepare = hold, .crowd = one_waits, .operation = stamp, CHECKS,
+    { "shk_lock_stamp", "one waits", .setup = set, .prepare = hold, .crowd = one_waits,
+      .operation = stamp, CHECKS,
       .variant = HELD_BY_VICTIM | KEPT },
 };
 const struct rows lock_rows = ROWS(rows);

@@ -266,13 +266,16 @@ static void set_unused(struct world *w)
     EXPECT(w, call(w, HOST, close_handle, 0) == 0, "the host cannot close the object");
 }
 
-/* An unlinked one whose memory is to be taken back, for the last that had it open has been killed. */
+/*
+ * An unlinked one whose memory is to be taken back, for the last that had it open has been killed.
+ */
 static void set_left_behind(struct world *w)
 {
     set_present(w);
     enter(w, NEWCOMER);
     EXPECT(w, call(w, NEWCOMER, open_existing, 0) == 0, "the newcomer cannot open the object");
-    EXPECT(w, call(w, HOST, unlink_object, 0) == 0 && call(w, HOST, close_handle, 0) == 0, "the host cannot remove it");
+    EXPECT(w, call(w, HOST, unlink_object, 0) == 0 && call(w, HOST, close_handle, 0) == 0,
+           "the host cannot remove it");
     kill_actor(w, NEWCOMER);
 }
 
@@ -383,7 +386,8 @@ static const struct row rows[] = {
     KIND_ROWS("shk_queue", "", SHK_KIND_QUEUE),
     KIND_ROWS("shk_stream", "", SHK_KIND_STREAM),
     KIND_ROWS("shk_region", "", SHK_KIND_REGION),
-    { "shk_region_open", "absent, an unlinked one is cleared first", .setup = set_left_behind, .operation = open_or_create,
+    { "shk_region_open", "absent, an unlinked one is cleared first", .setup = set_left_behind,
+      .operation = open_or_create,
       .check = check_create, .carry_on = carry_on, .variant = SHK_KIND_REGION },
     { "shk_object_unlink", "shk_event, nobody has it open", .setup = set_unused, .operation = unlink_object,
       .check = check_unlink, .carry_on = carry_on, .variant = SHK_KIND_EVENT },

@@ -20,13 +20,17 @@ enum {
     ITEMS = 15,
     LIFO = 16,
     PRIORITY = 32,
-    GROWS = 64,      /* capacity 0, and no memory to spare */
-    FLOWN = 128,     /* capacity 0: items have come and gone; FIFO: large ones, that leave a spare chunk, and 16 bytes of the last one */
-    CONSUMER = 256,  /* the sleeper is one, else a producer */
-    CLAIMED = 512,   /* by the host: the producers' side */
-    SHUT = 1024,     /* shut down at first */
-    SMALL = 2048,    /* capacity 0, in a segment that is soon looked through */
-    SHUFFLED = 4096, /* it has been full and drained: the free slots are not used in the order of their numbers */
+    GROWS = 64, /* capacity 0, and no memory to spare */
+    FLOWN =
+        128, /* capacity 0: items have come and gone; FIFO: large ones, that leave a spare chunk,
+                and 16 bytes of the last one */
+    CONSUMER = 256, /* the sleeper is one, else a producer */
+    CLAIMED = 512,  /* by the host: the producers' side */
+    SHUT = 1024,    /* shut down at first */
+    SMALL = 2048,   /* capacity 0, in a segment that is soon looked through */
+    SHUFFLED =
+        4096, /* it has been full and drained: the free slots are not used in the order of their
+                 numbers */
 };
 
 /* Two records of a FIFO queue without a limit leave 16 bytes of a chunk. */
@@ -79,8 +83,10 @@ static int64_t get_for(struct world *w, int64_t timeout)
 
 static int64_t open_it(struct world *w, int64_t variant)
 {
-    struct shk_queue_options options = { .order = order_of(w->row), .capacity = variant & (GROWS | SMALL) ? 0 : CAPACITY,
-                                         .item_size = variant & GROWS ? sizeof(half_a_chunk) : sizeof(struct item) };
+    struct shk_queue_options options = {.order = order_of(w->row),
+                                        .capacity = variant & (GROWS | SMALL) ? 0 : CAPACITY,
+                                        .item_size = variant & GROWS ? sizeof(half_a_chunk)
+                                                                     : sizeof(struct item)};
 
     shki_test_no_spare = 1;
     return shk_queue_open(w->segment, QUEUE, SHK_CREATE, &options, &w->queue);
@@ -105,7 +111,9 @@ static int64_t create(struct world *w, int64_t variant)
     for (int i = 0; r == 0 && i < flow; i++)
         r = shk_queue_put(w->queue, half_a_chunk, length, SHK_NOWAIT);
     for (int i = 0; r == 0 && i < flow; i++)
-        r = shk_queue_get(w->queue, half_a_chunk, length, SHK_NOWAIT) == (ssize_t)length ? shk_queue_task_done(w->queue) : -EILSEQ;
+        r = shk_queue_get(w->queue, half_a_chunk, length, SHK_NOWAIT) == (ssize_t)length
+                ? shk_queue_task_done(w->queue)
+                : -EILSEQ;
     for (int i = 1; r == 0 && i <= shuffle; i++)
         r = put_for(w, i, SHK_NOWAIT);
     for (int i = 0; r == 0 && i < shuffle; i++)
@@ -320,7 +328,10 @@ static int64_t put_half(struct world *w, int64_t first)
     return r;
 }
 
-/* Blocks that are the queue's though none of its chunks has them. A FIFO queue's next chunk may have its blocks already. */
+/*
+ * Blocks that are the queue's though none of its chunks has them. A FIFO queue's next chunk may
+ * have its blocks already.
+ */
 static int64_t lost_blocks(struct world *w, int64_t unused)
 {
     struct shk_queue *q = w->queue;
@@ -333,7 +344,9 @@ static int64_t lost_blocks(struct world *w, int64_t unused)
         for (unsigned i = 0; i < q->n_lists; i++)
             for (uint64_t c = 0; c <= q->chunks; c++)
                 if (shki_blocks_are(w->segment, b, 1, shki_block_word(q->object.index, i, c)))
-                    n += order_of(w->row) == SHK_FIFO ? c > mapped || c < mapped - (memory & SHKI_CHUNKS_MAX) : c >= q->lists[i].shared->chunks;
+                    n += order_of(w->row) == SHK_FIFO
+                             ? c > mapped || c < mapped - (memory & SHKI_CHUNKS_MAX)
+                             : c >= q->lists[i].shared->chunks;
     return n;
 }
 
@@ -397,8 +410,10 @@ static void fail_lists(struct world *w, const struct list *is)
 /* How many items the operation puts, or takes. */
 static unsigned moves(const struct row *row)
 {
-    return row->operation == put_many || row->operation == get_many ? MANY
-           : row->operation == put || row->operation == get || row->operation == get_priority || row->operation == commit || row->operation == consume;
+    return row->operation == put_many || row->operation == get_many
+               ? MANY
+               : row->operation == put || row->operation == get || row->operation == get_priority ||
+                     row->operation == commit || row->operation == consume;
 }
 
 static bool in_part(const struct row *row)
@@ -690,12 +705,16 @@ static void check_orphan(struct world *w)
 #define GROWING(what, order)                                                                                           \
     { "shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it, .check = check_created,        \
       .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS) },                                                                      \
-    { "shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS, .variant = FLOWN | (order) },    \
-    { "shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up, .operation = put, CHECKS, \
-      .variant = (order) },                                                                                            \
-    { "shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, CHECKS,                   \
+    { "shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS, \
+      .variant = FLOWN | (order) }, \
+    { "shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up, \
+      .operation = put, CHECKS, \
+      .variant = (order) }, \
+    { "shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
+      CHECKS, \
       .variant = 1 | FLOWN | (order) },                                                                                \
-    { "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS, .variant = 3 | FLOWN | (order) }
+    { "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,
+      .variant = 3 | FLOWN | (order) }
 
 static const struct row rows[] = {
     PLAIN("LIFO", LIFO),
@@ -716,8 +735,10 @@ static const struct row rows[] = {
       .variant = 5 | PRIORITY | SHUFFLED },
     { "shk_queue_get", "PRIORITY, five items, free slots in any order", .setup = set_0, .operation = get, CHECKS,
       .variant = 5 | PRIORITY | SHUFFLED },
-    { "shk_queue_get_priority", "five items", .setup = set_0, .operation = get_priority, CHECKS, .variant = 5 | PRIORITY },
-    { "shk_queue_get_priority", "without limit, five items", .setup = set_0, .operation = get_priority, CHECKS,
+    { "shk_queue_get_priority", "five items", .setup = set_0, .operation = get_priority, CHECKS,
+      .variant = 5 | PRIORITY },
+    { "shk_queue_get_priority", "without limit, five items", .setup = set_0,
+      .operation = get_priority, CHECKS,
       .variant = 5 | PRIORITY | GROWS },
     { "shk_queue_get", "PRIORITY, eight items, slots in any order", .setup = set_0, .operation = get, CHECKS,
       .variant = 8 | PRIORITY | SHUFFLED },

@@ -183,7 +183,8 @@ bool kill_and_release(struct tracee *t)
     int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0), status = 0;
     bool released = false;
 
-    if (t->in_call) { /* options can be set while it is stopped; it does not get to another instruction */
+    /* options can be set while it is stopped; it does not get to another instruction */
+    if (t->in_call) {
         ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
         waitpid(t->tid, &status, __WALL);
     }

@@ -545,7 +545,10 @@ static void print_repairs(void)
 
 /* ---- All of it ---- */
 
-/* In a control the segment's own lock may be one that no process can take any more: then the file is removed as any other. */
+/*
+ * In a control the segment's own lock may be one that no process can take any more: then the file
+ * is removed as any other.
+ */
 static void remove_segment(void)
 {
     int r = shk_segment_unlink(soak.segment);
@@ -553,9 +556,11 @@ static void remove_segment(void)
     if (r == 0 || r == -ENOENT)
         return;
     if (!soak.control && !trouble[0])
-        snprintf(trouble, sizeof(trouble), "the segment cannot be unlinked: %.300s", shk_last_error());
+        snprintf(trouble, sizeof(trouble), "the segment cannot be unlinked: %.300s",
+                 shk_last_error());
     if (shm_unlink(soak.segment) < 0 && !trouble[0])
-        snprintf(trouble, sizeof(trouble), "%s cannot be removed: %s", soak.segment, strerror(errno));
+        snprintf(trouble, sizeof(trouble), "%s cannot be removed: %s", soak.segment,
+                 strerror(errno));
 }
 
 static void run_round(int64_t length)
