@@ -713,7 +713,7 @@ static void check_orphan(struct world *w)
     { "shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
       CHECKS, \
       .variant = 1 | FLOWN | (order) },                                                                                \
-    { "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,
+    { "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS, \
       .variant = 3 | FLOWN | (order) }
 
 static const struct row rows[] = {
