@@ -37,8 +37,8 @@
  * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash,
  * exec, exit without closing, the OOM killer. (A death that the kernel does not mark is found at
  * the end of a slice; with a /proc of another pid namespace, or none, it is not.) No other thread
- * is held up for longer than about 100 ms, usually for no time at all. (SHK_COND_PTHREAD is the
- * exception.)
+ * is held up for longer than about 100 ms (LIMITS in shmkit(7) has the exceptions), usually for no
+ * time at all. (SHK_COND_PTHREAD is the exception.)
  */
 #ifndef SHMKIT_COMMON_H
 #define SHMKIT_COMMON_H
