@@ -1330,8 +1330,6 @@ int main(void)
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake);
     tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
-    tcase_add_loop_test(waiting,
-                        test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified, 0, 2);
     tcase_add_test(waiting, test_cond_is_not_opened_on_a_closed_segment_with_a_lock);
 
     add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
@@ -1348,6 +1346,8 @@ int main(void)
     add_test_of_both_kinds(notifying, test_cond_alternates_the_deposits_and_draws_of_programs);
     add_test_of_both_kinds(notifying, test_cond_alternates_the_deposits_and_draws_of_threads);
 
+    tcase_add_loop_test(deaths,
+                        test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified, 0, 2);
     tcase_add_test(deaths, test_cond_passes_over_waiters_that_were_killed);
     tcase_add_loop_test(deaths, test_cond_does_not_count_the_dead, 0, 2); /* notify_all, notify */
     tcase_add_test(deaths, test_cond_passes_on_the_wake_up_of_a_killed_waiter);
