@@ -83,6 +83,8 @@ static const struct control {
     {SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_event_set",
      "clear, one waits"},
     {SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_cond_notify", "two wait"},
+    {SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_semaphore_acquire",
+     "2, promised to two stopped waiters"},
     {SHKI_REPAIR_PASS_ON, "without passing wake-ups on", "shk_cond_wait",
      "one waits behind, notify"},
     {SHKI_REPAIR_ORPHANED, "without the sticky mark", "shk_lock_acquire", "its holder has died"},

@@ -292,7 +292,8 @@ int64_t finish(struct world *w, unsigned who)
         if (is_gone(w, who, &status))
             fail(w, "%s was ended by signal %d in %s", actor_names[who], WTERMSIG(status), w->actor[who].doing);
     } while (!is_over(w, &wait));
-    fail(w, "%s hangs in %s", actor_names[who], w->actor[who].doing);
+    fail(w, "%s hangs%s in %s", actor_names[who], w->actor[who].stopped ? ", stopped," : "",
+         w->actor[who].doing);
 }
 
 int64_t finish_any_sleeper(struct world *w)
@@ -365,6 +366,25 @@ void enter_sleeper_act(struct world *w, act *function, int64_t argument, const c
     enter(w, who);
     start_act(w, who, function, argument, doing);
     EXPECT(w, falls_asleep(w, who), "%s did not wait in %s", actor_names[who], doing);
+}
+
+/* Once only: waitpid() is told of a stop once, and would wait for ever for a second report. */
+void stop_actor(struct world *w, unsigned who)
+{
+    int status = 0;
+
+    if (w->actor[who].stopped)
+        return;
+    kill(w->actor[who].pid, SIGSTOP);
+    waitpid(w->actor[who].pid, &status, WUNTRACED);
+    EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[who]);
+    w->actor[who].stopped = true;
+}
+
+void continue_actor(struct world *w, unsigned who)
+{
+    kill(w->actor[who].pid, SIGCONT);
+    w->actor[who].stopped = false;
 }
 
 /* ---- Acts ---- */
@@ -693,26 +713,19 @@ bool play(struct world *w, struct trace *t, const struct point *point)
 
 /* ---- Stopping ---- */
 
-static void stop_actor(struct world *w, unsigned who)
-{
-    int status = 0;
-
-    kill(w->actor[who].pid, SIGSTOP);
-    waitpid(w->actor[who].pid, &status, WUNTRACED);
-    EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[who]);
-    w->stopped++;
-}
-
 static void stop_scene(struct world *w)
 {
     for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-        if (w->actor[who].pid)
+        if (w->actor[who].pid) {
             stop_actor(w, who);
+            w->stopped++;
+        }
     w->starved = starved(w);
     w->killed_at = now();
     start(w, VICTIM, perform, 0);
     if (falls_asleep(w, VICTIM)) {
         stop_actor(w, VICTIM);
+        w->stopped++;
         for (unsigned i = 0; w->row->partner && i < (w->row->partner_times ? w->row->partner_times : 1);
              i++, w->partnered++)
             w->row->partner(w);
@@ -723,7 +736,7 @@ static void stop_scene(struct world *w)
         w->row->carry_on(w);
     for (unsigned who = 0; who < ACTORS; who++)
         if (w->actor[who].pid)
-            kill(w->actor[who].pid, SIGCONT);
+            continue_actor(w, who);
 }
 
 int play_stopped(struct world *w)

@@ -13,6 +13,8 @@
  *     partner    what the host does when the victim has fallen asleep in it
  *     check      after the kill: the content is right, the sleepers wake if they have reason to
  *     carry_on   after it: the host and a newcomer can use the object; then they close everything
+ *
+ * A row may stop sleepers itself, and continue them in its check. The play with SIGSTOP leaves them so.
  */
 #ifndef CRASH_HARNESS_H
 #define CRASH_HARNESS_H
@@ -100,6 +102,7 @@ struct world {
         const char *doing;
         int64_t since;
         int64_t starved; /* in earlier plays */
+        bool stopped;    /* by stop_actor() */
     } actor[ACTORS];
     pid_t resting[ACTORS]; /* have played, closed everything, and will play again; 0: none */
     unsigned last_sleeper; /* SLEEPER_1 - 1: none */
@@ -152,6 +155,10 @@ void enter_host(struct world *, act *create, int64_t argument);
 void enter_sleeper_act(struct world *, act *, int64_t argument, const char *doing);
 bool falls_asleep(struct world *, unsigned who); /* wait until it sleeps in what it does, or has finished */
 void kill_actor(struct world *, unsigned who);
+
+/* SIGSTOP to a sleeper, unless it is stopped already; SIGCONT. The end of a play kills a stopped one, too. */
+void stop_actor(struct world *, unsigned who);
+void continue_actor(struct world *, unsigned who);
 
 /* ---- For the rows: acts ---- */
 

@@ -2,12 +2,17 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* A row's variant: how many permits there are at first; and */
 enum {
     PERMITS = 15,
     DEAD_AHEAD = 16, /* the first waiter has died */
     TWO = 32,        /* the victim gives two */
+    STOPPED = 64,    /* a waiter that is promised a permit is stopped; */
+    ANOTHER = 128,   /* … the next in line, too, */
+    BOTH = 256,      /* … and it is promised one as well; */
+    TIMED = 512,     /* … and does not wait for ever */
 };
 
 static int64_t acquire(struct world *w, int64_t unused)
@@ -20,6 +25,11 @@ static int64_t acquire_for_a_while(struct world *w, int64_t unused)
 {
     (void)unused;
     return shk_semaphore_acquire(w->semaphore, IN_TIME);
+}
+
+static int64_t acquire_within(struct world *w, int64_t timeout)
+{
+    return shk_semaphore_acquire(w->semaphore, timeout);
 }
 
 static int64_t acquire_at_once(struct world *w, int64_t unused)
@@ -80,6 +90,31 @@ static void partner_releases(struct world *w)
     EXPECT(w, call(w, HOST, release_one, 0) == 0, "the host cannot release");
 }
 
+/* A promise to a waiter that is stopped then becomes older than a slice. */
+static void wait_stopped(struct world *w)
+{
+    enter_host(w, create, 0);
+    for (unsigned n = w->row->variant & ANOTHER ? 2 : 1; n > 0; n--) {
+        /* Time enough to fall asleep and be stopped. */
+        enter_sleeper(w, acquire_within, w->row->variant & TIMED ? SHK_MS(250) : SHK_FOREVER);
+        stop_actor(w, w->last_sleeper);
+    }
+    for (unsigned n = w->row->variant & BOTH ? 2 : 1; n > 0; n--)
+        partner_releases(w);
+    usleep((useconds_t)((w->row->slice + SHK_MS(1)) / 1000));
+}
+
+/*
+ * The victim is woken by a permit, and held by the tracer until the host has taken that back. The
+ * permit of the second time, when the victim sleeps again, is the victim's.
+ */
+static void partner_takes_back(struct world *w)
+{
+    partner_releases(w);
+    if (w->partnered == 0)
+        EXPECT(w, call(w, HOST, acquire, 0) == 0, "the host does not get the victim's permit");
+}
+
 /* The victim is the first in line, and one comes behind it. */
 static void partner_lines_up_and_releases(struct world *w)
 {
@@ -94,6 +129,17 @@ static int64_t drain(struct world *w)
 
     while (call(w, HOST, acquire_at_once, 0) == 0)
         n++;
+    return n;
+}
+
+/* The same, with permits that are promised to stopped waiters: found within three slices. */
+static int64_t drain_in_time(struct world *w)
+{
+    int64_t n = 0, r;
+
+    while ((r = call(w, HOST, acquire_within, 4 * w->row->slice)) == 0)
+        n++;
+    EXPECT(w, r == -ETIMEDOUT, "the host cannot wait: %lld", (long long)r);
     return n;
 }
 
@@ -152,13 +198,46 @@ static void check_acquire(struct world *w)
     account(w, w->untouched ? permits : permits - (permits > 0), took ? permits - 1 : permits);
 }
 
+/* The permits that the victim has not taken reach the host while their waiters are stopped. */
+static void check_take_back(struct world *w)
+{
+    int64_t permits = w->row->variant & BOTH ? 2 : 1, taken = drain_in_time(w);
+    bool took = w->acknowledged && w->result == 0;
+    bool may_have = !w->untouched && !(w->acknowledged && w->result < 0);
+
+    EXPECT(w, taken <= permits - took && taken >= permits - may_have,
+           "%lld of %lld permits reach the host", (long long)taken, (long long)permits);
+    EXPECT(w, call(w, HOST, value, 0) == 0, "a permit is there that cannot be taken");
+    /* The waiters have lost what they were promised, and not their places. */
+    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++) {
+        continue_actor(w, who);
+        if (w->row->variant & TIMED)
+            EXPECT(w, finish(w, who) == -ETIMEDOUT, "a waiter that was stopped does not give up");
+        else
+            EXPECT(w, falls_asleep(w, who), "a waiter that was stopped does not wait again");
+    }
+    account(w, 0, 0);
+}
+
+/* The host has taken the first permit that the partner gave. */
+static void check_taken_back(struct world *w)
+{
+    int64_t permits = w->partnered > 1;
+    bool took = w->acknowledged && w->result == 0;
+
+    account(w, 0, took ? 0 : permits);
+}
+
 static void carry_on(struct world *w)
 {
     enter(w, NEWCOMER);
     if (w->stopped) {
         for (unsigned n = sleepers_left(w); n > 0; n--)
             partner_releases(w); /* they have come first, and some may have got theirs before */
-        drain(w);
+        if (w->row->variant & STOPPED)
+            drain_in_time(w);
+        else
+            drain(w);
     }
     start(w, NEWCOMER, acquire, 0);
     EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
@@ -169,6 +248,8 @@ static void carry_on(struct world *w)
 
 #define RELEASES .operation = release, .check = check_release, .carry_on = carry_on
 #define ACQUIRES .operation = acquire, .check = check_acquire, .carry_on = carry_on
+#define TAKES_BACK                                                                                 \
+    .operation = acquire, .setup = wait_stopped, .check = check_take_back, .carry_on = carry_on
 
 static const struct row rows[] = {
     { "shk_semaphore_release", "0, nobody waits", .setup = wait_0, RELEASES },
@@ -188,5 +269,16 @@ static const struct row rows[] = {
       .variant = DEAD_AHEAD },
     { "shk_semaphore_acquire", "0, timeout", .setup = wait_0, .operation = acquire_for_a_while,
       .partner = partner_releases, .partner_at = NEVER, .check = check_acquire, .carry_on = carry_on },
+    { "shk_semaphore_acquire", "1, promised to a stopped waiter", TAKES_BACK, .slice = SHK_MS(15),
+      .variant = STOPPED },
+    { "shk_semaphore_acquire", "1, promised to a stopped waiter that gives up", TAKES_BACK,
+      .slice = SHK_MS(15), .variant = STOPPED | TIMED },
+    { "shk_semaphore_acquire", "2, promised to two stopped waiters", TAKES_BACK,
+      .slice = SHK_MS(15), .variant = STOPPED | ANOTHER | BOTH },
+    { "shk_semaphore_acquire", "1, promised to one of two stopped waiters", TAKES_BACK,
+      .slice = SHORT_SLICE, .variant = STOPPED | ANOTHER },
+    { "shk_semaphore_acquire", "0, promised while it is stopped, and taken back", .setup = wait_0,
+      .partner = partner_takes_back, .partner_times = 2, .slice = SHORT_SLICE, .operation = acquire,
+      .check = check_taken_back, .carry_on = carry_on },
 };
 const struct rows semaphore_rows = ROWS(rows);
