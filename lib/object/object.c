@@ -311,12 +311,14 @@ static const struct {
     void (*finish)(struct shki_line *), (*left)(struct shki_line *);
     bool asks, takes_back;
 } lines[] = {
-    [SHK_KIND_COND] = {offsetof(struct shki_cond_shared, waiters), NULL, NULL, false},
-    [SHK_KIND_SEMAPHORE] = {offsetof(struct shki_semaphore_shared, waiters), shki_semaphore_finish,
-                            NULL, .takes_back = true},
-    [SHK_KIND_STREAM] = {offsetof(struct shki_stream_shared, waiters), NULL, NULL, true},
-    [SHK_KIND_BARRIER] = {offsetof(struct shki_barrier_shared, waiters), shki_barrier_finish,
-                          shki_barrier_break, false},
+    [SHK_KIND_COND] = {.at = offsetof(struct shki_cond_shared, waiters)},
+    [SHK_KIND_SEMAPHORE] = {.at = offsetof(struct shki_semaphore_shared, waiters),
+                            .finish = shki_semaphore_finish,
+                            .takes_back = true},
+    [SHK_KIND_STREAM] = {.at = offsetof(struct shki_stream_shared, waiters), .asks = true},
+    [SHK_KIND_BARRIER] = {.at = offsetof(struct shki_barrier_shared, waiters),
+                          .finish = shki_barrier_finish,
+                          .left = shki_barrier_break},
 };
 
 int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
