@@ -526,6 +526,11 @@ static bool at_end(const struct world *w)
     return !w->row->leaves && trace_pc(&w->victim) == (uintptr_t)crash_end;
 }
 
+static bool is_held(const struct world *w)
+{
+    return w->row->partner_in && trace_pc(&w->victim) == (uintptr_t)w->row->partner_in;
+}
+
 /* One step, and in it whatever it takes to wake the victim. Returns whether it goes on after that. */
 static bool step(struct world *w, uint32_t number)
 {
@@ -539,6 +544,10 @@ static bool step(struct world *w, uint32_t number)
             w->partnered++;
         }
     EXPECT(w, e != TRACE_CRASHED, "the victim crashes at step %u", number);
+    if (e == TRACE_STOPPED && is_held(w) && w->partnered < times) {
+        w->row->partner(w);
+        w->partnered++;
+    }
     return e != TRACE_ENDED && e != TRACE_LOST && !at_end(w);
 }
 
@@ -561,6 +570,8 @@ static void rehearse(struct world *w)
         goes_on = step(w, t->length);
         if (w->sleeps != sleeps)
             t->marks[t->length] |= STEP_SLEEPS;
+        if (goes_on && is_held(w))
+            t->marks[t->length] |= STEP_HELD;
         if (w->watch && watch_changed(w->watch, t->marks[t->length] & STEP_CALLS))
             t->marks[t->length] |= STEP_CHANGES;
     }
@@ -636,7 +647,7 @@ int record(struct world *w, struct trace *t, struct point *points, unsigned max)
 /* The step before which the recording slept next: no hop leads beyond it. */
 static uint32_t next_sleep(const struct trace *t, uint32_t from, uint32_t limit)
 {
-    while (from < limit && !(t->marks[from] & STEP_SLEEPS))
+    while (from < limit && !(t->marks[from] & (STEP_SLEEPS | STEP_HELD)))
         from++;
     return from;
 }

@@ -14,7 +14,8 @@
  *     check      after the kill: the content is right, the sleepers wake if they have reason to
  *     carry_on   after it: the host and a newcomer can use the object; then they close everything
  *
- * A row may stop sleepers itself, and continue them in its check. The play with SIGSTOP leaves them so.
+ * A row may stop sleepers itself, and continue them in its check. The play with SIGSTOP leaves them
+ * stopped.
  */
 #ifndef CRASH_HARNESS_H
 #define CRASH_HARNESS_H
@@ -40,6 +41,7 @@ struct row {
     script *partner;
     unsigned partner_at; /* at the victim's how manieth sleep; 0: the first, */
     unsigned partner_times; /* … and how often from then on; 0: once */
+    void (*partner_in)(void); /* the partner acts when the victim begins this function, too; NULL */
     int64_t slice;       /* ns, for all, where the victim sleeps through some; 0: the library's, and it sleeps on */
     script *check, *carry_on;
     int64_t variant;     /* what the row's own functions make of it */
@@ -156,7 +158,7 @@ void enter_sleeper_act(struct world *, act *, int64_t argument, const char *doin
 bool falls_asleep(struct world *, unsigned who); /* wait until it sleeps in what it does, or has finished */
 void kill_actor(struct world *, unsigned who);
 
-/* SIGSTOP to a sleeper, unless it is stopped already; SIGCONT. The end of a play kills a stopped one, too. */
+/* SIGSTOP to a sleeper, unless it is stopped already; SIGCONT. The end of a play kills it, too. */
 void stop_actor(struct world *, unsigned who);
 void continue_actor(struct world *, unsigned who);
 

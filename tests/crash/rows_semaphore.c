@@ -1,6 +1,8 @@
 /* The semaphore, killed. */
 #include "harness.h"
 
+#include "segment/member.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -115,6 +117,22 @@ static void partner_takes_back(struct world *w)
         EXPECT(w, call(w, HOST, acquire, 0) == 0, "the host does not get the victim's permit");
 }
 
+/* The same, when the victim has seen that it is released, and has not taken the permit yet. */
+static void partner_takes_back_late(struct world *w)
+{
+    int64_t since = now();
+
+    if (w->partnered == 1)
+        EXPECT(w, call(w, HOST, acquire, 0) == 0, "the host does not get the victim's permit");
+    else
+        partner_releases(w);
+    /* It takes part again: the second permit is promised to it. A stopped one does not. */
+    if (w->partnered == 2 && !w->stopped && call(w, HOST, acquire_at_once, 0) == 0) {
+        EXPECT(w, now() - since > SHK_MS(50), "the victim is passed over, and awake");
+        partner_releases(w); /* the promise had become old */
+    }
+}
+
 /* The victim is the first in line, and one comes behind it. */
 static void partner_lines_up_and_releases(struct world *w)
 {
@@ -222,7 +240,7 @@ static void check_take_back(struct world *w)
 /* The host has taken the first permit that the partner gave. */
 static void check_taken_back(struct world *w)
 {
-    int64_t permits = w->partnered > 1;
+    int64_t permits = w->row->partner_in ? w->partnered % 2 : w->partnered > 1;
     bool took = w->acknowledged && w->result == 0;
 
     account(w, 0, took ? 0 : permits);
@@ -280,5 +298,8 @@ static const struct row rows[] = {
     { "shk_semaphore_acquire", "0, promised while it is stopped, and taken back", .setup = wait_0,
       .partner = partner_takes_back, .partner_times = 2, .slice = SHORT_SLICE, .operation = acquire,
       .check = check_taken_back, .carry_on = carry_on },
+    { "shk_semaphore_acquire", "0, promised, taken back when it is awake", .setup = wait_0,
+      .partner = partner_takes_back_late, .partner_times = 3, .partner_in = shki_member_is_awake,
+      .operation = acquire, .check = check_taken_back, .carry_on = carry_on },
 };
 const struct rows semaphore_rows = ROWS(rows);

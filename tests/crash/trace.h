@@ -26,6 +26,7 @@
 enum {
     STEP_CALLS = 1,   /* a system call */
     STEP_SLEEPS = 2,  /* one in which the thread sleeps for more than a moment */
+    STEP_HELD = 8,    /* the victim is held after it, while the partner acts */
     STEP_CHANGES = 4, /* it changes shared memory or the robust list; noted only if watched for */
 };
 
