@@ -64,11 +64,23 @@ static void kill_as_if_out_of_memory(pid_t pid, bool zombie)
     close(pidfd);
 }
 
+/* Handles that a test, or what it has started, leaves open at its end: they are not lost. */
+static const void *left_open[64];
+
+static void leave_open(const void *handle)
+{
+    static unsigned n;
+
+    ck_assert_uint_lt(n, sizeof(left_open) / sizeof(left_open[0]));
+    left_open[n++] = handle;
+}
+
 static struct shk_lock *lock_open(const char *name)
 {
     struct shk_lock *lock;
 
     assert_code(shk_lock_open(test_segment(), name, SHK_CREATE, NULL, &lock), 0);
+    leave_open(lock);
     return lock;
 }
 
@@ -78,6 +90,7 @@ static struct shk_queue *queue_open(uint32_t order)
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &options, &queue), 0);
+    leave_open(queue);
     return queue;
 }
 
