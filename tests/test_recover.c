@@ -476,6 +476,7 @@ static struct shk_barrier *barrier_open(void)
     assert_code(shk_barrier_open(test_segment(), "barrier", SHK_CREATE,
                                  &(struct shk_barrier_options){.parties = 3}, &barrier),
                 0);
+    leave_open(barrier);
     return barrier;
 }
 
@@ -516,6 +517,7 @@ START_TEST(test_permit_of_a_waiter_out_of_memory_goes_to_the_next)
                                    &(struct shk_semaphore_options){.value = 0, .max = 9},
                                    &semaphore),
                 0);
+    leave_open(semaphore);
     dead = child_start(acquire_permit, semaphore);
     wait_until_waiting(segment_name(NULL), dead, "semaphore");
     living = child_start(acquire_permit, semaphore);
