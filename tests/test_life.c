@@ -611,14 +611,6 @@ END_TEST
 
 enum { HUGE = 256 << 20 };
 
-static bool has_room(const char *test)
-{
-    if (shm_room(HUGE / 2) == HUGE / 2)
-        return true;
-    printf("SKIPPED %s: /dev/shm has no room for %d MiB\n", test, HUGE >> 20);
-    return false;
-}
-
 static int make_huge(void *argument)
 {
     struct shk_region *region;
@@ -668,8 +660,8 @@ START_TEST(test_who_makes_an_object_holds_nobody_up)
     struct shk_event *event;
     pid_t child = 0;
 
-    if (!has_room(__func__))
-        return;
+    if (shm_room(HUGE / 2) < HUGE / 2)
+        skip_test("/dev/shm has no room for %d MiB", HUGE >> 20);
     test_segment();
     for (int i = 0; i < 20 && child == 0; i++)
         child = stopped_maker();
@@ -699,8 +691,8 @@ START_TEST(test_what_a_killed_maker_left_is_cleared)
     struct shk_region *region;
     pid_t child = 0;
 
-    if (!has_room(__func__))
-        return;
+    if (shm_room(HUGE / 2) < HUGE / 2)
+        skip_test("/dev/shm has no room for %d MiB", HUGE >> 20);
     test_segment();
     uint64_t before = resident(segment_name(NULL));
     for (int i = 0; i < 20 && child == 0; i++)
