@@ -158,7 +158,7 @@ void enter_sleeper_act(struct world *, act *, int64_t argument, const char *doin
 bool falls_asleep(struct world *, unsigned who); /* wait until it sleeps in what it does, or has finished */
 void kill_actor(struct world *, unsigned who);
 
-/* SIGSTOP to a sleeper, unless it is stopped already; SIGCONT. The end of a play kills it, too. */
+/* SIGSTOP to a sleeper, once however often it is asked for; SIGCONT. The end of a play kills it, too. */
 void stop_actor(struct world *, unsigned who);
 void continue_actor(struct world *, unsigned who);
 
