@@ -16,8 +16,9 @@ struct entry {
 /*
  * In shared memory, zero at first; all but `way` under the account's lock.
  *
- * A transaction fills the entry that is not current, and counting it is the one store that makes it current. So whoever
- * is killed, at whatever moment, leaves the account as it is after some whole number of transactions.
+ * A transaction fills the entry that is not current, and counting it is the one store that makes it
+ * current. So whoever is killed, at whatever moment, leaves the account as it is after some whole
+ * number of transactions.
  */
 struct account {
     _Atomic uint32_t way;   /* enum way; set once, by who comes first */
@@ -62,7 +63,10 @@ static int64_t time_left(const struct teller *teller)
     return left > 0 ? left : SHK_NOWAIT;
 }
 
-/* Somebody died with the lock. The account needs no repair; say what became of the transaction that was being made. */
+/*
+ * Somebody died with the lock. The account needs no repair; say what became of the transaction that
+ * was being made.
+ */
 static void report_death(struct teller *teller)
 {
     struct account *account = teller->account;
@@ -111,8 +115,9 @@ static int wait_condition(struct teller *teller)
 }
 
 /*
- * Under the lock, and this side may not go on: so its event may be cleared, and must be, or the wait would spin. From here
- * on nobody makes it this side's turn without setting the event, so there is nothing to miss between release and wait.
+ * Under the lock, and this side may not go on: so its event may be cleared, and must be, or the
+ * wait would spin. From here on nobody makes it this side's turn without setting the event, so
+ * there is nothing to miss between release and wait.
  */
 static int wait_event(struct teller *teller)
 {
@@ -124,7 +129,10 @@ static int wait_event(struct teller *teller)
     return r == 0 ? acquire(teller) : r;
 }
 
-/* Give up the lock, sleep until the account has changed, take the lock. Returns 0, or -errno without the lock. */
+/*
+ * Give up the lock, sleep until the account has changed, take the lock. Returns 0, or -errno
+ * without the lock.
+ */
 static int wait_for_change(struct teller *teller)
 {
     return with_events ? wait_event(teller) : wait_condition(teller);
@@ -133,9 +141,10 @@ static int wait_for_change(struct teller *teller)
 /* ---- transactions ---- */
 
 /*
- * Under the lock, which the others need before they can look. They are woken first of all: so if this process is killed
- * after it has counted, nobody sleeps on who could go on. The transaction counts when its lines are sure to be taken at
- * once, and just before they are written, because a kill does not cut such a write short: what counts is printed.
+ * Under the lock, which the others need before they can look. They are woken first of all: so if
+ * this process is killed after it has counted, nobody sleeps on who could go on. The transaction
+ * counts when its lines are sure to be taken at once, and just before they are written, because a
+ * kill does not cut such a write short: what counts is printed.
  */
 static int carry_out(struct teller *teller)
 {
@@ -164,7 +173,10 @@ static int carry_out(struct teller *teller)
     return r < 0 ? failed(teller->place, r) : status;
 }
 
-/* One deposit or draw; one attempt at it if `attempts`: as in the article's code, who had to wait has had the attempt. */
+/*
+ * One deposit or draw; one attempt at it if `attempts`: as in the article's code, who had to wait
+ * has had the attempt.
+ */
 static int transact(struct teller *teller)
 {
     bool waited = false;
@@ -186,7 +198,10 @@ static int transact(struct teller *teller)
 
 /* ---- coming and going ---- */
 
-/* "account.lock": what belongs to the account is named after it. Too long a name is left to the library to refuse. */
+/*
+ * "account.lock": what belongs to the account is named after it. Too long a name is left to the
+ * library to refuse.
+ */
 static const char *part(const struct teller *teller, const char *suffix)
 {
     static char part_name[2 * SHK_NAME_MAX];

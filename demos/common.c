@@ -193,7 +193,10 @@ static void interrupt(int signal_number)
     interrupted = signal_number;
 }
 
-/* Without SA_RESTART, so that a blocked write ends; reset once used, so that a second Ctrl-C ends the program anyhow. */
+/*
+ * Without SA_RESTART, so that a blocked write ends; reset once used, so that a second Ctrl-C ends
+ * the program anyhow.
+ */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESETHAND};
@@ -203,7 +206,10 @@ static void catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* Names and items are UTF-8: where the environment names no such locale, the plain one will do. Numbers keep their point. */
+/*
+ * Names and items are UTF-8: where the environment names no such locale, the plain one will do.
+ * Numbers keep their point.
+ */
 static void use_utf8(void)
 {
     setlocale(LC_CTYPE, "");

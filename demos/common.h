@@ -22,7 +22,9 @@
 /* The exit codes, those of shmctl. A program that a signal ended dies of that signal. */
 enum { DONE = 0, FAILED = 1, USAGE = 2, NOT_NOW = 3, ABSENT = 4, SHUT_DOWN = 5 };
 
-/* The width of 存款者甲: shorter names are filled up to it, so that lines of several programs line up. */
+/*
+ * The width of 存款者甲: shorter names are filled up to it, so that lines of several programs line up.
+ */
 enum { NAME_COLUMNS = 8 };
 
 /* An option --name, and where its value goes: exactly one of the five pointers is set. */
@@ -56,7 +58,10 @@ struct place {
     struct shk_segment *segment;
 };
 
-/* Not 0 after SIGINT or SIGTERM: its number. Calls that block give -EINTR then. A second signal of the kind kills. */
+/*
+ * Not 0 after SIGINT or SIGTERM: its number. Calls that block give -EINTR then. A second signal of
+ * the kind kills.
+ */
 extern volatile sig_atomic_t interrupted;
 
 /*
@@ -67,13 +72,16 @@ extern volatile sig_atomic_t interrupted;
  */
 int enter(int argc, char **argv, const struct program *, const char **member, struct place *);
 
-/* Leave the segment. Returns status, or does not return if a signal has come: dies of it, as the shell expects. */
+/*
+ * Leave the segment. Returns status, or does not return if a signal has come: dies of it, as the
+ * shell expects.
+ */
 int leave(struct place *, int status);
 
 /*
- * The same in parts, for a program of several operands: begin() reads the arguments and returns the first operand,
- * behind the last one is a NULL; then for each place_enter(), which returns an exit code, and place_leave(), whatever that
- * was; finish() is the end of leave().
+ * The same in parts, for a program of several operands: begin() reads the arguments and returns the
+ * first operand, behind the last one is a NULL; then for each place_enter(), which returns an exit
+ * code, and place_leave(), whatever that was; finish() is the end of leave().
  */
 char **begin(int argc, char **argv, const struct program *);
 int place_enter(struct place *, const char *path, const char **member);
@@ -88,17 +96,26 @@ int failed(const struct place *, int r);
 /* "producer: sentence" on standard error, in one write. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Write to standard output in one write(2), so that a line stays whole among those of others. Return DONE or FAILED. */
+/*
+ * Write to standard output in one write(2), so that a line stays whole among those of others.
+ * Return DONE or FAILED.
+ */
 int say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int say_bytes(struct iovec *parts, int n); /* parts: changed */
 
-/* Wait until standard output takes a line without blocking. Returns DONE, or FAILED when interrupted. */
+/*
+ * Wait until standard output takes a line without blocking. Returns DONE, or FAILED when
+ * interrupted.
+ */
 int wait_to_say(void);
 
 /* How many blanks fill text up to that many columns of a terminal. */
 int padding(const char *text, int columns);
 
-/* The bytes as text for a terminal: what cannot be printed is shown as "?". The caller frees it; NULL: no memory. */
+/*
+ * The bytes as text for a terminal: what cannot be printed is shown as "?". The caller frees it;
+ * NULL: no memory.
+ */
 char *printable(const char *bytes, size_t length);
 
 /* Sleep that long, or until that time of now(), or until interrupted. */
@@ -109,8 +126,9 @@ void pause_until(int64_t time);
 int64_t now(void);
 
 /*
- * Open the queue of place. What is ANY, or an item_size of 0, may be as it is; if the queue is absent it is made, with the defaults for
- * that: first in, first out. A capacity of 0 is bounded only by memory. Returns an exit code.
+ * Open the queue of place. What is ANY, or an item_size of 0, may be as it is; if the queue is
+ * absent it is made, with the defaults for that: first in, first out. A capacity of 0 is bounded
+ * only by memory. Returns an exit code.
  */
 enum { ANY = -1, DEFAULT_CAPACITY = 1, DEFAULT_ITEM_SIZE = 4096 };
 struct queue_wish {
@@ -119,18 +137,26 @@ struct queue_wish {
 };
 int open_queue(const struct place *, const struct queue_wish *, struct shk_queue **);
 
-/* The options for a static struct queue_wish, which is to begin as ANY_QUEUE: producer and consumer tell them alike. */
-#define ANY_QUEUE {.order = (uint32_t)ANY, .capacity = ANY}
-#define QUEUE_OPTIONS(wish)                                                                        \
-    {"order", "ORDER", "which item comes first: fifo, lifo or priority", .order = &(wish).order},  \
-    {"capacity", "N", "items that it holds; 0: as many as there is memory for",                    \
-     .number = &(wish).capacity, .most = (int64_t)1 << 31},                                        \
-    {"item-size", "BYTES", "the longest item", .number = &(wish).item_size, .least = 1,            \
-     .most = (int64_t)1 << 31}
-#define QUEUE_NOTES                                                                                \
-    "Whoever comes first makes the queue. Without --order, --capacity and\n"                       \
-    "--item-size it is one of 1 item of up to 4096 bytes, first in, first out, if\n"               \
-    "this program makes it, and may be any if it is there. With them, a queue that\n"              \
+/*
+ * The options for a static struct queue_wish, which is to begin as ANY_QUEUE: producer and consumer
+ * tell them alike.
+ */
+#define ANY_QUEUE                               \
+    {                                           \
+        .order = (uint32_t)ANY, .capacity = ANY \
+    }
+#define QUEUE_OPTIONS(wish)                                                                       \
+    {"order", "ORDER", "which item comes first: fifo, lifo or priority", .order = &(wish).order}, \
+        {"capacity", "N", "items that it holds; 0: as many as there is memory for",               \
+         .number = &(wish).capacity, .most = (int64_t)1 << 31},                                   \
+    {                                                                                             \
+        "item-size", "BYTES", "the longest item", .number = &(wish).item_size, .least = 1,        \
+                                                  .most = (int64_t)1 << 31                        \
+    }
+#define QUEUE_NOTES                                                                   \
+    "Whoever comes first makes the queue. Without --order, --capacity and\n"          \
+    "--item-size it is one of 1 item of up to 4096 bytes, first in, first out, if\n"  \
+    "this program makes it, and may be any if it is there. With them, a queue that\n" \
     "is there must be like that.\n"
 
 /* The same for a stream of samples of type double. */

@@ -166,10 +166,9 @@ static int find_gap(const char *path, FILE *file, const struct header *header)
             return FAILED;
         }
         if (i > 0 && (begins < next - 1e-4 || begins > next + 1e-4)) {
-            complain(
-                "%s: the recording has a gap: record %ld ends at %g s, the next one begins at "
-                "%g s; only a recording in one piece can be played",
-                path, i, next, begins);
+            complain("%s: the recording has a gap: record %ld ends at %g s, the next one begins at "
+                     "%g s; only a recording in one piece can be played",
+                     path, i, next, begins);
             return FAILED;
         }
         next = begins + header->duration;

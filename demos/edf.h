@@ -12,12 +12,15 @@ struct edf {
 };
 
 /*
- * Open the recording at path, and in it the signal of that label. If label is NULL or there is no such signal, says which
- * there are. Returns an exit code, after saying what is wrong.
+ * Open the recording at path, and in it the signal of that label. If label is NULL or there is no
+ * such signal, says which there are. Returns an exit code, after saying what is wrong.
  */
 int edf_begin(struct edf *, const char *path, const char *label);
 
-/* The next samples in physical units, at most n. Returns how many, 0 at the end, or -1 after saying what is wrong. */
+/*
+ * The next samples in physical units, at most n. Returns how many, 0 at the end, or -1 after saying
+ * what is wrong.
+ */
 ssize_t edf_next(struct edf *, double *samples, size_t n);
 
 void edf_end(struct edf *);

@@ -1,6 +1,7 @@
 /*
- * A synthetic EEG in microvolts, as an electrode at the back of the head of somebody at rest might give it: a rhythm of 10 Hz
- * that comes and goes (alpha), a weak one of 20 Hz (beta), noise that is stronger the slower it is, and blinks.
+ * A synthetic EEG in microvolts, as an electrode at the back of the head of somebody at rest might
+ * give it: a rhythm of 10 Hz that comes and goes (alpha), a weak one of 20 Hz (beta), noise that is
+ * stronger the slower it is, and blinks.
  */
 #ifndef DEMOS_EEG_H
 #define DEMOS_EEG_H

@@ -12,7 +12,8 @@ struct input {
 
 /*
  * The next line, without its end; the last one may lack that. *line is good until the next call.
- * Returns 1, or 0: no more, or -errno; -EMSGSIZE if it is longer than most, and *length says so much of it as was read.
+ * Returns 1, or 0: no more, or -errno; -EMSGSIZE if it is longer than most, and *length says so
+ * much of it as was read.
  */
 int next_line(struct input *, size_t most, const char **line, size_t *length);
 

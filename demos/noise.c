@@ -17,7 +17,9 @@ double noise_uniform(struct noise *noise)
     return (next(noise) >> 11) * 0x1p-53;
 }
 
-/* Box and Muller; the second number that it would give is not kept, so that the state is one word. */
+/*
+ * Box and Muller; the second number that it would give is not kept, so that the state is one word.
+ */
 double noise_normal(struct noise *noise)
 {
     double radius = sqrt(-2 * log(1 - noise_uniform(noise)));

@@ -106,8 +106,8 @@ static void write_head(FILE *script)
 /* ---- running it ---- */
 
 /*
- * Start gnuplot with these descriptors. In a group of its own: a Ctrl-C is not for it, and what it starts itself can be
- * ended with it.
+ * Start gnuplot with these descriptors. In a group of its own: a Ctrl-C is not for it, and what it
+ * starts itself can be ended with it.
  */
 static pid_t start_gnuplot(int in, int out, int err)
 {
@@ -128,7 +128,10 @@ static pid_t start_gnuplot(int in, int out, int err)
     _exit(FAILED);
 }
 
-/* Returns its exit code, FAILED if it had to be ended: when this program is to end, or, if longest says so, after that time. */
+/*
+ * Returns its exit code, FAILED if it had to be ended: when this program is to end, or, if longest
+ * says so, after that time.
+ */
 static int await_gnuplot(pid_t child, int64_t longest)
 {
     int64_t end = longest == SHK_FOREVER ? INT64_MAX : now() + longest;
@@ -272,8 +275,8 @@ enum { NO_WINDOWS = 9 }; /* what gnuplot exits with, which has no other use for 
 #define TIME_TO_END   SHK_SEC(5)
 
 /*
- * It is not to come to the front with each frame, and closing it ends gnuplot. Not with gnuplot's x11, which reports a
- * closing with each frame in UTF-8.
+ * It is not to come to the front with each frame, and closing it ends gnuplot. Not with gnuplot's
+ * x11, which reports a closing with each frame in UTF-8.
  */
 static void write_window(FILE *script, const struct plot *plot)
 {
@@ -297,8 +300,9 @@ static bool is_plottable(const struct plot *plot)
 }
 
 /*
- * Returns whether gnuplot has taken everything: not if it has ended, or hangs. An interrupt has to wait: a frame that is cut
- * off would be an error, after which gnuplot's qt leaves its window behind.
+ * Returns whether gnuplot has taken everything: not if it has ended, or hangs. An interrupt has to
+ * wait: a frame that is cut off would be an error, after which gnuplot's qt leaves its window
+ * behind.
  */
 static bool feed(int pipe, const char *bytes, size_t size)
 {

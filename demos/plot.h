@@ -1,4 +1,7 @@
-/* What a plotter shows: the newest samples of streams. It is fetched in one place, and shown by screen.c or picture.c. */
+/*
+ * What a plotter shows: the newest samples of streams. It is fetched in one place, and shown by
+ * screen.c or picture.c.
+ */
 #ifndef DEMOS_PLOT_H
 #define DEMOS_PLOT_H
 
@@ -34,7 +37,8 @@ const double *window_of(const struct plot *, const struct trace *, size_t *count
 bool has_number(const double *samples, size_t count);
 
 /*
- * Fetch what has been appended. Returns how many samples, or a library's error; *failing is then the trace that it is about.
+ * Fetch what has been appended. Returns how many samples, or a library's error; *failing is then
+ * the trace that it is about.
  */
 ssize_t fetch(struct plot *, struct trace **failing);
 
@@ -45,8 +49,8 @@ int show_on_screen(struct plot *);
 int show_in_window(struct plot *);
 
 /*
- * Have gnuplot make a picture of the window. The file appears whole or not at all; it is a .png, .svg or .pdf.
- * Returns whether it is there; if not, message says why.
+ * Have gnuplot make a picture of the window. The file appears whole or not at all; it is a .png,
+ * .svg or .pdf. Returns whether it is there; if not, message says why.
  */
 bool make_picture(const struct plot *, const char *file, char *message, size_t size);
 

@@ -1,4 +1,7 @@
-/* plotter STREAM...: shows the newest samples of streams, live in the terminal, in a window, or as a picture. */
+/*
+ * plotter STREAM...: shows the newest samples of streams, live in the terminal, in a window, or as
+ * a picture.
+ */
 #include "plot.h"
 
 #include <errno.h>

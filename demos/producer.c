@@ -38,7 +38,10 @@ static const struct program program = {
     .options = options,
 };
 
-/* A number in the order of the strings, as far as eight bytes go: that is how Python's PriorityQueue compares them. */
+/*
+ * A number in the order of the strings, as far as eight bytes go: that is how Python's
+ * PriorityQueue compares them.
+ */
 static int64_t order_of(const unsigned char *item, size_t length)
 {
     uint64_t number = 0;

@@ -1,4 +1,7 @@
-/* sampler STREAM: appends samples at a steady rate: random numbers, a synthetic EEG, a recording; or those of its standard input. */
+/*
+ * sampler STREAM: appends samples at a steady rate: random numbers, a synthetic EEG, a recording;
+ * or those of its standard input.
+ */
 #include "common.h"
 #include "edf.h"
 #include "eeg.h"
@@ -47,7 +50,10 @@ static const struct program program = {
 
 enum { MOST_AT_ONCE = 1024 };
 
-/* Where samples come from. next: fills in at most n of them; returns how many, 0 at the end, -1 after saying what is wrong. */
+/*
+ * Where samples come from. next: fills in at most n of them; returns how many, 0 at the end, -1
+ * after saying what is wrong.
+ */
 struct source {
     ssize_t (*next)(struct source *, double *samples, size_t n);
     double rate;
@@ -103,8 +109,9 @@ static int begin_source(struct source *source)
 /* ---- at a steady rate ---- */
 
 /*
- * Sample k is due at start + k / rate: from the number, not from the sample before, so that no error adds up. Who was held up
- * appends at once what is due. Who was held up for longer than a second (stopped, or the machine was asleep) goes on from there.
+ * Sample k is due at start + k / rate: from the number, not from the sample before, so that no
+ * error adds up. Who was held up appends at once what is due. Who was held up for longer than a
+ * second (stopped, or the machine was asleep) goes on from there.
  */
 struct clock {
     int64_t start, skipped; /* nanoseconds; start has been moved by skipped */

@@ -14,7 +14,10 @@
 #include <unistd.h>
 #include <wchar.h>
 
-/* In cells: the least plot area of a stream, and what is around it: a title above, an axis and its numbers below. */
+/*
+ * In cells: the least plot area of a stream, and what is around it: a title above, an axis and its
+ * numbers below.
+ */
 enum { LEAST_WIDTH = 20, LEAST_HEIGHT = 2, AROUND = 3, MOST_CELLS = 1024 };
 enum { DOTS_X = 2, DOTS_Y = 4, PATTERNS = 1 << DOTS_X * DOTS_Y };
 
@@ -138,7 +141,10 @@ static void trace_curve(struct span *spans, int columns, int rows, const struct 
         spans[x] = (struct span){round(spans[x].low), round(spans[x].high)};
 }
 
-/* The bit of a dot in the patterns of Unicode's braille block, by its column and its row from above. */
+/*
+ * The bit of a dot in the patterns of Unicode's braille block, by its column and its row from
+ * above.
+ */
 static const unsigned char dot_bits[DOTS_X][DOTS_Y] = {{0x01, 0x02, 0x04, 0x40},
                                                        {0x08, 0x10, 0x20, 0x80}};
 
@@ -284,7 +290,10 @@ static void put_screen(struct screen *screen)
     refresh();
 }
 
-/* Copy what is shown, so that the streams can be fetched all the same. Returns whether there was memory. */
+/*
+ * Copy what is shown, so that the streams can be fetched all the same. Returns whether there was
+ * memory.
+ */
 static bool freeze(struct screen *screen)
 {
     screen->frozen = *screen->plot;
@@ -378,7 +387,10 @@ static bool obey(struct screen *screen, int key)
     return true;
 }
 
-/* Do what keys say until it is time for the next frame. Returns whether to go on; sets *changed if there were any. */
+/*
+ * Do what keys say until it is time for the next frame. Returns whether to go on; sets *changed if
+ * there were any.
+ */
 static bool await_frame(struct screen *screen, int64_t frame, bool *changed)
 {
     struct pollfd pollfd = {.fd = STDIN_FILENO, .events = POLLIN};

@@ -1,8 +1,8 @@
 /*
  * shmkit: what threads have, between processes.
  *
- * Locks, conditions, events, queues and shared data in POSIX shared memory, for programs that were started separately.
- * A process may be killed at any instruction: the others carry on.
+ * Locks, conditions, events, queues and shared data in POSIX shared memory, for programs that were
+ * started separately. A process may be killed at any instruction: the others carry on.
  *
  * This header includes all the others; each may be included alone.
  */

@@ -18,10 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TEST_SECONDS 300 /* more than any one deadline */
+#define TEST_SECONDS   300          /* more than any one deadline */
 #define CHILD_DEADLINE SHK_SEC(200) /* for all that a child has to do */
-#define SHM_DIRECTORY "/dev/shm"
-#define CONSOLE 9 /* the terminal under make check, where standard output is a log; see AM_TESTS_FD_REDIRECT */
+#define SHM_DIRECTORY  "/dev/shm"
+/* the terminal under make check, where standard output is a log; see AM_TESTS_FD_REDIRECT */
+#define CONSOLE 9
 
 static char run_prefix[64];  /* of all segments of this run */
 static char test_prefix[96]; /* of the segments of the running test */
@@ -194,14 +195,14 @@ const char *code_name(long long code)
 }
 
 const struct bad_name bad_object_names[] = {
-    { "", -EINVAL },
-    { "a/b", -EINVAL },
-    { "line\nfeed", -EINVAL },
-    { "delete\x7f", -EINVAL },
-    { "\xff", -EILSEQ },
-    { "cut \xe5\xad", -EILSEQ },
-    { "0123456789012345678901234567890123456789012345678901234567890123", -ENAMETOOLONG },
-    { NULL, 0 },
+    {"", -EINVAL},
+    {"a/b", -EINVAL},
+    {"line\nfeed", -EINVAL},
+    {"delete\x7f", -EINVAL},
+    {"\xff", -EILSEQ},
+    {"cut \xe5\xad", -EILSEQ},
+    {"0123456789012345678901234567890123456789012345678901234567890123", -ENAMETOOLONG},
+    {NULL, 0},
 };
 
 /* ---- Segments ---- */
@@ -212,14 +213,16 @@ const char *segment_name(const char *suffix)
     static _Thread_local unsigned next;
     char *name = names[next++ % 4];
 
-    snprintf(name, sizeof(names[0]), "/%s%s%s", test_prefix, suffix ? "-" : "", suffix ? suffix : "");
+    snprintf(name, sizeof(names[0]), "/%s%s%s", test_prefix, suffix ? "-" : "",
+             suffix ? suffix : "");
     return name;
 }
 
 struct shk_segment *test_segment_with(const struct shk_segment_options *options)
 {
     ck_assert_ptr_null(segment_of_test);
-    assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, options, &segment_of_test), 0);
+    assert_code(
+        shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, options, &segment_of_test), 0);
     return segment_of_test;
 }
 
@@ -317,7 +320,9 @@ static int run_program(void *argument)
 
     assert_code(shk_segment_close(segment_of_test), 0);
     /* It leaves a hole of its size, 1 GiB: filled, so that the segment is mapped elsewhere. */
-    ck_assert_ptr_ne(mmap(NULL, 1u << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), MAP_FAILED);
+    ck_assert_ptr_ne(
+        mmap(NULL, 1u << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+        MAP_FAILED);
     assert_code(shk_segment_open(segment_name(NULL), 0, NULL, &segment_of_test), 0);
     return program->body(program->argument);
 }
@@ -325,7 +330,7 @@ static int run_program(void *argument)
 pid_t stranger_start(int (*body)(void *argument), void *argument)
 {
     test_segment();
-    return child_start(run_program, &(struct program){ body, argument });
+    return child_start(run_program, &(struct program){body, argument});
 }
 
 static volatile sig_atomic_t interrupted;
@@ -338,7 +343,7 @@ static void note_signal(int signal_number)
 
 volatile sig_atomic_t *interruptible(void)
 {
-    struct sigaction action = { .sa_handler = note_signal, .sa_flags = SA_RESTART };
+    struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
 
     interrupted = 0;
     ck_assert_int_eq(sigaction(SIGINT, &action, NULL), 0);
@@ -429,7 +434,8 @@ static bool leave_mount_namespace(void)
         return true;
     snprintf(uid_map, sizeof(uid_map), "%d %d 1", (int)geteuid(), (int)geteuid());
     snprintf(gid_map, sizeof(gid_map), "%d %d 1", (int)getegid(), (int)getegid());
-    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/setgroups", "deny") &&
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+           write_file("/proc/self/setgroups", "deny") &&
            write_file("/proc/self/uid_map", uid_map) && write_file("/proc/self/gid_map", gid_map);
 }
 
@@ -462,7 +468,7 @@ int time_factor(void)
 
 void pause_briefly(void)
 {
-    nanosleep(&(struct timespec){ .tv_nsec = SHK_MS(1) }, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = SHK_MS(1)}, NULL);
 }
 
 /* ---- A look from outside ---- */
@@ -514,7 +520,8 @@ static size_t character(const unsigned char *s)
     static const struct form {
         unsigned char mask, lead;
         uint32_t least;
-    } forms[] = { { 0x80, 0x00, 0x20 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
+    } forms[] = {
+        {0x80, 0x00, 0x20}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
 
     for (size_t i = 0; i < 4; i++) {
         if ((s[0] & forms[i].mask) != forms[i].lead)

@@ -80,7 +80,7 @@ static bool read_process(const char *pid, struct process *process)
     if (!begin || !end)
         return false;
     *end = '\0';
-    *process = (struct process){ .pid = atoi(pid) };
+    *process = (struct process){.pid = atoi(pid)};
     snprintf(process->name, sizeof(process->name), "%s", begin + 1);
     return sscanf(end + 1, " %c %d %d", &process->state, &process->parent, &process->group) == 3;
 }
@@ -154,7 +154,7 @@ static unsigned for_all(int what, pid_t except)
 /* Until none is there, or the time is over. Returns whether none is. */
 static bool all_end(double seconds)
 {
-    const struct timespec pause = { .tv_nsec = 20000000 };
+    const struct timespec pause = {.tv_nsec = 20000000};
     double end = now() + seconds;
 
     for (;;) {
@@ -205,7 +205,7 @@ static int await_test(double seconds, const sigset_t *watched)
 
     for (;;) {
         double left = deadline - now();
-        struct timespec patience = { .tv_sec = left > 0 ? (time_t)left : 0, .tv_nsec = 1000000 };
+        struct timespec patience = {.tv_sec = left > 0 ? (time_t)left : 0, .tv_nsec = 1000000};
         siginfo_t info;
         int signal_number = sigtimedwait(watched, &info, &patience);
 

@@ -1,11 +1,14 @@
-/* Calls that are wrong in themselves: names, NULL, flags, reserved fields, timeouts; objects of another type or geometry. */
+/*
+ * Calls that are wrong in themselves: names, NULL, flags, reserved fields, timeouts; objects of
+ * another type or geometry.
+ */
 #include "common.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-#define NAME_OF(length) ((const char[]){ [0 ...(length) - 1] = 'n', [length] = 0 })
+#define NAME_OF(length) ((const char[]){[0 ...(length) - 1] = 'n', [length] = 0})
 
 static const char *const not_utf8[] = {
     "\xff",             /* never a byte of UTF-8 */
@@ -20,12 +23,22 @@ static const char *const not_utf8[] = {
 };
 
 static const char *const never_legal[] = {
-    NULL, "", "/", "a/b", "//a", "/a/", ".", "..", ".hidden", "/.hidden", "line\nfeed", "\x01", "tab\t", "delete\x7f",
+    NULL, "",        "/",        "a/b",        "//a",  "/a/",   ".",
+    "..", ".hidden", "/.hidden", "line\nfeed", "\x01", "tab\t", "delete\x7f",
 };
 
 /* UTF-8 of every length, and what is ordinary in names. */
 static const char *const legal[] = {
-    "a", "till 2", "a.b", "-", "#", "银行", "存款者甲", "\xc2\xa0", "\xf0\x9f\x8f\xa6", "\xf4\x8f\xbf\xbd",
+    "a",
+    "till 2",
+    "a.b",
+    "-",
+    "#",
+    "银行",
+    "存款者甲",
+    "\xc2\xa0",
+    "\xf0\x9f\x8f\xa6",
+    "\xf4\x8f\xbf\xbd",
 };
 
 /* ---- Segments ---- */
@@ -87,18 +100,18 @@ static void assert_segment_refused(unsigned flags, const struct shk_segment_opti
 
 START_TEST(test_a_segments_options_are_checked)
 {
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = 65535 });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = 1 });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = (1ull << 40) + 1 });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .size = SIZE_MAX });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_members = 65536 });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_members = UINT32_MAX });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_objects = 65536 });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .max_objects = UINT32_MAX });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .mode = 04600 });
-    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){ .mode = 0100600 });
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.size = 65535});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.size = 1});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.size = (1ull << 40) + 1});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.size = SIZE_MAX});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.max_members = 65536});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.max_members = UINT32_MAX});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.max_objects = 65536});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.max_objects = UINT32_MAX});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.mode = 04600});
+    assert_segment_refused(SHK_CREATE, &(struct shk_segment_options){.mode = 0100600});
     for (size_t i = 0; i < 8; i++) {
-        struct shk_segment_options options = { 0 };
+        struct shk_segment_options options = {0};
         options.reserved[i] = 1ull << (8 * i);
         assert_segment_refused(SHK_CREATE, &options);
     }
@@ -116,16 +129,18 @@ END_TEST
 
 /* ---- Objects: each kind behind one signature ---- */
 
-typedef int open_function(struct shk_segment *, const char *name, unsigned flags, const void *options, void **out);
+typedef int open_function(struct shk_segment *, const char *name, unsigned flags,
+                          const void *options, void **out);
 
-#define OBJECT_FUNCTIONS(KIND)                                                                                         \
-    static int open_##KIND(struct shk_segment *s, const char *name, unsigned flags, const void *options, void **out)   \
-    {                                                                                                                  \
-        return shk_##KIND##_open(s, name, flags, options, (struct shk_##KIND **)out);                                  \
-    }                                                                                                                  \
-    static int close_##KIND(void *object)                                                                              \
-    {                                                                                                                  \
-        return shk_##KIND##_close(object);                                                                             \
+#define OBJECT_FUNCTIONS(KIND)                                                        \
+    static int open_##KIND(struct shk_segment *s, const char *name, unsigned flags,   \
+                           const void *options, void **out)                           \
+    {                                                                                 \
+        return shk_##KIND##_open(s, name, flags, options, (struct shk_##KIND **)out); \
+    }                                                                                 \
+    static int close_##KIND(void *object)                                             \
+    {                                                                                 \
+        return shk_##KIND##_close(object);                                            \
     }
 OBJECT_FUNCTIONS(lock)
 OBJECT_FUNCTIONS(cond)
@@ -143,29 +158,33 @@ static const struct kind {
     const void *options; /* that create one */
     size_t options_size; /* reserved[8] is its end */
 } kinds[] = {
-    { "lock", open_lock, close_lock, &(struct shk_lock_options){ 0 }, sizeof(struct shk_lock_options) },
-    { "cond", open_cond, close_cond, &(struct shk_cond_options){ 0 }, sizeof(struct shk_cond_options) },
-    { "event", open_event, close_event, &(struct shk_event_options){ { 0 } }, sizeof(struct shk_event_options) },
-    { "queue", open_queue, close_queue, &(struct shk_queue_options){ .capacity = 4, .item_size = 64 },
-      sizeof(struct shk_queue_options) },
-    { "region", open_region, close_region, &(struct shk_region_options){ .size = 64 },
-      sizeof(struct shk_region_options) },
-    { "semaphore", open_semaphore, close_semaphore, &(struct shk_semaphore_options){ .value = 1, .max = 2 },
-      sizeof(struct shk_semaphore_options) },
-    { "barrier", open_barrier, close_barrier, &(struct shk_barrier_options){ .parties = 1 },
-      sizeof(struct shk_barrier_options) },
-    { "stream", open_stream, close_stream, &(struct shk_stream_options){ .sample_size = 8, .history = 16 },
-      sizeof(struct shk_stream_options) },
+    {"lock", open_lock, close_lock, &(struct shk_lock_options){0}, sizeof(struct shk_lock_options)},
+    {"cond", open_cond, close_cond, &(struct shk_cond_options){0}, sizeof(struct shk_cond_options)},
+    {"event", open_event, close_event, &(struct shk_event_options){{0}},
+     sizeof(struct shk_event_options)},
+    {"queue", open_queue, close_queue, &(struct shk_queue_options){.capacity = 4, .item_size = 64},
+     sizeof(struct shk_queue_options)},
+    {"region", open_region, close_region, &(struct shk_region_options){.size = 64},
+     sizeof(struct shk_region_options)},
+    {"semaphore", open_semaphore, close_semaphore,
+     &(struct shk_semaphore_options){.value = 1, .max = 2}, sizeof(struct shk_semaphore_options)},
+    {"barrier", open_barrier, close_barrier, &(struct shk_barrier_options){.parties = 1},
+     sizeof(struct shk_barrier_options)},
+    {"stream", open_stream, close_stream,
+     &(struct shk_stream_options){.sample_size = 8, .history = 16},
+     sizeof(struct shk_stream_options)},
 };
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-static void assert_refused(const struct kind *kind, const char *name, unsigned flags, const void *options, int code)
+static void assert_refused(const struct kind *kind, const char *name, unsigned flags,
+                           const void *options, int code)
 {
     void *object = NULL;
 
     int got = kind->open(test_segment(), name, flags, options, &object);
-    ck_assert_msg(code_is(got, code), "%s: opening gave %s, not %s", kind->name, code_name(got), code_name(code));
+    ck_assert_msg(code_is(got, code), "%s: opening gave %s, not %s", kind->name, code_name(got),
+                  code_name(code));
     ck_assert_ptr_null(object);
 }
 
@@ -243,7 +262,7 @@ START_TEST(test_an_objects_flags_and_reserved_fields_are_checked)
             assert_refused(kind, "a", SHK_CREATE, options, -EINVAL);
         }
         assert_code(kind->open(test_segment(), "a", SHK_CREATE, kind->options, NULL), -EINVAL);
-        assert_code(kind->open(NULL, "a", SHK_CREATE, kind->options, &(void *){ NULL }), -EINVAL);
+        assert_code(kind->open(NULL, "a", SHK_CREATE, kind->options, &(void *){NULL}), -EINVAL);
     }
     ck_assert_uint_eq(objects(), 0);
 }
@@ -253,12 +272,15 @@ START_TEST(test_enums_and_switches_are_checked)
 {
     const struct kind *lock = &kinds[0], *cond = &kinds[1], *queue = &kinds[3];
 
-    assert_refused(lock, "a", SHK_CREATE, &(struct shk_lock_options){ .recursive = 2 }, -EINVAL);
-    assert_refused(lock, "a", SHK_CREATE, &(struct shk_lock_options){ .no_deadlock_check = 2 }, -EINVAL);
-    assert_refused(cond, "a", SHK_CREATE, &(struct shk_cond_options){ .kind = 2 }, -EINVAL);
-    assert_refused(cond, "a", SHK_CREATE, &(struct shk_cond_options){ .reserved_32 = 1 }, -EINVAL);
-    assert_refused(queue, "a", SHK_CREATE, &(struct shk_queue_options){ .order = 3, .capacity = 1 }, -EINVAL);
-    assert_refused(queue, "a", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .reserved_32 = 1 }, -EINVAL);
+    assert_refused(lock, "a", SHK_CREATE, &(struct shk_lock_options){.recursive = 2}, -EINVAL);
+    assert_refused(lock, "a", SHK_CREATE, &(struct shk_lock_options){.no_deadlock_check = 2},
+                   -EINVAL);
+    assert_refused(cond, "a", SHK_CREATE, &(struct shk_cond_options){.kind = 2}, -EINVAL);
+    assert_refused(cond, "a", SHK_CREATE, &(struct shk_cond_options){.reserved_32 = 1}, -EINVAL);
+    assert_refused(queue, "a", SHK_CREATE, &(struct shk_queue_options){.order = 3, .capacity = 1},
+                   -EINVAL);
+    assert_refused(queue, "a", SHK_CREATE,
+                   &(struct shk_queue_options){.capacity = 1, .reserved_32 = 1}, -EINVAL);
     ck_assert_uint_eq(objects(), 0);
 }
 END_TEST
@@ -312,17 +334,19 @@ START_TEST(test_a_lock_is_opened_with_its_options)
     const struct kind *lock = &kinds[0];
 
     assert_code(lock->close(create(lock, "plain")), 0);
-    assert_refused(lock, "plain", 0, &(struct shk_lock_options){ .recursive = 1 }, -EPROTOTYPE);
-    assert_refused(lock, "plain", SHK_CREATE, &(struct shk_lock_options){ .recursive = 1 }, -EPROTOTYPE);
-    assert_refused(lock, "plain", 0, &(struct shk_lock_options){ .no_deadlock_check = 1 }, -EPROTOTYPE);
+    assert_refused(lock, "plain", 0, &(struct shk_lock_options){.recursive = 1}, -EPROTOTYPE);
+    assert_refused(lock, "plain", SHK_CREATE, &(struct shk_lock_options){.recursive = 1},
+                   -EPROTOTYPE);
+    assert_refused(lock, "plain", 0, &(struct shk_lock_options){.no_deadlock_check = 1},
+                   -EPROTOTYPE);
 
-    struct shk_lock_options recursive = { .recursive = 1 };
+    struct shk_lock_options recursive = {.recursive = 1};
     struct shk_lock *opened;
     assert_code(shk_lock_open(test_segment(), "recursive", SHK_CREATE, &recursive, &opened), 0);
     assert_code(shk_lock_close(opened), 0);
     assert_code(shk_lock_open(test_segment(), "recursive", 0, NULL, &opened), 0);
     assert_code(shk_lock_close(opened), 0);
-    assert_refused(lock, "recursive", 0, &(struct shk_lock_options){ 0 }, -EPROTOTYPE);
+    assert_refused(lock, "recursive", 0, &(struct shk_lock_options){0}, -EPROTOTYPE);
 }
 END_TEST
 
@@ -335,18 +359,23 @@ START_TEST(test_a_condition_is_opened_with_its_kind_and_lock)
     assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &lock), 0);
     assert_code(shk_lock_open(test_segment(), "other", SHK_CREATE, NULL, &other), 0);
     assert_code(cond->close(create(cond, "own")), 0);
-    assert_code(shk_cond_open(test_segment(), "given", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, &opened), 0);
+    assert_code(shk_cond_open(test_segment(), "given", SHK_CREATE,
+                              &(struct shk_cond_options){.lock = lock}, &opened),
+                0);
     assert_code(shk_cond_close(opened), 0);
 
-    assert_refused(cond, "own", 0, &(struct shk_cond_options){ .kind = SHK_COND_PTHREAD }, -EPROTOTYPE);
-    assert_refused(cond, "own", 0, &(struct shk_cond_options){ .lock = lock }, -EPROTOTYPE);
-    assert_refused(cond, "given", 0, &(struct shk_cond_options){ .lock = other }, -EPROTOTYPE);
-    assert_refused(cond, "given", 0, &(struct shk_cond_options){ 0 }, -EPROTOTYPE);
-    assert_code(shk_cond_open(test_segment(), "given", 0, &(struct shk_cond_options){ .lock = lock }, &opened), 0);
+    assert_refused(cond, "own", 0, &(struct shk_cond_options){.kind = SHK_COND_PTHREAD},
+                   -EPROTOTYPE);
+    assert_refused(cond, "own", 0, &(struct shk_cond_options){.lock = lock}, -EPROTOTYPE);
+    assert_refused(cond, "given", 0, &(struct shk_cond_options){.lock = other}, -EPROTOTYPE);
+    assert_refused(cond, "given", 0, &(struct shk_cond_options){0}, -EPROTOTYPE);
+    assert_code(shk_cond_open(test_segment(), "given", 0, &(struct shk_cond_options){.lock = lock},
+                              &opened),
+                0);
     assert_code(shk_cond_close(opened), 0);
 
     assert_code(shk_object_unlink(test_segment(), "lock"), 0);
-    assert_refused(cond, "new", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, -ESTALE);
+    assert_refused(cond, "new", SHK_CREATE, &(struct shk_cond_options){.lock = lock}, -ESTALE);
     assert_code(shk_lock_close(lock), 0);
     assert_code(shk_lock_close(other), 0);
 }
@@ -359,7 +388,7 @@ START_TEST(test_objects_used_together_are_of_one_segment)
 
     assert_code(shk_segment_open(segment_name("elsewhere"), SHK_CREATE, NULL, &elsewhere), 0);
     assert_code(shk_lock_open(elsewhere, "lock", SHK_CREATE, NULL, &lock), 0);
-    assert_refused(&kinds[1], "cond", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, -EXDEV);
+    assert_refused(&kinds[1], "cond", SHK_CREATE, &(struct shk_cond_options){.lock = lock}, -EXDEV);
     assert_code(shk_lock_close(lock), 0);
     assert_code(shk_segment_close(elsewhere), 0);
     assert_code(shk_segment_unlink(segment_name("elsewhere")), 0);
@@ -372,14 +401,20 @@ START_TEST(test_a_queue_is_opened_with_its_geometry)
     struct shk_queue *opened;
 
     assert_code(queue->close(create(queue, "queue")), 0);
-    assert_refused(queue, "queue", 0, &(struct shk_queue_options){ .capacity = 8 }, -EPROTOTYPE);
-    assert_refused(queue, "queue", 0, &(struct shk_queue_options){ .item_size = 65 }, -EPROTOTYPE);
-    assert_refused(queue, "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 3, .item_size = 64 }, -EPROTOTYPE);
-    assert_code(shk_queue_open(test_segment(), "queue", 0, &(struct shk_queue_options){ .item_size = 64 }, &opened), 0);
+    assert_refused(queue, "queue", 0, &(struct shk_queue_options){.capacity = 8}, -EPROTOTYPE);
+    assert_refused(queue, "queue", 0, &(struct shk_queue_options){.item_size = 65}, -EPROTOTYPE);
+    assert_refused(queue, "queue", SHK_CREATE,
+                   &(struct shk_queue_options){.capacity = 3, .item_size = 64}, -EPROTOTYPE);
+    assert_code(shk_queue_open(test_segment(), "queue", 0,
+                               &(struct shk_queue_options){.item_size = 64}, &opened),
+                0);
     assert_code(shk_queue_close(opened), 0);
-    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = SIZE_MAX }, -EINVAL);
-    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = (1ull << 31) + 1 }, -EINVAL);
-    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = (1ull << 31) + 1 },
+    assert_refused(queue, "new", SHK_CREATE, &(struct shk_queue_options){.capacity = SIZE_MAX},
+                   -EINVAL);
+    assert_refused(queue, "new", SHK_CREATE,
+                   &(struct shk_queue_options){.capacity = (1ull << 31) + 1}, -EINVAL);
+    assert_refused(queue, "new", SHK_CREATE,
+                   &(struct shk_queue_options){.capacity = 1, .item_size = (1ull << 31) + 1},
                    -EINVAL);
 }
 END_TEST
@@ -388,26 +423,33 @@ START_TEST(test_a_region_is_opened_with_its_geometry)
 {
     const struct kind *region = &kinds[4];
     struct shk_region *opened;
-    struct shk_region_options page = { .size = 64, .align = 4096 };
+    struct shk_region_options page = {.size = 64, .align = 4096};
 
     assert_code(region->close(create(region, "region")), 0);
-    assert_refused(region, "region", 0, &(struct shk_region_options){ .size = 63 }, -EPROTOTYPE);
-    assert_refused(region, "region", SHK_CREATE, &(struct shk_region_options){ .size = 65 }, -EPROTOTYPE);
-    assert_refused(region, "region", 0, &(struct shk_region_options){ .align = 128 }, -EPROTOTYPE);
+    assert_refused(region, "region", 0, &(struct shk_region_options){.size = 63}, -EPROTOTYPE);
+    assert_refused(region, "region", SHK_CREATE, &(struct shk_region_options){.size = 65},
+                   -EPROTOTYPE);
+    assert_refused(region, "region", 0, &(struct shk_region_options){.align = 128}, -EPROTOTYPE);
     for (size_t align = 1; align <= 64; align *= 2) {
-        assert_code(shk_region_open(test_segment(), "region", 0, &(struct shk_region_options){ .align = align }, &opened), 0);
+        assert_code(shk_region_open(test_segment(), "region", 0,
+                                    &(struct shk_region_options){.align = align}, &opened),
+                    0);
         assert_code(shk_region_close(opened), 0);
     }
     assert_code(shk_region_open(test_segment(), "page", SHK_CREATE, &page, &opened), 0);
     assert_code(shk_region_close(opened), 0);
-    assert_code(shk_region_open(test_segment(), "page", 0, &(struct shk_region_options){ .size = 64 }, &opened), 0);
+    assert_code(shk_region_open(test_segment(), "page", 0, &(struct shk_region_options){.size = 64},
+                                &opened),
+                0);
     assert_code(shk_region_close(opened), 0);
 
     assert_refused(region, "new", SHK_CREATE, NULL, -EINVAL);
-    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){ .align = 64 }, -EINVAL);
-    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){ .size = 1, .align = 3 }, -EINVAL);
-    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){ .size = 1, .align = 8192 }, -EINVAL);
-    assert_refused(region, "region", 0, &(struct shk_region_options){ .align = 96 }, -EINVAL);
+    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){.align = 64}, -EINVAL);
+    assert_refused(region, "new", SHK_CREATE, &(struct shk_region_options){.size = 1, .align = 3},
+                   -EINVAL);
+    assert_refused(region, "new", SHK_CREATE,
+                   &(struct shk_region_options){.size = 1, .align = 8192}, -EINVAL);
+    assert_refused(region, "region", 0, &(struct shk_region_options){.align = 96}, -EINVAL);
 }
 END_TEST
 
@@ -420,25 +462,30 @@ START_TEST(test_semaphores_barriers_and_streams_are_opened_with_their_geometry)
         const void *options;
         int code;
     } wrong[] = {
-        { semaphore, "semaphore", &(struct shk_semaphore_options){ .value = 1, .max = 3 }, -EPROTOTYPE },
-        { semaphore, "new", &(struct shk_semaphore_options){ .value = 3, .max = 2 }, -EINVAL },
-        { semaphore, "new", &(struct shk_semaphore_options){ .max = UINT32_MAX }, -EINVAL },
-        { semaphore, "new", &(struct shk_semaphore_options){ .value = UINT32_MAX }, -EINVAL },
-        { barrier, "barrier", &(struct shk_barrier_options){ .parties = 2 }, -EPROTOTYPE },
-        { barrier, "new", NULL, -EINVAL },
-        { barrier, "new", &(struct shk_barrier_options){ .parties = 0 }, -EINVAL },
-        { barrier, "new", &(struct shk_barrier_options){ .parties = 65536 }, -EINVAL },
-        { barrier, "new", &(struct shk_barrier_options){ .parties = UINT32_MAX }, -EINVAL },
-        { barrier, "new", &(struct shk_barrier_options){ .parties = 1, .reserved_32 = 1 }, -EINVAL },
-        { stream, "stream", &(struct shk_stream_options){ .sample_size = 9 }, -EPROTOTYPE },
-        { stream, "stream", &(struct shk_stream_options){ .sample_size = 8, .history = 17 }, -EPROTOTYPE },
-        { stream, "new", NULL, -EINVAL },
-        { stream, "new", &(struct shk_stream_options){ .history = 16 }, -EINVAL },
-        { stream, "new", &(struct shk_stream_options){ .sample_size = 65537 }, -EINVAL },
-        { stream, "new", &(struct shk_stream_options){ .sample_size = SIZE_MAX }, -EINVAL },
-        { stream, "new", &(struct shk_stream_options){ .sample_size = 8, .history = (1ull << 30) + 1 }, -EINVAL },
-        { stream, "new", &(struct shk_stream_options){ .sample_size = 8, .history = SIZE_MAX }, -EINVAL },
-        { stream, "new", &(struct shk_stream_options){ .sample_size = 65536, .history = 1ull << 30 }, -ENOSPC },
+        {semaphore, "semaphore", &(struct shk_semaphore_options){.value = 1, .max = 3},
+         -EPROTOTYPE},
+        {semaphore, "new", &(struct shk_semaphore_options){.value = 3, .max = 2}, -EINVAL},
+        {semaphore, "new", &(struct shk_semaphore_options){.max = UINT32_MAX}, -EINVAL},
+        {semaphore, "new", &(struct shk_semaphore_options){.value = UINT32_MAX}, -EINVAL},
+        {barrier, "barrier", &(struct shk_barrier_options){.parties = 2}, -EPROTOTYPE},
+        {barrier, "new", NULL, -EINVAL},
+        {barrier, "new", &(struct shk_barrier_options){.parties = 0}, -EINVAL},
+        {barrier, "new", &(struct shk_barrier_options){.parties = 65536}, -EINVAL},
+        {barrier, "new", &(struct shk_barrier_options){.parties = UINT32_MAX}, -EINVAL},
+        {barrier, "new", &(struct shk_barrier_options){.parties = 1, .reserved_32 = 1}, -EINVAL},
+        {stream, "stream", &(struct shk_stream_options){.sample_size = 9}, -EPROTOTYPE},
+        {stream, "stream", &(struct shk_stream_options){.sample_size = 8, .history = 17},
+         -EPROTOTYPE},
+        {stream, "new", NULL, -EINVAL},
+        {stream, "new", &(struct shk_stream_options){.history = 16}, -EINVAL},
+        {stream, "new", &(struct shk_stream_options){.sample_size = 65537}, -EINVAL},
+        {stream, "new", &(struct shk_stream_options){.sample_size = SIZE_MAX}, -EINVAL},
+        {stream, "new", &(struct shk_stream_options){.sample_size = 8, .history = (1ull << 30) + 1},
+         -EINVAL},
+        {stream, "new", &(struct shk_stream_options){.sample_size = 8, .history = SIZE_MAX},
+         -EINVAL},
+        {stream, "new", &(struct shk_stream_options){.sample_size = 65536, .history = 1ull << 30},
+         -ENOSPC},
     };
 
     for (const struct kind *kind = semaphore; kind <= stream; kind++)
@@ -454,9 +501,11 @@ START_TEST(test_what_is_too_large_for_the_segment_does_not_fit)
     static const size_t sizes[] = {1ull << 36, 1ull << 40, SIZE_MAX / 2, SIZE_MAX - 4096, SIZE_MAX};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-        assert_refused(&kinds[4], "new", SHK_CREATE, &(struct shk_region_options){ .size = sizes[i] }, -ENOSPC);
+        assert_refused(&kinds[4], "new", SHK_CREATE, &(struct shk_region_options){.size = sizes[i]},
+                       -ENOSPC);
     assert_refused(&kinds[3], "new", SHK_CREATE,
-                   &(struct shk_queue_options){ .capacity = 1ull << 31, .item_size = 1ull << 31 }, -ENOSPC);
+                   &(struct shk_queue_options){.capacity = 1ull << 31, .item_size = 1ull << 31},
+                   -ENOSPC);
     ck_assert_uint_eq(objects(), 0);
 }
 END_TEST
@@ -476,15 +525,16 @@ struct things {
     struct shk_region *region;
 };
 
-static const struct shk_queue_options heap_options = { .order = SHK_PRIORITY, .capacity = 4, .item_size = 64 };
+static const struct shk_queue_options heap_options = {
+    .order = SHK_PRIORITY, .capacity = 4, .item_size = 64};
 
 static void open_things(struct shk_segment *s, struct things *t)
 {
     const struct {
         int kind;
         void *out;
-    } all[] = { { 0, &t->lock },   { 1, &t->cond },      { 2, &t->event },   { 3, &t->queue },
-                { 4, &t->region }, { 5, &t->semaphore }, { 6, &t->barrier }, { 7, &t->stream } };
+    } all[] = {{0, &t->lock},   {1, &t->cond},      {2, &t->event},   {3, &t->queue},
+               {4, &t->region}, {5, &t->semaphore}, {6, &t->barrier}, {7, &t->stream}};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         const struct kind *kind = &kinds[all[i].kind];
@@ -512,7 +562,7 @@ static void close_things(struct things *t)
 static void assert_every_queue_call_gives(struct shk_queue *queue, struct shk_queue *heap, int code)
 {
     char buffer[64] = "";
-    struct iovec many[2] = { { buffer, 8 }, { buffer + 8, 8 } };
+    struct iovec many[2] = {{buffer, 8}, {buffer + 8, 8}};
     const void *item;
     void *slot;
 
@@ -542,11 +592,11 @@ static void assert_every_queue_call_gives(struct shk_queue *queue, struct shk_qu
 
 static void assert_every_call_gives(const struct things *t, int code)
 {
-    const struct shk_ready sets[] = { { SHK_KIND_QUEUE, SHK_READABLE, t->queue },
-                                      { SHK_KIND_QUEUE, SHK_WRITABLE, t->queue },
-                                      { SHK_KIND_EVENT, SHK_READABLE, t->event },
-                                      { SHK_KIND_SEMAPHORE, SHK_READABLE, t->semaphore },
-                                      { SHK_KIND_STREAM, SHK_READABLE, t->reader } };
+    const struct shk_ready sets[] = {{SHK_KIND_QUEUE, SHK_READABLE, t->queue},
+                                     {SHK_KIND_QUEUE, SHK_WRITABLE, t->queue},
+                                     {SHK_KIND_EVENT, SHK_READABLE, t->event},
+                                     {SHK_KIND_SEMAPHORE, SHK_READABLE, t->semaphore},
+                                     {SHK_KIND_STREAM, SHK_READABLE, t->reader}};
     struct shk_reader *reader = NULL;
     uint64_t sample = 0;
 
@@ -590,7 +640,7 @@ static void assert_every_call_gives(const struct things *t, int code)
 
 START_TEST(test_calls_on_nothing)
 {
-    struct things none = { 0 };
+    struct things none = {0};
 
     assert_code(shk_segment_close(NULL), 0);
     close_things(&none);
@@ -601,7 +651,7 @@ START_TEST(test_calls_on_nothing)
     assert_code(shk_set_member_name(NULL, "a"), -EINVAL);
     assert_code(shk_set_interrupt(NULL, NULL), -EINVAL);
     assert_code(shk_segment_list(0, NULL), -EINVAL);
-    assert_code(shk_segment_list(0x2, &(struct shk_segment_info *){ NULL }), -EINVAL);
+    assert_code(shk_segment_list(0x2, &(struct shk_segment_info *){NULL}), -EINVAL);
     assert_code(shk_snapshot_open(segment_name(NULL), NULL), -EINVAL);
     shk_snapshot_close(NULL);
 }
@@ -627,7 +677,8 @@ START_TEST(test_nothing_to_put_and_nowhere_to_get_to)
 
     assert_code(shk_queue_put(queue, NULL, 1, SHK_NOWAIT), -EINVAL);
     assert_code(shk_queue_size(queue), 0);
-    assert_code(shk_queue_put(queue, NULL, 0, SHK_NOWAIT), 0); /* an item of no bytes lies nowhere */
+    /* an item of no bytes lies nowhere */
+    assert_code(shk_queue_put(queue, NULL, 0, SHK_NOWAIT), 0);
     assert_code(shk_queue_get(queue, NULL, 0, SHK_NOWAIT), 0);
     assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
     assert_code(shk_queue_get(queue, NULL, 1, SHK_NOWAIT), -EINVAL);
@@ -638,7 +689,7 @@ END_TEST
 
 START_TEST(test_no_items_no_samples_no_place_for_them)
 {
-    struct iovec none[2] = { { "a", 1 }, { NULL, 1 } };
+    struct iovec none[2] = {{"a", 1}, {NULL, 1}};
     struct shk_reader *reader = NULL;
     struct things t;
     uint64_t sample = 0;
@@ -700,8 +751,8 @@ static void assert_holds_just(struct shk_queue *queue, const char *expected)
 /* In each order; the item that is there stays, and nothing comes beside it. */
 START_TEST(test_what_does_not_fit_stays_where_it_is)
 {
-    static const size_t too_large[] = { 9, 1ull << 31, 1ull << 32, SIZE_MAX };
-    const struct shk_queue_options options = { .order = (uint32_t)_i, .capacity = 4, .item_size = 8 };
+    static const size_t too_large[] = {9, 1ull << 31, 1ull << 32, SIZE_MAX};
+    const struct shk_queue_options options = {.order = (uint32_t)_i, .capacity = 4, .item_size = 8};
     struct shk_queue *queue;
     char large[16] = "", small[7], taken[8];
     void *slot = NULL;
@@ -709,7 +760,7 @@ START_TEST(test_what_does_not_fit_stays_where_it_is)
     assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &options, &queue), 0);
     assert_code(shk_queue_put(queue, "8 bytes.", 8, SHK_NOWAIT), 0);
     for (size_t i = 0; i < sizeof(too_large) / sizeof(too_large[0]); i++) {
-        struct iovec second_is[2] = { { large, 8 }, { large, too_large[i] } };
+        struct iovec second_is[2] = {{large, 8}, {large, too_large[i]}};
         assert_code(shk_queue_put(queue, large, too_large[i], SHK_NOWAIT), -EMSGSIZE);
         assert_code(shk_queue_put_priority(queue, large, too_large[i], 7, SHK_NOWAIT),
                     _i == SHK_PRIORITY ? -EMSGSIZE : -ENOTSUP);
@@ -719,7 +770,7 @@ START_TEST(test_what_does_not_fit_stays_where_it_is)
         assert_holds_just(queue, "8 bytes.");
     }
     for (size_t size = 0; size <= sizeof(small); size++) {
-        struct iovec too_small = { small, size };
+        struct iovec too_small = {small, size};
         assert_code(shk_queue_get(queue, small, size, SHK_NOWAIT), -EMSGSIZE);
         assert_code(shk_queue_get_many(queue, &too_small, 1, SHK_NOWAIT), -EMSGSIZE);
         assert_holds_just(queue, "8 bytes.");
@@ -743,25 +794,25 @@ START_TEST(test_a_set_of_none_of_too_many_or_of_what_is_never_ready)
 
     open_things(test_segment(), &t);
     for (size_t i = 0; i <= SHK_READY_MAX; i++)
-        many[i] = (struct shk_ready){ SHK_KIND_SEMAPHORE, SHK_READABLE, t.semaphore };
+        many[i] = (struct shk_ready){SHK_KIND_SEMAPHORE, SHK_READABLE, t.semaphore};
     const struct {
         const struct shk_ready *set;
         unsigned n;
         int code;
     } wrong[] = {
-        { NULL, 1, -EINVAL },
-        { many, 0, -EINVAL },
-        { many, SHK_READY_MAX + 1, -EINVAL },
-        { many, UINT_MAX, -EINVAL },
-        { &(struct shk_ready){ 0, SHK_READABLE, t.queue }, 1, -EINVAL },
-        { &(struct shk_ready){ SHK_KIND_REGION + 1, SHK_READABLE, t.queue }, 1, -EINVAL },
-        { &(struct shk_ready){ SHK_KIND_QUEUE, 0, t.queue }, 1, -EINVAL },
-        { &(struct shk_ready){ SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.queue }, 1, -EINVAL },
-        { &(struct shk_ready){ SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore }, 1, -EINVAL },
-        { &(struct shk_ready){ SHK_KIND_LOCK, SHK_READABLE, t.lock }, 1, -ENOTSUP },
-        { &(struct shk_ready){ SHK_KIND_COND, SHK_READABLE, t.cond }, 1, -ENOTSUP },
-        { &(struct shk_ready){ SHK_KIND_BARRIER, SHK_READABLE, t.barrier }, 1, -ENOTSUP },
-        { &(struct shk_ready){ SHK_KIND_REGION, SHK_READABLE, t.region }, 1, -ENOTSUP },
+        {NULL, 1, -EINVAL},
+        {many, 0, -EINVAL},
+        {many, SHK_READY_MAX + 1, -EINVAL},
+        {many, UINT_MAX, -EINVAL},
+        {&(struct shk_ready){0, SHK_READABLE, t.queue}, 1, -EINVAL},
+        {&(struct shk_ready){SHK_KIND_REGION + 1, SHK_READABLE, t.queue}, 1, -EINVAL},
+        {&(struct shk_ready){SHK_KIND_QUEUE, 0, t.queue}, 1, -EINVAL},
+        {&(struct shk_ready){SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.queue}, 1, -EINVAL},
+        {&(struct shk_ready){SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore}, 1, -EINVAL},
+        {&(struct shk_ready){SHK_KIND_LOCK, SHK_READABLE, t.lock}, 1, -ENOTSUP},
+        {&(struct shk_ready){SHK_KIND_COND, SHK_READABLE, t.cond}, 1, -ENOTSUP},
+        {&(struct shk_ready){SHK_KIND_BARRIER, SHK_READABLE, t.barrier}, 1, -ENOTSUP},
+        {&(struct shk_ready){SHK_KIND_REGION, SHK_READABLE, t.region}, 1, -ENOTSUP},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_code(shk_wait_any(wrong[i].set, wrong[i].n, SHK_NOWAIT), wrong[i].code);
@@ -772,13 +823,13 @@ START_TEST(test_a_set_of_none_of_too_many_or_of_what_is_never_ready)
 }
 END_TEST
 
-static const int64_t over_already[] = { -1, -2, SHK_SEC(-0.5), INT64_MIN };
+static const int64_t over_already[] = {-1, -2, SHK_SEC(-0.5), INT64_MIN};
 
 /* It takes what is there, just as with any other timeout. */
 START_TEST(test_a_negative_timeout_tries_once)
 {
     char item[64];
-    struct iovec one = { item, sizeof(item) }, put = { "b", 1 };
+    struct iovec one = {item, sizeof(item)}, put = {"b", 1};
     uint64_t sample = 0;
     const void *peeked;
     struct things t;
@@ -830,7 +881,7 @@ static int hold_lock_and_sides(void *arg)
 START_TEST(test_a_negative_timeout_is_over_already)
 {
     char item[64];
-    struct iovec one = { item, sizeof(item) };
+    struct iovec one = {item, sizeof(item)};
     uint64_t sample = 0;
     const void *peeked;
     struct things t;
@@ -877,7 +928,7 @@ static int set_event_soon(void *arg)
 
 START_TEST(test_the_longest_timeouts_are_no_negative_ones)
 {
-    static const int64_t longest[] = { SHK_FOREVER, SHK_FOREVER - 1, INT64_MAX / 2 };
+    static const int64_t longest[] = {SHK_FOREVER, SHK_FOREVER - 1, INT64_MAX / 2};
     struct things t;
 
     ck_assert(SHK_FOREVER == INT64_MAX);
@@ -950,7 +1001,8 @@ int main(void)
     tcase_add_test(calls, test_calls_in_a_closed_segment);
     tcase_add_test(calls, test_nothing_to_put_and_nowhere_to_get_to);
     tcase_add_test(calls, test_no_items_no_samples_no_place_for_them);
-    tcase_add_loop_test(calls, test_what_does_not_fit_stays_where_it_is, SHK_FIFO, SHK_PRIORITY + 1);
+    tcase_add_loop_test(calls, test_what_does_not_fit_stays_where_it_is, SHK_FIFO,
+                        SHK_PRIORITY + 1);
     tcase_add_test(calls, test_a_set_of_none_of_too_many_or_of_what_is_never_ready);
     tcase_add_loop_test(calls, test_a_negative_timeout_tries_once, 0,
                         sizeof(over_already) / sizeof(over_already[0]));

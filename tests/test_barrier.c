@@ -8,7 +8,7 @@
 
 static struct shk_barrier *open_start(uint32_t parties)
 {
-    const struct shk_barrier_options options = { .parties = parties };
+    const struct shk_barrier_options options = {.parties = parties};
     struct shk_barrier *barrier;
 
     assert_code(shk_barrier_open(test_segment(), "start", SHK_CREATE, &options, &barrier), 0);
@@ -51,7 +51,7 @@ static struct actor *start_waiter_as(const struct actor *what)
 
 static struct actor *start_waiter(void)
 {
-    return start_waiter_as(&(struct actor){ .timeout = SHK_FOREVER });
+    return start_waiter_as(&(struct actor){.timeout = SHK_FOREVER});
 }
 
 static int result_of(struct actor *actor)
@@ -74,8 +74,11 @@ START_TEST(test_barrier_is_created_for_its_parties)
     assert_code(shk_barrier_broken(start), 0);
     assert_code(shk_barrier_open(test_segment(), "start", 0, NULL, &again), 0);
     assert_code(shk_barrier_close(again), 0);
-    assert_code(shk_barrier_open(test_segment(), "start", 0, &(struct shk_barrier_options){ .parties = 2 }, &again), -EPROTOTYPE);
-    assert_code(shk_barrier_open(test_segment(), "start", SHK_CREATE | SHK_EXCL, NULL, &again), -EEXIST);
+    assert_code(shk_barrier_open(test_segment(), "start", 0,
+                                 &(struct shk_barrier_options){.parties = 2}, &again),
+                -EPROTOTYPE);
+    assert_code(shk_barrier_open(test_segment(), "start", SHK_CREATE | SHK_EXCL, NULL, &again),
+                -EEXIST);
     assert_code(shk_barrier_close(start), 0);
     assert_code(shk_barrier_close(NULL), 0);
 }
@@ -83,12 +86,16 @@ END_TEST
 
 START_TEST(test_barrier_refuses_bad_arguments)
 {
-    const struct shk_barrier_options good = { .parties = 2 }, bad[] = { { .parties = 65536 }, { .parties = 1, .reserved_32 = 1 }, { .parties = 1, .reserved = { 1 } } };
+    const struct shk_barrier_options good = {.parties = 2},
+                                     bad[] = {{.parties = 65536},
+                                              {.parties = 1, .reserved_32 = 1},
+                                              {.parties = 1, .reserved = {1}}};
     struct shk_barrier *start = open_start(2), *other;
     struct shk_event *event;
 
     for (const struct bad_name *name = bad_object_names; name->name; name++)
-        assert_code(shk_barrier_open(test_segment(), name->name, SHK_CREATE, &good, &other), name->code);
+        assert_code(shk_barrier_open(test_segment(), name->name, SHK_CREATE, &good, &other),
+                    name->code);
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     assert_code(shk_barrier_open(test_segment(), "event", SHK_CREATE, &good, &other), -EPROTOTYPE);
     assert_code(shk_event_close(event), 0);
@@ -191,7 +198,8 @@ START_TEST(test_barrier_breaks_when_somebody_gives_up)
     if (_i == 0) {
         assert_code_after(SHK_MS(120), shk_barrier_wait(start, SHK_MS(120)), -ETIMEDOUT);
     } else {
-        struct actor *impatient = start_waiter_as(&(struct actor){ .timeout = SHK_FOREVER, .interruptible = true });
+        struct actor *impatient =
+            start_waiter_as(&(struct actor){.timeout = SHK_FOREVER, .interruptible = true});
         ck_assert_int_eq(kill(impatient->pid, SIGINT), 0);
         assert_result(result_of(impatient), -EINTR);
     }
@@ -265,7 +273,9 @@ START_TEST(test_barrier_that_is_unlinked_releases_its_waiters)
     struct shk_barrier *start = open_start(2);
     struct actor *waiter = start_waiter();
 
-    assert_code(_i ? shk_segment_unlink(segment_name(NULL)) : shk_object_unlink(test_segment(), "start"), 0);
+    assert_code(_i ? shk_segment_unlink(segment_name(NULL))
+                   : shk_object_unlink(test_segment(), "start"),
+                0);
     assert_result(result_of(waiter), -ESTALE);
     assert_code(shk_barrier_wait(start, SHK_FOREVER), -ESTALE);
     assert_code(shk_barrier_abort(start), -ESTALE);

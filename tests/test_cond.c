@@ -10,17 +10,20 @@
 
 static struct shk_cond *open_cond(uint32_t kind)
 {
-    const struct shk_cond_options options = { .kind = kind };
+    const struct shk_cond_options options = {.kind = kind};
     struct shk_cond *cond;
 
     assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE, &options, &cond), 0);
     return cond;
 }
 
-/* A condition with a lock that is shared with others. Its name is "changed" if it is the only one of a test. */
+/*
+ * A condition with a lock that is shared with others. Its name is "changed" if it is the only one
+ * of a test.
+ */
 static struct shk_cond *open_cond_with(const char *name, struct shk_lock *lock)
 {
-    const struct shk_cond_options options = { .lock = lock };
+    const struct shk_cond_options options = {.lock = lock};
     struct shk_cond *cond;
 
     assert_code(shk_cond_open(test_segment(), name, SHK_CREATE, &options, &cond), 0);
@@ -29,7 +32,7 @@ static struct shk_cond *open_cond_with(const char *name, struct shk_lock *lock)
 
 static struct shk_lock *open_lock(const char *name, uint32_t recursive)
 {
-    const struct shk_lock_options options = { .recursive = recursive };
+    const struct shk_lock_options options = {.recursive = recursive};
     struct shk_lock *lock;
 
     assert_code(shk_lock_open(test_segment(), name, SHK_CREATE, &options, &lock), 0);
@@ -103,14 +106,15 @@ static struct actor *start_waiter_as(const struct actor *what)
     *actor = *what;
     actor->result = PENDING;
     actor->pid = stranger_start(wait_for_notify, actor);
-    wait_until(is_waiting(segment_name(NULL), actor->pid, actor->cond) && waits_for(actor->pid, SHK_WAITS_FOR_NOTIFY),
+    wait_until(is_waiting(segment_name(NULL), actor->pid, actor->cond) &&
+                   waits_for(actor->pid, SHK_WAITS_FOR_NOTIFY),
                TEST_DEADLINE);
     return actor;
 }
 
 static struct actor *start_waiter_on(const char *cond)
 {
-    return start_waiter_as(&(struct actor){ .cond = cond, .timeout = SHK_FOREVER, .levels = 1 });
+    return start_waiter_as(&(struct actor){.cond = cond, .timeout = SHK_FOREVER, .levels = 1});
 }
 
 static struct actor *start_waiter(void)
@@ -125,7 +129,10 @@ static int result_of(struct actor *actor)
     return actor->result;
 }
 
-/* Long enough for every sleeper to look around several times: what has not happened then will not happen. */
+/*
+ * Long enough for every sleeper to look around several times: what has not happened then will not
+ * happen.
+ */
 static void let_time_pass(void)
 {
     usleep(350000);
@@ -156,7 +163,8 @@ START_TEST(test_cond_is_created_once_and_found_by_name)
 
     assert_code(shk_cond_open(test_segment(), "changed", 0, NULL, &cond), -ENOENT);
     assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE | SHK_EXCL, NULL, &cond), 0);
-    assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE | SHK_EXCL, NULL, &again), -EEXIST);
+    assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE | SHK_EXCL, NULL, &again),
+                -EEXIST);
     assert_code(shk_cond_open(test_segment(), "changed", 0, NULL, &again), 0);
     assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
     assert_result(result_elsewhere(), -EAGAIN);
@@ -172,8 +180,8 @@ END_TEST
 START_TEST(test_cond_is_opened_only_as_what_it_is)
 {
     struct shk_lock *lock = open_lock("lock", 0), *other_lock = open_lock("other lock", 0);
-    struct shk_cond_options own = { 0 }, pthread = { .kind = SHK_COND_PTHREAD }, given = { .lock = lock },
-                            other = { .lock = other_lock };
+    struct shk_cond_options own = {0}, pthread = {.kind = SHK_COND_PTHREAD}, given = {.lock = lock},
+                            other = {.lock = other_lock};
     struct shk_cond *own_cond, *pthread_cond, *given_cond, *cond;
 
     assert_code(shk_cond_open(test_segment(), "own", SHK_CREATE, &own, &own_cond), 0);
@@ -205,7 +213,7 @@ START_TEST(test_cond_refuses_bad_arguments)
 
     for (const struct bad_name *bad = bad_object_names; bad->name; bad++)
         assert_code(shk_cond_open(test_segment(), bad->name, SHK_CREATE, NULL, &other), bad->code);
-    const struct shk_cond_options wrong[] = { { .kind = 2 }, { .reserved_32 = 1 }, { .reserved[0] = 1 } };
+    const struct shk_cond_options wrong[] = {{.kind = 2}, {.reserved_32 = 1}, {.reserved[0] = 1}};
     for (int i = 0; i < 3; i++)
         assert_code(shk_cond_open(test_segment(), "new", SHK_CREATE, &wrong[i], &other), -EINVAL);
     assert_code(shk_cond_open(test_segment(), "new", SHK_CREATE | 0x80, NULL, &other), -EINVAL);
@@ -233,7 +241,7 @@ static int acquire_inherited(void *cond)
 
 START_TEST(test_cond_needs_room)
 {
-    const struct shk_segment_options options = { .max_members = 1, .max_objects = 1 };
+    const struct shk_segment_options options = {.max_members = 1, .max_objects = 1};
     struct shk_segment *small;
     struct shk_cond *cond, *other;
 
@@ -255,15 +263,16 @@ START_TEST(test_cond_goes_with_a_lock_of_its_segment)
 
     assert_code(shk_segment_open(segment_name("far"), SHK_CREATE, NULL, &far), 0);
     assert_code(shk_lock_open(far, "lock", SHK_CREATE, NULL, &far_lock), 0);
-    assert_code(
-        shk_cond_open(test_segment(), "changed", SHK_CREATE, &(struct shk_cond_options){ .lock = far_lock }, &cond),
-        -EXDEV);
+    assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE,
+                              &(struct shk_cond_options){.lock = far_lock}, &cond),
+                -EXDEV);
     assert_code(shk_lock_close(far_lock), 0);
     assert_code(shk_segment_close(far), 0);
     assert_code(shk_segment_unlink(segment_name("far")), 0);
 
     assert_code(shk_object_unlink(test_segment(), "lock"), 0);
-    assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, &cond),
+    assert_code(shk_cond_open(test_segment(), "changed", SHK_CREATE,
+                              &(struct shk_cond_options){.lock = lock}, &cond),
                 -ESTALE);
     assert_code(shk_lock_close(lock), 0);
     assert_code(shk_cond_open(test_segment(), "changed", 0, NULL, &cond), -ENOENT);
@@ -307,7 +316,8 @@ END_TEST
 
 /* ---- Waiting ---- */
 
-static const int64_t timeouts[] = { 1, SHK_MS(1), SHK_MS(30), SHK_MS(250) }; /* also longer than a slice of sleep */
+/* also longer than a slice of sleep */
+static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_cond_wait_gives_up_when_the_time_is_over_and_holds_the_lock)
 {
@@ -370,8 +380,10 @@ END_TEST
 START_TEST(test_cond_wait_gives_up_every_level_and_restores_it)
 {
     struct shk_cond *cond = open_cond(_i);
-    struct actor *waiter = start_waiter_as(&(struct actor){ .cond = "changed", .timeout = SHK_FOREVER, .levels = 3 });
-    struct actor *timed = start_waiter_as(&(struct actor){ .cond = "changed", .timeout = SHK_MS(500), .levels = 5 });
+    struct actor *waiter =
+        start_waiter_as(&(struct actor){.cond = "changed", .timeout = SHK_FOREVER, .levels = 3});
+    struct actor *timed =
+        start_waiter_as(&(struct actor){.cond = "changed", .timeout = SHK_MS(500), .levels = 5});
 
     assert_result(result_of(timed), -ETIMEDOUT);
     assert_code(shk_cond_acquire(cond, SHK_NOWAIT), 0);
@@ -388,7 +400,8 @@ END_TEST
 START_TEST(test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt)
 {
     struct shk_cond *cond = open_cond(_i);
-    struct actor what = { .cond = "changed", .timeout = SHK_FOREVER, .levels = 1, .interruptible = true };
+    struct actor what = {
+        .cond = "changed", .timeout = SHK_FOREVER, .levels = 1, .interruptible = true};
     struct actor *interrupted = start_waiter_as(&what), *notified, *timed;
     int64_t timeout = SHK_SEC(1) * time_factor();
     int64_t over = time_now() + timeout;
@@ -420,8 +433,8 @@ END_TEST
 START_TEST(test_cond_wait_ends_with_an_interrupt)
 {
     struct shk_cond *cond = open_cond(_i);
-    struct actor *waiter = start_waiter_as(
-        &(struct actor){ .cond = "changed", .timeout = SHK_FOREVER, .levels = 2, .interruptible = true });
+    struct actor *waiter = start_waiter_as(&(struct actor){
+        .cond = "changed", .timeout = SHK_FOREVER, .levels = 2, .interruptible = true});
     struct actor *other = start_waiter();
 
     ck_assert_int_eq(kill(waiter->pid, SIGINT), 0);
@@ -450,17 +463,21 @@ START_TEST(test_cond_wait_ends_with_a_notify_and_nothing_else)
 }
 END_TEST
 
-/* Slices end while the lock is held: each who waits queues for the lock, and is none of those whom a pthread_cond_signal() finds. */
+/*
+ * Slices end while the lock is held: each who waits queues for the lock, and is none of those whom
+ * a pthread_cond_signal() finds.
+ */
 START_TEST(test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake)
 {
     struct shk_cond *cond = open_cond(_i);
-    struct actor *waiters[] = { start_waiter(), start_waiter() };
+    struct actor *waiters[] = {start_waiter(), start_waiter()};
 
     for (int i = 0; i < 2; i++) {
         assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
         let_time_pass();
         assert_code(i == 0 ? shk_cond_notify_all(cond) : shk_cond_notify(cond, 1), i == 0 ? 2 : 1);
-        assert_code(shk_cond_wait(cond, SHK_MS(1)), -ETIMEDOUT); /* who comes after it is not notified */
+        /* who comes after it is not notified */
+        assert_code(shk_cond_wait(cond, SHK_MS(1)), -ETIMEDOUT);
         assert_code(shk_cond_notify(cond, 0), 0);
         assert_code(shk_cond_release(cond), 0);
         if (i == 0) {
@@ -556,7 +573,8 @@ START_TEST(test_cond_that_is_unlinked_releases_who_waits)
 {
     struct shk_cond *cond = open_cond(_i / 2);
     struct actor *patient = start_waiter();
-    struct actor *timed = start_waiter_as(&(struct actor){ .cond = "changed", .timeout = SHK_SEC(3600), .levels = 2 });
+    struct actor *timed =
+        start_waiter_as(&(struct actor){.cond = "changed", .timeout = SHK_SEC(3600), .levels = 2});
 
     assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
     if (_i % 2)
@@ -591,7 +609,8 @@ START_TEST(test_cond_shares_a_given_lock)
     assert_code(shk_lock_release(lock), 0);
     assert_code(shk_cond_notify(full, 1), -EPERM);
 
-    struct actor *waits_for_full = start_waiter_on("full"), *waits_for_empty = start_waiter_on("empty");
+    struct actor *waits_for_full = start_waiter_on("full"),
+                 *waits_for_empty = start_waiter_on("empty");
     assert_code(notify_all(empty), 1);
     assert_result(result_of(waits_for_empty), 0);
     let_time_pass();
@@ -609,7 +628,8 @@ START_TEST(test_cond_gives_up_every_level_of_a_given_lock)
 {
     struct shk_lock *lock = open_lock("buffer", 1);
     struct shk_cond *cond = open_cond_with("changed", lock);
-    struct actor *waiter = start_waiter_as(&(struct actor){ .cond = "changed", .timeout = SHK_FOREVER, .levels = 3 });
+    struct actor *waiter =
+        start_waiter_as(&(struct actor){.cond = "changed", .timeout = SHK_FOREVER, .levels = 3});
 
     assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
     assert_code(shk_cond_notify(cond, 1), 1);
@@ -719,7 +739,10 @@ START_TEST(test_cond_works_in_a_forked_child)
 }
 END_TEST
 
-/* The article's account: a deposit is drawn before there is another. Plain words, which only the lock protects. */
+/*
+ * The article's account: a deposit is drawn before there is another. Plain words, which only the
+ * lock protects.
+ */
 struct account {
     struct shk_cond *cond; /* for threads; programs open their own */
     uint32_t kind;
@@ -781,7 +804,8 @@ START_TEST(test_cond_alternates_the_deposits_and_draws_of_programs)
         depositors[i] = stranger_start(deposit, account);
     child_succeeds(stranger_start(draw, account));
     for (int i = 0; i < DEPOSITORS; i++)
-        wait_until(account->deposits == TIMES + 1 && is_waiting(segment_name(NULL), depositors[i], "changed"),
+        wait_until(account->deposits == TIMES + 1 &&
+                       is_waiting(segment_name(NULL), depositors[i], "changed"),
                    TEST_DEADLINE);
     assert_code(shk_cond_acquire(changed, SHK_FOREVER), 0);
     ck_assert(!account->wrong);
@@ -808,7 +832,8 @@ static void *draw_in_a_thread(void *account)
 
 START_TEST(test_cond_alternates_the_deposits_and_draws_of_threads)
 {
-    struct account account = { .cond = open_cond(_i), .draws_each = DEPOSITORS * TIMES, .deposits_each = TIMES };
+    struct account account = {
+        .cond = open_cond(_i), .draws_each = DEPOSITORS * TIMES, .deposits_each = TIMES};
     pthread_t threads[DEPOSITORS + 1];
 
     for (int i = 0; i < DEPOSITORS; i++)
@@ -863,7 +888,7 @@ END_TEST
 START_TEST(test_cond_passes_on_the_wake_up_of_a_killed_waiter)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
-    struct actor *killed[2] = { start_waiter(), start_waiter() }, *waiters[3];
+    struct actor *killed[2] = {start_waiter(), start_waiter()}, *waiters[3];
     struct shk_object_info info;
 
     for (int i = 0; i < 3; i++)
@@ -932,8 +957,8 @@ START_TEST(test_cond_loses_no_wake_up_on_a_waiter_that_gives_up)
 {
     const int64_t timeout = SHK_MS(500) * time_factor();
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
-    struct actor *gives_up =
-        start_waiter_as(&(struct actor){ .cond = "changed", .timeout = timeout, .levels = 1, .interruptible = true });
+    struct actor *gives_up = start_waiter_as(
+        &(struct actor){.cond = "changed", .timeout = timeout, .levels = 1, .interruptible = true});
     struct actor *waiter = start_waiter();
 
     child_stop(gives_up->pid);
@@ -986,9 +1011,9 @@ static int die_holding(void *levels)
 START_TEST(test_cond_reports_a_dead_holder_to_the_next)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
-    struct actor *waiters[3] = { start_waiter(), start_waiter(), start_waiter() };
+    struct actor *waiters[3] = {start_waiter(), start_waiter(), start_waiter()};
 
-    ck_assert_int_eq(child_wait(stranger_start(die_holding, &(int){ 1 + _i })), 128 + SIGKILL);
+    ck_assert_int_eq(child_wait(stranger_start(die_holding, &(int){1 + _i})), 128 + SIGKILL);
     assert_code(shk_cond_acquire(cond, SHK_NOWAIT), SHK_ORPHANED);
     assert_code(shk_cond_notify(cond, 1), 1);
     assert_code(shk_cond_release(cond), 0);
@@ -999,7 +1024,7 @@ START_TEST(test_cond_reports_a_dead_holder_to_the_next)
     /* Held by the dead again when the waiter that has been notified takes the lock back. */
     child_stop(waiters[2]->pid);
     assert_code(notify(cond, 1), 1);
-    ck_assert_int_eq(child_wait(stranger_start(die_holding, &(int){ 1 + _i })), 128 + SIGKILL);
+    ck_assert_int_eq(child_wait(stranger_start(die_holding, &(int){1 + _i})), 128 + SIGKILL);
     child_continue(waiters[2]->pid);
     assert_result(result_of(waiters[2]), SHK_ORPHANED);
     assert_result(result_elsewhere(), 0);
@@ -1011,11 +1036,11 @@ END_TEST
 START_TEST(test_cond_wait_reports_a_death_before_its_timeout)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
-    struct actor *waiter =
-        start_waiter_as(&(struct actor){ .cond = "changed", .timeout = SHK_SEC(1) * time_factor(), .levels = 2 });
+    struct actor *waiter = start_waiter_as(
+        &(struct actor){.cond = "changed", .timeout = SHK_SEC(1) * time_factor(), .levels = 2});
 
     child_stop(waiter->pid);
-    ck_assert_int_eq(child_wait(stranger_start(die_holding, &(int){ 1 })), 128 + SIGKILL);
+    ck_assert_int_eq(child_wait(stranger_start(die_holding, &(int){1})), 128 + SIGKILL);
     child_continue(waiter->pid);
     assert_result(result_of(waiter), SHK_ORPHANED);
     assert_code(shk_cond_acquire(cond, SHK_NOWAIT), 0);
@@ -1076,8 +1101,8 @@ static bool is_taken(struct shk_cond *cond, const struct tokens *tokens)
 }
 
 /*
- * The first in line is killed at some moment around its wake-up. Whether it has taken the token, or not yet, somebody
- * takes it; nobody new comes meanwhile who would take it without a wake-up.
+ * The first in line is killed at some moment around its wake-up. Whether it has taken the token, or
+ * not yet, somebody takes it; nobody new comes meanwhile who would take it without a wake-up.
  */
 START_TEST(test_cond_loses_no_wake_up_when_waiters_are_killed_at_random)
 {
@@ -1107,7 +1132,10 @@ START_TEST(test_cond_loses_no_wake_up_when_waiters_are_killed_at_random)
 }
 END_TEST
 
-/* Each waits for its turn and gives it to the next. Who finds that a holder died wakes all, as it may not have. */
+/*
+ * Each waits for its turn and gives it to the next. Who finds that a holder died wakes all, as it
+ * may not have.
+ */
 struct ring {
     volatile long turn;
     bool given_lock;
@@ -1122,7 +1150,8 @@ enum { LINKS = 3 };
 
 static struct shk_cond *open_ring(const struct ring *ring)
 {
-    return ring->given_lock ? open_cond_with("changed", open_lock("ring", 0)) : open_cond(SHK_COND_ROBUST);
+    return ring->given_lock ? open_cond_with("changed", open_lock("ring", 0))
+                            : open_cond(SHK_COND_ROBUST);
 }
 
 static int pass_the_turn(void *argument)
@@ -1151,11 +1180,11 @@ START_TEST(test_cond_goes_on_whoever_is_killed)
 
     ring->given_lock = _i;
     for (int i = 0; i < LINKS; i++)
-        links[i] = stranger_start(pass_the_turn, &(struct link){ ring, i });
+        links[i] = stranger_start(pass_the_turn, &(struct link){ring, i});
     for (int i = 0; i < KILLS; i++) {
         usleep((unsigned)(random() % 2000 * time_factor()));
         child_kill(links[i % LINKS]);
-        links[i % LINKS] = stranger_start(pass_the_turn, &(struct link){ ring, i % LINKS });
+        links[i % LINKS] = stranger_start(pass_the_turn, &(struct link){ring, i % LINKS});
     }
     long turn = ring->turn;
     ck_assert_int_gt(turn, 0);
@@ -1170,7 +1199,7 @@ END_TEST
 START_TEST(test_cond_of_the_pthread_kind_wakes_as_many_as_are_notified_or_more)
 {
     struct shk_cond *cond = open_cond(SHK_COND_PTHREAD);
-    struct actor *waiters[3] = { start_waiter(), start_waiter(), start_waiter() };
+    struct actor *waiters[3] = {start_waiter(), start_waiter(), start_waiter()};
 
     for (int i = 0; i < 3; i++) {
         int notified = notify(cond, 1);
@@ -1201,7 +1230,10 @@ START_TEST(test_cond_shows_its_pthread_objects_if_it_has_them)
 }
 END_TEST
 
-/* A program that knows nothing but pthread: answers each change of `asked` by the same change of `answered`. */
+/*
+ * A program that knows nothing but pthread: answers each change of `asked` by the same change of
+ * `answered`.
+ */
 struct talk {
     volatile int asked, answered;
     volatile bool ready;
@@ -1270,7 +1302,7 @@ static int time_out_natively(void *argument)
     pthread_cond_t *cond;
     pthread_mutex_t *mutex;
     int64_t until = time_now() + SHK_MS(100);
-    const struct timespec deadline = { .tv_sec = until / SHK_SEC(1), .tv_nsec = until % SHK_SEC(1) };
+    const struct timespec deadline = {.tv_sec = until / SHK_SEC(1), .tv_nsec = until % SHK_SEC(1)};
     int r;
 
     (void)argument;
@@ -1324,15 +1356,18 @@ int main(void)
     tcase_add_test(opening, test_cond_whose_lock_is_unlinked_is_stale);
     tcase_add_test(opening, test_cond_whose_lock_is_held_keeps_its_handle_open);
 
-    add_test_of_both_kinds(waiting, test_cond_wait_gives_up_when_the_time_is_over_and_holds_the_lock);
+    add_test_of_both_kinds(waiting,
+                           test_cond_wait_gives_up_when_the_time_is_over_and_holds_the_lock);
     add_test_of_both_kinds(waiting, test_cond_is_for_who_holds_its_lock);
     add_test_of_both_kinds(waiting, test_cond_wait_gives_up_every_level_and_restores_it);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake);
-    tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4); /* both kinds; object, segment */
+    /* both kinds; object, segment */
+    tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4);
     tcase_add_test(waiting, test_cond_is_not_opened_on_a_closed_segment_with_a_lock);
 
-    add_test_of_both_kinds(interruption, test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
+    add_test_of_both_kinds(interruption,
+                           test_cond_wait_takes_the_lock_back_whatever_its_timeout_and_interrupt);
     add_test_of_both_kinds(interruption, test_cond_wait_ends_with_an_interrupt);
 
     tcase_add_loop_test(given, test_cond_shares_a_given_lock, 0, 2); /* plain, recursive */
@@ -1351,14 +1386,17 @@ int main(void)
     tcase_add_test(deaths, test_cond_passes_over_waiters_that_were_killed);
     tcase_add_loop_test(deaths, test_cond_does_not_count_the_dead, 0, 2); /* notify_all, notify */
     tcase_add_test(deaths, test_cond_passes_on_the_wake_up_of_a_killed_waiter);
-    tcase_add_test(deaths, test_cond_passes_on_the_wake_up_of_a_waiter_killed_before_it_has_the_lock);
+    tcase_add_test(deaths,
+                   test_cond_passes_on_the_wake_up_of_a_waiter_killed_before_it_has_the_lock);
     tcase_add_test(deaths, test_cond_passes_no_wake_up_on_to_who_came_later);
     tcase_add_test(deaths, test_cond_loses_no_wake_up_on_a_waiter_that_gives_up);
     tcase_add_test(deaths, test_cond_notifies_all_but_the_stopped_and_the_killed);
-    tcase_add_loop_test(deaths, test_cond_reports_a_dead_holder_to_the_next, 0, 2); /* one level, two */
+    /* one level, two */
+    tcase_add_loop_test(deaths, test_cond_reports_a_dead_holder_to_the_next, 0, 2);
     tcase_add_test(deaths, test_cond_wait_reports_a_death_before_its_timeout);
     tcase_add_test(deaths, test_cond_loses_no_wake_up_when_waiters_are_killed_at_random);
-    tcase_add_loop_test(deaths, test_cond_goes_on_whoever_is_killed, 0, 2); /* own lock, a given one */
+    /* own lock, a given one */
+    tcase_add_loop_test(deaths, test_cond_goes_on_whoever_is_killed, 0, 2);
 
     tcase_add_test(native, test_cond_of_the_pthread_kind_wakes_as_many_as_are_notified_or_more);
     add_test_of_both_kinds(native, test_cond_shows_its_pthread_objects_if_it_has_them);

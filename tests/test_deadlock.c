@@ -1,6 +1,6 @@
 /*
- * Deadlock is an answer, not a hang: whoever is chosen from a cycle of acquires without a deadline gets -EDEADLK, and a cycle is
- * never reported where there is none.
+ * Deadlock is an answer, not a hang: whoever is chosen from a cycle of acquires without a deadline
+ * gets -EDEADLK, and a cycle is never reported where there is none.
  */
 #include "base/hooks.h"
 #include "common.h"
@@ -13,7 +13,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { MOST = 6, UNCHECKED = 50 /* locks from here on are not checked for deadlocks */, SECOND = 100 /* … lie in a second segment */ };
+enum {
+    MOST = 6,
+    UNCHECKED = 50 /* locks from here on are not checked for deadlocks */,
+    SECOND = 100 /* … lie in a second segment */
+};
 
 static struct shk_segment *second_segment(void)
 {
@@ -26,12 +30,15 @@ static struct shk_segment *second_segment(void)
 
 static struct shk_lock *open_lock(int number)
 {
-    const struct shk_lock_options options = { .no_deadlock_check = number >= UNCHECKED && number < SECOND };
+    const struct shk_lock_options options = {.no_deadlock_check =
+                                                 number >= UNCHECKED && number < SECOND};
     struct shk_lock *lock;
     char name[16];
 
     snprintf(name, sizeof(name), "lock-%d", number);
-    assert_code(shk_lock_open(number < SECOND ? test_segment() : second_segment(), name, SHK_CREATE, &options, &lock), 0);
+    assert_code(shk_lock_open(number < SECOND ? test_segment() : second_segment(), name, SHK_CREATE,
+                              &options, &lock),
+                0);
     return lock;
 }
 
@@ -43,7 +50,7 @@ struct diner {
     pid_t pid;
     int first, second;
     int64_t timeout;
-    bool on_cond; /* the first is the own lock of a condition */
+    bool on_cond;             /* the first is the own lock of a condition */
     bool without_descriptors; /* none can be opened any more while it waits */
     _Atomic int result;
 };
@@ -88,7 +95,7 @@ static int dine(void *argument)
     assert_code(shk_lock_acquire(first, SHK_FOREVER), 0);
     pthread_barrier_wait(diner->table->all_have_one);
     if (diner->without_descriptors)
-        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 0, 0 }), 0);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, 0}), 0);
     diner->result = shk_lock_acquire(second, diner->timeout);
     if (diner->result >= 0) /* also after a death */
         assert_code(shk_lock_release(second), 0);
@@ -105,7 +112,11 @@ static struct table *lay_table(int n)
     table->n = n;
     table->all_have_one = shared_barrier((unsigned)n);
     for (int i = 0; i < n; i++)
-        table->diners[i] = (struct diner){ .table = table, .first = i, .second = (i + 1) % n, .timeout = SHK_FOREVER, .result = PENDING };
+        table->diners[i] = (struct diner){.table = table,
+                                          .first = i,
+                                          .second = (i + 1) % n,
+                                          .timeout = SHK_FOREVER,
+                                          .result = PENDING};
     return table;
 }
 
@@ -302,7 +313,8 @@ START_TEST(test_a_line_of_waiters_is_no_deadlock)
     }
     start_diners(table);
     for (int i = 0; i < table->n; i++)
-        wait_until(look_at_member(segment_name(NULL), table->diners[i].pid, &info) && info.waiting > SHK_MS(500),
+        wait_until(look_at_member(segment_name(NULL), table->diners[i].pid, &info) &&
+                       info.waiting > SHK_MS(500),
                    TEST_DEADLINE);
     ck_assert_int_eq(count_results(table, PENDING), table->n);
     assert_code(shk_lock_release(first), 0);
@@ -324,7 +336,9 @@ START_TEST(test_a_deadlock_of_unchecked_locks_lasts_until_a_death)
     wait_until_waiting(segment_name(NULL), table->diners[0].pid, "lock-51");
     wait_until_waiting(segment_name(NULL), table->diners[1].pid, "lock-50");
     struct shk_member_info info;
-    wait_until(look_at_member(segment_name(NULL), table->diners[0].pid, &info) && info.waiting > SHK_MS(500), TEST_DEADLINE);
+    wait_until(look_at_member(segment_name(NULL), table->diners[0].pid, &info) &&
+                   info.waiting > SHK_MS(500),
+               TEST_DEADLINE);
     assert_result(table->diners[0].result, PENDING);
     assert_result(table->diners[1].result, PENDING);
     child_kill(table->diners[0].pid);
@@ -356,7 +370,10 @@ struct stress {
     atomic_bool stop;
 };
 
-/* In one order with patience, in any order with a deadline: no deadlock is possible, and all the time somebody looks for one. */
+/*
+ * In one order with patience, in any order with a deadline: no deadlock is possible, and all the
+ * time somebody looks for one.
+ */
 static int work_without_deadlock(void *argument)
 {
     struct stress *stress = argument;
@@ -402,7 +419,8 @@ static int work_without_deadlock(void *argument)
 START_TEST(test_a_deadlock_is_never_reported_where_there_is_none)
 {
     struct stress *stress = shared_memory(sizeof(*stress));
-    const char *wanted = getenv("DEADLOCK_ACQUIRES"); /* so many contended ones, however long it takes: with CK_TIMEOUT_MULTIPLIER */
+    /* so many contended ones, however long it takes: with CK_TIMEOUT_MULTIPLIER */
+    const char *wanted = getenv("DEADLOCK_ACQUIRES");
     long enough = wanted ? atol(wanted) : 200000;
     pid_t workers[WORKERS];
     int64_t end = time_now() + SHK_SEC(8);
@@ -419,8 +437,8 @@ START_TEST(test_a_deadlock_is_never_reported_where_there_is_none)
     stress->stop = true;
     for (int i = 0; i < WORKERS; i++)
         child_succeeds(workers[i]);
-    printf("%ld acquires, %ld of them contended, %ld members killed: %ld deadlocks reported\n", stress->acquires,
-           stress->contended, stress->kills, stress->deadlocks);
+    printf("%ld acquires, %ld of them contended, %ld members killed: %ld deadlocks reported\n",
+           stress->acquires, stress->contended, stress->kills, stress->deadlocks);
     ck_assert_int_eq(stress->deadlocks, 0);
     ck_assert_int_eq(stress->other, 0);
     ck_assert_int_gt(stress->contended, 100);

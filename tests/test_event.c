@@ -50,7 +50,7 @@ static struct actor *start_waiter_as(const struct actor *what)
 
 static struct actor *start_waiter(int64_t timeout)
 {
-    return start_waiter_as(&(struct actor){ .timeout = timeout });
+    return start_waiter_as(&(struct actor){.timeout = timeout});
 }
 
 /* What the actor's wait gave; the actor has ended. */
@@ -69,7 +69,7 @@ START_TEST(test_event_is_created_once_and_found_by_name)
     assert_code(shk_event_open(test_segment(), "go", 0, NULL, &event), -ENOENT);
     assert_code(shk_event_open(test_segment(), "go", SHK_CREATE | SHK_EXCL, NULL, &event), 0);
     assert_code(shk_event_open(test_segment(), "go", SHK_CREATE | SHK_EXCL, NULL, &again), -EEXIST);
-    assert_code(shk_event_open(test_segment(), "go", 0, &(struct shk_event_options){ 0 }, &again), 0);
+    assert_code(shk_event_open(test_segment(), "go", 0, &(struct shk_event_options){0}, &again), 0);
     assert_code(shk_event_is_set(event), 0);
     assert_code(shk_event_set(event), 0);
     assert_code(shk_event_is_set(again), 1);
@@ -92,8 +92,9 @@ START_TEST(test_event_refuses_bad_arguments)
     assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &lock), 0);
     assert_code(shk_event_open(test_segment(), "lock", SHK_CREATE, NULL, &other), -EPROTOTYPE);
     assert_code(shk_lock_close(lock), 0);
-    assert_code(shk_event_open(test_segment(), "new", SHK_CREATE, &(struct shk_event_options){ { 1 } }, &other),
-                -EINVAL);
+    assert_code(
+        shk_event_open(test_segment(), "new", SHK_CREATE, &(struct shk_event_options){{1}}, &other),
+        -EINVAL);
     assert_code(shk_event_open(test_segment(), "new", SHK_CREATE | 0x80, NULL, &other), -EINVAL);
     assert_code(shk_event_open(test_segment(), "new", SHK_CREATE, NULL, NULL), -EINVAL);
     assert_code(shk_event_open(test_segment(), NULL, SHK_CREATE, NULL, &other), -EINVAL);
@@ -115,7 +116,7 @@ static int wait_inherited(void *event)
 
 START_TEST(test_event_needs_room)
 {
-    const struct shk_segment_options options = { .max_members = 1, .max_objects = 1 };
+    const struct shk_segment_options options = {.max_members = 1, .max_objects = 1};
     struct shk_segment *small;
     struct shk_event *event, *other;
 
@@ -170,7 +171,8 @@ START_TEST(test_event_is_a_flag)
 }
 END_TEST
 
-static const int64_t timeouts[] = { 1, SHK_MS(1), SHK_MS(30), SHK_MS(250) }; /* also longer than a slice of sleep */
+/* also longer than a slice of sleep */
+static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_event_wait_gives_up_when_the_time_is_over_and_not_before)
 {
@@ -204,7 +206,10 @@ START_TEST(test_event_releases_all_who_wait)
 }
 END_TEST
 
-/* They go through the same gate again and again, which is open for no longer than it takes to close it. */
+/*
+ * They go through the same gate again and again, which is open for no longer than it takes to close
+ * it.
+ */
 struct gate {
     atomic_bool end;
     _Atomic int passed[WAITERS];
@@ -237,9 +242,10 @@ START_TEST(test_event_set_and_cleared_at_once_releases_all_who_waited)
     pid_t walkers[WAITERS];
 
     for (int i = 0; i < WAITERS; i++)
-        walkers[i] = stranger_start(pass_again_and_again, &(struct walker){ gate, i });
+        walkers[i] = stranger_start(pass_again_and_again, &(struct walker){gate, i});
     for (int round = 1; round <= ROUNDS; round++) {
-        wait_until(look_at_object(segment_name(NULL), "go", &info) && info.waiters == WAITERS, TEST_DEADLINE);
+        wait_until(look_at_object(segment_name(NULL), "go", &info) && info.waiters == WAITERS,
+                   TEST_DEADLINE);
         int passed[WAITERS]; /* who is quick passes twice while the gate is open */
         for (int i = 0; i < WAITERS; i++)
             passed[i] = gate->passed[i];
@@ -287,7 +293,8 @@ START_TEST(test_event_releases_the_threads_of_a_process)
 
     for (int i = 0; i < THREADS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, wait_in_a_thread, go), 0);
-    wait_until(look_at_object(segment_name(NULL), "go", &info) && info.waiters == THREADS, TEST_DEADLINE);
+    wait_until(look_at_object(segment_name(NULL), "go", &info) && info.waiters == THREADS,
+               TEST_DEADLINE);
     assert_code(shk_event_set(go), 0);
     assert_code(shk_event_clear(go), 0);
     for (int i = 0; i < THREADS; i++) {
@@ -323,8 +330,8 @@ END_TEST
 START_TEST(test_event_wait_ends_with_an_interrupt)
 {
     struct shk_event *go = open_event("go");
-    struct actor *waiter =
-        start_waiter_as(&(struct actor){ .timeout = _i ? SHK_SEC(3600) : SHK_FOREVER, .interruptible = true });
+    struct actor *waiter = start_waiter_as(
+        &(struct actor){.timeout = _i ? SHK_SEC(3600) : SHK_FOREVER, .interruptible = true});
     struct actor *other = start_waiter(SHK_FOREVER);
 
     ck_assert_int_eq(kill(waiter->pid, SIGINT), 0);
@@ -403,7 +410,8 @@ START_TEST(test_event_is_not_disturbed_by_killed_and_stopped_waiters)
 {
     struct shk_event *go = open_event("go");
     struct actor *killed = start_waiter(SHK_FOREVER), *stopped = start_waiter(SHK_FOREVER);
-    struct actor *stopped_and_killed = start_waiter(SHK_FOREVER), *waiter = start_waiter(SHK_FOREVER);
+    struct actor *stopped_and_killed = start_waiter(SHK_FOREVER),
+                 *waiter = start_waiter(SHK_FOREVER);
 
     child_kill(killed->pid);
     child_stop(stopped->pid);
@@ -423,7 +431,10 @@ START_TEST(test_event_is_not_disturbed_by_killed_and_stopped_waiters)
 }
 END_TEST
 
-/* It was there when the event was set; that it slept through it, and through its own timeout, does not matter. */
+/*
+ * It was there when the event was set; that it slept through it, and through its own timeout, does
+ * not matter.
+ */
 START_TEST(test_event_releases_a_stopped_waiter_whose_time_has_run_out)
 {
     const int64_t timeout = SHK_MS(500) * time_factor();
@@ -451,7 +462,8 @@ static int wait_and_set(void *argument)
 
     (void)argument;
     for (;;)
-        if (shk_event_wait(go, SHK_MS(1) / 10) == -ETIMEDOUT && (shk_event_set(go) != 0 || shk_event_clear(go) != 0))
+        if (shk_event_wait(go, SHK_MS(1) / 10) == -ETIMEDOUT &&
+            (shk_event_set(go) != 0 || shk_event_clear(go) != 0))
             return 2;
 }
 
@@ -506,9 +518,11 @@ int main(void)
     tcase_add_test(waiting, test_event_releases_the_threads_of_a_process);
     tcase_add_test(waiting, test_event_works_in_a_forked_child);
 
-    tcase_add_loop_test(interruption, test_event_wait_ends_with_an_interrupt, 0, 2); /* for ever, with a timeout */
+    /* for ever, with a timeout */
+    tcase_add_loop_test(interruption, test_event_wait_ends_with_an_interrupt, 0, 2);
     tcase_add_test(interruption, test_event_that_is_set_ignores_the_interrupt);
-    tcase_add_loop_test(unlinking, test_event_that_is_unlinked_releases_who_waits, 0, 2); /* object, segment */
+    /* object, segment */
+    tcase_add_loop_test(unlinking, test_event_that_is_unlinked_releases_who_waits, 0, 2);
     tcase_add_test(unlinking, test_event_of_the_same_name_is_another_event);
 
     tcase_add_test(deaths, test_event_is_not_disturbed_by_killed_and_stopped_waiters);

@@ -1,4 +1,7 @@
-/* Going through a queue's gate without its mutex, and putting out who does so: what lib/object/queue.h says. */
+/*
+ * Going through a queue's gate without its mutex, and putting out who does so: what
+ * lib/object/queue.h says.
+ */
 #include "common.h"
 
 #include "object/queue.h"
@@ -16,7 +19,8 @@
 
 static struct shk_queue *open_jobs(uint32_t order, size_t capacity)
 {
-    const struct shk_queue_options options = { .order = order, .capacity = capacity, .item_size = sizeof(int64_t) };
+    const struct shk_queue_options options = {
+        .order = order, .capacity = capacity, .item_size = sizeof(int64_t)};
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &queue), 0);
@@ -54,10 +58,10 @@ static uint64_t tenant(struct shk_queue *queue)
     return atomic_load(&queue->shared->put_gate.tenant);
 }
 
-#define needs_membarrier()                                                                                             \
-    do {                                                                                                               \
-        if (!test_segment()->asymmetric)                                                                               \
-            skip_test("there is no membarrier(2), so gates have no tenants");                                          \
+#define needs_membarrier()                                                    \
+    do {                                                                      \
+        if (!test_segment()->asymmetric)                                      \
+            skip_test("there is no membarrier(2), so gates have no tenants"); \
     } while (0)
 
 /* ---- What the child does ---- */
@@ -106,10 +110,11 @@ static int die_inside(void *unused)
 
     (void)unused;
     move_in(queue);
-    ck_assert(shki_gate_step_in(queue, shki_membership_find(queue->object.segment), &queue->shared->put_gate));
+    ck_assert(shki_gate_step_in(queue, shki_membership_find(queue->object.segment),
+                                &queue->shared->put_gate));
     tail = atomic_load(&queue->shared->tail);
     slot = (struct shki_slot *)(void *)(queue->slots + (tail & queue->mask) * queue->stride);
-    memcpy(slot->bytes, &(int64_t){ 41 }, sizeof(int64_t));
+    memcpy(slot->bytes, &(int64_t){41}, sizeof(int64_t));
     atomic_store(&slot->word, shki_slot_word(tail, sizeof(int64_t)));
     atomic_store(&place->is_in, 1);
     pause();
@@ -131,7 +136,7 @@ static pid_t start_tenant(int (*body)(void *))
 
 START_TEST(test_gate_that_one_member_uses_alone_has_a_tenant)
 {
-    static const uint32_t all[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
+    static const uint32_t all[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
     struct shk_queue *queue = open_jobs(all[_i], 4);
 
     needs_membarrier();
@@ -191,7 +196,7 @@ static int hold_for_a_moment(void *order)
 
     ck_assert_int_eq(shki_gate_try(queue, m, gate), 0);
     atomic_store(&place->is_in, 1);
-    nanosleep(&(struct timespec){ .tv_nsec = MOMENT * 1000000 }, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = MOMENT * 1000000}, NULL);
     wait_until(atomic_load(&place->may_leave), TEST_DEADLINE);
     shki_gate_unlock(queue, m, gate);
     return 0;
@@ -207,7 +212,7 @@ static pid_t start_holder(uint32_t *order)
     return child;
 }
 
-static const uint32_t orders[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
+static const uint32_t orders[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
 
 START_TEST(test_nowait_waits_for_a_lock_that_is_held_for_a_moment)
 {
@@ -249,7 +254,10 @@ START_TEST(test_nowait_does_not_wait_for_a_stopped_holder)
 }
 END_TEST
 
-/* Shut down while somebody kept the gate, who has given it back since: what is under way still comes. */
+/*
+ * Shut down while somebody kept the gate, who has given it back since: what is under way still
+ * comes.
+ */
 START_TEST(test_gate_is_not_over_while_a_tenant_is_inside)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
@@ -311,9 +319,10 @@ static void forbid_membarrier(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
 
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
         _exit(77);
 }
 

@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define SMALL_SIZE (1 << 18)
-#define SMALL (&(struct shk_segment_options){ .size = SMALL_SIZE, .max_members = 16, .max_objects = 16 })
+#define SMALL \
+    (&(struct shk_segment_options){.size = SMALL_SIZE, .max_members = 16, .max_objects = 16})
 
 /* Good until some more have been asked for. */
 static const struct shk_object_info *object(const char *name)
@@ -51,7 +52,8 @@ static struct shk_snapshot *look_open(const char *segment)
 
 START_TEST(test_an_empty_segment_is_shown)
 {
-    struct shk_segment_options options = { .size = 1 << 20, .max_members = 7, .max_objects = 9, .mode = 0640 };
+    struct shk_segment_options options = {
+        .size = 1 << 20, .max_members = 7, .max_objects = 9, .mode = 0640};
     struct stat status;
     time_t before = time(NULL);
 
@@ -102,8 +104,8 @@ END_TEST
 
 START_TEST(test_objects_are_shown_in_order_of_name)
 {
-    static const char *const names[] = { "m", "z", "存款者甲", "a", "ab", "M", "0" };
-    static const char *const in_order[] = { "0", "M", "a", "ab", "m", "z", "存款者甲" };
+    static const char *const names[] = {"m", "z", "存款者甲", "a", "ab", "M", "0"};
+    static const char *const in_order[] = {"0", "M", "a", "ab", "m", "z", "存款者甲"};
     struct shk_event *events[7];
 
     for (int i = 0; i < 7; i++)
@@ -136,7 +138,8 @@ START_TEST(test_every_object_has_its_common_figures)
     ck_assert_uint_eq(info.users, 1);
     ck_assert_uint_eq(info.waiters, 0);
     ck_assert_uint_eq(info.holder, 0);
-    ck_assert_uint_eq(info.holders_lost + info.waiters_buried + info.wakeups_passed_on + info.rebuilds, 0);
+    ck_assert_uint_eq(
+        info.holders_lost + info.waiters_buried + info.wakeups_passed_on + info.rebuilds, 0);
     serial = info.serial;
     assert_code(shk_event_open(test_segment(), "event", 0, NULL, &again), 0);
     ck_assert_uint_eq(object("event")->users, 1); /* members, not handles */
@@ -169,7 +172,9 @@ START_TEST(test_locks_are_shown)
 
     assert_code(shk_lock_open(test_segment(), "plain", SHK_CREATE, NULL, &plain), 0);
     assert_code(shk_lock_open(test_segment(), "recursive", SHK_CREATE,
-                              &(struct shk_lock_options){ .recursive = 1, .no_deadlock_check = 1 }, &recursive), 0);
+                              &(struct shk_lock_options){.recursive = 1, .no_deadlock_check = 1},
+                              &recursive),
+                0);
     ck_assert_uint_eq(object("plain")->kind, SHK_KIND_LOCK);
     ck_assert_uint_eq(object("plain")->as.lock.recursive, 0);
     ck_assert_uint_eq(object("plain")->as.lock.no_deadlock_check, 0);
@@ -240,8 +245,12 @@ START_TEST(test_conditions_are_shown)
 
     assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &lock), 0);
     assert_code(shk_cond_open(test_segment(), "own", SHK_CREATE, NULL, &own), 0);
-    assert_code(shk_cond_open(test_segment(), "given", SHK_CREATE, &(struct shk_cond_options){ .lock = lock }, &given), 0);
-    assert_code(shk_cond_open(test_segment(), "pthread", SHK_CREATE, &(struct shk_cond_options){ .kind = SHK_COND_PTHREAD }, &pthread), 0);
+    assert_code(shk_cond_open(test_segment(), "given", SHK_CREATE,
+                              &(struct shk_cond_options){.lock = lock}, &given),
+                0);
+    assert_code(shk_cond_open(test_segment(), "pthread", SHK_CREATE,
+                              &(struct shk_cond_options){.kind = SHK_COND_PTHREAD}, &pthread),
+                0);
 
     ck_assert_uint_eq(object("own")->kind, SHK_KIND_COND);
     ck_assert_uint_eq(object("own")->as.cond.kind, SHK_COND_ROBUST);
@@ -273,19 +282,27 @@ START_TEST(test_conditions_are_shown)
 }
 END_TEST
 
-/* Of a FIFO queue it is known when a side looks at the other: at the first get, when it is empty, when it is full. */
+/*
+ * Of a FIFO queue it is known when a side looks at the other: at the first get, when it is empty,
+ * when it is full.
+ */
 START_TEST(test_the_high_water_mark_of_a_queue_is_shown)
 {
     static const struct {
         unsigned puts, gets;
-    } waves[] = { { 5, 5 }, { 1, 1 }, { 7, 0 }, { 0, 7 }, { 3, 3 }, { 8, 8 }, { 2, 1 } };
+    } waves[] = {{5, 5}, {1, 1}, {7, 0}, {0, 7}, {3, 3}, {8, 8}, {2, 1}};
     char item[8];
 
     for (uint32_t order = SHK_FIFO; order <= SHK_PRIORITY; order++) {
         struct shk_queue *queue;
         unsigned most = 0;
 
-        assert_code(shk_queue_open(test_segment(), "wave", SHK_CREATE, &(struct shk_queue_options){ .order = order, .capacity = _i == 9 ? 0 : (size_t)_i, .item_size = 8 }, &queue), 0);
+        assert_code(shk_queue_open(test_segment(), "wave", SHK_CREATE,
+                                   &(struct shk_queue_options){.order = order,
+                                                               .capacity = _i == 9 ? 0 : (size_t)_i,
+                                                               .item_size = 8},
+                                   &queue),
+                    0);
         ck_assert_uint_eq(object("wave")->as.queue.high_water, 0);
         for (size_t i = 0; i < sizeof(waves) / sizeof(waves[0]); i++) {
             for (unsigned k = 0; k < waves[i].puts; k++)
@@ -317,7 +334,9 @@ START_TEST(test_events_queues_and_regions_are_shown)
     ck_assert_uint_eq(object("event")->as.event.is_set, 0);
     assert_code(shk_event_close(event), 0);
 
-    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 3, .item_size = 32 }, &queue), 0);
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 3, .item_size = 32}, &queue),
+                0);
     for (unsigned puts = 0; puts < 10; puts++) {
         struct shk_object_info info = *object("queue");
         ck_assert_uint_eq(info.kind, SHK_KIND_QUEUE);
@@ -336,7 +355,9 @@ START_TEST(test_events_queues_and_regions_are_shown)
     ck_assert_uint_eq(object("queue")->as.queue.shut_down, 1);
     assert_code(shk_queue_close(queue), 0);
 
-    assert_code(shk_region_open(test_segment(), "region", SHK_CREATE, &(struct shk_region_options){ .size = 5000, .align = 256 }, &region), 0);
+    assert_code(shk_region_open(test_segment(), "region", SHK_CREATE,
+                                &(struct shk_region_options){.size = 5000, .align = 256}, &region),
+                0);
     ck_assert_uint_eq(object("region")->kind, SHK_KIND_REGION);
     ck_assert_uint_eq(object("region")->as.region.size, 5000);
     ck_assert_uint_eq(object("region")->as.region.align, 256);
@@ -397,9 +418,11 @@ static const struct sleeper {
     int (*sleep)(void);
     bool has_deadline;
 } sleepers[] = {
-    { "lock", SHK_WAITS_TO_ACQUIRE, wait_to_acquire, false }, { "cond", SHK_WAITS_FOR_NOTIFY, wait_for_notify, true },
-    { "event", SHK_WAITS_FOR_SET, wait_for_set, false }, { "full", SHK_WAITS_TO_PUT, wait_to_put, false },
-    { "empty", SHK_WAITS_TO_GET, wait_to_get, true },
+    {"lock", SHK_WAITS_TO_ACQUIRE, wait_to_acquire, false},
+    {"cond", SHK_WAITS_FOR_NOTIFY, wait_for_notify, true},
+    {"event", SHK_WAITS_FOR_SET, wait_for_set, false},
+    {"full", SHK_WAITS_TO_PUT, wait_to_put, false},
+    {"empty", SHK_WAITS_TO_GET, wait_to_get, true},
 };
 
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]) };
@@ -540,7 +563,7 @@ struct bedroom {
 static struct bedroom bedroom_open(void)
 {
     struct bedroom room;
-    struct shk_queue_options one = { .capacity = 1 };
+    struct shk_queue_options one = {.capacity = 1};
 
     assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &room.lock), 0);
     assert_code(shk_cond_open(test_segment(), "cond", SHK_CREATE, NULL, &room.cond), 0);
@@ -639,7 +662,7 @@ START_TEST(test_members_are_shown_in_order_of_joining)
 {
     enum { COUNT = 12 };
     struct bedroom room = bedroom_open();
-    pid_t children[COUNT], joined[COUNT + 1] = { getpid() };
+    pid_t children[COUNT], joined[COUNT + 1] = {getpid()};
     const struct shk_member_info *info;
 
     for (int i = 0; i < COUNT; i++) {
@@ -733,7 +756,8 @@ START_TEST(test_looking_takes_no_lock)
 
     test_segment();
     fd = open(shm_path(segment_name(NULL)), O_RDWR | O_CLOEXEC);
-    struct shki_header *header = mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct shki_header *header =
+        mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     ck_assert_ptr_ne(header, MAP_FAILED);
     ck_assert_int_eq(pthread_mutex_lock(&header->lock.robust), 0);
     ck_assert(look_at_segment(segment_name(NULL), &info));
@@ -824,7 +848,8 @@ END_TEST
 
 /* ---- What is no good segment ---- */
 
-static const struct shk_segment_info *find_in(const struct shk_segment_info *list, ssize_t count, const char *name)
+static const struct shk_segment_info *find_in(const struct shk_segment_info *list, ssize_t count,
+                                              const char *name)
 {
     for (ssize_t i = 0; i < count; i++)
         if (!strcmp(list[i].name, name + 1))
@@ -857,10 +882,12 @@ static void assert_state(const char *name, enum shk_segment_state state, int cod
         ssize_t count = shk_segment_list(flags, &list);
         ck_assert_msg(count >= 0, "%s", code_name(count));
         const struct shk_segment_info *found = find_in(list, count, name);
-        ck_assert_msg(!found == (state == SHK_SEGMENT_FOREIGN && !flags), "%s", found ? "listed" : "not listed");
+        ck_assert_msg(!found == (state == SHK_SEGMENT_FOREIGN && !flags), "%s",
+                      found ? "listed" : "not listed");
         if (found) {
             ck_assert_uint_eq(found->state, state);
-            ck_assert_msg(!found->problem[0] == (state == SHK_SEGMENT_GOOD), "problem: %s", found->problem);
+            ck_assert_msg(!found->problem[0] == (state == SHK_SEGMENT_GOOD), "problem: %s",
+                          found->problem);
             ck_assert(is_text(found->problem, sizeof(found->problem)));
         }
         free(list);
@@ -868,13 +895,13 @@ static void assert_state(const char *name, enum shk_segment_state state, int cod
     }
 }
 
-#define WITH_PATCH(field, value, state)                                                                                \
-    do {                                                                                                               \
-        struct shki_header header;                                                                                     \
-        __typeof__(header.field) wrong = (value);                                                                      \
-        write_shm(copy, 0, image, SMALL_SIZE);                                                                            \
-        write_shm(copy, offsetof(struct shki_header, field), &wrong, sizeof(wrong));                                   \
-        assert_state(copy, state, state == SHK_SEGMENT_RETIRED ? 0 : -EPROTO);                                         \
+#define WITH_PATCH(field, value, state)                                              \
+    do {                                                                             \
+        struct shki_header header;                                                   \
+        __typeof__(header.field) wrong = (value);                                    \
+        write_shm(copy, 0, image, SMALL_SIZE);                                       \
+        write_shm(copy, offsetof(struct shki_header, field), &wrong, sizeof(wrong)); \
+        assert_state(copy, state, state == SHK_SEGMENT_RETIRED ? 0 : -EPROTO);       \
     } while (0)
 
 START_TEST(test_what_is_no_good_segment_is_told_apart)
@@ -910,7 +937,8 @@ START_TEST(test_what_is_no_good_segment_is_told_apart)
     assert_state(copy, SHK_SEGMENT_CORRUPT, -EPROTO);
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
 
-    ck_assert_int_eq(mkfifo(shm_path(copy), 0600), 0); /* nobody waits at the other end for a writer */
+    /* nobody waits at the other end for a writer */
+    ck_assert_int_eq(mkfifo(shm_path(copy), 0600), 0);
     assert_cannot_be_looked_at(copy);
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
     ck_assert_int_eq(mkdir(shm_path(copy), 0700), 0);
@@ -927,13 +955,14 @@ END_TEST
 
 START_TEST(test_segments_are_listed_in_order_of_name)
 {
-    static const char *const suffixes[] = { "m", "b", "银行", "a" };
-    static const char *const in_order[] = { "a", "b", "m", "银行" };
+    static const char *const suffixes[] = {"m", "b", "银行", "a"};
+    static const char *const in_order[] = {"a", "b", "m", "银行"};
     struct shk_segment *segments[4];
     struct shk_segment_info *list = NULL;
 
     for (int i = 0; i < 4; i++)
-        assert_code(shk_segment_open(segment_name(suffixes[i]), SHK_CREATE, SMALL, &segments[i]), 0);
+        assert_code(shk_segment_open(segment_name(suffixes[i]), SHK_CREATE, SMALL, &segments[i]),
+                    0);
     ssize_t count = shk_segment_list(0, &list);
     ck_assert_int_ge(count, 4);
     for (ssize_t i = 1; i < count; i++)
@@ -1024,7 +1053,10 @@ struct sample {
     unsigned short seed[3];
 };
 
-/* The bytes of a segment with everything in it: sleepers of all kinds, holders, items, dead members. */
+/*
+ * The bytes of a segment with everything in it: sleepers of all kinds, holders, items, dead
+ * members.
+ */
 static void take_sample(struct sample *sample)
 {
     pid_t children[2 * SLEEPERS];
@@ -1076,9 +1108,10 @@ static void spoil(const char *segment, struct sample *sample, size_t within)
 
     write_shm(segment, 0, sample->bytes, sample->size);
     for (unsigned i = 0; i < count; i++) {
-        static const size_t widths[] = { 1, 4, 8, 64 };
+        static const size_t widths[] = {1, 4, 8, 64};
         unsigned char bytes[64];
-        size_t width = widths[next_random(sample) % 4], at = next_random(sample) % (within - 64) / width * width;
+        size_t width = widths[next_random(sample) % 4],
+               at = next_random(sample) % (within - 64) / width * width;
         uint64_t value = next_value(sample);
         for (size_t k = 0; k < width; k++)
             bytes[k] = value >> 8 * (k % 8);
@@ -1088,7 +1121,7 @@ static void spoil(const char *segment, struct sample *sample, size_t within)
 
 static void corrupt_at_random(size_t within(const struct sample *), int rounds, unsigned short seed)
 {
-    struct sample sample = { .seed = { 1, 2, seed } };
+    struct sample sample = {.seed = {1, 2, seed}};
     char copy[SHK_SEGMENT_NAME_MAX];
 
     strcpy(copy, segment_name("copy"));
@@ -1140,7 +1173,7 @@ END_TEST
 
 START_TEST(test_any_bytes_in_the_objects)
 {
-    struct sample sample = { .seed = { 1, 2, 4 } };
+    struct sample sample = {.seed = {1, 2, 4}};
     char copy[SHK_SEGMENT_NAME_MAX];
     struct shki_geometry geometry =
         shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
@@ -1166,7 +1199,7 @@ END_TEST
 
 START_TEST(test_noise_behind_a_good_header)
 {
-    struct sample sample = { .seed = { 1, 2, 5 } };
+    struct sample sample = {.seed = {1, 2, 5}};
     char copy[SHK_SEGMENT_NAME_MAX];
 
     strcpy(copy, segment_name("copy"));
@@ -1187,7 +1220,8 @@ END_TEST
 /* Text that others wrote: an escape sequence must not reach a terminal. */
 START_TEST(test_names_that_are_no_text_are_shown_as_text)
 {
-    static const char *const bad[] = { "\xff\xfe", "\x1b[31mred", "a\nb", "cut \xe5\xad", "\xed\xa0\x80", "\xc2\x85", "\xc0\xaf" };
+    static const char *const bad[] = {"\xff\xfe",     "\x1b[31mred", "a\nb",    "cut \xe5\xad",
+                                      "\xed\xa0\x80", "\xc2\x85",    "\xc0\xaf"};
     struct shk_event *event;
     struct shk_object_info info;
     char name[SHK_NAME_MAX + 1];
@@ -1199,7 +1233,8 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     unsigned char *image = read_file(SMALL_SIZE);
     for (uint32_t i = 0; i < SMALL->max_objects; i++) {
-        const struct shki_entry *entry = (const void *)(image + geometry.entries_at + i * sizeof(*entry));
+        const struct shki_entry *entry =
+            (const void *)(image + geometry.entries_at + i * sizeof(*entry));
         if (entry->state == SHKI_ENTRY_LIVE)
             at = (const unsigned char *)entry->name - image;
     }
@@ -1222,11 +1257,15 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
 }
 END_TEST
 
-/* Everybody lives and sleeps on the last object: a look that cost members times objects would take minutes. */
+/*
+ * Everybody lives and sleeps on the last object: a look that cost members times objects would take
+ * minutes.
+ */
 START_TEST(test_the_largest_tables_are_looked_at_in_time)
 {
     enum { MEMBERS = 8000, OBJECTS = 40000, STEP = 100, USERS = 10 };
-    struct shk_segment_options options = { .size = 1 << 30, .max_members = MEMBERS, .max_objects = OBJECTS };
+    struct shk_segment_options options = {
+        .size = 1 << 30, .max_members = MEMBERS, .max_objects = OBJECTS};
     struct shki_geometry at = shki_geometry(MEMBERS, OBJECTS, options.size);
     struct shk_segment *segment = test_segment_with(&options);
     struct shk_segment_info info;
@@ -1264,9 +1303,11 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
                 &all, sizeof(all));
         }
         if ((i + 1) % STEP == 0)
-            write_shm(segment_name(NULL), at.members_at + (uint64_t)(i + 1 - STEP) * sizeof(*m), members, STEP * sizeof(*m));
+            write_shm(segment_name(NULL), at.members_at + (uint64_t)(i + 1 - STEP) * sizeof(*m),
+                      members, STEP * sizeof(*m));
     }
-    write_shm(segment_name(NULL), offsetof(struct shki_header, members_ready), &ready, sizeof(ready));
+    write_shm(segment_name(NULL), offsetof(struct shki_header, members_ready), &ready,
+              sizeof(ready));
     write_shm(segment_name(NULL), offsetof(struct shki_header, processes_ready), &ready,
               sizeof(ready));
 

@@ -41,7 +41,7 @@ struct things {
     struct shk_reader *reader;
 };
 
-static const struct shk_semaphore_options none = { .value = 0, .max = 100 };
+static const struct shk_semaphore_options none = {.value = 0, .max = 100};
 
 /* if not NULL, where the things are, instead of test_segment() */
 static struct shk_segment *own_segment;
@@ -57,7 +57,7 @@ static void open_things(struct things *t)
 
     assert_code(shk_lock_open(s, "lock", SHK_CREATE, NULL, &t->lock), 0);
     for (uint32_t kind = SHK_COND_ROBUST; kind <= SHK_COND_PTHREAD; kind++) {
-        const struct shk_cond_options options = { .kind = kind };
+        const struct shk_cond_options options = {.kind = kind};
         assert_code(
             shk_cond_open(s, kind ? "pthread" : "cond", SHK_CREATE, &options, &t->cond[kind]), 0);
     }
@@ -66,12 +66,12 @@ static void open_things(struct things *t)
     assert_code(shk_barrier_open(s, "barrier", SHK_CREATE,
                                  &(struct shk_barrier_options){.parties = 2}, &t->barrier),
                 0);
-    const struct shk_queue_options fifo = { .capacity = 1, .item_size = 8 };
-    const struct shk_queue_options heap = { .order = SHK_PRIORITY, .capacity = 1, .item_size = 8 };
+    const struct shk_queue_options fifo = {.capacity = 1, .item_size = 8};
+    const struct shk_queue_options heap = {.order = SHK_PRIORITY, .capacity = 1, .item_size = 8};
     assert_code(shk_queue_open(s, "empty", SHK_CREATE, &fifo, &t->empty), 0);
     assert_code(shk_queue_open(s, "full", SHK_CREATE, &fifo, &t->full), 0);
     assert_code(shk_queue_open(s, "heap", SHK_CREATE, &heap, &t->heap), 0);
-    const struct shk_stream_options stream = { .sample_size = 8, .history = 8 };
+    const struct shk_stream_options stream = {.sample_size = 8, .history = 8};
     assert_code(shk_stream_open(s, "stream", SHK_CREATE, &stream, &t->stream), 0);
     assert_code(shk_reader_open(t->stream, SHK_NEXT, &t->reader), 0);
 }
@@ -222,7 +222,7 @@ static int check(void *arg)
 
 static int wait_with_call(void *arg)
 {
-    const struct sigaction action = { .sa_handler = handle }; /* no SA_RESTART */
+    const struct sigaction action = {.sa_handler = handle}; /* no SA_RESTART */
     struct waiter *w = handling = arg;
     struct things t;
 
@@ -417,7 +417,7 @@ static int hold_the_lock(void *arg)
 
 START_TEST(test_an_interrupt_call_may_use_the_library_but_not_wait_in_it)
 {
-    struct waiter w = { .answer = _i };
+    struct waiter w = {.answer = _i};
     _Atomic bool *held = shared_memory(sizeof(*held));
     struct things t;
     pid_t child;
@@ -562,7 +562,7 @@ static void *wait_until_closed(void *arg)
 START_TEST(test_closing_the_segment_ends_the_waits_of_this_process)
 {
     bool again = _i >= WAYS;
-    struct closing c = { .way = _i % WAYS };
+    struct closing c = {.way = _i % WAYS};
     struct shk_segment *opened = NULL;
     pthread_t holder, waiter;
     struct things t;
@@ -627,7 +627,7 @@ static long wake_ups_of(pid_t pid)
  */
 START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
 {
-    static const int ways[] = { SEMAPHORE, COND, EVENT, GET };
+    static const int ways[] = {SEMAPHORE, COND, EVENT, GET};
     struct waiter *waiters = shared_memory(IDLE * sizeof(*waiters));
     int way = ways[_i], got = 0;
     pid_t children[IDLE];

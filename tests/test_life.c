@@ -234,7 +234,7 @@ static int lock_all_memory(void *argument)
 
 START_TEST(test_locked_memory_is_what_is_used_and_no_more)
 {
-    int flags[] = { MCL_CURRENT | MCL_FUTURE, MCL_FUTURE, MCL_CURRENT | MCL_ONFAULT };
+    int flags[] = {MCL_CURRENT | MCL_FUTURE, MCL_FUTURE, MCL_CURRENT | MCL_ONFAULT};
 
     for (int i = 0; i < 3; i++) {
         int status = child_wait(child_start(lock_all_memory, &flags[i]));
@@ -354,15 +354,15 @@ static bool is_asleep(int tid)
 
 START_TEST(test_fork_does_not_wait_for_another_process)
 {
-    void *(*const calls[])(void *) = { join_slowly, open_slowly, create_slowly };
+    void *(*const calls[])(void *) = {join_slowly, open_slowly, create_slowly};
     atomic_int *held = shared_memory(sizeof(*held));
-    struct caller callers[3] = { 0 };
+    struct caller callers[3] = {0};
     struct shk_event *event;
     pthread_t threads[3];
 
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     for (int i = 2; i >= 0; i--) { /* the last one has to be a member before */
-        callers[i] = (struct caller){ .event = event, .code = 1 };
+        callers[i] = (struct caller){.event = event, .code = 1};
         if (i == 1) {
             pid_t child = child_start(hold_segment_lock, held);
             wait_until(atomic_load(held), TEST_DEADLINE);
@@ -577,7 +577,7 @@ static int close_what_a_dead_thread_opened(void *argument)
  */
 START_TEST(test_a_record_that_was_taken_over_is_its_new_owners)
 {
-    struct shk_segment_options one = { .size = 8 << 20, .max_members = 1, .max_objects = 16 };
+    struct shk_segment_options one = {.size = 8 << 20, .max_members = 1, .max_objects = 16};
     struct user *user = shared_memory(sizeof(*user));
     struct shk_segment *segment;
     struct shk_region *region;
@@ -749,7 +749,7 @@ static int wait_for_what_comes(void *argument)
 
 START_TEST(test_a_segment_whose_file_was_removed_is_stale)
 {
-    static const char *const names[] = { "event", "semaphore", "queue", "lock", "cond", "native" };
+    static const char *const names[] = {"event", "semaphore", "queue", "lock", "cond", "native"};
 
     for (int kind = 0; kind < 6; kind++) {
         struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE), *other;

@@ -17,9 +17,11 @@ static struct shk_lock *open_lock(const char *name)
     return lock;
 }
 
-static struct shk_lock *create_lock(const char *name, uint32_t recursive, uint32_t no_deadlock_check)
+static struct shk_lock *create_lock(const char *name, uint32_t recursive,
+                                    uint32_t no_deadlock_check)
 {
-    const struct shk_lock_options options = { .recursive = recursive, .no_deadlock_check = no_deadlock_check };
+    const struct shk_lock_options options = {.recursive = recursive,
+                                             .no_deadlock_check = no_deadlock_check};
     struct shk_lock *lock;
 
     assert_code(shk_lock_open(test_segment(), name, SHK_CREATE | SHK_EXCL, &options, &lock), 0);
@@ -68,7 +70,7 @@ static struct actor *start_actor(const struct actor *what)
 /* A program that holds the lock. */
 static struct actor *start_holder(const char *lock)
 {
-    struct actor *holder = start_actor(&(struct actor){ .lock = lock, .timeout = SHK_FOREVER });
+    struct actor *holder = start_actor(&(struct actor){.lock = lock, .timeout = SHK_FOREVER});
 
     wait_until(holder->result != PENDING, TEST_DEADLINE);
     ck_assert_int_ge(holder->result, 0);
@@ -78,7 +80,8 @@ static struct actor *start_holder(const char *lock)
 /* A program that waits for the lock, and gives it back as soon as it has had it. */
 static struct actor *start_waiter(const char *lock, int64_t timeout)
 {
-    struct actor *waiter = start_actor(&(struct actor){ .lock = lock, .timeout = timeout, .let_go = true });
+    struct actor *waiter =
+        start_actor(&(struct actor){.lock = lock, .timeout = timeout, .let_go = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, lock);
     return waiter;
@@ -100,7 +103,8 @@ static int result_of(struct actor *actor)
 /* What an acquire without waiting gives in a program of its own; it holds nothing afterwards. */
 static int result_elsewhere(const char *lock)
 {
-    return result_of(start_actor(&(struct actor){ .lock = lock, .timeout = SHK_NOWAIT, .let_go = true }));
+    return result_of(
+        start_actor(&(struct actor){.lock = lock, .timeout = SHK_NOWAIT, .let_go = true}));
 }
 
 /* ---- Opening ---- */
@@ -111,7 +115,8 @@ START_TEST(test_lock_is_created_once_and_found_by_name)
 
     assert_code(shk_lock_open(test_segment(), "till", 0, NULL, &lock), -ENOENT);
     lock = create_lock("till", 0, 0);
-    assert_code(shk_lock_open(test_segment(), "till", SHK_CREATE | SHK_EXCL, NULL, &again), -EEXIST);
+    assert_code(shk_lock_open(test_segment(), "till", SHK_CREATE | SHK_EXCL, NULL, &again),
+                -EEXIST);
     assert_code(shk_lock_open(test_segment(), "till", 0, NULL, &again), 0);
     assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_acquire(again, SHK_NOWAIT), -EDEADLK);
@@ -127,8 +132,10 @@ END_TEST
 
 START_TEST(test_lock_is_opened_only_as_what_it_is)
 {
-    const struct shk_lock_options plain = { 0 }, recursive = { .recursive = 1 }, unchecked = { .no_deadlock_check = 1 };
-    struct shk_lock *plain_lock = create_lock("plain", 0, 0), *recursive_lock = create_lock("recursive", 1, 0), *lock;
+    const struct shk_lock_options plain = {0}, recursive = {.recursive = 1},
+                                  unchecked = {.no_deadlock_check = 1};
+    struct shk_lock *plain_lock = create_lock("plain", 0, 0),
+                    *recursive_lock = create_lock("recursive", 1, 0), *lock;
     struct shk_event *event;
 
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
@@ -148,15 +155,15 @@ END_TEST
 
 START_TEST(test_lock_refuses_bad_arguments)
 {
-    struct shk_lock_options options = { .recursive = 2 };
+    struct shk_lock_options options = {.recursive = 2};
     struct shk_lock *lock;
 
     for (const struct bad_name *bad = bad_object_names; bad->name; bad++)
         assert_code(shk_lock_open(test_segment(), bad->name, SHK_CREATE, NULL, &lock), bad->code);
     assert_code(shk_lock_open(test_segment(), "till", SHK_CREATE, &options, &lock), -EINVAL);
-    options = (struct shk_lock_options){ .no_deadlock_check = 2 };
+    options = (struct shk_lock_options){.no_deadlock_check = 2};
     assert_code(shk_lock_open(test_segment(), "till", SHK_CREATE, &options, &lock), -EINVAL);
-    options = (struct shk_lock_options){ .reserved[7] = 1 };
+    options = (struct shk_lock_options){.reserved[7] = 1};
     assert_code(shk_lock_open(test_segment(), "till", SHK_CREATE, &options, &lock), -EINVAL);
     assert_code(shk_lock_open(test_segment(), "till", 0x80, NULL, &lock), -EINVAL);
     assert_code(shk_lock_open(test_segment(), "till", SHK_CREATE, NULL, NULL), -EINVAL);
@@ -172,7 +179,7 @@ END_TEST
 
 START_TEST(test_lock_needs_room_in_the_directory)
 {
-    const struct shk_segment_options options = { .max_objects = 2 };
+    const struct shk_segment_options options = {.max_objects = 2};
     struct shk_segment *small;
     struct shk_lock *first, *second, *third;
 
@@ -198,7 +205,7 @@ static int acquire_inherited(void *lock)
 
 START_TEST(test_lock_needs_a_free_place_among_the_members)
 {
-    const struct shk_segment_options options = { .max_members = 1 };
+    const struct shk_segment_options options = {.max_members = 1};
     struct shk_segment *small;
     struct shk_lock *lock;
 
@@ -254,7 +261,8 @@ START_TEST(test_lock_is_held_by_one_program_at_a_time)
 }
 END_TEST
 
-static const int64_t timeouts[] = { 1, SHK_MS(1), SHK_MS(30), SHK_MS(250) }; /* also longer than a slice of sleep */
+/* also longer than a slice of sleep */
+static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_lock_gives_up_when_the_time_is_over_and_not_before)
 {
@@ -448,7 +456,7 @@ END_TEST
 
 START_TEST(test_lock_protects_between_threads)
 {
-    struct counter counter = { .rounds = COUNTS };
+    struct counter counter = {.rounds = COUNTS};
     pthread_t threads[COUNTERS];
     void *status;
 
@@ -520,7 +528,7 @@ static int hoard_locks(void *argument)
 
 START_TEST(test_lock_is_held_together_with_no_more_than_the_kernel_can_free)
 {
-    const struct shk_segment_options options = { .max_objects = LOCKS };
+    const struct shk_segment_options options = {.max_objects = LOCKS};
     struct hoard *hoard = shared_memory(sizeof(*hoard));
     struct shk_segment *segment;
     char name[24];
@@ -536,7 +544,8 @@ START_TEST(test_lock_is_held_together_with_no_more_than_the_kernel_can_free)
     ck_assert_int_le(hoard->held, 2000);
     child_kill(hoarder);
     for (int i = 0; i < LOCKS; i++) {
-        assert_code(shk_lock_acquire(hoard->locks[i], SHK_NOWAIT), i < hoard->held ? SHK_ORPHANED : 0);
+        assert_code(shk_lock_acquire(hoard->locks[i], SHK_NOWAIT),
+                    i < hoard->held ? SHK_ORPHANED : 0);
         assert_code(shk_lock_release(hoard->locks[i]), 0);
         assert_code(shk_lock_close(hoard->locks[i]), 0);
     }
@@ -550,8 +559,10 @@ END_TEST
 START_TEST(test_lock_wait_ends_with_an_interrupt)
 {
     struct actor *holder = start_holder("till");
-    struct actor *waiter = start_actor(&(struct actor){
-        .lock = "till", .timeout = _i ? TEST_DEADLINE * time_factor() : SHK_FOREVER, .interruptible = true });
+    struct actor *waiter =
+        start_actor(&(struct actor){.lock = "till",
+                                    .timeout = _i ? TEST_DEADLINE * time_factor() : SHK_FOREVER,
+                                    .interruptible = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, "till");
     ck_assert_int_eq(kill(waiter->pid, SIGINT), 0);
@@ -606,7 +617,8 @@ START_TEST(test_lock_wait_ends_with_a_flag_that_another_thread_sets)
     pthread_t thread;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, acquire_in_a_thread, &result), 0);
-    wait_until(look_at_object(segment_name(NULL), "till", &info) && info.waiters == 1, TEST_DEADLINE);
+    wait_until(look_at_object(segment_name(NULL), "till", &info) && info.waiters == 1,
+               TEST_DEADLINE);
     __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
     wait_until(result == -EINTR, TEST_DEADLINE);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -682,7 +694,7 @@ static int die_holding(void *argument)
     struct mortal *mortal = argument;
     pthread_t thread;
 
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     if (mortal->way == BY_END_OF_THREAD) {
         ck_assert_int_eq(pthread_create(&thread, NULL, acquire_for_good, mortal), 0);
         ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -784,14 +796,17 @@ START_TEST(test_lock_keeps_the_news_of_a_death_for_who_gets_it)
 }
 END_TEST
 
-/* While the sleeper is stopped the holder dies, its time runs out and its interrupt comes: the death is what counts. */
+/*
+ * While the sleeper is stopped the holder dies, its time runs out and its interrupt comes: the
+ * death is what counts.
+ */
 START_TEST(test_lock_reports_a_death_before_timeout_and_interrupt)
 {
     const int64_t timeout = SHK_MS(500) * time_factor();
     struct actor *holder = start_holder("till");
     int64_t started = time_now();
-    struct actor *waiter =
-        start_actor(&(struct actor){ .lock = "till", .timeout = timeout, .let_go = true, .interruptible = true });
+    struct actor *waiter = start_actor(
+        &(struct actor){.lock = "till", .timeout = timeout, .let_go = true, .interruptible = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, "till");
     child_stop(waiter->pid);
@@ -825,10 +840,14 @@ START_TEST(test_lock_does_not_miss_a_waiter_that_is_killed_or_stopped)
 }
 END_TEST
 
-/* The stopped waiter has been passed over, so that others let it go first; but not at the cost of a refusal. */
+/*
+ * The stopped waiter has been passed over, so that others let it go first; but not at the cost of a
+ * refusal.
+ */
 START_TEST(test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter)
 {
-    const struct timespec moment = { .tv_nsec = 300000000 }; /* several times as long as it bears it */
+    /* several times as long as it bears it */
+    const struct timespec moment = {.tv_nsec = 300000000};
     struct shk_lock *lock = open_lock("till");
     volatile sig_atomic_t *interrupt = interruptible();
     struct actor *stopped;
@@ -845,7 +864,9 @@ START_TEST(test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter)
     child_stop(stopped->pid);
     assert_code(shk_lock_release(lock), 0);
     *interrupt = _i == 3;
-    assert_code(shk_lock_acquire(lock, _i < 3 ? (const int64_t[]){ SHK_NOWAIT, 1, SHK_MS(1) }[_i] : SHK_FOREVER), 0);
+    assert_code(shk_lock_acquire(lock, _i < 3 ? (const int64_t[]){SHK_NOWAIT, 1, SHK_MS(1)}[_i]
+                                              : SHK_FOREVER),
+                0);
     assert_code(shk_lock_release(lock), 0);
     *interrupt = 0;
     before = time_now();
@@ -936,26 +957,31 @@ int main(void)
     tcase_add_loop_test(holding, test_lock_gives_up_when_the_time_is_over_and_not_before, 0,
                         sizeof(timeouts) / sizeof(timeouts[0]));
     tcase_add_test(holding, test_lock_is_acquired_again_only_if_it_is_recursive);
-    tcase_add_loop_test(holding, test_lock_is_released_by_its_holder_alone, 0, 2); /* plain, recursive */
+    /* plain, recursive */
+    tcase_add_loop_test(holding, test_lock_is_released_by_its_holder_alone, 0, 2);
     tcase_add_test(holding, test_lock_works_in_a_forked_child);
     tcase_add_test(holding, test_lock_protects_between_programs);
     tcase_add_test(holding, test_lock_protects_between_threads);
     tcase_add_test(holding, test_lock_comes_to_everybody_in_the_end);
     tcase_add_test(holding, test_lock_is_held_together_with_no_more_than_the_kernel_can_free);
 
-    tcase_add_loop_test(ending, test_lock_wait_ends_with_an_interrupt, 0, 2); /* for ever, with a timeout */
+    /* for ever, with a timeout */
+    tcase_add_loop_test(ending, test_lock_wait_ends_with_an_interrupt, 0, 2);
     tcase_add_test(ending, test_lock_that_need_not_wait_ignores_the_interrupt);
     tcase_add_test(ending, test_lock_wait_ends_with_a_flag_that_another_thread_sets);
-    tcase_add_loop_test(ending, test_lock_that_is_unlinked_releases_who_waits, 0, 2); /* object, segment */
+    /* object, segment */
+    tcase_add_loop_test(ending, test_lock_that_is_unlinked_releases_who_waits, 0, 2);
     tcase_add_test(ending, test_lock_of_the_same_name_is_another_lock);
 
-    tcase_add_loop_test(deaths, test_lock_reports_a_dead_holder_once, 0, 2 * WAYS_TO_DIE); /* plain, recursive */
+    /* plain, recursive */
+    tcase_add_loop_test(deaths, test_lock_reports_a_dead_holder_once, 0, 2 * WAYS_TO_DIE);
     tcase_add_test(deaths, test_lock_tells_one_sleeper_of_the_death);
     tcase_add_test(deaths, test_lock_reports_each_death);
     tcase_add_test(deaths, test_lock_keeps_the_news_of_a_death_for_who_gets_it);
     tcase_add_test(deaths, test_lock_reports_a_death_before_timeout_and_interrupt);
     tcase_add_test(deaths, test_lock_does_not_miss_a_waiter_that_is_killed_or_stopped);
-    tcase_add_loop_test(deaths, test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter, 0, 4);
+    tcase_add_loop_test(deaths, test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter,
+                        0, 4);
     tcase_add_loop_test(deaths, test_lock_reports_every_half_done_change_of_killed_holders, 0, 2);
 
     return run_tests(suite);

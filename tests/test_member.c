@@ -1,4 +1,7 @@
-/* Members: who is attached, threads, forks, deaths; and what a thread has of its own: its name, its interrupt, its last error. */
+/*
+ * Members: who is attached, threads, forks, deaths; and what a thread has of its own: its name, its
+ * interrupt, its last error.
+ */
 #include "common.h"
 
 #include <errno.h>
@@ -10,11 +13,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define FEW (&(struct shk_segment_options){ .size = 16 << 20, .max_members = 4 })
+#define FEW (&(struct shk_segment_options){.size = 16 << 20, .max_members = 4})
 
 static struct shk_segment_info info_of_segment(void)
 {
-    struct shk_segment_info info = { 0 };
+    struct shk_segment_info info = {0};
 
     ck_assert(look_at_segment(segment_name(NULL), &info));
     return info;
@@ -43,7 +46,9 @@ static struct shk_lock *lock_open(const char *name, uint32_t recursive)
 {
     struct shk_lock *lock;
 
-    assert_code(shk_lock_open(test_segment(), name, SHK_CREATE, &(struct shk_lock_options){ .recursive = recursive }, &lock), 0);
+    assert_code(shk_lock_open(test_segment(), name, SHK_CREATE,
+                              &(struct shk_lock_options){.recursive = recursive}, &lock),
+                0);
     return lock;
 }
 
@@ -91,7 +96,8 @@ END_TEST
 START_TEST(test_a_member_can_be_named)
 {
     static const char *const names[] = {
-        "存款者甲", "a", "012345678901234567890123456789012345678901234567890123456789012", "/any.thing", ".", "甲",
+        "存款者甲",   "a", "012345678901234567890123456789012345678901234567890123456789012",
+        "/any.thing", ".", "甲",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -102,8 +108,10 @@ START_TEST(test_a_member_can_be_named)
     assert_code(shk_set_member_name(test_segment(), ""), -EINVAL);
     assert_code(shk_set_member_name(test_segment(), "line\nfeed"), -EINVAL);
     assert_code(shk_set_member_name(test_segment(), "delete\x7f"), -EINVAL);
-    assert_code(shk_set_member_name(test_segment(), "0123456789012345678901234567890123456789012345678901234567890123"),
-                -ENAMETOOLONG);
+    assert_code(
+        shk_set_member_name(test_segment(),
+                            "0123456789012345678901234567890123456789012345678901234567890123"),
+        -ENAMETOOLONG);
     assert_code(shk_set_member_name(test_segment(), "\xff"), -EILSEQ);
     assert_code(shk_set_member_name(test_segment(), "cut \xe5\xad"), -EILSEQ);
     ck_assert_str_eq(member(getpid())->name, "甲"); /* still */
@@ -137,7 +145,9 @@ static pid_t start_renaming(void *argument)
     pid_t child = child_start(rename_for_ever, argument);
     struct shk_member_info info;
 
-    wait_until(look_at_member(segment_name(NULL), child, &info) && strlen(info.name) == strlen(NAME_A), TEST_DEADLINE);
+    wait_until(look_at_member(segment_name(NULL), child, &info) &&
+                   strlen(info.name) == strlen(NAME_A),
+               TEST_DEADLINE);
     return child;
 }
 
@@ -190,7 +200,7 @@ static void *join_crew(void *argument)
 
 START_TEST(test_each_thread_is_a_member_as_long_as_it_lives)
 {
-    struct crew crew = { .event = event_open() };
+    struct crew crew = {.event = event_open()};
     pthread_t threads[THREADS];
     char name[32];
 
@@ -240,7 +250,7 @@ static void *stay_when_main_closes(void *argument)
 START_TEST(test_the_last_thread_unmaps)
 {
     struct shk_segment *segment;
-    struct straggler straggler = { 0 };
+    struct straggler straggler = {0};
     pthread_t thread;
 
     assert_code(shk_segment_open(segment_name(NULL), SHK_CREATE, NULL, &segment), 0);
@@ -274,7 +284,7 @@ static void *close_here(void *argument)
 START_TEST(test_another_thread_may_close)
 {
     struct shk_segment *same;
-    struct straggler straggler = { .event = event_open() };
+    struct straggler straggler = {.event = event_open()};
     pthread_t thread;
 
     assert_code(shk_segment_open(segment_name(NULL), 0, NULL, &same), 0);
@@ -290,13 +300,14 @@ static void *open_and_leave(void *argument)
 {
     struct straggler *straggler = argument;
 
-    straggler->codes[0] = shk_segment_open(segment_name(NULL), SHK_CREATE, NULL, (struct shk_segment **)&straggler->event);
+    straggler->codes[0] = shk_segment_open(segment_name(NULL), SHK_CREATE, NULL,
+                                           (struct shk_segment **)&straggler->event);
     return NULL;
 }
 
 START_TEST(test_a_segment_stays_open_when_the_thread_that_opened_it_ends)
 {
-    struct straggler straggler = { 0 };
+    struct straggler straggler = {0};
     struct shk_segment *segment;
     struct shk_event *event;
     pthread_t thread;
@@ -329,7 +340,7 @@ static void *try_to_join(void *argument)
 
 static int join_in_thread(struct shk_event *event)
 {
-    struct straggler straggler = { .event = event };
+    struct straggler straggler = {.event = event};
     pthread_t thread;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, try_to_join, &straggler), 0);
@@ -419,15 +430,17 @@ static int wait_for_item(void)
     struct shk_queue *queue;
     char item[8];
 
-    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = 8 }, &queue), 0);
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 1, .item_size = 8}, &queue),
+                0);
     return shk_queue_get(queue, item, sizeof(item), SHK_FOREVER);
 }
 
 static const struct place places[] = {
-    { "event", wait_for_event },
-    { "lock", wait_for_lock },
-    { "cond", wait_for_notify },
-    { "queue", wait_for_item },
+    {"event", wait_for_event},
+    {"lock", wait_for_lock},
+    {"cond", wait_for_notify},
+    {"queue", wait_for_item},
 };
 
 static int sleep_at(void *argument)
@@ -585,7 +598,8 @@ START_TEST(test_a_forked_child_is_a_member_of_its_own)
     for (int i = 0; i < 3; i++) {
         child_succeeds(child_start(is_a_member_of_its_own, NULL));
         ck_assert_int_eq(child_wait(child_start(is_a_member_of_its_own, "killed")), 128 + SIGKILL);
-        assert_code(shk_lock_acquire(plain, SHK_NOWAIT), -EDEADLK); /* the parent still has what it had */
+        /* the parent still has what it had */
+        assert_code(shk_lock_acquire(plain, SHK_NOWAIT), -EDEADLK);
         assert_code(shk_lock_acquire(recursive, SHK_NOWAIT), 0);
         assert_code(shk_lock_release(recursive), 0);
     }
@@ -638,7 +652,9 @@ static struct shk_region *big_region(void)
 {
     struct shk_region *region;
 
-    assert_code(shk_region_open(test_segment(), "big", SHK_CREATE | SHK_EXCL, &(struct shk_region_options){ .size = BIG }, &region), 0);
+    assert_code(shk_region_open(test_segment(), "big", SHK_CREATE | SHK_EXCL,
+                                &(struct shk_region_options){.size = BIG}, &region),
+                0);
     return region;
 }
 
@@ -658,7 +674,7 @@ static int keep_what_is_used(void *argument)
 
 START_TEST(test_a_forked_child_keeps_the_memory_that_it_uses)
 {
-    struct heir heir = { .step = shared_memory(sizeof(*heir.step)) };
+    struct heir heir = {.step = shared_memory(sizeof(*heir.step))};
 
     test_segment();
     uint64_t before = info_of_segment().resident;
@@ -695,7 +711,7 @@ static int come_too_late(void *argument)
 
 START_TEST(test_a_forked_child_that_comes_too_late_harms_nobody)
 {
-    struct heir heir = { .region = big_region(), .step = shared_memory(sizeof(*heir.step)) };
+    struct heir heir = {.region = big_region(), .step = shared_memory(sizeof(*heir.step))};
 
     pid_t child = child_start(come_too_late, &heir);
     assert_code(shk_object_unlink(test_segment(), "big"), 0);
@@ -814,7 +830,8 @@ START_TEST(test_another_thread_may_set_the_flag)
 
     interrupted = 0;
     assert_code(shk_set_interrupt(test_segment(), &interrupted), 0);
-    ck_assert_int_eq(pthread_create(&thread, NULL, set_flag_when_main_waits, (void *)&interrupted), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, set_flag_when_main_waits, (void *)&interrupted),
+                     0);
     assert_code(shk_event_wait(event, SHK_FOREVER), -EINTR);
     pthread_join(thread, NULL);
     assert_code(shk_event_close(event), 0);
@@ -856,7 +873,7 @@ static void *fail_in_a_new_thread(void *argument)
 START_TEST(test_each_thread_has_its_last_error)
 {
     struct shk_segment *segment;
-    const char *sentences[2] = { NULL, NULL };
+    const char *sentences[2] = {NULL, NULL};
     char mine[512];
     pthread_t thread;
 
@@ -892,7 +909,8 @@ START_TEST(test_the_last_error_is_text_whatever_the_names)
     ck_assert(is_text(shk_last_error(), 1000));
     assert_code(shk_segment_open("a\nb", 0, NULL, &segment), -EINVAL);
     ck_assert(is_text(shk_last_error(), 1000));
-    for (int i = 0; i < 4; i++) { /* a sentence with a long name in it is not cut within a character */
+    /* a sentence with a long name in it is not cut within a character */
+    for (int i = 0; i < 4; i++) {
         memset(name, 'x', 200);
         for (int k = i; k + 3 <= SHK_SEGMENT_NAME_MAX; k += 3)
             memcpy(name + k, "款", 3);
@@ -941,7 +959,8 @@ START_TEST(test_no_more_locks_than_the_kernel_frees_at_a_death)
     atomic_int *ready = shared_memory(sizeof(*ready));
     char name[32];
 
-    test_segment_with(&(struct shk_segment_options){ .size = 64 << 20, .max_members = 8, .max_objects = HELD_MOST });
+    test_segment_with(&(struct shk_segment_options){
+        .size = 64 << 20, .max_members = 8, .max_objects = HELD_MOST});
     pid_t child = stranger_start(hold_all, ready);
     wait_until(atomic_load(ready), TEST_DEADLINE);
     child_kill(child);

@@ -11,7 +11,7 @@
 
 static struct shk_queue *create_queue(size_t capacity, size_t item_size)
 {
-    const struct shk_queue_options options = { .capacity = capacity, .item_size = item_size };
+    const struct shk_queue_options options = {.capacity = capacity, .item_size = item_size};
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | SHK_EXCL, &options, &queue), 0);
@@ -94,12 +94,12 @@ static struct actor *start_actor(const struct actor *what)
 /* Programs that sleep because the queue is empty, or full. */
 static struct actor *start_getter(void)
 {
-    return start_actor(&(struct actor){ .timeout = SHK_FOREVER });
+    return start_actor(&(struct actor){.timeout = SHK_FOREVER});
 }
 
 static struct actor *start_putter(const char *text)
 {
-    struct actor what = { .puts = true, .timeout = SHK_FOREVER };
+    struct actor what = {.puts = true, .timeout = SHK_FOREVER};
 
     strncpy(what.item, text, sizeof(what.item) - 1);
     return start_actor(&what);
@@ -122,12 +122,13 @@ static void assert_got(struct actor *getter, const char *text)
 
 START_TEST(test_queue_is_created_once_and_found_by_name)
 {
-    const struct shk_queue_options options = { .capacity = 3 };
+    const struct shk_queue_options options = {.capacity = 3};
     struct shk_queue *queue, *again;
 
     assert_code(shk_queue_open(test_segment(), "jobs", 0, &options, &queue), -ENOENT);
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | SHK_EXCL, &options, &queue), 0);
-    assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | SHK_EXCL, &options, &again), -EEXIST);
+    assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | SHK_EXCL, &options, &again),
+                -EEXIST);
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &again), 0);
     assert_code(put(queue, "Python"), 0);
     assert_code(shk_queue_close(queue), 0);
@@ -147,24 +148,27 @@ START_TEST(test_queue_is_opened_only_as_what_it_is)
     struct shk_queue *queue = create_queue(3, 64), *other;
     struct shk_event *event;
     const struct shk_queue_options wrong[] = {
-        { .capacity = 4 },
-        { .capacity = 2, .item_size = 64 },
-        { .capacity = 3, .item_size = 65 },
-        { .capacity = 3, .item_size = 63 },
-        { .item_size = 128 },
+        {.capacity = 4},
+        {.capacity = 2, .item_size = 64},
+        {.capacity = 3, .item_size = 65},
+        {.capacity = 3, .item_size = 63},
+        {.item_size = 128},
     };
     const struct shk_queue_options right[] = {
-        { .capacity = 3, .item_size = 64 }, { .capacity = 3 }, { .item_size = 64 }, { 0 }
-    };
+        {.capacity = 3, .item_size = 64}, {.capacity = 3}, {.item_size = 64}, {0}};
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        assert_code(shk_queue_open(test_segment(), "jobs", i % 2 ? SHK_CREATE : 0, &wrong[i], &other), -EPROTOTYPE);
+        assert_code(
+            shk_queue_open(test_segment(), "jobs", i % 2 ? SHK_CREATE : 0, &wrong[i], &other),
+            -EPROTOTYPE);
     for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
-        assert_code(shk_queue_open(test_segment(), "jobs", i % 2 ? SHK_CREATE : 0, &right[i], &other), 0);
+        assert_code(
+            shk_queue_open(test_segment(), "jobs", i % 2 ? SHK_CREATE : 0, &right[i], &other), 0);
         assert_code(shk_queue_close(other), 0);
     }
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
-    assert_code(shk_queue_open(test_segment(), "event", SHK_CREATE, &right[0], &other), -EPROTOTYPE);
+    assert_code(shk_queue_open(test_segment(), "event", SHK_CREATE, &right[0], &other),
+                -EPROTOTYPE);
     assert_code(shk_event_close(event), 0);
     assert_code(shk_queue_close(queue), 0);
 }
@@ -173,25 +177,27 @@ END_TEST
 START_TEST(test_queue_refuses_what_it_cannot_be)
 {
     const size_t beyond = ((size_t)1 << 31) + 1;
-    const struct shk_queue_options good = { .capacity = 1 };
+    const struct shk_queue_options good = {.capacity = 1};
     const struct {
         struct shk_queue_options options;
         int code;
     } bad[] = {
-        { { .capacity = 1, .order = 3 }, -EINVAL },
-        { { .capacity = beyond }, -EINVAL },
-        { { .capacity = SIZE_MAX }, -EINVAL },
-        { { .capacity = 1, .item_size = beyond }, -EINVAL },
-        { { .capacity = 1, .item_size = SIZE_MAX }, -EINVAL },
-        { { .capacity = 1, .reserved_32 = 1 }, -EINVAL },
-        { { .capacity = 1, .reserved[3] = 1 }, -EINVAL },
+        {{.capacity = 1, .order = 3}, -EINVAL},
+        {{.capacity = beyond}, -EINVAL},
+        {{.capacity = SIZE_MAX}, -EINVAL},
+        {{.capacity = 1, .item_size = beyond}, -EINVAL},
+        {{.capacity = 1, .item_size = SIZE_MAX}, -EINVAL},
+        {{.capacity = 1, .reserved_32 = 1}, -EINVAL},
+        {{.capacity = 1, .reserved[3] = 1}, -EINVAL},
     };
     struct shk_queue *queue;
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &bad[i].options, &queue), bad[i].code);
+        assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &bad[i].options, &queue),
+                    bad[i].code);
     for (const struct bad_name *name = bad_object_names; name->name; name++)
-        assert_code(shk_queue_open(test_segment(), name->name, SHK_CREATE, &good, &queue), name->code);
+        assert_code(shk_queue_open(test_segment(), name->name, SHK_CREATE, &good, &queue),
+                    name->code);
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | 0x80, &good, &queue), -EINVAL);
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &good, NULL), -EINVAL);
     assert_code(shk_queue_open(test_segment(), NULL, SHK_CREATE, &good, &queue), -EINVAL);
@@ -233,8 +239,10 @@ static int use_inherited(void *queue)
 
 START_TEST(test_queue_needs_room)
 {
-    const struct shk_segment_options options = { .size = 1 << 20, .max_members = 1, .max_objects = 1 };
-    const struct shk_queue_options large = { .capacity = 1000, .item_size = 4096 }, little = { .capacity = 10 };
+    const struct shk_segment_options options = {
+        .size = 1 << 20, .max_members = 1, .max_objects = 1};
+    const struct shk_queue_options large = {.capacity = 1000, .item_size = 4096},
+                                   little = {.capacity = 10};
     struct shk_segment *small;
     struct shk_queue *queue, *other;
 
@@ -254,7 +262,8 @@ END_TEST
 static int fill_small_file_system(void *argument)
 {
     enum { MIB = 1 << 20 };
-    const struct shk_queue_options large = { .capacity = 1, .item_size = 16 * MIB }, little = { .capacity = 10 };
+    const struct shk_queue_options large = {.capacity = 1, .item_size = 16 * MIB},
+                                   little = {.capacity = 10};
     struct shk_segment *segment;
     struct shk_queue *queue;
 
@@ -283,7 +292,7 @@ END_TEST
 
 START_TEST(test_queue_ends_with_its_segment)
 {
-    const struct shk_queue_options options = { .capacity = 1 };
+    const struct shk_queue_options options = {.capacity = 1};
     struct shk_segment *segment;
     struct shk_queue *queue;
     char item[8];
@@ -304,7 +313,7 @@ END_TEST
 
 /* ---- Items ---- */
 
-static const size_t capacities[] = { 1, 2, 3, 5, 1000 };
+static const size_t capacities[] = {1, 2, 3, 5, 1000};
 
 START_TEST(test_queue_is_first_in_first_out_and_full_at_its_capacity)
 {
@@ -377,14 +386,14 @@ END_TEST
 START_TEST(test_queue_leaves_an_item_that_a_sleeper_has_no_room_for)
 {
     struct shk_queue *queue = create_queue(2, 8);
-    struct actor *narrow = start_actor(&(struct actor){ .timeout = SHK_FOREVER, .size = 3 });
+    struct actor *narrow = start_actor(&(struct actor){.timeout = SHK_FOREVER, .size = 3});
 
     assert_code(put(queue, "1234"), 0);
     assert_result(result_of(narrow), -EMSGSIZE);
     assert_next(queue, "1234");
 
     /* Whichever is woken first, the item comes to the one that has room for it. */
-    narrow = start_actor(&(struct actor){ .timeout = SHK_FOREVER, .size = 3 });
+    narrow = start_actor(&(struct actor){.timeout = SHK_FOREVER, .size = 3});
     struct actor *getter = start_getter();
     assert_code(put(queue, "5678"), 0);
     assert_got(getter, "5678");
@@ -415,7 +424,8 @@ START_TEST(test_queue_goes_round_for_many_laps)
         }
         for (size_t level = random() % (capacity + 1); puts - gets > level; gets++) {
             memset(in, (int)(gets * 7), sizeof(in));
-            if (shk_queue_get(queue, out, sizeof(out), SHK_NOWAIT) != (ssize_t)(gets % sizeof(in)) ||
+            if (shk_queue_get(queue, out, sizeof(out), SHK_NOWAIT) !=
+                    (ssize_t)(gets % sizeof(in)) ||
                 memcmp(in, out, gets % sizeof(in)) != 0)
                 ck_abort_msg("get %u: %s", gets, shk_last_error());
         }
@@ -426,10 +436,13 @@ START_TEST(test_queue_goes_round_for_many_laps)
 }
 END_TEST
 
-/* Where a ring has so few slots that each has a cache line of its own, and where it has not: every byte of every item stays its own. */
+/*
+ * Where a ring has so few slots that each has a cache line of its own, and where it has not: every
+ * byte of every item stays its own.
+ */
 START_TEST(test_queue_keeps_items_of_any_size_apart)
 {
-    static const size_t rings[] = { 1, 63, 64, 65, 130 };
+    static const size_t rings[] = {1, 63, 64, 65, 130};
     const size_t capacity = rings[_i];
     unsigned char in[70], out[70];
 
@@ -452,7 +465,8 @@ END_TEST
 
 /* ---- Waiting ---- */
 
-static const int64_t timeouts[] = { 1, SHK_MS(1), SHK_MS(30), SHK_MS(250) }; /* also longer than a slice of sleep */
+/* also longer than a slice of sleep */
+static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_queue_gives_up_when_the_time_is_over_and_not_before)
 {
@@ -560,7 +574,10 @@ START_TEST(test_queue_works_in_a_forked_child)
 }
 END_TEST
 
-/* Whoever is quick takes what comes between two looks of a sleeper, which does not make the sleeper give up earlier. */
+/*
+ * Whoever is quick takes what comes between two looks of a sleeper, which does not make the sleeper
+ * give up earlier.
+ */
 static int get_within_half_a_second(void *argument)
 {
     struct shk_queue *queue = open_queue();
@@ -620,7 +637,7 @@ START_TEST(test_queue_refuses_nobody_because_others_are_at_work)
 
     for (int puts = 1; puts >= 0; puts--) {
         for (int i = 0; i < AT_WORK; i++)
-            children[i] = stranger_start(work_without_waiting, &(bool){ puts });
+            children[i] = stranger_start(work_without_waiting, &(bool){puts});
         for (int i = 0; i < AT_WORK; i++)
             child_succeeds(children[i]);
         assert_code(shk_queue_size(queue), puts ? AT_WORK * OPERATIONS : 0);
@@ -648,7 +665,7 @@ static int take_until_it_is_empty(void *taken)
 
 START_TEST(test_queue_says_empty_only_when_it_is)
 {
-    static const uint32_t orders[] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY };
+    static const uint32_t orders[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
     struct shk_queue_options options = {
         .order = orders[_i / 2], .capacity = _i % 2 ? 0 : JOBS, .item_size = 8};
     _Atomic int *taken = shared_memory(sizeof(*taken));
@@ -702,7 +719,7 @@ START_TEST(test_queue_serves_every_producer_in_the_end)
     pid_t children[4];
 
     for (int i = 0; i < 4; i++)
-        children[i] = stranger_start(put_or_get_until_the_end, &(struct greedy){ greed, i });
+        children[i] = stranger_start(put_or_get_until_the_end, &(struct greedy){greed, i});
     for (int i = 0; i < 3; i++)
         wait_until(greed->puts[i] >= 200, TEST_DEADLINE);
     greed->end = true;
@@ -796,13 +813,14 @@ END_TEST
 START_TEST(test_queue_interrupt_neither_takes_nor_leaves_an_item)
 {
     struct shk_queue *queue = create_queue(1, 8);
-    struct actor *getter = start_actor(&(struct actor){ .timeout = SHK_FOREVER, .interruptible = true });
+    struct actor *getter =
+        start_actor(&(struct actor){.timeout = SHK_FOREVER, .interruptible = true});
 
     ck_assert_int_eq(kill(getter->pid, SIGINT), 0);
     assert_result(result_of(getter), -EINTR);
     assert_code(put(queue, "1"), 0);
-    struct actor *putter =
-        start_actor(&(struct actor){ .puts = true, .item = "2", .timeout = SHK_SEC(3600), .interruptible = true });
+    struct actor *putter = start_actor(&(struct actor){
+        .puts = true, .item = "2", .timeout = SHK_SEC(3600), .interruptible = true});
     ck_assert_int_eq(kill(putter->pid, SIGINT), 0);
     assert_result(result_of(putter), -EINTR);
     assert_next(queue, "1");
@@ -884,7 +902,10 @@ END_TEST
 
 /* ---- Stopped and killed ---- */
 
-/* The one that sleeps longest may be the one that the kernel wakes: it does not come, and the others go on. */
+/*
+ * The one that sleeps longest may be the one that the kernel wakes: it does not come, and the
+ * others go on.
+ */
 START_TEST(test_queue_goes_on_without_a_stopped_consumer)
 {
     struct shk_queue *queue = create_queue(2, 8);
@@ -974,8 +995,9 @@ START_TEST(test_queue_goes_on_without_a_killed_producer)
 END_TEST
 
 /*
- * In the middle of a put or get: an item that takes milliseconds to copy, so that a signal often meets the copying.
- * That it did shows in the gate: it is closed, although the queue is neither full nor empty.
+ * In the middle of a put or get: an item that takes milliseconds to copy, so that a signal often
+ * meets the copying. That it did shows in the gate: it is closed, although the queue is neither
+ * full nor empty.
  */
 enum { LARGE = 4 << 20, MEETINGS = 4, ATTEMPTS = 2000 };
 
@@ -1132,7 +1154,8 @@ struct traffic {
     _Atomic int ready; /* for them */
     atomic_bool end;   /* for the producers */
     _Atomic uint32_t next[PRODUCERS];
-    atomic_bool gets[CONSUMERS];                       /* it may have taken an item that it has not written down yet */
+    /* it may have taken an item that it has not written down yet */
+    atomic_bool gets[CONSUMERS];
     _Atomic unsigned char state[PRODUCERS][ITEMS_MAX]; /* enum item_state */
     _Atomic unsigned char taken[PRODUCERS][ITEMS_MAX]; /* how often */
 };
@@ -1161,11 +1184,15 @@ static bool is_item(const struct item *item, size_t length)
 {
     struct item right;
 
-    return length >= offsetof(struct item, filling) && item->producer < PRODUCERS && item->number < ITEMS_MAX &&
-           length == make_item(&right, item->producer, item->number) && memcmp(item, &right, length) == 0;
+    return length >= offsetof(struct item, filling) && item->producer < PRODUCERS &&
+           item->number < ITEMS_MAX && length == make_item(&right, item->producer, item->number) &&
+           memcmp(item, &right, length) == 0;
 }
 
-/* Goes on after the last number that was begun, perhaps by a former process. Repeats what was interrupted. */
+/*
+ * Goes on after the last number that was begun, perhaps by a former process. Repeats what was
+ * interrupted.
+ */
 static int produce(void *argument)
 {
     const struct party *party = argument;
@@ -1201,7 +1228,7 @@ static int consume(void *argument)
     struct traffic *traffic = party->traffic;
     volatile sig_atomic_t *interrupt = traffic->interrupts ? interruptible() : NULL;
     struct shk_queue *queue = open_queue();
-    uint32_t next[PRODUCERS] = { 0 };
+    uint32_t next[PRODUCERS] = {0};
     struct item item;
     ssize_t r;
 
@@ -1214,7 +1241,8 @@ static int consume(void *argument)
             break;
         if (r < 0 || !is_item(&item, r))
             return 2;
-        if (item.number < next[item.producer] || (traffic->in_order && item.number != next[item.producer]))
+        if (item.number < next[item.producer] ||
+            (traffic->in_order && item.number != next[item.producer]))
             return 3;
         next[item.producer] = item.number + 1;
         traffic->taken[item.producer][item.number]++;
@@ -1224,7 +1252,9 @@ static int consume(void *argument)
     return 0;
 }
 
-/* How many items were acknowledged and never came. None comes twice, and none that nobody has put. */
+/*
+ * How many items were acknowledged and never came. None comes twice, and none that nobody has put.
+ */
 static unsigned lost_items(const struct traffic *traffic)
 {
     unsigned lost = 0;
@@ -1252,9 +1282,11 @@ static const struct {
     size_t capacity;
     int consumers;
     uint32_t items;
-} traffics[] = {
-    { 1, 1, 3000 }, { 1, CONSUMERS, 3000 }, { 3, 1, 20000 }, { 7, CONSUMERS, 20000 }, { 1000, CONSUMERS, 50000 }
-};
+} traffics[] = {{1, 1, 3000},
+                {1, CONSUMERS, 3000},
+                {3, 1, 20000},
+                {7, CONSUMERS, 20000},
+                {1000, CONSUMERS, 50000}};
 
 static struct traffic *plan_traffic(int which)
 {
@@ -1282,9 +1314,9 @@ START_TEST(test_queue_delivers_every_item_between_programs)
     pid_t producers[PRODUCERS], consumers[CONSUMERS];
 
     for (int i = 0; i < traffic->consumers; i++)
-        consumers[i] = stranger_start(consume, &(struct party){ traffic, i });
+        consumers[i] = stranger_start(consume, &(struct party){traffic, i});
     for (int i = 0; i < PRODUCERS; i++)
-        producers[i] = stranger_start(produce, &(struct party){ traffic, i });
+        producers[i] = stranger_start(produce, &(struct party){traffic, i});
     wait_until(all_is_put(traffic), 2 * TEST_DEADLINE);
     traffic->end = true;
     for (int i = 0; i < PRODUCERS; i++)
@@ -1316,10 +1348,11 @@ START_TEST(test_queue_delivers_every_item_between_threads)
     void *status;
 
     for (int i = 0; i < PRODUCERS + traffic->consumers; i++) {
-        parties[i] = (struct party){ traffic, i % PRODUCERS };
-        ck_assert_int_eq(
-            pthread_create(&threads[i], NULL, i < PRODUCERS ? produce_in_a_thread : consume_in_a_thread, &parties[i]),
-            0);
+        parties[i] = (struct party){traffic, i % PRODUCERS};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL,
+                                        i < PRODUCERS ? produce_in_a_thread : consume_in_a_thread,
+                                        &parties[i]),
+                         0);
     }
     wait_until(all_is_put(traffic), 2 * TEST_DEADLINE);
     traffic->end = true;
@@ -1342,11 +1375,14 @@ static const struct {
     size_t capacity;
     int what;
 } storms[] = {
-    { 1, KILL_PRODUCERS }, { 1, KILL_CONSUMERS }, { 4, KILL_PRODUCERS }, { 4, KILL_CONSUMERS },
-    { 64, KILL_BOTH },     { 1, KILL_BOTH },      { 1, INTERRUPT_ALL },  { 4, INTERRUPT_ALL },
+    {1, KILL_PRODUCERS}, {1, KILL_CONSUMERS}, {4, KILL_PRODUCERS}, {4, KILL_CONSUMERS},
+    {64, KILL_BOTH},     {1, KILL_BOTH},      {1, INTERRUPT_ALL},  {4, INTERRUPT_ALL},
 };
 
-/* Kill a consumer and start it anew. Returns whether it may have had an item that it had not written down. */
+/*
+ * Kill a consumer and start it anew. Returns whether it may have had an item that it had not
+ * written down.
+ */
 static bool replace_consumer(struct party *party, pid_t *pid)
 {
     child_kill(*pid);
@@ -1376,7 +1412,7 @@ START_TEST(test_queue_accounts_for_every_item_in_a_storm)
     traffic->burst = 32;
     traffic->interrupts = what & INTERRUPT_ALL;
     for (int i = 0; i < PRODUCERS; i++) {
-        parties[i] = (struct party){ traffic, i };
+        parties[i] = (struct party){traffic, i};
         producers[i] = stranger_start(produce, &parties[i]);
         consumers[i] = stranger_start(consume, &parties[i]);
     }
@@ -1432,14 +1468,16 @@ int main(void)
     tcase_add_test(opening, test_queue_does_not_fit_into_a_full_file_system);
     tcase_add_test(opening, test_queue_ends_with_its_segment);
 
-    tcase_add_loop_test(items, test_queue_is_first_in_first_out_and_full_at_its_capacity, 0, COUNT(capacities));
+    tcase_add_loop_test(items, test_queue_is_first_in_first_out_and_full_at_its_capacity, 0,
+                        COUNT(capacities));
     tcase_add_test(items, test_queue_keeps_the_length_and_bytes_of_each_item);
     tcase_add_test(items, test_queue_refuses_an_item_that_is_too_long);
     tcase_add_test(items, test_queue_leaves_an_item_that_a_sleeper_has_no_room_for);
     tcase_add_loop_test(items, test_queue_goes_round_for_many_laps, 0, COUNT(capacities));
     tcase_add_loop_test(items, test_queue_keeps_items_of_any_size_apart, 0, 5);
 
-    tcase_add_loop_test(waiting, test_queue_gives_up_when_the_time_is_over_and_not_before, 0, COUNT(timeouts));
+    tcase_add_loop_test(waiting, test_queue_gives_up_when_the_time_is_over_and_not_before, 0,
+                        COUNT(timeouts));
     tcase_add_test(waiting, test_queue_lets_who_puts_wait_for_a_free_place);
     tcase_add_test(waiting, test_queue_lets_who_gets_wait_for_an_item);
     tcase_add_test(waiting, test_queue_wakes_a_sleeper_for_each_item_and_each_place);
@@ -1469,8 +1507,10 @@ int main(void)
     tcase_add_test(deaths, test_queue_has_an_item_wholly_or_not_at_all);
     tcase_add_test(deaths, test_queue_item_is_taken_wholly_or_not_at_all);
 
-    tcase_add_loop_test(traffic, test_queue_delivers_every_item_between_programs, 0, COUNT(traffics));
-    tcase_add_loop_test(traffic, test_queue_delivers_every_item_between_threads, 0, COUNT(traffics));
+    tcase_add_loop_test(traffic, test_queue_delivers_every_item_between_programs, 0,
+                        COUNT(traffics));
+    tcase_add_loop_test(traffic, test_queue_delivers_every_item_between_threads, 0,
+                        COUNT(traffics));
     tcase_add_loop_test(storm, test_queue_accounts_for_every_item_in_a_storm, 0, COUNT(storms));
     return run_tests(suite);
 }

@@ -9,13 +9,15 @@ static const struct kind {
     uint32_t order;
     size_t capacity;
 } kinds[] = {
-    { SHK_FIFO, 4 }, { SHK_LIFO, 4 }, { SHK_PRIORITY, 4 }, { SHK_FIFO, 0 }, { SHK_LIFO, 0 }, { SHK_PRIORITY, 0 },
+    {SHK_FIFO, 4}, {SHK_LIFO, 4}, {SHK_PRIORITY, 4},
+    {SHK_FIFO, 0}, {SHK_LIFO, 0}, {SHK_PRIORITY, 0},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
 static struct shk_queue *create_queue(const struct kind *kind, size_t item_size)
 {
-    const struct shk_queue_options options = { .order = kind->order, .capacity = kind->capacity, .item_size = item_size };
+    const struct shk_queue_options options = {
+        .order = kind->order, .capacity = kind->capacity, .item_size = item_size};
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | SHK_EXCL, &options, &queue), 0);
@@ -73,7 +75,7 @@ static struct actor *start_actor(int (*body)(struct shk_queue *), bool stays)
 {
     struct actor *actor = shared_memory(sizeof(*actor));
 
-    *actor = (struct actor){ .act = body, .stays = stays };
+    *actor = (struct actor){.act = body, .stays = stays};
     actor->pid = stranger_start(act, actor);
     return actor;
 }
@@ -143,12 +145,15 @@ static int claim_consumer(struct shk_queue *queue)
 
 /* ---- Batches ---- */
 
-#define MANY(array, i) { &(array)[i], sizeof((array)[i]) }
+#define MANY(array, i)                  \
+    {                                   \
+        &(array)[i], sizeof((array)[i]) \
+    }
 
 START_TEST(test_many_are_put_and_taken_in_order)
 {
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
-    int64_t in[6] = { 10, 11, 12, 13, 14, 15 }, out[6] = { 0 };
+    int64_t in[6] = {10, 11, 12, 13, 14, 15}, out[6] = {0};
     struct iovec items[6], buffers[6];
     int most = kinds[_i].capacity ? 4 : 6;
 
@@ -178,8 +183,8 @@ START_TEST(test_many_refuse_what_one_refuses)
 {
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
     char large[9] = "", one[8], two[8];
-    struct iovec items[2] = { { large, 8 }, { large, 9 } }, none[2] = { { large, 8 }, { NULL, 1 } };
-    struct iovec buffers[2] = { { one, 8 }, { two, 7 } };
+    struct iovec items[2] = {{large, 8}, {large, 9}}, none[2] = {{large, 8}, {NULL, 1}};
+    struct iovec buffers[2] = {{one, 8}, {two, 7}};
 
     assert_code(shk_queue_put_many(queue, items, 2, SHK_NOWAIT), -EMSGSIZE);
     assert_code(shk_queue_put_many(queue, none, 2, SHK_NOWAIT), -EINVAL);
@@ -194,7 +199,8 @@ START_TEST(test_many_refuse_what_one_refuses)
     items[1].iov_len = 8;
     assert_code(shk_queue_put_many(queue, items, 2, SHK_NOWAIT), 2);
     assert_code(shk_queue_get_many(queue, buffers + 1, 1, SHK_NOWAIT), -EMSGSIZE);
-    assert_code(shk_queue_get_many(queue, buffers, 2, SHK_NOWAIT), 1); /* the second does not fit, and stays */
+    /* the second does not fit, and stays */
+    assert_code(shk_queue_get_many(queue, buffers, 2, SHK_NOWAIT), 1);
     assert_code(shk_queue_size(queue), 1);
     assert_code(shk_queue_close(queue), 0);
 }
@@ -203,8 +209,8 @@ END_TEST
 START_TEST(test_a_batch_wakes_all_who_can_go_on)
 {
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
-    int64_t in[3] = { 1, 2, 3 };
-    struct iovec items[3] = { MANY(in, 0), MANY(in, 1), MANY(in, 2) };
+    int64_t in[3] = {1, 2, 3};
+    struct iovec items[3] = {MANY(in, 0), MANY(in, 1), MANY(in, 2)};
     struct actor *getters[3];
     int sum = 0;
 
@@ -324,7 +330,7 @@ START_TEST(test_a_shutdown_lets_a_reservation_be_committed)
     void *slot;
 
     assert_code(shk_queue_reserve(queue, 8, &slot, SHK_FOREVER), 0);
-    struct actor *getters[2] = { start_waiter(get_any), start_waiter(get_any) };
+    struct actor *getters[2] = {start_waiter(get_any), start_waiter(get_any)};
     assert_code(shk_queue_shutdown(queue), 0);
     *(int64_t *)slot = 9;
     wait_until_waiting(segment_name(NULL), getters[0]->pid, "jobs"); /* they still wait for it */
@@ -332,7 +338,8 @@ START_TEST(test_a_shutdown_lets_a_reservation_be_committed)
     assert_code(shk_queue_commit(queue, 8), 0);
     assert_code(put(queue, 1), -EPIPE);
     int first = result_of(getters[0]), second = result_of(getters[1]);
-    ck_assert_msg((first == 9 && second == -EPIPE) || (first == -EPIPE && second == 9), "%d, %d", first, second);
+    ck_assert_msg((first == 9 && second == -EPIPE) || (first == -EPIPE && second == 9), "%d, %d",
+                  first, second);
     assert_code(shk_queue_close(queue), 0);
 }
 END_TEST
@@ -458,12 +465,12 @@ END_TEST
 
 static struct shk_queue *create_fifo(size_t capacity)
 {
-    return create_queue(&(struct kind){ SHK_FIFO, capacity }, 8);
+    return create_queue(&(struct kind){SHK_FIFO, capacity}, 8);
 }
 
 START_TEST(test_a_claim_is_for_one_thread)
 {
-    static const unsigned sides[] = { SHK_PRODUCER, SHK_CONSUMER, SHK_PRODUCER | SHK_CONSUMER };
+    static const unsigned sides[] = {SHK_PRODUCER, SHK_CONSUMER, SHK_PRODUCER | SHK_CONSUMER};
     struct shk_queue *queue = create_fifo(_i % 2 ? 0 : 4);
     unsigned side = sides[_i / 2];
     struct shk_object_info info;
@@ -527,7 +534,8 @@ START_TEST(test_others_wait_for_a_claim_and_its_death_hands_it_on)
     ck_assert_ptr_nonnull(strstr(shk_last_error(), "has claimed the producer side"));
     assert_code(get(queue), -EAGAIN); /* it is empty, claimed or not */
     assert_code(shk_queue_claim(queue, SHK_PRODUCER, SHK_NOWAIT), -EAGAIN);
-    assert_code_after(SHK_MS(20), shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_MS(20)), -ETIMEDOUT);
+    assert_code_after(SHK_MS(20), shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_MS(20)),
+                      -ETIMEDOUT);
     struct actor *putter = start_waiter(put_7), *getter = start_waiter(get_any);
     struct actor *heir = start_actor(claim_producer, false);
     wait_until_waiting(segment_name(NULL), heir->pid, "jobs");
@@ -627,7 +635,7 @@ START_TEST(test_claims_count_as_locks)
     void *slot;
     int n = 0;
     struct shk_segment *other;
-    struct shk_segment_options options = { .max_objects = 2100, .size = (size_t)1 << 28 };
+    struct shk_segment_options options = {.max_objects = 2100, .size = (size_t)1 << 28};
     char name[16];
 
     assert_code(shk_segment_open(segment_name("locks"), SHK_CREATE, &options, &other), 0);
@@ -662,8 +670,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("queue holds");
-    TCase *batches = test_case(suite, "batches"), *reservations = test_case(suite, "reservations"), *peeks = test_case(suite, "peeks"),
-          *claims = test_case(suite, "claims");
+    TCase *batches = test_case(suite, "batches"), *reservations = test_case(suite, "reservations"),
+          *peeks = test_case(suite, "peeks"), *claims = test_case(suite, "claims");
 
     tcase_add_loop_test(batches, test_many_are_put_and_taken_in_order, 0, KINDS);
     tcase_add_loop_test(batches, test_many_refuse_what_one_refuses, 0, KINDS);
@@ -671,10 +679,13 @@ int main(void)
     tcase_add_loop_test(reservations, test_a_reservation_becomes_an_item_or_nothing, 0, KINDS);
     tcase_add_loop_test(reservations, test_a_reservation_refuses_what_a_put_refuses, 0, KINDS);
     tcase_add_loop_test(reservations, test_who_has_a_reservation_can_neither_put_nor_go, 0, KINDS);
-    tcase_add_loop_test(reservations, test_others_wait_for_a_reservation_and_its_death_leaves_nothing, 0, KINDS);
+    tcase_add_loop_test(reservations,
+                        test_others_wait_for_a_reservation_and_its_death_leaves_nothing, 0, KINDS);
     tcase_add_loop_test(reservations, test_a_shutdown_lets_a_reservation_be_committed, 0, KINDS);
-    tcase_add_loop_test(reservations, test_a_shutdown_is_over_when_the_reservation_is_cancelled, 0, KINDS);
-    tcase_add_loop_test(reservations, test_a_reservation_of_an_unlinked_queue_can_be_left, 0, KINDS);
+    tcase_add_loop_test(reservations, test_a_shutdown_is_over_when_the_reservation_is_cancelled, 0,
+                        KINDS);
+    tcase_add_loop_test(reservations, test_a_reservation_of_an_unlinked_queue_can_be_left, 0,
+                        KINDS);
     tcase_add_loop_test(peeks, test_a_peeked_item_stays_until_it_is_consumed, 0, KINDS);
     tcase_add_loop_test(peeks, test_a_peek_refuses_what_a_get_refuses, 0, KINDS);
     tcase_add_loop_test(peeks, test_the_item_of_a_dead_peeker_is_the_next_ones, 0, KINDS);

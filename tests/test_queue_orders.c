@@ -10,13 +10,16 @@ static const struct kind {
     uint32_t order;
     size_t capacity;
 } kinds[] = {
-    { SHK_FIFO, 64 }, { SHK_LIFO, 64 }, { SHK_PRIORITY, 64 }, { SHK_FIFO, 0 }, { SHK_LIFO, 0 }, { SHK_PRIORITY, 0 },
+    {SHK_FIFO, 64}, {SHK_LIFO, 64}, {SHK_PRIORITY, 64},
+    {SHK_FIFO, 0},  {SHK_LIFO, 0},  {SHK_PRIORITY, 0},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), GROWING = 3 };
 
-static struct shk_queue *create_in(struct shk_segment *segment, const struct kind *kind, size_t item_size)
+static struct shk_queue *create_in(struct shk_segment *segment, const struct kind *kind,
+                                   size_t item_size)
 {
-    const struct shk_queue_options options = { .order = kind->order, .capacity = kind->capacity, .item_size = item_size };
+    const struct shk_queue_options options = {
+        .order = kind->order, .capacity = kind->capacity, .item_size = item_size};
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(segment, "jobs", SHK_CREATE | SHK_EXCL, &options, &queue), 0);
@@ -25,7 +28,7 @@ static struct shk_queue *create_in(struct shk_segment *segment, const struct kin
 
 static struct shk_queue *create_queue(uint32_t order, size_t capacity, size_t item_size)
 {
-    return create_in(test_segment(), &(struct kind){ order, capacity }, item_size);
+    return create_in(test_segment(), &(struct kind){order, capacity}, item_size);
 }
 
 static struct shk_queue *open_queue(void)
@@ -64,9 +67,10 @@ START_TEST(test_queue_has_the_order_and_the_capacity_it_was_created_with)
     assert_code(shk_queue_capacity(queue), kinds[_i].capacity);
     assert_code(shk_queue_item_size(queue), 64);
     for (uint32_t order = SHK_FIFO; order <= SHK_PRIORITY; order++) {
-        struct shk_queue_options options = { .order = order };
+        struct shk_queue_options options = {.order = order};
         int right = order == kinds[_i].order;
-        assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &again), right ? 0 : -EPROTOTYPE);
+        assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &again),
+                    right ? 0 : -EPROTOTYPE);
         if (right)
             assert_code(shk_queue_close(again), 0);
         options.capacity = 65;
@@ -131,8 +135,8 @@ START_TEST(test_priority_takes_the_lowest_first_and_equals_in_order_of_arrival)
 {
     static const struct {
         int64_t priority, number;
-    } in[] = { { 5, 1 }, { -1, 2 }, { 5, 3 }, { INT64_MAX, 4 }, { 0, 5 }, { INT64_MIN, 6 }, { -1, 7 }, { 5, 8 } };
-    static const int64_t out[] = { 6, 2, 7, 5, 9, 1, 3, 8, 4 };
+    } in[] = {{5, 1}, {-1, 2}, {5, 3}, {INT64_MAX, 4}, {0, 5}, {INT64_MIN, 6}, {-1, 7}, {5, 8}};
+    static const int64_t out[] = {6, 2, 7, 5, 9, 1, 3, 8, 4};
     struct shk_queue *queue = create_queue(SHK_PRIORITY, _i ? 0 : 9, 8);
 
     for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
@@ -194,10 +198,11 @@ START_TEST(test_priority_is_right_for_any_sequence)
     for (int64_t round = 0; round < ROUNDS; round++) {
         bool puts = n == 0 || (n < MOST && rand() % 100 < (round / 4000 % 2 ? 35 : 65));
         if (puts) {
-            job = (struct job){ .priority = rand() % 20 - 10, .number = round };
+            job = (struct job){.priority = rand() % 20 - 10, .number = round};
             memset(job.rest, (int)(round % 128), sizeof(job.rest));
             model[n++] = job;
-            if (shk_queue_put_priority(queue, &job, sizeof(job) - (size_t)(round % 3), job.priority, SHK_NOWAIT) != 0)
+            if (shk_queue_put_priority(queue, &job, sizeof(job) - (size_t)(round % 3), job.priority,
+                                       SHK_NOWAIT) != 0)
                 ck_abort_msg("put: %s", shk_last_error());
             continue;
         }
@@ -207,8 +212,10 @@ START_TEST(test_priority_is_right_for_any_sequence)
                 (model[i].priority == model[best].priority && model[i].number < model[best].number))
                 best = i;
         ssize_t length = shk_queue_get(queue, &job, sizeof(job), SHK_NOWAIT);
-        if (length != (ssize_t)sizeof(job) - model[best].number % 3 || memcmp(&job, &model[best], (size_t)length))
-            ck_abort_msg("round %lld: item %lld, not %lld", (long long)round, (long long)job.number, (long long)model[best].number);
+        if (length != (ssize_t)sizeof(job) - model[best].number % 3 ||
+            memcmp(&job, &model[best], (size_t)length))
+            ck_abort_msg("round %lld: item %lld, not %lld", (long long)round, (long long)job.number,
+                         (long long)model[best].number);
         model[best] = model[--n];
         if (shk_queue_size(queue) != n)
             ck_abort_msg("size");
@@ -221,7 +228,8 @@ START_TEST(test_a_priority_is_for_priority_queues)
 {
     struct shk_queue *queue = create_queue(kinds[_i].order, kinds[_i].capacity, 8);
 
-    assert_code(shk_queue_put_priority(queue, "item", 4, 1, SHK_NOWAIT), kinds[_i].order == SHK_PRIORITY ? 0 : -ENOTSUP);
+    assert_code(shk_queue_put_priority(queue, "item", 4, 1, SHK_NOWAIT),
+                kinds[_i].order == SHK_PRIORITY ? 0 : -ENOTSUP);
     assert_code(shk_queue_put_priority(NULL, "item", 4, 1, SHK_NOWAIT), -EINVAL);
     if (kinds[_i].order != SHK_PRIORITY)
         assert_code(shk_queue_get_priority(queue, (char[8]){0}, 8, SHK_NOWAIT, &(int64_t){0}),
@@ -326,7 +334,7 @@ START_TEST(test_a_shut_down_queue_is_drained_and_can_be_reopened)
         assert_code(put(queue, 1), 0);
     }
     assert_code(get(queue), 1);
-    struct actor *getters[2] = { start_actor(get_one), start_actor(get_one) };
+    struct actor *getters[2] = {start_actor(get_one), start_actor(get_one)};
     assert_code(shk_queue_shutdown(queue), 0);
     for (int i = 0; i < 2; i++)
         assert_result(result_of(getters[i]), -EPIPE);
@@ -371,7 +379,7 @@ START_TEST(test_each_item_comes_once)
 {
     struct shk_queue *queue = create_queue(kinds[_i].order, kinds[_i].capacity, 8);
     struct marks *marks = shared_memory(sizeof(*marks));
-    int64_t numbers[PRODUCERS] = { 0, 1, 2 };
+    int64_t numbers[PRODUCERS] = {0, 1, 2};
     pid_t producers[PRODUCERS], consumers[2];
 
     for (int i = 0; i < 2; i++)
@@ -432,7 +440,8 @@ START_TEST(test_a_flow_needs_little_memory)
     const uint64_t total = megabytes("TEST_QUEUE_FLOW", 64) * MIB;
     const size_t size = 16 * KIB;
     struct shk_queue *queue = create_queue(kinds[_i].order, 0, size);
-    uint64_t before = resident(segment_name(NULL)), most = 0, items = total / size, next = 0, batch = MIB / size;
+    uint64_t before = resident(segment_name(NULL)), most = 0, items = total / size, next = 0,
+             batch = MIB / size;
     char *item = calloc(1, size);
 
     for (uint64_t done = 0; done < items; done += batch) {
@@ -447,8 +456,8 @@ START_TEST(test_a_flow_needs_little_memory)
         }
         next += batch;
     }
-    printf("order %u: %llu MiB through the queue, resident at most %llu KiB\n", kinds[_i].order, (unsigned long long)(total / MIB),
-           (unsigned long long)(most / KIB));
+    printf("order %u: %llu MiB through the queue, resident at most %llu KiB\n", kinds[_i].order,
+           (unsigned long long)(total / MIB), (unsigned long long)(most / KIB));
     ck_assert_uint_le(most, 4 * MIB);
     free(item);
     assert_code(shk_queue_close(queue), 0);
@@ -464,7 +473,7 @@ START_TEST(test_a_backlog_shrinks_when_it_is_drained)
     const uint64_t total =
         megabytes("TEST_QUEUE_BACKLOG", shm_room(64 * (uint64_t)MIB) / MIB) * MIB;
     const size_t size = 16 * KIB;
-    const struct shk_segment_options options = { .size = 5 * total + 64 * MIB };
+    const struct shk_segment_options options = {.size = 5 * total + 64 * MIB};
     struct shk_queue *queue = create_in(test_segment_with(&options), &kinds[_i], size);
     uint64_t before = resident(segment_name(NULL)), after, n = total / size;
     char *item = calloc(1, size);
@@ -478,7 +487,8 @@ START_TEST(test_a_backlog_shrinks_when_it_is_drained)
             if (get_filled(queue, item, size) != (kinds[_i].order == SHK_LIFO ? n - 1 - i : i))
                 ck_abort_msg("not item %llu", (unsigned long long)i);
         after = resident(segment_name(NULL)) - before;
-        printf("order %u: %llu MiB drained, resident %llu KiB\n", kinds[_i].order, (unsigned long long)(total / MIB), (unsigned long long)(after / KIB));
+        printf("order %u: %llu MiB drained, resident %llu KiB\n", kinds[_i].order,
+               (unsigned long long)(total / MIB), (unsigned long long)(after / KIB));
         ck_assert_uint_le(after, 4 * MIB);
     }
     free(item);
@@ -486,10 +496,13 @@ START_TEST(test_a_backlog_shrinks_when_it_is_drained)
 }
 END_TEST
 
-/* Chunks are of 256 KiB or of one item; small items go to more than one chunk as well, short and long in turn. */
+/*
+ * Chunks are of 256 KiB or of one item; small items go to more than one chunk as well, short and
+ * long in turn.
+ */
 START_TEST(test_a_growing_queue_keeps_what_is_in_it)
 {
-    static const size_t sizes[] = { 1, 8, 100, 5000, 200000, 300000, 2 * MIB };
+    static const size_t sizes[] = {1, 8, 100, 5000, 200000, 300000, 2 * MIB};
     enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
     size_t size = sizes[_i % SIZES], n = size < 16 ? 200000 : 3 * MIB / size + 3;
     uint32_t order = (uint32_t)(_i / SIZES);
@@ -552,7 +565,7 @@ static void use_up_address_space(struct shk_queue *queue, size_t n_least)
  */
 START_TEST(test_address_space_that_is_used_up_is_said)
 {
-    const struct shk_segment_options options = { .size = 32 * MIB };
+    const struct shk_segment_options options = {.size = 32 * MIB};
     struct shk_queue *queue = create_in(test_segment_with(&options), &kinds[_i], 1000);
 
     use_up_address_space(queue, 24 * MIB / 1000);
@@ -629,7 +642,7 @@ END_TEST
 START_TEST(test_items_are_stored_at_their_length)
 {
     enum { ITEMS = 20000 };
-    static const size_t sizes[] = { 1000, 200000, MIB };
+    static const size_t sizes[] = {1000, 200000, MIB};
     struct shk_queue *queue = create_queue(kinds[GROWING + _i / 3].order, 0, sizes[_i % 3]);
     uint64_t before = resident(segment_name(NULL)), full;
     int32_t number;
@@ -710,8 +723,8 @@ END_TEST
 /* Other objects want the room that a queue had. */
 START_TEST(test_what_a_drained_queue_had_is_for_other_objects)
 {
-    const struct shk_segment_options options = { .size = 32 * MIB };
-    const struct shk_region_options large = { .size = 16 * MIB };
+    const struct shk_segment_options options = {.size = 32 * MIB};
+    const struct shk_region_options large = {.size = 16 * MIB};
     struct shk_segment *segment = test_segment_with(&options);
     struct shk_queue *queue = create_in(segment, &kinds[GROWING + _i], 1000);
     struct shk_region *region;
@@ -763,7 +776,7 @@ END_TEST
 
 START_TEST(test_several_growing_queues_share_a_segment)
 {
-    const struct shk_queue_options options = { .item_size = 1000 };
+    const struct shk_queue_options options = {.item_size = 1000};
     struct shk_queue *queues[8];
     char name[2] = "a";
     int64_t number;
@@ -788,13 +801,15 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("queue orders");
-    TCase *opening = test_case(suite, "opening"), *order = test_case(suite, "order"), *blocking = test_case(suite, "blocking"),
-          *memory = test_case(suite, "memory");
+    TCase *opening = test_case(suite, "opening"), *order = test_case(suite, "order"),
+          *blocking = test_case(suite, "blocking"), *memory = test_case(suite, "memory");
 
-    tcase_add_loop_test(opening, test_queue_has_the_order_and_the_capacity_it_was_created_with, 0, KINDS);
+    tcase_add_loop_test(opening, test_queue_has_the_order_and_the_capacity_it_was_created_with, 0,
+                        KINDS);
     tcase_add_test(opening, test_queue_without_options_is_fifo_without_a_limit);
     tcase_add_loop_test(order, test_lifo_takes_the_last_first, 0, 2);
-    tcase_add_loop_test(order, test_priority_takes_the_lowest_first_and_equals_in_order_of_arrival, 0, 2);
+    tcase_add_loop_test(order, test_priority_takes_the_lowest_first_and_equals_in_order_of_arrival,
+                        0, 2);
     tcase_add_loop_test(order, test_a_get_tells_the_priority_of_its_item, 0, 2);
     tcase_add_loop_test(order, test_priority_is_right_for_any_sequence, 0, 2);
     tcase_add_loop_test(order, test_a_priority_is_for_priority_queues, 0, KINDS);
@@ -807,7 +822,8 @@ int main(void)
     tcase_add_loop_test(memory, test_a_growing_queue_keeps_what_is_in_it, 0, 21);
     tcase_add_loop_test(memory, test_address_space_that_is_used_up_is_said, GROWING, KINDS);
     tcase_add_loop_test(memory, test_nothing_is_lost_when_memory_is_out, GROWING, KINDS);
-    tcase_add_loop_test(memory, test_a_growing_queue_gives_everything_back_when_it_is_unlinked, GROWING, KINDS);
+    tcase_add_loop_test(memory, test_a_growing_queue_gives_everything_back_when_it_is_unlinked,
+                        GROWING, KINDS);
     tcase_add_loop_test(memory, test_items_are_stored_at_their_length, 0, 9);
     tcase_add_loop_test(memory, test_lengths_may_be_mixed, 0, 3);
     tcase_add_loop_test(memory, test_what_a_drained_queue_had_is_for_other_objects, 0, 3);

@@ -8,13 +8,15 @@ static const struct kind {
     uint32_t order;
     size_t capacity;
 } kinds[] = {
-    { SHK_FIFO, 64 }, { SHK_LIFO, 64 }, { SHK_PRIORITY, 64 }, { SHK_FIFO, 0 }, { SHK_LIFO, 0 }, { SHK_PRIORITY, 0 },
+    {SHK_FIFO, 64}, {SHK_LIFO, 64}, {SHK_PRIORITY, 64},
+    {SHK_FIFO, 0},  {SHK_LIFO, 0},  {SHK_PRIORITY, 0},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
 static struct shk_queue *create_queue(const struct kind *kind)
 {
-    const struct shk_queue_options options = { .order = kind->order, .capacity = kind->capacity, .item_size = 8 };
+    const struct shk_queue_options options = {
+        .order = kind->order, .capacity = kind->capacity, .item_size = 8};
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE | SHK_EXCL, &options, &queue), 0);
@@ -168,7 +170,7 @@ START_TEST(test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken)
     struct shk_queue *queue = create_queue(&kinds[_i]);
     const void *item;
     int64_t out[2];
-    struct iovec buffers[2] = { { &out[0], 8 }, { &out[1], 8 } };
+    struct iovec buffers[2] = {{&out[0], 8}, {&out[1], 8}};
 
     for (int i = 0; i < 4; i++)
         put(queue, i);
@@ -315,7 +317,10 @@ START_TEST(test_join_ends_with_the_queue_and_not_with_a_shutdown)
 }
 END_TEST
 
-/* Each item leads to two smaller ones, put before it is done: at no moment may join see an end too early. */
+/*
+ * Each item leads to two smaller ones, put before it is done: at no moment may join see an end too
+ * early.
+ */
 enum { DEPTH = 7, WORKERS = 3 };
 
 struct tree {
@@ -340,7 +345,7 @@ static int work(struct shk_queue *queue)
 
 START_TEST(test_join_is_never_too_early)
 {
-    const struct kind wide = { kinds[_i].order, kinds[_i].capacity ? 1000 : 0 };
+    const struct kind wide = {kinds[_i].order, kinds[_i].capacity ? 1000 : 0};
     struct shk_queue *queue = create_queue(&wide);
     struct actor *workers[WORKERS];
 
@@ -366,14 +371,16 @@ int main(void)
 
     tcase_add_loop_test(tasks, test_an_empty_queue_without_tasks_is_done, 0, KINDS);
     tcase_add_loop_test(tasks, test_unfinished_tasks_are_counted, 0, KINDS);
-    tcase_add_loop_test(tasks, test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken, 0, KINDS);
+    tcase_add_loop_test(tasks, test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken, 0,
+                        KINDS);
     tcase_add_loop_test(tasks, test_the_last_task_wakes_all_who_join, 0, KINDS);
     tcase_add_loop_test(tasks, test_a_task_is_finished_by_the_thread_that_took_it, 0, KINDS);
     tcase_add_loop_test(tasks, test_join_ends_with_the_queue_and_not_with_a_shutdown, 0, KINDS);
     tcase_add_loop_test(tasks, test_join_is_never_too_early, 0, KINDS);
     tcase_add_loop_test(deaths, test_join_does_not_wait_for_the_dead_and_says_so_once, 0, KINDS);
     tcase_add_loop_test(deaths, test_tasks_of_one_who_has_left_are_orphans_too, 0, KINDS);
-    tcase_add_loop_test(deaths, test_orphans_are_told_though_their_record_is_in_use_again, 0, KINDS);
+    tcase_add_loop_test(deaths, test_orphans_are_told_though_their_record_is_in_use_again, 0,
+                        KINDS);
     tcase_add_loop_test(deaths, test_a_finished_member_that_dies_is_no_orphan, 0, KINDS);
     return run_tests(suite);
 }

@@ -31,18 +31,27 @@ static void open_things(struct things *t)
 {
     struct shk_segment *s = test_segment();
 
-    assert_code(shk_queue_open(s, "in", SHK_CREATE, &(struct shk_queue_options){ .capacity = 4, .item_size = 8 }, &t->in), 0);
-    assert_code(shk_queue_open(s, "out", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = 8 }, &t->out), 0);
+    assert_code(shk_queue_open(s, "in", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &t->in),
+                0);
+    assert_code(shk_queue_open(s, "out", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 1, .item_size = 8}, &t->out),
+                0);
     assert_code(shk_event_open(s, "event", SHK_CREATE, NULL, &t->event), 0);
-    assert_code(shk_semaphore_open(s, "semaphore", SHK_CREATE, &(struct shk_semaphore_options){ .max = 4 }, &t->semaphore), 0);
-    assert_code(shk_stream_open(s, "stream", SHK_CREATE, &(struct shk_stream_options){ .sample_size = 8, .history = 8 }, &t->stream), 0);
+    assert_code(shk_semaphore_open(s, "semaphore", SHK_CREATE,
+                                   &(struct shk_semaphore_options){.max = 4}, &t->semaphore),
+                0);
+    assert_code(shk_stream_open(s, "stream", SHK_CREATE,
+                                &(struct shk_stream_options){.sample_size = 8, .history = 8},
+                                &t->stream),
+                0);
     assert_code(shk_reader_open(t->stream, SHK_NEXT, &t->reader), 0);
     const struct shk_ready set[KINDS] = {
-        [GET] = { SHK_KIND_QUEUE, SHK_READABLE, t->in },
-        [PUT] = { SHK_KIND_QUEUE, SHK_WRITABLE, t->out },
-        [EVENT] = { SHK_KIND_EVENT, SHK_READABLE, t->event },
-        [SEMAPHORE] = { SHK_KIND_SEMAPHORE, SHK_READABLE, t->semaphore },
-        [STREAM] = { SHK_KIND_STREAM, SHK_READABLE, t->reader },
+        [GET] = {SHK_KIND_QUEUE, SHK_READABLE, t->in},
+        [PUT] = {SHK_KIND_QUEUE, SHK_WRITABLE, t->out},
+        [EVENT] = {SHK_KIND_EVENT, SHK_READABLE, t->event},
+        [SEMAPHORE] = {SHK_KIND_SEMAPHORE, SHK_READABLE, t->semaphore},
+        [STREAM] = {SHK_KIND_STREAM, SHK_READABLE, t->reader},
     };
     memcpy(t->set, set, sizeof(set));
 }
@@ -131,21 +140,21 @@ START_TEST(test_ready_refuses_bad_arguments)
         struct shk_ready set[2];
         int code;
     } bad[] = {
-        { { t.set[GET], { SHK_KIND_EVENT, SHK_READABLE, NULL } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_STREAM, SHK_READABLE, NULL } }, -EINVAL },
-        { { t.set[GET], { 0, SHK_READABLE, t.event } }, -EINVAL },
-        { { t.set[GET], { 99, SHK_READABLE, t.event } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_QUEUE, 0, t.in } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.in } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_QUEUE, 4, t.in } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_EVENT, SHK_WRITABLE, t.event } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_STREAM, SHK_WRITABLE, t.reader } }, -EINVAL },
-        { { t.set[GET], { SHK_KIND_LOCK, SHK_READABLE, lock } }, -ENOTSUP },
-        { { t.set[GET], { SHK_KIND_COND, SHK_READABLE, lock } }, -ENOTSUP },
-        { { t.set[GET], { SHK_KIND_BARRIER, SHK_READABLE, lock } }, -ENOTSUP },
-        { { t.set[GET], { SHK_KIND_REGION, SHK_READABLE, lock } }, -ENOTSUP },
-        { { t.set[GET], { SHK_KIND_EVENT, SHK_READABLE, far } }, -EXDEV },
+        {{t.set[GET], {SHK_KIND_EVENT, SHK_READABLE, NULL}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_STREAM, SHK_READABLE, NULL}}, -EINVAL},
+        {{t.set[GET], {0, SHK_READABLE, t.event}}, -EINVAL},
+        {{t.set[GET], {99, SHK_READABLE, t.event}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_QUEUE, 0, t.in}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.in}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_QUEUE, 4, t.in}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_EVENT, SHK_WRITABLE, t.event}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_STREAM, SHK_WRITABLE, t.reader}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_LOCK, SHK_READABLE, lock}}, -ENOTSUP},
+        {{t.set[GET], {SHK_KIND_COND, SHK_READABLE, lock}}, -ENOTSUP},
+        {{t.set[GET], {SHK_KIND_BARRIER, SHK_READABLE, lock}}, -ENOTSUP},
+        {{t.set[GET], {SHK_KIND_REGION, SHK_READABLE, lock}}, -ENOTSUP},
+        {{t.set[GET], {SHK_KIND_EVENT, SHK_READABLE, far}}, -EXDEV},
     };
     before = open_descriptors();
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -182,7 +191,7 @@ START_TEST(test_ready_of_what_is_gone)
     assert_code(shk_segment_open(segment_name("2"), SHK_CREATE, NULL, &s), 0);
     assert_code(shk_event_open(s, "event", SHK_CREATE, NULL, &event), 0);
     assert_code(shk_segment_close(s), 0);
-    const struct shk_ready closed = { SHK_KIND_EVENT, SHK_READABLE, event };
+    const struct shk_ready closed = {SHK_KIND_EVENT, SHK_READABLE, event};
     assert_code(shk_wait_any(&closed, 1, SHK_NOWAIT), -EBADF);
     assert_code(shk_ready_fd(&closed, 1), -EBADF);
     assert_code(shk_event_close(event), 0);
@@ -211,12 +220,14 @@ END_TEST
 
 START_TEST(test_ready_of_a_queue_of_any_order)
 {
-    const struct shk_queue_options options = { .order = (uint32_t)(_i / 2), .capacity = _i % 2 ? 2 : 0, .item_size = 8 };
+    const struct shk_queue_options options = {
+        .order = (uint32_t)(_i / 2), .capacity = _i % 2 ? 2 : 0, .item_size = 8};
     struct shk_queue *q;
     char item[8];
 
     assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &options, &q), 0);
-    const struct shk_ready get = { SHK_KIND_QUEUE, SHK_READABLE, q }, put = { SHK_KIND_QUEUE, SHK_WRITABLE, q };
+    const struct shk_ready get = {SHK_KIND_QUEUE, SHK_READABLE, q},
+                           put = {SHK_KIND_QUEUE, SHK_WRITABLE, q};
     assert_code(shk_wait_any(&get, 1, SHK_NOWAIT), -EAGAIN);
     for (int i = 0; i < 2; i++) {
         assert_code(shk_wait_any(&put, 1, SHK_NOWAIT), 0);
@@ -239,14 +250,15 @@ END_TEST
 START_TEST(test_ready_gives_each_its_turn)
 {
     struct things t;
-    unsigned count[KINDS] = { 0 }, pair[2] = { 0 };
+    unsigned count[KINDS] = {0}, pair[2] = {0};
     int last = -1;
 
     make_things(&t);
     for (int which = 0; which < KINDS; which++)
         make_ready(&t, which);
     for (int i = 0; i < 10 * KINDS; i++) {
-        int got = shk_wait_any(t.set, KINDS, SHK_FOREVER), other = shk_wait_any(&t.set[EVENT], 2, SHK_NOWAIT);
+        int got = shk_wait_any(t.set, KINDS, SHK_FOREVER),
+            other = shk_wait_any(&t.set[EVENT], 2, SHK_NOWAIT);
         ck_assert_int_ge(got, 0);
         ck_assert_int_ge(other, 0);
         ck_assert(last < 0 || got == (last + 1) % KINDS);
@@ -273,7 +285,7 @@ START_TEST(test_ready_of_as_many_as_there_may_be)
     for (int i = 0; i < SHK_READY_MAX; i++) {
         snprintf(name, sizeof(name), "event %d", i);
         assert_code(shk_event_open(test_segment(), name, SHK_CREATE, NULL, &events[i]), 0);
-        set[i] = (struct shk_ready){ SHK_KIND_EVENT, SHK_READABLE, events[i] };
+        set[i] = (struct shk_ready){SHK_KIND_EVENT, SHK_READABLE, events[i]};
     }
     assert_code_after(SHK_MS(30), shk_wait_any(set, SHK_READY_MAX, SHK_MS(30)), -ETIMEDOUT);
     for (int i = 0; i < SHK_READY_MAX; i++) {
@@ -325,7 +337,8 @@ static bool is_watching(pid_t pid)
 {
     struct shk_member_info member;
 
-    return look_at_member(segment_name(NULL), pid, &member) && member.waits_for == SHK_WAITS_FOR_ANY;
+    return look_at_member(segment_name(NULL), pid, &member) &&
+           member.waits_for == SHK_WAITS_FOR_ANY;
 }
 
 static struct actor *start(struct actor how)
@@ -342,7 +355,7 @@ static struct actor *start(struct actor how)
 
 static struct actor *start_watcher(void)
 {
-    return start((struct actor){ .timeout = SHK_FOREVER });
+    return start((struct actor){.timeout = SHK_FOREVER});
 }
 
 static int result_of(struct actor *actor)
@@ -366,14 +379,17 @@ START_TEST(test_ready_wakes_all_who_wait)
 }
 END_TEST
 
-/* Not by its own look at the end of a slice, and again and again: the flag is set anew each time. */
+/*
+ * Not by its own look at the end of a slice, and again and again: the flag is set anew each time.
+ */
 START_TEST(test_ready_is_told_by_who_made_it_ready)
 {
     struct things t;
 
     make_things(&t);
     for (int i = 0; i < 5; i++) {
-        struct actor *watcher = start((struct actor){ .timeout = SHK_FOREVER, .relies_on_being_told = true });
+        struct actor *watcher =
+            start((struct actor){.timeout = SHK_FOREVER, .relies_on_being_told = true});
         make_ready(&t, _i);
         assert_result(result_of(watcher), _i);
         take(&t, _i);
@@ -421,7 +437,7 @@ START_TEST(test_ready_survives_watchers_that_die_or_stop)
     struct things t;
     struct actor *watchers[4];
 
-    test_segment_with(&(struct shk_segment_options){ .max_members = 6 });
+    test_segment_with(&(struct shk_segment_options){.max_members = 6});
     make_things(&t);
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < 4; i++)
@@ -535,7 +551,7 @@ START_TEST(test_ready_in_a_storm)
         child_succeeds(wakers[i]);
         child_succeeds(watchers[i]);
     }
-    while (shk_queue_get(t.in, (char[8]){ 0 }, 8, SHK_NOWAIT) > 0)
+    while (shk_queue_get(t.in, (char[8]){0}, 8, SHK_NOWAIT) > 0)
         ;
     while (shk_semaphore_acquire(t.semaphore, SHK_NOWAIT) == 0)
         ;
@@ -579,7 +595,7 @@ static bool becomes_readable(int epoll, int fd, int milliseconds)
 
 static int epoll_of(int fd)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
     int epoll = epoll_create1(EPOLL_CLOEXEC);
 
     ck_assert_int_ge(epoll, 0);
@@ -618,13 +634,13 @@ START_TEST(test_ready_fd_is_readable_when_something_is_ready)
         for (int which = 0; which < KINDS; which++) {
             make_ready(&t, which);
             ck_assert(becomes_readable(epoll, fd, PATIENT));
-            take(&t, which);                       /* first take, then read: it is told once */
+            take(&t, which);                         /* first take, then read: it is told once */
             assert_told(epoll, fd, (uint32_t)which); /* it stays readable until then */
             ck_assert(!becomes_readable(epoll, fd, 30));
         }
     make_ready(&t, GET);
     make_ready(&t, EVENT);
-    bool seen[KINDS] = { false };
+    bool seen[KINDS] = {false};
     for (int i = 0; i < 4; i++) { /* what stays ready is told again, each in its turn */
         ck_assert(becomes_readable(epoll, fd, PATIENT));
         ck_assert_int_eq(read(fd, &index, sizeof(index)), sizeof(index));
@@ -657,7 +673,8 @@ START_TEST(test_ready_fd_tells_what_another_process_does)
     bool found = false;
 
     make_things(&t);
-    pid_t child = stranger_start(set_event, go); /* forked while there is one thread: the sanitizers want it so */
+    /* forked while there is one thread: the sanitizers want it so */
+    pid_t child = stranger_start(set_event, go);
     int fd = shk_ready_fd(t.set, KINDS), epoll = epoll_of(fd);
     DIR *directory = opendir("/proc/self/task");
     for (struct dirent *entry; (entry = readdir(directory));)
@@ -753,7 +770,7 @@ START_TEST(test_ready_fd_comes_to_an_end)
     make_things(&t);
     assert_code(shk_segment_open(segment_name("2"), SHK_CREATE, NULL, &s), 0);
     assert_code(shk_event_open(s, "event", SHK_CREATE, NULL, &event), 0);
-    const struct shk_ready set = { SHK_KIND_EVENT, SHK_READABLE, event };
+    const struct shk_ready set = {SHK_KIND_EVENT, SHK_READABLE, event};
     unsigned maps = mappings();
     int fd = shk_ready_fd(&set, 1), epoll = epoll_of(fd);
     if (_i == 1) {
@@ -794,7 +811,7 @@ START_TEST(test_ready_fd_comes_to_an_end_beside_a_forked_child)
 
     make_things(&t);
     assert_code(shk_event_open(test_segment(), "other", SHK_CREATE, NULL, &event), 0);
-    const struct shk_ready set = { SHK_KIND_EVENT, SHK_READABLE, event };
+    const struct shk_ready set = {SHK_KIND_EVENT, SHK_READABLE, event};
     int fd = shk_ready_fd(&set, 1), epoll = epoll_of(fd);
     pid_t child = child_start(wait_to_be_killed, NULL);
     assert_code(shk_object_unlink(test_segment(), "other"), 0);
@@ -875,9 +892,12 @@ START_TEST(test_ready_fd_wants_a_member_record)
     struct things t;
     unsigned descriptors;
 
-    test_segment_with(&(struct shk_segment_options){ .max_members = 2 });
+    test_segment_with(&(struct shk_segment_options){.max_members = 2});
     make_things(&t);
-    /* The first wait of a process opens a file for a moment: not in the thread, while descriptors are counted. */
+    /*
+     * The first wait of a process opens a file for a moment: not in the thread, while descriptors
+     * are counted.
+     */
     assert_code(shk_wait_any(t.set, KINDS, SHK_MS(1)), -ETIMEDOUT);
     int fd = shk_ready_fd(t.set, KINDS);
     ck_assert_int_ge(fd, 0);

@@ -31,7 +31,7 @@
 static struct board {
     _Atomic int holds;
     _Atomic int tid;
-} *board;
+} * board;
 
 static struct board *new_board(void)
 {
@@ -86,7 +86,7 @@ static struct shk_lock *lock_open(const char *name)
 
 static struct shk_queue *queue_open(uint32_t order)
 {
-    struct shk_queue_options options = { .order = order, .capacity = 8, .item_size = 8 };
+    struct shk_queue_options options = {.order = order, .capacity = 8, .item_size = 8};
     struct shk_queue *queue;
 
     assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &options, &queue), 0);
@@ -150,7 +150,7 @@ END_TEST
 /* A waiter that never waits for as long as a slice finds out, too. */
 START_TEST(test_lock_of_a_holder_out_of_memory_is_reported_to_one_that_polls)
 {
-    const int64_t timeouts[] = { SHK_NOWAIT, SHK_MS(1), SHK_MS(10) };
+    const int64_t timeouts[] = {SHK_NOWAIT, SHK_MS(1), SHK_MS(10)};
     struct shk_lock *lock = lock_open("lock");
     int r;
 
@@ -537,7 +537,7 @@ static int attach(void *unused)
 
 START_TEST(test_place_of_a_member_out_of_memory_is_used_again)
 {
-    struct shk_segment_options few = { .size = 16 << 20, .max_members = 2 };
+    struct shk_segment_options few = {.size = 16 << 20, .max_members = 2};
 
     if (!can_release())
         skip_test("no process_mrelease(2)");

@@ -9,7 +9,9 @@ static struct shk_region *region_open(const char *name, unsigned flags, size_t s
 {
     struct shk_region *region;
 
-    assert_code(shk_region_open(test_segment(), name, flags, &(struct shk_region_options){ .size = size }, &region), 0);
+    assert_code(shk_region_open(test_segment(), name, flags,
+                                &(struct shk_region_options){.size = size}, &region),
+                0);
     return region;
 }
 
@@ -34,7 +36,7 @@ static bool all_are(const unsigned char *data, size_t size, unsigned char value)
 
 START_TEST(test_a_region_is_zero_at_first)
 {
-    static const size_t sizes[] = { 1, 63, 64, 4095, 4096, 4097, 1000000 };
+    static const size_t sizes[] = {1, 63, 64, 4095, 4096, 4097, 1000000};
     char name[8];
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -44,7 +46,8 @@ START_TEST(test_a_region_is_zero_at_first)
         memset(data_of(region, sizes[i]), 0xff, sizes[i]);
         assert_code(shk_region_close(region), 0);
     }
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) { /* none lies on another, nor on its head */
+    /* none lies on another, nor on its head */
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         snprintf(name, sizeof(name), "%zu", i);
         struct shk_region *region = region_open(name, 0, 0);
         ck_assert(all_are(data_of(region, sizes[i]), sizes[i], 0xff));
@@ -77,7 +80,7 @@ START_TEST(test_a_region_begins_where_it_was_asked_to)
     struct shk_region *region;
 
     for (size_t align = 0; align <= 4096; align = align ? align * 2 : 1) {
-        struct shk_region_options options = { .size = 10, .align = align };
+        struct shk_region_options options = {.size = 10, .align = align};
         assert_code(shk_region_open(test_segment(), "region", SHK_CREATE, &options, &region), 0);
         ck_assert_uint_eq((uintptr_t)data_of(region, 10) % (align ? align : 64), 0);
         assert_code(shk_region_close(region), 0);
@@ -162,14 +165,15 @@ END_TEST
 START_TEST(test_a_region_may_fill_the_segment)
 {
     struct shk_segment *small;
-    struct shk_segment_options options = { .size = 1 << 20, .max_members = 4, .max_objects = 4 };
+    struct shk_segment_options options = {.size = 1 << 20, .max_members = 4, .max_objects = 4};
     struct shk_region *region;
     size_t fits = 0, too_large = 1 << 20;
 
     assert_code(shk_segment_open(segment_name("small"), SHK_CREATE, &options, &small), 0);
     while (too_large - fits > 1) {
         size_t size = fits + (too_large - fits) / 2;
-        int got = shk_region_open(small, "region", SHK_CREATE, &(struct shk_region_options){ .size = size }, &region);
+        int got = shk_region_open(small, "region", SHK_CREATE,
+                                  &(struct shk_region_options){.size = size}, &region);
         ck_assert_msg(got == 0 || code_is(got, -ENOSPC), "%zu bytes: %s", size, code_name(got));
         *(got == 0 ? &fits : &too_large) = size;
         if (got < 0)

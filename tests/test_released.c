@@ -26,12 +26,12 @@ static struct things {
 static void open_things(unsigned flags)
 {
     struct shk_segment *s = test_segment();
-    const struct shk_semaphore_options no_permit = { .max = 4 };
-    const struct shk_barrier_options two = { .parties = 2 };
-    const struct shk_queue_options fifo = { .capacity = 4, .item_size = 8 };
-    const struct shk_queue_options lifo = { SHK_LIFO, .capacity = 4, .item_size = 8 };
-    const struct shk_queue_options priority = { SHK_PRIORITY, .item_size = 8 };
-    const struct shk_stream_options samples = { .sample_size = 8, .history = 8 };
+    const struct shk_semaphore_options no_permit = {.max = 4};
+    const struct shk_barrier_options two = {.parties = 2};
+    const struct shk_queue_options fifo = {.capacity = 4, .item_size = 8};
+    const struct shk_queue_options lifo = {SHK_LIFO, .capacity = 4, .item_size = 8};
+    const struct shk_queue_options priority = {SHK_PRIORITY, .item_size = 8};
+    const struct shk_stream_options samples = {.sample_size = 8, .history = 8};
 
     assert_code(shk_lock_open(s, "lock", flags, NULL, &t.lock), 0);
     assert_code(shk_cond_open(s, "cond", flags, NULL, &t.cond), 0);
@@ -212,7 +212,7 @@ static int64_t put_priority(void)
 static int64_t wait_many(void)
 {
     char item[2][8];
-    struct iovec two[2] = { { item[0], 8 }, { item[1], 8 } };
+    struct iovec two[2] = {{item[0], 8}, {item[1], 8}};
 
     return shk_queue_get_many(t.queue, two, 2, SHK_FOREVER);
 }
@@ -277,10 +277,10 @@ static int64_t append(void)
 /* Of a set of several, the queue and the event are the last. */
 static int64_t wait_set(void)
 {
-    const struct shk_ready all[] = { { SHK_KIND_SEMAPHORE, SHK_READABLE, t.semaphore },
-                                     { SHK_KIND_STREAM, SHK_READABLE, t.reader },
-                                     { SHK_KIND_QUEUE, SHK_READABLE, t.queue },
-                                     { SHK_KIND_EVENT, SHK_READABLE, t.event } };
+    const struct shk_ready all[] = {{SHK_KIND_SEMAPHORE, SHK_READABLE, t.semaphore},
+                                    {SHK_KIND_STREAM, SHK_READABLE, t.reader},
+                                    {SHK_KIND_QUEUE, SHK_READABLE, t.queue},
+                                    {SHK_KIND_EVENT, SHK_READABLE, t.event}};
 
     return shk_wait_any(all, 4, SHK_FOREVER);
 }
@@ -311,31 +311,31 @@ static int64_t shut_of_many(void)
 }
 
 static const struct kind {
-    const char *object;      /* which is waited for, and unlinked */
+    const char *object; /* which is waited for, and unlinked */
     int64_t (*wait)(void), (*release)(void);
 } kinds[] = {
-    { "lock", wait_lock, release_lock },
-    { "cond", wait_cond, notify },
-    { "cond", wait_cond, notify_all },
-    { "event", wait_event, set },
-    { "event", wait_event, set_and_clear },
-    { "semaphore", wait_semaphore, release_semaphore },
-    { "barrier", wait_barrier, complete },
-    { "barrier", wait_barrier, break_it },
-    { "queue", wait_queue, put },
-    { "queue", wait_queue, put_and_shut_down },
-    { "queue", wait_queue, shut_down },
-    { "lifo", wait_lifo, put_lifo },
-    { "priority", wait_priority, put_priority },
-    { "queue", wait_many, put_many },
-    { "queue", wait_peek, put },
-    { "full", wait_claim, unclaim },
-    { "tasks", wait_join, finish_task },
-    { "stream", wait_reader, append },
-    { "semaphore", wait_set, set_of_many },
-    { "semaphore", wait_set, set_and_clear_of_many },
-    { "semaphore", wait_set, put_of_many },
-    { "semaphore", wait_set, shut_of_many },
+    {"lock", wait_lock, release_lock},
+    {"cond", wait_cond, notify},
+    {"cond", wait_cond, notify_all},
+    {"event", wait_event, set},
+    {"event", wait_event, set_and_clear},
+    {"semaphore", wait_semaphore, release_semaphore},
+    {"barrier", wait_barrier, complete},
+    {"barrier", wait_barrier, break_it},
+    {"queue", wait_queue, put},
+    {"queue", wait_queue, put_and_shut_down},
+    {"queue", wait_queue, shut_down},
+    {"lifo", wait_lifo, put_lifo},
+    {"priority", wait_priority, put_priority},
+    {"queue", wait_many, put_many},
+    {"queue", wait_peek, put},
+    {"full", wait_claim, unclaim},
+    {"tasks", wait_join, finish_task},
+    {"stream", wait_reader, append},
+    {"semaphore", wait_set, set_of_many},
+    {"semaphore", wait_set, set_and_clear_of_many},
+    {"semaphore", wait_set, put_of_many},
+    {"semaphore", wait_set, shut_of_many},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
@@ -358,7 +358,7 @@ static struct actor *start_waiter(const struct kind *kind)
 {
     struct actor *actor = shared_memory(sizeof(*actor));
 
-    *actor = (struct actor){ .kind = kind, .result = PENDING };
+    *actor = (struct actor){.kind = kind, .result = PENDING};
     actor->pid = stranger_start(wait_once, actor);
     wait_until_waiting(segment_name(NULL), actor->pid, kind->object);
     return actor;
@@ -472,14 +472,14 @@ static int join_the_round(void *argument)
 
 START_TEST(test_a_reset_waiter_is_told_so_though_the_next_round_is_complete_when_it_runs)
 {
-    static const struct kind kind = { "barrier", wait_barrier, complete };
+    static const struct kind kind = {"barrier", wait_barrier, complete};
     struct actor *reset, *next = shared_memory(sizeof(*next));
 
     open_things(SHK_CREATE);
     reset = start_waiter(&kind);
     child_stop(reset->pid);
     assert_code(shk_barrier_reset(t.barrier), 0);
-    *next = (struct actor){ .result = PENDING };
+    *next = (struct actor){.result = PENDING};
     next->pid = stranger_start(join_the_round, next);
     wait_until_waiting(segment_name(NULL), next->pid, "barrier");
     assert_code(shk_barrier_wait(t.barrier, SHK_FOREVER), 1);
@@ -494,7 +494,7 @@ END_TEST
 START_TEST(
     test_a_waiter_that_has_met_the_others_is_told_so_though_the_barrier_is_broken_when_it_runs)
 {
-    static const struct kind kind = { "barrier", wait_barrier, complete };
+    static const struct kind kind = {"barrier", wait_barrier, complete};
     struct actor *waiter;
 
     open_things(SHK_CREATE);
@@ -527,14 +527,14 @@ static const struct sleeper {
     struct shk_queue **queue;
     int64_t expected;
 } sleepers[] = {
-    { { "queue", wait_queue, NULL }, &t.queue, -EPIPE },
-    { { "lifo", wait_lifo, NULL }, &t.lifo, -EPIPE },
-    { { "priority", wait_priority, NULL }, &t.priority, -EPIPE },
-    { { "queue", wait_many, NULL }, &t.queue, -EPIPE },
-    { { "queue", wait_peek, NULL }, &t.queue, -EPIPE },
-    { { "full", wait_full, NULL }, &t.full, -EPIPE },
-    { { "full", wait_full_reserve, NULL }, &t.full, -EPIPE },
-    { { "semaphore", wait_set, NULL }, &t.queue, 2 },
+    {{"queue", wait_queue, NULL}, &t.queue, -EPIPE},
+    {{"lifo", wait_lifo, NULL}, &t.lifo, -EPIPE},
+    {{"priority", wait_priority, NULL}, &t.priority, -EPIPE},
+    {{"queue", wait_many, NULL}, &t.queue, -EPIPE},
+    {{"queue", wait_peek, NULL}, &t.queue, -EPIPE},
+    {{"full", wait_full, NULL}, &t.full, -EPIPE},
+    {{"full", wait_full_reserve, NULL}, &t.full, -EPIPE},
+    {{"semaphore", wait_set, NULL}, &t.queue, 2},
 };
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]), AT_ONCE = 4 };
 

@@ -1,4 +1,7 @@
-/* Segments: created whole, opened with full checks, retired; and the objects in them as far as all kinds are alike. */
+/*
+ * Segments: created whole, opened with full checks, retired; and the objects in them as far as all
+ * kinds are alike.
+ */
 #include "common.h"
 
 #include "segment/layout.h"
@@ -17,9 +20,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SMALL (&(struct shk_segment_options){ .size = 1 << 20, .max_members = 8, .max_objects = 16 })
+#define SMALL (&(struct shk_segment_options){.size = 1 << 20, .max_members = 8, .max_objects = 16})
 
-static struct shk_segment *segment_open(const char *name, unsigned flags, const struct shk_segment_options *options)
+static struct shk_segment *segment_open(const char *name, unsigned flags,
+                                        const struct shk_segment_options *options)
 {
     struct shk_segment *segment = NULL;
 
@@ -40,7 +44,9 @@ static struct shk_region *region_open(struct shk_segment *segment, const char *n
 {
     struct shk_region *region;
 
-    assert_code(shk_region_open(segment, name, SHK_CREATE, &(struct shk_region_options){ .size = size }, &region), 0);
+    assert_code(shk_region_open(segment, name, SHK_CREATE,
+                                &(struct shk_region_options){.size = size}, &region),
+                0);
     return region;
 }
 
@@ -76,7 +82,10 @@ static struct things things_open(struct shk_segment *segment)
     assert_code(shk_lock_open(segment, "lock", SHK_CREATE, NULL, &all.lock), 0);
     assert_code(shk_cond_open(segment, "cond", SHK_CREATE, NULL, &all.cond), 0);
     assert_code(shk_event_open(segment, "event", SHK_CREATE, NULL, &all.event), 0);
-    assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = 8 }, &all.queue), 0);
+    assert_code(shk_queue_open(segment, "queue", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 1, .item_size = 8},
+                               &all.queue),
+                0);
     all.region = region_open(segment, "region", 64);
     return all;
 }
@@ -176,14 +185,14 @@ END_TEST
 
 START_TEST(test_the_mode_is_exact_whatever_the_umask)
 {
-    static const mode_t modes[] = { 0, 0600, 0640, 0660, 0666, 0644, 0777 };
-    static const mode_t masks[] = { 0, 022, 077, 0777 };
+    static const mode_t modes[] = {0, 0600, 0640, 0660, 0666, 0644, 0777};
+    static const mode_t masks[] = {0, 022, 077, 0777};
     struct stat status;
 
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         for (size_t k = 0; k < sizeof(masks) / sizeof(masks[0]); k++) {
             mode_t before = umask(masks[k]);
-            struct shk_segment_options options = { .mode = modes[i] };
+            struct shk_segment_options options = {.mode = modes[i]};
             struct shk_segment *segment = segment_open(segment_name(NULL), SHK_CREATE, &options);
             ck_assert_uint_eq(umask(before), masks[k]);
             ck_assert_int_eq(stat(shm_path(segment_name(NULL)), &status), 0);
@@ -203,7 +212,7 @@ END_TEST
  */
 static int create_with_a_limit(void *resource)
 {
-    const struct rlimit limit = { 8ull << 30, 8ull << 30 };
+    const struct rlimit limit = {8ull << 30, 8ull << 30};
     struct shk_segment_info info;
     struct shk_segment *segment;
 
@@ -220,7 +229,7 @@ static int create_with_a_limit(void *resource)
 
 START_TEST(test_a_segment_is_no_larger_than_the_limits_allow)
 {
-    static int resources[] = { RLIMIT_AS, RLIMIT_FSIZE };
+    static int resources[] = {RLIMIT_AS, RLIMIT_FSIZE};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     if (_i == 0)
@@ -233,10 +242,10 @@ END_TEST
 START_TEST(test_a_segment_is_as_the_options_say)
 {
     static const struct shk_segment_options asked[] = {
-        { .size = 0 },
-        { .size = 1 << 16, .max_members = 1, .max_objects = 1 },
-        { .size = 5000000, .max_members = 17, .max_objects = 3 },
-        { .size = 1ull << 40, .max_members = 65535, .max_objects = 65535, .mode = 0666 },
+        {.size = 0},
+        {.size = 1 << 16, .max_members = 1, .max_objects = 1},
+        {.size = 5000000, .max_members = 17, .max_objects = 3},
+        {.size = 1ull << 40, .max_members = 65535, .max_objects = 65535, .mode = 0666},
     };
     struct shk_segment_info info;
 
@@ -252,7 +261,8 @@ START_TEST(test_a_segment_is_as_the_options_say)
         ck_assert_uint_eq(info.gid, getegid());
         if (!asked[i].max_objects)
             ck_assert_uint_lt(info.resident, 1 << 20); /* sparse */
-        assert_code(shk_segment_close(segment_open(segment_name(NULL), 0, &asked[0])), 0); /* opened as it is */
+        /* opened as it is */
+        assert_code(shk_segment_close(segment_open(segment_name(NULL), 0, &asked[0])), 0);
         assert_code(shk_segment_close(segment), 0);
         assert_code(shk_segment_unlink(segment_name(NULL)), 0);
     }
@@ -394,7 +404,7 @@ END_TEST
 START_TEST(test_an_empty_or_foreign_file_is_no_segment)
 {
     const char *name = segment_name(NULL);
-    unsigned char bytes[8192] = { 0 };
+    unsigned char bytes[8192] = {0};
 
     write_shm(name, 0, "", 0);
     assert_refused(name);
@@ -441,7 +451,8 @@ END_TEST
 START_TEST(test_a_truncated_segment_is_refused)
 {
     const char *name = segment_name(NULL);
-    static const off_t sizes[] = { 0, 1, 7, 8, 12, 100, 1000, 4095, 4096, 8192, 1 << 16, (1 << 20) - 1 };
+    static const off_t sizes[] = {0,    1,    7,    8,    12,      100,
+                                  1000, 4095, 4096, 8192, 1 << 16, (1 << 20) - 1};
 
     save_image(name);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -450,20 +461,21 @@ START_TEST(test_a_truncated_segment_is_refused)
         assert_refused(name);
     }
     write_image(name, sizeof(small_image));
-    ck_assert_int_eq(truncate(shm_path(name), (1 << 20) + 1), 0); /* nor is it longer than it says */
+    /* nor is it longer than it says */
+    ck_assert_int_eq(truncate(shm_path(name), (1 << 20) + 1), 0);
     assert_refused(name);
     ck_assert_int_eq(unlink(shm_path(name)), 0);
 }
 END_TEST
 
-#define PATCH(field, value)                                                                                            \
-    do {                                                                                                               \
-        struct shki_header header;                                                                                     \
-        __typeof__(header.field) wrong = (value);                                                                      \
-        write_image(name, sizeof(small_image));                                                                        \
-        write_shm(name, offsetof(struct shki_header, field), &wrong, sizeof(wrong));                                   \
-        assert_refused(name);                                                                                          \
-        ck_assert_msg(shk_last_error()[0], "no sentence about %s", #field);                                            \
+#define PATCH(field, value)                                                          \
+    do {                                                                             \
+        struct shki_header header;                                                   \
+        __typeof__(header.field) wrong = (value);                                    \
+        write_image(name, sizeof(small_image));                                      \
+        write_shm(name, offsetof(struct shki_header, field), &wrong, sizeof(wrong)); \
+        assert_refused(name);                                                        \
+        ck_assert_msg(shk_last_error()[0], "no sentence about %s", #field);          \
     } while (0)
 
 START_TEST(test_another_layout_or_machine_is_refused)
@@ -486,23 +498,25 @@ START_TEST(test_another_layout_or_machine_is_refused)
 }
 END_TEST
 
-#define PATCH_ALL(field)                                                                                               \
-    do {                                                                                                               \
-        for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)                                              \
-            PATCH(field, offsets[i]);                                                                                  \
-        PATCH(field, good->field + 4096);                                                                              \
-        PATCH(field, good->field - 4096);                                                                              \
-        PATCH(field, good->field + 1);                                                                                 \
+#define PATCH_ALL(field)                                                  \
+    do {                                                                  \
+        for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) \
+            PATCH(field, offsets[i]);                                     \
+        PATCH(field, good->field + 4096);                                 \
+        PATCH(field, good->field - 4096);                                 \
+        PATCH(field, good->field + 1);                                    \
     } while (0)
 
 START_TEST(test_a_header_with_wrong_offsets_is_refused)
 {
     const char *name = segment_name(NULL);
     struct shki_header *good = (struct shki_header *)small_image;
-    static const uint64_t offsets[] = { 0, 1, 8, UINT64_MAX, INT64_MAX, 1ull << 40, UINT64_MAX - 4095, 1 << 20 };
+    static const uint64_t offsets[] = {
+        0, 1, 8, UINT64_MAX, INT64_MAX, 1ull << 40, UINT64_MAX - 4095, 1 << 20};
 
     save_image(name);
-    for (size_t i = 0; i + 1 < sizeof(offsets) / sizeof(offsets[0]); i++) /* the last is the right size */
+    /* the last is the right size */
+    for (size_t i = 0; i + 1 < sizeof(offsets) / sizeof(offsets[0]); i++)
         PATCH(size, offsets[i]);
     PATCH(size, good->size - 1);
     PATCH_ALL(entries_at);
@@ -524,7 +538,7 @@ START_TEST(test_random_bytes_are_no_segment)
 {
     const char *name = segment_name(NULL);
     static unsigned char bytes[1 << 16];
-    unsigned short seed[3] = { 1, 2, 3 };
+    unsigned short seed[3] = {1, 2, 3};
 
     for (int i = 0; i < 200; i++) {
         for (size_t k = 0; k < sizeof(bytes); k++)
@@ -542,7 +556,8 @@ END_TEST
 START_TEST(test_an_object_with_wrong_offsets_is_refused)
 {
     const char *name = segment_name(NULL);
-    static const uint64_t offsets[] = { 0, 1, 8, 64, 4096, UINT64_MAX, INT64_MAX, 1ull << 40, 1 << 20, (1 << 20) - 64 };
+    static const uint64_t offsets[] = {0,          1,         8,          64,      4096,
+                                       UINT64_MAX, INT64_MAX, 1ull << 40, 1 << 20, (1 << 20) - 64};
 
     save_image(name);
     struct shki_geometry geometry =
@@ -553,16 +568,20 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
         if (entry->state != SHKI_ENTRY_LIVE || strcmp(entry->name, "region"))
             continue;
         for (size_t i = 0; i < 2 * sizeof(offsets) / sizeof(offsets[0]); i++) {
-            size_t field = i & 1 ? offsetof(struct shki_entry, at) : offsetof(struct shki_entry, size);
+            size_t field =
+                i & 1 ? offsetof(struct shki_entry, at) : offsetof(struct shki_entry, size);
             struct shk_region *region = NULL;
-            if (field == offsetof(struct shki_entry, size) && offsets[i / 2] == SHKI_PAGE) /* it may well be as large */
+            /* it may well be as large */
+            if (field == offsetof(struct shki_entry, size) && offsets[i / 2] == SHKI_PAGE)
                 continue;
             write_image(name, sizeof(small_image));
             write_shm(name, at + field, &offsets[i / 2], sizeof(uint64_t));
             struct shk_segment *segment = segment_open(name, 0, NULL);
             assert_code(shk_region_open(segment, "region", 0, NULL, &region), -EPROTO);
-            for (size_t size = sizeof(small_image) - 1; size > 0; size = size * 3 / 4) { /* and what is new is put into the segment, or nowhere */
-                if (shk_region_open(segment, "new", SHK_CREATE | SHK_EXCL, &(struct shk_region_options){ .size = size }, &region) < 0)
+            /* and what is new is put into the segment, or nowhere */
+            for (size_t size = sizeof(small_image) - 1; size > 0; size = size * 3 / 4) {
+                if (shk_region_open(segment, "new", SHK_CREATE | SHK_EXCL,
+                                    &(struct shk_region_options){.size = size}, &region) < 0)
                     continue;
                 memset(data_of(region), 0x55, size);
                 assert_code(shk_region_close(region), 0);
@@ -595,7 +614,8 @@ START_TEST(test_who_finds_a_dead_unlinkers_work_finishes_it)
         if (step < 2)
             ck_assert_uint_eq(shm_files(name + 1), step);
         int got = step == 3 ? shk_segment_unlink_unused(name, 0) : shk_segment_unlink(name);
-        ck_assert_msg(got == (step == 1 ? 0 : -ENOENT) || (step >= 2 && got == 0), "step %d: %s", step, code_name(got));
+        ck_assert_msg(got == (step == 1 ? 0 : -ENOENT) || (step >= 2 && got == 0), "step %d: %s",
+                      step, code_name(got));
         ck_assert_uint_eq(shm_files(name + 1), 0);
     }
 }
@@ -606,7 +626,7 @@ END_TEST
 static int open_beyond_file_size_limit(void *argument)
 {
     (void)argument;
-    struct rlimit limit = { 1 << 20, 1 << 20 };
+    struct rlimit limit = {1 << 20, 1 << 20};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     for (int i = 0; i < 3; i++) /* SIGXFSZ does not kill it */
         assert_not_opened(segment_name(NULL), SHK_CREATE, -EFBIG);
@@ -628,7 +648,7 @@ static int use_beyond_file_size_limit(void *argument)
     struct shk_segment *segment;
 
     (void)argument;
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ LIMIT, LIMIT }), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){LIMIT, LIMIT}), 0);
     segment = segment_open(segment_name(NULL), 0, NULL);
     struct shk_region *region = region_open(segment, "region", 16 * LIMIT);
     memset(data_of(region), 1, 16 * LIMIT);
@@ -680,7 +700,7 @@ static void limit_address_space(size_t more)
     ck_assert_int_eq(fscanf(file, "%llu", &pages), 1);
     fclose(file);
     rlim_t bytes = pages * sysconf(_SC_PAGESIZE) + more;
-    ck_assert_int_eq(setrlimit(RLIMIT_AS, &(struct rlimit){ bytes, bytes }), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes}), 0);
 }
 
 static int open_without_address_space(void *argument)
@@ -721,10 +741,10 @@ static bool runs_with_own_shm(int (*body)(void *), void *argument)
 
 #define SKIP_OWN_SHM "not permitted to mount a file system of its own over /dev/shm"
 
-#define OWN_SHM_OR_SKIP(size)                                                                                          \
-    do {                                                                                                               \
-        if (!replace_shm(size))                                                                                        \
-            return NOT_PERMITTED;                                                                                      \
+#define OWN_SHM_OR_SKIP(size)     \
+    do {                          \
+        if (!replace_shm(size))   \
+            return NOT_PERMITTED; \
     } while (0)
 
 static uint64_t bytes_used(void)
@@ -783,10 +803,14 @@ static int fill_with_objects(void *argument)
     (void)argument;
     OWN_SHM_OR_SKIP(4 << 20);
     struct shk_segment *segment = segment_open("/full", SHK_CREATE, NULL);
-    assert_code(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){ .capacity = 100, .item_size = 64 }, &queue), 0);
+    assert_code(shk_queue_open(segment, "queue", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 100, .item_size = 64},
+                               &queue),
+                0);
     for (;; count++) {
         snprintf(name, sizeof(name), "%d", count);
-        got = shk_region_open(segment, name, SHK_CREATE, &(struct shk_region_options){ .size = SIZE }, &more);
+        got = shk_region_open(segment, name, SHK_CREATE, &(struct shk_region_options){.size = SIZE},
+                              &more);
         if (got < 0)
             break;
         ck_assert_int_lt(count, MOST);
@@ -807,7 +831,8 @@ static int fill_with_objects(void *argument)
             if (data[k] != i + 1)
                 ck_abort_msg("region %d, byte %d", i, k);
     }
-    assert_code(shk_lock_open(segment, "0", SHK_CREATE, NULL, &(struct shk_lock *){ NULL }), -EPROTOTYPE);
+    assert_code(shk_lock_open(segment, "0", SHK_CREATE, NULL, &(struct shk_lock *){NULL}),
+                -EPROTOTYPE);
 
     /* What is given back can be taken again. */
     for (int round = 0; round < 5; round++) {
@@ -816,7 +841,9 @@ static int fill_with_objects(void *argument)
         regions[0] = region_open(segment, "0", SIZE);
         ck_assert_int_eq(data_of(regions[0])[SIZE - 1], 0);
         memset(data_of(regions[0]), 1, SIZE);
-        assert_code(shk_region_open(segment, "more", SHK_CREATE, &(struct shk_region_options){ .size = SIZE }, &more), -ENOSPC);
+        assert_code(shk_region_open(segment, "more", SHK_CREATE,
+                                    &(struct shk_region_options){.size = SIZE}, &more),
+                    -ENOSPC);
         assert_code(shk_region_open(segment, "more", 0, NULL, &more), -ENOENT);
     }
     for (int i = 0; i < count; i++)
@@ -873,13 +900,14 @@ static int join_without_memory(void *argument)
 
     pthread_barrier_t *all_in = shared_barrier(THREADS + 1);
     for (int i = 0; i < THREADS; i++) {
-        joiners[i] = (struct joiner){ event, all_in, -EDOM };
+        joiners[i] = (struct joiner){event, all_in, -EDOM};
         ck_assert_int_eq(pthread_create(&threads[i], NULL, join_and_stay, &joiners[i]), 0);
     }
     pthread_barrier_wait(all_in);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
-        ck_assert_msg(joiners[i].code == 0 || joiners[i].code == -ENOSPC, "%s", code_name(joiners[i].code));
+        ck_assert_msg(joiners[i].code == 0 || joiners[i].code == -ENOSPC, "%s",
+                      code_name(joiners[i].code));
         *(joiners[i].code == 0 ? &joined : &refused) += 1;
     }
     ck_assert_int_gt(refused, 0); /* or the test has not tested it */
@@ -948,9 +976,11 @@ static int nobody_opens_roots(void *argument)
     assert_code(shk_event_set(all.event), 0);
     things_close(&all);
     assert_code(shk_segment_close(segment), 0);
-    for (const char *const *mode = (const char *const[]){ "0600", "0644", "0666", NULL }; *mode; mode++) {
+    for (const char *const *mode = (const char *const[]){"0600", "0644", "0666", NULL}; *mode;
+         mode++) {
         int got = shk_segment_unlink(segment_name(*mode));
-        ck_assert_msg(code_is(got, -EACCES) || code_is(got, -EPERM), "%s: %s", *mode, code_name(got));
+        ck_assert_msg(code_is(got, -EACCES) || code_is(got, -EPERM), "%s: %s", *mode,
+                      code_name(got));
         ck_assert_uint_eq(shm_files(segment_name(*mode) + 1), 1);
     }
     return 0;
@@ -959,13 +989,14 @@ static int nobody_opens_roots(void *argument)
 START_TEST(test_permission_bits_are_the_border)
 {
     struct shk_segment *segments[3];
-    static const char *const suffixes[] = { "0600", "0644", "0666" };
+    static const char *const suffixes[] = {"0600", "0644", "0666"};
 
     if (geteuid() != 0)
         skip_test("not root: cannot become another user");
     for (int i = 0; i < 3; i++)
-        segments[i] = segment_open(segment_name(suffixes[i]), SHK_CREATE,
-                                   &(struct shk_segment_options){ .mode = strtoul(suffixes[i], NULL, 8) });
+        segments[i] =
+            segment_open(segment_name(suffixes[i]), SHK_CREATE,
+                         &(struct shk_segment_options){.mode = strtoul(suffixes[i], NULL, 8)});
     child_succeeds(child_start(nobody_opens_roots, NULL));
     for (int i = 0; i < 3; i++) { /* and that somebody tried to remove it has not hurt it */
         struct things all = things_open(segments[i]);
@@ -983,7 +1014,8 @@ static int nobody_creates(void *argument)
 
     (void)argument;
     become_nobody();
-    segment = segment_open(segment_name(NULL), SHK_CREATE, &(struct shk_segment_options){ .mode = 0666 });
+    segment =
+        segment_open(segment_name(NULL), SHK_CREATE, &(struct shk_segment_options){.mode = 0666});
     struct things all = things_open(segment);
     assert_code(shk_event_set(all.event), 0);
     return 0;
@@ -1004,7 +1036,8 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
     assert_code(shk_event_is_set(all.event), 1);
     things_close(&all);
     assert_code(shk_segment_close(segment), 0);
-    assert_code(shk_segment_close(segment_open(segment_name(NULL), SHK_CREATE | SHK_ANY_OWNER, NULL)), 0);
+    assert_code(
+        shk_segment_close(segment_open(segment_name(NULL), SHK_CREATE | SHK_ANY_OWNER, NULL)), 0);
     assert_code(shk_segment_unlink(segment_name(NULL)), 0); /* root may remove it */
 }
 END_TEST
@@ -1032,7 +1065,8 @@ static int close_the_directory(void *argument)
     (void)argument;
     OWN_SHM_OR_SKIP(4 << 20);
     ck_assert_int_eq(chmod("/dev/shm", 0711), 0);
-    struct shk_segment *segment = segment_open("/there", SHK_CREATE, &(struct shk_segment_options){ .mode = 0666 });
+    struct shk_segment *segment =
+        segment_open("/there", SHK_CREATE, &(struct shk_segment_options){.mode = 0666});
     child_succeeds(child_start(nobody_in_a_closed_directory, NULL));
     struct things all = things_open(segment);
     assert_code(shk_event_is_set(all.event), 1);
@@ -1079,7 +1113,8 @@ static int open_in_new_pid_namespace(void *argument)
     struct shk_segment *segment;
 
     (void)argument;
-    assert_code(shk_set_member_name(test_segment(), "inherited"), -EXDEV); /* nor with what was inherited across the border */
+    /* nor with what was inherited across the border */
+    assert_code(shk_set_member_name(test_segment(), "inherited"), -EXDEV);
     assert_not_opened(segment_name(NULL), 0, -EXDEV);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EXDEV);
     assert_not_created(segment_name(NULL));
@@ -1098,7 +1133,8 @@ static int leave_pid_namespace(void *argument)
 {
     if (unshare(CLONE_NEWPID) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
         return 77;
-    child_succeeds(child_start(open_in_new_pid_namespace, argument)); /* dies with us: see die_with_parent() */
+    /* dies with us: see die_with_parent() */
+    child_succeeds(child_start(open_in_new_pid_namespace, argument));
     return 0;
 }
 
@@ -1259,7 +1295,8 @@ static int come_with_the_crowd(void *argument)
 
         struct things all;
         got = shk_lock_open(segment, "lock", SHK_CREATE | SHK_EXCL, NULL, &all.lock);
-        ck_assert_msg(got == 0 || code_is(got, -EEXIST), "%s: %s", code_name(got), shk_last_error());
+        ck_assert_msg(got == 0 || code_is(got, -EEXIST), "%s: %s", code_name(got),
+                      shk_last_error());
         if (got == 0) {
             atomic_fetch_add(&crowd->objects_created[0], 1);
             assert_code(shk_lock_close(all.lock), 0);
@@ -1272,7 +1309,8 @@ static int come_with_the_crowd(void *argument)
         *number = before + 1;
         assert_code(shk_lock_release(all.lock), 0);
         pthread_barrier_wait(crowd->together);
-        if (*number != CROWD) /* all are in one segment, and in one region and under one lock of it */
+        /* all are in one segment, and in one region and under one lock of it */
+        if (*number != CROWD)
             atomic_fetch_add(&crowd->failed, 1);
         pthread_barrier_wait(crowd->together);
         things_close(&all);
@@ -1297,7 +1335,8 @@ START_TEST(test_a_crowd_that_opens_at_once_meets_in_one_segment)
         children[i] = child_start(come_with_the_crowd, crowd);
     for (int i = 0; i < CROWD; i++)
         child_succeeds(children[i]);
-    ck_assert_int_eq(crowd->created, 1001 * CROWD_ROUNDS); /* one creator, one remover in each round */
+    /* one creator, one remover in each round */
+    ck_assert_int_eq(crowd->created, 1001 * CROWD_ROUNDS);
     ck_assert_int_eq(crowd->objects_created[0], CROWD_ROUNDS);
     ck_assert_int_eq(crowd->failed, 0);
 }
@@ -1328,8 +1367,8 @@ static int come_and_go(void *argument)
 
     (void)argument;
     return shk_segment_open(segment_name(NULL), SHK_CREATE, SMALL, &segment) < 0 ||
-           shk_event_open(segment, "event", SHK_CREATE, NULL, &event) < 0 || shk_event_set(event) < 0 ||
-           shk_event_close(event) < 0 || shk_segment_close(segment) < 0;
+           shk_event_open(segment, "event", SHK_CREATE, NULL, &event) < 0 ||
+           shk_event_set(event) < 0 || shk_event_close(event) < 0 || shk_segment_close(segment) < 0;
 }
 
 START_TEST(test_threads_open_and_close_at_once_while_the_process_forks)
@@ -1358,25 +1397,32 @@ END_TEST
 
 enum { STORM = 8, STORM_ROUNDS = 400 };
 
-/* One of a storm of processes that open, create, use and remove the same segment, each as it pleases. */
+/*
+ * One of a storm of processes that open, create, use and remove the same segment, each as it
+ * pleases.
+ */
 static int blow_segment(void *argument)
 {
-    unsigned short seed[3] = { 1, 2, (unsigned short)(intptr_t)argument };
+    unsigned short seed[3] = {1, 2, (unsigned short)(intptr_t)argument};
     char item[8];
 
     for (int round = 0; round < STORM_ROUNDS; round++) {
         struct shk_segment *segment = NULL;
         struct shk_queue *queue;
-        struct shk_queue_options options = { .capacity = 2, .item_size = 8 };
+        struct shk_queue_options options = {.capacity = 2, .item_size = 8};
         switch (nrand48(seed) % 4) {
         case 0:
             assert_one_of("unlink", shk_segment_unlink(segment_name(NULL)), 0, -ENOENT);
             continue;
         case 1:
-            assert_one_of("open", shk_segment_open(segment_name(NULL), 0, NULL, &segment), 0, -ENOENT);
+            assert_one_of("open", shk_segment_open(segment_name(NULL), 0, NULL, &segment), 0,
+                          -ENOENT);
             break;
         case 2:
-            assert_one_of("create", shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, SMALL, &segment), 0, -EEXIST);
+            assert_one_of(
+                "create",
+                shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, SMALL, &segment), 0,
+                -EEXIST);
             break;
         default: /* whatever others do, whoever wants a segment gets one */
             segment = segment_open(segment_name(NULL), SHK_CREATE, SMALL);
@@ -1421,7 +1467,7 @@ END_TEST
 /* … the same object, which is now of this kind, now of that. */
 static int blow_object(void *argument)
 {
-    unsigned short seed[3] = { 3, 2, (unsigned short)(intptr_t)argument };
+    unsigned short seed[3] = {3, 2, (unsigned short)(intptr_t)argument};
     struct shk_segment *segment = segment_open(segment_name(NULL), 0, NULL);
 
     for (int round = 0; round < STORM_ROUNDS; round++) {
@@ -1441,7 +1487,8 @@ static int blow_object(void *argument)
             }
             break;
         default:
-            got = shk_region_open(segment, "object", SHK_CREATE, &(struct shk_region_options){ .size = 200000 }, &region);
+            got = shk_region_open(segment, "object", SHK_CREATE,
+                                  &(struct shk_region_options){.size = 200000}, &region);
             assert_one_of("region", got, 0, -EPROTOTYPE);
             if (got == 0) {
                 void *data;
@@ -1460,7 +1507,7 @@ static int blow_object(void *argument)
 START_TEST(test_a_storm_of_opening_and_unlinking_an_object)
 {
     /* Room for as many regions as there are processes that may have one open, and few more. */
-    struct shk_segment_options options = { .size = 4 << 20, .max_members = 16, .max_objects = 16 };
+    struct shk_segment_options options = {.size = 4 << 20, .max_members = 16, .max_objects = 16};
     struct things all = things_open(test_segment_with(&options));
 
     assert_code(shk_event_set(all.event), 0);
@@ -1531,8 +1578,9 @@ static int sleep_putting(void *argument)
 }
 
 static const struct sleeper sleepers[] = {
-    { "lock", sleep_on_lock },  { "cond", sleep_on_cond }, { "cond", sleep_on_cond },  { "event", sleep_on_event },
-    { "event", sleep_on_event }, { "queue", sleep_getting }, { "queue", sleep_getting }, { "full", sleep_putting },
+    {"lock", sleep_on_lock},   {"cond", sleep_on_cond},   {"cond", sleep_on_cond},
+    {"event", sleep_on_event}, {"event", sleep_on_event}, {"queue", sleep_getting},
+    {"queue", sleep_getting},  {"full", sleep_putting},
 };
 
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]) };
@@ -1542,7 +1590,9 @@ static struct shk_queue *put_sleepers_to_bed(pid_t children[SLEEPERS])
     struct shk_queue *full;
 
     inherited = things_open(test_segment());
-    assert_code(shk_queue_open(test_segment(), "full", SHK_CREATE, &(struct shk_queue_options){ .capacity = 1 }, &full), 0);
+    assert_code(shk_queue_open(test_segment(), "full", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 1}, &full),
+                0);
     assert_code(shk_queue_put(full, "a", 1, SHK_NOWAIT), 0);
     assert_code(shk_lock_acquire(inherited.lock, SHK_NOWAIT), 0);
     for (int i = 0; i < SLEEPERS; i++) {
@@ -1567,7 +1617,9 @@ START_TEST(test_unlinking_a_segment_wakes_everybody)
     assert_every_call_gives(&inherited, -ESTALE);
     assert_code(shk_object_unlink(test_segment(), "event"), -ESTALE);
     assert_code(shk_set_member_name(test_segment(), "a"), -ESTALE);
-    assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &(struct shk_event *){ NULL }), -ESTALE);
+    assert_code(
+        shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &(struct shk_event *){NULL}),
+        -ESTALE);
     struct things all = things_open(successor);
     assert_code(shk_event_set(all.event), 0);
     assert_code(shk_event_wait(all.event, SHK_FOREVER), 0);
@@ -1581,7 +1633,7 @@ END_TEST
 
 START_TEST(test_unlinking_an_object_wakes_who_sleeps_on_it)
 {
-    static const char *const names[] = { "lock", "cond", "event", "queue", "full", "region" };
+    static const char *const names[] = {"lock", "cond", "event", "queue", "full", "region"};
     pid_t children[SLEEPERS];
     struct shk_queue *full = put_sleepers_to_bed(children);
 
@@ -1599,7 +1651,8 @@ START_TEST(test_unlinking_an_object_wakes_who_sleeps_on_it)
     assert_code(shk_lock_release(inherited.lock), 0);
     assert_every_call_gives(&inherited, -ESTALE);
 
-    struct things all = things_open(test_segment()); /* the names are free, and what they name now is new */
+    /* the names are free, and what they name now is new */
+    struct things all = things_open(test_segment());
     assert_code(shk_lock_acquire(all.lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_release(all.lock), 0);
     assert_code(shk_queue_size(all.queue), 0);
@@ -1677,13 +1730,17 @@ START_TEST(test_an_unlinked_objects_memory_goes_when_who_has_it_open_is_killed)
     assert_code(shk_region_close(region), 0);
     ck_assert_uint_ge(resident(segment_name(NULL)), before + BIG);
     child_kill(child);
-    region = region_open(test_segment(), "small", 64); /* the dead are noticed by the next who changes something */
+    /* the dead are noticed by the next who changes something */
+    region = region_open(test_segment(), "small", 64);
     ck_assert_uint_lt(resident(segment_name(NULL)), before + BIG / 2);
     assert_code(shk_region_close(region), 0);
 }
 END_TEST
 
-/* Small objects share pages: their memory goes with the last in a page, and until then the others keep what is theirs. */
+/*
+ * Small objects share pages: their memory goes with the last in a page, and until then the others
+ * keep what is theirs.
+ */
 START_TEST(test_small_objects_come_and_go_beside_each_other)
 {
     enum { MANY = 200, EACH = 100 };
@@ -1698,14 +1755,16 @@ START_TEST(test_small_objects_come_and_go_beside_each_other)
             snprintf(name, sizeof(name), "r%d", i);
             regions[i] = region_open(test_segment(), name, EACH);
             for (int k = 0; k < EACH; k++)
-                ck_assert_msg(((unsigned char *)data_of(regions[i]))[k] == 0, "a new object is not zero");
+                ck_assert_msg(((unsigned char *)data_of(regions[i]))[k] == 0,
+                              "a new object is not zero");
             memset(data_of(regions[i]), i + 1, EACH);
         }
         ck_assert_uint_lt(resident(segment_name(NULL)), before + MANY * SHKI_PAGE / 4);
         for (int n = 0; n < MANY; n++) { /* in another order: 77 and 200 have no common divisor */
             int i = 77 * n % MANY;
             for (int k = 0; k < EACH; k++)
-                ck_assert_msg(((unsigned char *)data_of(regions[i]))[k] == (unsigned char)(i + 1), "byte %d of object %d has changed", k, i);
+                ck_assert_msg(((unsigned char *)data_of(regions[i]))[k] == (unsigned char)(i + 1),
+                              "byte %d of object %d has changed", k, i);
             snprintf(name, sizeof(name), "r%d", i);
             assert_code(shk_object_unlink(test_segment(), name), 0);
             assert_code(shk_region_close(regions[i]), 0);
@@ -1727,13 +1786,14 @@ static int create_and_die(void *argument)
 START_TEST(test_create_and_unlink_for_ever_in_a_small_segment)
 {
     /* A process holds other objects all the time; the big one fits twice. */
-    struct shk_segment_options options = { .size = 3 * BIG, .max_members = 16, .max_objects = 16 };
+    struct shk_segment_options options = {.size = 3 * BIG, .max_members = 16, .max_objects = 16};
     struct shk_segment *segment = test_segment_with(&options);
 
     struct things all = things_open(segment);
     for (int round = 0; round < 300; round++) {
         char name[16];
-        snprintf(name, sizeof(name), "%d", round); /* a new name each time: the directory does not silt up either */
+        /* a new name each time: the directory does not silt up either */
+        snprintf(name, sizeof(name), "%d", round);
         struct shk_region *region = region_open(segment, name, BIG);
         ck_assert_int_eq(data_of(region)[round * 3], 0);
         memset(data_of(region), 0xff, BIG);
@@ -1743,7 +1803,8 @@ START_TEST(test_create_and_unlink_for_ever_in_a_small_segment)
         if (!(round & 1))
             assert_code(shk_region_close(region), 0);
     }
-    for (int round = 0; round < 20; round++) { /* the same by processes that are killed with it open */
+    /* the same by processes that are killed with it open */
+    for (int round = 0; round < 20; round++) {
         ck_assert_int_eq(child_wait(stranger_start(create_and_die, NULL)), 128 + SIGKILL);
         assert_code(shk_object_unlink(test_segment(), "big"), 0);
     }
@@ -1779,7 +1840,8 @@ END_TEST
 static int hold_segment_lock(void *argument)
 {
     int fd = open(shm_path(segment_name(NULL)), O_RDWR | O_CLOEXEC);
-    struct shki_header *header = mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct shki_header *header =
+        mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     ck_assert_ptr_ne(header, MAP_FAILED);
     ck_assert_int_eq(pthread_mutex_lock(&header->lock.robust), 0);

@@ -9,7 +9,7 @@
 
 static struct shk_semaphore *open_slots(uint32_t value, uint32_t max)
 {
-    const struct shk_semaphore_options options = { .value = value, .max = max };
+    const struct shk_semaphore_options options = {.value = value, .max = max};
     struct shk_semaphore *semaphore;
 
     assert_code(shk_semaphore_open(test_segment(), "slots", SHK_CREATE, &options, &semaphore), 0);
@@ -52,7 +52,7 @@ static struct actor *start_waiter_as(const struct actor *what)
 
 static struct actor *start_waiter(void)
 {
-    return start_waiter_as(&(struct actor){ .timeout = SHK_FOREVER });
+    return start_waiter_as(&(struct actor){.timeout = SHK_FOREVER});
 }
 
 static int result_of(struct actor *actor)
@@ -70,11 +70,16 @@ START_TEST(test_semaphore_is_created_with_its_value_and_found_as_it_is)
     assert_code(shk_semaphore_open(test_segment(), "slots", 0, NULL, &slots), -ENOENT);
     slots = open_slots(2, 3);
     assert_code(shk_semaphore_value(slots), 2);
-    assert_code(shk_semaphore_open(test_segment(), "slots", SHK_CREATE | SHK_EXCL, NULL, &again), -EEXIST);
-    assert_code(shk_semaphore_open(test_segment(), "slots", 0, &(struct shk_semaphore_options){ .value = 1 }, &again), 0);
+    assert_code(shk_semaphore_open(test_segment(), "slots", SHK_CREATE | SHK_EXCL, NULL, &again),
+                -EEXIST);
+    assert_code(shk_semaphore_open(test_segment(), "slots", 0,
+                                   &(struct shk_semaphore_options){.value = 1}, &again),
+                0);
     assert_code(shk_semaphore_value(again), 2);
     assert_code(shk_semaphore_close(again), 0);
-    assert_code(shk_semaphore_open(test_segment(), "slots", 0, &(struct shk_semaphore_options){ .max = 4 }, &again), -EPROTOTYPE);
+    assert_code(shk_semaphore_open(test_segment(), "slots", 0,
+                                   &(struct shk_semaphore_options){.max = 4}, &again),
+                -EPROTOTYPE);
     assert_code(shk_semaphore_close(slots), 0);
     assert_code(shk_semaphore_close(NULL), 0);
     assert_code(shk_semaphore_open(test_segment(), "plain", SHK_CREATE, NULL, &slots), 0);
@@ -89,13 +94,16 @@ START_TEST(test_semaphore_refuses_bad_arguments)
     struct shk_event *event;
 
     for (const struct bad_name *bad = bad_object_names; bad->name; bad++)
-        assert_code(shk_semaphore_open(test_segment(), bad->name, SHK_CREATE, NULL, &other), bad->code);
+        assert_code(shk_semaphore_open(test_segment(), bad->name, SHK_CREATE, NULL, &other),
+                    bad->code);
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     assert_code(shk_semaphore_open(test_segment(), "event", SHK_CREATE, NULL, &other), -EPROTOTYPE);
     assert_code(shk_event_close(event), 0);
-    const struct shk_semaphore_options bad[] = { { .value = 2, .max = 1 }, { .max = 1u << 31 }, { .value = 1u << 31 }, { .reserved = { 1 } } };
+    const struct shk_semaphore_options bad[] = {
+        {.value = 2, .max = 1}, {.max = 1u << 31}, {.value = 1u << 31}, {.reserved = {1}}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_code(shk_semaphore_open(test_segment(), "new", SHK_CREATE, &bad[i], &other), -EINVAL);
+        assert_code(shk_semaphore_open(test_segment(), "new", SHK_CREATE, &bad[i], &other),
+                    -EINVAL);
     assert_code(shk_semaphore_open(test_segment(), "new", SHK_CREATE, NULL, NULL), -EINVAL);
     assert_code(shk_semaphore_open(NULL, "new", SHK_CREATE, NULL, &other), -EINVAL);
     assert_code(shk_semaphore_acquire(NULL, SHK_NOWAIT), -EINVAL);
@@ -158,7 +166,7 @@ END_TEST
 START_TEST(test_semaphore_releases_several_at_once)
 {
     struct shk_semaphore *slots = open_slots(0, 0);
-    struct actor *waiters[3] = { start_waiter(), start_waiter(), start_waiter() };
+    struct actor *waiters[3] = {start_waiter(), start_waiter(), start_waiter()};
 
     assert_code(shk_semaphore_release(slots, 4), 0);
     for (int i = 0; i < 3; i++)
@@ -171,7 +179,8 @@ END_TEST
 START_TEST(test_semaphore_wait_is_interrupted)
 {
     struct shk_semaphore *slots = open_slots(0, 0);
-    struct actor *waiter = start_waiter_as(&(struct actor){ .timeout = SHK_FOREVER, .interruptible = true });
+    struct actor *waiter =
+        start_waiter_as(&(struct actor){.timeout = SHK_FOREVER, .interruptible = true});
 
     ck_assert_int_eq(kill(waiter->pid, SIGINT), 0);
     assert_result(result_of(waiter), -EINTR);
@@ -260,7 +269,10 @@ START_TEST(test_semaphore_skips_a_dead_waiter)
 }
 END_TEST
 
-/* Promised to one that is stopped, and dies so: the next gets it; and if nobody is there, it can be had again. */
+/*
+ * Promised to one that is stopped, and dies so: the next gets it; and if nobody is there, it can be
+ * had again.
+ */
 START_TEST(test_semaphore_passes_a_dead_waiters_permit_on)
 {
     struct shk_semaphore *slots = open_slots(0, 0);

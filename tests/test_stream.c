@@ -12,7 +12,7 @@
 
 static struct shk_stream *open_eeg(size_t sample_size, size_t history)
 {
-    const struct shk_stream_options options = { .sample_size = sample_size, .history = history };
+    const struct shk_stream_options options = {.sample_size = sample_size, .history = history};
     struct shk_stream *stream;
 
     assert_code(shk_stream_open(test_segment(), "eeg", SHK_CREATE, &options, &stream), 0);
@@ -54,9 +54,14 @@ START_TEST(test_stream_is_created_with_its_sizes)
     assert_code(shk_stream_position(stream), 0);
     assert_code(shk_stream_open(test_segment(), "eeg", 0, NULL, &again), 0);
     assert_code(shk_stream_close(again), 0);
-    assert_code(shk_stream_open(test_segment(), "eeg", 0, &(struct shk_stream_options){ .sample_size = 8 }, &again), -EPROTOTYPE);
-    assert_code(shk_stream_open(test_segment(), "eeg", 0, &(struct shk_stream_options){ .history = 8 }, &again), -EPROTOTYPE);
-    assert_code(shk_stream_open(test_segment(), "eeg", SHK_CREATE | SHK_EXCL, NULL, &again), -EEXIST);
+    assert_code(shk_stream_open(test_segment(), "eeg", 0,
+                                &(struct shk_stream_options){.sample_size = 8}, &again),
+                -EPROTOTYPE);
+    assert_code(shk_stream_open(test_segment(), "eeg", 0,
+                                &(struct shk_stream_options){.history = 8}, &again),
+                -EPROTOTYPE);
+    assert_code(shk_stream_open(test_segment(), "eeg", SHK_CREATE | SHK_EXCL, NULL, &again),
+                -EEXIST);
     assert_code(shk_stream_close(stream), 0);
     assert_code(shk_stream_close(NULL), 0);
 }
@@ -64,21 +69,28 @@ END_TEST
 
 START_TEST(test_stream_refuses_bad_arguments)
 {
-    const struct shk_stream_options good = { .sample_size = 8 },
-                                    bad[] = { { .sample_size = 65537 }, { .sample_size = 8, .history = (1u << 30) + 1 }, { .sample_size = 8, .reserved = { 1 } } };
+    const struct shk_stream_options good = {.sample_size = 8},
+                                    bad[] = {{.sample_size = 65537},
+                                             {.sample_size = 8, .history = (1u << 30) + 1},
+                                             {.sample_size = 8, .reserved = {1}}};
     struct shk_stream *stream = open_eeg(8, 16), *other;
     struct shk_reader *reader = open_reader(stream, SHK_NEXT), *second;
     struct shk_event *event;
     uint64_t number;
 
     for (const struct bad_name *name = bad_object_names; name->name; name++)
-        assert_code(shk_stream_open(test_segment(), name->name, SHK_CREATE, &good, &other), name->code);
+        assert_code(shk_stream_open(test_segment(), name->name, SHK_CREATE, &good, &other),
+                    name->code);
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     assert_code(shk_stream_open(test_segment(), "event", SHK_CREATE, &good, &other), -EPROTOTYPE);
     assert_code(shk_event_close(event), 0);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_code(shk_stream_open(test_segment(), "new", SHK_CREATE, &bad[i], &other), -EINVAL);
-    assert_code(shk_stream_open(test_segment(), "new", SHK_CREATE, &(struct shk_stream_options){ .sample_size = 65536, .history = 1u << 30 }, &other), -ENOSPC);
+    assert_code(
+        shk_stream_open(test_segment(), "new", SHK_CREATE,
+                        &(struct shk_stream_options){.sample_size = 65536, .history = 1u << 30},
+                        &other),
+        -ENOSPC);
     assert_code(shk_stream_open(test_segment(), "new", SHK_CREATE, &good, NULL), -EINVAL);
     assert_code(shk_stream_open(NULL, "new", SHK_CREATE, &good, &other), -EINVAL);
     assert_code(shk_stream_append(NULL, &number, 1), -EINVAL);
@@ -110,7 +122,8 @@ START_TEST(test_stream_is_read_from_the_oldest_or_the_next)
     uint64_t got[100];
 
     append_numbers(stream, 1, 10);
-    struct shk_reader *oldest = open_reader(stream, SHK_OLDEST), *next = open_reader(stream, SHK_NEXT);
+    struct shk_reader *oldest = open_reader(stream, SHK_OLDEST),
+                      *next = open_reader(stream, SHK_NEXT);
     assert_code(shk_reader_read(next, got, 100, SHK_NOWAIT), -EAGAIN);
     assert_code(shk_reader_read(oldest, got, 4, SHK_NOWAIT), 4);
     ck_assert_uint_eq(got[0], 1);
@@ -176,7 +189,7 @@ END_TEST
 
 START_TEST(test_stream_takes_samples_of_any_size_and_more_than_its_history)
 {
-    static const size_t sizes[] = { 1, 3, 7, 8, 9, 100, 4096 };
+    static const size_t sizes[] = {1, 3, 7, 8, 9, 100, 4096};
     const size_t size = sizes[_i];
     struct shk_stream *stream = open_eeg(size, 10);
     struct shk_reader *reader = open_reader(stream, SHK_OLDEST);
@@ -198,9 +211,10 @@ END_TEST
 /* ---- Lapped while copying ---- */
 
 /*
- * The reader's buffer lies on two pages of which always one may not be written. A copy of one sample begins on the first and ends on the second,
- * and faults on each; the handler appends more than a ring then, so often as `laps` says, and opens the page that is wanted alone. So each copy is
- * overwritten while it is made, however fast anything is.
+ * The reader's buffer lies on two pages of which always one may not be written. A copy of one
+ * sample begins on the first and ends on the second, and faults on each; the handler appends more
+ * than a ring then, so often as `laps` says, and opens the page that is wanted alone. So each copy
+ * is overwritten while it is made, however fast anything is.
  */
 static struct {
     struct shk_stream *stream;
@@ -222,7 +236,8 @@ static void lap(int signal_number, siginfo_t *info, void *context)
         if (shk_stream_append(lapping.stream, lapping.samples, LAP) < 0)
             _exit(2);
     }
-    if (mprotect(lapping.pages + wanted * lapping.page, lapping.page, PROT_READ | PROT_WRITE) != 0 ||
+    if (mprotect(lapping.pages + wanted * lapping.page, lapping.page, PROT_READ | PROT_WRITE) !=
+            0 ||
         mprotect(lapping.pages + !wanted * lapping.page, lapping.page, PROT_NONE) != 0)
         _exit(3);
 }
@@ -230,7 +245,7 @@ static void lap(int signal_number, siginfo_t *info, void *context)
 /* A buffer for one sample. */
 static unsigned char *start_lapping(int laps)
 {
-    struct sigaction action = { .sa_sigaction = lap, .sa_flags = SA_SIGINFO | SA_NODEFER };
+    struct sigaction action = {.sa_sigaction = lap, .sa_flags = SA_SIGINFO | SA_NODEFER};
 
     lapping.page = (size_t)sysconf(_SC_PAGESIZE);
     lapping.stream = open_eeg(lapping.page, 8);
@@ -310,7 +325,8 @@ static struct actor *start_reader(bool can_be_interrupted)
 {
     struct actor *actor = shared_memory(sizeof(*actor));
 
-    *actor = (struct actor){ .timeout = SHK_FOREVER, .interruptible = can_be_interrupted, .result = PENDING };
+    *actor = (struct actor){
+        .timeout = SHK_FOREVER, .interruptible = can_be_interrupted, .result = PENDING};
     actor->pid = stranger_start(read_one, actor);
     wait_until_waiting(segment_name(NULL), actor->pid, "eeg");
     return actor;
@@ -355,7 +371,8 @@ START_TEST(test_stream_that_is_unlinked_releases_its_readers)
     struct shk_stream *stream = open_eeg(8, 16);
     struct actor *reader = start_reader(false);
 
-    assert_code(_i ? shk_segment_unlink(segment_name(NULL)) : shk_object_unlink(test_segment(), "eeg"), 0);
+    assert_code(
+        _i ? shk_segment_unlink(segment_name(NULL)) : shk_object_unlink(test_segment(), "eeg"), 0);
     assert_result(result_of(reader), -ESTALE);
     append_numbers(stream, 1, 0);
     assert_code(shk_stream_append(stream, "12345678", 1), -ESTALE);
@@ -476,7 +493,8 @@ int main(void)
     tcase_add_test(reading, test_stream_is_read_from_the_oldest_or_the_next);
     tcase_add_test(reading, test_stream_tells_a_lapped_reader_what_it_lost);
     tcase_add_test(reading, test_stream_shows_the_latest_without_moving_on);
-    tcase_add_loop_test(reading, test_stream_takes_samples_of_any_size_and_more_than_its_history, 0, 7);
+    tcase_add_loop_test(reading, test_stream_takes_samples_of_any_size_and_more_than_its_history, 0,
+                        7);
     tcase_add_test(lapped, test_stream_timeout_holds_for_a_reader_that_is_lapped_all_the_time);
     tcase_add_test(lapped, test_stream_reader_that_is_lapped_once_does_not_wait);
     tcase_add_test(programs, test_stream_wakes_every_reader_that_sleeps);

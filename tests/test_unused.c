@@ -1,4 +1,7 @@
-/* Claims: shk_segment_unlink_unused() removes what nobody uses and nothing else, whoever comes at the same moment. */
+/*
+ * Claims: shk_segment_unlink_unused() removes what nobody uses and nothing else, whoever comes at
+ * the same moment.
+ */
 #include "common.h"
 
 #include <errno.h>
@@ -7,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct shk_segment_options SMALL = { .size = 1 << 18, .max_members = 64, .max_objects = 16 };
+static const struct shk_segment_options SMALL = {
+    .size = 1 << 18, .max_members = 64, .max_objects = 16};
 
 /* A segment that nobody is in, with an event in it if asked for. */
 static void leave_one_behind(const char *name, bool with_event)
@@ -49,7 +53,8 @@ START_TEST(test_what_nobody_uses_is_removed)
     assert_code(shk_segment_unlink_unused(name, 0), -ENOENT);
     for (int with_event = 0; with_event < 2; with_event++) {
         leave_one_behind(name, with_event);
-        assert_code(shk_segment_unlink_unused(name + with_event, 0), 0); /* with or without the slash */
+        /* with or without the slash */
+        assert_code(shk_segment_unlink_unused(name + with_event, 0), 0);
         ck_assert_uint_eq(shm_files(name + 1), 0);
         assert_code(shk_segment_unlink_unused(name, 0), -ENOENT);
     }
@@ -63,7 +68,7 @@ START_TEST(test_what_only_the_dead_were_in_is_removed)
     const char *name = segment_name(NULL);
 
     leave_one_behind(name, true);
-    pid_t children[] = { child_start(stay, (void *)name), child_start(stay, (void *)name) };
+    pid_t children[] = {child_start(stay, (void *)name), child_start(stay, (void *)name)};
     wait_until(living(name) == 2, TEST_DEADLINE);
     child_kill(children[0]);
     assert_code(shk_segment_unlink_unused(name, 0), -EBUSY);
@@ -170,7 +175,8 @@ static int nobody_tries_roots(void *argument)
 {
     become_nobody();
     assert_code(shk_segment_unlink_unused(segment_name("0600"), 0), -EACCES);
-    assert_code(shk_segment_unlink_unused(argument, 0), -EPERM); /* it may write to it, and may not remove it */
+    /* it may write to it, and may not remove it */
+    assert_code(shk_segment_unlink_unused(argument, 0), -EPERM);
     return 0;
 }
 
@@ -260,7 +266,9 @@ START_TEST(test_nothing_is_removed_under_who_has_just_come)
         children[i] = child_start(i < USERS ? come_and_go : clean_up, storm);
     for (int i = 0; i < USERS + CLEANERS; i++)
         child_succeeds(children[i]);
-    ck_assert_msg(storm->removed > 0 && storm->kept > 0, "removed %d times, kept %d times: nothing was tried", storm->removed, storm->kept);
+    ck_assert_msg(storm->removed > 0 && storm->kept > 0,
+                  "removed %d times, kept %d times: nothing was tried", storm->removed,
+                  storm->kept);
     r = shk_segment_unlink_unused(segment_name(NULL), 0); /* all have left */
     ck_assert_msg(r == 0 || r == -ENOENT, "%s", code_name(r));
 }

@@ -1,6 +1,7 @@
 /*
- * For builds with --enable-sanitizer=thread. The ThreadSanitizer of gcc 12 does not see who gets a lock by pthread_mutex_clocklock() or sem_clockwait(), and
- * then takes what it does with the lock held for a race. Here they are made of what it sees; nothing in the tests sets the clock.
+ * For builds with --enable-sanitizer=thread. The ThreadSanitizer of gcc 12 does not see who gets a
+ * lock by pthread_mutex_clocklock() or sem_clockwait(), and then takes what it does with the lock
+ * held for a race. Here they are made of what it sees; nothing in the tests sets the clock.
  */
 #ifdef __SANITIZE_THREAD__
 
@@ -8,12 +9,15 @@
 #include <semaphore.h>
 #include <time.h>
 
-#define SECOND 1000000000LL
+#define SECOND   1000000000LL
 #define FOR_EVER (SECOND * 1000000)
 
 const char *__tsan_default_options(void);
 
-/* A robust mutex of a dead process is unlocked by another than locked it, and a thread that sleeps has more locks than the detector can count. */
+/*
+ * A robust mutex of a dead process is unlocked by another than locked it, and a thread that sleeps
+ * has more locks than the detector can count.
+ */
 const char *__tsan_default_options(void)
 {
     return "report_mutex_bugs=0:detect_deadlocks=0";
@@ -27,11 +31,13 @@ static struct timespec by_the_calendar(clockid_t clock, const struct timespec *a
 
     clock_gettime(clock, &here);
     clock_gettime(CLOCK_REALTIME, &there);
-    left = at->tv_sec - here.tv_sec > FOR_EVER / SECOND ? FOR_EVER : (at->tv_sec - here.tv_sec) * SECOND + at->tv_nsec - here.tv_nsec;
+    left = at->tv_sec - here.tv_sec > FOR_EVER / SECOND
+               ? FOR_EVER
+               : (at->tv_sec - here.tv_sec) * SECOND + at->tv_nsec - here.tv_nsec;
     left += there.tv_nsec;
     if (left < 0)
-        return (struct timespec){ .tv_sec = there.tv_sec - 1 };
-    return (struct timespec){ .tv_sec = there.tv_sec + left / SECOND, .tv_nsec = left % SECOND };
+        return (struct timespec){.tv_sec = there.tv_sec - 1};
+    return (struct timespec){.tv_sec = there.tv_sec + left / SECOND, .tv_nsec = left % SECOND};
 }
 
 int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until)

@@ -53,7 +53,10 @@ static bool is_unused(const struct shk_segment_info *s)
            (s->state == SHK_SEGMENT_GOOD && s->members_alive == 0);
 }
 
-/* The look only says what is worth a try: what has been joined meanwhile, the library does not remove. */
+/*
+ * The look only says what is worth a try: what has been joined meanwhile, the library does not
+ * remove.
+ */
 static int clean(struct cleaning *c, const struct shk_segment_info *s)
 {
     int r = c->dry_run ? 0 : shk_segment_unlink_unused(s->name, c->flags);

@@ -145,12 +145,11 @@ static void check_logind(struct report *report)
     if (geteuid() < FIRST_REGULAR_USER)
         found(report, "RemoveIPC", NULL, "not for system users");
     else if (logind_removes_ipc())
-        found(
-            report, "RemoveIPC",
-            "RemoveIPC=no in /etc/systemd/logind.conf and, as root, systemctl restart "
-            "systemd-logind; or let "
-            "the programs run as a system user",
-            "systemd removes your segments when your last session ends, used or not");
+        found(report, "RemoveIPC",
+              "RemoveIPC=no in /etc/systemd/logind.conf and, as root, systemctl restart "
+              "systemd-logind; or let "
+              "the programs run as a system user",
+              "systemd removes your segments when your last session ends, used or not");
     else
         found(report, "RemoveIPC", NULL, "segments outlive your sessions");
 }

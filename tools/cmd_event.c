@@ -24,8 +24,7 @@ static void check_action(const char *action, int64_t timeout)
     while (i < 4 && strcmp(action, actions[i]) != 0)
         i++;
     if (i == 4)
-        usage_error("unknown action '%s'; known: set, clear, wait, is-set",
-                    action);
+        usage_error("unknown action '%s'; known: set, clear, wait, is-set", action);
     if (timeout != SHK_FOREVER && strcmp(action, "wait") != 0)
         usage_error("--timeout and --nowait are for 'event wait'");
 }
@@ -71,11 +70,7 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row options[] = {
-    TIMEOUT_ROW("with wait: no longer than this"),
-    NOWAIT_ROW,
-    NO_CREATE_ROW,
-    ANY_OWNER_ROW,
-    {0},
+    TIMEOUT_ROW("with wait: no longer than this"), NOWAIT_ROW, NO_CREATE_ROW, ANY_OWNER_ROW, {0},
 };
 
 const struct command cmd_event = {

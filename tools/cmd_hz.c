@@ -27,9 +27,9 @@ struct measurement {
     const struct path *path;
     struct table_style style;
     int64_t interval;
-    uint64_t count; /* of lines; 0: until it is interrupted */
-    size_t room;    /* of the window, in intervals */
-    size_t n;       /* taken so far */
+    uint64_t count;      /* of lines; 0: until it is interrupted */
+    size_t room;         /* of the window, in intervals */
+    size_t n;            /* taken so far */
     struct moves *moves; /* room + 1 of them, around and around */
     struct table *all;   /* for JSON, which is one document */
 };
@@ -62,7 +62,8 @@ static int look(struct measurement *m)
         complain(m->path->text, "it is no queue and no stream, and has no rate");
         return STATUS_FAILED;
     }
-    if (m->n && (moves.segment != look_back(m, 0)->segment || moves.object != look_back(m, 0)->object)) {
+    if (m->n &&
+        (moves.segment != look_back(m, 0)->segment || moves.object != look_back(m, 0)->object)) {
         complain(m->path->text, "it has been removed, and another one has its name");
         return STATUS_ABSENT;
     }

@@ -46,8 +46,9 @@ static int not_notified(const struct request *request)
 }
 
 /*
- * Act with the condition's lock held. What the lock protects is not known here, so the death of a former holder is not for
- * shmctl to hear: it ends holding the lock then, as if it had died itself, and the next one is told.
+ * Act with the condition's lock held. What the lock protects is not known here, so the death of a
+ * former holder is not for shmctl to hear: it ends holding the lock then, as if it had died itself,
+ * and the next one is told.
  */
 static int act_locked(struct shk_cond *cond, const struct request *request)
 {

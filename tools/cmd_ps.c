@@ -37,7 +37,9 @@ struct told {
     bool held, dead;
 };
 
-/* What is held in a segment, in the order of its holders' ids, which is the order of the members. */
+/*
+ * What is held in a segment, in the order of its holders' ids, which is the order of the members.
+ */
 struct held {
     const struct shk_object_info **objects;
     size_t n;
@@ -127,11 +129,10 @@ static struct told what_there_is(struct shk_snapshot *const *looks)
 
 static struct table *new_table(const struct table_style *style, struct told told)
 {
-    char *usual = print_to_memory("SEGMENT,PID,%sCOMMAND,NAME,%sHOLDS,%sWAITS,FOR%s",
-                                  style->json || told.threads ? "TID," : "",
-                                  style->json || told.dead ? "ALIVE," : "",
-                                  style->json || told.held ? "HELD," : "",
-                                  style->json || told.dead ? ",DIED" : "");
+    char *usual = print_to_memory(
+        "SEGMENT,PID,%sCOMMAND,NAME,%sHOLDS,%sWAITS,FOR%s",
+        style->json || told.threads ? "TID," : "", style->json || told.dead ? "ALIVE," : "",
+        style->json || told.held ? "HELD," : "", style->json || told.dead ? ",DIED" : "");
     struct table *t = table_new(&member_table, usual, style);
 
     free(usual);

@@ -41,8 +41,8 @@ static ssize_t next_item(struct source *from, const char **item)
     }
     if (interrupts_end_at_once(true))
         return -1;
-    length = from->whole ? read_whole(from)
-                         : getdelim(&from->line, &from->room, from->separator, stdin);
+    length =
+        from->whole ? read_whole(from) : getdelim(&from->line, &from->room, from->separator, stdin);
     interrupts_end_at_once(false);
     *item = from->line;
     if (from->whole)
@@ -61,8 +61,7 @@ struct manner {
 static int put_item(const struct manner *how, const char *item, size_t length)
 {
     if (how->has_priority)
-        return shk_queue_put_priority(how->queue, item, length, how->priority,
-                                      how->acting.timeout);
+        return shk_queue_put_priority(how->queue, item, length, how->priority, how->acting.timeout);
     return shk_queue_put(how->queue, item, length, how->acting.timeout);
 }
 

@@ -25,8 +25,7 @@ static void check_action(const char *action, unsigned n, int64_t timeout)
 {
     if (strcmp(action, "acquire") != 0 && strcmp(action, "release") != 0 &&
         strcmp(action, "value") != 0)
-        usage_error("unknown action '%s'; known: acquire, release, value",
-                    action);
+        usage_error("unknown action '%s'; known: acquire, release, value", action);
     if (timeout != SHK_FOREVER && strcmp(action, "acquire") != 0)
         usage_error("--timeout and --nowait are for 'semaphore acquire'");
     if (n != 1 && strcmp(action, "release") != 0)

@@ -17,7 +17,8 @@ static const char *usual_columns(uint32_t kind)
     case SHK_KIND_EVENT:
         return COMMON "SET" REPAIRS;
     case SHK_KIND_QUEUE:
-        return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,FILL,HIGH-WATER,PUTS,GETS,PUT-RATE,GET-RATE,SHUT-DOWN" REPAIRS;
+        return COMMON
+            "ORDER,CAPACITY,ITEM-SIZE,ITEMS,FILL,HIGH-WATER,PUTS,GETS,PUT-RATE,GET-RATE,SHUT-DOWN" REPAIRS;
     case SHK_KIND_SEMAPHORE:
         return COMMON "VALUE,MAX" REPAIRS;
     case SHK_KIND_BARRIER:
@@ -34,7 +35,8 @@ static const char *usual_columns(uint32_t kind)
 static int show(const struct path *path, const struct shk_snapshot *before, int64_t then,
                 const struct shk_snapshot *look, int64_t now, const struct table_style *style)
 {
-    const struct shk_object_info *was = before ? shk_snapshot_find_object(before, path->object) : NULL;
+    const struct shk_object_info *was =
+        before ? shk_snapshot_find_object(before, path->object) : NULL;
     const struct shk_object_info *object = NULL;
     struct table *t;
     int status;

@@ -246,8 +246,8 @@ static void paint(struct watch *w)
         row++;
     }
     free(line);
-    line = print_to_memory("q quit   s order: %s   + - interval   space look now%s", orders[w->order],
-                           w->n > shown ? "   up down" : "");
+    line = print_to_memory("q quit   s order: %s   + - interval   space look now%s",
+                           orders[w->order], w->n > shown ? "   up down" : "");
     if (LINES > 2)
         put_text(LINES - 1, line, strlen(line), A_DIM);
     refresh();
@@ -358,7 +358,9 @@ static int watch_on_screen(struct watch *w)
 static int watch_on_screen(struct watch *w)
 {
     (void)w;
-    complain("watch", "built without ncurses (Debian package: libncurses-dev): --batch prints without a screen");
+    complain(
+        "watch",
+        "built without ncurses (Debian package: libncurses-dev): --batch prints without a screen");
     return STATUS_FAILED;
 }
 

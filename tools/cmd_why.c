@@ -34,17 +34,20 @@ static const struct column columns[] = {
 static const struct table_kind blocked_table = {"blocked", columns};
 
 static const char *const verdicts[] = {
-    [VERDICT_AWAKE] = "awake",
-    [VERDICT_WAITING] = "waiting",
-    [VERDICT_STALLED] = "stalled",
-    [VERDICT_STRANDED] = "stranded",
+    [VERDICT_AWAKE] = "awake",           [VERDICT_WAITING] = "waiting",
+    [VERDICT_STALLED] = "stalled",       [VERDICT_STRANDED] = "stranded",
     [VERDICT_DEADLOCKED] = "deadlocked",
 };
 
 static const char *const states[] = {
-    [RUNS] = "running",        [ASLEEP] = "sleeping",    [IN_DISK_SLEEP] = "disk-sleep",
-    [IS_STOPPED] = "stopped",  [IS_TRACED] = "traced",   [IS_FROZEN] = "frozen",
-    [DUMPS_CORE] = "dumping-core", [HAS_ENDED] = "ended",
+    [RUNS] = "running",
+    [ASLEEP] = "sleeping",
+    [IN_DISK_SLEEP] = "disk-sleep",
+    [IS_STOPPED] = "stopped",
+    [IS_TRACED] = "traced",
+    [IS_FROZEN] = "frozen",
+    [DUMPS_CORE] = "dumping-core",
+    [HAS_ENDED] = "ended",
 };
 
 /* What is asked for. */
@@ -97,7 +100,10 @@ static void add_thread(struct table *t, const struct world *world, const struct 
 
 /* ---- in words ---- */
 
-/* "waits to acquire bank/till", "waits for race/go to be set"; who could wake it "could release it", "could set it" */
+/*
+ * "waits to acquire bank/till", "waits for race/go to be set"; who could wake it "could release
+ * it", "could set it"
+ */
 static const struct words {
     const char *before, *after, *wake;
 } words[] = {
@@ -236,7 +242,9 @@ static void print_link(const struct thread *t, size_t depth)
     char buffer[DESCRIPTION_MAX], duration[QUANTITY_MAX];
 
     printf("%*s%s %s", (int)depth * 2, "",
-           t->holder ? "held by" : t->is_command_itself ? "which is" : "in which",
+           t->holder              ? "held by"
+           : t->is_command_itself ? "which is"
+                                  : "in which",
            describe_member(buffer, next->member));
     if (t->holder && t->object->held)
         printf(" for %s", format_duration(duration, t->object->held));

@@ -1,6 +1,6 @@
 /*
- * A verb of shmctl: what it is called, what it takes, what it does. Its options feed getopt_long(3), --help, and, through
- * --help, the completion.
+ * A verb of shmctl: what it is called, what it takes, what it does. Its options feed
+ * getopt_long(3), --help, and, through --help, the completion.
  */
 #ifndef SHMCTL_COMMAND_H
 #define SHMCTL_COMMAND_H
@@ -24,7 +24,7 @@ struct command {
     const struct option_row *options;       /* the last has no name; NULL: none */
     const struct table_kind *const *tables; /* whose columns --help lists, then NULL; NULL: none */
     bool stops_at_operand; /* what follows the first operand belongs to another program */
-    bool runs_command; /* the second operand is a command: what follows it is the command's */
+    bool runs_command;     /* the second operand is a command: what follows it is the command's */
     int (*run)(const struct command *, int argc, char **argv);
 };
 
@@ -35,8 +35,8 @@ enum { OPTION_ANY_OWNER = 256, OPTION_NOWAIT, OPTION_NO_CREATE, OPTION_PRIVATE }
     {                                                                                        \
         OPTION_ANY_OWNER, "any-owner", NULL, "accept a segment that belongs to another user" \
     }
-#define NO_CREATE_ROW                                                                 \
-    {                                                                                 \
+#define NO_CREATE_ROW                                                                    \
+    {                                                                                    \
         OPTION_NO_CREATE, "no-create", NULL, "do not create it: exit status 4 if absent" \
     }
 #define TIMEOUT_ROW(what)                               \
@@ -49,8 +49,8 @@ enum { OPTION_ANY_OWNER = 256, OPTION_NOWAIT, OPTION_NO_CREATE, OPTION_PRIVATE }
     }
 
 /*
- * The next option's key, with its argument in optarg; -1 when there is none left, and the operands begin at argv[optind].
- * Ends the program for --help, and for what is no option of the command.
+ * The next option's key, with its argument in optarg; -1 when there is none left, and the operands
+ * begin at argv[optind]. Ends the program for --help, and for what is no option of the command.
  */
 int next_option(const struct command *, int argc, char **argv);
 

@@ -24,7 +24,10 @@ struct path {
     char object[SHK_NAME_MAX + 1]; /* "" for a segment */
 };
 
-/* These end the program with STATUS_USAGE and a sentence when the text is no good, so they are called before anything is open. */
+/*
+ * These end the program with STATUS_USAGE and a sentence when the text is no good, so they are
+ * called before anything is open.
+ */
 void parse_path(const char *text, struct path *out);
 void parse_object_path(const char *text, struct path *out);
 int64_t parse_timeout(const char *text); /* 2, 0.5s, 200ms: nanoseconds; -2s: over already */
@@ -41,9 +44,9 @@ void complain(const char *what, const char *format, ...) __attribute__((format(p
 int failed(const char *what, int error);
 
 /*
- * SIGINT, SIGTERM and SIGHUP, from here on: the library's call under way gives -EINTR, and finish() ends the program by
- * that signal, so that a shell sees it. Between two calls nothing may be half done: an item taken is printed. The second
- * such signal does not wait for that.
+ * SIGINT, SIGTERM and SIGHUP, from here on: the library's call under way gives -EINTR, and finish()
+ * ends the program by that signal, so that a shell sees it. Between two calls nothing may be half
+ * done: an item taken is printed. The second such signal does not wait for that.
  */
 void catch_interrupts(void);
 
@@ -55,15 +58,18 @@ enum { NO_SIGNAL = -1 };
 void interrupt(int signal);
 
 /*
- * With true, such a signal ends the program at once: it waits for something that is not the library's, and has nothing in hand.
- * Returns whether one has come before.
+ * With true, such a signal ends the program at once: it waits for something that is not the
+ * library's, and has nothing in hand. Returns whether one has come before.
  */
 bool interrupts_end_at_once(bool on);
 
 /* Whether such a signal has come. */
 bool interrupted(void);
 
-/* Write out what was printed; end by the signal that was caught, if there was one. Returns the exit status. */
+/*
+ * Write out what was printed; end by the signal that was caught, if there was one. Returns the exit
+ * status.
+ */
 int finish(int status);
 
 /* Memory, or the end of the program. */

@@ -103,8 +103,7 @@ const char *describe_object(char *buffer, const struct shk_snapshot *look,
         break;
     case SHK_KIND_COND:
         if (object->as.cond.own_lock)
-            describe_holder(buffer, look, object, object->as.cond.depth,
-                            object->as.cond.orphaned);
+            describe_holder(buffer, look, object, object->as.cond.depth, object->as.cond.orphaned);
         else
             snprintf(buffer, DESCRIPTION_MAX, "with lock %s", object->as.cond.lock);
         break;

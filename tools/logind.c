@@ -43,7 +43,10 @@ static int by_last_part(const void *a, const void *b)
 
 bool logind_removes_ipc(void)
 {
-    /* A later directory goes before an earlier one where the names of files are equal; qsort() on glibc is stable. */
+    /*
+     * A later directory goes before an earlier one where the names of files are equal; qsort() on
+     * glibc is stable.
+     */
     static const char *const directories[] = {"/usr/lib", "/usr/local/lib", "/run", "/etc"};
     bool removes = true;
     glob_t drop_ins = {0};

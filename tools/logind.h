@@ -4,7 +4,10 @@
 
 #include <stdbool.h>
 
-/* Whether it runs here and removes a regular user's segments with the user's last session: RemoveIPC in logind.conf(5). */
+/*
+ * Whether it runs here and removes a regular user's segments with the user's last session:
+ * RemoveIPC in logind.conf(5).
+ */
 bool logind_removes_ipc(void);
 
 #endif

@@ -236,8 +236,7 @@ static void describe_state(char *buffer, const struct shk_snapshot *look,
     if (strncmp(describe_object(text, look, object), "held by ", 8) == 0)
         strcpy(buffer, text + 4);
     else if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)
-        snprintf(buffer, DESCRIPTION_MAX, " by %s",
-                 describe_member_id(text, look, object->holder));
+        snprintf(buffer, DESCRIPTION_MAX, " by %s", describe_member_id(text, look, object->holder));
     else if (object->kind == SHK_KIND_QUEUE && object->as.queue.capacity)
         snprintf(buffer, DESCRIPTION_MAX, " (%" PRIu64 " of %" PRIu64 " items)",
                  object->as.queue.size, object->as.queue.capacity);

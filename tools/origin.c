@@ -77,24 +77,24 @@ static bool begins_with_one_of(const char *word, const char *const *list)
 /* What starts another program and has no part in what that does. */
 static bool only_starts(const char *program)
 {
-    static const char *const programs[] = {"shmctl", "timeout", "xargs", "parallel", "sudo",
-                                           "doas",   "env",     "time",  "strace",   "script",
-                                           NULL};
+    static const char *const programs[] = {"shmctl", "timeout", "xargs", "parallel",
+                                           "sudo",   "doas",    "env",   "time",
+                                           "strace", "script",  NULL};
 
     return is_one_of(program, programs);
 }
 
 static bool is_shell(const char *program)
 {
-    static const char *const programs[] = {"sh",  "bash", "dash", "ash",     "ksh",
-                                           "mksh", "zsh", "fish", "busybox", NULL};
+    static const char *const programs[] = {"sh",   "bash", "dash", "ash",     "ksh",
+                                           "mksh", "zsh",  "fish", "busybox", NULL};
 
     return is_one_of(program, programs);
 }
 
 static bool interprets(const char *program)
 {
-    static const char *const versioned[] = {"python", "perl", "ruby", "lua",
+    static const char *const versioned[] = {"python", "perl", "ruby",  "lua",
                                             "node",   "php",  "tclsh", NULL};
 
     return is_shell(program) || begins_with_one_of(program, versioned);
@@ -113,8 +113,8 @@ static const char *find_script(const char *words, size_t size, bool shell)
     for (; w < words + size; w += strlen(w) + 1) {
         if (*w != '-' && *w != '+')
             return last_part(w);
-        if (!w[1] || (*w == '-' && w[1] != '-' && (shell ? strpbrk(w, commands) != NULL
-                                                         : strchr(commands, w[1]) != NULL)))
+        if (!w[1] || (*w == '-' && w[1] != '-' &&
+                      (shell ? strpbrk(w, commands) != NULL : strchr(commands, w[1]) != NULL)))
             return NULL;
         if (w[1] != '-' && strchr(with_argument, w[strlen(w) - 1]))
             w += strlen(w) + 1;

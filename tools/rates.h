@@ -8,7 +8,10 @@
 
 #include <stdbool.h>
 
-/* How often something has been put and taken since an object was created, and when that was looked at. */
+/*
+ * How often something has been put and taken since an object was created, and when that was looked
+ * at.
+ */
 struct moves {
     uint64_t segment, object; /* which it is: random id, serial */
     uint64_t puts, gets;      /* items; of a stream samples, which nobody takes */

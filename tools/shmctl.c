@@ -1,4 +1,7 @@
-/* shmctl: look at segments of shared memory and work on what is in them. This is the table of verbs. */
+/*
+ * shmctl: look at segments of shared memory and work on what is in them. This is the table of
+ * verbs.
+ */
 #include "shmctl.h"
 #include "common.h"
 #include "origin.h"
@@ -15,8 +18,9 @@ struct group {
 static const struct group groups[] = {
     {"Look", {&cmd_ls, &cmd_show, &cmd_ps, &cmd_why, &cmd_watch, &cmd_hz, &cmd_doctor}},
     {"Make and remove", {&cmd_create, &cmd_rm, &cmd_clean}},
-    {"Operate", {&cmd_put, &cmd_get, &cmd_work, &cmd_shutdown, &cmd_stream, &cmd_event, &cmd_lock,
-                 &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},
+    {"Operate",
+     {&cmd_put, &cmd_get, &cmd_work, &cmd_shutdown, &cmd_stream, &cmd_event, &cmd_lock,
+      &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},
     {"See it work", {&cmd_demo}},
 };
 
@@ -47,7 +51,10 @@ static void print_verbs(void)
            "             4 no such segment or object, 5 shut down; why has two more\n");
 }
 
-/* Names are UTF-8. Where no locale has been chosen (cron, containers) the terminal is taken to be, too. */
+/*
+ * Names are UTF-8. Where no locale has been chosen (cron, containers) the terminal is taken to be,
+ * too.
+ */
 static void choose_locale(void)
 {
     const char *locale = setlocale(LC_CTYPE, "");

@@ -24,7 +24,8 @@ struct table {
     size_t columns; /* of the kind */
     int shown[SHOWN_MAX];
     size_t shown_columns;
-    char **cells; /* rows * columns; NULL: empty, or not shown. The strings of a list have '\n' in between */
+    /* rows * columns; NULL: empty, or not shown. The strings of a list have '\n' in between */
+    char **cells;
     size_t rows;
     size_t room; /* for so many rows */
 };
@@ -171,7 +172,10 @@ static const struct column *column(const struct table *t, size_t shown)
     return &t->kind->columns[t->shown[shown]];
 }
 
-/* NULL: the column is not shown. Most are not, and what would be in them costs more than all that is. */
+/*
+ * NULL: the column is not shown. Most are not, and what would be in them costs more than all that
+ * is.
+ */
 static char **last_cell(const struct table *t, const char *name)
 {
     assert(t->rows > 1 || find_column(t->kind, name, strlen(name)) >= 0);
@@ -635,7 +639,9 @@ static int print_aligned(const struct table *t, FILE *stream, int width)
 
 int table_print(const struct table *t)
 {
-    return t->style.json ? print_json(t) : t->style.raw ? print_raw(t) : print_aligned(t, stdout, 0);
+    return t->style.json  ? print_json(t)
+           : t->style.raw ? print_raw(t)
+                          : print_aligned(t, stdout, 0);
 }
 
 char *table_to_text(const struct table *t, int width)
@@ -679,7 +685,10 @@ int table_print_vertical(const struct table *t)
         const char *content = *cell(t, 0, t->shown[i]);
         const char *text = content ? content : "";
 
-        /* What does not apply is left out, unless it was asked for, or the place of a line tells what it is. */
+        /*
+         * What does not apply is left out, unless it was asked for, or the place of a line tells
+         * what it is.
+         */
         if (!*text && !t->style.output && !t->style.noheadings)
             continue;
         if (!t->style.noheadings)

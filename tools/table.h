@@ -13,7 +13,7 @@ enum {
     COLUMN_RIGHT = 0x1, /* aligned to the right */
     COLUMN_CUT =
         /* cut when the terminal is narrow, with a mark, down to its heading: for what is no name */
-        0x2,
+    0x2,
     COLUMN_NUMBER = 0x4, /* in JSON a number */
     COLUMN_BOOL = 0x8,   /* in JSON true or false */
     COLUMN_LIST = 0x10   /* several strings: in JSON an array */
@@ -50,11 +50,17 @@ void table_option(struct table_style *, int key);
 /* The columns, for --help. */
 void table_print_columns(const struct table_kind *);
 
-/* An empty table. usual: the columns printed when none are asked for, "A,B,C". A column that there is not is a usage error. */
+/*
+ * An empty table. usual: the columns printed when none are asked for, "A,B,C". A column that there
+ * is not is a usage error.
+ */
 struct table *table_new(const struct table_kind *, const char *usual, const struct table_style *);
 void table_free(struct table *);
 
-/* Begin a row; fill cells of the last one. What is not shown is not kept, and need not be found out. */
+/*
+ * Begin a row; fill cells of the last one. What is not shown is not kept, and need not be found
+ * out.
+ */
 void table_row(struct table *);
 bool table_shows(const struct table *, const char *column);
 void table_set(struct table *, const char *column, const char *format, ...)
@@ -66,7 +72,10 @@ void table_set_date(struct table *, const char *column, int64_t seconds);
 void table_append(struct table *, const char *column, const char *format, ...)
     __attribute__((format(printf, 3, 4))); /* COLUMN_LIST */
 
-/* Print it; the second way a line a cell, "Name  value", for tables of one row. Returns an exit status. */
+/*
+ * Print it; the second way a line a cell, "Name  value", for tables of one row. Returns an exit
+ * status.
+ */
 int table_print(const struct table *);
 int table_print_vertical(const struct table *);
 
@@ -79,7 +88,9 @@ char *table_to_text(const struct table *, int width);
  */
 char *text_to_fit(const char *text, int width);
 
-/* For sentences: 12 bytes, 1.5K; 250ms, 4.2s, 3m05s, 2d04h. Both buffers have QUANTITY_MAX bytes. */
+/*
+ * For sentences: 12 bytes, 1.5K; 250ms, 4.2s, 3m05s, 2d04h. Both buffers have QUANTITY_MAX bytes.
+ */
 #define QUANTITY_MAX 32
 const char *format_size(char *buffer, uint64_t bytes);
 const char *format_duration(char *buffer, int64_t nanoseconds);

@@ -87,7 +87,8 @@ static void seat_threads(struct world *w)
             t->member = m;
             t->look = *look;
             t->seats = first;
-            t->object = m->waits_for == SHK_WAITS_NOT ? NULL : shk_snapshot_find_object(*look, m->waits_on);
+            t->object =
+                m->waits_for == SHK_WAITS_NOT ? NULL : shk_snapshot_find_object(*look, m->waits_on);
         }
     }
 }
@@ -101,8 +102,6 @@ static bool waits(const struct thread *t)
 {
     return t->member->waits_for != SHK_WAITS_NOT || t->command;
 }
-
-
 
 static bool is_able(const struct thread *t)
 {
@@ -295,7 +294,10 @@ static bool can_go_on(const struct world *w, const struct thread *t)
 {
     if (t->command)
         return any_leaf_is_able(t) || t->stopped.pid;
-    /* It is about to find out that the object has been removed, or that the lock is free or its holder dead. */
+    /*
+     * It is about to find out that the object has been removed, or that the lock is free or its
+     * holder dead.
+     */
     if (!t->object || (t->member->waits_for == SHK_WAITS_TO_ACQUIRE && !t->holder))
         return true;
     return t->member->has_deadline || can_be_woken(w, t);

@@ -54,16 +54,16 @@ struct thread {
     /* the blocked members among the descendants that it waits for */
     struct thread **leaves;
     size_t n_leaves;
-    bool is_command_itself;               /* the command is its child, and not a child's child */
+    bool is_command_itself; /* the command is its child, and not a child's child */
     /* a descendant that it waits for, and that is stopped; pid 0: none */
     struct process stopped;
-    uint64_t tree_switches;               /* of its descendants that are no members */
-    enum activity activity;               /* what /proc says */
+    uint64_t tree_switches; /* of its descendants that are no members */
+    enum activity activity; /* what /proc says */
     uint64_t switches;
-    bool settled;                         /* its wait may be taken for lasting */
-    bool stalled;                         /* it, or what it waits for, does not run */
-    bool able;                            /* even those that are stalled counting as able */
-    bool moves;                           /* able without them */
+    bool settled; /* its wait may be taken for lasting */
+    bool stalled; /* it, or what it waits for, does not run */
+    bool able;    /* even those that are stalled counting as able */
+    bool moves;   /* able without them */
     enum verdict verdict;
     bool in_circle;
 };
@@ -77,7 +77,10 @@ struct world {
     struct processes processes;
 };
 
-/* Look at all segments, twice if need be, and judge. Returns an exit status; to be given back in any case. */
+/*
+ * Look at all segments, twice if need be, and judge. Returns an exit status; to be given back in
+ * any case.
+ */
 int look_at_world(struct world *);
 void drop_world(struct world *);
 

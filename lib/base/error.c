@@ -83,7 +83,7 @@ static void add_duration(int64_t ns)
     static const struct {
         int64_t least;
         const char *name;
-    } units[] = { { SHK_SEC(1), "s" }, { SHK_MS(1), "ms" }, { 1000, "us" }, { 0, "ns" } };
+    } units[] = {{SHK_SEC(1), "s"}, {SHK_MS(1), "ms"}, {1000, "us"}, {0, "ns"}};
     size_t i = 0;
 
     while (ns < units[i].least)

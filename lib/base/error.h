@@ -23,7 +23,7 @@ static inline int shki_say(int code, const char *sentence)
 struct shki_vain {
     /* copied; object NULL: the sentence is about the segment; both NULL: about neither */
     const char *segment, *object;
-    const char *state;            /* a literal: what the call waited for is not so; NULL: unknown */
+    const char *state; /* a literal: what the call waited for is not so; NULL: unknown */
     /* of the call that timed out, in nanoseconds; 0: it was not to wait */
     int64_t timeout;
 };

@@ -16,7 +16,7 @@
 #endif
 
 /* The values of <linux/membarrier.h>, which old headers lack. */
-#define GLOBAL_EXPEDITED (1 << 1)
+#define GLOBAL_EXPEDITED          (1 << 1)
 #define REGISTER_GLOBAL_EXPEDITED (1 << 2)
 
 static long membarrier(int command)
@@ -43,12 +43,12 @@ bool shki_fence_register(void)
 
 void shki_fence_heavy(bool asymmetric)
 {
-    static const struct timespec moment = { .tv_nsec = 1000000 };
+    static const struct timespec moment = {.tv_nsec = 1000000};
 
     atomic_thread_fence(memory_order_seq_cst);
     /*
-     * Fails for want of memory, or in a process that has forbidden itself the call since it joined. What the others have stored becomes visible by itself, much
-     * sooner than that.
+     * Fails for want of memory, or in a process that has forbidden itself the call since it joined.
+     * What the others have stored becomes visible by itself, much sooner than that.
      */
     if (asymmetric && membarrier(GLOBAL_EXPEDITED) != 0)
         nanosleep(&moment, NULL);

@@ -1,17 +1,20 @@
 /*
- * An asymmetric fence: two threads each store, fence, and look at what the other has stored; at least one of them sees it. One does so a million times
- * a second, the other seldom. Here the frequent one pays nothing, and the rare one makes the kernel put a full barrier into every running
- * thread of all registered processes.
+ * An asymmetric fence: two threads each store, fence, and look at what the other has stored; at
+ * least one of them sees it. One does so a million times a second, the other seldom. Here the
+ * frequent one pays nothing, and the rare one makes the kernel put a full barrier into every
+ * running thread of all registered processes.
  *
  *     frequent                                rare
  *     store A                                 store B
  *     shki_fence_light()                      shki_fence_heavy()
  *     look at B                               look at A
  *
- * Whatever the frequent one has done before the moment at which the barrier hits it is visible to the rare one's look; what it does later sees B.
+ * Whatever the frequent one has done before the moment at which the barrier hits it is visible to
+ * the rare one's look; what it does later sees B.
  *
- * All who use a segment must have registered, and must be able to ask: whether its members do it so is settled when it is created (header.asymmetric).
- * Elsewhere both fences are ordinary ones. Source: membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED.
+ * All who use a segment must have registered, and must be able to ask: whether its members do it so
+ * is settled when it is created (header.asymmetric). Elsewhere both fences are ordinary ones.
+ * Source: membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED.
  */
 #ifndef SHKI_FENCE_H
 #define SHKI_FENCE_H
@@ -22,13 +25,17 @@
 /* Whether the environment has nothing against it: SHK_MEMBARRIER is not 0. */
 bool shki_fence_is_wanted(void);
 
-/* Whether this process has registered and may ask. Registers it; a child of fork(2) and a program started by execve(2) register anew. */
+/*
+ * Whether this process has registered and may ask. Registers it; a child of fork(2) and a program
+ * started by execve(2) register anew.
+ */
 bool shki_fence_register(void);
 
 static inline void shki_fence_light(bool asymmetric)
 {
     if (__builtin_expect(asymmetric, 1))
-        atomic_signal_fence(memory_order_seq_cst); /* the compiler must not exchange the two; the processor may: see above */
+        atomic_signal_fence(
+            memory_order_seq_cst); /* the compiler must not exchange the two; the processor may: see above */
     else
         atomic_thread_fence(memory_order_seq_cst);
 }

@@ -7,17 +7,25 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The length of the UTF-8 character at s, which has n bytes at least 1; 0 if it is none (overlong, surrogate, beyond U+10FFFF). RFC 3629. */
+/*
+ * The length of the UTF-8 character at s, which has n bytes at least 1; 0 if it is none (overlong,
+ * surrogate, beyond U+10FFFF). RFC 3629.
+ */
 static size_t character(const unsigned char *s, size_t n)
 {
-    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+    size_t length = s[0] < 0x80                    ? 1
+                    : s[0] >= 0xc2 && s[0] <= 0xdf ? 2
+                    : (s[0] & 0xf0) == 0xe0        ? 3
+                    : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                                   : 0;
 
     if (length == 0 || length > n)
         return 0;
     for (size_t i = 1; i < length; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
         return 0;
     return length;
 }
@@ -25,7 +33,8 @@ static size_t character(const unsigned char *s, size_t n)
 /* C0, DEL, and C1 (U+0080 to U+009F, which some terminals obey). */
 static bool is_control(const unsigned char *s, size_t length)
 {
-    return (length == 1 && (s[0] < 0x20 || s[0] == 0x7f)) || (length == 2 && s[0] == 0xc2 && s[1] < 0xa0);
+    return (length == 1 && (s[0] < 0x20 || s[0] == 0x7f)) ||
+           (length == 2 && s[0] == 0xc2 && s[1] < 0xa0);
 }
 
 int shki_check_label(const char *what, const char *label, size_t longest)

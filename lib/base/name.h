@@ -1,4 +1,7 @@
-/* Names: valid UTF-8 without control characters, so that every terminal and every file system shows them right. */
+/*
+ * Names: valid UTF-8 without control characters, so that every terminal and every file system shows
+ * them right.
+ */
 #ifndef SHKI_NAME_H
 #define SHKI_NAME_H
 
@@ -6,13 +9,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* 0, -EINVAL (NULL, empty, a slash, a dot in front, a control character), -ENAMETOOLONG, -EILSEQ; with a sentence about "what". */
+/*
+ * 0, -EINVAL (NULL, empty, a slash, a dot in front, a control character), -ENAMETOOLONG, -EILSEQ;
+ * with a sentence about "what".
+ */
 int shki_check_name(const char *what, const char *name, size_t longest);
 
 /* The same for what is only shown, not looked up: a slash and a dot are allowed. */
 int shki_check_label(const char *what, const char *label, size_t longest);
 
-/* Copy at most `size` - 1 bytes of doubtful origin (not necessarily terminated within `length`), replacing what is not printable by '?'. */
+/*
+ * Copy at most `size` - 1 bytes of doubtful origin (not necessarily terminated within `length`),
+ * replacing what is not printable by '?'.
+ */
 void shki_copy_label(char *to, size_t size, const char *from, size_t length);
 
 /*

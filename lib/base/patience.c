@@ -35,7 +35,10 @@ struct shki_patience shki_patience(int64_t timeout, const volatile sig_atomic_t 
 
 static bool is_interrupted(const struct shki_patience *p)
 {
-    /* Atomic, since another thread may set it as well as a handler; relaxed, since nothing else is read by it. */
+    /*
+     * Atomic, since another thread may set it as well as a handler; relaxed, since nothing else is
+     * read by it.
+     */
     return (p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED)) ||
            (p->call && p->call->interrupted);
 }
@@ -55,7 +58,7 @@ static bool is_past(int64_t deadline)
 
 int shki_patience_over(const struct shki_patience *p)
 {
-    struct shki_vain vain = { p->segment, p->object, p->state, 0 };
+    struct shki_vain vain = {p->segment, p->object, p->state, 0};
 
     if (p->nowait)
         return shki_say_vain(-EAGAIN, &vain);
@@ -105,5 +108,5 @@ struct timespec shki_patience_slice(const struct shki_patience *p, int64_t slice
 
     if (at > p->deadline)
         at = p->deadline;
-    return (struct timespec){ .tv_sec = at / SECOND, .tv_nsec = at % SECOND };
+    return (struct timespec){.tv_sec = at / SECOND, .tv_nsec = at % SECOND};
 }

@@ -13,7 +13,10 @@
 #include <stdbool.h>
 #include <time.h>
 
-/* No sleep is longer than this; whatever a death has left half done, a sleeper finds it after that time at the latest. */
+/*
+ * No sleep is longer than this; whatever a death has left half done, a sleeper finds it after that
+ * time at the latest.
+ */
 #ifdef SHKI_TEST_HOOKS
 #define SHKI_SLICE shki_test_slice
 #else
@@ -46,7 +49,7 @@ struct shki_patience {
     const struct shki_openness *openness; /* NULL: the wait has nothing to do with that */
     unsigned closes;                      /* … when the wait began */
     bool nowait;
-    bool nested; /* the caller is an interrupt call */
+    bool nested;                          /* the caller is an interrupt call */
     const char *segment, *object, *state; /* for the sentence, see struct shki_vain */
 };
 

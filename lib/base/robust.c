@@ -9,12 +9,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define BEARS SHK_MS(2)         /* so long a waiter sleeps before it looks whether MANY have gone before it */
-#define MANY 1500               /* more than where it is one of many locks: there most who wait wait for a CPU, and looks would only take it from others */
-#define BETWEEN_LOOKS 32         /* pauses */
-#define BEARS_LONGER SHK_MS(10) /* … and so long after that, to see whether anybody has; and before the first look, if the latest was in vain */
-#define STAND_BACK SHK_MS(5)    /* so long the others let a favourite go first */
-#define STAND_BACK_NAP 50000    /* ns */
+/* so long a waiter sleeps before it looks whether MANY have gone before it */
+#define BEARS SHK_MS(2)
+/*
+ * more than where it is one of many locks: there most who wait wait for a CPU, and looks would only
+ * take it from others
+ */
+#define MANY          1500
+#define BETWEEN_LOOKS 32 /* pauses */
+/*
+ * … and so long after that, to see whether anybody has; and before the first look, if the latest
+ * was in vain
+ */
+#define BEARS_LONGER   SHK_MS(10)
+#define STAND_BACK     SHK_MS(5) /* so long the others let a favourite go first */
+#define STAND_BACK_NAP 50000     /* ns */
 
 _Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
 
@@ -41,8 +50,9 @@ static unsigned word_offset;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /*
- * Ask the kernel: a thread's robust list starts with the mutex that it locked last, and `futex_offset` leads from a list
- * entry to the word. Source: get_robust_list(2), Documentation/locking/robust-futex-ABI.rst.
+ * Ask the kernel: a thread's robust list starts with the mutex that it locked last, and
+ * `futex_offset` leads from a list entry to the word. Source: get_robust_list(2),
+ * Documentation/locking/robust-futex-ABI.rst.
  */
 static void find_word(void)
 {
@@ -55,7 +65,8 @@ static void find_word(void)
         return;
     pthread_mutex_lock(&probe);
     if (syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head) {
-        uintptr_t entry = (uintptr_t)head->list.next & ~(uintptr_t)1; /* bit 0 means priority inheritance */
+        /* bit 0 means priority inheritance */
+        uintptr_t entry = (uintptr_t)head->list.next & ~(uintptr_t)1;
         uintptr_t offset = entry + (uintptr_t)head->futex_offset - (uintptr_t)&probe;
 
         if (offset <= sizeof(probe) - sizeof(uint32_t))
@@ -93,7 +104,10 @@ static uint32_t word_of(const pthread_mutex_t *m)
 {
     const char *at = (const char *)m + shki_robust_word_offset();
 
-    /* Acquire: who sees a thread dead also sees all that it had stored before. Pairs with the kernel's and libc's exchange. */
+    /*
+     * Acquire: who sees a thread dead also sees all that it had stored before. Pairs with the
+     * kernel's and libc's exchange.
+     */
     return __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
 }
 
@@ -121,7 +135,10 @@ bool shki_robust_is_orphaned(const pthread_mutex_t *m)
 
 int shki_mutex_inherit(struct shki_mutex *m)
 {
-    /* killed before this: the kernel marks it again, the next one comes here. Killed after: likewise, as for any holder. */
+    /*
+     * killed before this: the kernel marks it again, the next one comes here. Killed after:
+     * likewise, as for any holder.
+     */
     if (shki_repairs(SHKI_REPAIR_CONSISTENT))
         pthread_mutex_consistent(&m->robust);
     return 1;
@@ -136,12 +153,12 @@ static bool looks_free(const void *arg)
 }
 
 /*
- * Let the favourite go first; strike it out if it does not come. Whose patience ends meanwhile tries nevertheless: the mutex may be free, or a dead
- * holder's.
+ * Let the favourite go first; strike it out if it does not come. Whose patience ends meanwhile
+ * tries nevertheless: the mutex may be free, or a dead holder's.
  */
 static void stand_back(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me)
 {
-    static const struct timespec nap = { .tv_nsec = STAND_BACK_NAP };
+    static const struct timespec nap = {.tv_nsec = STAND_BACK_NAP};
     uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     uint64_t seen = favourite;
     int64_t end;
@@ -155,9 +172,13 @@ static void stand_back(struct shki_mutex *m, const struct shki_patience *patienc
         nanosleep(&nap, NULL);
         favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     }
-    /* Relaxed: a hint that protects nothing. Killed around it: the next one who stands back strikes it out. */
+    /*
+     * Relaxed: a hint that protects nothing. Killed around it: the next one who stands back strikes
+     * it out.
+     */
     if (favourite == seen)
-        atomic_compare_exchange_strong_explicit(&m->favourite, &seen, 0, memory_order_relaxed, memory_order_relaxed);
+        atomic_compare_exchange_strong_explicit(&m->favourite, &seen, 0, memory_order_relaxed,
+                                                memory_order_relaxed);
 }
 
 /* Relaxed: a hint; read late, it only delays a favour. */
@@ -172,10 +193,13 @@ static bool is_soon_over(const struct shki_patience *patience)
 }
 
 /*
- * Whether others go before one who came at turn `since` and has looked so often already. Not if it has been the same one's turn all the time: where there are many
- * threads for few CPUs most holders that keep somebody waiting wait for a CPU themselves, and if the others stood back then, all would wait.
+ * Whether others go before one who came at turn `since` and has looked so often already. Not if it
+ * has been the same one's turn all the time: where there are many threads for few CPUs most holders
+ * that keep somebody waiting wait for a CPU themselves, and if the others stood back then, all
+ * would wait.
  */
-static bool is_passed_over(const struct shki_mutex *m, uint32_t since, unsigned looks, const struct shki_patience *patience)
+static bool is_passed_over(const struct shki_mutex *m, uint32_t since, unsigned looks,
+                           const struct shki_patience *patience)
 {
     return turns_of(m) - since >= (looks > 0 || is_soon_over(patience) ? 1 : MANY);
 }
@@ -187,7 +211,8 @@ static void ask_for_favour(struct shki_mutex *m, uint64_t me)
 {
     uint64_t nobody = 0;
 
-    atomic_compare_exchange_strong_explicit(&m->favourite, &nobody, me, memory_order_relaxed, memory_order_relaxed);
+    atomic_compare_exchange_strong_explicit(&m->favourite, &nobody, me, memory_order_relaxed,
+                                            memory_order_relaxed);
 }
 
 static void give_up_favour(struct shki_mutex *m, uint64_t me)
@@ -195,7 +220,8 @@ static void give_up_favour(struct shki_mutex *m, uint64_t me)
     uint64_t mine = me;
 
     if (atomic_load_explicit(&m->favourite, memory_order_relaxed) == me && me != 0)
-        atomic_compare_exchange_strong_explicit(&m->favourite, &mine, 0, memory_order_relaxed, memory_order_relaxed);
+        atomic_compare_exchange_strong_explicit(&m->favourite, &mine, 0, memory_order_relaxed,
+                                                memory_order_relaxed);
 }
 
 /* For SHK_NOWAIT: the holder may only be busy for a moment. Short, because the caller said so. */
@@ -208,8 +234,9 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
     return r;
 }
 
-int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me, struct shki_spinner *spinner,
-                    const struct shki_recovery *recovery, int (*slice)(void *arg), void *arg)
+int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me,
+                    struct shki_spinner *spinner, const struct shki_recovery *recovery,
+                    int (*slice)(void *arg), void *arg)
 {
     struct shki_saved_error saved;
     int64_t length = BEARS;
@@ -225,7 +252,8 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     stand_back(m, patience, me);
     since = turns_of(m);
     r = try_briefly(m, spinner);
-    if (r == EBUSY && atomic_load_explicit(&looked_in_vain, memory_order_relaxed) && !is_soon_over(patience))
+    if (r == EBUSY && atomic_load_explicit(&looked_in_vain, memory_order_relaxed) &&
+        !is_soon_over(patience))
         length = BEARS_LONGER;
     while (r == EBUSY || r == ETIMEDOUT) {
         if (r == ETIMEDOUT)
@@ -238,7 +266,8 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
         if (over == 0 && r == ETIMEDOUT && looks > 1 && slice)
             over = slice(arg);
         if (over != 0) {
-            r = pthread_mutex_trylock(&m->robust); /* once more: what a dead holder left comes before the end of patience */
+            /* once more: what a dead holder left comes before the end of patience */
+            r = pthread_mutex_trylock(&m->robust);
             if (r != EBUSY) {
                 shki_error_settle(0, &saved);
                 break;
@@ -264,5 +293,6 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, 
     give_up_favour(m, me);
     if (r == EOWNERDEAD)
         return shki_mutex_inherit(m);
-    return -r; /* 0; ENOTRECOVERABLE only where a repair was switched off; EINVAL for damaged bytes */
+    /* 0; ENOTRECOVERABLE only where a repair was switched off; EINVAL for damaged bytes */
+    return -r;
 }

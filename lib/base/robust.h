@@ -1,10 +1,14 @@
 /*
- * Robust mutexes: what the library builds on. The kernel gives a robust mutex of a dead thread to the next one who asks, and says so.
+ * Robust mutexes: what the library builds on. The kernel gives a robust mutex of a dead thread to
+ * the next one who asks, and says so.
  *
- * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in slices, interruption, and eventual fairness.
- * Whoever has been passed over for 2 to 20 ms (for a slice, where one keeps it for longer than that at a time), which it sees by the turns of others,
- * writes itself down as the favourite; others then stand back until it has had its turn. Whoever only waits for a holder that is slow, or does not get a CPU, does not: standing back would not help it. A
- * favourite that does not come (stopped, dead) costs the others STAND_BACK once: they strike it out, and only a running thread writes itself down.
+ * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in
+ * slices, interruption, and eventual fairness. Whoever has been passed over for 2 to 20 ms (for a
+ * slice, where one keeps it for longer than that at a time), which it sees by the turns of others,
+ * writes itself down as the favourite; others then stand back until it has had its turn. Whoever
+ * only waits for a holder that is slow, or does not get a CPU, does not: standing back would not
+ * help it. A favourite that does not come (stopped, dead) costs the others STAND_BACK once: they
+ * strike it out, and only a running thread writes itself down.
  */
 #ifndef SHKI_ROBUST_H
 #define SHKI_ROBUST_H
@@ -22,14 +26,27 @@
 /* In shared memory; one cache line, so that a lock operation touches no other. */
 struct shki_mutex {
     alignas(64) pthread_mutex_t robust;
-    _Atomic uint64_t favourite; /* id of a waiter to be let go first; 0: none. Written by waiters and by who strikes it out */
-    _Atomic uint64_t holder;    /* id of the holder, for those who need to know; written by the holder alone. A dead holder's stays */
-    _Atomic uint32_t state;     /* what an object needs to know of its lock at once, 0 most of the time; changed by the holder */
-    _Atomic uint32_t turns;     /* how often it has been given up: who waits sees by it whether others go before it; written by the holder */
+    /* id of a waiter to be let go first; 0: none. Written by waiters and by who strikes it out */
+    _Atomic uint64_t favourite;
+    /*
+     * id of the holder, for those who need to know; written by the holder alone. A dead holder's
+     * stays
+     */
+    _Atomic uint64_t holder;
+    /*
+     * what an object needs to know of its lock at once, 0 most of the time; changed by the holder
+     */
+    _Atomic uint32_t state;
+    /*
+     * how often it has been given up: who waits sees by it whether others go before it; written by
+     * the holder
+     */
+    _Atomic uint32_t turns;
 };
 
 /* On some machines, such as aarch64, pthread's is so large that it takes two. */
-_Static_assert(sizeof(pthread_mutex_t) > 40 || sizeof(struct shki_mutex) == 64, "a mutex and what is said about it share one line where they fit");
+_Static_assert(sizeof(pthread_mutex_t) > 40 || sizeof(struct shki_mutex) == 64,
+               "a mutex and what is said about it share one line where they fit");
 
 /*
  * How to ask whether the holder of a mutex is gone though the kernel has not marked it, and to mark
@@ -40,7 +57,10 @@ struct shki_recovery {
     void *arg;
 };
 
-/* Initialise a robust, process-shared mutex of normal type in zeroed shared memory. Returns 0 or -errno. */
+/*
+ * Initialise a robust, process-shared mutex of normal type in zeroed shared memory. Returns 0 or
+ * -errno.
+ */
 int shki_robust_init(pthread_mutex_t *);
 
 /*
@@ -49,7 +69,10 @@ int shki_robust_init(pthread_mutex_t *);
  */
 bool shki_robust_is_intact(const pthread_mutex_t *);
 
-/* Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the kernel's own list. */
+/*
+ * Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the
+ * kernel's own list.
+ */
 unsigned shki_robust_word_offset(void);
 
 /* What that word says: a living thread holds it. Loads only. */
@@ -64,31 +87,45 @@ bool shki_robust_word_is_held(uint32_t word);
 /*
  * Lock. `me` is an id for fairness (0: do without), `spinner` may be NULL. After each slice slept
  * in vain, and before the wait ends in vain, `recovery` is asked. `slice`, if not NULL, is called
- * after each slice slept in vain and ends the wait with what it returns, unless that is 0.
- * Returns 0; 1: the former holder died, the caller has already been made its owner and must repair what it protects; -EAGAIN, -ETIMEDOUT, -EINTR.
+ * after each slice slept in vain and ends the wait with what it returns, unless that is 0. Returns
+ * 0; 1: the former holder died, the caller has already been made its owner and must repair what it
+ * protects; -EAGAIN, -ETIMEDOUT, -EINTR.
  */
 int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t me,
                     struct shki_spinner *, const struct shki_recovery *, int (*slice)(void *arg),
                     void *arg);
 
-/* The first try of it, without any waiting: 0, 1 or -EBUSY. Inline because most calls go no further. */
+/*
+ * The first try of it, without any waiting: 0, 1 or -EBUSY. Inline because most calls go no
+ * further.
+ */
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);
 
 /* By the holder, who is about to give it up. */
 static inline void shki_mutex_turn(struct shki_mutex *m)
 {
-    /* Relaxed: a hint, written under the mutex. Killed before or after: the turn of a dead holder counts or not. */
-    atomic_store_explicit(&m->turns, atomic_load_explicit(&m->turns, memory_order_relaxed) + 1, memory_order_relaxed);
+    /*
+     * Relaxed: a hint, written under the mutex. Killed before or after: the turn of a dead holder
+     * counts or not.
+     */
+    atomic_store_explicit(&m->turns, atomic_load_explicit(&m->turns, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 static inline void shki_mutex_unlock(struct shki_mutex *m)
 {
     shki_mutex_turn(m);
-    /* killed inside: the kernel finds the pending entry of the robust list and frees the mutex or wakes a waiter. */
+    /*
+     * killed inside: the kernel finds the pending entry of the robust list and frees the mutex or
+     * wakes a waiter.
+     */
     pthread_mutex_unlock(&m->robust);
 }
 
-/* Make the mutex of a dead holder usable; the caller holds it. Returns 1, for `return shki_mutex_inherit(m)`. */
+/*
+ * Make the mutex of a dead holder usable; the caller holds it. Returns 1, for `return
+ * shki_mutex_inherit(m)`.
+ */
 int shki_mutex_inherit(struct shki_mutex *);
 
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
@@ -96,7 +133,11 @@ static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
     uint64_t favourite;
     int r;
 
-    shki_fetch_to_write(m); /* or else the look at the favourite would fetch it first to read, and the lock once more to write */
+    /*
+     * or else the look at the favourite would fetch it first to read, and the lock once more to
+     * write
+     */
+    shki_fetch_to_write(m);
     /* Relaxed: a hint; reading it late makes somebody wait a little longer. */
     favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
     if (__builtin_expect(favourite != 0, 0) && favourite != me && me != 0)

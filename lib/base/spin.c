@@ -8,21 +8,26 @@
 #include <unistd.h>
 
 #define SPIN_DEFAULT 20000 /* ns: evidence says that 10 to 20 us pay */
-#define SPIN_MAX SHK_MS(10)
-#define SHIFT_MAX 3  /* 20 us >> 3: still long enough for a hand-off between running CPUs */
-#define PROBE_FIRST 32
-#define PROBE_EVERY 1024
-#define PROBE_SHIFT 2 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
-#define BURST 16     /* pauses between two looks at the clock */
-#define MADE_GOOD 50    /* ns in each call: a sleep takes 20 times as long at least */
-#define OWED_MAX 10000  /* for one try */
-#define CREDIT_MAX 5000 /* less than that: who loses so much leaves it alone, whatever has been made good before */
-#define GLANCES 24       /* looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to wake somebody */
+#define SPIN_MAX     SHK_MS(10)
+#define SHIFT_MAX    3 /* 20 us >> 3: still long enough for a hand-off between running CPUs */
+#define PROBE_FIRST  32
+#define PROBE_EVERY  1024
+#define PROBE_SHIFT  2  /* 20 us << 2: longer than it takes to wake the other side on another CPU */
+#define BURST        16 /* pauses between two looks at the clock */
+#define MADE_GOOD    50 /* ns in each call: a sleep takes 20 times as long at least */
+#define OWED_MAX     10000 /* for one try */
+/* less than that: who loses so much leaves it alone, whatever has been made good before */
+#define CREDIT_MAX 5000
+/*
+ * looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to
+ * wake somebody
+ */
+#define GLANCES          24
 #define GLANCE_SHIFT_MAX 10
 
 int64_t shki_spin_longest;
-static bool pinned;     /* to one CPU: the other side may be on the same */
-static bool one_cpu;    /* there is no other: it is on the same */
+static bool pinned;  /* to one CPU: the other side may be on the same */
+static bool one_cpu; /* there is no other: it is on the same */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void setup(void)
@@ -42,8 +47,8 @@ static void setup(void)
 }
 
 /*
- * How long to stay awake this time. Where both sides sleep each other's wake-up takes longer than either would spin, so neither would ever find that it
- * pays: now and then a long try finds out.
+ * How long to stay awake this time. Where both sides sleep each other's wake-up takes longer than
+ * either would spin, so neither would ever find that it pays: now and then a long try finds out.
  */
 static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_way)
 {
@@ -53,7 +58,8 @@ static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_w
         return shki_spin_longest >> shift;
     vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
     atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
-    if (vain >= PROBE_FIRST && ((vain & (vain - 1)) == 0 || vain % PROBE_EVERY == 0)) /* ever more rarely */
+    /* ever more rarely */
+    if (vain >= PROBE_FIRST && ((vain & (vain - 1)) == 0 || vain % PROBE_EVERY == 0))
         return shki_spin_longest << PROBE_SHIFT;
     return gives_way ? 0 : shki_spin_longest >> SHIFT_MAX;
 }
@@ -68,9 +74,12 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
 }
 
 /*
- * Where spinning does not pay since both sides are on one CPU: let the other one have it, which costs less than to be put to sleep and woken. It does not pay if
- * nobody wants the CPU, or somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time. What a try has lost is made good little by
- * little, in each call, and until then there is no other. What has been made good in advance lets it get over the odd try that a clock tick has held up.
+ * Where spinning does not pay since both sides are on one CPU: let the other one have it, which
+ * costs less than to be put to sleep and woken. It does not pay if nobody wants the CPU, or
+ * somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time.
+ * What a try has lost is made good little by little, in each call, and until then there is no
+ * other. What has been made good in advance lets it get over the odd try that a clock tick has held
+ * up.
  */
 static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
@@ -96,8 +105,12 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     return is_ready;
 }
 
-/* With so many looks between two at the clock. `gives_way`: does so instead, where spinning does not pay. */
-static bool spin(struct shki_spinner *spinner, int burst, bool gives_way, bool (*ready)(const void *arg), const void *arg)
+/*
+ * With so many looks between two at the clock. `gives_way`: does so instead, where spinning does
+ * not pay.
+ */
+static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
+                 bool (*ready)(const void *arg), const void *arg)
 {
     uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
     int64_t length, end;
@@ -131,7 +144,8 @@ bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), con
     return spin(spinner, BURST, pinned, ready, arg);
 }
 
-bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *arg),
+                        const void *arg)
 {
     pthread_once(&once, setup);
     return spin(spinner, 1, true, ready, arg);
@@ -139,7 +153,8 @@ bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *
 
 bool shki_glance(struct shki_spinner *spinner, bool (*done)(const void *arg), const void *arg)
 {
-    uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed), vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
+    uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed),
+             vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
 
     pthread_once(&once, setup);
     if (shki_spin_longest == 0 || one_cpu)

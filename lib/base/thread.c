@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define START_FIELDS 19 /* of /proc/…/stat, from the state to the start time: proc_pid_stat(5) */
-#define START_BITS 40   /* ticks of 10 ms: enough for 348 years */
+#define START_BITS   40 /* ticks of 10 ms: enough for 348 years */
 
 /* What /proc says of a thread. */
 struct facts {
@@ -94,7 +94,7 @@ static bool look_up(int32_t tid, struct facts *f)
 
 bool shki_process_has_ended(int32_t pid)
 {
-    struct pollfd p = { .events = POLLIN };
+    struct pollfd p = {.events = POLLIN};
     bool ended;
 
     if (kill(pid, 0) != 0 && errno == ESRCH)

@@ -37,14 +37,18 @@ static void file_info(struct shk_segment_info *info, const char *name, const str
 }
 
 /* A member as it is now; false if the record is free. */
-static bool member_info(const struct shki_reader *r, uint32_t index, struct shki_member *m, struct shk_member_info *info)
+static bool member_info(const struct shki_reader *r, uint32_t index, struct shki_member *m,
+                        struct shk_member_info *info)
 {
     struct shki_member again;
 
     for (int i = 0; i < NAME_TRIES; i++) {
         if (!shki_read_member(r, index, m) || get(m->id) == 0)
             return false;
-        /* N1: the name is whole if there was no other meanwhile, for the next but one is written over it; after a few tries, whatever is there */
+        /*
+         * N1: the name is whole if there was no other meanwhile, for the next but one is written
+         * over it; after a few tries, whatever is there
+         */
         if (shki_read_member(r, index, &again) && get(again.renames) == get(m->renames))
             break;
     }
@@ -56,18 +60,23 @@ static bool member_info(const struct shki_reader *r, uint32_t index, struct shki
     info->joined = m->joined;
     info->death_noticed = info->alive ? 0 : get(m->death_noticed);
     shki_copy_label(info->command, sizeof(info->command), m->command, sizeof(m->command));
-    shki_copy_label(info->name, sizeof(info->name), m->names[get(m->renames) % 2], sizeof(m->names[0]));
+    shki_copy_label(info->name, sizeof(info->name), m->names[get(m->renames) % 2],
+                    sizeof(m->names[0]));
     return true;
 }
 
 /* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
 static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
 {
-    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id && get(m->waits_for) <= SHK_WAITS_FOR_ANY;
+    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id &&
+           get(m->waits_for) <= SHK_WAITS_FOR_ANY;
 }
 
-/* All members, alive and dead; returns how many. `records` and `infos` have room for members_ready. */
-static size_t read_members(const struct shki_reader *r, struct shki_member *records, struct shk_member_info *infos)
+/*
+ * All members, alive and dead; returns how many. `records` and `infos` have room for members_ready.
+ */
+static size_t read_members(const struct shki_reader *r, struct shki_member *records,
+                           struct shk_member_info *infos)
 {
     size_t n = 0;
 
@@ -113,7 +122,8 @@ static void header_info(const struct shki_reader *r, struct shk_segment_info *in
 
     info->state = get(h->retired) ? SHK_SEGMENT_RETIRED : SHK_SEGMENT_GOOD;
     if (info->state == SHK_SEGMENT_RETIRED)
-        shki_copy_label(info->problem, sizeof(info->problem), "it is being unlinked", sizeof("it is being unlinked"));
+        shki_copy_label(info->problem, sizeof(info->problem), "it is being unlinked",
+                        sizeof("it is being unlinked"));
     info->layout = h->layout;
     info->id = h->id;
     info->created = h->created;
@@ -129,14 +139,18 @@ static void problem_info(const struct shki_reader *r, int error, struct shk_segm
     bool ours = memcmp(r->header.magic, SHKI_MAGIC, sizeof(r->header.magic)) == 0;
     bool same = r->header.layout == SHKI_LAYOUT && r->header.fingerprint == shki_fingerprint();
 
-    info->state = error == -EACCES || error == -EPERM ? SHK_SEGMENT_DENIED : !ours ? SHK_SEGMENT_FOREIGN : same ? SHK_SEGMENT_CORRUPT : SHK_SEGMENT_MISMATCH;
-    shki_copy_label(info->problem, sizeof(info->problem), shk_last_error(), strlen(shk_last_error()));
+    info->state = error == -EACCES || error == -EPERM ? SHK_SEGMENT_DENIED
+                  : !ours                             ? SHK_SEGMENT_FOREIGN
+                  : same                              ? SHK_SEGMENT_CORRUPT
+                                                      : SHK_SEGMENT_MISMATCH;
+    shki_copy_label(info->problem, sizeof(info->problem), shk_last_error(),
+                    strlen(shk_last_error()));
 }
 
 /* One file of the directory; false if it is gone. */
 static bool segment_info(int directory, const char *name, struct shk_segment_info *info)
 {
-    struct shki_reader r = { 0 };
+    struct shki_reader r = {0};
     struct stat st;
     int error;
 
@@ -159,7 +173,8 @@ static bool segment_info(int directory, const char *name, struct shk_segment_inf
 
 static int by_segment_name(const void *a, const void *b)
 {
-    return strcmp(((const struct shk_segment_info *)a)->name, ((const struct shk_segment_info *)b)->name);
+    return strcmp(((const struct shk_segment_info *)a)->name,
+                  ((const struct shk_segment_info *)b)->name);
 }
 
 ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
@@ -183,7 +198,8 @@ ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
                 goto fail;
             infos = more;
         }
-        if (e->d_name[0] != '.' && segment_info(dirfd(directory), e->d_name, &infos[n]) && (infos[n].state != SHK_SEGMENT_FOREIGN || flags & SHK_LIST_FOREIGN))
+        if (e->d_name[0] != '.' && segment_info(dirfd(directory), e->d_name, &infos[n]) &&
+            (infos[n].state != SHK_SEGMENT_FOREIGN || flags & SHK_LIST_FOREIGN))
             n++;
     }
     closedir(directory);
@@ -219,24 +235,27 @@ static void lock_info(const struct shki_lock_shared *lock, struct shk_object_inf
     info->holder = shki_robust_is_held(&lock->mutex.robust) ? get(lock->mutex.holder) : 0;
     info->as.lock.recursive = lock->recursive != 0;
     info->as.lock.depth = info->holder ? (get(lock->mutex.state) & SHKI_AGAIN) + 1 : 0;
-    info->as.lock.orphaned = get(lock->mutex.state) & SHKI_ORPHANED || shki_robust_is_orphaned(&lock->mutex.robust);
+    info->as.lock.orphaned =
+        get(lock->mutex.state) & SHKI_ORPHANED || shki_robust_is_orphaned(&lock->mutex.robust);
     info->as.lock.no_deadlock_check = lock->no_deadlock_check != 0;
 }
 
-static void cond_info(const struct shki_reader *r, const struct shki_cond_shared *cond, struct shk_object_info *info)
+static void cond_info(const struct shki_reader *r, const struct shki_cond_shared *cond,
+                      struct shk_object_info *info)
 {
-    struct shk_object_info own = { 0 };
+    struct shk_object_info own = {0};
     struct shki_lock_shared lock;
     struct shki_entry e;
 
     if (cond->lock_number == 0) {
         lock_info(&cond->lock, &own);
-    } else if (shki_read_entry(r, cond->lock_entry, &e) && e.number == cond->lock_number && shki_reader_has(r, &e, sizeof(lock)) &&
-               shki_read(r, e.at, &lock, sizeof(lock))) {
+    } else if (shki_read_entry(r, cond->lock_entry, &e) && e.number == cond->lock_number &&
+               shki_reader_has(r, &e, sizeof(lock)) && shki_read(r, e.at, &lock, sizeof(lock))) {
         lock_info(&lock, &own);
         shki_copy_label(info->as.cond.lock, sizeof(info->as.cond.lock), e.name, sizeof(e.name));
     }
-    info->holder = cond->lock_number == 0 ? own.holder : 0; /* a given lock's holder is shown with the lock */
+    /* a given lock's holder is shown with the lock */
+    info->holder = cond->lock_number == 0 ? own.holder : 0;
     info->as.cond.kind = cond->kind;
     info->as.cond.own_lock = cond->lock_number == 0;
     info->as.cond.recursive = own.as.lock.recursive;
@@ -274,7 +293,8 @@ static void queue_info(const struct shki_queue_shared *q, struct shk_object_info
     info->as.queue.capacity = q->capacity;
     info->as.queue.item_size = q->item_size;
     info->as.queue.size = puts >= gets && (q->capacity == 0 || size <= q->capacity) ? size : 0;
-    info->as.queue.high_water = get(q->high_water) > info->as.queue.size ? get(q->high_water) : info->as.queue.size;
+    info->as.queue.high_water =
+        get(q->high_water) > info->as.queue.size ? get(q->high_water) : info->as.queue.size;
     if (q->capacity && info->as.queue.high_water > q->capacity)
         info->as.queue.high_water = q->capacity;
     info->as.queue.puts = puts;
@@ -300,12 +320,14 @@ union any {
 };
 
 /* What is in the extent; what cannot be read stays zero. */
-static void contents_info(const struct shki_reader *r, const struct shki_entry *e, struct shk_object_info *info)
+static void contents_info(const struct shki_reader *r, const struct shki_entry *e,
+                          struct shk_object_info *info)
 {
     union any any;
 
     memset(&any, 0, sizeof(any));
-    if (!shki_reader_has(r, e, shki_shared_size(e->kind)) || !shki_read(r, e->at, &any, shki_shared_size(e->kind)))
+    if (!shki_reader_has(r, e, shki_shared_size(e->kind)) ||
+        !shki_read(r, e->at, &any, shki_shared_size(e->kind)))
         return;
     info->holders_lost = get(any.repairs.holders_lost);
     info->waiters_buried = get(any.repairs.waiters_buried);
@@ -345,7 +367,8 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
     }
 }
 
-static void object_info(const struct shki_reader *r, const struct shki_entry *e, struct shk_object_info *info)
+static void object_info(const struct shki_reader *r, const struct shki_entry *e,
+                        struct shk_object_info *info)
 {
     shki_copy_label(info->name, sizeof(info->name), e->name, sizeof(e->name));
     info->kind = e->kind;
@@ -536,11 +559,13 @@ static void close_gaps(struct shk_object_info *objects, uint32_t max)
 /* Locks, events and queues have no line of waiters. */
 static bool stands_in_line(uint32_t waits_for)
 {
-    return waits_for == SHK_WAITS_FOR_NOTIFY || waits_for == SHK_WAITS_FOR_PERMIT || waits_for == SHK_WAITS_FOR_PARTIES;
+    return waits_for == SHK_WAITS_FOR_NOTIFY || waits_for == SHK_WAITS_FOR_PERMIT ||
+           waits_for == SHK_WAITS_FOR_PARTIES;
 }
 
 /* What each living member sleeps on; its ticket, if it stands in a line. */
-static void waits_info(const struct shki_reader *r, const struct shki_member *records, struct shk_snapshot *s)
+static void waits_info(const struct shki_reader *r, const struct shki_member *records,
+                       struct shk_snapshot *s)
 {
     int64_t now = shki_now(), since;
     struct shki_node node;
@@ -554,26 +579,32 @@ static void waits_info(const struct shki_reader *r, const struct shki_member *re
         m->waits_for = get(records[i].waits_for);
         m->has_deadline = get(records[i].waits_how) == SHKI_WAITS_A_WHILE;
         since = get(records[i].waits_since);
-        m->waiting = since >= 0 && now > since ? now - since : 0; /* no clock says less than 0 but damage does */
-        if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) && get(node.list) != 0)
+        /* no clock says less than 0 but damage does */
+        m->waiting = since >= 0 && now > since ? now - since : 0;
+        if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) &&
+            get(node.list) != 0)
             m->ticket = get(node.ticket);
     }
 }
 
 static int by_object_name(const void *a, const void *b)
 {
-    return strcmp(((const struct shk_object_info *)a)->name, ((const struct shk_object_info *)b)->name);
+    return strcmp(((const struct shk_object_info *)a)->name,
+                  ((const struct shk_object_info *)b)->name);
 }
 
 /* Join numbers are the upper bits of the ids. */
 static int by_id(const void *a, const void *b)
 {
-    uint64_t x = ((const struct shk_member_info *)a)->id, y = ((const struct shk_member_info *)b)->id;
+    uint64_t x = ((const struct shk_member_info *)a)->id,
+             y = ((const struct shk_member_info *)b)->id;
 
     return (x > y) - (x < y);
 }
 
-/* Each table is gone through once, whatever is in it: damage must not cost members times objects. */
+/*
+ * Each table is gone through once, whatever is in it: damage must not cost members times objects.
+ */
 static int look(const struct shki_reader *r, const char *name, struct shk_snapshot *s)
 {
     struct shki_member *records = calloc(r->members_ready + 1, sizeof(*records));
@@ -594,7 +625,7 @@ static int look(const struct shki_reader *r, const char *name, struct shk_snapsh
     waits_info(r, records, s);
     s->n_objects = read_objects(r, s->objects);
     for (size_t i = 0; i < s->n_members; i++) {
-        users[i] = (struct user){ .pid = s->members[i].pid, .member = (uint32_t)i };
+        users[i] = (struct user){.pid = s->members[i].pid, .member = (uint32_t)i};
         count_wait(r, &records[i], &s->members[i], s->objects);
         s->segment.members_alive += s->members[i].alive;
         s->segment.members_dead += !s->members[i].alive;
@@ -663,7 +694,8 @@ const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *s, 
 }
 
 /* Both lists are in order. Of several of one name, which only damage makes, it is any. */
-const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *s, const char *name)
+const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *s,
+                                                       const char *name)
 {
     struct shk_object_info wanted;
 
@@ -675,7 +707,7 @@ const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot
 
 const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *s, uint64_t id)
 {
-    const struct shk_member_info wanted = { .id = id };
+    const struct shk_member_info wanted = {.id = id};
 
     return s ? bsearch(&wanted, s->members, s->n_members, sizeof(*s->members), by_id) : NULL;
 }

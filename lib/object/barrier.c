@@ -7,7 +7,7 @@
 #define PARTIES_MAX 65535u
 
 /* All under the waitlist's mutex, which orders them. */
-#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define get(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 struct shk_barrier {
@@ -34,13 +34,16 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     b->shared = (void *)o->shared;
     b->parties = b->shared->parties;
     if (b->parties == 0 || b->parties > PARTIES_MAX)
-        return shki_fail(-EPROTO, "%s/%s is damaged: its number of parties", o->segment->name, o->name);
+        return shki_fail(-EPROTO, "%s/%s is damaged: its number of parties", o->segment->name,
+                         o->name);
     if (options->parties && options->parties != b->parties)
-        return shki_fail(-EPROTOTYPE, "%s/%s is a barrier for %u", o->segment->name, o->name, b->parties);
+        return shki_fail(-EPROTOTYPE, "%s/%s is a barrier for %u", o->segment->name, o->name,
+                         b->parties);
     return 0;
 }
 
-int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_barrier_options *options, struct shk_barrier **out)
+int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned flags,
+                     const struct shk_barrier_options *options, struct shk_barrier **out)
 {
     static const struct shk_barrier_options defaults;
     struct shki_plan plan = {.kind = SHK_KIND_BARRIER,
@@ -106,7 +109,8 @@ void shki_barrier_finish(struct shki_line *l)
 
 void shki_barrier_break(struct shki_line *l)
 {
-    set(barrier_of(l)->broken, 1); /* commits. Killed after: shki_barrier_finish() releases the others. */
+    /* commits. Killed after: shki_barrier_finish() releases the others. */
+    set(barrier_of(l)->broken, 1);
     /*
      * A waiter that leaves since the barrier has been unlinked is not the reason: the others would
      * find that out, too.
@@ -132,7 +136,8 @@ static void complete(struct shk_barrier *b)
     shki_line_unlock(&b->line);
 }
 
-static int wait_for_others(struct shk_barrier *b, struct shki_membership *m, const struct shki_patience *patience)
+static int wait_for_others(struct shk_barrier *b, struct shki_membership *m,
+                           const struct shki_patience *patience)
 {
     bool met;
     int r;
@@ -196,7 +201,10 @@ static int release_all(struct shk_barrier *b, uint32_t broken)
         r = shki_line_lock(&b->line);
     if (r < 0)
         return r;
-    /* Killed between the two: a broken barrier is finished; a mended one had nobody waiting, or they wait on. */
+    /*
+     * Killed between the two: a broken barrier is finished; a mended one had nobody waiting, or
+     * they wait on.
+     */
     set(b->shared->broken, broken);
     shki_line_notify_all(&b->line, SHKI_BROKEN);
     shki_line_unlock(&b->line);

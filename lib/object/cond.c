@@ -59,7 +59,8 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (shared->kind > SHK_COND_PTHREAD)
         return shki_fail(-EPROTO, "%s/%s is damaged: its kind", o->segment->name, o->name);
     if (options && options->kind != shared->kind)
-        return shki_fail(-EPROTOTYPE, "%s/%s is a condition of %s kind", o->segment->name, o->name, shared->kind == SHK_COND_ROBUST ? "robust" : "pthread");
+        return shki_fail(-EPROTOTYPE, "%s/%s is a condition of %s kind", o->segment->name, o->name,
+                         shared->kind == SHK_COND_ROBUST ? "robust" : "pthread");
     if (options && (options->lock ? options->lock->object.serial : 0) != lock)
         return shki_fail(-EPROTOTYPE, "%s/%s goes with another lock", o->segment->name, o->name);
     c->shared = shared;
@@ -75,13 +76,16 @@ static int open_lock(struct shk_cond *c)
         c->lock.object = c->object;
         return shki_lock_adopt(&c->lock, &c->shared->lock);
     }
-    return shki_object_open_serial(c->object.segment, c->shared->lock_entry, c->shared->lock_number, &shki_lock_as_it_is, &c->lock.object);
+    return shki_object_open_serial(c->object.segment, c->shared->lock_entry, c->shared->lock_number,
+                                   &shki_lock_as_it_is, &c->lock.object);
 }
 
 static int check_options(struct shk_segment *segment, const struct shk_cond_options *options)
 {
     if (options->kind > SHK_COND_PTHREAD || options->reserved_32)
-        return shki_say(-EINVAL, "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
+        return shki_say(
+            -EINVAL,
+            "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
     if (options->lock && segment && options->lock->object.segment != segment)
         return shki_say(-EXDEV, "the condition's lock is of another segment");
     /*
@@ -93,7 +97,8 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
     return shki_check_reserved(options->reserved, 8);
 }
 
-int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_cond_options *options, struct shk_cond **out)
+int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
+                  const struct shk_cond_options *options, struct shk_cond **out)
 {
     struct shki_plan plan = {.kind = SHK_KIND_COND,
                              .size = sizeof(struct shki_cond_shared),
@@ -139,7 +144,8 @@ int shk_cond_close(struct shk_cond *c)
 {
     if (c == NULL)
         return 0;
-    if (c->own_lock && c->object.segment->base && shki_lock_is_mine(&c->lock, shki_membership_find(c->object.segment)))
+    if (c->own_lock && c->object.segment->base &&
+        shki_lock_is_mine(&c->lock, shki_membership_find(c->object.segment)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the condition's lock",
                          c->object.segment->name, c->object.name);
     shki_line_close(&c->line);
@@ -165,7 +171,10 @@ int shk_cond_stamp(struct shk_cond *c)
     return c ? shk_lock_stamp(&c->lock) : SHKI_NO_HANDLE;
 }
 
-/* The first lines of wait and notify: the caller holds the lock. An unlinked condition is told after that, since the lock must be given back. */
+/*
+ * The first lines of wait and notify: the caller holds the lock. An unlinked condition is told
+ * after that, since the lock must be given back.
+ */
 static int enter(struct shk_cond *c, struct shki_membership **m)
 {
     if (c == NULL)
@@ -176,14 +185,18 @@ static int enter(struct shk_cond *c, struct shki_membership **m)
     return __builtin_expect(shki_object_is_stale(&c->object), 0) ? shki_stale(&c->object) : 0;
 }
 
-static int wait_robust(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
+static int wait_robust(struct shk_cond *c, struct shki_membership *m,
+                       const struct shki_patience *patience)
 {
     uint32_t again;
     int r = shki_line_lock(&c->line), orphaned;
 
     if (r < 0)
         return r;
-    /* In the line before the lock is given up: whoever changes the predicate and notifies holds the lock, and finds this member. */
+    /*
+     * In the line before the lock is given up: whoever changes the predicate and notifies holds the
+     * lock, and finds this member.
+     */
     shki_line_enter(&c->line, m);
     shki_line_unlock(&c->line);
     again = shki_lock_give_up(&c->lock, m);
@@ -199,11 +212,14 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m, const stru
 }
 
 /*
- * A native wait in slices, so that it can be interrupted. Whoever's slice ends while a notifier holds the mutex is none of those whom pthread_cond_signal()
- * finds. So it looks whether anybody has been notified meanwhile, and takes it for its own: one wake-up too many is better than one too few. Programs that call
- * pthread_cond_signal() themselves do not count theirs: where there may be any, each slice ends the wait.
+ * A native wait in slices, so that it can be interrupted. Whoever's slice ends while a notifier
+ * holds the mutex is none of those whom pthread_cond_signal() finds. So it looks whether anybody
+ * has been notified meanwhile, and takes it for its own: one wake-up too many is better than one
+ * too few. Programs that call pthread_cond_signal() themselves do not count theirs: where there may
+ * be any, each slice ends the wait.
  */
-static int wait_native(struct shk_cond *c, struct shki_membership *m, const struct shki_patience *patience)
+static int wait_native(struct shk_cond *c, struct shki_membership *m,
+                       const struct shki_patience *patience)
 {
     struct shki_cond_shared *shared = c->shared;
     struct shki_mutex *mutex = &c->lock.shared->mutex;
@@ -229,7 +245,10 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
             shki_patience_slept(patience);
             shki_segment_is_lost(c->object.segment); /* it is stale then */
         }
-        /* Relaxed, these too: the mutex orders them, and whoever can notify natively comes after the store of native_shown. */
+        /*
+         * Relaxed, these too: the mutex orders them, and whoever can notify natively comes after
+         * the store of native_shown.
+         */
         m->notified = r == 0 || atomic_load_explicit(&shared->native_notifies,
                                                      memory_order_relaxed) != notifies;
         woken = r != ETIMEDOUT || m->notified;
@@ -237,7 +256,8 @@ static int wait_native(struct shk_cond *c, struct shki_membership *m, const stru
             past = shki_object_is_stale(&c->object) || shki_patience_is_over(patience);
     } while (!woken && !past && !atomic_load_explicit(&shared->native_shown, memory_order_relaxed));
     if (past)
-        why = shki_object_is_stale(&c->object) ? shki_stale(&c->object) : shki_patience_over(patience);
+        why = shki_object_is_stale(&c->object) ? shki_stale(&c->object)
+                                               : shki_patience_over(patience);
     shki_member_is_awake();
     atomic_fetch_sub_explicit(&shared->native_waiters, 1, memory_order_relaxed);
     r = shki_lock_settle(&c->lock, m, r == 1);
@@ -281,7 +301,9 @@ static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned 
     if (n == 0)
         return 0;
     /* Killed before: nobody is notified. Killed after: all are, at the ends of their slices. */
-    atomic_store_explicit(&shared->native_notifies, atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(&shared->native_notifies,
+                          atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     if (n >= THREADS_MAX)
         pthread_cond_broadcast(&shared->native);
     for (unsigned i = 0; n < THREADS_MAX && i < n; i++)
@@ -321,8 +343,12 @@ static __attribute__((noinline)) int notify_anyhow(struct shk_cond *c, unsigned 
 
 int shk_cond_notify(struct shk_cond *c, unsigned n)
 {
-    /* As most of them end, without a call. As in enter(), who holds the lock need not ask whether the segment is closed. */
-    if (c && shki_lock_is_mine(&c->lock, shki_membership_at_hand(c->object.segment)) && !shki_object_is_stale(&c->object) && nobody_waits(c))
+    /*
+     * As most of them end, without a call. As in enter(), who holds the lock need not ask whether
+     * the segment is closed.
+     */
+    if (c && shki_lock_is_mine(&c->lock, shki_membership_at_hand(c->object.segment)) &&
+        !shki_object_is_stale(&c->object) && nobody_waits(c))
         return 0;
     return notify_anyhow(c, n);
 }
@@ -342,7 +368,10 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
     if (!c->native)
         return shki_object_say(&c->object, -ENOTSUP,
                                "the condition is of the robust kind: it has no pthread_cond_t");
-    /* Before anybody can notify by them, so that no wait that begins later misses it; and each looks at the end of its slice. */
+    /*
+     * Before anybody can notify by them, so that no wait that begins later misses it; and each
+     * looks at the end of its slice.
+     */
     atomic_store_explicit(&c->shared->native_shown, 1, memory_order_relaxed);
     if (cond)
         *cond = &c->shared->native;

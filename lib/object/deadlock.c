@@ -60,11 +60,12 @@ static bool read_wait(const struct shki_reader *r, uint64_t id, struct wait *w)
     w->inode = get(m.waits_inode);
     w->serial = get(m.waits_serial);
     w->entry = get(m.waits_entry);
-    w->step = (struct step){ m.thread, get(m.waits_sequence), get(m.waits_how) };
+    w->step = (struct step){m.thread, get(m.waits_sequence), get(m.waits_how)};
     if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE ||
         w->step.how == SHKI_WAITS_A_WHILE)
         return false;
-    return shki_read_member(r, index, &again) && get(again.id) == id && get(again.waits_sequence) == w->step.sequence; /* W1 */
+    return shki_read_member(r, index, &again) && get(again.id) == id &&
+           get(again.waits_sequence) == w->step.sequence; /* W1 */
 }
 
 /* Who holds the lock that is waited for: a member id, or 0. */
@@ -77,7 +78,8 @@ static uint64_t read_holder(const struct shki_reader *r, const struct wait *w)
     if (!shki_read_entry(r, w->entry, &e) || get(e.serial) != w->serial)
         return 0;
     at = e.kind == SHK_KIND_COND ? offsetof(struct shki_cond_shared, lock) : 0;
-    if ((e.kind != SHK_KIND_LOCK && e.kind != SHK_KIND_COND) || !shki_reader_has(r, &e, at + sizeof(lock)) || !shki_read(r, e.at + at, &lock, sizeof(lock)))
+    if ((e.kind != SHK_KIND_LOCK && e.kind != SHK_KIND_COND) ||
+        !shki_reader_has(r, &e, at + sizeof(lock)) || !shki_read(r, e.at + at, &lock, sizeof(lock)))
         return 0;
     return shki_robust_is_held(&lock.mutex.robust) ? get(lock.mutex.holder) : 0;
 }
@@ -117,15 +119,22 @@ static bool walk_round(struct wait w, struct walk *walk)
 int shki_deadlock_check(const struct shki_object *o, const struct shki_membership *m)
 {
     struct walk first, second;
-    struct wait mine = { .segment = o->segment->id, .inode = o->segment->inode, .serial = o->serial, .entry = o->index };
+    struct wait mine = {.segment = o->segment->id,
+                        .inode = o->segment->inode,
+                        .serial = o->serial,
+                        .entry = o->index};
 
-    mine.step = (struct step){ m->record->thread, get(m->record->waits_sequence), SHKI_WAITS_CHECKED };
+    mine.step =
+        (struct step){m->record->thread, get(m->record->waits_sequence), SHKI_WAITS_CHECKED};
     if (!walk_round(mine, &first) || !walk_round(mine, &second))
         return 0;
-    if (first.n != second.n || memcmp(first.steps, second.steps, first.n * sizeof(first.steps[0])) != 0)
+    if (first.n != second.n ||
+        memcmp(first.steps, second.steps, first.n * sizeof(first.steps[0])) != 0)
         return 0;
     for (unsigned i = 1; i < first.n; i++)
         if (first.steps[i].how == SHKI_WAITS_CHECKED && first.steps[i].thread > mine.step.thread)
             return 0; /* that one gives way */
-    return shki_fail(-EDEADLK, "%s/%s: deadlock: %u threads wait for each other's locks in a circle", o->segment->name, o->name, first.n);
+    return shki_fail(-EDEADLK,
+                     "%s/%s: deadlock: %u threads wait for each other's locks in a circle",
+                     o->segment->name, o->name, first.n);
 }

@@ -26,9 +26,13 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     return 0;
 }
 
-int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_event_options *options, struct shk_event **out)
+int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags,
+                   const struct shk_event_options *options, struct shk_event **out)
 {
-    struct shki_plan plan = { .kind = SHK_KIND_EVENT, .size = sizeof(struct shki_event_shared), .build = build, .check = check };
+    struct shki_plan plan = {.kind = SHK_KIND_EVENT,
+                             .size = sizeof(struct shki_event_shared),
+                             .build = build,
+                             .check = check};
     struct shk_event *event;
     int r;
 
@@ -58,7 +62,10 @@ int shk_event_close(struct shk_event *event)
     return 0;
 }
 
-/* V1: acquire; pairs with the release in set: who sees it set, or that it has been, sees what was done before. */
+/*
+ * V1: acquire; pairs with the release in set: who sees it set, or that it has been, sees what was
+ * done before.
+ */
 static uint64_t state_of(const struct shk_event *event)
 {
     return atomic_load_explicit(&event->shared->state, memory_order_acquire);
@@ -77,11 +84,18 @@ int shk_event_set(struct shk_event *event)
 
     if (r < 0)
         return r;
-    before = atomic_load_explicit(&event->shared->state, memory_order_relaxed); /* a guess, which the exchange checks */
+    /* a guess, which the exchange checks */
+    before = atomic_load_explicit(&event->shared->state, memory_order_relaxed);
     do
-        after = before & SHKI_EVENT_SET ? before : ((before | SHKI_EVENT_SET) & ~(uint64_t)SHKI_EVENT_SLEEPER) + SHKI_EVENT_ONCE;
-    while (!atomic_compare_exchange_weak_explicit(&event->shared->state, &before, after, memory_order_release, memory_order_relaxed));
-    /* V1: has committed, and released all who wait. Killed before: nothing has happened. Killed after: those asleep find out at the end of their slice. */
+        after = before & SHKI_EVENT_SET
+                    ? before
+                    : ((before | SHKI_EVENT_SET) & ~(uint64_t)SHKI_EVENT_SLEEPER) + SHKI_EVENT_ONCE;
+    while (!atomic_compare_exchange_weak_explicit(&event->shared->state, &before, after,
+                                                  memory_order_release, memory_order_relaxed));
+    /*
+     * V1: has committed, and released all who wait. Killed before: nothing has happened. Killed
+     * after: those asleep find out at the end of their slice.
+     */
     if (before & SHKI_EVENT_SLEEPER)
         shki_wake_all_at(&event->shared->state);
     atomic_thread_fence(memory_order_seq_cst); /* A4 */
@@ -96,8 +110,11 @@ int shk_event_clear(struct shk_event *event)
 
     if (r < 0)
         return r;
-    /* V1: commits. The number stays: whoever was waiting when it was set is released all the same. */
-    atomic_fetch_and_explicit(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET, memory_order_release);
+    /*
+     * V1: commits. The number stays: whoever was waiting when it was set is released all the same.
+     */
+    atomic_fetch_and_explicit(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET,
+                              memory_order_release);
     return 0;
 }
 
@@ -141,8 +158,9 @@ static bool was_released(const void *arg)
 }
 
 /*
- * Unless it has been set. That somebody sleeps is in the word that the kernel compares and that the next set changes, so it is never forgotten; who has been killed
- * or has given up costs that set a needless look for sleepers.
+ * Unless it has been set. That somebody sleeps is in the word that the kernel compares and that the
+ * next set changes, so it is never forgotten; who has been killed or has given up costs that set a
+ * needless look for sleepers.
  */
 /*
  * Returns whether it was woken, or need not sleep: not that a signal or the end of the slice has
@@ -156,7 +174,9 @@ static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *p
     struct timespec until;
 
     /* Relaxed: was_released() looks again. Killed after: see above. */
-    if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep, memory_order_relaxed, memory_order_relaxed) && state != asleep)
+    if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep,
+                                                 memory_order_relaxed, memory_order_relaxed) &&
+        state != asleep)
         return true;
     until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP)
                                               ? shki_role_slice(role, patience)
@@ -173,7 +193,7 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
                                 const struct shki_membership *m)
 {
     struct shki_event_shared *shared = w->event->shared;
-    struct shki_role role = { m->segment, m, shared->leaders, &shared->followers, 0, false, false };
+    struct shki_role role = {m->segment, m, shared->leaders, &shared->followers, 0, false, false};
     bool woken = true, leader_missing;
     int r = 0;
 
@@ -187,7 +207,8 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
         if (was_released(w))
             break;
         if (over)
-            r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object) : shki_patience_over(patience);
+            r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object)
+                                                        : shki_patience_over(patience);
         if (r == 0)
             woken = sleep_a_slice(w, patience, &role);
     } while (r == 0);
@@ -201,9 +222,10 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
     return r;
 }
 
-static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state, int64_t timeout)
+static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state,
+                        int64_t timeout)
 {
-    struct waiting w = { event, state & ~(uint64_t)(SHKI_EVENT_SLEEPER | SHKI_EVENT_UNLINKED) };
+    struct waiting w = {event, state & ~(uint64_t)(SHKI_EVENT_SLEEPER | SHKI_EVENT_UNLINKED)};
     struct shki_patience patience =
         shki_object_patience(&event->object, timeout, "the event is not set");
     int r = shki_patience_over(&patience);
@@ -255,6 +277,11 @@ static void let_go(void *event)
 
 void shki_event_watch(struct shk_event *event, struct shki_watch *w)
 {
-    *w = (struct shki_watch){ .object = &event->object, .keepers = &event->object.keepers, .watched = &event->shared->watched, .handle = event,
-                              .note = note, .is_ready = is_ready, .let_go = let_go };
+    *w = (struct shki_watch){.object = &event->object,
+                             .keepers = &event->object.keepers,
+                             .watched = &event->shared->watched,
+                             .handle = event,
+                             .note = note,
+                             .is_ready = is_ready,
+                             .let_go = let_go};
 }

@@ -11,7 +11,7 @@ int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)
 
 int shk_set_interrupt_call(struct shk_segment *s, int (*check)(void *arg), void *arg)
 {
-    struct shki_object o = { .segment = s };
+    struct shki_object o = {.segment = s};
     struct shki_membership *m;
     int r;
 
@@ -25,6 +25,6 @@ int shk_set_interrupt_call(struct shk_segment *s, int (*check)(void *arg), void 
         return r;
     if (m->call.running)
         return shki_fail(-EBUSY, "segment /%s: an interrupt call cannot replace itself", s->name);
-    m->call = (struct shki_interrupt_call){ .check = check, .arg = arg };
+    m->call = (struct shki_interrupt_call){.check = check, .arg = arg};
     return 0;
 }

@@ -7,9 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPIN_FIRST 3 /* none to begin with: with many locks the first tries add up. At one that is waited for often a probe finds out that it pays */
+/*
+ * none to begin with: with many locks the first tries add up. At one that is waited for often a
+ * probe finds out that it pays
+ */
+#define SPIN_FIRST 3
 
-_Static_assert(sizeof(struct shki_lock_shared) == sizeof(struct shki_mutex) + 64, "one line that is mostly read, one that changes");
+_Static_assert(sizeof(struct shki_lock_shared) == sizeof(struct shki_mutex) + 64,
+               "one line that is mostly read, one that changes");
 
 int shki_lock_build(struct shki_lock_shared *shared, bool recursive, bool no_deadlock_check)
 {
@@ -24,14 +29,17 @@ int shki_lock_adopt(struct shk_lock *l, struct shki_lock_shared *shared)
     atomic_init(&l->spinner.shift, SPIN_FIRST);
     l->recursive = shared->recursive != 0;
     l->no_deadlock_check = shared->no_deadlock_check != 0;
-    return shared->recursive > 1 || shared->no_deadlock_check > 1 ? shki_fail(-EPROTO, "%s/%s is damaged", l->object.segment->name, l->object.name) : 0;
+    return shared->recursive > 1 || shared->no_deadlock_check > 1
+               ? shki_fail(-EPROTO, "%s/%s is damaged", l->object.segment->name, l->object.name)
+               : 0;
 }
 
 static int build(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_lock_options *options = plan->options;
 
-    return shki_lock_build((void *)o->shared, options && options->recursive, options && options->no_deadlock_check);
+    return shki_lock_build((void *)o->shared, options && options->recursive,
+                           options && options->no_deadlock_check);
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
@@ -40,8 +48,10 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     struct shk_lock *l = (struct shk_lock *)o;
     int r = shki_lock_adopt(l, (void *)o->shared);
 
-    if (r == 0 && options && (options->recursive != l->recursive || options->no_deadlock_check != l->no_deadlock_check))
-        r = shki_fail(-EPROTOTYPE, "%s/%s is %srecursive and is%s checked for deadlocks", o->segment->name, o->name, l->recursive ? "" : "not ",
+    if (r == 0 && options &&
+        (options->recursive != l->recursive || options->no_deadlock_check != l->no_deadlock_check))
+        r = shki_fail(-EPROTOTYPE, "%s/%s is %srecursive and is%s checked for deadlocks",
+                      o->segment->name, o->name, l->recursive ? "" : "not ",
                       l->no_deadlock_check ? " not" : "");
     return r;
 }
@@ -52,7 +62,8 @@ const struct shki_plan shki_lock_as_it_is = {.kind = SHK_KIND_LOCK,
                                              .build = build,
                                              .check = check};
 
-int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_lock_options *options, struct shk_lock **out)
+int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags,
+                  const struct shk_lock_options *options, struct shk_lock **out)
 {
     struct shki_plan plan = shki_lock_as_it_is;
     struct shk_lock *l;
@@ -90,14 +101,19 @@ int shk_lock_close(struct shk_lock *l)
     return 0;
 }
 
-/* The mutex has just been given to the calling thread; r is 1 for EOWNERDEAD. Inlined, because every acquire ends with it. */
-static inline __attribute__((always_inline)) int settle(struct shki_lock_shared *shared, const struct shki_membership *m, int r)
+/*
+ * The mutex has just been given to the calling thread; r is 1 for EOWNERDEAD. Inlined, because
+ * every acquire ends with it.
+ */
+static inline __attribute__((always_inline)) int settle(struct shki_lock_shared *shared,
+                                                        const struct shki_membership *m, int r)
 {
     struct shki_mutex *mutex = &shared->mutex;
 
     /*
-     * Relaxed, all of them: only who has the mutex changes them, and the mutex orders them. Killed before or after any: the mutex is a dead
-     * holder's again, and the next one comes here with r == 1.
+     * Relaxed, all of them: only who has the mutex changes them, and the mutex orders them. Killed
+     * before or after any: the mutex is a dead holder's again, and the next one comes here with r
+     * == 1.
      */
     if (__builtin_expect(r == 1, 0)) {
         atomic_store_explicit(&mutex->state, SHKI_ORPHANED, memory_order_relaxed);
@@ -106,7 +122,10 @@ static inline __attribute__((always_inline)) int settle(struct shki_lock_shared 
     atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
     if (__builtin_expect(atomic_load_explicit(&mutex->state, memory_order_relaxed) == 0, 1))
         return 0;
-    /* Cleared only by telling the caller. Killed after this: it dies holding the lock, and that is told. */
+    /*
+     * Cleared only by telling the caller. Killed after this: it dies holding the lock, and that is
+     * told.
+     */
     atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
     return shki_repairs(SHKI_REPAIR_ORPHANED) ? SHK_ORPHANED : 0;
 }
@@ -163,8 +182,10 @@ static void note_holder(const struct shk_lock *l)
 static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
 {
     struct shki_patience patience = shki_object_patience(&l->object, timeout, "the lock is held");
-    struct waiting w = { l, m, timeout == SHK_FOREVER && !l->no_deadlock_check };
-    enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_A_WHILE : w.check ? SHKI_WAITS_CHECKED : SHKI_WAITS_UNCHECKED;
+    struct waiting w = {l, m, timeout == SHK_FOREVER && !l->no_deadlock_check};
+    enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_A_WHILE
+                              : w.check              ? SHKI_WAITS_CHECKED
+                                                     : SHKI_WAITS_UNCHECKED;
     int r;
 
     if (timeout != SHK_NOWAIT)
@@ -207,7 +228,8 @@ uint32_t shki_lock_give_up(struct shk_lock *l, struct shki_membership *m)
     struct shki_mutex *mutex = &l->shared->mutex;
     uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
 
-    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed); /* killed after: a dead holder's */
+    /* killed after: a dead holder's */
+    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
     unlock_mutex(l, m); /* it stays counted: taking it back must not fail */
     return again;
 }
@@ -257,8 +279,12 @@ static bool was_released_before_the_unlink(const struct shk_lock *l)
            (uint32_t)note == atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed);
 }
 
-/* Who has not been given it at the first try, r being negative, or must repair what a dead holder left, r being 1. */
-static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_membership *m, int64_t timeout, int r)
+/*
+ * Who has not been given it at the first try, r being negative, or must repair what a dead holder
+ * left, r being 1.
+ */
+static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_membership *m,
+                                                    int64_t timeout, int r)
 {
     int more;
 
@@ -293,7 +319,8 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
     if (__builtin_expect(r < 0, 0))
         return r;
     /* A holder's own mutex is refused like anybody's: whose it is is asked only then. */
-    r = __builtin_expect(m->held != m->may_hold, 1) ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
+    r = __builtin_expect(m->held != m->may_hold, 1) ? shki_mutex_trylock(&l->shared->mutex, m->id)
+                                                    : -EBUSY;
     if (__builtin_expect(r != 0, 0))
         return acquire_slowly(l, m, timeout, r);
     m->held++;
@@ -302,14 +329,16 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
 
 int shk_lock_release(struct shk_lock *l)
 {
-    struct shki_membership *m = l ? shki_membership_find(l->object.segment) : NULL; /* who is a member has the segment mapped */
+    /* who is a member has the segment mapped */
+    struct shki_membership *m = l ? shki_membership_find(l->object.segment) : NULL;
     uint32_t again;
 
     if (__builtin_expect(!l, 0))
         return SHKI_NO_HANDLE;
     if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
         return shki_lock_refuse(l);
-    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed); /* who holds it has been told of the dead */
+    /* who holds it has been told of the dead */
+    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed);
     if (__builtin_expect(again > 0, 0))
         atomic_store_explicit(&l->shared->mutex.state, again - 1, memory_order_relaxed);
     else

@@ -11,13 +11,16 @@
 #include <string.h>
 
 static const char *const kinds[] = {
-    [SHK_KIND_LOCK] = "a lock",       [SHK_KIND_COND] = "a condition", [SHK_KIND_EVENT] = "an event",   [SHK_KIND_SEMAPHORE] = "a semaphore",
-    [SHK_KIND_BARRIER] = "a barrier", [SHK_KIND_QUEUE] = "a queue",    [SHK_KIND_STREAM] = "a stream",  [SHK_KIND_REGION] = "a region",
+    [SHK_KIND_LOCK] = "a lock",       [SHK_KIND_COND] = "a condition",
+    [SHK_KIND_EVENT] = "an event",    [SHK_KIND_SEMAPHORE] = "a semaphore",
+    [SHK_KIND_BARRIER] = "a barrier", [SHK_KIND_QUEUE] = "a queue",
+    [SHK_KIND_STREAM] = "a stream",   [SHK_KIND_REGION] = "a region",
 };
 
 const char *shki_kind_name(uint32_t kind)
 {
-    return kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind] ? kinds[kind] : "of an unknown kind";
+    return kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind] ? kinds[kind]
+                                                                  : "of an unknown kind";
 }
 
 int shki_check_reserved(const uint64_t *reserved, size_t n)
@@ -37,7 +40,7 @@ int shki_stale(const struct shki_object *o)
 
 int shki_object_say(const struct shki_object *o, int code, const char *state)
 {
-    return shki_say_vain(code, &(struct shki_vain){ o->segment->name, o->name, state, 0 });
+    return shki_say_vain(code, &(struct shki_vain){o->segment->name, o->name, state, 0});
 }
 
 struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout,
@@ -73,8 +76,8 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
     o->size = e->size;
     memcpy(o->name, e->name, sizeof(o->name));
     o->name[SHK_NAME_MAX] = '\0';
-    if (o->at < s->at.heap_at || o->at % shki_extent_unit(o->size) || o->at > s->size || o->size > s->size - o->at ||
-        o->size < shki_shared_size(e->kind))
+    if (o->at < s->at.heap_at || o->at % shki_extent_unit(o->size) || o->at > s->size ||
+        o->size > s->size - o->at || o->size < shki_shared_size(e->kind))
         return shki_fail(-EPROTO, "%s/%s is damaged: its extent", s->name, o->name);
     o->shared = s->base + o->at;
     return 0;
@@ -215,7 +218,8 @@ static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned
     }
 }
 
-int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, const struct shki_plan *plan, struct shki_object *o)
+int shki_object_open(struct shk_segment *s, const char *name, unsigned flags,
+                     const struct shki_plan *plan, struct shki_object *o)
 {
     struct shki_membership *m;
     struct shki_entry *e;
@@ -242,7 +246,8 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags, co
     return r == 0 && is_new ? make(s, e, plan, o) : r;
 }
 
-int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t serial, const struct shki_plan *plan, struct shki_object *o)
+int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t serial,
+                            const struct shki_plan *plan, struct shki_object *o)
 {
     struct shki_entry *e = shki_entry_at(s, entry);
     int r;
@@ -347,7 +352,7 @@ static void release_all(struct shki_line *l)
 /* Do something with the waitlist of an object, with its mutex. */
 static void with_line(struct shki_object *o, uint32_t kind, void (*act)(struct shki_line *))
 {
-    struct shki_line l = { 0 };
+    struct shki_line l = {0};
 
     if (shki_object_line(o, kind, &l) < 0)
         return;
@@ -358,7 +363,10 @@ static void with_line(struct shki_object *o, uint32_t kind, void (*act)(struct s
     shki_line_close(&l);
 }
 
-/* Those asleep on it look again, and find it stale. Killed in here: they find it at the end of their slice. */
+/*
+ * Those asleep on it look again, and find it stale. Killed in here: they find it at the end of
+ * their slice.
+ */
 static void wake(struct shki_object *o, uint32_t kind)
 {
     if (kind == SHK_KIND_QUEUE)
@@ -377,7 +385,7 @@ static void wake_everyone(struct shk_segment *s)
 {
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
-        struct shki_object o = { 0 };
+        struct shki_object o = {0};
 
         if (is_live(e) && look_at(&o, s, e) == 0)
             wake(&o, e->kind);
@@ -405,7 +413,7 @@ static void bury_everywhere(struct shk_segment *s)
         return;
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
-        struct shki_object o = { 0 };
+        struct shki_object o = {0};
         uint32_t kind;
         bool kept;
 
@@ -437,7 +445,8 @@ int shki_object_join(struct shki_object *o, struct shki_membership **m)
     return shki_error_settle(r, &saved);
 }
 
-int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
+                     struct shk_segment **out)
 {
     int r = shki_segment_open(name, flags, options, bury_everywhere, out);
 
@@ -461,7 +470,7 @@ static void post_all(struct shk_segment *s, struct shki_bed *bed)
  */
 static void wake_at(struct shk_segment *s, struct shki_entry *e, uint32_t waits_for)
 {
-    struct shki_object o = { 0 };
+    struct shki_object o = {0};
     struct shki_queue_shared *queue;
 
     if (look_at(&o, s, e) < 0)
@@ -521,7 +530,7 @@ int shk_segment_unlink_any(const char *name)
 
 int shk_object_unlink(struct shk_segment *s, const char *name)
 {
-    struct shki_object o = { .segment = s };
+    struct shki_object o = {.segment = s};
     struct shki_saved_error saved;
     struct shki_membership *m;
     struct shki_entry *e;

@@ -19,32 +19,43 @@ struct shki_object {
     uint64_t at, size;     /* validated copies of its extent */
     unsigned char *shared; /* where the extent is mapped */
     char name[SHK_NAME_MAX + 1];
-    _Atomic unsigned keepers; /* besides the one who opened the handle: it is gone when the last of all has closed it */
+    /* besides the one who opened the handle: it is gone when the last of all has closed it */
+    _Atomic unsigned keepers;
 };
 
 /* How to make one, and how to check one that is there. */
 struct shki_plan {
     uint32_t kind;
-    uint64_t size;     /* of the extent; at least of the shared struct */
+    uint64_t size;                       /* of the extent; at least of the shared struct */
     uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie; 0: none more */
-    uint64_t memory;   /* so much of it gets memory at once, the rest when the object wants it; 0: all */
+    /* so much of it gets memory at once, the rest when the object wants it; 0: all */
+    uint64_t memory;
     int cannot_create; /* if not 0: what a creation gives, with the sentence */
     const char *why;
     const void *options;
     bool options_given; /* else what is there is taken as it is */
-    int (*build)(struct shki_object *, const struct shki_plan *); /* in zeroed memory that nobody else sees yet */
-    /* Check what is shared against the extent (-EPROTO) and the options (-EPROTOTYPE), and copy the geometry into the handle. */
+    /* in zeroed memory that nobody else sees yet */
+    int (*build)(struct shki_object *, const struct shki_plan *);
+    /*
+     * Check what is shared against the extent (-EPROTO) and the options (-EPROTOTYPE), and copy the
+     * geometry into the handle.
+     */
     int (*check)(struct shki_object *, const struct shki_plan *);
 };
 
-int shki_object_open(struct shk_segment *, const char *name, unsigned flags, const struct shki_plan *, struct shki_object *);
+int shki_object_open(struct shk_segment *, const char *name, unsigned flags,
+                     const struct shki_plan *, struct shki_object *);
 
 /* Open by entry and serial: a condition's lock. */
-int shki_object_open_serial(struct shk_segment *, uint32_t entry, uint64_t serial, const struct shki_plan *, struct shki_object *);
+int shki_object_open_serial(struct shk_segment *, uint32_t entry, uint64_t serial,
+                            const struct shki_plan *, struct shki_object *);
 
 void shki_object_close(struct shki_object *);
 
-/* One more has the handle, and is to close it, too. The first line of each close: whether it was the last. */
+/*
+ * One more has the handle, and is to close it, too. The first line of each close: whether it was
+ * the last.
+ */
 static inline void shki_object_keep(struct shki_object *o)
 {
     atomic_fetch_add_explicit(&o->keepers, 1, memory_order_relaxed);
@@ -69,7 +80,10 @@ static inline bool shki_object_is_stale(const struct shki_object *o)
     return shki_is_stale(o->segment, o->entry, o->serial);
 }
 
-/* Why it cannot be used: -EBADF, the segment is closed in this process, though another thread may still be in it; else -ESTALE. */
+/*
+ * Why it cannot be used: -EBADF, the segment is closed in this process, though another thread may
+ * still be in it; else -ESTALE.
+ */
 int shki_stale(const struct shki_object *) __attribute__((cold));
 
 /* The first line of each call: who am I, and is the object still there? */
@@ -86,18 +100,22 @@ static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
         if (r < 0)
             return r;
     }
-    return __builtin_expect(shki_object_is_stale(o) || shki_segment_is_closed(o->segment), 0) ? shki_stale(o) : 0;
+    return __builtin_expect(shki_object_is_stale(o) || shki_segment_is_closed(o->segment), 0)
+               ? shki_stale(o)
+               : 0;
 }
 
 /*
- * Whether shki_enter() would succeed without a call. For calls that mostly end with a look at shared memory: so they need neither frame nor saved registers, and leave
- * everything else to a function that begins with shki_enter().
+ * Whether shki_enter() would succeed without a call. For calls that mostly end with a look at
+ * shared memory: so they need neither frame nor saved registers, and leave everything else to a
+ * function that begins with shki_enter().
  */
 static inline bool shki_is_entered(const struct shki_object *o)
 {
     const struct shki_membership *m = shki_membership_at_hand(o->segment);
 
-    return __builtin_expect(m && !shki_object_is_stale(o) && !shki_segment_is_closed(m->segment), 1);
+    return __builtin_expect(m && !shki_object_is_stale(o) && !shki_segment_is_closed(m->segment),
+                            1);
 }
 
 /* "demo/jobs: the queue has been shut down"; cheap, `state` is a literal. */
@@ -110,7 +128,8 @@ struct shki_patience shki_object_patience(const struct shki_object *, int64_t ti
                                           const char *state);
 
 /* Say what the calling thread sleeps on; see shki_member_sleeps(). */
-static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_membership *m, uint32_t waits_for, enum shki_waits_how how)
+static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_membership *m,
+                                      uint32_t waits_for, enum shki_waits_how how)
 {
     shki_member_sleeps(m, waits_for, o->index, o->serial, how);
 }

@@ -6,21 +6,22 @@
 #include <stdlib.h>
 
 #define CAPACITY_MAX (UINT64_C(1) << 31)
-#define ITEM_MAX (UINT64_C(1) << 31)
+#define ITEM_MAX     (UINT64_C(1) << 31)
 #define ITEM_DEFAULT 1024u
-#define SLOT_ALIGN 8u
+#define SLOT_ALIGN   8u
 /* capacity 0: so much memory is kept though nothing is in it, but at least a chunk … */
-#define SPARE (UINT64_C(1) << 20)
+#define SPARE      (UINT64_C(1) << 20)
 #define SPARE_LIST (UINT64_C(128) << 10) /* … PRIORITY: of each list */
 /*
  * … it comes and goes in pieces of so many bytes, where chunks are not given and taken as a whole
  */
-#define PIECE (UINT64_C(64) << 10)
-#define GATE_LIMIT SHK_SEC(10)      /* a gate is held for one copy; who has it longer is stopped */
-#define FETCH_AHEAD 2048u            /* bytes: measured */
-#define FETCH_MAX 4096u              /* bytes of a large item: enough to keep a processor busy */
-#define LONGEST_RECORD 32u /* bytes: what a record, and its chunk, have beside the item */
-#define CLOSE_ENDS 64u /* slots: both ends of such a ring are close together, so each slot has a cache line of its own */
+#define PIECE          (UINT64_C(64) << 10)
+#define GATE_LIMIT     SHK_SEC(10) /* a gate is held for one copy; who has it longer is stopped */
+#define FETCH_AHEAD    2048u       /* bytes: measured */
+#define FETCH_MAX      4096u       /* bytes of a large item: enough to keep a processor busy */
+#define LONGEST_RECORD 32u         /* bytes: what a record, and its chunk, have beside the item */
+/* slots: both ends of such a ring are close together, so each slot has a cache line of its own */
+#define CLOSE_ENDS 64u
 
 static uint64_t power_of_two(uint64_t n)
 {
@@ -66,7 +67,7 @@ struct layout {
 static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size,
                              uint32_t members, uint32_t blocks)
 {
-    struct layout l = { .chunks = 1 };
+    struct layout l = {.chunks = 1};
 
     l.tasks_at = shki_round_up(sizeof(struct shki_queue_shared), 64);
     l.lists_at = l.map_at = shki_round_up(l.tasks_at + members * sizeof(struct shki_task), 64);
@@ -123,7 +124,9 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     shared->slots_at = l.slots_at;
     shared->chunks = l.chunks;
     shared->chunk_size = l.chunk_size;
-    if (sem_init(&shared->empty.semaphore, 1, 0) != 0 || sem_init(&shared->full.semaphore, 1, 0) != 0 || sem_init(&shared->tasks.semaphore, 1, 0) != 0)
+    if (sem_init(&shared->empty.semaphore, 1, 0) != 0 ||
+        sem_init(&shared->full.semaphore, 1, 0) != 0 ||
+        sem_init(&shared->tasks.semaphore, 1, 0) != 0)
         return -errno;
     r = shki_robust_init(&shared->put_gate.mutex.robust);
     return r < 0 ? r : shki_robust_init(&shared->get_gate.mutex.robust);
@@ -232,12 +235,15 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
         shared->chunk_size != l.chunk_size || l.size > o->size)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
     if (plan->options_given &&
-        (options->order != order || (options->capacity && options->capacity != capacity) || (options->item_size && options->item_size != item_size))) {
+        (options->order != order || (options->capacity && options->capacity != capacity) ||
+         (options->item_size && options->item_size != item_size))) {
         if (capacity == 0)
-            return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue without a limit for items of at most %llu bytes", o->segment->name, o->name,
-                             order_name(order), (unsigned long long)item_size);
-        return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue for %llu items of at most %llu bytes", o->segment->name, o->name, order_name(order),
-                         (unsigned long long)capacity, (unsigned long long)item_size);
+            return shki_fail(
+                -EPROTOTYPE, "%s/%s is a %s queue without a limit for items of at most %llu bytes",
+                o->segment->name, o->name, order_name(order), (unsigned long long)item_size);
+        return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue for %llu items of at most %llu bytes",
+                         o->segment->name, o->name, order_name(order), (unsigned long long)capacity,
+                         (unsigned long long)item_size);
     }
     q->order = order;
     q->capacity = capacity;
@@ -249,14 +255,17 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 }
 
 /* What a creation needs. */
-static int make_plan(const struct shk_segment *segment, const struct shk_queue_options *options, struct shki_plan *plan)
+static int make_plan(const struct shk_segment *segment, const struct shk_queue_options *options,
+                     struct shki_plan *plan)
 {
     uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
     struct layout l;
     int r;
 
     if (options->order > SHK_PRIORITY || options->capacity > CAPACITY_MAX || item_size > ITEM_MAX)
-        return shki_say(-EINVAL, "the queue's order is unknown, or its capacity or item size is more than 2^31");
+        return shki_say(
+            -EINVAL,
+            "the queue's order is unknown, or its capacity or item size is more than 2^31");
     if (options->reserved_32)
         return shki_say(-EINVAL, "a reserved option is not zero");
     r = shki_check_reserved(options->reserved, 8);
@@ -269,7 +278,8 @@ static int make_plan(const struct shk_segment *segment, const struct shk_queue_o
     return 0;
 }
 
-int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_queue_options *options, struct shk_queue **out)
+int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags,
+                   const struct shk_queue_options *options, struct shk_queue **out)
 {
     static const struct shk_queue_options defaults;
     struct shki_plan plan = {.kind = SHK_KIND_QUEUE,
@@ -308,7 +318,8 @@ int shk_queue_close(struct shk_queue *q)
     if (q == NULL)
         return 0;
     m = q->object.segment->base ? shki_membership_find(q->object.segment) : NULL;
-    if (m && (shki_gate_is_kept_by(&q->shared->put_gate, m) || shki_gate_is_kept_by(&q->shared->get_gate, m)))
+    if (m && (shki_gate_is_kept_by(&q->shared->put_gate, m) ||
+              shki_gate_is_kept_by(&q->shared->get_gate, m)))
         return shki_fail(-EBUSY,
                          "%s/%s: the calling thread has a claim, a reservation or a peek open",
                          q->object.segment->name, q->object.name);
@@ -322,13 +333,15 @@ int shk_queue_close(struct shk_queue *q)
 
 int shki_too_large(const struct shk_queue *q, size_t length)
 {
-    return shki_fail(-EMSGSIZE, "an item of %zu bytes is too large for %s/%s, which holds items of at most %zu", length, q->object.segment->name,
-                     q->object.name, q->item_size);
+    return shki_fail(
+        -EMSGSIZE, "an item of %zu bytes is too large for %s/%s, which holds items of at most %zu",
+        length, q->object.segment->name, q->object.name, q->item_size);
 }
 
 int shki_damaged_item(const struct shk_queue *q, size_t length)
 {
-    return shki_fail(-EPROTO, "%s/%s is damaged: an item of %zu bytes", q->object.segment->name, q->object.name, length);
+    return shki_fail(-EPROTO, "%s/%s is damaged: an item of %zu bytes", q->object.segment->name,
+                     q->object.name, length);
 }
 
 int shki_damaged_place(const struct shk_queue *q)
@@ -339,10 +352,14 @@ int shki_damaged_place(const struct shk_queue *q)
 
 int shki_small_buffer(const struct shk_queue *q, size_t length, size_t size)
 {
-    return shki_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu", q->object.segment->name, q->object.name, length, size);
+    return shki_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu",
+                     q->object.segment->name, q->object.name, length, size);
 }
 
-/* ---- Putting and getting: shk_queue_put() and shk_queue_get() themselves stand in queue_fifo.c, where the usual way of a ring is ---- */
+/*
+ * ---- Putting and getting: shk_queue_put() and shk_queue_get() themselves stand in queue_fifo.c,
+ * where the usual way of a ring is ----
+ */
 
 static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
 {
@@ -362,17 +379,19 @@ static int put(struct shk_queue *q, struct shki_work *w, int64_t timeout)
     return shki_fifo_put(q, m, w, timeout);
 }
 
-int shki_queue_put_slowly(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
+int shki_queue_put_slowly(struct shk_queue *q, const void *item, size_t len, int64_t priority,
+                          int64_t timeout)
 {
-    struct iovec one = { (void *)(uintptr_t)item, len };
-    struct shki_work w = { .items = &one, .n = 1, .priority = priority };
+    struct iovec one = {(void *)(uintptr_t)item, len};
+    struct shki_work w = {.items = &one, .n = 1, .priority = priority};
     int r = put(q, &w, timeout);
 
     return r < 0 ? r : 0;
 }
 
 /* Whatever the queue, and whether the thread has been here before. */
-int shki_queue_put_anyhow(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
+int shki_queue_put_anyhow(struct shk_queue *q, const void *item, size_t len, int64_t priority,
+                          int64_t timeout)
 {
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
@@ -389,10 +408,13 @@ int shki_queue_put_anyhow(struct shk_queue *q, const void *item, size_t len, int
     return shki_queue_put_slowly(q, item, len, priority, timeout);
 }
 
-int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority, int64_t timeout)
+int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, int64_t priority,
+                           int64_t timeout)
 {
     if (q && q->order != SHK_PRIORITY)
-        return shki_say(-ENOTSUP, "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
+        return shki_say(
+            -ENOTSUP,
+            "the order of a FIFO or LIFO queue is the order of arrival: there is no place for a priority");
     return shki_queue_put_anyhow(q, item, len, priority, timeout);
 }
 
@@ -413,8 +435,8 @@ static int get(struct shk_queue *q, struct shki_work *w, int64_t timeout)
 
 ssize_t shki_queue_get_slowly(struct shk_queue *q, void *buf, size_t size, int64_t timeout)
 {
-    struct iovec one = { buf, size };
-    struct shki_work w = { .buffers = &one, .n = 1 };
+    struct iovec one = {buf, size};
+    struct shki_work w = {.buffers = &one, .n = 1};
     int r = get(q, &w, timeout);
 
     return r < 0 ? r : (ssize_t)one.iov_len;
@@ -441,8 +463,8 @@ ssize_t shki_queue_get_anyhow(struct shk_queue *q, void *buf, size_t size, int64
 ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int64_t timeout,
                                int64_t *priority)
 {
-    struct iovec one = { buf, size };
-    struct shki_work w = { .buffers = &one, .n = 1 };
+    struct iovec one = {buf, size};
+    struct shki_work w = {.buffers = &one, .n = 1};
     struct shki_membership *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
@@ -461,7 +483,7 @@ ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int6
 
 int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned n, int64_t timeout)
 {
-    struct shki_work w = { .items = items, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
+    struct shki_work w = {.items = items, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX};
 
     if (items == NULL || n == 0)
         return shki_say(-EINVAL, "the items are NULL, or there are none");
@@ -470,7 +492,7 @@ int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned 
 
 int shk_queue_get_many(struct shk_queue *q, struct iovec *bufs, unsigned n, int64_t timeout)
 {
-    struct shki_work w = { .buffers = bufs, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX };
+    struct shki_work w = {.buffers = bufs, .n = n < SHKI_BATCH_MAX ? n : SHKI_BATCH_MAX};
 
     if (bufs == NULL || n == 0)
         return shki_say(-EINVAL, "the buffers are NULL, or there are none");
@@ -565,7 +587,10 @@ int shk_queue_shutdown(struct shk_queue *q)
 
     if (r < 0)
         return r;
-    /* With the put gate: no put is half way, so whoever sees the queue shut down and empty knows that nothing more comes. */
+    /*
+     * With the put gate: no put is half way, so whoever sees the queue shut down and empty knows
+     * that nothing more comes.
+     */
     c = shki_put_call(q, m, GATE_LIMIT);
     c.patience = shki_patience(GATE_LIMIT, NULL); /* not to be interrupted */
     c.begun = true;
@@ -577,7 +602,10 @@ int shk_queue_shutdown(struct shk_queue *q)
         shut(q, SHKI_SHUT_DOWN);
         shki_gate_leave(q, m, c.gate, false);
     } else if (r == -EALREADY) {
-        /* Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those who get to see: shki_queue_is_over(). */
+        /*
+         * Q3: commits. Somebody keeps the gate: whether it is in the middle of a put is for those
+         * who get to see: shki_queue_is_over().
+         */
         shut(q, SHKI_SHUT_FOR_PUTS);
     } else {
         return shki_fail(

@@ -1,5 +1,6 @@
 /*
- * The parts of a queue: its handle, how a call takes its turn at a gate, and the beds where a side sleeps that cannot go on.
+ * The parts of a queue: its handle, how a call takes its turn at a gate, and the beds where a side
+ * sleeps that cannot go on.
  *
  * Sleeping and waking, for the side that sleeps on `bed` until `can_go_on`:
  *
@@ -10,20 +11,25 @@
  *     look: can_go_on? then do not sleep
  *     wait for the semaphore, a slice at most
  *
- * Either the sleeper's look sees the commit or the other side sees the flag. The first who sleeps after a busy time pays for the heavy fence; then FENCED
- * is up, and all who commit fence before they look again, until a side has committed CALM times in a row without a sleeper and takes FENCED down. Where the
- * segment is not asymmetric all of these fences are real ones, and FENCED is not used. Whoever clears the flag posts once, so permits do not pile up. One
- * permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with whatever result, puts the flag up again for the others and
- * looks, as in S1, on their behalf (shki_call_end()). S2 may be left out, with the flag up, by who sees after F2 that the sleepers could not go on: somebody
+ * Either the sleeper's look sees the commit or the other side sees the flag. The first who sleeps
+ * after a busy time pays for the heavy fence; then FENCED is up, and all who commit fence before
+ * they look again, until a side has committed CALM times in a row without a sleeper and takes
+ * FENCED down. Where the segment is not asymmetric all of these fences are real ones, and FENCED is
+ * not used. Whoever clears the flag posts once, so permits do not pile up. One permit wakes one
+ * sleeper, and the flag is down then: whoever leaves after having slept, with whatever result, puts
+ * the flag up again for the others and looks, as in S1, on their behalf (shki_call_end()). S2 may
+ * be left out, with the flag up, by who sees after F2 that the sleepers could not go on: somebody
  * who is awake has been faster, and whoever undoes that comes to F2 in turn.
  *
  * WATCHERS is a flag of the same word, for those who wait for any of several objects: see ready.h.
  *
- * Killed after S1 before sleeping, or asleep: a needless post. Killed in S2 between clearing and posting, or woken and then killed:
- * a sleeper finds out at the end of its slice.
+ * Killed after S1 before sleeping, or asleep: a needless post. Killed in S2 between clearing and
+ * posting, or woken and then killed: a sleeper finds out at the end of its slice.
  *
- * Gates. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put gate, for both. A gate is held for one operation, or kept: claimed,
- * or with a reservation or a peek open. Who keeps it is written in mutex.holder, which means nothing unless that member is alive; ids never repeat.
+ * Gates. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put gate, for
+ * both. A gate is held for one operation, or kept: claimed, or with a reservation or a peek open.
+ * Who keeps it is written in mutex.holder, which means nothing unless that member is alive; ids
+ * never repeat.
  *
  * Going in without the mutex, and putting out who does so:
  *
@@ -34,10 +40,12 @@
  *     ... the operation ...                     leaving = 0
  *     G3: my record: not inside
  *
- * Either the tenant sees that it is not any more, and comes by the mutex; or the other sees it inside. What a member says about itself is in a record of
- * its own: one that is late in seeing that it has been struck out must not overwrite what the next tenant says.
+ * Either the tenant sees that it is not any more, and comes by the mutex; or the other sees it
+ * inside. What a member says about itself is in a record of its own: one that is late in seeing
+ * that it has been struck out must not overwrite what the next tenant says.
  *
- * Killed inside: its heir repairs. Killed, or out of patience, before `leaving` is 0 again: the next one with the mutex fences and waits.
+ * Killed inside: its heir repairs. Killed, or out of patience, before `leaving` is 0 again: the
+ * next one with the mutex fences and waits.
  */
 #ifndef SHKI_QUEUE_H
 #define SHKI_QUEUE_H
@@ -54,10 +62,10 @@
  */
 struct shki_list {
     struct shki_list_shared *shared;
-    _Atomic uint32_t *map;    /* which block each chunk begins at */
+    _Atomic uint32_t *map; /* which block each chunk begins at */
     /* number of the page of the map that is known to have memory; 0: none */
     uint64_t map_page;
-    uint64_t piece, spare;    /* bytes: memory comes and goes in pieces; so much is kept */
+    uint64_t piece, spare; /* bytes: memory comes and goes in pieces; so much is kept */
     uint32_t number;
     uint32_t blocks;          /* of a chunk */
     uint32_t last_block;      /* at which a chunk may begin */
@@ -67,36 +75,51 @@ struct shki_list {
 
 #define SHKI_LISTS_MAX 64u
 
-/* The chunk that a side is in, of a FIFO queue of capacity 0. Changed and read with the side's gate. */
+/*
+ * The chunk that a side is in, of a FIFO queue of capacity 0. Changed and read with the side's
+ * gate.
+ */
 struct shki_chunk {
     uint64_t number; /* + 1; 0: none */
     unsigned char *at;
 };
 
 /*
- * A side that finds itself on the heels of the other, one item at a time, would fight with it for the cache line of head or tail for each item. It rather
- * pauses before it looks, and then finds many. Changed and read with the side's gate.
+ * A side that finds itself on the heels of the other, one item at a time, would fight with it for
+ * the cache line of head or tail for each item. It rather pauses before it looks, and then finds
+ * many. Changed and read with the side's gate.
  */
 struct shki_chase {
-    uint32_t close;  /* how often in a row there was hardly anything */
-    uint32_t losses; /* pauses in a row that have not paid: each doubles how close it must have been to pause again */
+    uint32_t close; /* how often in a row there was hardly anything */
+    /*
+     * pauses in a row that have not paid: each doubles how close it must have been to pause again
+     */
+    uint32_t losses;
 };
 
-/* How soon the next item comes to one who waits for each. Private to the process; threads race on it harmlessly. */
+/*
+ * How soon the next item comes to one who waits for each. Private to the process; threads race on
+ * it harmlessly.
+ */
 struct shki_answers {
-    _Atomic uint32_t expected; /* sixteenths of a pause until it is worth a look; 0: they are there, or it is not known */
+    /* sixteenths of a pause until it is worth a look; 0: they are there, or it is not known */
+    _Atomic uint32_t expected;
 };
 
-#define SHKI_LINE 64u /* bytes of a cache line */
+#define SHKI_LINE          64u /* bytes of a cache line */
 #define SHKI_LOOK_AT_CLOCK 16u /* waits: so often a side looks whether its turn is over */
 
-/* What a side remembers of its beds: one that it wakes, one that it sleeps on. Private to the process; threads race on it harmlessly. */
+/*
+ * What a side remembers of its beds: one that it wakes, one that it sleeps on. Private to the
+ * process; threads race on it harmlessly.
+ */
 struct shki_habits {
-    _Atomic uint32_t calm;   /* commits in a row without a sleeper, while FENCED was up */
-    _Atomic uint32_t vain;   /* how often in a row nobody has made use of it that this one gave way */
-    _Atomic uint32_t waits;  /* that have not been long */
-    _Atomic int64_t since;   /* when this one's turn began; 0: not yet */
-    _Atomic uint32_t spared; /* wake-ups, since somebody awake on the other side was faster */
+    _Atomic uint32_t calm; /* commits in a row without a sleeper, while FENCED was up */
+    /* how often in a row nobody has made use of it that this one gave way */
+    _Atomic uint32_t vain;
+    _Atomic uint32_t waits;     /* that have not been long */
+    _Atomic int64_t since;      /* when this one's turn began; 0: not yet */
+    _Atomic uint32_t spared;    /* wake-ups, since somebody awake on the other side was faster */
     struct shki_spinner others; /* whether one is */
 };
 
@@ -109,18 +132,26 @@ struct shk_queue {
     uint64_t mask;     /* of positions in the ring */
     uint64_t stride;
     size_t item_size;
-    size_t usual_below; /* an item of fewer bytes may go the usual way: item_size + 1 of a ring with asymmetric fences, else 0 */
+    /*
+     * an item of fewer bytes may go the usual way: item_size + 1 of a ring with asymmetric fences,
+     * else 0
+     */
+    size_t usual_below;
     unsigned char *slots;
     uint32_t order;
     uint64_t put_ahead, get_ahead; /* FIFO: so many slots ahead each side fetches one, */
-    uint64_t share_mask;           /* … at those positions alone that have none of these bits: the others' have their line in common with it */
-    uint64_t fetch;                /* bytes of it that a get fetches */
-    bool grows;            /* capacity 0 */
-    bool ring;             /* FIFO, and does not grow */
-    bool asymmetric;       /* the segment's fences are */
-    unsigned shift;        /* capacity 0: log of a chunk's bytes, */
-    uint64_t chunk_mask;   /* … less 1 */
-    uint64_t chunks;       /* places in the map of a list */
+    /*
+     * … at those positions alone that have none of these bits: the others' have their line in
+     * common with it
+     */
+    uint64_t share_mask;
+    uint64_t fetch;      /* bytes of it that a get fetches */
+    bool grows;          /* capacity 0 */
+    bool ring;           /* FIFO, and does not grow */
+    bool asymmetric;     /* the segment's fences are */
+    unsigned shift;      /* capacity 0: log of a chunk's bytes, */
+    uint64_t chunk_mask; /* … less 1 */
+    uint64_t chunks;     /* places in the map of a list */
     /* FIFO, capacity 0: chunks that keep their memory though nothing is in them */
     uint64_t spare;
     uint64_t limit;        /* PRIORITY: items that there may be */
@@ -136,16 +167,17 @@ struct shk_queue {
     struct shki_chase put_chase, get_chase;
     struct shki_answers answers;
     struct shki_habits put_habits, get_habits, task_habits;
-    struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner, tasks_spinner;
+    struct shki_spinner put_gate_spinner, get_gate_spinner, full_spinner, empty_spinner,
+        tasks_spinner;
 };
 
-#define SHKI_BATCH_MAX 65536u   /* items moved with the gate; the others wait for that */
+#define SHKI_BATCH_MAX 65536u /* items moved with the gate; the others wait for that */
 
 /*
  * How long SHK_NOWAIT waits for a side's lock that no member keeps: awake; asleep, before it looks
  * again; altogether.
  */
-#define SHKI_BUSY_SPIN SHK_MS(2)
+#define SHKI_BUSY_SPIN  SHK_MS(2)
 #define SHKI_BUSY_SLICE SHK_MS(10)
 #define SHKI_BUSY_LIMIT SHK_MS(900)
 
@@ -158,7 +190,8 @@ struct shki_call {
     struct shki_bed *bed, *other; /* where this side sleeps, and the side that it wakes */
     struct shki_spinner *spinner;
     struct shki_habits *habits;
-    bool (*can_go_on)(const void *queue); /* loads only; also true when there is nothing to wait for any more: shut down, unlinked */
+    /* loads only; also true when there is nothing to wait for any more: shut down, unlinked */
+    bool (*can_go_on)(const void *queue);
     uint32_t waits_for;
     int64_t timeout;
     struct shki_patience patience;
@@ -175,9 +208,9 @@ struct shki_work {
     const struct iovec *items; /* put */
     struct iovec *buffers;     /* get: iov_len becomes the item's length */
     unsigned n;
-    int64_t priority;          /* put; get: the item's */
-    struct shki_slot *slot;    /* reserve, peek, */
-    size_t length;             /* … reserve */
+    int64_t priority;       /* put; get: the item's */
+    struct shki_slot *slot; /* reserve, peek, */
+    size_t length;          /* … reserve */
 };
 
 /*
@@ -195,10 +228,13 @@ struct shki_order {
 
 /* FIFO, LIFO: with a capacity, */
 extern const struct shki_order shki_fifo, shki_lifo, shki_priority;
-extern const struct shki_order shki_flow, shki_stack;               /* … and without */
+extern const struct shki_order shki_flow, shki_stack; /* … and without */
 const struct shki_order *shki_order_of(const struct shk_queue *);
 
-/* With the gate: how many items have been moved, 0: full or empty, or an error. For shki_carry_out(). */
+/*
+ * With the gate: how many items have been moved, 0: full or empty, or an error. For
+ * shki_carry_out().
+ */
 typedef int shki_act(struct shk_queue *, struct shki_membership *, struct shki_work *);
 
 /* How a call begins. */
@@ -244,7 +280,10 @@ int shki_call_wait(struct shki_call *);
 /* To be called when the call ends, with whatever result. */
 void shki_call_end(struct shki_call *);
 
-/* Take the gate, however long it takes, but that `slice` may end it after each slice: 0 or an error. */
+/*
+ * Take the gate, however long it takes, but that `slice` may end it after each slice: 0 or an
+ * error.
+ */
 int shki_call_lock(struct shki_call *, int (*slice)(void *), void *arg);
 
 /*
@@ -263,24 +302,31 @@ void shki_gate_give(struct shki_gate *gate);
 /* Repair what whoever died in the put gate left. With the mutex, and nobody living inside. */
 void shki_fifo_repair(struct shk_queue *);
 
-static inline bool shki_gate_is_kept_by(const struct shki_gate *gate, const struct shki_membership *m)
+static inline bool shki_gate_is_kept_by(const struct shki_gate *gate,
+                                        const struct shki_membership *m)
 {
     /* Relaxed: only the caller itself writes its own id there. */
     return m && atomic_load_explicit(&gate->mutex.holder, memory_order_relaxed) == m->id;
 }
 
-/* Try to enter by the mutex: 0; 1: somebody is there; or an error. And leave: become the tenant, if there is reason to. */
+/*
+ * Try to enter by the mutex: 0; 1: somebody is there; or an error. And leave: become the tenant, if
+ * there is reason to.
+ */
 int shki_gate_try(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
 void shki_gate_unlock(struct shk_queue *, struct shki_membership *, struct shki_gate *gate);
 
 /* What a member's record says of one that is inside. */
-static inline __attribute__((always_inline)) uint64_t shki_gate_at(const struct shk_queue *q, const struct shki_gate *gate)
+static inline __attribute__((always_inline)) uint64_t shki_gate_at(const struct shk_queue *q,
+                                                                   const struct shki_gate *gate)
 {
     return q->object.at + (uint64_t)((const char *)gate - (const char *)q->shared);
 }
 
 /* Enter as the tenant, if the caller is. */
-static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
+static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct shk_queue *q,
+                                                                    const struct shki_membership *m,
+                                                                    struct shki_gate *gate)
 {
     uint64_t at = shki_gate_at(q, gate);
 
@@ -289,7 +335,8 @@ static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct
         return false;
     /* Release: who waits for it to come out of another gate may see this instead. */
     atomic_store_explicit(&m->record->inside, at, memory_order_release);
-    shki_fence_light(q->asymmetric); /* G1: inside before these looks, at the tenant and at shut_down; pairs with G2 and F4 */
+    /* G1: inside before these looks, at the tenant and at shut_down; pairs with G2 and F4 */
+    shki_fence_light(q->asymmetric);
     if (__builtin_expect(atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id, 1))
         return true;
     atomic_store_explicit(&m->record->inside, 0, memory_order_relaxed); /* nothing was done */
@@ -298,17 +345,22 @@ static inline __attribute__((always_inline)) bool shki_gate_step_in(const struct
 
 static inline void shki_gate_step_out(const struct shki_membership *m)
 {
-    atomic_store_explicit(&m->record->inside, 0, memory_order_release); /* G3; and after Q1, for those who see it shut down */
+    /* G3; and after Q1, for those who see it shut down */
+    atomic_store_explicit(&m->record->inside, 0, memory_order_release);
 }
 
 /* Try to enter: 0; 1: somebody is there; or an error. */
-static inline __attribute__((always_inline)) int shki_gate_enter(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool *tenant)
+static inline __attribute__((always_inline)) int shki_gate_enter(struct shk_queue *q,
+                                                                 struct shki_membership *m,
+                                                                 struct shki_gate *gate,
+                                                                 bool *tenant)
 {
     *tenant = shki_gate_step_in(q, m, gate);
     return __builtin_expect(*tenant, 1) ? 0 : shki_gate_try(q, m, gate);
 }
 
-static inline __attribute__((always_inline)) void shki_gate_leave(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool tenant)
+static inline __attribute__((always_inline)) void
+shki_gate_leave(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool tenant)
 {
     if (__builtin_expect(tenant, 1))
         shki_gate_step_out(m);
@@ -318,9 +370,11 @@ static inline __attribute__((always_inline)) void shki_gate_leave(struct shk_que
 
 /* S2, after a commit. `habits`: of the side that has committed. */
 void shki_bed_wake_slow(struct shk_queue *, struct shki_bed *, struct shki_habits *);
-static inline __attribute__((always_inline)) void shki_bed_wake(struct shk_queue *q, struct shki_bed *bed, struct shki_habits *habits)
+static inline __attribute__((always_inline)) void
+shki_bed_wake(struct shk_queue *q, struct shki_bed *bed, struct shki_habits *habits)
 {
-    shki_fence_light(q->asymmetric); /* F2: the commit before this look; pairs with F1, which is heavy unless FENCED is seen here */
+    /* F2: the commit before this look; pairs with F1, which is heavy unless FENCED is seen here */
+    shki_fence_light(q->asymmetric);
     if (__builtin_expect(atomic_load_explicit(&bed->flags, memory_order_relaxed) != 0, 0))
         shki_bed_wake_slow(q, bed, habits);
 }
@@ -328,12 +382,16 @@ static inline __attribute__((always_inline)) void shki_bed_wake(struct shk_queue
 /* The other side, after something has been moved. */
 static inline __attribute__((always_inline)) void shki_wake_other(struct shk_queue *q, bool puts)
 {
-    shki_bed_wake(q, puts ? &q->shared->empty : &q->shared->full, puts ? &q->put_habits : &q->get_habits);
+    shki_bed_wake(q, puts ? &q->shared->empty : &q->shared->full,
+                  puts ? &q->put_habits : &q->get_habits);
 }
 
-/* The whole of most calls: 0 if the slow way has to be gone. Inline, with the act inlined as well. */
-static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool puts,
-                                                                  shki_act *act, struct shki_work *work)
+/*
+ * The whole of most calls: 0 if the slow way has to be gone. Inline, with the act inlined as well.
+ */
+static inline __attribute__((always_inline)) int
+shki_try_at_once(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, bool puts,
+                 shki_act *act, struct shki_work *work)
 {
     bool tenant;
     int r = shki_gate_enter(q, m, gate, &tenant);
@@ -351,10 +409,16 @@ static inline __attribute__((always_inline)) int shki_try_at_once(struct shk_que
 void shki_task_begin(struct shk_queue *, struct shki_membership *, struct shki_task *);
 
 /* … of which `task` is the count already. */
-static inline __attribute__((always_inline)) void shki_task_count(struct shki_task *task, unsigned n)
+static inline __attribute__((always_inline)) void shki_task_count(struct shki_task *task,
+                                                                  unsigned n)
 {
-    /* Relaxed: written by this member alone; the commit publishes it. Killed after: a dead member's task, though its item may still be in. */
-    atomic_store_explicit(&task->count, atomic_load_explicit(&task->count, memory_order_relaxed) + n, memory_order_relaxed);
+    /*
+     * Relaxed: written by this member alone; the commit publishes it. Killed after: a dead member's
+     * task, though its item may still be in.
+     */
+    atomic_store_explicit(&task->count,
+                          atomic_load_explicit(&task->count, memory_order_relaxed) + n,
+                          memory_order_relaxed);
 }
 
 static inline bool shki_task_is_of(const struct shki_task *task, const struct shki_membership *m)
@@ -385,7 +449,8 @@ static inline int shki_may_put(struct shk_queue *q)
 }
 
 /* Find the next item: 1, 0: empty, or an error. */
-static inline __attribute__((always_inline)) int shki_next_item(struct shk_queue *q, const struct shki_order *order, struct shki_slot **slot)
+static inline __attribute__((always_inline)) int
+shki_next_item(struct shk_queue *q, const struct shki_order *order, struct shki_slot **slot)
 {
     int r;
 
@@ -412,7 +477,8 @@ static inline __attribute__((always_inline)) bool shki_is_small(size_t length)
 }
 
 /* memcpy() for 8 to 64 bytes: a call costs as much as all the rest. */
-static inline __attribute__((always_inline)) void shki_copy_small(void *to, const void *from, size_t length)
+static inline __attribute__((always_inline)) void shki_copy_small(void *to, const void *from,
+                                                                  size_t length)
 {
     typedef uint64_t words __attribute__((vector_size(16)));
     unsigned char *t = to;
@@ -426,7 +492,7 @@ static inline __attribute__((always_inline)) void shki_copy_small(void *to, cons
         memcpy(t, &first, 8);
         memcpy(t + length - 8, &last, 8);
     } else {
-        words first, second = { 0 }, third = { 0 }, last;
+        words first, second = {0}, third = {0}, last;
 
         memcpy(&first, f, 16);
         if (length > 32) {
@@ -444,7 +510,8 @@ static inline __attribute__((always_inline)) void shki_copy_small(void *to, cons
 }
 
 /* memcpy() for what most often is small. */
-static inline __attribute__((always_inline)) void shki_copy(void *to, const void *from, size_t length)
+static inline __attribute__((always_inline)) void shki_copy(void *to, const void *from,
+                                                            size_t length)
 {
     if (shki_is_small(length))
         shki_copy_small(to, from, length);
@@ -455,7 +522,10 @@ static inline __attribute__((always_inline)) void shki_copy(void *to, const void
 /* Of a queue whose count commits. */
 static inline void shki_fill_slot(struct shki_slot *slot, const void *item, size_t length)
 {
-    /* killed up to the commit: the slot is still free, whatever is in it. Relaxed: the commit publishes it. */
+    /*
+     * killed up to the commit: the slot is still free, whatever is in it. Relaxed: the commit
+     * publishes it.
+     */
     atomic_store_explicit(&slot->word, shki_slot_word(0, length), memory_order_relaxed);
     shki_copy(slot->bytes, item, length);
 }
@@ -463,8 +533,13 @@ static inline void shki_fill_slot(struct shki_slot *slot, const void *item, size
 int shki_damaged_item(const struct shk_queue *, size_t length);
 int shki_small_buffer(const struct shk_queue *, size_t length, size_t size);
 
-/* Copy an item out, and note its length instead of the buffer's: 1 or an error. `word`: the slot's, which is read once. */
-static inline __attribute__((always_inline)) int shki_read_slot(const struct shk_queue *q, const struct shki_slot *slot, uint64_t word, void *buffer,
+/*
+ * Copy an item out, and note its length instead of the buffer's: 1 or an error. `word`: the slot's,
+ * which is read once.
+ */
+static inline __attribute__((always_inline)) int shki_read_slot(const struct shk_queue *q,
+                                                                const struct shki_slot *slot,
+                                                                uint64_t word, void *buffer,
                                                                 size_t *size)
 {
     size_t length = shki_slot_length(word);
@@ -479,7 +554,8 @@ static inline __attribute__((always_inline)) int shki_read_slot(const struct shk
 }
 
 /* As many of the items as there is room for. */
-static inline __attribute__((always_inline)) int shki_put_items(struct shk_queue *q, struct shki_work *w, const struct shki_order *order)
+static inline __attribute__((always_inline)) int
+shki_put_items(struct shk_queue *q, struct shki_work *w, const struct shki_order *order)
 {
     unsigned done = 0, i;
     struct shki_slot *slot = NULL;
@@ -502,7 +578,9 @@ static inline __attribute__((always_inline)) int shki_put_items(struct shk_queue
 }
 
 /* As many items as there are buffers for. */
-static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue *q,
+                                                                struct shki_membership *m,
+                                                                struct shki_work *w,
                                                                 const struct shki_order *order)
 {
     unsigned done = 0, i;
@@ -516,8 +594,8 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
             if (done + i > 0)
                 r = order->item(q, i, &slot);
             if (r > 0)
-                r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), w->buffers[done + i].iov_base,
-                                   &w->buffers[done + i].iov_len);
+                r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed),
+                                   w->buffers[done + i].iov_base, &w->buffers[done + i].iov_len);
             if (r <= 0)
                 break;
         }
@@ -531,27 +609,37 @@ static inline __attribute__((always_inline)) int shki_get_items(struct shk_queue
 }
 
 /* shk_queue_put() and shk_queue_get(), whatever comes. */
-int shki_queue_put_anyhow(struct shk_queue *, const void *item, size_t length, int64_t priority, int64_t timeout);
+int shki_queue_put_anyhow(struct shk_queue *, const void *item, size_t length, int64_t priority,
+                          int64_t timeout);
 ssize_t shki_queue_get_anyhow(struct shk_queue *, void *buffer, size_t size, int64_t timeout);
 /* … of a ring, once what was given has been looked at. */
-int shki_ring_put(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t timeout);
-ssize_t shki_ring_get(struct shk_queue *, struct shki_membership *, void *buffer, size_t size, int64_t timeout);
+int shki_ring_put(struct shk_queue *, struct shki_membership *, const void *item, size_t length,
+                  int64_t timeout);
+ssize_t shki_ring_get(struct shk_queue *, struct shki_membership *, void *buffer, size_t size,
+                      int64_t timeout);
 /* From the beginning, for those who may have to wait. */
-int shki_queue_put_slowly(struct shk_queue *, const void *item, size_t length, int64_t priority, int64_t timeout);
+int shki_queue_put_slowly(struct shk_queue *, const void *item, size_t length, int64_t priority,
+                          int64_t timeout);
 ssize_t shki_queue_get_slowly(struct shk_queue *, void *buffer, size_t size, int64_t timeout);
 
 /* One item, without any waiting: 1, an error, or 0: the slow way has to be gone. */
-int shki_ordered_put_one(struct shk_queue *, struct shki_membership *, const void *item, size_t length, int64_t priority);
-int shki_ordered_get_one(struct shk_queue *, struct shki_membership *, void *buffer, size_t *length);
+int shki_ordered_put_one(struct shk_queue *, struct shki_membership *, const void *item,
+                         size_t length, int64_t priority);
+int shki_ordered_get_one(struct shk_queue *, struct shki_membership *, void *buffer,
+                         size_t *length);
 
 /* queue_fifo.c, queue_ordered.c: how many, at least 1, or an error. */
-int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
-int shki_fifo_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
-int shki_ordered_put(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+int shki_fifo_put(struct shk_queue *, struct shki_membership *, struct shki_work *,
+                  int64_t timeout);
+int shki_fifo_get(struct shk_queue *, struct shki_membership *, struct shki_work *,
+                  int64_t timeout);
+int shki_ordered_put(struct shk_queue *, struct shki_membership *, struct shki_work *,
+                     int64_t timeout);
 /* One item, and its priority. */
 int shki_priority_get(struct shk_queue *, struct shki_membership *, struct shki_work *,
                       int64_t timeout);
-int shki_ordered_get(struct shk_queue *, struct shki_membership *, struct shki_work *, int64_t timeout);
+int shki_ordered_get(struct shk_queue *, struct shki_membership *, struct shki_work *,
+                     int64_t timeout);
 
 /* ---- queue_list.c: chunks of a queue of capacity 0 ---- */
 
@@ -640,14 +728,18 @@ int shki_too_large(const struct shk_queue *, size_t length);
 #define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
 
 /*
- * So many items were in it at that moment. A FIFO queue's two sides know of each other only when one finds no room or nothing left and looks: then
- * this costs a load more, and a store only when there have never been so many. A put that counted each time would have to read what the consumers write.
+ * So many items were in it at that moment. A FIFO queue's two sides know of each other only when
+ * one finds no room or nothing left and looks: then this costs a load more, and a store only when
+ * there have never been so many. A put that counted each time would have to read what the consumers
+ * write.
  */
 static inline void shki_note_fill(struct shki_queue_shared *shared, uint64_t n)
 {
     uint64_t high = atomic_load_explicit(&shared->high_water, memory_order_relaxed);
 
-    while (n > high && !atomic_compare_exchange_weak_explicit(&shared->high_water, &high, n, memory_order_relaxed, memory_order_relaxed))
+    while (n > high &&
+           !atomic_compare_exchange_weak_explicit(&shared->high_water, &high, n,
+                                                  memory_order_relaxed, memory_order_relaxed))
         continue;
 }
 

@@ -24,7 +24,8 @@ static const struct shki_member *record_of(const struct shk_queue *q, uint64_t i
 {
     uint32_t index = shki_member_index(id);
 
-    return index < shki_members_ready(q->object.segment) ? shki_member_at(q->object.segment, index) : NULL; /* NULL: damaged bytes */
+    return index < shki_members_ready(q->object.segment) ? shki_member_at(q->object.segment, index)
+                                                         : NULL; /* NULL: damaged bytes */
 }
 
 static bool is_inside(const struct shk_queue *q, const struct shki_gate *gate, uint64_t id)
@@ -57,11 +58,15 @@ bool shki_queue_is_over(const struct shk_queue *q)
     /* F4: shut_down before whether a member is inside or has the lock; pairs with G1, G4 */
     shki_fence_heavy(q->asymmetric);
     if (!shki_robust_is_held(&gate->mutex.robust)) {
-        /* Somebody may go in and out without the mutex. Acquire: pairs with the releases in put_out(): it has left, or is the one or the other. */
+        /*
+         * Somebody may go in and out without the mutex. Acquire: pairs with the releases in
+         * put_out(): it has left, or is the one or the other.
+         */
         who = atomic_load_explicit(&gate->tenant, memory_order_acquire);
         if (who == 0)
             who = atomic_load_explicit(&gate->leaving, memory_order_acquire);
-        return who == 0 || !is_inside(q, gate, who) || !shki_member_is_alive(q->object.segment, who);
+        return who == 0 || !is_inside(q, gate, who) ||
+               !shki_member_is_alive(q->object.segment, who);
     }
     who = atomic_load_explicit(&gate->mutex.holder, memory_order_acquire);
     return shki_member_is_alive(q->object.segment, who) && !is_inside(q, gate, who) &&
@@ -74,7 +79,10 @@ uint64_t shki_queue_items(const struct shk_queue *q)
 
     if (q->order != SHK_FIFO)
         return shki_ordered_size(q);
-    /* Q1, Q2: acquire, head first: it is beyond the tail that is read after it only if that is late, and what it leaves out is gone. */
+    /*
+     * Q1, Q2: acquire, head first: it is beyond the tail that is read after it only if that is
+     * late, and what it leaves out is gone.
+     */
     head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
     tail = shki_fifo_tail(q);
     return (int64_t)(tail - head) > 0 ? tail - head : 0;
@@ -82,7 +90,8 @@ uint64_t shki_queue_items(const struct shk_queue *q)
 
 bool shki_queue_is_readable(const struct shk_queue *q)
 {
-    bool there = q->order == SHK_FIFO && !q->grows ? shki_fifo_has_item(q) : shki_queue_items(q) > 0;
+    bool there =
+        q->order == SHK_FIFO && !q->grows ? shki_fifo_has_item(q) : shki_queue_items(q) > 0;
 
     return there || shki_queue_is_over(q);
 }
@@ -101,7 +110,10 @@ bool shki_queue_is_writable(const struct shk_queue *q)
     if (q->grows)
         return true;
     if (q->order == SHK_FIFO) {
-        /* Q2: acquire. The tail may be late: then somebody is, or has died, in the gate, and that is the place to find out. */
+        /*
+         * Q2: acquire. The tail may be late: then somebody is, or has died, in the gate, and that
+         * is the place to find out.
+         */
         head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
         items = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) - head;
     } else {
@@ -220,7 +232,10 @@ static int say_drained(const struct shk_queue *q)
     return shki_object_say(&q->object, -EPIPE, "the queue has been shut down and is drained");
 }
 
-/* After each slice of waiting for a gate, which may have been claimed: is there still something to wait for? */
+/*
+ * After each slice of waiting for a gate, which may have been claimed: is there still something to
+ * wait for?
+ */
 static int each_slice(void *arg)
 {
     const struct shki_call *c = arg;
@@ -238,10 +253,10 @@ static int each_slice(void *arg)
     return 0;
 }
 
-#define WANTED_FIRST 64u         /* visits in a row make a tenant */
-#define WANTED_MAX (1u << 20)    /* … when it has been put out often */
-#define STEP_OUT_SOON 20000      /* ns: so long an operation may last if nothing comes between */
-#define STEP_OUT_NAP 50000       /* ns, doubled … */
+#define WANTED_FIRST     64u        /* visits in a row make a tenant */
+#define WANTED_MAX       (1u << 20) /* … when it has been put out often */
+#define STEP_OUT_SOON    20000      /* ns: so long an operation may last if nothing comes between */
+#define STEP_OUT_NAP     50000      /* ns, doubled … */
 #define STEP_OUT_NAP_MAX SHK_MS(5)
 
 /* One who has been struck out, and has perhaps not noticed. */
@@ -258,7 +273,10 @@ static bool has_left(const void *arg)
     return !is_inside(l->queue, l->gate, l->id);
 }
 
-/* What whoever had the gate, by the mutex or not, has left half done when it died. Killed anywhere in here: all of it is done once more. */
+/*
+ * What whoever had the gate, by the mutex or not, has left half done when it died. Killed anywhere
+ * in here: all of it is done once more.
+ */
 static void repair(struct shk_queue *q, const struct shki_gate *gate)
 {
     if (q->order != SHK_FIFO)
@@ -273,22 +291,28 @@ static void count_loss(struct shk_queue *q)
 }
 
 /*
- * With the mutex: see to it that nobody else is in the gate. 0, or -EBUSY: it does not come out soon. Killed in here, or busy: `leaving` stays, and whoever has
- * the mutex next comes here.
+ * With the mutex: see to it that nobody else is in the gate. 0, or -EBUSY: it does not come out
+ * soon. Killed in here, or busy: `leaving` stays, and whoever has the mutex next comes here.
  */
 static int put_out(struct shk_queue *q, struct shki_gate *gate, bool inherited)
 {
     uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
-    struct leaving l = { q, gate, tenant ? tenant : atomic_load_explicit(&gate->leaving, memory_order_relaxed) };
+    struct leaving l = {
+        q, gate, tenant ? tenant : atomic_load_explicit(&gate->leaving, memory_order_relaxed)};
     uint32_t wanted = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
 
-    /* Killed between the two: it still is the tenant. Release: so that nobody sees neither; pairs with the looks of shki_queue_is_over(). */
+    /*
+     * Killed between the two: it still is the tenant. Release: so that nobody sees neither; pairs
+     * with the looks of shki_queue_is_over().
+     */
     atomic_store_explicit(&gate->leaving, l.id, memory_order_relaxed);
     atomic_store_explicit(&gate->tenant, 0, memory_order_release);
-    shki_fence_heavy(q->asymmetric); /* G2: the tenant before this look at its record; pairs with G1 */
+    /* G2: the tenant before this look at its record; pairs with G1 */
+    shki_fence_heavy(q->asymmetric);
     if (tenant && wanted < WANTED_MAX && shki_member_is_alive(q->object.segment, tenant))
         atomic_store_explicit(&gate->wanted, 2 * wanted, memory_order_relaxed);
-    if (!has_left(&l) && !shki_spin_for(STEP_OUT_SOON, has_left, &l) && shki_member_is_alive(q->object.segment, l.id))
+    if (!has_left(&l) && !shki_spin_for(STEP_OUT_SOON, has_left, &l) &&
+        shki_member_is_alive(q->object.segment, l.id))
         return -EBUSY;
     /* The dead may have been inside, though their record is somebody else's by now. */
     if (!shki_member_is_alive(q->object.segment, l.id)) {
@@ -300,22 +324,30 @@ static int put_out(struct shk_queue *q, struct shki_gate *gate, bool inherited)
     return 0;
 }
 
-/* The mutex is the caller's, inherited (1) or not (0). 0, or -EBUSY: the mutex has been given back, since somebody is inside. */
-static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate, int inherited)
+/*
+ * The mutex is the caller's, inherited (1) or not (0). 0, or -EBUSY: the mutex has been given back,
+ * since somebody is inside.
+ */
+static int take_over(struct shk_queue *q, struct shki_membership *m, struct shki_gate *gate,
+                     int inherited)
 {
     uint64_t tenant = atomic_load_explicit(&gate->tenant, memory_order_relaxed);
     int r = 0;
 
-    if (__builtin_expect((tenant != 0 && tenant != m->id) || atomic_load_explicit(&gate->leaving, memory_order_relaxed) != 0, 0))
+    if (__builtin_expect((tenant != 0 && tenant != m->id) ||
+                             atomic_load_explicit(&gate->leaving, memory_order_relaxed) != 0,
+                         0))
         r = put_out(q, gate, inherited);
     if (r < 0) {
-        shki_mutex_unlock(&gate->mutex); /* if inherited, then from one who has not been in the gate: somebody else still is */
+        /* if inherited, then from one who has not been in the gate: somebody else still is */
+        shki_mutex_unlock(&gate->mutex);
         return r;
     }
     if (__builtin_expect(inherited, 0)) {
         count_loss(q);
         repair(q, gate);
-        atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed); /* killed before: a dead holder's again */
+        /* killed before: a dead holder's again */
+        atomic_store_explicit(&gate->mutex.holder, 0, memory_order_relaxed);
     }
     /*
      * G4: the lock is held before shut_down is read; pairs with F4. Otherwise, on ARM, a producer
@@ -341,7 +373,10 @@ void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shk
 {
     uint32_t streak, wanted;
 
-    /* Relaxed, all of them: the mutex orders them. Killed around any: who comes next may have to come more often. */
+    /*
+     * Relaxed, all of them: the mutex orders them. Killed around any: who comes next may have to
+     * come more often.
+     */
     if (q->asymmetric && atomic_load_explicit(&gate->last, memory_order_relaxed) == m->id) {
         streak = atomic_load_explicit(&gate->streak, memory_order_relaxed) + 1;
         wanted = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
@@ -359,13 +394,14 @@ void shki_gate_unlock(struct shk_queue *q, struct shki_membership *m, struct shk
 
 int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
 {
-    struct timespec nap = { .tv_nsec = STEP_OUT_NAP };
+    struct timespec nap = {.tv_nsec = STEP_OUT_NAP};
     int64_t looked = 0, now;
     int r;
 
     begin(c);
     if (!c->patience.nowait)
-        shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
+        shki_object_sleeps(&c->queue->object, c->member, c->waits_for,
+                           shki_waits_how(&c->patience));
     for (;;) {
         r = shki_mutex_lock(&c->gate->mutex, &c->patience, c->member->id, c->gate_spinner,
                             &c->queue->object.segment->recovery, slice, arg);
@@ -373,7 +409,10 @@ int shki_call_lock(struct shki_call *c, int (*slice)(void *), void *arg)
             r = take_over(c->queue, c->member, c->gate, r);
         if (r != -EBUSY)
             break;
-        /* Somebody is inside, without the mutex, and does not come out: interrupted, or stopped. Nothing is held meanwhile. */
+        /*
+         * Somebody is inside, without the mutex, and does not come out: interrupted, or stopped.
+         * Nothing is held meanwhile.
+         */
         shki_recover(c->queue->object.segment); /* it may be dead */
         r = shki_patience_over(&c->patience);
         now = shki_now();
@@ -475,7 +514,8 @@ static int enter(struct shki_call *c)
     int r;
 
     /* Who is to keep the gate needs its mutex, and has it if it keeps it already. */
-    c->tenant = (!c->keep || shki_gate_is_kept_by(c->gate, c->member)) && shki_gate_step_in(q, c->member, c->gate);
+    c->tenant = (!c->keep || shki_gate_is_kept_by(c->gate, c->member)) &&
+                shki_gate_step_in(q, c->member, c->gate);
     r = c->tenant ? 0 : shki_gate_try(q, c->member, c->gate);
     if (r <= 0)
         return r;
@@ -520,8 +560,12 @@ void shki_gate_keep(struct shki_call *c, uint32_t claimed, uint32_t open)
     /* killed anywhere in here: a dead holder, whose claims mean nothing */
     atomic_store_explicit(&gate->claimed, claimed, memory_order_relaxed);
     atomic_store_explicit(&gate->open, open, memory_order_relaxed);
-    atomic_store_explicit(&gate->mutex.holder, c->member->id, memory_order_release); /* after what it keeps it for: see shki_queue_is_over() */
-    /* Who has something open is not the tenant: its calls find their way to the mutex, and are told. Who has claimed it is, and nobody gets the mutex. */
+    /* after what it keeps it for: see shki_queue_is_over() */
+    atomic_store_explicit(&gate->mutex.holder, c->member->id, memory_order_release);
+    /*
+     * Who has something open is not the tenant: its calls find their way to the mutex, and are
+     * told. Who has claimed it is, and nobody gets the mutex.
+     */
     atomic_store_explicit(&gate->tenant, open ? 0 : c->member->id, memory_order_relaxed);
 }
 
@@ -535,12 +579,20 @@ void shki_gate_give(struct shki_gate *gate)
 
 /* ---- The bed ---- */
 
-#define CALM 1000u        /* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
-#define TURN 200000       /* ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use of it, up to TURN << VAIN_MAX */
+/* commits without a sleeper; a heavy fence costs as much as hundreds of real ones */
+#define CALM 1000u
+/*
+ * ns: so long a side that does not sleep goes before those who do; doubled while nobody makes use
+ * of it, up to TURN << VAIN_MAX
+ */
+#define TURN     200000
 #define VAIN_MAX 11u
-#define GIVE_WAY 50000    /* ns: so long it lets them */
+#define GIVE_WAY 50000 /* ns: so long it lets them */
 
-/* S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes sees what the one who set the flag had counted. */
+/*
+ * S2: whoever clears the flags wakes. Ordered by F2; and S1: acquire, so that whoever this wakes
+ * sees what the one who set the flag had counted.
+ */
 static void wake(struct shk_segment *s, struct shki_bed *bed)
 {
     uint32_t was = atomic_fetch_and_explicit(&bed->flags, SHKI_FENCED, memory_order_acquire);
@@ -553,7 +605,7 @@ static void wake(struct shk_segment *s, struct shki_bed *bed)
 
 void shki_queue_wake(struct shk_segment *s, struct shki_queue_shared *shared)
 {
-    struct shki_bed *beds[] = { &shared->empty, &shared->full, &shared->tasks };
+    struct shki_bed *beds[] = {&shared->empty, &shared->full, &shared->tasks};
     uint32_t sleepers;
 
     atomic_thread_fence(memory_order_seq_cst); /* F2 */
@@ -579,17 +631,24 @@ static bool has_no_room(const void *q)
     return !shki_queue_has_room(q);
 }
 
-#define SPARED_MAX 32u /* wake-ups; then one who sleeps gets its chance against those who are awake, though it is a small one */
+/*
+ * wake-ups; then one who sleeps gets its chance against those who are awake, though it is a small
+ * one
+ */
+#define SPARED_MAX 32u
 
 /*
- * Has somebody who is awake made use of what has been committed, so that those in the bed could not go on? Then nobody need be woken who would only find that out.
- * Their flag stays up: whoever commits next wakes them. Killed meanwhile: as before the wake-up.
+ * Has somebody who is awake made use of what has been committed, so that those in the bed could not
+ * go on? Then nobody need be woken who would only find that out. Their flag stays up: whoever
+ * commits next wakes them. Killed meanwhile: as before the wake-up.
  */
-static bool is_used_up(const struct shk_queue *q, const struct shki_bed *bed, struct shki_habits *habits)
+static bool is_used_up(const struct shk_queue *q, const struct shki_bed *bed,
+                       struct shki_habits *habits)
 {
     uint32_t spared;
 
-    if (bed == &q->shared->tasks || !shki_glance(&habits->others, bed == &q->shared->empty ? has_no_item : has_no_room, q))
+    if (bed == &q->shared->tasks ||
+        !shki_glance(&habits->others, bed == &q->shared->empty ? has_no_item : has_no_room, q))
         return false;
     spared = atomic_load_explicit(&habits->spared, memory_order_relaxed) + 1;
     atomic_store_explicit(&habits->spared, spared, memory_order_relaxed);
@@ -609,9 +668,13 @@ void shki_bed_wake_slow(struct shk_queue *q, struct shki_bed *bed, struct shki_h
         wake(q->object.segment, bed);
     else
         calm = atomic_load_explicit(&habits->calm, memory_order_relaxed) + 1;
-    /* Fails if somebody has gone to sleep meanwhile. Whoever does so later finds it down, and fences heavily. */
+    /*
+     * Fails if somebody has gone to sleep meanwhile. Whoever does so later finds it down, and
+     * fences heavily.
+     */
     if (calm >= CALM)
-        atomic_compare_exchange_strong_explicit(&bed->flags, &fenced, 0, memory_order_relaxed, memory_order_relaxed);
+        atomic_compare_exchange_strong_explicit(&bed->flags, &fenced, 0, memory_order_relaxed,
+                                                memory_order_relaxed);
     atomic_store_explicit(&habits->calm, calm, memory_order_relaxed);
 }
 
@@ -620,9 +683,12 @@ static bool announce(struct shki_call *c)
 {
     bool asymmetric = c->queue->asymmetric;
     /* S1: `sleepers` before the flag: release. */
-    uint32_t was = atomic_fetch_or_explicit(&c->bed->flags, asymmetric ? SHKI_SLEEPER | SHKI_FENCED : SHKI_SLEEPER, memory_order_release);
+    uint32_t was = atomic_fetch_or_explicit(&c->bed->flags,
+                                            asymmetric ? SHKI_SLEEPER | SHKI_FENCED : SHKI_SLEEPER,
+                                            memory_order_release);
 
-    shki_fence_heavy(asymmetric && !(was & SHKI_FENCED)); /* F1: the flags before the look; pairs with F2 */
+    /* F1: the flags before the look; pairs with F2 */
+    shki_fence_heavy(asymmetric && !(was & SHKI_FENCED));
     return c->can_go_on(c->queue);
 }
 
@@ -634,19 +700,22 @@ static uint64_t moved(const struct shki_call *c)
 
     if (c->puts)
         return puts;
-    return c->queue->order == SHK_FIFO ? atomic_load_explicit(&shared->head, memory_order_relaxed) : puts - shki_ordered_size(c->queue);
+    return c->queue->order == SHK_FIFO ? atomic_load_explicit(&shared->head, memory_order_relaxed)
+                                       : puts - shki_ordered_size(c->queue);
 }
 
 /*
- * Eventual fairness: a side that stays awake goes before those who sleep, who when woken find that it was faster. That is what makes it fast, but not for longer
- * than a turn: then it wakes the one that has slept longest, and does nothing for a moment. If nobody sleeps, somebody may wait for this CPU, to go on where
- * it was interrupted. True if it is worth another try after that.
+ * Eventual fairness: a side that stays awake goes before those who sleep, who when woken find that
+ * it was faster. That is what makes it fast, but not for longer than a turn: then it wakes the one
+ * that has slept longest, and does nothing for a moment. If nobody sleeps, somebody may wait for
+ * this CPU, to go on where it was interrupted. True if it is worth another try after that.
  */
 static bool give_way(struct shki_call *c)
 {
-    static const struct timespec moment = { .tv_nsec = GIVE_WAY };
+    static const struct timespec moment = {.tv_nsec = GIVE_WAY};
     struct shki_habits *habits = c->habits;
-    uint32_t waits = atomic_load_explicit(&habits->waits, memory_order_relaxed) + 1, vain = atomic_load_explicit(&habits->vain, memory_order_relaxed);
+    uint32_t waits = atomic_load_explicit(&habits->waits, memory_order_relaxed) + 1,
+             vain = atomic_load_explicit(&habits->vain, memory_order_relaxed);
     int64_t since = atomic_load_explicit(&habits->since, memory_order_relaxed), now;
     uint64_t before;
 
@@ -690,7 +759,8 @@ int shki_call_wait(struct shki_call *c)
     if (shki_spin(c->spinner, can_go_on, c))
         return 0;
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->patience));
-    atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed); /* before the flag, by S1 */
+    /* before the flag, by S1 */
+    atomic_fetch_add_explicit(&c->bed->sleepers, 1, memory_order_relaxed);
     c->slept = true;
     /*
      * The permits first, as in park.h. In the bed they are not the thread's alone: one that was

@@ -7,25 +7,33 @@
  *     ...|  item   item   item   item   item   item    |  free  free ...     slot of position p: p & mask
  *        v                                             v
  *
- * Producers take turns at the put gate, consumers at the get gate. One release store commits an operation: its item is in, or it is out. A get commits
- * with the head. A put commits in the slot, with the word that says whose number it has: so an item costs the consumer one cache line, not a second
- * one for the tail. The tail follows, for those who count. Nobody sleeps with a gate.
+ * Producers take turns at the put gate, consumers at the get gate. One release store commits an
+ * operation: its item is in, or it is out. A get commits with the head. A put commits in the slot,
+ * with the word that says whose number it has: so an item costs the consumer one cache line, not a
+ * second one for the tail. The tail follows, for those who count. Nobody sleeps with a gate.
  *
- * Several items at once are committed by the first one's word, which is written last: nobody gets past it.
+ * Several items at once are committed by the first one's word, which is written last: nobody gets
+ * past it.
  *
- * Killed between the word and the tail: the tail is late, by as many items as were put at once. The next one with the gate catches up, and takes back
- * the words of what was not committed (shki_fifo_repair()); whoever counts without it looks at the slots beyond the tail itself (shki_fifo_tail()).
+ * Killed between the word and the tail: the tail is late, by as many items as were put at once. The
+ * next one with the gate catches up, and takes back the words of what was not committed
+ * (shki_fifo_repair()); whoever counts without it looks at the slots beyond the tail itself
+ * (shki_fifo_tail()).
  *
  * Without a limit it is another thing altogether: queue_flow.c.
  */
 #include "object/queue.h"
 
-static inline struct shki_slot *slot_at(const struct shk_queue *q, unsigned char *at, uint64_t position)
+static inline struct shki_slot *slot_at(const struct shk_queue *q, unsigned char *at,
+                                        uint64_t position)
 {
     return (struct shki_slot *)(void *)(at + (position & q->mask) * q->stride);
 }
 
-/* What is in the ring at a position. Q1: acquire; pairs with the release in put: who sees the word sees the item. */
+/*
+ * What is in the ring at a position. Q1: acquire; pairs with the release in put: who sees the word
+ * sees the item.
+ */
 static inline uint64_t word_at(const struct shk_queue *q, uint64_t position)
 {
     return atomic_load_explicit(&slot_at(q, q->slots, position)->word, memory_order_acquire);
@@ -33,12 +41,14 @@ static inline uint64_t word_at(const struct shk_queue *q, uint64_t position)
 
 uint64_t shki_fifo_number(const struct shk_queue *q)
 {
-    return q->grows ? 0 : atomic_load_explicit(&q->shared->tail, memory_order_relaxed); /* the caller's: the gate orders it */
+    /* the caller's: the gate orders it */
+    return q->grows ? 0 : atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
 }
 
 uint64_t shki_fifo_tail(const struct shk_queue *q)
 {
-    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1, of a queue that grows */
+    /* Q1, of a queue that grows */
+    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire);
 
     /* Once around at most: what comes later is not what the caller asks for. */
     for (uint64_t i = 0; !q->grows && i < q->capacity && shki_slot_has(word_at(q, tail), tail); i++)
@@ -48,7 +58,8 @@ uint64_t shki_fifo_tail(const struct shk_queue *q)
 
 void shki_fifo_repair(struct shk_queue *q)
 {
-    uint64_t *at_stake = &q->shared->put_gate.at_stake, most = *at_stake < SHKI_BATCH_MAX ? *at_stake : SHKI_BATCH_MAX, tail;
+    uint64_t *at_stake = &q->shared->put_gate.at_stake,
+             most = *at_stake < SHKI_BATCH_MAX ? *at_stake : SHKI_BATCH_MAX, tail;
 
     if (q->grows || !shki_repairs(SHKI_REPAIR_FINISH_QUEUE))
         return;
@@ -78,16 +89,17 @@ bool shki_fifo_has_item(const struct shk_queue *q)
 }
 
 /* Measured, all of them. */
-#define HARDLY_ANY 8u      /* items, or free slots; … */
-#define HARDLY_ANY_FEW 2u  /* … in a ring that has fewer slots than */
-#define FEW 256u
-#define WORTH_IT 8         /* so many make up for a pause */
-#define CLOSE_ENOUGH 4u
-#define LOSSES_MAX 8u
-#define PAUSES 64
-#define PAUSES_MAX 1024u   /* shorter than whoever wants the gate waits for one inside */
+#define HARDLY_ANY     8u /* items, or free slots; … */
+#define HARDLY_ANY_FEW 2u /* … in a ring that has fewer slots than */
+#define FEW            256u
+#define WORTH_IT       8 /* so many make up for a pause */
+#define CLOSE_ENOUGH   4u
+#define LOSSES_MAX     8u
+#define PAUSES         64
+#define PAUSES_MAX     1024u /* shorter than whoever wants the gate waits for one inside */
 
-static inline __attribute__((always_inline)) bool is_on_heels(const struct shk_queue *q, const struct shki_chase *chase)
+static inline __attribute__((always_inline)) bool is_on_heels(const struct shk_queue *q,
+                                                              const struct shki_chase *chase)
 {
     return chase->close >= CLOSE_ENOUGH << chase->losses && q->capacity >= PAUSES;
 }
@@ -125,19 +137,25 @@ static __attribute__((noinline)) void look_at_head(struct shk_queue *q, uint64_t
 
     if (pause)
         fall_back(q);
-    gate->seen = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: the slots up to it have been read */
+    /* Q2: the slots up to it have been read */
+    gate->seen = atomic_load_explicit(&q->shared->head, memory_order_acquire);
     learn(q, &q->put_chase, pause, q->capacity - (tail - gate->seen));
     shki_note_fill(q->shared, tail - gate->seen);
 }
 
-/* Have the line of a later slot to itself before its item is there; but not one that a consumer may still be reading. `used`: so many slots are, at most. */
-static inline __attribute__((always_inline)) void fetch_slot(const struct shk_queue *q, uint64_t tail, uint64_t used)
+/*
+ * Have the line of a later slot to itself before its item is there; but not one that a consumer may
+ * still be reading. `used`: so many slots are, at most.
+ */
+static inline __attribute__((always_inline)) void fetch_slot(const struct shk_queue *q,
+                                                             uint64_t tail, uint64_t used)
 {
     if ((tail & q->share_mask) == 0 && used + q->put_ahead < q->capacity)
         shki_fetch_to_write(slot_at(q, q->slots, tail + q->put_ahead));
 }
 
-static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, const struct shki_gate *gate, uint64_t tail, struct shki_slot **slot)
+static inline __attribute__((always_inline)) int
+ring_room(struct shk_queue *q, const struct shki_gate *gate, uint64_t tail, struct shki_slot **slot)
 {
     if (__builtin_expect(tail - gate->seen >= q->capacity, 0)) {
         look_at_head(q, tail);
@@ -151,26 +169,33 @@ static inline __attribute__((always_inline)) int ring_room(struct shk_queue *q, 
 
 static int room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
 {
-    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + i; /* ours: the gate orders it */
+    /* ours: the gate orders it */
+    uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed) + i;
 
     (void)length;
     return ring_room(q, &q->shared->put_gate, tail, slot);
 }
 
-/* Q1: the slot is filled, and its word commits. Killed before: it is free, whatever is in it. After: the item is in, and the tail late. */
-static inline __attribute__((always_inline)) void commit_slot(struct shki_slot *slot, uint64_t position, size_t length)
+/*
+ * Q1: the slot is filled, and its word commits. Killed before: it is free, whatever is in it.
+ * After: the item is in, and the tail late.
+ */
+static inline __attribute__((always_inline)) void commit_slot(struct shki_slot *slot,
+                                                              uint64_t position, size_t length)
 {
     atomic_store_explicit(&slot->word, shki_slot_word(position, length), memory_order_release);
 }
 
-static inline __attribute__((always_inline)) void fill(struct shki_slot *slot, uint64_t position, const void *item, size_t length)
+static inline __attribute__((always_inline)) void fill(struct shki_slot *slot, uint64_t position,
+                                                       const void *item, size_t length)
 {
     shki_copy(slot->bytes, item, length);
     commit_slot(slot, position, length);
 }
 
 /* The same of one who has waited for an item, and may have another one waiting for this. */
-static inline __attribute__((always_inline)) void hand_over(struct shki_membership *m, const struct shki_slot *slot)
+static inline __attribute__((always_inline)) void hand_over(struct shki_membership *m,
+                                                            const struct shki_slot *slot)
 {
     if (__builtin_expect(m->has_waited, 0)) {
         shki_hand_over(slot);
@@ -198,15 +223,17 @@ static __attribute__((noinline)) void look_at_tail(struct shk_queue *q, uint64_t
 
     if (pause)
         fall_back(q);
-    tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire); /* Q1: of a queue that grows: the slots up to it have been written */
+    /* Q1: of a queue that grows: the slots up to it have been written */
+    tail = atomic_load_explicit(&q->shared->tail, memory_order_acquire);
     gate->seen = (int64_t)(tail - head) > 0 ? tail : head; /* it may be late */
     learn(q, &q->get_chase, pause, gate->seen - head);
     shki_note_fill(q->shared, gate->seen - head);
 }
 
 /*
- * In a ring the slot itself says whether there is an item. The tail is only looked at to know how far the producers are ahead; not, however, for each item when it
- * is known that they hardly are: that would be the line that the word in the slot spares.
+ * In a ring the slot itself says whether there is an item. The tail is only looked at to know how
+ * far the producers are ahead; not, however, for each item when it is known that they hardly are:
+ * that would be the line that the word in the slot spares.
  */
 static __attribute__((noinline)) void keep_distance(struct shk_queue *q, uint64_t head)
 {
@@ -218,15 +245,20 @@ static __attribute__((noinline)) void keep_distance(struct shk_queue *q, uint64_
         chase->close++;
 }
 
-/* A later item that is known to be there and whose lines are to be fetched now, or NULL. `more`: so many items are there. */
-static inline __attribute__((always_inline)) const unsigned char *item_to_fetch(const struct shk_queue *q, uint64_t head, int64_t more)
+/*
+ * A later item that is known to be there and whose lines are to be fetched now, or NULL. `more`: so
+ * many items are there.
+ */
+static inline __attribute__((always_inline)) const unsigned char *
+item_to_fetch(const struct shk_queue *q, uint64_t head, int64_t more)
 {
     if ((head & q->share_mask) != 0 || more <= (int64_t)q->get_ahead)
         return NULL;
     return (const unsigned char *)slot_at(q, q->slots, head + q->get_ahead);
 }
 
-static inline __attribute__((always_inline)) void fetch_item(const struct shk_queue *q, uint64_t head, int64_t more)
+static inline __attribute__((always_inline)) void fetch_item(const struct shk_queue *q,
+                                                             uint64_t head, int64_t more)
 {
     const unsigned char *at = item_to_fetch(q, head, more);
 
@@ -234,7 +266,9 @@ static inline __attribute__((always_inline)) void fetch_item(const struct shk_qu
         __builtin_prefetch(at + i);
 }
 
-static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, const struct shki_gate *gate, uint64_t head, struct shki_slot **slot,
+static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q,
+                                                           const struct shki_gate *gate,
+                                                           uint64_t head, struct shki_slot **slot,
                                                            uint64_t *word)
 {
     int64_t more = (int64_t)(gate->seen - head);
@@ -250,14 +284,18 @@ static inline __attribute__((always_inline)) int ring_item(struct shk_queue *q, 
 
 static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
 {
-    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed) + i, word; /* ours: the gate orders it */
+    /* ours: the gate orders it */
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed) + i, word;
 
     return ring_item(q, &q->shared->get_gate, head, slot, &word);
 }
 
 static inline void move_head(struct shki_queue_shared *shared, uint64_t head)
 {
-    /* Q2: commits; pairs with the acquire of head in put. Killed before: the items are still in. Killed after: they are out. */
+    /*
+     * Q2: commits; pairs with the acquire of head in put. Killed before: the items are still in.
+     * Killed after: they are out.
+     */
     atomic_store_explicit(&shared->head, head, memory_order_release);
 }
 
@@ -266,7 +304,8 @@ static void take(struct shk_queue *q, unsigned n)
     move_head(q->shared, atomic_load_explicit(&q->shared->head, memory_order_relaxed) + n);
 }
 
-const struct shki_order shki_fifo = { .batch = UINT32_MAX, .room = room, .item = item, .put = put, .take = take };
+const struct shki_order shki_fifo = {
+    .batch = UINT32_MAX, .room = room, .item = item, .put = put, .take = take};
 
 static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_work *w)
 {
@@ -292,8 +331,9 @@ static int put_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     if (n > free)
         n = (unsigned)free;
     /*
-     * The first one last: nobody looks beyond it. Killed before: the others have words already, which the next heir takes back; it knows by at_stake how many
-     * there may be. For the heir of a dead thread the order of the program is enough.
+     * The first one last: nobody looks beyond it. Killed before: the others have words already,
+     * which the next heir takes back; it knows by at_stake how many there may be. For the heir of a
+     * dead thread the order of the program is enough.
      */
     if (n > 1)
         q->shared->put_gate.at_stake = n;
@@ -323,7 +363,9 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     for (; n < w->n && r > 0; n += r > 0) {
         slot = slot_at(q, q->slots, head + n);
         word = atomic_load_explicit(&slot->word, memory_order_acquire); /* Q1 */
-        r = shki_slot_has(word, head + n) ? shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len) : 0;
+        r = shki_slot_has(word, head + n)
+                ? shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len)
+                : 0;
     }
     if (n == 0)
         return r;
@@ -332,11 +374,16 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
     return (int)n;
 }
 
-#define STAYS 64u   /* looks */
-#define SAMPLE 64u  /* gets */
-#define PARTS 16u   /* of a pause: `expected` is counted in them */
-#define GUESS_MAX 16u /* pauses: the first guess is one look's, which may have been disturbed, and it is sooner too short than too long */
-#define TOO_EARLY 2u /* parts more after a look too early, one less after one that was not: two in three are not */
+#define STAYS  64u /* looks */
+#define SAMPLE 64u /* gets */
+#define PARTS  16u /* of a pause: `expected` is counted in them */
+/*
+ * pauses: the first guess is one look's, which may have been disturbed, and it is sooner too short
+ * than too long
+ */
+#define GUESS_MAX 16u
+/* parts more after a look too early, one less after one that was not: two in three are not */
+#define TOO_EARLY 2u
 
 static uint32_t expected(const struct shk_queue *q)
 {
@@ -346,7 +393,8 @@ static uint32_t expected(const struct shk_queue *q)
 /* Outside the gate, loads only: how many looks until the next item was there; STAYS: it is not. */
 static __attribute__((noinline)) unsigned stay(const struct shk_queue *q, unsigned pauses)
 {
-    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed); /* whose else it may be is for the gate to find out */
+    /* whose else it may be is for the gate to find out */
+    uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed);
     unsigned looks = 0;
 
     while (pauses-- > 0)
@@ -358,9 +406,13 @@ static __attribute__((noinline)) unsigned stay(const struct shk_queue *q, unsign
     return looks;
 }
 
-/* One item, whoever has the gate and whatever is known, each in one function, with what it needs of the queue in hand. */
+/*
+ * One item, whoever has the gate and whatever is known, each in one function, with what it needs of
+ * the queue in hand.
+ */
 
-int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t timeout)
+int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length,
+                  int64_t timeout)
 {
     struct shki_queue_shared *shared = q->shared;
     struct shki_gate *gate = &shared->put_gate;
@@ -372,7 +424,8 @@ int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *it
     if (__builtin_expect(shki_segment_is_closed(q->object.segment), 0))
         return shki_stale(&q->object);
     r = shki_gate_enter(q, m, gate, &tenant);
-    if (__builtin_expect(r != 0, 0)) /* also what is wrong: it may be something else that comes first */
+    /* also what is wrong: it may be something else that comes first */
+    if (__builtin_expect(r != 0, 0))
         return shki_queue_put_slowly(q, item, length, 0, timeout);
     r = shki_may_put(q);
     if (__builtin_expect(r == 0, 1)) {
@@ -392,7 +445,8 @@ int shki_ring_put(struct shk_queue *q, struct shki_membership *m, const void *it
     return r < 0 ? r : 0;
 }
 
-static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+static inline __attribute__((always_inline)) int
+get_at_once(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
     struct shki_queue_shared *shared = q->shared;
     struct shki_gate *gate = &shared->get_gate;
@@ -418,32 +472,44 @@ static inline __attribute__((always_inline)) int get_at_once(struct shk_queue *q
 }
 
 /* The same as a call, where most often it is not needed. */
-static __attribute__((noinline)) int try_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+static __attribute__((noinline)) int try_get(struct shk_queue *q, struct shki_membership *m,
+                                             void *buffer, size_t *length)
 {
     return get_at_once(q, m, buffer, length);
 }
 
 /*
- * The usual way, which most calls go: the caller is the tenant of the gate, and there is room or an item as far as is known. Its stores are those of the other ways,
- * in the same order, and so is what a kill between them leaves. It calls nothing but at its end, so that no register has to be saved: most of what a small item costs
- * is instructions. Whatever is not as usual is left to the other ways, which begin from the beginning: nothing has been done.
+ * The usual way, which most calls go: the caller is the tenant of the gate, and there is room or an
+ * item as far as is known. Its stores are those of the other ways, in the same order, and so is
+ * what a kill between them leaves. It calls nothing but at its end, so that no register has to be
+ * saved: most of what a small item costs is instructions. Whatever is not as usual is left to the
+ * other ways, which begin from the beginning: nothing has been done.
  */
 
-static inline __attribute__((always_inline)) bool step_in_usually(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
+static inline __attribute__((always_inline)) bool
+step_in_usually(const struct shk_queue *q, const struct shki_membership *m, struct shki_gate *gate)
 {
     if (__builtin_expect(shki_segment_is_closed(m->segment), 0))
         return false;
     /*
-     * As in shki_gate_step_in(), but without a look before: who is not the tenant only seems to be inside for a moment, as one who has just been struck out does.
-     * Killed then, when it has been: one more is counted as lost in the gate.
+     * As in shki_gate_step_in(), but without a look before: who is not the tenant only seems to be
+     * inside for a moment, as one who has just been struck out does. Killed then, when it has been:
+     * one more is counted as lost in the gate.
      */
     atomic_store_explicit(&m->record->inside, shki_gate_at(q, gate), memory_order_release);
     shki_fence_light(true); /* G1 */
-    return atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id && !shki_is_stale(m->segment, q->object.entry, q->object.serial);
+    return atomic_load_explicit(&gate->tenant, memory_order_relaxed) == m->id &&
+           !shki_is_stale(m->segment, q->object.entry, q->object.serial);
 }
 
-/* With the gate: 1: the item at `head` has been taken; 0: there is none; -1: it takes a call. Then it is the caller who leaves. */
-static inline __attribute__((always_inline)) int take_usually(struct shk_queue *q, struct shki_membership *m, uint64_t head, void *buffer, size_t *length)
+/*
+ * With the gate: 1: the item at `head` has been taken; 0: there is none; -1: it takes a call. Then
+ * it is the caller who leaves.
+ */
+static inline __attribute__((always_inline)) int take_usually(struct shk_queue *q,
+                                                              struct shki_membership *m,
+                                                              uint64_t head, void *buffer,
+                                                              size_t *length)
 {
     const struct shki_slot *slot = slot_at(q, q->slots, head);
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire); /* Q1 */
@@ -453,7 +519,9 @@ static inline __attribute__((always_inline)) int take_usually(struct shk_queue *
     if (__builtin_expect(!shki_slot_has(word, head), 0))
         return 0;
     task = &q->tasks[m->index];
-    if (__builtin_expect(!shki_is_small(size) || size >= q->usual_below || size > *length || !shki_task_is_of(task, m), 0))
+    if (__builtin_expect(!shki_is_small(size) || size >= q->usual_below || size > *length ||
+                             !shki_task_is_of(task, m),
+                         0))
         return -1;
     shki_copy_small(buffer, slot->bytes, size);
     *length = size;
@@ -464,12 +532,16 @@ static inline __attribute__((always_inline)) int take_usually(struct shk_queue *
 }
 
 /* An item that has just been seen. */
-static inline __attribute__((always_inline)) int get_seen(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+static inline __attribute__((always_inline)) int
+get_seen(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
 {
     if (q->usual_below == 0)
         return try_get(q, m, buffer, length);
-    if (__builtin_expect(!step_in_usually(q, m, &q->shared->get_gate) ||
-                         take_usually(q, m, atomic_load_explicit(&q->shared->head, memory_order_relaxed), buffer, length) <= 0, 0)) {
+    if (__builtin_expect(
+            !step_in_usually(q, m, &q->shared->get_gate) ||
+                take_usually(q, m, atomic_load_explicit(&q->shared->head, memory_order_relaxed),
+                             buffer, length) <= 0,
+            0)) {
         shki_gate_step_out(m);
         return try_get(q, m, buffer, length);
     }
@@ -478,18 +550,23 @@ static inline __attribute__((always_inline)) int get_seen(struct shk_queue *q, s
 }
 
 /*
- * The whole of a get where an item comes soon, most often, as an answer does: it is awaited without the long way to sleep and back, which is gone only if it does
- * not come.
+ * The whole of a get where an item comes soon, most often, as an answer does: it is awaited without
+ * the long way to sleep and back, which is gone only if it does not come.
  *
- * Each look takes the line from the producer, just when it is going to write to it. So who has had to wait each time does not look before the item should have
- * come. How many pauses that is, is found by trying: the fewest with which the first look is most often the last. One get in SAMPLE looks at once, to find out
- * whether there is anything to wait for.
+ * Each look takes the line from the producer, just when it is going to write to it. So who has had
+ * to wait each time does not look before the item should have come. How many pauses that is, is
+ * found by trying: the fewest with which the first look is most often the last. One get in SAMPLE
+ * looks at once, to find out whether there is anything to wait for.
  */
-static __attribute__((noinline)) ssize_t await_item(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout, bool has_looked)
+static __attribute__((noinline)) ssize_t await_item(struct shk_queue *q, struct shki_membership *m,
+                                                    void *buffer, size_t size, int64_t timeout,
+                                                    bool has_looked)
 {
-    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1, parts = expected(q);
+    uint32_t waits = atomic_load_explicit(&q->get_habits.waits, memory_order_relaxed) + 1,
+             parts = expected(q);
     /* now and then the long way, if it has to wait, which sees to it that others get their turn */
-    bool long_way = waits % SHKI_LOOK_AT_CLOCK == 0, at_once = has_looked || long_way || waits % SAMPLE == 1;
+    bool long_way = waits % SHKI_LOOK_AT_CLOCK == 0,
+         at_once = has_looked || long_way || waits % SAMPLE == 1;
     size_t length = size;
     unsigned looks;
     int r = at_once && !has_looked ? try_get(q, m, buffer, &length) : 0;
@@ -515,12 +592,14 @@ static __attribute__((noinline)) ssize_t await_item(struct shk_queue *q, struct 
     return r < 0 ? r : (ssize_t)length;
 }
 
-ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout)
+ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size,
+                      int64_t timeout)
 {
     size_t length = size;
     int r;
 
-    if (__builtin_expect(shki_object_is_stale(&q->object) || shki_segment_is_closed(q->object.segment), 0))
+    if (__builtin_expect(
+            shki_object_is_stale(&q->object) || shki_segment_is_closed(q->object.segment), 0))
         return shki_stale(&q->object);
     if (__builtin_expect(expected(q) > 0, 0) && timeout > 0)
         return await_item(q, m, buffer, size, timeout, false);
@@ -533,13 +612,19 @@ ssize_t shki_ring_get(struct shk_queue *q, struct shki_membership *m, void *buff
     return r < 0 ? r : (ssize_t)length;
 }
 
-static __attribute__((noinline, cold)) int put_otherwise(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t timeout)
+static __attribute__((noinline, cold)) int put_otherwise(struct shk_queue *q,
+                                                         struct shki_membership *m,
+                                                         const void *item, size_t length,
+                                                         int64_t timeout)
 {
     shki_gate_step_out(m);
     return shki_queue_put_anyhow(q, item, length, 0, timeout);
 }
 
-static __attribute__((noinline, cold)) ssize_t get_otherwise(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t size, int64_t timeout)
+static __attribute__((noinline, cold)) ssize_t get_otherwise(struct shk_queue *q,
+                                                             struct shki_membership *m,
+                                                             void *buffer, size_t size,
+                                                             int64_t timeout)
 {
     shki_gate_step_out(m);
     return shki_queue_get_anyhow(q, buffer, size, timeout);
@@ -557,7 +642,8 @@ static __attribute__((noinline)) ssize_t wake_producers(struct shk_queue *q, siz
     return (ssize_t)length;
 }
 
-static __attribute__((noinline)) int put_inside(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length)
+static __attribute__((noinline)) int put_inside(struct shk_queue *q, struct shki_membership *m,
+                                                const void *item, size_t length)
 {
     uint64_t tail = atomic_load_explicit(&q->shared->tail, memory_order_relaxed);
     struct shki_slot *slot = slot_at(q, q->slots, tail);
@@ -569,7 +655,8 @@ static __attribute__((noinline)) int put_inside(struct shk_queue *q, struct shki
     return wake_consumers(q);
 }
 
-static __attribute__((noinline)) ssize_t get_inside(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t length)
+static __attribute__((noinline)) ssize_t get_inside(struct shk_queue *q, struct shki_membership *m,
+                                                    void *buffer, size_t length)
 {
     uint64_t head = atomic_load_explicit(&q->shared->head, memory_order_relaxed);
     const struct shki_slot *slot = slot_at(q, q->slots, head);
@@ -654,7 +741,8 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     return (ssize_t)length;
 }
 
-int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+                  int64_t timeout)
 {
     int r = shki_try_at_once(q, m, &q->shared->put_gate, true, put_now, w);
     struct shki_call c;
@@ -665,7 +753,8 @@ int shki_fifo_put(struct shk_queue *q, struct shki_membership *m, struct shki_wo
     return shki_carry_out(&c, put_now, w);
 }
 
-int shki_fifo_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+int shki_fifo_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+                  int64_t timeout)
 {
     int r = shki_try_at_once(q, m, &q->shared->get_gate, false, get_now, w);
     struct shki_call c;

@@ -27,7 +27,7 @@
  */
 #include "object/queue.h"
 
-#define SKIP (UINT64_C(1) << 32)     /* no item's word has that half */
+#define SKIP (UINT64_C(1) << 32) /* no item's word has that half */
 /* bytes of a large chunk that get, or lose, memory at a time */
 #define PIECE (UINT64_C(64) << 10)
 

@@ -11,7 +11,8 @@ static struct shki_gate *get_gate_of(struct shk_queue *q)
 
 static uint32_t look(const _Atomic uint32_t *mark)
 {
-    return atomic_load_explicit(mark, memory_order_relaxed); /* only the holder of the gate looks at its marks and changes them */
+    /* only the holder of the gate looks at its marks and changes them */
+    return atomic_load_explicit(mark, memory_order_relaxed);
 }
 
 /* ---- Reservations and peeks ---- */
@@ -55,7 +56,10 @@ static int hold(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_
 /* Leave the gate, unless it is claimed. */
 static void let_go(struct shki_membership *m, struct shki_gate *gate)
 {
-    /* Killed around any of these: a dead holder. Release: what was put before, for those who see it shut down. */
+    /*
+     * Killed around any of these: a dead holder. Release: what was put before, for those who see it
+     * shut down.
+     */
     atomic_store_explicit(&gate->open, SHKI_OPEN_NOTHING, memory_order_release);
     if (look(&gate->claimed)) {
         atomic_store_explicit(&gate->tenant, m->id, memory_order_relaxed);
@@ -66,11 +70,12 @@ static void let_go(struct shki_membership *m, struct shki_gate *gate)
 }
 
 /*
- * A large slot is written faster if its lines have been fetched before, even those that the consumer has read last; to read, which is all that it takes. Measured:
- * a third more items of 16 KiB and of 64 KiB a second; below that it makes no difference or costs.
+ * A large slot is written faster if its lines have been fetched before, even those that the
+ * consumer has read last; to read, which is all that it takes. Measured: a third more items of 16
+ * KiB and of 64 KiB a second; below that it makes no difference or costs.
  */
-#define FETCH_LEAST 16384u         /* bytes */
-#define FETCH_MOST (256u << 10)    /* … which stay near */
+#define FETCH_LEAST 16384u       /* bytes */
+#define FETCH_MOST  (256u << 10) /* … which stay near */
 
 static void fetch_large(const unsigned char *slot, size_t length)
 {
@@ -81,7 +86,7 @@ static void fetch_large(const unsigned char *slot, size_t length)
 int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t timeout)
 {
     struct shki_membership *m;
-    struct shki_work w = { .n = 1, .length = len };
+    struct shki_work w = {.n = 1, .length = len};
     struct shki_call c;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
@@ -114,7 +119,8 @@ static int check_reservation(struct shk_queue *q, struct shki_membership **m)
     *m = me(q);
     if (*m == NULL && shki_segment_is_closed(q->object.segment))
         return shki_say_closed(q->object.segment);
-    if (*m == NULL || !shki_gate_is_kept_by(&q->shared->put_gate, *m) || look(&q->shared->put_gate.open) != SHKI_OPEN_RESERVATION)
+    if (*m == NULL || !shki_gate_is_kept_by(&q->shared->put_gate, *m) ||
+        look(&q->shared->put_gate.open) != SHKI_OPEN_RESERVATION)
         return shki_object_say(&q->object, -EPERM, "the calling thread has no reservation open");
     return 0;
 }
@@ -123,7 +129,8 @@ static void end_reservation(struct shk_queue *q, struct shki_membership *m)
 {
     q->shared->put_gate.at_stake = 0;
     let_go(m, &q->shared->put_gate);
-    shki_bed_wake(q, &q->shared->empty, &q->put_habits); /* for the item, or because nothing more comes */
+    /* for the item, or because nothing more comes */
+    shki_bed_wake(q, &q->shared->empty, &q->put_habits);
     if (q->order != SHK_FIFO)
         shki_bed_wake(q, &q->shared->full, &q->get_habits);
 }
@@ -146,8 +153,13 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
             ? shki_stale(&q->object)
             : order->room(q, 0, (size_t)q->shared->put_gate.at_stake, &slot);
     if (r > 0) {
-        /* Q1, where the slot commits: killed before: nothing was put; killed after: the item is in. Elsewhere put() commits. */
-        atomic_store_explicit(&slot->word, shki_slot_word(order == &shki_fifo ? shki_fifo_number(q) : 0, len), memory_order_release);
+        /*
+         * Q1, where the slot commits: killed before: nothing was put; killed after: the item is in.
+         * Elsewhere put() commits.
+         */
+        atomic_store_explicit(&slot->word,
+                              shki_slot_word(order == &shki_fifo ? shki_fifo_number(q) : 0, len),
+                              memory_order_release);
         order->put(q, 1, 0);
     }
     end_reservation(q, m);
@@ -167,7 +179,7 @@ int shk_queue_cancel(struct shk_queue *q)
 ssize_t shk_queue_peek(struct shk_queue *q, const void **item, int64_t timeout)
 {
     struct shki_membership *m;
-    struct shki_work w = { .n = 1 };
+    struct shki_work w = {.n = 1};
     struct shki_call c;
     size_t length;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
@@ -196,7 +208,8 @@ static int check_peek(struct shk_queue *q, struct shki_membership **m)
     *m = me(q);
     if (*m == NULL && shki_segment_is_closed(q->object.segment))
         return shki_say_closed(q->object.segment);
-    if (*m == NULL || !shki_gate_is_kept_by(get_gate_of(q), *m) || look(&get_gate_of(q)->open) != SHKI_OPEN_PEEK)
+    if (*m == NULL || !shki_gate_is_kept_by(get_gate_of(q), *m) ||
+        look(&get_gate_of(q)->open) != SHKI_OPEN_PEEK)
         return shki_object_say(&q->object, -EPERM, "the calling thread has no peek open");
     return 0;
 }
@@ -290,7 +303,9 @@ static int check_sides(const struct shk_queue *q, unsigned sides)
     if (sides == 0 || sides & ~(SHK_PRODUCER | SHK_CONSUMER))
         return shki_say(-EINVAL, "the sides of a queue are SHK_PRODUCER, SHK_CONSUMER or both");
     if (q->order != SHK_FIFO)
-        return shki_say(-ENOTSUP, "both sides of a LIFO or PRIORITY queue change the same things: neither can do without the lock");
+        return shki_say(
+            -ENOTSUP,
+            "both sides of a LIFO or PRIORITY queue change the same things: neither can do without the lock");
     return 0;
 }
 
@@ -307,7 +322,8 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
         return r;
     put = shki_put_call(q, m, timeout);
     get = shki_get_call(q, m, timeout);
-    if ((sides & SHK_PRODUCER && shki_gate_is_kept_by(put.gate, m)) || (sides & SHK_CONSUMER && shki_gate_is_kept_by(get.gate, m)))
+    if ((sides & SHK_PRODUCER && shki_gate_is_kept_by(put.gate, m)) ||
+        (sides & SHK_CONSUMER && shki_gate_is_kept_by(get.gate, m)))
         return shki_object_say(
             &q->object, -EDEADLK,
             "the calling thread has claimed the side already, or has a reservation or a peek open");
@@ -339,9 +355,11 @@ int shk_queue_unclaim(struct shk_queue *q, unsigned sides)
     m = me(q);
     if (m == NULL && shki_segment_is_closed(q->object.segment))
         return shki_say_closed(q->object.segment);
-    if (m == NULL || (sides & SHK_PRODUCER && !has_claimed(&q->shared->put_gate, m)) || (sides & SHK_CONSUMER && !has_claimed(&q->shared->get_gate, m)))
+    if (m == NULL || (sides & SHK_PRODUCER && !has_claimed(&q->shared->put_gate, m)) ||
+        (sides & SHK_CONSUMER && !has_claimed(&q->shared->get_gate, m)))
         return shki_object_say(&q->object, -EPERM, "the calling thread has not claimed the side");
-    if ((sides & SHK_PRODUCER && look(&q->shared->put_gate.open)) || (sides & SHK_CONSUMER && look(&q->shared->get_gate.open)))
+    if ((sides & SHK_PRODUCER && look(&q->shared->put_gate.open)) ||
+        (sides & SHK_CONSUMER && look(&q->shared->get_gate.open)))
         return shki_object_say(&q->object, -EBUSY,
                                "the calling thread has a reservation or a peek open");
     if (sides & SHK_PRODUCER)

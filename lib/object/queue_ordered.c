@@ -50,8 +50,8 @@ static INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
     return i < q->limit ? i : 0;
 }
 
-#define ENTRIES_SHIFT 13 /* without a limit: log of the entries of a chunk … */
-#define ENTRY_SIZE 32u   /* … of so many bytes each */
+#define ENTRIES_SHIFT 13  /* without a limit: log of the entries of a chunk … */
+#define ENTRY_SIZE    32u /* … of so many bytes each */
 
 _Static_assert(sizeof(struct shki_heap_entry) <= ENTRY_SIZE &&
                    ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK,
@@ -117,12 +117,14 @@ static INLINE uint64_t items(const struct shk_queue *q)
 }
 
 /* `puts`: how many more have been put. */
-static INLINE void set_state(struct shk_queue *q, unsigned puts, uint64_t count, enum shki_intent intent)
+static INLINE void set_state(struct shk_queue *q, unsigned puts, uint64_t count,
+                             enum shki_intent intent)
 {
     uint64_t before = shki_state_puts(get(q->shared->ordered.state));
 
     /* O1: commits; pairs with the gate, and with the acquire in shki_ordered_size() and in join. */
-    atomic_store_explicit(&q->shared->ordered.state, shki_state(before + puts, count, intent), memory_order_release);
+    atomic_store_explicit(&q->shared->ordered.state, shki_state(before + puts, count, intent),
+                          memory_order_release);
     step();
 }
 
@@ -164,7 +166,8 @@ static INLINE void lifo_take(struct shk_queue *q, unsigned n)
     set_state(q, 0, items(q) - n, SHKI_INTENT_NONE);
 }
 
-const struct shki_order shki_lifo = { .batch = UINT32_MAX, .room = lifo_room, .item = lifo_item, .put = lifo_put, .take = lifo_take };
+const struct shki_order shki_lifo = {
+    .batch = UINT32_MAX, .room = lifo_room, .item = lifo_item, .put = lifo_put, .take = lifo_take};
 
 /* ---- PRIORITY ---- */
 
@@ -174,7 +177,8 @@ static INLINE bool goes_before(const struct shki_heap_entry *a, const struct shk
 }
 
 /* Doing it twice is the same as once. */
-static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place, const struct shki_heap_entry *e)
+static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place,
+                             const struct shki_heap_entry *e)
 {
     struct shki_heap_entry *to = entry_at(q, grows, place);
 
@@ -190,14 +194,18 @@ static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place, co
 
 static INLINE uint64_t move_hole(struct shk_queue *q, uint64_t to)
 {
-    /* killed before this: the entry is in both places, and is copied again. After: the hole is where it was. */
+    /*
+     * killed before this: the entry is in both places, and is copied again. After: the hole is
+     * where it was.
+     */
     q->shared->ordered.hole = (uint32_t)to;
     step();
     return to;
 }
 
 /* From the hole towards the top, until it may stand under its parent. */
-static INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole, const struct shki_heap_entry *moving)
+static INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole,
+                        const struct shki_heap_entry *moving)
 {
     while (hole > 0) {
         const struct shki_heap_entry *parent = entry_at(q, grows, (hole - 1) / 2);
@@ -210,8 +218,12 @@ static INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole, const st
     set_entry(q, grows, hole, moving);
 }
 
-/* From the hole away from the top, until it may stand above its children, of which there are those below n. */
-static INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t n, const struct shki_heap_entry *moving)
+/*
+ * From the hole away from the top, until it may stand above its children, of which there are those
+ * below n.
+ */
+static INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t n,
+                        const struct shki_heap_entry *moving)
 {
     uint64_t child;
 
@@ -252,17 +264,23 @@ static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t free
     step();
 }
 
-/* What is left to do once it has been committed: by whoever committed it, or by the next one with the gate. `count` is how many there are now. */
-static INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, const struct shki_heap_entry *moving)
+/*
+ * What is left to do once it has been committed: by whoever committed it, or by the next one with
+ * the gate. `count` is how many there are now.
+ */
+static INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
+                              const struct shki_heap_entry *moving)
 {
     rise(q, grows, hole, moving);
     if (grows)
         class_at(q, moving->class)->shared->count = (uint64_t)moving->slot + 1;
     step();
-    set_state(q, 0, count, SHKI_INTENT_NONE); /* killed before: all of it is done once more, with the same result */
+    /* killed before: all of it is done once more, with the same result */
+    set_state(q, 0, count, SHKI_INTENT_NONE);
 }
 
-static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole, uint64_t freed, const struct shki_heap_entry *moving)
+static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
+                               uint64_t freed, const struct shki_heap_entry *moving)
 {
     const struct shki_ordered *o = &q->shared->ordered;
 
@@ -354,7 +372,7 @@ static INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
 {
     struct shki_ordered *o = &q->shared->ordered;
     uint64_t count = bounded(q, items(q));
-    struct shki_heap_entry e = { .priority = priority, .sequence = get(q->shared->tail) };
+    struct shki_heap_entry e = {.priority = priority, .sequence = get(q->shared->tail)};
 
     if (grows) {
         e.class = q->reserved_class;
@@ -439,13 +457,18 @@ static INLINE void priority_take(struct shk_queue *q, unsigned n)
         take_as(q, false);
 }
 
-const struct shki_order shki_priority = { .batch = 1, .room = priority_room, .item = priority_item, .put = priority_put, .take = priority_take };
+const struct shki_order shki_priority = {.batch = 1,
+                                         .room = priority_room,
+                                         .item = priority_item,
+                                         .put = priority_put,
+                                         .take = priority_take};
 
 /* ---- Both ---- */
 
 uint64_t shki_ordered_size(const struct shk_queue *q)
 {
-    return count_of(q, atomic_load_explicit(&q->shared->ordered.state, memory_order_acquire)); /* O1 */
+    /* O1 */
+    return count_of(q, atomic_load_explicit(&q->shared->ordered.state, memory_order_acquire));
 }
 
 void shki_ordered_repair(struct shk_queue *q)
@@ -472,7 +495,8 @@ static int get_now(struct shk_queue *q, struct shki_membership *m, struct shki_w
 }
 
 /* One item, with the gate. */
-static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, const void *item, size_t length, int64_t priority)
+static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, const void *item,
+                         size_t length, int64_t priority)
 {
     struct shki_slot *slot = NULL;
     int r = shki_may_put(q);
@@ -496,7 +520,8 @@ static INLINE int get_by(struct shk_queue *q, struct shki_membership *m,
 
     if (__builtin_expect(r <= 0, 0))
         return r;
-    r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), buffer, length); /* the gate orders it */
+    r = shki_read_slot(q, slot, atomic_load_explicit(&slot->word, memory_order_relaxed), buffer,
+                       length); /* the gate orders it */
     if (__builtin_expect(r < 0, 0))
         return r;
     if (priority)
@@ -506,11 +531,12 @@ static INLINE int get_by(struct shk_queue *q, struct shki_membership *m,
     return 1;
 }
 
-int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const void *item, size_t length, int64_t priority)
+int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const void *item,
+                         size_t length, int64_t priority)
 {
     struct shki_gate *gate = &q->shared->put_gate;
-    struct iovec one = { (void *)(uintptr_t)item, length };
-    struct shki_work w = { .items = &one, .n = 1 };
+    struct iovec one = {(void *)(uintptr_t)item, length};
+    struct shki_work w = {.items = &one, .n = 1};
     bool tenant;
     int r = shki_gate_enter(q, m, gate, &tenant);
 
@@ -527,11 +553,12 @@ int shki_ordered_put_one(struct shk_queue *q, struct shki_membership *m, const v
     return r;
 }
 
-int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer, size_t *length)
+int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *buffer,
+                         size_t *length)
 {
     struct shki_gate *gate = &q->shared->put_gate;
-    struct iovec one = { buffer, *length };
-    struct shki_work w = { .buffers = &one, .n = 1 };
+    struct iovec one = {buffer, *length};
+    struct shki_work w = {.buffers = &one, .n = 1};
     bool tenant;
     int r = shki_gate_enter(q, m, gate, &tenant);
 
@@ -550,7 +577,8 @@ int shki_ordered_get_one(struct shk_queue *q, struct shki_membership *m, void *b
     return r;
 }
 
-int shki_ordered_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+int shki_ordered_put(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+                     int64_t timeout)
 {
     struct shki_call c;
     int r = shki_try_at_once(q, m, &q->shared->put_gate, true, put_now, w);
@@ -561,7 +589,8 @@ int shki_ordered_put(struct shk_queue *q, struct shki_membership *m, struct shki
     return shki_carry_out(&c, put_now, w);
 }
 
-int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w, int64_t timeout)
+int shki_ordered_get(struct shk_queue *q, struct shki_membership *m, struct shki_work *w,
+                     int64_t timeout)
 {
     struct shki_call c;
     int r = shki_try_at_once(q, m, &q->shared->put_gate, false, get_now, w);

@@ -1,9 +1,12 @@
 /*
- * task_done and join: which items have been taken but not finished, counted for each member, so that nobody waits for the dead.
+ * task_done and join: which items have been taken but not finished, counted for each member, so
+ * that nobody waits for the dead.
  *
- * A member's count is raised before its get commits. So, at any moment at which the queue is empty, each item that was put is in a count, or done.
- * join looks at the puts, at the emptiness, at the counts of the living, and at the first two again: if nothing was put meanwhile, the queue
- * was empty all the time, and counts only fell. T1: the store of a count that falls; then the bed is woken as after any commit.
+ * A member's count is raised before its get commits. So, at any moment at which the queue is empty,
+ * each item that was put is in a count, or done. join looks at the puts, at the emptiness, at the
+ * counts of the living, and at the first two again: if nothing was put meanwhile, the queue was
+ * empty all the time, and counts only fell. T1: the store of a count that falls; then the bed is
+ * woken as after any commit.
  */
 #include "object/queue.h"
 
@@ -14,7 +17,8 @@ void shki_task_begin(struct shk_queue *q, struct shki_membership *m, struct shki
     uint64_t former = atomic_load_explicit(&task->member, memory_order_relaxed);
 
     /* The record was a dead member's. Killed between any two: its death is told once too often. */
-    if (atomic_load_explicit(&task->count, memory_order_relaxed) > 0 && former != 0 && !(former & SHKI_TOLD))
+    if (atomic_load_explicit(&task->count, memory_order_relaxed) > 0 && former != 0 &&
+        !(former & SHKI_TOLD))
         atomic_fetch_add_explicit(&q->shared->orphans, 1, memory_order_relaxed);
     atomic_store_explicit(&task->member, 0, memory_order_relaxed);
     atomic_store_explicit(&task->count, 0, memory_order_release);
@@ -37,7 +41,10 @@ int shk_queue_task_done(struct shk_queue *q)
         return shki_object_say(
             &q->object, -EINVAL,
             "the calling thread has no unfinished task: each item that it took is done");
-    /* T1: release: who sees the task done sees what was done for it. Killed before: a dead member's task. After: those who join see it in a slice. */
+    /*
+     * T1: release: who sees the task done sees what was done for it. Killed before: a dead member's
+     * task. After: those who join see it in a slice.
+     */
     atomic_store_explicit(&task->count, count - 1, memory_order_release);
     if (count == 1)
         shki_bed_wake(q, &q->shared->tasks, &q->task_habits);
@@ -61,7 +68,8 @@ static struct puts look_at_puts(const struct shk_queue *q)
         p.left = shki_state_count(state);
         return p;
     }
-    head = atomic_load_explicit(&q->shared->head, memory_order_acquire); /* Q2: and the counts raised before it */
+    /* Q2: and the counts raised before it */
+    head = atomic_load_explicit(&q->shared->head, memory_order_acquire);
     p.total = shki_fifo_tail(q);
     p.left = p.total - head;
     return p;
@@ -75,7 +83,9 @@ static bool living_have_tasks(const struct shk_queue *q)
         /* T1, Q1: acquire. A member that begins meanwhile takes an item that was put meanwhile. */
         uint64_t id = atomic_load_explicit(&q->tasks[i].member, memory_order_acquire);
 
-        if (id != 0 && !(id & SHKI_TOLD) && atomic_load_explicit(&q->tasks[i].count, memory_order_acquire) > 0 && shki_member_is_alive(s, id))
+        if (id != 0 && !(id & SHKI_TOLD) &&
+            atomic_load_explicit(&q->tasks[i].count, memory_order_acquire) > 0 &&
+            shki_member_is_alive(s, id))
             return true;
     }
     return false;
@@ -148,10 +158,16 @@ static bool tell_orphans(struct shk_queue *q)
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
         uint64_t id = atomic_load_explicit(&q->tasks[i].member, memory_order_acquire);
 
-        if (id == 0 || id & SHKI_TOLD || atomic_load_explicit(&q->tasks[i].count, memory_order_relaxed) == 0 || shki_member_is_alive(s, id))
+        if (id == 0 || id & SHKI_TOLD ||
+            atomic_load_explicit(&q->tasks[i].count, memory_order_relaxed) == 0 ||
+            shki_member_is_alive(s, id))
             continue;
-        /* Fails if the record is somebody else's now: then it has been counted as an orphan, for the next one who joins. */
-        if (atomic_compare_exchange_strong_explicit(&q->tasks[i].member, &id, id | SHKI_TOLD, memory_order_relaxed, memory_order_relaxed))
+        /*
+         * Fails if the record is somebody else's now: then it has been counted as an orphan, for
+         * the next one who joins.
+         */
+        if (atomic_compare_exchange_strong_explicit(&q->tasks[i].member, &id, id | SHKI_TOLD,
+                                                    memory_order_relaxed, memory_order_relaxed))
             found = true;
     }
     return found;
@@ -159,7 +175,10 @@ static bool tell_orphans(struct shk_queue *q)
 
 int shk_queue_join(struct shk_queue *q, int64_t timeout)
 {
-    struct shki_call c = { .queue = q, .can_go_on = is_done_or_stale, .waits_for = SHK_WAITS_TO_JOIN, .timeout = timeout };
+    struct shki_call c = {.queue = q,
+                          .can_go_on = is_done_or_stale,
+                          .waits_for = SHK_WAITS_TO_JOIN,
+                          .timeout = timeout};
     int r = q ? shki_enter(&q->object, &c.member) : SHKI_NO_HANDLE;
     bool done = false, stale = false;
 

@@ -23,12 +23,12 @@ struct shki_line *shki_watchers(struct shk_segment *s)
     v = calloc(1, sizeof(*v) + s->max_members * sizeof(v->order[0]));
     if (v == NULL)
         return NULL;
-    v->line = (struct shki_line){ .segment = s,
-                                  .shared = &s->header->watchers,
-                                  .at = offsetof(struct shki_header, watchers),
-                                  .repairs = &s->header->watch_repairs,
-                                  .asks = true,
-                                  .order = v->order };
+    v->line = (struct shki_line){.segment = s,
+                                 .shared = &s->header->watchers,
+                                 .at = offsetof(struct shki_header, watchers),
+                                 .repairs = &s->header->watch_repairs,
+                                 .asks = true,
+                                 .order = v->order};
     if (!atomic_compare_exchange_strong_explicit(&s->watchers, &none, v, memory_order_acq_rel,
                                                  memory_order_acquire)) {
         free(v);
@@ -87,10 +87,13 @@ static void watch_queue(struct shk_queue *q, uint32_t want, struct shki_watch *w
 {
     bool get = want == SHK_READABLE;
 
-    *w = (struct shki_watch){ .object = &q->object, .keepers = &q->object.keepers, .handle = q, .let_go = close_queue,
-                              .watched = get ? &q->shared->empty.flags : &q->shared->full.flags,
-                              .note = note_shutdowns,
-                              .is_ready = get ? is_readable : is_writable };
+    *w = (struct shki_watch){.object = &q->object,
+                             .keepers = &q->object.keepers,
+                             .handle = q,
+                             .let_go = close_queue,
+                             .watched = get ? &q->shared->empty.flags : &q->shared->full.flags,
+                             .note = note_shutdowns,
+                             .is_ready = get ? is_readable : is_writable};
 }
 
 static int watch(const struct shk_ready *wanted, struct shki_watch *w)
@@ -110,7 +113,8 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
     default:
         return shki_say(-EINVAL, "an object of the set has an unknown kind");
     }
-    if (wanted->want != SHK_READABLE && (wanted->want != SHK_WRITABLE || wanted->kind != SHK_KIND_QUEUE))
+    if (wanted->want != SHK_READABLE &&
+        (wanted->want != SHK_WRITABLE || wanted->kind != SHK_KIND_QUEUE))
         return shki_say(
             -EINVAL,
             "an object of the set wants neither SHK_READABLE nor, as a queue may, SHK_WRITABLE");
@@ -136,7 +140,8 @@ static void note(struct shki_set *set)
     set->waits = false;
 }
 
-int shki_set_open(struct shki_set *set, const struct shk_ready *wanted, unsigned n, struct shki_membership **m)
+int shki_set_open(struct shki_set *set, const struct shk_ready *wanted, unsigned n,
+                  struct shki_membership **m)
 {
     int r;
 
@@ -223,7 +228,8 @@ static bool has_marks(const struct shki_set *set)
     return true;
 }
 
-static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct shki_membership *m, const struct shki_patience *patience)
+static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct shki_membership *m,
+                         const struct shki_patience *patience)
 {
     struct shki_patience slice = *patience;
     int64_t end = shki_now() + SHKI_SLICE;
@@ -244,7 +250,8 @@ static int sleep_a_slice(const struct shki_set *set, struct shki_line *l, struct
     r = shki_line_sleep(l, m, &slice);
     if (r == 0)
         shki_line_resume(m);
-    return r == -ETIMEDOUT || r == -ESTALE ? 0 : r; /* what is stale, and why, is for look() to say */
+    /* what is stale, and why, is for look() to say */
+    return r == -ETIMEDOUT || r == -ESTALE ? 0 : r;
 }
 
 /* What is found at a look, or the end of patience; n: neither. */
@@ -297,8 +304,9 @@ int shki_set_wait(struct shki_set *set, struct shki_membership *m,
 }
 
 /*
- * Whose turn it is, if several are ready: the one after that which this thread was given last from the same set. A set has no memory of its own, so the thread
- * has one, for the sets that it has waited for last.
+ * Whose turn it is, if several are ready: the one after that which this thread was given last from
+ * the same set. A set has no memory of its own, so the thread has one, for the sets that it has
+ * waited for last.
  */
 struct turn {
     uint64_t set; /* a hash of what is in it */
@@ -320,7 +328,7 @@ static struct turn *turn_of(const struct shk_ready *wanted, unsigned n)
         if (turns[i].set == hash)
             return &turns[i];
     oldest = (oldest + 1) % room;
-    turns[oldest] = (struct turn){ .set = hash };
+    turns[oldest] = (struct turn){.set = hash};
     return &turns[oldest];
 }
 

@@ -51,11 +51,11 @@ struct shki_watch {
     void *handle;
     /* what note() noted: how often it had been set, or shut down, when the wait began */
     uint64_t since;
-    void (*note)(struct shki_watch *);    /* or NULL */
+    void (*note)(struct shki_watch *); /* or NULL */
     /* loads only; whether it has been unlinked is another question */
     bool (*is_ready)(const struct shki_watch *);
-    void (*look_after)(void *handle);     /* repair what keeps it from being ready; or NULL */
-    void (*let_go)(void *handle);         /* close a handle that has been kept */
+    void (*look_after)(void *handle); /* repair what keeps it from being ready; or NULL */
+    void (*let_go)(void *handle);     /* close a handle that has been kept */
 };
 
 struct shki_set {
@@ -70,7 +70,8 @@ void shki_semaphore_watch(struct shk_semaphore *, struct shki_watch *);
 void shki_reader_watch(struct shk_reader *, struct shki_watch *);
 
 /* Check what a caller wants, and enter its segment: 0 or an error. */
-int shki_set_open(struct shki_set *, const struct shk_ready *wanted, unsigned n, struct shki_membership **);
+int shki_set_open(struct shki_set *, const struct shk_ready *wanted, unsigned n,
+                  struct shki_membership **);
 
 /*
  * Wait until one is ready: its index, or the end of patience, -ESTALE, -EBADF. After -ETIMEDOUT the
@@ -91,7 +92,8 @@ void shki_watchers_bury(struct shk_segment *);
 /* A5, after a commit and A4. */
 static inline void shki_watched_wake(struct shk_segment *s, _Atomic uint32_t *watched)
 {
-    if (__builtin_expect(atomic_load_explicit(watched, memory_order_relaxed) != 0, 0) && atomic_exchange_explicit(watched, 0, memory_order_relaxed))
+    if (__builtin_expect(atomic_load_explicit(watched, memory_order_relaxed) != 0, 0) &&
+        atomic_exchange_explicit(watched, 0, memory_order_relaxed))
         shki_watchers_wake(s);
 }
 

@@ -33,7 +33,7 @@ struct watcher {
     dev_t device;        /* of the pipe */
     ino_t inode;
     struct watcher *next; /* in the list of all, with the process's list of segments locked */
-    struct start *start; /* for the thread's first steps only */
+    struct start *start;  /* for the thread's first steps only */
 };
 
 /* Lives until the thread has said how its start went. */
@@ -107,7 +107,7 @@ enum { BUSY, FREE, GONE };
 /* The state of the pipe, waiting a slice until it is free. */
 static int look_at_pipe(const struct watcher *w, int milliseconds)
 {
-    struct pollfd pipe = { .fd = w->out, .events = POLLOUT };
+    struct pollfd pipe = {.fd = w->out, .events = POLLOUT};
 
     if (!is_pipe(w))
         return GONE;
@@ -142,7 +142,7 @@ static int is_gone(void *watcher)
  */
 static void work(struct watcher *w, struct shki_membership *m)
 {
-    struct shki_interrupt_call gone = { .check = is_gone, .arg = w };
+    struct shki_interrupt_call gone = {.check = is_gone, .arg = w};
     /* not the program's: that is for the reader of the descriptor */
     struct shki_patience patience = shki_patience(SHK_FOREVER, NULL);
     int r;
@@ -190,7 +190,7 @@ static void *run(void *arg)
 /* 0 or an error, and then the watcher is still the caller's. */
 static int start_thread(struct watcher *w, const struct shki_membership *m)
 {
-    struct start start = { .owner = shki_member_name(m) };
+    struct start start = {.owner = shki_member_name(m)};
     sigset_t all, before;
     pthread_t thread;
     int r;
@@ -259,7 +259,8 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
         return shki_say(-ENOMEM, "out of memory");
     r = shki_set_open(&w->set, wanted, n, &m);
     for (unsigned i = 0; r == 0 && i < n; i++)
-        r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object) : 0;
+        r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object)
+                                                           : 0;
     if (r == 0)
         r = open_pipe(w, ends);
     if (r < 0) {

@@ -32,18 +32,21 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (data_at < sizeof(*shared) || data_at > o->size || size > o->size - data_at)
         return shki_fail(-EPROTO, "%s/%s is damaged: its size", o->segment->name, o->name);
     if (options->size && options->size != size)
-        return shki_fail(-EPROTOTYPE, "%s/%s has %llu bytes, not %zu", o->segment->name, o->name, (unsigned long long)size, options->size);
+        return shki_fail(-EPROTOTYPE, "%s/%s has %llu bytes, not %zu", o->segment->name, o->name,
+                         (unsigned long long)size, options->size);
     if (options->align > align)
-        return shki_fail(-EPROTOTYPE, "%s/%s is aligned to %llu bytes, not %zu", o->segment->name, o->name, (unsigned long long)align, options->align);
+        return shki_fail(-EPROTOTYPE, "%s/%s is aligned to %llu bytes, not %zu", o->segment->name,
+                         o->name, (unsigned long long)align, options->align);
     region->data = o->shared + data_at;
     region->size = (size_t)size;
     return 0;
 }
 
-int shk_region_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_region_options *options, struct shk_region **out)
+int shk_region_open(struct shk_segment *segment, const char *name, unsigned flags,
+                    const struct shk_region_options *options, struct shk_region **out)
 {
     static const struct shk_region_options defaults;
-    struct shki_plan plan = { .kind = SHK_KIND_REGION, .build = build, .check = check };
+    struct shki_plan plan = {.kind = SHK_KIND_REGION, .build = build, .check = check};
     struct shk_region *region;
     size_t align;
     int r;

@@ -7,7 +7,7 @@
 #define VALUE_MAX ((uint32_t)INT32_MAX)
 
 /* All under the waitlist's mutex, which orders them; read elsewhere as a hint. */
-#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define get(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 struct shk_semaphore {
@@ -37,14 +37,15 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (s->max == 0 || s->max > VALUE_MAX)
         return shki_fail(-EPROTO, "%s/%s is damaged: its maximum", o->segment->name, o->name);
     if (options->max && options->max != s->max)
-        return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore of at most %u permits", o->segment->name, o->name, s->max);
+        return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore of at most %u permits",
+                         o->segment->name, o->name, s->max);
     return 0;
 }
 
-int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_semaphore_options *options,
-                       struct shk_semaphore **out)
+int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned flags,
+                       const struct shk_semaphore_options *options, struct shk_semaphore **out)
 {
-    static const struct shk_semaphore_options defaults = { .value = 1 };
+    static const struct shk_semaphore_options defaults = {.value = 1};
     struct shki_plan plan = {.kind = SHK_KIND_SEMAPHORE,
                              .size = sizeof(struct shki_semaphore_shared),
                              .mutex_at = {offsetof(struct shki_semaphore_shared, waiters)},
@@ -58,7 +59,8 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
     *out = NULL;
     plan.options = options = options ? options : &defaults;
     if (options->max > VALUE_MAX || options->value > (options->max ? options->max : VALUE_MAX))
-        return shki_say(-EINVAL, "the semaphore's value is more than its maximum, or that more than 2^31 - 1");
+        return shki_say(
+            -EINVAL, "the semaphore's value is more than its maximum, or that more than 2^31 - 1");
     r = shki_check_reserved(options->reserved, 8);
     if (r < 0)
         return r;
@@ -102,7 +104,8 @@ static void promise(struct shki_semaphore_shared *shared, struct shki_line *l)
 
 void shki_semaphore_finish(struct shki_line *l)
 {
-    struct shki_semaphore_shared *shared = (void *)((char *)l->shared - offsetof(struct shki_semaphore_shared, waiters));
+    struct shki_semaphore_shared *shared =
+        (void *)((char *)l->shared - offsetof(struct shki_semaphore_shared, waiters));
 
     set(shared->promised, shki_line_notified(l));
     promise(shared, l);
@@ -115,11 +118,15 @@ static bool take_free(struct shk_semaphore *s)
 
     if (value <= get(s->shared->promised))
         return false;
-    set(s->shared->value, value - 1); /* P1: commits. Killed before: it is there. Killed after: the dead has taken it along. */
+    /* P1: commits. Killed before: it is there. Killed after: the dead has taken it along. */
+    set(s->shared->value, value - 1);
     return true;
 }
 
-/* With the mutex, having been notified: the permit that was promised. False if there is none, after deaths in between. */
+/*
+ * With the mutex, having been notified: the permit that was promised. False if there is none, after
+ * deaths in between.
+ */
 static bool take_promised(struct shk_semaphore *s, struct shki_membership *m)
 {
     uint32_t value = get(s->shared->value), promised = get(s->shared->promised);
@@ -134,7 +141,8 @@ static bool take_promised(struct shk_semaphore *s, struct shki_membership *m)
     return true;
 }
 
-static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m, const struct shki_patience *patience)
+static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m,
+                           const struct shki_patience *patience)
 {
     bool taken = false;
     int r;
@@ -218,7 +226,8 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
         return r;
     value = get(s->shared->value);
     if (n > s->max || value > s->max - n) {
-        r = shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name, s->object.name, s->max);
+        r = shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name,
+                      s->object.name, s->max);
     } else {
         set(s->shared->value, value + n); /* P1: commits. Killed after: finish() promises them. */
         promise(s->shared, &s->line);
@@ -269,6 +278,11 @@ static void let_go(void *semaphore)
 
 void shki_semaphore_watch(struct shk_semaphore *s, struct shki_watch *w)
 {
-    *w = (struct shki_watch){ .object = &s->object, .keepers = &s->object.keepers, .watched = &s->shared->watched, .handle = s,
-                              .is_ready = is_ready, .look_after = look_after, .let_go = let_go };
+    *w = (struct shki_watch){.object = &s->object,
+                             .keepers = &s->object.keepers,
+                             .watched = &s->shared->watched,
+                             .handle = s,
+                             .is_ready = is_ready,
+                             .look_after = look_after,
+                             .let_go = let_go};
 }

@@ -1,6 +1,6 @@
 /*
- * What the objects are in shared memory. Each lies at the start of its extent and begins with its repair counters. Whatever is not said to
- * change was written before the object was published.
+ * What the objects are in shared memory. Each lies at the start of its extent and begins with its
+ * repair counters. Whatever is not said to change was written before the object was published.
  */
 #ifndef SHKI_SHARED_H
 #define SHKI_SHARED_H
@@ -17,7 +17,8 @@ struct shki_lock_shared {
      */
     _Atomic uint64_t unlinked_after;
     uint64_t reserved[2];
-    struct shki_mutex mutex; /* .holder is who has it, .state the following; lock operations touch no other line */
+    /* .holder is who has it, .state the following; lock operations touch no other line */
+    struct shki_mutex mutex;
 };
 
 /*
@@ -27,26 +28,32 @@ struct shki_lock_shared {
 #define SHKI_UNLINKED_AFTER (UINT64_C(1) << 32)
 
 /* The state of a lock's mutex. 0 most of the time. */
-#define SHKI_AGAIN UINT32_C(0x7fffffff)    /* how often the holder has it besides the first time; zeroed by a dead one's heir */
+/* how often the holder has it besides the first time; zeroed by a dead one's heir */
+#define SHKI_AGAIN    UINT32_C(0x7fffffff)
 #define SHKI_ORPHANED UINT32_C(0x80000000) /* a holder died, and nobody has been told yet */
 
 struct shki_cond_shared {
     struct shki_repairs repairs;
     uint32_t kind;
-    uint32_t lock_entry;            /* of a given lock */
-    uint64_t lock_number;           /* its serial; 0: its own lock */
+    uint32_t lock_entry;  /* of a given lock */
+    uint64_t lock_number; /* its serial; 0: its own lock */
     uint64_t reserved[2];
-    struct shki_waitlist waiters;   /* SHK_COND_ROBUST; entered only with the lock held */
-    struct shki_lock_shared lock;   /* its own, if so */
+    struct shki_waitlist waiters;      /* SHK_COND_ROBUST; entered only with the lock held */
+    struct shki_lock_shared lock;      /* its own, if so */
     alignas(64) pthread_cond_t native; /* SHK_COND_PTHREAD */
-    _Atomic uint32_t native_waiters;   /* how many are in shk_cond_wait(), a killed one for ever; this and the next are changed with the lock held */
-    _Atomic uint32_t native_notifies;  /* how often anybody has been notified */
-    _Atomic uint32_t native_shown;     /* 1: programs may notify by pthread_cond_signal(), which is not counted; for ever */
+    /*
+     * how many are in shk_cond_wait(), a killed one for ever; this and the next are changed with
+     * the lock held
+     */
+    _Atomic uint32_t native_waiters;
+    _Atomic uint32_t native_notifies; /* how often anybody has been notified */
+    /* 1: programs may notify by pthread_cond_signal(), which is not counted; for ever */
+    _Atomic uint32_t native_shown;
 };
 
 /*
- * An event has no line of waiters, since each set releases all of them: they sleep at one word. It is changed by anybody, by one atomic operation each, so
- * that there is nothing to repair in it.
+ * An event has no line of waiters, since each set releases all of them: they sleep at one word. It
+ * is changed by anybody, by one atomic operation each, so that there is nothing to repair in it.
  *
  *      63                                              3          2         1       0
  *     +-------------------------------------------------+----------+---------+-------+
@@ -67,9 +74,10 @@ enum {
 
 struct shki_event_shared {
     struct shki_repairs repairs;
-    alignas(64) _Atomic uint64_t state; /* V1. A waiter has been released when the number is another than it was */
-    _Atomic uint32_t watched;           /* SHKI_WATCHERS or 0: see ready.h */
-    _Atomic uint32_t followers;         /* see wait/leader.h; by sleepers */
+    /* V1. A waiter has been released when the number is another than it was */
+    alignas(64) _Atomic uint64_t state;
+    _Atomic uint32_t watched;   /* SHKI_WATCHERS or 0: see ready.h */
+    _Atomic uint32_t followers; /* see wait/leader.h; by sleepers */
     _Atomic uint64_t leaders[2];
 };
 
@@ -80,9 +88,11 @@ struct shki_semaphore_shared {
     uint64_t reserved[3];
     struct shki_waitlist waiters;
     /* Written with the waitlist's mutex, read without it. */
-    alignas(64) _Atomic uint32_t value; /* permits, those promised included: commits acquire and release: P1 */
-    _Atomic uint32_t promised;          /* to waiters that have been notified and have not resumed; follows from the nodes */
-    _Atomic uint32_t watched;           /* SHKI_WATCHERS or 0: see ready.h */
+    /* permits, those promised included: commits acquire and release: P1 */
+    alignas(64) _Atomic uint32_t value;
+    /* to waiters that have been notified and have not resumed; follows from the nodes */
+    _Atomic uint32_t promised;
+    _Atomic uint32_t watched; /* SHKI_WATCHERS or 0: see ready.h */
 };
 
 struct shki_barrier_shared {
@@ -99,11 +109,11 @@ struct shki_barrier_shared {
 struct shki_stream_shared {
     struct shki_repairs repairs;
     uint64_t sample_size, history, slots, samples_at;
-    struct shki_mutex gate;             /* one writer at a time; the marks are changed with it */
-    alignas(64) _Atomic uint64_t claimed;   /* may have been written up to here: T1 */
-    _Atomic uint64_t published;             /* has been written up to here: T2 */
-    _Atomic uint32_t watched;               /* SHKI_WATCHERS or 0: see ready.h */
-    struct shki_waitlist waiters;       /* readers asleep */
+    struct shki_mutex gate;               /* one writer at a time; the marks are changed with it */
+    alignas(64) _Atomic uint64_t claimed; /* may have been written up to here: T1 */
+    _Atomic uint64_t published;           /* has been written up to here: T2 */
+    _Atomic uint32_t watched;             /* SHKI_WATCHERS or 0: see ready.h */
+    struct shki_waitlist waiters;         /* readers asleep */
 };
 
 struct shki_region_shared {
@@ -115,38 +125,55 @@ struct shki_region_shared {
 
 /* Why who makes an object ready has to do more than that. */
 enum {
-    SHKI_SLEEPER = 1,  /* somebody sleeps, or did not long ago */
-    SHKI_WATCHERS = 2, /* somebody waits for any of several objects, or did not long ago: see ready.h */
-    SHKI_FENCED = 4    /* of a bed: there has been sleeping lately, so that who commits had better fence: see queue.h */
+    SHKI_SLEEPER = 1, /* somebody sleeps, or did not long ago */
+    /* somebody waits for any of several objects, or did not long ago: see ready.h */
+    SHKI_WATCHERS = 2,
+    /*
+     * of a bed: there has been sleeping lately, so that who commits had better fence: see queue.h
+     */
+    SHKI_FENCED = 4
 };
 
 /*
- * A gate: producers, or consumers, take turns at it. Whoever has the mutex has the gate, once nobody else is inside.
+ * A gate: producers, or consumers, take turns at it. Whoever has the mutex has the gate, once
+ * nobody else is inside.
  *
- * Who is the only one to come, time after time, becomes the tenant, and then goes in and out without the mutex: it says in its member record that it is
- * inside, and looks whether it still is the tenant. Somebody else takes the mutex, strikes the tenant out, and waits until it is not inside, or dead. Whoever
- * has claimed the gate, and so has the mutex, is the tenant that nobody strikes out.
+ * Who is the only one to come, time after time, becomes the tenant, and then goes in and out
+ * without the mutex: it says in its member record that it is inside, and looks whether it still is
+ * the tenant. Somebody else takes the mutex, strikes the tenant out, and waits until it is not
+ * inside, or dead. Whoever has claimed the gate, and so has the mutex, is the tenant that nobody
+ * strikes out.
  *
- * Killed inside: whoever has the mutex next repairs what there is to repair, as for a dead holder; and to be sure for every tenant that is dead.
+ * Killed inside: whoever has the mutex next repairs what there is to repair, as for a dead holder;
+ * and to be sure for every tenant that is dead.
  */
 struct shki_gate {
-    struct shki_mutex mutex;            /* .holder: who keeps it: has claimed it, or has something open; else 0 or dead */
+    /* .holder: who keeps it: has claimed it, or has something open; else 0 or dead */
+    struct shki_mutex mutex;
     alignas(64) _Atomic uint64_t tenant; /* id; given and taken with the mutex: G1, G2 */
-    _Atomic uint64_t leaving;           /* id of one that has been struck out, until it is known not to be inside; with the mutex */
+    /* id of one that has been struck out, until it is known not to be inside; with the mutex */
+    _Atomic uint64_t leaving;
     /* With the gate: */
-    _Atomic uint64_t last;              /* who had it last by the mutex, */
-    _Atomic uint32_t streak, wanted;    /* how often in a row; and how often will make it the tenant */
-    uint64_t seen;                      /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
+    _Atomic uint64_t last; /* who had it last by the mutex, */
+    /* how often in a row; and how often will make it the tenant */
+    _Atomic uint32_t streak, wanted;
+    /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
+    uint64_t seen;
     /*
      * FIFO, capacity 0: put gate: P1, see queue_flow.c; get gate: chunks given back by the
      * consumers: P2
      */
     _Atomic uint64_t chunks;
-    uint64_t at_stake;                  /* bytes of an open reservation; or how many items a put of several has begun with, 0 when it is done */
-    _Atomic uint32_t claimed, open;     /* what the keeper has; mean nothing unless it is alive */
+    /*
+     * bytes of an open reservation; or how many items a put of several has begun with, 0 when it is
+     * done
+     */
+    uint64_t at_stake;
+    _Atomic uint32_t claimed, open; /* what the keeper has; mean nothing unless it is alive */
 };
 
-_Static_assert(sizeof(struct shki_gate) == sizeof(struct shki_mutex) + 64, "the tenant needs one line, and not the mutex's");
+_Static_assert(sizeof(struct shki_gate) == sizeof(struct shki_mutex) + 64,
+               "the tenant needs one line, and not the mutex's");
 
 /* What is open behind a gate. */
 enum { SHKI_OPEN_NOTHING = 0, SHKI_OPEN_RESERVATION = 1, SHKI_OPEN_PEEK = 2 };
@@ -154,9 +181,14 @@ enum { SHKI_OPEN_NOTHING = 0, SHKI_OPEN_RESERVATION = 1, SHKI_OPEN_PEEK = 2 };
 /* Where one side of a queue sleeps when it cannot go on. */
 struct shki_bed {
     alignas(64) _Atomic uint32_t flags; /* set by who goes to sleep, cleared by who wakes: F1, F2 */
-    _Atomic uint32_t sleepers;          /* a hint: never too low; a killed sleeper is counted for ever, which costs a needless post now and then */
-    sem_t semaphore;                    /* permits may be too many after a crash; the truth is looked at each time */
-    _Atomic uint64_t leaders[2];        /* see wait/leader.h; by sleepers */
+    /*
+     * a hint: never too low; a killed sleeper is counted for ever, which costs a needless post now
+     * and then
+     */
+    _Atomic uint32_t sleepers;
+    /* permits may be too many after a crash; the truth is looked at each time */
+    sem_t semaphore;
+    _Atomic uint64_t leaders[2]; /* see wait/leader.h; by sleepers */
     _Atomic uint32_t followers;
 };
 
@@ -164,18 +196,29 @@ _Static_assert(sizeof(struct shki_bed) == 64, "the other side reads one line");
 
 /* What a member still has to say task_done() for. */
 struct shki_task {
-    _Atomic uint64_t member; /* id; the member itself writes it before its first get, and SHKI_TOLD is added when a join has reported it */
-    _Atomic uint64_t count;  /* raised before a get commits, lowered by task_done(); written by that member alone */
+    /*
+     * id; the member itself writes it before its first get, and SHKI_TOLD is added when a join has
+     * reported it
+     */
+    _Atomic uint64_t member;
+    /* raised before a get commits, lowered by task_done(); written by that member alone */
+    _Atomic uint64_t count;
 };
 
 #define SHKI_TOLD (UINT64_C(1) << 63) /* no join number comes that far */
 
-/* What is left to do of an operation on a PRIORITY queue that has been committed. Done by whoever did it, or by the next one with the gate. */
+/*
+ * What is left to do of an operation on a PRIORITY queue that has been committed. Done by whoever
+ * did it, or by the next one with the gate.
+ */
 enum shki_intent { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
 
-/* What is left to do, how many items there are, and the lower 30 bits of how many have been put, in one word. */
+/*
+ * What is left to do, how many items there are, and the lower 30 bits of how many have been put, in
+ * one word.
+ */
 #define SHKI_INTENT_BITS 2
-#define SHKI_COUNT_BITS 32
+#define SHKI_COUNT_BITS  32
 #define SHKI_INTENT_MASK ((UINT64_C(1) << SHKI_INTENT_BITS) - 1)
 
 static inline uint64_t shki_state(uint64_t puts, uint64_t count, enum shki_intent intent)
@@ -197,15 +240,20 @@ static inline uint64_t shki_state_count(uint64_t state)
 struct shki_heap_entry {
     int64_t priority;
     uint64_t sequence; /* equals in order of arrival */
-    uint32_t slot;     /* the item's. Beyond the heap's end, with a capacity: number + 1 of one that is free; 0: the one of the same number */
-    uint32_t class;    /* capacity 0: the number of the list in which the slot is */
+    /*
+     * the item's. Beyond the heap's end, with a capacity: number + 1 of one that is free; 0: the
+     * one of the same number
+     */
+    uint32_t slot;
+    uint32_t class; /* capacity 0: the number of the list in which the slot is */
 };
 
 /* LIFO and PRIORITY. All of it is changed with the gate, which is the put gate. */
 struct shki_ordered {
     alignas(64) _Atomic uint64_t state; /* shki_state(): commits: O1; read by anybody */
     /* PRIORITY: what is left to do is about: */
-    alignas(64) uint32_t hole;     /* the heap's place that is being filled; not in the line at which those look who wait */
+    /* the heap's place that is being filled; not in the line at which those look who wait */
+    alignas(64) uint32_t hole;
     uint32_t freed;                /* GET: the slot of the item that has been taken */
     struct shki_heap_entry moving; /* what goes into the hole */
     /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
@@ -247,21 +295,27 @@ struct shki_queue_shared {
     uint32_t order;
     /* enum shki_shut_down, and above it how often it has been shut down, having been open: Q3 */
     _Atomic uint32_t shut_down;
-    uint64_t capacity;                  /* 0: bounded only by memory */
-    uint64_t slots, item_size, stride;  /* capacity 0: slots: lists of chunks; stride: 0 */
-    uint64_t tasks_at, slots_at;        /* from the start of the extent */
+    uint64_t capacity;                 /* 0: bounded only by memory */
+    uint64_t slots, item_size, stride; /* capacity 0: slots: lists of chunks; stride: 0 */
+    uint64_t tasks_at, slots_at;       /* from the start of the extent */
     /* capacity 0: the lists; and for each of them which block each chunk begins at */
     uint64_t lists_at, map_at;
     /* capacity 0: how many the map has places for; their size in bytes */
     uint64_t chunks, chunk_size;
-    _Atomic uint64_t high_water;        /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
+    /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
+    _Atomic uint64_t high_water;
     uint64_t reserved[3];
 
     struct shki_gate put_gate;
-    alignas(64) _Atomic uint64_t tail; /* items put so far; changed with the put gate. FIFO of capacity 0: commits a put: Q1. Else a count, which may be late */
+    /*
+     * items put so far; changed with the put gate. FIFO of capacity 0: commits a put: Q1. Else a
+     * count, which may be late
+     */
+    alignas(64) _Atomic uint64_t tail;
 
-    struct shki_gate get_gate;         /* FIFO only */
-    alignas(64) _Atomic uint64_t head; /* FIFO: items taken so far; commits a get: Q2; changed with the get gate */
+    struct shki_gate get_gate; /* FIFO only */
+    /* FIFO: items taken so far; commits a get: Q2; changed with the get gate */
+    alignas(64) _Atomic uint64_t head;
 
     struct shki_ordered ordered;
     struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
@@ -269,14 +323,18 @@ struct shki_queue_shared {
     struct shki_bed empty; /* consumers sleep here */
     struct shki_bed full;  /* producers */
     struct shki_bed tasks; /* who waits for the tasks to be done */
-    _Atomic uint64_t orphans; /* members that died with tasks, and whose places have been taken since */
+    /* members that died with tasks, and whose places have been taken since */
+    _Atomic uint64_t orphans;
 };
 
 /* The states of shut_down. */
 enum shki_shut_down {
     SHKI_OPEN = 0,
-    SHKI_SHUT_FOR_PUTS = 1, /* somebody holds the put gate for long; if it is in the middle of a put, its item still comes */
-    SHKI_SHUT_DOWN = 2      /* nothing more comes */
+    /*
+     * somebody holds the put gate for long; if it is in the middle of a put, its item still comes
+     */
+    SHKI_SHUT_FOR_PUTS = 1,
+    SHKI_SHUT_DOWN = 2 /* nothing more comes */
 };
 #define SHKI_SHUT_STATE UINT32_C(3)
 /*
@@ -286,9 +344,10 @@ enum shki_shut_down {
 #define SHKI_SHUT_ONCE UINT32_C(4)
 
 /*
- * A place for one item. Written by the producer before Q1, read by the consumer after it. The word has the item's length + 1 in its lower half. In the upper
- * one a FIFO queue with a capacity has the lower half of the item's number, counted from 0: its store commits the put (Q1). A slot of another
- * lap has another number, one that was never used is 0 altogether.
+ * A place for one item. Written by the producer before Q1, read by the consumer after it. The word
+ * has the item's length + 1 in its lower half. In the upper one a FIFO queue with a capacity has
+ * the lower half of the item's number, counted from 0: its store commits the put (Q1). A slot of
+ * another lap has another number, one that was never used is 0 altogether.
  */
 struct shki_slot {
     _Atomic uint64_t word;

@@ -6,10 +6,11 @@
  *          v                      v                v
  *     .....[======================][~~~~~~~~~~~~~~~]       position p is in slot p & mask
  *
- * The writer first moves `claimed` (T1), then writes, then moves `published` (T2). A reader copies what is published and then looks at `claimed`
- * (T3): what lies more than a ring below it may have been overwritten while it was copied, and is thrown away. `claimed` never goes back, not
- * even when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can seqlocks get along with programming
- * language memory models?", MSPC 2012.
+ * The writer first moves `claimed` (T1), then writes, then moves `published` (T2). A reader copies
+ * what is published and then looks at `claimed` (T3): what lies more than a ring below it may have
+ * been overwritten while it was copied, and is thrown away. `claimed` never goes back, not even
+ * when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can
+ * seqlocks get along with programming language memory models?", MSPC 2012.
  */
 #include "object/ready.h"
 
@@ -18,12 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAMPLE_MAX 65536u
-#define HISTORY_MAX (UINT64_C(1) << 30)
+#define SAMPLE_MAX      65536u
+#define HISTORY_MAX     (UINT64_C(1) << 30)
 #define HISTORY_DEFAULT 4096u
-#define PIECE_MAX 1024u           /* samples that one step of an append writes at the most */
-#define WRITER_LIMIT SHK_SEC(10)  /* an append lasts microseconds; who is in one longer is stopped */
-#define TRIES_MAX 10              /* to copy what is overwritten meanwhile, of a reader that does not wait, or not any longer */
+#define PIECE_MAX       1024u /* samples that one step of an append writes at the most */
+/* an append lasts microseconds; who is in one longer is stopped */
+#define WRITER_LIMIT SHK_SEC(10)
+/* to copy what is overwritten meanwhile, of a reader that does not wait, or not any longer */
+#define TRIES_MAX 10
 
 struct shk_stream {
     struct shki_object object;
@@ -40,9 +43,10 @@ struct shk_stream {
 
 struct shk_reader {
     struct shk_stream *stream;
-    _Atomic uint64_t position; /* relaxed: written by the one thread that reads, looked at by one that watches for it */
+    /* relaxed: written by the one thread that reads, looked at by one that watches for it */
+    _Atomic uint64_t position;
     int64_t dropped;
-    _Atomic unsigned keepers;  /* as of an object */
+    _Atomic unsigned keepers; /* as of an object */
     struct shki_spinner spinner;
 };
 
@@ -80,15 +84,20 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     const struct shk_stream_options *options = plan->options;
     struct shk_stream *st = (struct shk_stream *)o;
     struct shki_stream_shared *shared = (void *)o->shared;
-    uint64_t sample_size = shared->sample_size, history = shared->history, slots = shared->slots, at = shared->samples_at;
+    uint64_t sample_size = shared->sample_size, history = shared->history, slots = shared->slots,
+             at = shared->samples_at;
     uint64_t stride = shki_round_up(sample_size, sizeof(uint64_t));
 
-    if (sample_size < 1 || sample_size > SAMPLE_MAX || history < 1 || history > HISTORY_MAX || slots != slots_for(history) || at < sizeof(*shared) ||
-        at % sizeof(uint64_t) || at > o->size || (o->size - at) / stride < slots)
+    if (sample_size < 1 || sample_size > SAMPLE_MAX || history < 1 || history > HISTORY_MAX ||
+        slots != slots_for(history) || at < sizeof(*shared) || at % sizeof(uint64_t) ||
+        at > o->size || (o->size - at) / stride < slots)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
-    if ((options->sample_size && options->sample_size != sample_size) || (options->history && options->history != history))
-        return shki_fail(-EPROTOTYPE, "%s/%s is a stream of samples of %llu bytes with a history of %llu", o->segment->name, o->name,
-                         (unsigned long long)sample_size, (unsigned long long)history);
+    if ((options->sample_size && options->sample_size != sample_size) ||
+        (options->history && options->history != history))
+        return shki_fail(-EPROTOTYPE,
+                         "%s/%s is a stream of samples of %llu bytes with a history of %llu",
+                         o->segment->name, o->name, (unsigned long long)sample_size,
+                         (unsigned long long)history);
     st->shared = shared;
     st->history = history;
     st->slots = slots;
@@ -99,7 +108,8 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     return 0;
 }
 
-int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flags, const struct shk_stream_options *options, struct shk_stream **out)
+int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flags,
+                    const struct shk_stream_options *options, struct shk_stream **out)
 {
     static const struct shk_stream_options defaults;
     struct shki_plan plan = {.kind = SHK_KIND_STREAM,
@@ -115,7 +125,9 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     *out = NULL;
     plan.options = options = options ? options : &defaults;
     if (options->sample_size > SAMPLE_MAX || options->history > HISTORY_MAX)
-        return shki_say(-EINVAL, "the sample size is more than 65536 bytes, or the history more than 2^30 samples");
+        return shki_say(
+            -EINVAL,
+            "the sample size is more than 65536 bytes, or the history more than 2^30 samples");
     r = shki_check_reserved(options->reserved, 8);
     if (r < 0)
         return r;
@@ -124,7 +136,8 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
         plan.why = "a new stream needs a sample size";
     }
     plan.size = shki_round_up(sizeof(struct shki_stream_shared), 64) +
-                slots_for(options->history ? options->history : HISTORY_DEFAULT) * shki_round_up(options->sample_size, sizeof(uint64_t));
+                slots_for(options->history ? options->history : HISTORY_DEFAULT) *
+                    shki_round_up(options->sample_size, sizeof(uint64_t));
     st = calloc(1, sizeof(*st));
     if (st == NULL)
         return shki_say(-ENOMEM, "out of memory");
@@ -158,7 +171,10 @@ static _Atomic uint64_t *words_at(const struct shk_stream *st, uint64_t position
     return (_Atomic uint64_t *)(void *)(st->samples + (position & (st->slots - 1)) * st->stride);
 }
 
-/* Word by word and atomic, for a reader may be copying the same: relaxed, because the marks and fences around it order it. */
+/*
+ * Word by word and atomic, for a reader may be copying the same: relaxed, because the marks and
+ * fences around it order it.
+ */
 static void write_sample(const struct shk_stream *st, uint64_t position, const unsigned char *from)
 {
     _Atomic uint64_t *to = words_at(st, position);
@@ -202,12 +218,17 @@ static uint64_t published(const struct shk_stream *st)
 static void append_piece(struct shk_stream *st, const unsigned char *samples, uint64_t n)
 {
     struct shki_stream_shared *shared = st->shared;
-    uint64_t from = atomic_load_explicit(&shared->published, memory_order_relaxed); /* ours: the gate orders it */
+    /* ours: the gate orders it */
+    uint64_t from = atomic_load_explicit(&shared->published, memory_order_relaxed);
 
-    /* Not backwards: a writer that died may have claimed more. Killed after this: readers lose the oldest n, which nobody has overwritten. */
+    /*
+     * Not backwards: a writer that died may have claimed more. Killed after this: readers lose the
+     * oldest n, which nobody has overwritten.
+     */
     if (from + n > atomic_load_explicit(&shared->claimed, memory_order_relaxed))
         atomic_store_explicit(&shared->claimed, from + n, memory_order_relaxed); /* T1 */
-    atomic_thread_fence(memory_order_release); /* T1 before the samples; pairs with the fence in T3 */
+    /* T1 before the samples; pairs with the fence in T3 */
+    atomic_thread_fence(memory_order_release);
     for (uint64_t i = 0; i < n; i++)
         write_sample(st, from + i, samples + i * st->sample_size);
     /* T2: commits. Killed before: the next writer writes the same slots anew. */
@@ -220,7 +241,8 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, ui
  */
 static void wake_readers(struct shk_stream *st)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* T4, A4: T2 before these looks; pairs with T5 and A3 */
+    /* T4, A4: T2 before these looks; pairs with T5 and A3 */
+    atomic_thread_fence(memory_order_seq_cst);
     shki_watched_wake(st->object.segment, &st->shared->watched);
     if (__builtin_expect(!shki_line_is_empty(&st->line), 0))
         shki_line_ask(&st->line);
@@ -228,7 +250,7 @@ static void wake_readers(struct shk_stream *st)
 
 int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
 {
-    struct shki_patience patience = { .deadline = SHKI_NEVER };
+    struct shki_patience patience = {.deadline = SHKI_NEVER};
     struct shki_membership *m;
     const unsigned char *from = samples;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
@@ -335,8 +357,8 @@ int shk_reader_close(struct shk_reader *reader)
 }
 
 /*
- * Copy up to n published samples from `position` on. Returns how many are whole, and moves them to the front of buf; *position is then where the
- * first of them was.
+ * Copy up to n published samples from `position` on. Returns how many are whole, and moves them to
+ * the front of buf; *position is then where the first of them was.
  */
 static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void *buf, size_t n)
 {
@@ -348,7 +370,8 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
         n = end - from;
     for (size_t i = 0; i < n; i++)
         read_sample(st, from + i, (unsigned char *)buf + i * st->sample_size);
-    atomic_thread_fence(memory_order_acquire); /* T3: the samples before this look; pairs with the fence after T1 */
+    /* T3: the samples before this look; pairs with the fence after T1 */
+    atomic_thread_fence(memory_order_acquire);
     claimed = atomic_load_explicit(&st->shared->claimed, memory_order_relaxed);
     lowest = claimed > st->slots ? claimed - st->slots : 0;
     if (lowest > from) {
@@ -374,8 +397,12 @@ static bool has_samples(const void *arg)
     return has_unread(reader) || shki_object_is_stale(&reader->stream->object);
 }
 
-/* Sleep until something has been appended, a slice at the most: a writer may have died before it woke anybody. */
-static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m, const struct shki_patience *patience)
+/*
+ * Sleep until something has been appended, a slice at the most: a writer may have died before it
+ * woke anybody.
+ */
+static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m,
+                         const struct shki_patience *patience)
 {
     struct shk_stream *st = reader->stream;
     struct shki_patience slice = *patience;
@@ -389,7 +416,8 @@ static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m, c
     if (r < 0)
         return r;
     shki_line_enter(&st->line, m);
-    atomic_thread_fence(memory_order_seq_cst); /* T5: in the line before this look at T2; pairs with T4 */
+    /* T5: in the line before this look at T2; pairs with T4 */
+    atomic_thread_fence(memory_order_seq_cst);
     if (has_samples(reader))
         slice.deadline = 0; /* leave the line at once */
     shki_line_unlock(&st->line);
@@ -397,10 +425,12 @@ static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m, c
     r = shki_line_sleep(&st->line, m, &slice);
     if (r == 0)
         shki_line_resume(m);
-    return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved); /* whether the time is over is the caller's to say */
+    /* whether the time is over is the caller's to say */
+    return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved);
 }
 
-static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m, const struct shki_patience *patience)
+static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m,
+                            const struct shki_patience *patience)
 {
     struct shk_stream *st = reader->stream;
     int r = shki_patience_over(patience);
@@ -501,6 +531,10 @@ void shki_reader_watch(struct shk_reader *reader, struct shki_watch *w)
 {
     struct shk_stream *st = reader->stream;
 
-    *w = (struct shki_watch){ .object = &st->object, .keepers = &reader->keepers, .watched = &st->shared->watched, .handle = reader,
-                              .is_ready = is_ready, .let_go = let_go };
+    *w = (struct shki_watch){.object = &st->object,
+                             .keepers = &reader->keepers,
+                             .watched = &st->shared->watched,
+                             .handle = reader,
+                             .is_ready = is_ready,
+                             .let_go = let_go};
 }

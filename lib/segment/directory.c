@@ -135,7 +135,7 @@ static struct extent *extents_without(struct shk_segment *s, uint64_t me, uint32
         if (state_of(e) == SHKI_ENTRY_CLEARING && keeper_of(e) == me)
             continue;
         if (has_extent(e) && is_possible(s, e))
-            list[(*n)++] = (struct extent){ e->at, e->size };
+            list[(*n)++] = (struct extent){e->at, e->size};
     }
     if (list)
         qsort(list, *n, sizeof(*list), by_offset);
@@ -147,7 +147,10 @@ static struct extent *extents(struct shk_segment *s, uint32_t *n)
     return extents_without(s, 0, n);
 }
 
-/* Above all extents if there is room (the usual case, without a search), else the lowest gap. 0: none. */
+/*
+ * Above all extents if there is room (the usual case, without a search), else the lowest gap. 0:
+ * none.
+ */
 static uint64_t find_gap(struct shk_segment *s, uint64_t size)
 {
     uint64_t unit = shki_extent_unit(size), at = s->header->heap_top, end = shki_heap_end(s),
@@ -205,7 +208,9 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
     uint64_t at;
 
     if (e == NULL)
-        return shki_fail(-ENOSPC, "segment /%s holds %u objects already; it was created for no more", s->name, s->max_objects);
+        return shki_fail(-ENOSPC,
+                         "segment /%s holds %u objects already; it was created for no more",
+                         s->name, s->max_objects);
     size = shki_extent_size(size);
     at = find_gap(s, size);
     if (at == 0)
@@ -287,7 +292,7 @@ void shki_directory_abandon(struct shk_segment *s, struct shki_entry *e)
 int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t deadline)
 {
     int64_t left = deadline - shki_now();
-    struct timespec slice = { .tv_nsec = SHKI_SLICE };
+    struct timespec slice = {.tv_nsec = SHKI_SLICE};
 
     if (left <= 0)
         return shki_fail(
@@ -301,13 +306,19 @@ int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t de
 void shki_directory_unlink(struct shk_segment *s, struct shki_entry *e)
 {
     (void)s;
-    /* E2: commits: every call gives -ESTALE. Pairs with the acquire in shki_is_stale(). Killed after this: repair takes the name away. */
+    /*
+     * E2: commits: every call gives -ESTALE. Pairs with the acquire in shki_is_stale(). Killed
+     * after this: repair takes the name away.
+     */
     atomic_store_explicit(&e->serial, 0, memory_order_release);
     /* E1: the name is free. */
     atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
 }
 
-/* Nodes of the dead may still say that they wait in it; the living left it before they gave up their handle. */
+/*
+ * Nodes of the dead may still say that they wait in it; the living left it before they gave up
+ * their handle.
+ */
 static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
 {
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
@@ -340,7 +351,7 @@ static struct extent with_edges(const struct shk_segment *s, const struct extent
         return x; /* damaged */
     from = from < free_from ? free_from : from;
     to = to > free_to ? free_to : to;
-    return (struct extent){ from, to - from };
+    return (struct extent){from, to - from};
 }
 
 /*
@@ -357,7 +368,7 @@ static void widen(struct shk_segment *s, uint64_t me)
 
         if (state_of(e) != SHKI_ENTRY_CLEARING || keeper_of(e) != me || !is_possible(s, e))
             continue;
-        wide = with_edges(s, list, n, (struct extent){ e->at, e->size });
+        wide = with_edges(s, list, n, (struct extent){e->at, e->size});
         /* killed between: its end is up to a page too low; nothing is there any more */
         e->at = wide.at;
         e->size = wide.size;
@@ -428,7 +439,8 @@ void shki_directory_repair(struct shk_segment *s)
         /*
          * E1, which a dead unlinker left out. A publisher has stored the serial before the state.
          */
-        if (state_of(e) == SHKI_ENTRY_LIVE && atomic_load_explicit(&e->serial, memory_order_relaxed) == 0)
+        if (state_of(e) == SHKI_ENTRY_LIVE &&
+            atomic_load_explicit(&e->serial, memory_order_relaxed) == 0)
             atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
         if (has_extent(e) && e->number >= s->header->next_serial)
             s->header->next_serial = e->number + 1;

@@ -21,11 +21,16 @@
 /* The entry of that name: LIVE, or MAKING; or NULL. */
 struct shki_entry *shki_directory_find(struct shk_segment *, const char *name);
 
-/* Whether a call on the object that was opened as `serial` is to give -ESTALE. Two loads of lines that hardly ever change. */
-static inline bool shki_is_stale(const struct shk_segment *s, const struct shki_entry *e, uint64_t serial)
+/*
+ * Whether a call on the object that was opened as `serial` is to give -ESTALE. Two loads of lines
+ * that hardly ever change.
+ */
+static inline bool shki_is_stale(const struct shk_segment *s, const struct shki_entry *e,
+                                 uint64_t serial)
 {
     /* E2: acquire; pairs with the releases in unlink and repair. */
-    return atomic_load_explicit(&e->serial, memory_order_acquire) != serial || shki_segment_is_retired(s);
+    return atomic_load_explicit(&e->serial, memory_order_acquire) != serial ||
+           shki_segment_is_retired(s);
 }
 
 /*

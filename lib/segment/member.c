@@ -19,7 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-_Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
+_Thread_local struct shki_membership *shki_last_membership
+    __attribute__((tls_model("initial-exec")));
 static _Thread_local struct shki_membership *memberships __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
 
@@ -76,7 +77,7 @@ static bool more_slots(void)
         return false;
     }
     madvise(slots, BLOCK_SIZE, MADV_WIPEONFORK); /* kernels before 4.14 do without */
-    *b = (struct block){ blocks, slots };
+    *b = (struct block){blocks, slots};
     blocks = b;
     free_block(b);
     return true;
@@ -124,7 +125,10 @@ struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
 
 uint32_t shki_members_ready(const struct shk_segment *s)
 {
-    /* M1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever it says. */
+    /*
+     * M1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever
+     * it says.
+     */
     uint32_t n = atomic_load_explicit(&s->header->members_ready, memory_order_acquire);
 
     return n < s->max_members ? n : s->max_members;
@@ -139,12 +143,13 @@ bool shki_member_is_alive(const struct shk_segment *s, uint64_t id)
         return false;
     m = shki_member_at(s, index);
     /*
-     * M2: acquire on the id; pairs with the releases in join and leave. The life is looked at between two looks at the id: a record used
-     * anew in between shows another id.
+     * M2: acquire on the id; pairs with the releases in join and leave. The life is looked at
+     * between two looks at the id: a record used anew in between shows another id.
      */
     if (atomic_load_explicit(&m->id, memory_order_acquire) != id)
         return false;
-    return shki_robust_is_held(&m->life) && atomic_load_explicit(&m->id, memory_order_acquire) == id;
+    return shki_robust_is_held(&m->life) &&
+           atomic_load_explicit(&m->id, memory_order_acquire) == id;
 }
 
 struct shki_membership *shki_membership_search(struct shk_segment *s)
@@ -168,7 +173,10 @@ struct shk_segment *shki_membership_segment(uint64_t inode, uint64_t id)
 
 #define ALLOWANCE 32
 
-/* How many more robust mutexes the thread may hold, beside its lives and what its memberships have been allowed. */
+/*
+ * How many more robust mutexes the thread may hold, beside its lives and what its memberships have
+ * been allowed.
+ */
 static unsigned may_hold_more(void)
 {
     unsigned n = 0;
@@ -189,7 +197,10 @@ static unsigned find_more_to_hold(void)
         n = may_hold_more();
     }
     if (n == 0)
-        shki_fail(-ENOLCK, "the thread holds %u robust mutexes already; the kernel would not free more if it died", SHKI_HELD_MAX);
+        shki_fail(
+            -ENOLCK,
+            "the thread holds %u robust mutexes already; the kernel would not free more if it died",
+            SHKI_HELD_MAX);
     return n;
 }
 
@@ -206,7 +217,10 @@ static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
     return atomic_load_explicit(&shki_node_at(s, index)->list, memory_order_acquire) == 0;
 }
 
-/* Take over a record's life, if nobody living has it and no waitlist knows it. Under the segment's lock, as every lock of a life. */
+/*
+ * Take over a record's life, if nobody living has it and no waitlist knows it. Under the segment's
+ * lock, as every lock of a life.
+ */
 static bool take_life(struct shk_segment *s, uint32_t index)
 {
     struct shki_member *m = shki_member_at(s, index);
@@ -219,7 +233,10 @@ static bool take_life(struct shk_segment *s, uint32_t index)
         return false;
     r = pthread_mutex_trylock(&m->life);
     if (r == EOWNERDEAD) {
-        /* killed between here and M2: the record has the id of a dead member, or none, and is taken over likewise */
+        /*
+         * killed between here and M2: the record has the id of a dead member, or none, and is taken
+         * over likewise
+         */
         pthread_mutex_consistent(&m->life);
         r = 0;
     }
@@ -230,7 +247,8 @@ static bool take_life(struct shk_segment *s, uint32_t index)
 static int more_records(struct shk_segment *s)
 {
     uint32_t from = shki_members_ready(s);
-    uint32_t to = s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
+    uint32_t to =
+        s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
     int r;
 
     r = shki_allocate(s, s->at.members_at + (uint64_t)from * sizeof(struct shki_member),
@@ -246,9 +264,13 @@ static int more_records(struct shk_segment *s)
 
         r = shki_robust_init(&m->life);
         if (r < 0 || sem_init(&m->park, 1, 0) != 0)
-            return shki_fail(r < 0 ? r : -errno, "segment /%s: cannot initialise a member record", s->name);
+            return shki_fail(r < 0 ? r : -errno, "segment /%s: cannot initialise a member record",
+                             s->name);
     }
-    /* M1: publishes the records. Killed before: the next one does it all once more, nobody has used them. */
+    /*
+     * M1: publishes the records. Killed before: the next one does it all once more, nobody has used
+     * them.
+     */
     atomic_store_explicit(&s->header->members_ready, to, memory_order_release);
     return 0;
 }
@@ -280,12 +302,15 @@ static int find_record(struct shk_segment *s, uint32_t *index)
         (shki_recover_locked(s, ready == s->max_members) && find_used_record(s, index)))
         return 0;
     if (ready == s->max_members)
-        return shki_fail(-EUSERS, "segment /%s has %u members already; it was created for no more", s->name, ready);
+        return shki_fail(-EUSERS, "segment /%s has %u members already; it was created for no more",
+                         s->name, ready);
     r = more_records(s);
     if (r < 0)
         return r;
     *index = ready;
-    return take_life(s, ready) ? 0 : shki_fail(-EPROTO, "segment /%s: a fresh member record is in use", s->name);
+    return take_life(s, ready)
+               ? 0
+               : shki_fail(-EPROTO, "segment /%s: a fresh member record is in use", s->name);
 }
 
 static uint64_t random_id(void)
@@ -329,7 +354,9 @@ static void fill_record(struct shki_member *m)
     atomic_store_explicit(&m->waits_serial, 0, memory_order_relaxed);
     atomic_store_explicit(&m->held_since, 0, memory_order_relaxed);
     atomic_store_explicit(&m->death_noticed, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->waits_sequence, (atomic_load_explicit(&m->waits_sequence, memory_order_relaxed) | 1) + 1, memory_order_relaxed);
+    atomic_store_explicit(&m->waits_sequence,
+                          (atomic_load_explicit(&m->waits_sequence, memory_order_relaxed) | 1) + 1,
+                          memory_order_relaxed);
 }
 
 static int join_locked(struct shk_segment *s, struct shki_membership *m)
@@ -342,7 +369,8 @@ static int join_locked(struct shk_segment *s, struct shki_membership *m)
     m->node = shki_node_at(s, m->index);
     /* killed up to M2: a life without an id, or with a dead member's: free */
     atomic_store_explicit(&m->record->id, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->record->inside, 0, memory_order_release); /* after the id: what is said of a dead member's place is true, or not of it any more */
+    /* after the id: what is said of a dead member's place is true, or not of it any more */
+    atomic_store_explicit(&m->record->inside, 0, memory_order_release);
     fill_record(m->record);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
     /* M2: commits the joining. Killed after: a dead member, whose record the next one takes. */
@@ -358,7 +386,10 @@ static void leave_at_thread_exit(void *unused)
         struct shki_membership *m = memberships;
         struct shk_segment *s = m->segment;
 
-        /* A thread that ends holding a lock stays a member: its death will tell the others, and the mapping must stay until then. */
+        /*
+         * A thread that ends holding a lock stays a member: its death will tell the others, and the
+         * mapping must stay until then.
+         */
         if (m->held || shki_member_leave(s) < 0) {
             memberships = m->next_of_thread;
             continue;
@@ -447,11 +478,10 @@ static int may_join(struct shk_segment *s)
         /* fork may have led into another one */
         r = shki_check_namespace(s->name, s->header->pid_namespace);
     if (r == 0 && s->asymmetric && !shki_fence_register())
-        r = shki_fail(
-            -ENOSYS,
-            "segment /%s relies on membarrier(2), which this process may not call; "
-            "SHK_MEMBARRIER=0 creates one that does not",
-            s->name);
+        r = shki_fail(-ENOSYS,
+                      "segment /%s relies on membarrier(2), which this process may not call; "
+                      "SHK_MEMBARRIER=0 creates one that does not",
+                      s->name);
     return r;
 }
 
@@ -501,7 +531,10 @@ int shki_member_leave(struct shk_segment *s)
             -EBUSY, "segment /%s: the thread's interrupt call cannot end the wait by closing it",
             s->name);
     pthread_mutex_lock(&s->local);
-    /* M2: the record is free; killed between the two: free all the same, and the kernel frees the life */
+    /*
+     * M2: the record is free; killed between the two: free all the same, and the kernel frees the
+     * life
+     */
     atomic_store_explicit(&m->record->id, 0, memory_order_release);
     pthread_mutex_unlock(&m->record->life);
     for (link = &s->memberships; *link != m; link = &(*link)->next_in_segment)
@@ -516,7 +549,8 @@ int shki_member_leave(struct shk_segment *s)
     return 0;
 }
 
-void shki_member_sleeps(const struct shki_membership *where, uint32_t waits_for, uint32_t entry, uint64_t serial, enum shki_waits_how how)
+void shki_member_sleeps(const struct shki_membership *where, uint32_t waits_for, uint32_t entry,
+                        uint64_t serial, enum shki_waits_how how)
 {
     int64_t now = shki_now();
 
@@ -524,8 +558,8 @@ void shki_member_sleeps(const struct shki_membership *where, uint32_t waits_for,
         struct shki_member *r = m->record;
 
         /*
-         * Relaxed: only this thread writes them; a reader that sees W1 odd and unchanged around its reads has seen them all. Killed anywhere: the
-         * record is a dead member's.
+         * Relaxed: only this thread writes them; a reader that sees W1 odd and unchanged around its
+         * reads has seen them all. Killed anywhere: the record is a dead member's.
          */
         atomic_store_explicit(&r->waits_segment, where->segment->id, memory_order_relaxed);
         atomic_store_explicit(&r->waits_inode, where->segment->inode, memory_order_relaxed);
@@ -534,7 +568,9 @@ void shki_member_sleeps(const struct shki_membership *where, uint32_t waits_for,
         atomic_store_explicit(&r->waits_since, now, memory_order_relaxed);
         atomic_store_explicit(&r->waits_how, how, memory_order_relaxed);
         atomic_store_explicit(&r->waits_for, waits_for, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_sequence, atomic_load_explicit(&r->waits_sequence, memory_order_relaxed) | 1, memory_order_release); /* W1 */
+        atomic_store_explicit(&r->waits_sequence,
+                              atomic_load_explicit(&r->waits_sequence, memory_order_relaxed) | 1,
+                              memory_order_release); /* W1 */
     }
 }
 
@@ -544,7 +580,8 @@ void shki_member_is_awake(void)
         struct shki_member *r = m->record;
         uint32_t n = atomic_load_explicit(&r->waits_sequence, memory_order_relaxed);
 
-        atomic_store_explicit(&r->waits_sequence, (n | 1) + 1, memory_order_relaxed); /* W1: even before the fields change again */
+        /* W1: even before the fields change again */
+        atomic_store_explicit(&r->waits_sequence, (n | 1) + 1, memory_order_relaxed);
         atomic_thread_fence(memory_order_release);
         atomic_store_explicit(&r->waits_for, 0, memory_order_relaxed);
     }

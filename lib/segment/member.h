@@ -1,14 +1,18 @@
 /*
- * Members: who is attached, and is it alive. No guessing from pids: the kernel marks the life mutex of a dead thread, however it
- * died, at once, and nobody else can come to hold it by accident.
+ * Members: who is attached, and is it alive. No guessing from pids: the kernel marks the life mutex
+ * of a dead thread, however it died, at once, and nobody else can come to hold it by accident.
  */
 #ifndef SHKI_MEMBER_H
 #define SHKI_MEMBER_H
 
 #include "segment/segment.h"
 
-/* The calling thread's membership, or NULL if it has none yet. A load and a compare when it is the one used last. */
-extern _Thread_local struct shki_membership *shki_last_membership __attribute__((tls_model("initial-exec")));
+/*
+ * The calling thread's membership, or NULL if it has none yet. A load and a compare when it is the
+ * one used last.
+ */
+extern _Thread_local struct shki_membership *shki_last_membership
+    __attribute__((tls_model("initial-exec")));
 struct shki_membership *shki_membership_search(struct shk_segment *);
 
 /* The segment with that inode and random id if the calling thread is a member of it, else NULL. */
@@ -30,8 +34,9 @@ static inline struct shki_membership *shki_membership_find(struct shk_segment *s
 }
 
 /*
- * Join: 0; -ESTALE (retired), -EUSERS (no record is free; dead members that are still in a waitlist count as not free), -ENOLCK, -ENOSPC, -ENOMEM,
- * -EBUSY, -EBADF (closed). Killed: the record is free, or a dead member's.
+ * Join: 0; -ESTALE (retired), -EUSERS (no record is free; dead members that are still in a waitlist
+ * count as not free), -ENOLCK, -ENOSPC, -ENOMEM, -EBUSY, -EBADF (closed). Killed: the record is
+ * free, or a dead member's.
  */
 int shki_member_join(struct shk_segment *, struct shki_membership **out);
 
@@ -48,8 +53,9 @@ void shki_members_forget_parent(void);
 int shki_member_leave(struct shk_segment *);
 
 /*
- * Robust mutexes that the calling thread holds: count one more, one less. -ENOLCK beyond SHKI_HELD_MAX in all segments; so that the usual case need not look
- * at all of them, each membership is given an allowance.
+ * Robust mutexes that the calling thread holds: count one more, one less. -ENOLCK beyond
+ * SHKI_HELD_MAX in all segments; so that the usual case need not look at all of them, each
+ * membership is given an allowance.
  */
 int shki_held_ask_for_more(struct shki_membership *) __attribute__((cold));
 static inline int shki_held_more(struct shki_membership *m)
@@ -80,10 +86,11 @@ bool shki_member_is_alive(const struct shk_segment *, uint64_t id);
 uint32_t shki_members_ready(const struct shk_segment *);
 
 /*
- * Note what the calling thread is about to sleep on, in the records it has in all segments, and that it is awake again. For people and for finding
- * deadlocks: nothing waits for it.
+ * Note what the calling thread is about to sleep on, in the records it has in all segments, and
+ * that it is awake again. For people and for finding deadlocks: nothing waits for it.
  */
-void shki_member_sleeps(const struct shki_membership *, uint32_t waits_for, uint32_t entry, uint64_t serial, enum shki_waits_how);
+void shki_member_sleeps(const struct shki_membership *, uint32_t waits_for, uint32_t entry,
+                        uint64_t serial, enum shki_waits_how);
 void shki_member_is_awake(void);
 
 /*

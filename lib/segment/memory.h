@@ -13,8 +13,8 @@
 struct shki_memory {
     unsigned char *base; /* of the mapping; NULL: unmapped */
     uint64_t device, inode;
-    bool keeps;          /* the kernel cannot give memory through a mapping: a descriptor is kept */
-    int kept;            /* that; -1: none */
+    bool keeps; /* the kernel cannot give memory through a mapping: a descriptor is kept */
+    int kept;   /* that; -1: none */
 };
 
 /* open(2) with O_CLOEXEC, whose descriptor is never standard input, output or error. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define STEP_BLOCKS 64u /* the floor goes down by so many blocks at least, if there is room, … */
-#define STEP_PART 8u    /* … and by one in so many of those that there are */
+#define STEP_PART   8u  /* … and by one in so many of those that there are */
 
 uint32_t shki_pool_limit(const struct shk_segment *s)
 {

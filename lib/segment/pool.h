@@ -22,8 +22,8 @@
 
 #include "segment/segment.h"
 
-#define SHKI_BLOCK_FREE UINT64_C(1)
-#define SHKI_BLOCK_NONE UINT32_MAX /* no block has that number */
+#define SHKI_BLOCK_FREE        UINT64_C(1)
+#define SHKI_BLOCK_NONE        UINT32_MAX /* no block has that number */
 #define SHKI_BLOCK_NUMBER_BITS 39
 #define SHKI_BLOCK_NUMBER_MASK ((UINT64_C(1) << SHKI_BLOCK_NUMBER_BITS) - 1)
 

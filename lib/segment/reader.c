@@ -23,12 +23,15 @@ int shki_reader_use(struct shki_reader *r, const char *name, int fd)
     if (n < 0)
         return shki_fail(-errno, "/%s cannot be read: %s", name, strerror(errno));
     if (n < (ssize_t)sizeof(r->header))
-        return shki_fail(-EPROTO, "/%s is not a segment of shmkit, or it is damaged: it has only %lld bytes", name, (long long)r->stat.st_size);
+        return shki_fail(-EPROTO,
+                         "/%s is not a segment of shmkit, or it is damaged: it has only %lld bytes",
+                         name, (long long)r->stat.st_size);
     error = shki_check_header(name, &r->header, (uint64_t)r->stat.st_size);
     if (error < 0)
         return error;
     r->at = shki_geometry(r->header.max_members, r->header.max_objects, r->header.size);
-    r->members_ready = r->header.members_ready < r->header.max_members ? r->header.members_ready : r->header.max_members;
+    r->members_ready = r->header.members_ready < r->header.max_members ? r->header.members_ready
+                                                                       : r->header.max_members;
     r->processes_ready = r->header.processes_ready < r->header.max_members
                              ? r->header.processes_ready
                              : r->header.max_members;
@@ -44,7 +47,8 @@ int shki_reader_open(struct shki_reader *r, const char *name)
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? shki_fail(-ENOENT, "there is no segment /%s", name)
-                               : shki_fail(errno == ELOOP ? -EPROTO : -errno, "/%s cannot be opened: %s", name, strerror(errno));
+                               : shki_fail(errno == ELOOP ? -EPROTO : -errno,
+                                           "/%s cannot be opened: %s", name, strerror(errno));
     error = shki_reader_use(r, name, fd);
     if (error < 0)
         close(fd);
@@ -76,7 +80,8 @@ int shki_reader_find(struct shki_reader *r, uint64_t inode, uint64_t id)
     int found = -ENOENT;
 
     while (directory && found < 0 && (e = readdir(directory))) {
-        if (e->d_ino != inode || strlen(e->d_name) > SHK_SEGMENT_NAME_MAX || shki_reader_open(r, e->d_name) < 0)
+        if (e->d_ino != inode || strlen(e->d_name) > SHK_SEGMENT_NAME_MAX ||
+            shki_reader_open(r, e->d_name) < 0)
             continue;
         if (r->header.id == id)
             found = 0;
@@ -91,11 +96,11 @@ int shki_reader_find(struct shki_reader *r, uint64_t inode, uint64_t id)
 /* As pread(2), and it does not fault either. */
 static ssize_t read_at(const struct shki_reader *r, void *to, size_t size, uint64_t at)
 {
-    struct iovec from, into = { to, size };
+    struct iovec from, into = {to, size};
 
     if (r->base == NULL)
         return pread(r->fd, to, size, (off_t)at);
-    from = (struct iovec){ (void *)(uintptr_t)(r->base + at), size };
+    from = (struct iovec){(void *)(uintptr_t)(r->base + at), size};
     return process_vm_readv(getpid(), &into, 1, &from, 1, 0);
 }
 
@@ -107,16 +112,22 @@ bool shki_read(const struct shki_reader *r, uint64_t at, void *to, size_t size)
 
 bool shki_read_entry(const struct shki_reader *r, uint32_t index, struct shki_entry *e)
 {
-    return index < r->header.max_objects && shki_read(r, r->at.entries_at + (uint64_t)index * sizeof(*e), e, sizeof(*e));
+    return index < r->header.max_objects &&
+           shki_read(r, r->at.entries_at + (uint64_t)index * sizeof(*e), e, sizeof(*e));
 }
 
 bool shki_read_member(const struct shki_reader *r, uint32_t index, struct shki_member *m)
 {
-    return index < r->members_ready && shki_read(r, r->at.members_at + (uint64_t)index * sizeof(*m), m, sizeof(*m));
+    return index < r->members_ready &&
+           shki_read(r, r->at.members_at + (uint64_t)index * sizeof(*m), m, sizeof(*m));
 }
 
-/* Of a table of `n` records. The geometry has been checked against the size of the file, which may have been made shorter since. */
-static uint32_t read_records(const struct shki_reader *r, uint64_t at, uint32_t n, uint32_t first, void *to, size_t size)
+/*
+ * Of a table of `n` records. The geometry has been checked against the size of the file, which may
+ * have been made shorter since.
+ */
+static uint32_t read_records(const struct shki_reader *r, uint64_t at, uint32_t n, uint32_t first,
+                             void *to, size_t size)
 {
     uint32_t left = first < n ? n - first : 0;
     ssize_t got = read_at(r, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME),
@@ -125,17 +136,21 @@ static uint32_t read_records(const struct shki_reader *r, uint64_t at, uint32_t 
     return got > 0 ? (uint32_t)((size_t)got / size) : 0;
 }
 
-uint32_t shki_read_entries(const struct shki_reader *r, uint32_t first, struct shki_entry entries[SHKI_AT_A_TIME])
+uint32_t shki_read_entries(const struct shki_reader *r, uint32_t first,
+                           struct shki_entry entries[SHKI_AT_A_TIME])
 {
-    return read_records(r, r->at.entries_at, r->header.max_objects, first, entries, sizeof(*entries));
+    return read_records(r, r->at.entries_at, r->header.max_objects, first, entries,
+                        sizeof(*entries));
 }
 
-uint32_t shki_read_members(const struct shki_reader *r, uint32_t first, struct shki_member members[SHKI_AT_A_TIME])
+uint32_t shki_read_members(const struct shki_reader *r, uint32_t first,
+                           struct shki_member members[SHKI_AT_A_TIME])
 {
     return read_records(r, r->at.members_at, r->members_ready, first, members, sizeof(*members));
 }
 
 bool shki_reader_has(const struct shki_reader *r, const struct shki_entry *e, size_t size)
 {
-    return e->at >= r->at.heap_at && e->at % shki_extent_unit(e->size) == 0 && e->at <= r->header.size && e->size <= r->header.size - e->at && size <= e->size;
+    return e->at >= r->at.heap_at && e->at % shki_extent_unit(e->size) == 0 &&
+           e->at <= r->header.size && e->size <= r->header.size - e->at && size <= e->size;
 }

@@ -1,6 +1,7 @@
 /*
- * A segment seen from outside, through a descriptor: pread(2) only, so nothing faults, no page is allocated and nobody is disturbed. Believes
- * nothing: the header has been checked against the file, and every offset is checked against the header.
+ * A segment seen from outside, through a descriptor: pread(2) only, so nothing faults, no page is
+ * allocated and nobody is disturbed. Believes nothing: the header has been checked against the
+ * file, and every offset is checked against the header.
  */
 #ifndef SHKI_READER_H
 #define SHKI_READER_H
@@ -18,7 +19,10 @@ struct shki_reader {
     uint32_t members_ready, processes_ready; /* bounded */
 };
 
-/* By name, or with a descriptor, which stays the caller's: 0; -EPROTO and the codes of open(2), with a sentence. */
+/*
+ * By name, or with a descriptor, which stays the caller's: 0; -EPROTO and the codes of open(2),
+ * with a sentence.
+ */
 int shki_reader_open(struct shki_reader *, const char *name);
 int shki_reader_use(struct shki_reader *, const char *name, int fd);
 void shki_reader_close(struct shki_reader *);
@@ -30,7 +34,10 @@ struct shk_segment;
  */
 void shki_reader_use_mapped(struct shki_reader *, const struct shk_segment *);
 
-/* The segment with that inode and random id; 0, or -ENOENT if there is none that the caller may read. */
+/*
+ * The segment with that inode and random id; 0, or -ENOENT if there is none that the caller may
+ * read.
+ */
 int shki_reader_find(struct shki_reader *, uint64_t inode, uint64_t id);
 
 /* Read: true if all of it lies in the file and could be read. */
@@ -40,8 +47,10 @@ bool shki_read_member(const struct shki_reader *, uint32_t index, struct shki_me
 
 /* Read a table, several records at a time, from `first` on: how many; 0: no more. */
 #define SHKI_AT_A_TIME 32
-uint32_t shki_read_entries(const struct shki_reader *, uint32_t first, struct shki_entry entries[SHKI_AT_A_TIME]);
-uint32_t shki_read_members(const struct shki_reader *, uint32_t first, struct shki_member members[SHKI_AT_A_TIME]);
+uint32_t shki_read_entries(const struct shki_reader *, uint32_t first,
+                           struct shki_entry entries[SHKI_AT_A_TIME]);
+uint32_t shki_read_members(const struct shki_reader *, uint32_t first,
+                           struct shki_member members[SHKI_AT_A_TIME]);
 
 /* Whether it has an extent in the heap that holds a struct of that size. */
 bool shki_reader_has(const struct shki_reader *, const struct shki_entry *, size_t size);

@@ -10,10 +10,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LOCK_SOON SHK_MS(50)      /* for the segment's lock: if not, the next slice tries again */
-#define POLLED SHK_MS(5)          /* between two questions about one mutex that a thread polls */
-#define THOROUGHLY SHK_MS(250)    /* between two questions of a thread that read files of /proc */
-#define RECORDS_AT_A_TIME 2u      /* whose start time a sweep compares, in turn */
+/* for the segment's lock: if not, the next slice tries again */
+#define LOCK_SOON SHK_MS(50)
+#define POLLED    SHK_MS(5) /* between two questions about one mutex that a thread polls */
+/* between two questions of a thread that read files of /proc */
+#define THOROUGHLY        SHK_MS(250)
+#define RECORDS_AT_A_TIME 2u /* whose start time a sweep compares, in turn */
 
 #define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
 

@@ -33,12 +33,12 @@ struct file {
 
 static struct file file_of(const char *name, const struct stat *st)
 {
-    return (struct file){ name, st->st_dev, st->st_ino };
+    return (struct file){name, st->st_dev, st->st_ino};
 }
 
 static struct file file_of_segment(const struct shk_segment *s)
 {
-    return (struct file){ s->name, s->device, s->inode };
+    return (struct file){s->name, s->device, s->inode};
 }
 
 static int say_not_unlinked(const char *name, int r)
@@ -68,8 +68,7 @@ static int may_unlink(const struct file *file)
         return -errno;
     if (!has_name(file, &st))
         return 0; /* it is gone already */
-    return directory.st_mode & S_ISVTX && user != 0 && user != st.st_uid &&
-                   user != directory.st_uid
+    return directory.st_mode & S_ISVTX && user != 0 && user != st.st_uid && user != directory.st_uid
                ? -EPERM
                : 0;
 }
@@ -77,7 +76,7 @@ static int may_unlink(const struct file *file)
 /* A turn at removing that file's name. Ends with end_turn(), and with the process. */
 static int take_turn(int fd)
 {
-    static const struct timespec nap = { .tv_nsec = 1000000 };
+    static const struct timespec nap = {.tv_nsec = 1000000};
     int64_t end = shki_now() + TURN_LIMIT;
 
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {

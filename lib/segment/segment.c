@@ -23,15 +23,16 @@
 #include <unistd.h>
 
 /* of address space: memory is only what is in it */
-#define SIZE_DEFAULT (UINT64_C(1) << (sizeof(void *) > 4 ? 36 : 30))
+#define SIZE_DEFAULT     (UINT64_C(1) << (sizeof(void *) > 4 ? 36 : 30))
 #define SIZE_DEFAULT_MIN (UINT64_C(1) << 30)
-#define SIZE_MIN (UINT64_C(64) << 10)
-#define SIZE_MAX_ (UINT64_C(1) << 40)
-#define MEMBERS_DEFAULT 1024u
-#define OBJECTS_DEFAULT 256u
-#define TABLE_MAX 65535u
-#define LOCK_LIMIT SHK_SEC(10)     /* the lock is held for microseconds; who has it longer is stopped */
-#define ATTEMPTS 1000              /* to open what others create and unlink all the time */
+#define SIZE_MIN         (UINT64_C(64) << 10)
+#define SIZE_MAX_        (UINT64_C(1) << 40)
+#define MEMBERS_DEFAULT  1024u
+#define OBJECTS_DEFAULT  256u
+#define TABLE_MAX        65535u
+/* the lock is held for microseconds; who has it longer is stopped */
+#define LOCK_LIMIT SHK_SEC(10)
+#define ATTEMPTS   1000 /* to open what others create and unlink all the time */
 
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct shk_segment *segments; /* under `registry` */
@@ -48,7 +49,9 @@ void shki_registry_unlock(void)
 
 void (*shki_in_forked_child)(void);
 
-/* fork: the child gets the mappings and the handles, but no thread of it is a member of anything. */
+/*
+ * fork: the child gets the mappings and the handles, but no thread of it is a member of anything.
+ */
 static void before_fork(void)
 {
     pthread_mutex_lock(&registry);
@@ -95,8 +98,17 @@ static void __attribute__((constructor)) register_fork_handlers(void)
 uint64_t shki_fingerprint(void)
 {
     const uint64_t facts[] = {
-        sizeof(void *), 0x0102030405060708u, sizeof(pthread_mutex_t), sizeof(pthread_cond_t), sizeof(sem_t), shki_robust_word_offset(),
-        sizeof(struct shki_header), sizeof(struct shki_entry), sizeof(struct shki_member), sizeof(struct shki_node), sizeof(struct shki_waitlist),
+        sizeof(void *),
+        0x0102030405060708u,
+        sizeof(pthread_mutex_t),
+        sizeof(pthread_cond_t),
+        sizeof(sem_t),
+        shki_robust_word_offset(),
+        sizeof(struct shki_header),
+        sizeof(struct shki_entry),
+        sizeof(struct shki_member),
+        sizeof(struct shki_node),
+        sizeof(struct shki_waitlist),
     };
     const unsigned char *byte = (const unsigned char *)facts;
     uint64_t h = 14695981039346656037u; /* FNV-1a */
@@ -119,7 +131,10 @@ int shki_check_namespace(const char *name, uint64_t created_in)
 
     if (created_in == here || created_in == 0 || here == 0)
         return 0;
-    return shki_fail(-EXDEV, "segment /%s was created in another pid namespace; robust mutexes do not work across them", name);
+    return shki_fail(
+        -EXDEV,
+        "segment /%s was created in another pid namespace; robust mutexes do not work across them",
+        name);
 }
 
 void shki_path(char path[SHKI_PATH_MAX], const char *name)
@@ -142,14 +157,20 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
     if (memcmp(h->magic, SHKI_MAGIC, sizeof(h->magic)) != 0)
         return shki_fail(-EPROTO, "/%s is not a segment of shmkit", name);
     if (h->layout != SHKI_LAYOUT)
-        return shki_fail(-EPROTO, "segment /%s was created by layout %u, this library reads layout %u", name, h->layout, SHKI_LAYOUT);
+        return shki_fail(-EPROTO,
+                         "segment /%s was created by layout %u, this library reads layout %u", name,
+                         h->layout, SHKI_LAYOUT);
     if (h->header_size != sizeof(*h) || h->fingerprint != shki_fingerprint())
-        return shki_fail(-EPROTO, "segment /%s was created by a program of another machine type or C library", name);
+        return shki_fail(
+            -EPROTO, "segment /%s was created by a program of another machine type or C library",
+            name);
     if (h->size != file_size)
-        return shki_fail(-EPROTO, "segment /%s is damaged: it has %llu bytes, not %llu", name, (unsigned long long)file_size, (unsigned long long)h->size);
+        return shki_fail(-EPROTO, "segment /%s is damaged: it has %llu bytes, not %llu", name,
+                         (unsigned long long)file_size, (unsigned long long)h->size);
     if (h->asymmetric > 1)
         return shki_fail(-EPROTO, "segment /%s is damaged: its kind of fences", name);
-    if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 || h->max_objects > TABLE_MAX)
+    if (h->max_members < 1 || h->max_members > TABLE_MAX || h->max_objects < 1 ||
+        h->max_objects > TABLE_MAX)
         return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
     g = shki_geometry(h->max_members, h->max_objects, h->size);
     if (h->entries_at != g.entries_at || h->members_at != g.members_at ||
@@ -260,10 +281,13 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
     if (h->size < SIZE_MIN || h->size > SIZE_MAX_)
         return shki_fail(-EINVAL, "segment /%s: its size must be from 64 KiB to 1 TiB", name);
     if (h->max_members > TABLE_MAX || h->max_objects > TABLE_MAX)
-        return shki_fail(-EINVAL, "segment /%s: no more than %u members and objects", name, TABLE_MAX);
+        return shki_fail(-EINVAL, "segment /%s: no more than %u members and objects", name,
+                         TABLE_MAX);
     g = shki_geometry(h->max_members, h->max_objects, h->size);
     if (g.heap_at + SHKI_PAGE > h->size)
-        return shki_fail(-EINVAL, "segment /%s: %llu bytes have no room for so many members and objects", name, (unsigned long long)h->size);
+        return shki_fail(-EINVAL,
+                         "segment /%s: %llu bytes have no room for so many members and objects",
+                         name, (unsigned long long)h->size);
     h->entries_at = g.entries_at;
     h->members_at = g.members_at;
     h->nodes_at = g.nodes_at;
@@ -289,7 +313,8 @@ static int open_unnamed(char temporary[SHKI_PATH_MAX])
     *temporary = '\0';
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
         return fd >= 0 ? fd : -errno;
-    snprintf(temporary, SHKI_PATH_MAX, "%s/.shmkit-%d-%llx", SHKI_DIRECTORY, (int)getpid(), (unsigned long long)shki_now());
+    snprintf(temporary, SHKI_PATH_MAX, "%s/.shmkit-%d-%llx", SHKI_DIRECTORY, (int)getpid(),
+             (unsigned long long)shki_now());
     fd = shki_open(temporary, O_CREAT | O_EXCL | O_RDWR, 0600);
     if (fd < 0)
         *temporary = '\0';
@@ -310,13 +335,17 @@ static int publish(int fd, const char *temporary, const char *path)
     return r == 0 ? 0 : -errno;
 }
 
-/* Build a whole segment, which has no name yet: its descriptor. Killed at any time before it is published: nothing is left. */
-static int create(const char *name, const struct shk_segment_options *options, char temporary[SHKI_PATH_MAX])
+/*
+ * Build a whole segment, which has no name yet: its descriptor. Killed at any time before it is
+ * published: nothing is left.
+ */
+static int create(const char *name, const struct shk_segment_options *options,
+                  char temporary[SHKI_PATH_MAX])
 {
-    struct shk_segment_options defaults = { 0 };
+    struct shk_segment_options defaults = {0};
     const struct shk_segment_options *o = options ? options : &defaults;
     mode_t mode = o->mode ? o->mode : 0600;
-    struct shki_header fields = { 0 }, *h = MAP_FAILED;
+    struct shki_header fields = {0}, *h = MAP_FAILED;
     struct rlimit limit;
     int fd, r;
 
@@ -327,9 +356,11 @@ static int create(const char *name, const struct shk_segment_options *options, c
         return r;
     fd = open_unnamed(temporary);
     if (fd < 0)
-        return shki_fail(fd, "segment /%s cannot be created in " SHKI_DIRECTORY ": %s", name, strerror(-fd));
+        return shki_fail(fd, "segment /%s cannot be created in " SHKI_DIRECTORY ": %s", name,
+                         strerror(-fd));
     r = -EFBIG;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && fields.size > limit.rlim_cur)
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        fields.size > limit.rlim_cur)
         goto fail; /* the kernel would send SIGXFSZ */
     if (ftruncate(fd, (off_t)fields.size) != 0 || fchmod(fd, mode) != 0) {
         r = -errno;
@@ -381,7 +412,9 @@ int shki_segment_read_header(const char *name, int fd, const struct stat *st, st
     if (n < 0)
         return shki_fail(-errno, "segment /%s cannot be read: %s", name, strerror(errno));
     if (n < (ssize_t)sizeof(*h))
-        return shki_fail(-EPROTO, "/%s is not a segment of shmkit, or it is damaged: it has only %lld bytes", name, (long long)st->st_size);
+        return shki_fail(-EPROTO,
+                         "/%s is not a segment of shmkit, or it is damaged: it has only %lld bytes",
+                         name, (long long)st->st_size);
     return shki_check_header(name, h, (uint64_t)st->st_size);
 }
 
@@ -443,7 +476,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
     s->max_objects = h.max_objects;
     s->at = shki_geometry(h.max_members, h.max_objects, h.size);
     s->asymmetric = h.asymmetric;
-    s->recovery = (struct shki_recovery){ shki_recover_mutex, s };
+    s->recovery = (struct shki_recovery){shki_recover_mutex, s};
     pthread_mutex_init(&s->local, NULL);
     *out = s;
     return 0;
@@ -509,7 +542,7 @@ static struct shk_segment *find_mapped(const struct stat *st)
 
 int shki_segment_open_file(const char *name, int access)
 {
-    static const struct timespec nap = { .tv_nsec = 1000000 };
+    static const struct timespec nap = {.tv_nsec = 1000000};
     char path[SHKI_PATH_MAX];
     int fd;
 
@@ -610,10 +643,11 @@ static void delist(struct shk_segment *s)
 }
 
 /*
- * The creator is a member before anybody else can be: whatever fails, nothing is left, for a file without a name goes with its last mapping.
- * -EAGAIN: somebody else was faster.
+ * The creator is a member before anybody else can be: whatever fails, nothing is left, for a file
+ * without a name goes with its last mapping. -EAGAIN: somebody else was faster.
  */
-static int attach_new(const char *name, unsigned flags, const struct shk_segment_options *options, struct shk_segment **out)
+static int attach_new(const char *name, unsigned flags, const struct shk_segment_options *options,
+                      struct shk_segment **out)
 {
     char path[SHKI_PATH_MAX], temporary[SHKI_PATH_MAX];
     struct shki_membership *m;
@@ -632,7 +666,8 @@ static int attach_new(const char *name, unsigned flags, const struct shk_segment
     if (r == 0)
         goto done;
     shki_member_leave(*out);
-    r = r == -EEXIST ? -EAGAIN : shki_fail(r, "segment /%s cannot be created: %s", name, strerror(-r));
+    r = r == -EEXIST ? -EAGAIN
+                     : shki_fail(r, "segment /%s cannot be created: %s", name, strerror(-r));
 fail:
     delist(*out);
 done:
@@ -642,7 +677,10 @@ done:
     return r;
 }
 
-/* With SHK_EXCL whatever has the name is in the way, be it no segment or not to be opened; what else failed is said as it is. */
+/*
+ * With SHK_EXCL whatever has the name is in the way, be it no segment or not to be opened; what
+ * else failed is said as it is.
+ */
 static int say_present(const char *name, int r)
 {
     char path[SHKI_PATH_MAX];
@@ -663,7 +701,8 @@ static int give_way(const char *name, unsigned flags, int r)
 }
 
 /* One attempt. -EAGAIN: something has just changed, try again. */
-static int attach(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
+static int attach(const char *name, unsigned flags, const struct shk_segment_options *options,
+                  void (*bury)(struct shk_segment *), struct shk_segment **out)
 {
     bool exclusive = flags & SHK_CREATE && flags & SHK_EXCL;
     int fd = shki_segment_open_file(name, O_RDWR), r;
@@ -684,7 +723,8 @@ static int attach(const char *name, unsigned flags, const struct shk_segment_opt
     return r;
 }
 
-int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *), struct shk_segment **out)
+int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
+                      void (*bury)(struct shk_segment *), struct shk_segment **out)
 {
     struct shki_saved_error saved;
     int r;

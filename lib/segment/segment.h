@@ -1,5 +1,6 @@
 /*
- * A segment in this process: mapped once, however often it is opened. Create, open, publish, retire, and who is in it.
+ * A segment in this process: mapped once, however often it is opened. Create, open, publish,
+ * retire, and who is in it.
  *
  * Order of locks: header.lock (shared), `registry` (process), `local` (this segment, process). The
  * latter two are held for moments only, and never while another process is waited for: fork(2)
@@ -24,7 +25,9 @@ struct shk_segment {
     struct shki_memory memory;
     struct shki_header *header;
 
-    /* Validated copies. Nothing in the library indexes by what it has just read from shared memory. */
+    /*
+     * Validated copies. Nothing in the library indexes by what it has just read from shared memory.
+     */
     uint64_t id, size, inode, device;
     uint32_t max_members, max_objects;
     struct shki_geometry at;
@@ -32,7 +35,8 @@ struct shk_segment {
 
     struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
 
-    const volatile sig_atomic_t *_Atomic interrupt; /* relaxed: whoever sees it late is interrupted a slice later */
+    /* relaxed: whoever sees it late is interrupted a slice later */
+    const volatile sig_atomic_t *_Atomic interrupt;
     /*
      * this process's view of header.watchers, a struct shki_line: see object/ready.c. Set once, at
      * the first open
@@ -43,23 +47,25 @@ struct shk_segment {
      */
     struct shki_openness openness;
 
-    pthread_mutex_t local;                /* the following: */
-    struct shki_membership *memberships;  /* of this process's threads */
+    pthread_mutex_t local;               /* the following: */
+    struct shki_membership *memberships; /* of this process's threads */
     /* calls that need the mapping, of threads that are no members yet */
     unsigned pins;
-    unsigned handles;                     /* of objects; the struct lives as long as there are any */
-    uint32_t *uses;                       /* handles by entry index */
+    /* of objects; the struct lives as long as there are any */
+    unsigned handles;
+    uint32_t *uses; /* handles by entry index */
     /*
      * of this process, and of one that is being forked, in the table of processes; UINT32_MAX: none
      */
     uint32_t row, child;
     uint64_t row_word, child_word;
 
-    struct shk_segment *next;             /* under `registry` */
+    struct shk_segment *next; /* under `registry` */
 };
 
 /* A thread's place in a segment. Private to the thread, but for the list in the segment. */
-#define SHKI_UNPARK_LATER 16u /* so many whom a thread releases at once are woken when there is no lock in their way */
+/* so many whom a thread releases at once are woken when there is no lock in their way */
+#define SHKI_UNPARK_LATER 16u
 
 struct shki_membership {
     struct shk_segment *segment;
@@ -67,20 +73,31 @@ struct shki_membership {
     struct shki_node *node; /* its first */
     uint64_t id;
     uint32_t index;
-    uint32_t held;          /* robust mutexes of this segment that the thread holds, without its life */
-    uint32_t may_hold;      /* … before it has to ask */
-    bool has_waited;        /* for an item, awake, since it last put one into a ring: most often the next one is an answer, that is awaited in its turn */
+    /* robust mutexes of this segment that the thread holds, without its life */
+    uint32_t held;
+    uint32_t may_hold; /* … before it has to ask */
+    /*
+     * for an item, awake, since it last put one into a ring: most often the next one is an answer,
+     * that is awaited in its turn
+     */
+    bool has_waited;
     struct shki_interrupt_call call;
-    bool notified;          /* the thread's last wait on a condition ended with a notification, */
-    uint64_t waited_on;     /* … that on the condition with this serial */
-    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members that the thread has released: see shki_unpark_released() */
+    bool notified;      /* the thread's last wait on a condition ended with a notification, */
+    uint64_t waited_on; /* … that on the condition with this serial */
+    /* members that the thread has released: see shki_unpark_released() */
+    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark;
     struct shki_membership *next_of_thread, *next_in_segment;
 };
 
-/* How many robust mutexes a thread may hold: the kernel walks 2048 of a dead thread's and no more. */
+/*
+ * How many robust mutexes a thread may hold: the kernel walks 2048 of a dead thread's and no more.
+ */
 #define SHKI_HELD_MAX 2000
 
-/* Take the segment's lock, waiting at most 10 s: 0, -EBUSY; -ESTALE if it is retired. Repairs what a dead holder left. */
+/*
+ * Take the segment's lock, waiting at most 10 s: 0, -EBUSY; -ESTALE if it is retired. Repairs what
+ * a dead holder left.
+ */
 int shki_segment_lock(struct shk_segment *);
 /* The same, be it retired or not, waiting at most that long. */
 int shki_segment_lock_within(struct shk_segment *, int64_t limit);
@@ -108,7 +125,10 @@ static inline bool shki_punch(struct shk_segment *s, uint64_t at, uint64_t size)
 /* A segment's name without slash: checks, and gives where it starts. */
 int shki_segment_name(const char *name, const char **bare);
 
-/* Whether the bytes are a header that this library understands, in a file of that size: 0 or -EPROTO with a sentence. */
+/*
+ * Whether the bytes are a header that this library understands, in a file of that size: 0 or
+ * -EPROTO with a sentence.
+ */
 int shki_check_header(const char *name, const struct shki_header *, uint64_t file_size);
 
 /* Whether a segment that was created in that pid namespace may be joined from here: 0 or -EXDEV. */
@@ -116,18 +136,20 @@ int shki_check_namespace(const char *name, uint64_t created_in);
 
 /* "/dev/shm/" and the name, which has been checked. */
 #define SHKI_DIRECTORY "/dev/shm"
-#define SHKI_PATH_MAX (sizeof(SHKI_DIRECTORY) + 1 + 256)
+#define SHKI_PATH_MAX  (sizeof(SHKI_DIRECTORY) + 1 + 256)
 void shki_path(char path[SHKI_PATH_MAX], const char *name);
 
 /*
- * What shk_segment_open() does, but for taking the dead out of waitlists: `bury` is called for that when there is no room for the living.
+ * What shk_segment_open() does, but for taking the dead out of waitlists: `bury` is called for that
+ * when there is no room for the living.
  */
-int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options, void (*bury)(struct shk_segment *),
-                      struct shk_segment **out);
+int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
+                      void (*bury)(struct shk_segment *), struct shk_segment **out);
 
 /*
- * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that, without any lock, while the segment is mapped.
- * flags: those of shk_segment_unlink_unused(), or this one.
+ * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that,
+ * without any lock, while the segment is mapped. flags: those of shk_segment_unlink_unused(), or
+ * this one.
  */
 #define SHKI_RETIRE_IN_ANY_CASE 0x100u
 int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *));

@@ -1,8 +1,8 @@
 /*
  * What every shmkit call has in common: return values, timeouts, flags.
  *
- * Return values. 0 or a positive number is success, -errno is failure. shk_last_error() then has a sentence for a person.
- * The library never prints, aborts or exits.
+ * Return values. 0 or a positive number is success, -errno is failure. shk_last_error() then has a
+ * sentence for a person. The library never prints, aborts or exits.
  *
  * Codes that any call on an object may give, besides those listed with it:
  *     -EINVAL   an argument is NULL or out of range, or a reserved field is not zero
@@ -28,11 +28,12 @@
  * now" computed too late, is over already: the call tries once, and gives -ETIMEDOUT if it would
  * have to wait.
  *
- * Threads and processes. Any number of threads of any number of processes may call anything at the same time, if not
- * said otherwise. A handle may be shared by the threads of a process. Close a handle only when no thread uses it any more.
- * After fork() without exec the child may use the handles that it inherits: it joins as a new member with its first
- * call, and holds none of its parent's locks. No call may be made from a signal handler or left by siglongjmp(), and no
- * thread may be cancelled in one.
+ * Threads and processes. Any number of threads of any number of processes may call anything at the
+ * same time, if not said otherwise. A handle may be shared by the threads of a process. Close a
+ * handle only when no thread uses it any more. After fork() without exec the child may use the
+ * handles that it inherits: it joins as a new member with its first call, and holds none of its
+ * parent's locks. No call may be made from a signal handler or left by siglongjmp(), and no thread
+ * may be cancelled in one.
  *
  * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash,
  * exec, exit without closing, the OOM killer. (A death that the kernel does not mark is found at
@@ -54,13 +55,13 @@ extern "C" {
 #define SHK_PUBLIC __attribute__((visibility("default")))
 
 #define SHK_FOREVER INT64_MAX
-#define SHK_NOWAIT ((int64_t)0)
+#define SHK_NOWAIT  ((int64_t)0)
 
 /*
  * Nanoseconds. n: an integer, or a fraction as in SHK_SEC(0.5), which is rounded to the nearest
  * nanosecond. Constant if n is.
  */
-#define SHK_MS(n) SHK_DURATION_(n, 1000000)
+#define SHK_MS(n)  SHK_DURATION_(n, 1000000)
 #define SHK_SEC(n) SHK_DURATION_(n, 1000000000)
 
 /*
@@ -88,12 +89,12 @@ constexpr int64_t shk_duration_(long double n, int64_t unit)
 }
 #define SHK_DURATION_(n, unit) shk_duration_(n, unit)
 #elif defined(__cplusplus) /* evaluates n several times */
-#define SHK_DURATION_(n, unit)                                                                     \
+#define SHK_DURATION_(n, unit) \
     ((int64_t)(n) * (unit) + (int64_t)SHK_WHOLE_(((n) - (int64_t)(n)) * (double)(unit)))
 #else
 #define SHK_ROUND_(n, unit) ((int64_t)SHK_WHOLE_((double)(n) * (double)(unit)))
 /* An operation on doubles is an integer constant expression only behind __builtin_constant_p(). */
-#define SHK_FRACTION_(n, unit)                                                                     \
+#define SHK_FRACTION_(n, unit) \
     (__builtin_constant_p(SHK_ROUND_(n, unit)) ? SHK_ROUND_(n, unit) : SHK_ROUND_(n, unit))
 /* clang-format off */
 #define SHK_DURATION_(n, unit)                                                                     \
@@ -105,12 +106,15 @@ constexpr int64_t shk_duration_(long double n, int64_t unit)
 /* clang-format on */
 #endif
 
-/* Positive result of acquiring: it is held, and a former holder died holding it. What the lock protects may be half done. */
+/*
+ * Positive result of acquiring: it is held, and a former holder died holding it. What the lock
+ * protects may be half done.
+ */
 #define SHK_ORPHANED 1
 
 /* Flags of the open calls. */
-#define SHK_CREATE 0x1u    /* create it if it is absent */
-#define SHK_EXCL 0x2u      /* with SHK_CREATE: -EEXIST if it is present */
+#define SHK_CREATE    0x1u /* create it if it is absent */
+#define SHK_EXCL      0x2u /* with SHK_CREATE: -EEXIST if it is present */
 #define SHK_ANY_OWNER 0x4u /* segments: accept one that belongs to another user */
 
 /* Another flag of shk_segment_unlink_unused(). */
@@ -118,7 +122,7 @@ constexpr int64_t shk_duration_(long double n, int64_t unit)
 
 /* The longest names, in bytes of UTF-8, without the terminating zero. */
 #define SHK_SEGMENT_NAME_MAX 200
-#define SHK_NAME_MAX 63 /* of an object or a member */
+#define SHK_NAME_MAX         63 /* of an object or a member */
 
 /* The kinds of objects. The values are part of the layout in shared memory. */
 enum shk_kind {
@@ -133,9 +137,10 @@ enum shk_kind {
 };
 
 /*
- * One readable sentence about the calling thread's last failed call, such as "segment /bank was created by layout 3, this
- * library reads layout 1". Never NULL; "" before the first failure. The string belongs to the library and is valid
- * until the thread's next failing call. After a success it says nothing about that call.
+ * One readable sentence about the calling thread's last failed call, such as "segment /bank was
+ * created by layout 3, this library reads layout 1". Never NULL; "" before the first failure. The
+ * string belongs to the library and is valid until the thread's next failing call. After a success
+ * it says nothing about that call.
  */
 SHK_PUBLIC const char *shk_last_error(void);
 

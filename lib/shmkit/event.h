@@ -27,17 +27,20 @@ struct shk_event_options {
 };
 
 /*
- * Open an event, or with SHK_CREATE create it, clear, if it is absent.
- * Returns 0, or -ENOENT, -EEXIST, -EPROTOTYPE (present, but no event), -ENOSPC, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_lock_open().
- * Killed: it has been created whole or not at all.
+ * Open an event, or with SHK_CREATE create it, clear, if it is absent. Returns 0, or -ENOENT,
+ * -EEXIST, -EPROTOTYPE (present, but no event), -ENOSPC, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ
+ * as shk_lock_open(). Killed: it has been created whole or not at all.
  */
-SHK_PUBLIC int shk_event_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_event_options *options,
-                              struct shk_event **out);
+SHK_PUBLIC int shk_event_open(struct shk_segment *, const char *name, unsigned flags,
+                              const struct shk_event_options *options, struct shk_event **out);
 
 /* Give the handle back; the event stays. NULL is allowed. Returns 0. */
 SHK_PUBLIC int shk_event_close(struct shk_event *);
 
-/* Set it and release all who wait. Returns 0. Killed: it is set and all are released, within about 100 ms, or nothing has happened. */
+/*
+ * Set it and release all who wait. Returns 0. Killed: it is set and all are released, within about
+ * 100 ms, or nothing has happened.
+ */
 SHK_PUBLIC int shk_event_set(struct shk_event *);
 
 /* Clear it. Returns 0. Killed: it is clear or not. */

@@ -1,9 +1,10 @@
 /*
  * A look at segments from outside: what shmctl is built on.
  *
- * It reads with pread(2) only. It maps nothing, takes no lock, allocates no page, writes nothing, joins nothing; a
- * permission to read is enough, from any pid namespace. It believes nothing it reads: any bytes at all give an answer or an error.
- * The look is not taken at one instant: figures of objects in use may be a moment apart.
+ * It reads with pread(2) only. It maps nothing, takes no lock, allocates no page, writes nothing,
+ * joins nothing; a permission to read is enough, from any pid namespace. It believes nothing it
+ * reads: any bytes at all give an answer or an error. The look is not taken at one instant: figures
+ * of objects in use may be a moment apart.
  *
  *     struct shk_snapshot *look;
  *     const struct shk_member_info *m;
@@ -13,8 +14,9 @@
  *         shk_snapshot_close(look);
  *     }
  *
- * Strings in the structs are zero-terminated valid UTF-8 without control characters, whatever was in the segment. The structs belong to the snapshot
- * (or the list) and live as long as it. A snapshot is for one thread at a time. Nothing here can be hurt by being killed.
+ * Strings in the structs are zero-terminated valid UTF-8 without control characters, whatever was
+ * in the segment. The structs belong to the snapshot (or the list) and live as long as it. A
+ * snapshot is for one thread at a time. Nothing here can be hurt by being killed.
  */
 #ifndef SHMKIT_INSPECT_H
 #define SHMKIT_INSPECT_H
@@ -27,7 +29,10 @@ extern "C" {
 
 struct shk_snapshot;
 
-/* What a shared memory file turned out to be. Figures below the line are known only for SHK_SEGMENT_GOOD and _RETIRED. */
+/*
+ * What a shared memory file turned out to be. Figures below the line are known only for
+ * SHK_SEGMENT_GOOD and _RETIRED.
+ */
 enum shk_segment_state {
     SHK_SEGMENT_GOOD = 0,
     SHK_SEGMENT_RETIRED = 1,  /* being unlinked */
@@ -46,9 +51,9 @@ struct shk_segment_info {
     uint64_t inode;
     /* ---- */
     uint32_t layout;
-    uint64_t id;        /* random */
-    int64_t created;    /* seconds since 1970 */
-    int32_t creator;    /* pid */
+    uint64_t id;         /* random */
+    int64_t created;     /* seconds since 1970 */
+    int32_t creator;     /* pid */
     uint64_t namespace_; /* inode of the creator's pid namespace */
     uint32_t max_members, max_objects;
     uint32_t members_alive, members_dead, objects;
@@ -58,16 +63,16 @@ struct shk_segment_info {
 /* What a member waits for, on an object. */
 enum shk_wait_for {
     SHK_WAITS_NOT = 0,
-    SHK_WAITS_TO_ACQUIRE = 1, /* a lock */
-    SHK_WAITS_FOR_NOTIFY = 2, /* a condition */
-    SHK_WAITS_FOR_SET = 3,    /* an event */
-    SHK_WAITS_TO_PUT = 4,     /* a queue */
-    SHK_WAITS_TO_GET = 5,     /* a queue */
-    SHK_WAITS_FOR_PERMIT = 6, /* a semaphore */
+    SHK_WAITS_TO_ACQUIRE = 1,  /* a lock */
+    SHK_WAITS_FOR_NOTIFY = 2,  /* a condition */
+    SHK_WAITS_FOR_SET = 3,     /* an event */
+    SHK_WAITS_TO_PUT = 4,      /* a queue */
+    SHK_WAITS_TO_GET = 5,      /* a queue */
+    SHK_WAITS_FOR_PERMIT = 6,  /* a semaphore */
     SHK_WAITS_FOR_PARTIES = 7, /* a barrier */
     SHK_WAITS_FOR_SAMPLES = 8, /* a stream */
-    SHK_WAITS_TO_JOIN = 9,    /* a queue: until its tasks are done */
-    SHK_WAITS_FOR_ANY = 10    /* any of several objects; waits_on is the first of them */
+    SHK_WAITS_TO_JOIN = 9,     /* a queue: until its tasks are done */
+    SHK_WAITS_FOR_ANY = 10     /* any of several objects; waits_on is the first of them */
 };
 
 struct shk_member_info {
@@ -77,11 +82,11 @@ struct shk_member_info {
     int64_t joined; /* seconds since 1970 */
     char command[16];
     char name[SHK_NAME_MAX + 1];
-    uint32_t waits_for;               /* enum shk_wait_for */
-    char waits_on[SHK_NAME_MAX + 1];  /* the object's name, "" if none */
-    int64_t waiting;                  /* nanoseconds so far */
-    uint32_t has_deadline;            /* it gives up by itself when its time is over */
-    uint64_t ticket;                  /* place in the object's line of waiters, where it has one */
+    uint32_t waits_for;              /* enum shk_wait_for */
+    char waits_on[SHK_NAME_MAX + 1]; /* the object's name, "" if none */
+    int64_t waiting;                 /* nanoseconds so far */
+    uint32_t has_deadline;           /* it gives up by itself when its time is over */
+    uint64_t ticket;                 /* place in the object's line of waiters, where it has one */
     /* of a dead one: seconds since 1970 when another member first found it dead; 0: not known */
     int64_t death_noticed;
     uint64_t reserved[8];
@@ -89,15 +94,16 @@ struct shk_member_info {
 
 struct shk_object_info {
     char name[SHK_NAME_MAX + 1];
-    uint32_t kind;        /* enum shk_kind */
-    uint64_t serial;      /* never repeats in a segment */
+    uint32_t kind;   /* enum shk_kind */
+    uint64_t serial; /* never repeats in a segment */
     /* bytes: of its extent; of a queue without a limit: of what it has at the moment */
     uint64_t size;
-    int32_t creator;      /* pid */
-    int64_t created;      /* seconds since 1970 */
-    uint64_t users;       /* members of processes that have it open */
-    uint64_t waiters;     /* members asleep on it */
-    uint64_t holder;      /* member id of who holds the lock, or the condition's own lock; 0: nobody */
+    int32_t creator;  /* pid */
+    int64_t created;  /* seconds since 1970 */
+    uint64_t users;   /* members of processes that have it open */
+    uint64_t waiters; /* members asleep on it */
+    /* member id of who holds the lock, or the condition's own lock; 0: nobody */
+    uint64_t holder;
     /* nanoseconds that the holder has had it, if it has called shk_lock_stamp(); 0: not known */
     int64_t held;
     /*
@@ -117,7 +123,7 @@ struct shk_object_info {
         } lock;
         struct {
             uint32_t kind, own_lock;
-            char lock[SHK_NAME_MAX + 1]; /* "" if its own */
+            char lock[SHK_NAME_MAX + 1];         /* "" if its own */
             uint32_t recursive, depth, orphaned; /* of that lock */
         } cond;
         struct {
@@ -126,9 +132,10 @@ struct shk_object_info {
         struct {
             uint32_t order, shut_down;
             uint64_t capacity, item_size, size; /* capacity 0: bounded only by memory */
-            uint64_t puts, gets;              /* since it was created */
-            uint64_t high_water;              /* the most items that were seen in it: see below */
-            uint64_t producer, consumer;      /* member ids of who keeps a side: claimed, reserved, peeked; 0: nobody */
+            uint64_t puts, gets;                /* since it was created */
+            uint64_t high_water;                /* the most items that were seen in it: see below */
+            /* member ids of who keeps a side: claimed, reserved, peeked; 0: nobody */
+            uint64_t producer, consumer;
         } queue;
         struct {
             uint32_t value, max; /* max 0: none */
@@ -148,38 +155,46 @@ struct shk_object_info {
 };
 
 /*
- * Of a FIFO queue whose producer has been killed in the middle of a put, `puts` and `size` may leave out what it put, until the next put.
+ * Of a FIFO queue whose producer has been killed in the middle of a put, `puts` and `size` may
+ * leave out what it put, until the next put.
  *
- * The high-water mark of a LIFO or PRIORITY queue is exact. Of a FIFO queue it is the most that was in it when a producer found no room, or a consumer found
- * nothing more of what it knew of, and looked at the other side: exact where the queue was full, and otherwise the most that was seen, since a consumer at
- * the producers' heels does not look each time. To be exact, each put would have to read what the consumers write.
+ * The high-water mark of a LIFO or PRIORITY queue is exact. Of a FIFO queue it is the most that was
+ * in it when a producer found no room, or a consumer found nothing more of what it knew of, and
+ * looked at the other side: exact where the queue was full, and otherwise the most that was seen,
+ * since a consumer at the producers' heels does not look each time. To be exact, each put would
+ * have to read what the consumers write.
  */
 
 /* Flags of shk_segment_list(). */
 #define SHK_LIST_FOREIGN 0x1u /* also what is not shmkit's */
 
 /*
- * All segments, in order of name. *list is malloc'ed, the caller frees it. Returns how many, or -ENOMEM, -EACCES and the like.
- * A file that cannot be read or understood is an entry with that state, not an error.
+ * All segments, in order of name. *list is malloc'ed, the caller frees it. Returns how many, or
+ * -ENOMEM, -EACCES and the like. A file that cannot be read or understood is an entry with that
+ * state, not an error.
  */
 SHK_PUBLIC ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list);
 
 /*
- * Take a look at one segment. Returns 0, or -ENOENT, -EACCES, -EPROTO (not shmkit's, of another layout, damaged), -EINVAL, -ENAMETOOLONG,
- * -EILSEQ (the name), -ENOMEM. The caller closes it.
+ * Take a look at one segment. Returns 0, or -ENOENT, -EACCES, -EPROTO (not shmkit's, of another
+ * layout, damaged), -EINVAL, -ENAMETOOLONG, -EILSEQ (the name), -ENOMEM. The caller closes it.
  */
 SHK_PUBLIC int shk_snapshot_open(const char *segment, struct shk_snapshot **out);
 SHK_PUBLIC void shk_snapshot_close(struct shk_snapshot *);
 
 SHK_PUBLIC const struct shk_segment_info *shk_snapshot_segment(const struct shk_snapshot *);
 
-/* The i-th from 0; NULL beyond the last. Objects are in order of name, members in order of joining. */
+/*
+ * The i-th from 0; NULL beyond the last. Objects are in order of name, members in order of joining.
+ */
 SHK_PUBLIC const struct shk_object_info *shk_snapshot_object(const struct shk_snapshot *, size_t i);
 SHK_PUBLIC const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *, size_t i);
 
 /* By name; by member id. NULL if there is none. */
-SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *, const char *name);
-SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *, uint64_t id);
+SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *,
+                                                                  const char *name);
+SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *,
+                                                                  uint64_t id);
 
 #ifdef __cplusplus
 }

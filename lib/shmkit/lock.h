@@ -1,8 +1,9 @@
 /*
- * A lock: one member at a time holds it, as with a mutex of threads. If its holder dies, the next one gets it and is told.
+ * A lock: one member at a time holds it, as with a mutex of threads. If its holder dies, the next
+ * one gets it and is told.
  *
- * States: free; held by one member, once or (recursive) several times. A sticky mark says that a holder died; it is
- * cleared only by an acquire that returns SHK_ORPHANED.
+ * States: free; held by one member, once or (recursive) several times. A sticky mark says that a
+ * holder died; it is cleared only by an acquire that returns SHK_ORPHANED.
  *
  *     struct shk_lock *lock;
  *     shk_lock_open(bank, "till", SHK_CREATE, NULL, &lock);
@@ -14,11 +15,12 @@
  *         shk_lock_release(lock);
  *     }
  *
- * Who gets it: not first come, first served, but eventually fair: a member that was passed over for 10
- * to 20 ms at most goes before those who come after; where one member keeps it for more than 10 ms at a time, for about 100 ms.
+ * Who gets it: not first come, first served, but eventually fair: a member that was passed over for
+ * 10 to 20 ms at most goes before those who come after; where one member keeps it for more than 10
+ * ms at a time, for about 100 ms.
  *
- * Illegal: to release from another thread than the one that acquired (-EPERM); to end a thread, or close the segment, while
- * holding it (the next holder gets SHK_ORPHANED).
+ * Illegal: to release from another thread than the one that acquired (-EPERM); to end a thread, or
+ * close the segment, while holding it (the next holder gets SHK_ORPHANED).
  */
 #ifndef SHMKIT_LOCK_H
 #define SHMKIT_LOCK_H
@@ -32,27 +34,34 @@ extern "C" {
 struct shk_lock;
 
 struct shk_lock_options {
-    uint32_t recursive;         /* 1: its holder may acquire it again and must release it as often */
+    /* 1: its holder may acquire it again and must release it as often */
+    uint32_t recursive;
     uint32_t no_deadlock_check; /* 1: never -EDEADLK for a cycle of several members */
     uint64_t reserved[8];       /* zero */
 };
 
 /*
- * Open a lock, or with SHK_CREATE create it if it is absent. options: NULL for a plain lock, or for whatever is there.
- * Returns 0, or -ENOENT, -EEXIST (SHK_EXCL), -EPROTOTYPE (present, but no lock or with other options), -ENOSPC (memory,
- * address space or the directory is full), -EPROTO (corrupted), -EINVAL, -ENAMETOOLONG, -EILSEQ (the name).
- * Killed: it has been created whole or not at all.
+ * Open a lock, or with SHK_CREATE create it if it is absent. options: NULL for a plain lock, or for
+ * whatever is there. Returns 0, or -ENOENT, -EEXIST (SHK_EXCL), -EPROTOTYPE (present, but no lock
+ * or with other options), -ENOSPC (memory, address space or the directory is full), -EPROTO
+ * (corrupted), -EINVAL, -ENAMETOOLONG, -EILSEQ (the name). Killed: it has been created whole or not
+ * at all.
  */
-SHK_PUBLIC int shk_lock_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_lock_options *options,
-                             struct shk_lock **out);
+SHK_PUBLIC int shk_lock_open(struct shk_segment *, const char *name, unsigned flags,
+                             const struct shk_lock_options *options, struct shk_lock **out);
 
-/* Give the handle back; the lock stays. NULL is allowed. Returns 0, or -EBUSY: the calling thread holds it, through whichever handle. */
+/*
+ * Give the handle back; the lock stays. NULL is allowed. Returns 0, or -EBUSY: the calling thread
+ * holds it, through whichever handle.
+ */
 SHK_PUBLIC int shk_lock_close(struct shk_lock *);
 
 /*
  * Acquire. timeout in nanoseconds, SHK_FOREVER, SHK_NOWAIT.
- * Returns 0: held. SHK_ORPHANED (1): held, and a holder died holding it since the last time anybody was told. Or
- *   -EDEADLK  not recursive and the caller has it already; or, with SHK_FOREVER, the caller has become part of a cycle of
+ * Returns 0: held. SHK_ORPHANED (1): held, and a holder died holding it since the last time anybody
+ * was told. Or
+ *   -EDEADLK  not recursive and the caller has it already; or, with SHK_FOREVER, the caller has
+ *   become part of a cycle of
  *             such acquires, all of living threads (256 at most), and was chosen to give way
  *   -EAGAIN   SHK_NOWAIT and somebody has it        -EOVERFLOW  recursive, and acquired 2^31 times
  *   -ETIMEDOUT, -EINTR, and the common codes.
@@ -62,10 +71,9 @@ SHK_PUBLIC int shk_lock_close(struct shk_lock *);
 SHK_PUBLIC int shk_lock_acquire(struct shk_lock *, int64_t timeout);
 
 /*
- * Release, or for a recursive lock go back by one level.
- * Returns 0, or -EPERM: the caller is not the holder. Works on an unlinked lock and in a closed segment, too: what is held
- * can be given back.
- * Killed: others get the lock; whether as SHK_ORPHANED or not depends on the moment.
+ * Release, or for a recursive lock go back by one level. Returns 0, or -EPERM: the caller is not
+ * the holder. Works on an unlinked lock and in a closed segment, too: what is held can be given
+ * back. Killed: others get the lock; whether as SHK_ORPHANED or not depends on the moment.
  */
 SHK_PUBLIC int shk_lock_release(struct shk_lock *);
 

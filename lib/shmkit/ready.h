@@ -1,11 +1,13 @@
 /*
- * Waiting for any of several objects of one segment: queues, events, semaphores, streams, in any mixture.
+ * Waiting for any of several objects of one segment: queues, events, semaphores, streams, in any
+ * mixture.
  *
  *     struct shk_queue *orders;
  *     struct shk_event *stop;
  *     shk_queue_open(bank, "orders", 0, NULL, &orders);
  *     shk_event_open(bank, "stop", 0, NULL, &stop);
- *     struct shk_ready set[] = { { SHK_KIND_QUEUE, SHK_READABLE, orders }, { SHK_KIND_EVENT, SHK_READABLE, stop } };
+ *     struct shk_ready set[] = { { SHK_KIND_QUEUE, SHK_READABLE, orders }, { SHK_KIND_EVENT,
+ *     SHK_READABLE, stop } };
  *     while (shk_wait_any(set, 2, SHK_FOREVER) == 0)
  *         shk_queue_get(orders, &account->paid_in, sizeof(account->paid_in), SHK_NOWAIT);
  *
@@ -18,11 +20,12 @@
  *     SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader: there are samples that it has not read
  * Locks, conditions, barriers and regions are never just ready: -ENOTSUP.
  *
- * Nothing is taken: it is only said what is ready, and somebody else may be faster. So try with SHK_NOWAIT and be prepared for -EAGAIN. A side of a queue that
- * another member has claimed is ready as any other.
+ * Nothing is taken: it is only said what is ready, and somebody else may be faster. So try with
+ * SHK_NOWAIT and be prepared for -EAGAIN. A side of a queue that another member has claimed is
+ * ready as any other.
  *
- * Who makes an object ready pays one load for this while nobody waits so; when somebody does, all of a segment who wait for any of several objects
- * are woken and look again.
+ * Who makes an object ready pays one load for this while nobody waits so; when somebody does, all
+ * of a segment who wait for any of several objects are woken and look again.
  */
 #ifndef SHMKIT_READY_H
 #define SHMKIT_READY_H
@@ -47,22 +50,24 @@ struct shk_ready {
 };
 
 /*
- * Wait until one of the n objects is ready. If several are, the calling thread is given each in its turn from call to call.
- * Returns the index of one that is ready, or -EAGAIN, -ETIMEDOUT, -EINTR; -EINVAL (no object or
- * more than SHK_READY_MAX, an unknown kind, a `want` that is not for that kind), -ENOTSUP (a kind
- * that is never just ready), -EXDEV (of several segments), -ESTALE (one of them has been unlinked,
- * also while it waits, unless one has become ready before it woke).
- * Killed: nobody else notices.
+ * Wait until one of the n objects is ready. If several are, the calling thread is given each in its
+ * turn from call to call. Returns the index of one that is ready, or -EAGAIN, -ETIMEDOUT, -EINTR;
+ * -EINVAL (no object or more than SHK_READY_MAX, an unknown kind, a `want` that is not for that
+ * kind), -ENOTSUP (a kind that is never just ready), -EXDEV (of several segments), -ESTALE (one of
+ * them has been unlinked, also while it waits, unless one has become ready before it woke). Killed:
+ * nobody else notices.
  */
 SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t timeout);
 
 /*
- * A descriptor for poll(), epoll and event loops, which becomes readable when any of the set is ready. The set is copied.
+ * A descriptor for poll(), epoll and event loops, which becomes readable when any of the set is
+ * ready. The set is copied.
  *
- * What is read from it is one uint32_t: the index of one that was ready. It stays readable until that is read, whatever happens meanwhile, and becomes
- * readable again if something is ready then. So take first what is there, then read the descriptor; a look too many does no harm. read() gives 0,
- * the end of file, when the set cannot be waited for any more: an object was unlinked, or the segment closed. shk_wait_any() tells which.
- * The descriptor does not block, and is closed by exec.
+ * What is read from it is one uint32_t: the index of one that was ready. It stays readable until
+ * that is read, whatever happens meanwhile, and becomes readable again if something is ready then.
+ * So take first what is there, then read the descriptor; a look too many does no harm. read() gives
+ * 0, the end of file, when the set cannot be waited for any more: an object was unlinked, or the
+ * segment closed. shk_wait_any() tells which. The descriptor does not block, and is closed by exec.
  *
  * There is a thread for each, which blocks all signals and is a member of the segment, with the
  * name shk_ready_fd. It keeps the handles of the set: they may be closed before the descriptor,
@@ -75,9 +80,8 @@ SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t tim
  * descriptor, which comes to its end with its parent's thread, and should close it: as long as it
  * has one, closing the other does not end the thread.
  *
- * Returns the descriptor, to be closed by the caller; or -EMFILE, -ENFILE (no pipe), -EAGAIN (no thread); else as shk_wait_any(). -EUSERS may be for the
- * thread.
- * Killed: nobody else notices.
+ * Returns the descriptor, to be closed by the caller; or -EMFILE, -ENFILE (no pipe), -EAGAIN (no
+ * thread); else as shk_wait_any(). -EUSERS may be for the thread. Killed: nobody else notices.
  */
 SHK_PUBLIC int shk_ready_fd(const struct shk_ready *set, unsigned n);
 

@@ -1,9 +1,11 @@
 /*
- * A region: plain shared bytes, zero at first. What they mean, and which lock protects them, is the programs' affair.
+ * A region: plain shared bytes, zero at first. What they mean, and which lock protects them, is the
+ * programs' affair.
  *
  *     struct account { int64_t balance; int32_t paid_in; } *account;
  *     struct shk_region *region;
- *     shk_region_open(bank, "account", SHK_CREATE, &(struct shk_region_options){ .size = sizeof(*account) }, &region);
+ *     shk_region_open(bank, "account", SHK_CREATE, &(struct shk_region_options){ .size =
+ *     sizeof(*account) }, &region);
  *     shk_region_data(region, (void **)&account, NULL);
  *
  * Illegal: to store pointers in it; each process maps it elsewhere.
@@ -26,18 +28,24 @@ struct shk_region_options {
 };
 
 /*
- * Open a region, or with SHK_CREATE create it, zeroed, if it is absent.
- * Returns 0, or -EPROTOTYPE (present, but no region, of another size, or aligned to less), -EINVAL (to create: size 0; align), -ENOENT, -EEXIST,
- * -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open().
- * Killed: it has been created whole or not at all.
+ * Open a region, or with SHK_CREATE create it, zeroed, if it is absent. Returns 0, or -EPROTOTYPE
+ * (present, but no region, of another size, or aligned to less), -EINVAL (to create: size 0;
+ * align), -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open(). Killed: it
+ * has been created whole or not at all.
  */
-SHK_PUBLIC int shk_region_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_region_options *options,
-                               struct shk_region **out);
+SHK_PUBLIC int shk_region_open(struct shk_segment *, const char *name, unsigned flags,
+                               const struct shk_region_options *options, struct shk_region **out);
 
-/* Give the handle back; the region stays. The pointer from shk_region_data() is not to be used any more. NULL is allowed. Returns 0. */
+/*
+ * Give the handle back; the region stays. The pointer from shk_region_data() is not to be used any
+ * more. NULL is allowed. Returns 0.
+ */
 SHK_PUBLIC int shk_region_close(struct shk_region *);
 
-/* Where the bytes are in this process and how many; either may be NULL. Valid until the handle is closed. Returns 0. */
+/*
+ * Where the bytes are in this process and how many; either may be NULL. Valid until the handle is
+ * closed. Returns 0.
+ */
 SHK_PUBLIC int shk_region_data(struct shk_region *, void **data, size_t *size);
 
 #ifdef __cplusplus

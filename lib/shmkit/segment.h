@@ -1,9 +1,10 @@
 /*
- * A segment: the place where processes meet. One POSIX shared memory object, /dev/shm/NAME, that holds named objects and
- * a table of the members (the attached threads).
+ * A segment: the place where processes meet. One POSIX shared memory object, /dev/shm/NAME, that
+ * holds named objects and a table of the members (the attached threads).
  *
- * States: absent -> published (complete, in one step) -> retired (unlinked; who is in it gets -ESTALE) -> gone with its
- * last mapping. Nobody can see a segment that is half made, and a process killed while it creates one leaves nothing.
+ * States: absent -> published (complete, in one step) -> retired (unlinked; who is in it gets
+ * -ESTALE) -> gone with its last mapping. Nobody can see a segment that is half made, and a process
+ * killed while it creates one leaves nothing.
  *
  *     struct shk_segment *bank;
  *     int r = shk_segment_open("/bank", SHK_CREATE, NULL, &bank);
@@ -13,16 +14,19 @@
  *     …
  *     shk_segment_close(bank);
  *
- * Names: UTF-8, 1 to SHK_SEGMENT_NAME_MAX bytes, without slash (one in front is allowed and changes nothing), control
- * characters, or a dot in front. Objects are named likewise, up to SHK_NAME_MAX bytes and without any slash.
+ * Names: UTF-8, 1 to SHK_SEGMENT_NAME_MAX bytes, without slash (one in front is allowed and changes
+ * nothing), control characters, or a dot in front. Objects are named likewise, up to SHK_NAME_MAX
+ * bytes and without any slash.
  *
- * Trust: who may write a segment is trusted, so the permission bits are the border. An opener refuses a segment that
- * belongs neither to its effective user nor to root, unless it says SHK_ANY_OWNER.
+ * Trust: who may write a segment is trusted, so the permission bits are the border. An opener
+ * refuses a segment that belongs neither to its effective user nor to root, unless it says
+ * SHK_ANY_OWNER.
  *
  * A segment whose file is removed or renamed by other means is unlinked, too, as soon as one that
  * waits in it finds that, within about 100 ms.
  *
- * Illegal: to unmap, truncate or write the file behind the library's back; to hold a lock of a segment while closing it.
+ * Illegal: to unmap, truncate or write the file behind the library's back; to hold a lock of a
+ * segment while closing it.
  */
 #ifndef SHMKIT_SEGMENT_H
 #define SHMKIT_SEGMENT_H
@@ -43,14 +47,19 @@ struct shk_segment_options {
      * RLIMIT_FSIZE, 32 bits)
      */
     size_t size;
-    uint32_t max_members; /* attached threads at a time, at most 65535; 0: 1024, whose tables take 4.4 MiB of address space */
+    /*
+     * attached threads at a time, at most 65535; 0: 1024, whose tables take 4.4 MiB of address
+     * space
+     */
+    uint32_t max_members;
     uint32_t max_objects; /* at most 65535; 0: 256 */
     mode_t mode;          /* permission bits, exactly these whatever the umask; 0: 0600 */
     uint64_t reserved[8]; /* zero */
 };
 
 /*
- * Open a segment, or create it: with SHK_CREATE the first process that needs it makes it and all others find it.
+ * Open a segment, or create it: with SHK_CREATE the first process that needs it makes it and all
+ * others find it.
  *   name     see above
  *   flags    0, or SHK_CREATE, SHK_EXCL, SHK_ANY_OWNER
  *   options  for creating; NULL: all defaults. An existing segment is opened as it is.
@@ -60,7 +69,8 @@ struct shk_segment_options {
  *   -EINVAL -ENAMETOOLONG  the name or the options are no good      -EILSEQ  the name is not UTF-8
  *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, usable or not, and SHK_EXCL
  *   -EACCES  its permission bits forbid it                          -EPERM   it belongs to another user (see Trust)
- *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or corrupted
+ *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or
+ *   corrupted
  *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread
  *            for another. With SHK_CREATE only if a process uses it: else it is removed, with what
  *            is in it, and created anew
@@ -71,14 +81,16 @@ struct shk_segment_options {
  *            (mlockall(2)) and may not lock so much
  *   -ENOTSUP the process was made by a raw fork or clone system call: so does each first call of a
  *            thread in a segment
- *   -ENOSYS  its members rely on membarrier(2), which this process may not call (see SHK_MEMBARRIER in shmkit(7)); or as mmap(2)
+ *   -ENOSYS  its members rely on membarrier(2), which this process may not call (see SHK_MEMBARRIER
+ *   in shmkit(7)); or as mmap(2)
  * No descriptor is kept (on Linux before 5.14 one of 100 or above). After mlockall(2) what is
  * touched is locked, not the whole address space; mlockall(2) after it, without MCL_ONFAULT, gives
  * memory to all of that. A core dump leaves the segment out.
  * Killed: before it is published, nothing is left; after, a complete segment. Source: shm_open(3),
  * open(2) O_TMPFILE, linkat(2), posix_fallocate(3), madvise(2), mlock2(2), membarrier(2).
  */
-SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
+SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags,
+                                const struct shk_segment_options *options,
                                 struct shk_segment **out);
 
 /*
@@ -94,12 +106,12 @@ SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 
 /*
  * Remove the name. The members are woken and get -ESTALE from every call; the memory goes with the
- * last of them. The name may be created anew at once. A segment of another pid namespace,
- * or of another user (by root), is only marked: its members find that within about 100 ms.
- * Returns 0, or -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as
- * shk_segment_open(); -EBUSY: a process has stayed in the middle of a change to the segment, or of
- * its removal, for 10 seconds.
- * Killed: before the retirement nothing has happened; after it, whoever opens that name next finishes the removal.
+ * last of them. The name may be created anew at once. A segment of another pid namespace, or of
+ * another user (by root), is only marked: its members find that within about 100 ms. Returns 0, or
+ * -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); -EBUSY:
+ * a process has stayed in the middle of a change to the segment, or of its removal, for 10 seconds.
+ * Killed: before the retirement nothing has happened; after it, whoever opens that name next
+ * finishes the removal.
  */
 SHK_PUBLIC int shk_segment_unlink(const char *name);
 
@@ -149,18 +161,19 @@ SHK_PUBLIC int shk_segment_unlink_any(const char *name);
 SHK_PUBLIC int shk_object_unlink(struct shk_segment *, const char *name);
 
 /*
- * Name the calling thread in this segment, for shmctl ps and error messages. At first it has its command's name.
- * Returns 0, or -EINVAL (empty, or control characters), -ENAMETOOLONG (over SHK_NAME_MAX bytes), -EILSEQ (not UTF-8).
- * Killed: a reader may see the old name or the new one, and never waits.
+ * Name the calling thread in this segment, for shmctl ps and error messages. At first it has its
+ * command's name. Returns 0, or -EINVAL (empty, or control characters), -ENAMETOOLONG (over
+ * SHK_NAME_MAX bytes), -EILSEQ (not UTF-8). Killed: a reader may see the old name or the new one,
+ * and never waits.
  */
 SHK_PUBLIC int shk_set_member_name(struct shk_segment *, const char *utf8);
 
 /*
- * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets: a call in this segment that
- * blocks gives -EINTR within about 100 ms after *flag != 0; at once where the signal arrives in the sleeping thread, unless
- * what it waits for is a lock. A call that need not block ignores it. NULL: none. The flag stays the caller's and must
- * outlive the handle.
- * Returns 0. Killed: nothing shared is touched.
+ * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets: a call
+ * in this segment that blocks gives -EINTR within about 100 ms after *flag != 0; at once where the
+ * signal arrives in the sleeping thread, unless what it waits for is a lock. A call that need not
+ * block ignores it. NULL: none. The flag stays the caller's and must outlive the handle. Returns 0.
+ * Killed: nothing shared is touched.
  */
 SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic_t *flag);
 

@@ -1,10 +1,12 @@
 /*
- * A semaphore: a number of permits that members take and give back. Nobody owns a permit: anybody may give one.
+ * A semaphore: a number of permits that members take and give back. Nobody owns a permit: anybody
+ * may give one.
  *
  * States: `value` permits are there (0 to max); and a list of waiters, first come, first served.
  *
  *     struct shk_semaphore *slots;
- *     shk_semaphore_open(s, "slots", SHK_CREATE, &(struct shk_semaphore_options){ .value = 3, .max = 3 }, &slots);
+ *     shk_semaphore_open(s, "slots", SHK_CREATE, &(struct shk_semaphore_options){ .value = 3, .max
+ *     = 3 }, &slots);
  *     shk_semaphore_acquire(slots, SHK_FOREVER);
  *     download();
  *     shk_semaphore_release(slots, 1);
@@ -26,29 +28,30 @@ extern "C" {
 struct shk_semaphore;
 
 struct shk_semaphore_options {
-    uint32_t value;       /* permits at first */
-    uint32_t max;         /* never more than that, up to 2^31 - 1; 0: 2^31 - 1, or when opening whatever is there */
+    uint32_t value; /* permits at first */
+    /* never more than that, up to 2^31 - 1; 0: 2^31 - 1, or when opening whatever is there */
+    uint32_t max;
     uint64_t reserved[8]; /* zero */
 };
 
 /*
- * Open a semaphore, or with SHK_CREATE create it if it is absent. options: NULL to create one with 1 permit and without maximum, or for whatever
- * is there; the value is for creating only.
- * Returns 0, or -EINVAL (value or max out of range), -EPROTOTYPE (present, but no semaphore, or with another max), -ENOENT, -EEXIST, -ENOSPC, -EPROTO,
- * -ENAMETOOLONG, -EILSEQ as shk_lock_open().
+ * Open a semaphore, or with SHK_CREATE create it if it is absent. options: NULL to create one with
+ * 1 permit and without maximum, or for whatever is there; the value is for creating only. Returns
+ * 0, or -EINVAL (value or max out of range), -EPROTOTYPE (present, but no semaphore, or with
+ * another max), -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open().
  * Killed: it has been created whole or not at all.
  */
-SHK_PUBLIC int shk_semaphore_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_semaphore_options *options,
+SHK_PUBLIC int shk_semaphore_open(struct shk_segment *, const char *name, unsigned flags,
+                                  const struct shk_semaphore_options *options,
                                   struct shk_semaphore **out);
 
 /* Give the handle back; the semaphore stays. NULL is allowed. Returns 0. */
 SHK_PUBLIC int shk_semaphore_close(struct shk_semaphore *);
 
 /*
- * Take a permit, waiting for one.
- * Returns 0, or -EAGAIN, -ETIMEDOUT, -EINTR.
- * Killed: while waiting, nothing is lost; in the moment of taking it, the permit has been taken or not.
- * Source: POSIX sem_wait(); Python threading.Semaphore.
+ * Take a permit, waiting for one. Returns 0, or -EAGAIN, -ETIMEDOUT, -EINTR. Killed: while waiting,
+ * nothing is lost; in the moment of taking it, the permit has been taken or not. Source: POSIX
+ * sem_wait(); Python threading.Semaphore.
  */
 SHK_PUBLIC int shk_semaphore_acquire(struct shk_semaphore *, int64_t timeout);
 

@@ -1,20 +1,25 @@
 /*
- * A stream: samples of a fixed size, appended by one writer at a time and read by any number of readers, each at its own pace. The oldest are
- * overwritten: nobody can hold the writer up, and who is too slow is told what it has lost.
+ * A stream: samples of a fixed size, appended by one writer at a time and read by any number of
+ * readers, each at its own pace. The oldest are overwritten: nobody can hold the writer up, and who
+ * is too slow is told what it has lost.
  *
- * Positions count samples since the stream was created and only grow. At least the last `history` samples can be read.
+ * Positions count samples since the stream was created and only grow. At least the last `history`
+ * samples can be read.
  *
  *     struct shk_stream *eeg;
  *     struct shk_reader *reader;
  *     double sample[100];
- *     shk_stream_open(s, "eeg", SHK_CREATE, &(struct shk_stream_options){ .sample_size = sizeof(double), .history = 10000 }, &eeg);
+ *     shk_stream_open(s, "eeg", SHK_CREATE, &(struct shk_stream_options){ .sample_size =
+ *     sizeof(double), .history = 10000 }, &eeg);
  *     shk_reader_open(eeg, SHK_NEXT, &reader);
  *     while ((n = shk_reader_read(reader, sample, 100, SHK_FOREVER)) > 0)
  *         plot(sample, n);
  *
- * A sample is delivered whole or not at all, never torn. Each reader gets samples in order, and none twice.
+ * A sample is delivered whole or not at all, never torn. Each reader gets samples in order, and
+ * none twice.
  *
- * Writing does not wait for readers: it costs them nothing while they keep up, and the writer one fence and one load while none of them sleeps.
+ * Writing does not wait for readers: it costs them nothing while they keep up, and the writer one
+ * fence and one load while none of them sleeps.
  *
  * Illegal: to use one reader from two threads at the same time.
  */
@@ -31,7 +36,8 @@ struct shk_stream;
 struct shk_reader;
 
 struct shk_stream_options {
-    size_t sample_size;   /* bytes, 1 to 65536; to create, it must be given; 0 when opening: whatever is there */
+    /* bytes, 1 to 65536; to create, it must be given; 0 when opening: whatever is there */
+    size_t sample_size;
     size_t history;       /* samples, up to 2^30; 0: 4096, or whatever is there */
     uint64_t reserved[8]; /* zero */
 };
@@ -40,21 +46,22 @@ struct shk_stream_options {
 enum { SHK_OLDEST = 0, SHK_NEXT = 1 };
 
 /*
- * Open a stream, or with SHK_CREATE create it, empty, if it is absent. options: NULL for whatever is there.
- * Returns 0, or -EINVAL (a size out of range; to create, no sample size), -EPROTOTYPE (present, but no stream or of other sizes), -ENOENT, -EEXIST,
- * -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open().
- * Killed: it has been created whole or not at all.
+ * Open a stream, or with SHK_CREATE create it, empty, if it is absent. options: NULL for whatever
+ * is there. Returns 0, or -EINVAL (a size out of range; to create, no sample size), -EPROTOTYPE
+ * (present, but no stream or of other sizes), -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG,
+ * -EILSEQ as shk_lock_open(). Killed: it has been created whole or not at all.
  */
-SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned flags, const struct shk_stream_options *options,
-                               struct shk_stream **out);
+SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned flags,
+                               const struct shk_stream_options *options, struct shk_stream **out);
 
 /* Give the handle back; the stream stays, and so do its readers. NULL is allowed. Returns 0. */
 SHK_PUBLIC int shk_stream_close(struct shk_stream *);
 
 /*
  * Append n samples. Of several writers one at a time appends; what one call appends stays together.
- * Returns 0, or -EBUSY: another writer has been in the middle of its append for 10 seconds (it is stopped).
- * Killed: the first so and so many of the n have been appended, whole. The next writer goes on behind them.
+ * Returns 0, or -EBUSY: another writer has been in the middle of its append for 10 seconds (it is
+ * stopped). Killed: the first so and so many of the n have been appended, whole. The next writer
+ * goes on behind them.
  */
 SHK_PUBLIC int shk_stream_append(struct shk_stream *, const void *samples, size_t n);
 
@@ -66,8 +73,8 @@ SHK_PUBLIC ssize_t shk_stream_sample_size(struct shk_stream *);
 SHK_PUBLIC ssize_t shk_stream_history(struct shk_stream *);
 
 /*
- * Begin to read at the oldest sample that there is (SHK_OLDEST), or at the next one to come (SHK_NEXT). A reader is private to the process.
- * Returns 0, or -EINVAL (from), -ENOMEM.
+ * Begin to read at the oldest sample that there is (SHK_OLDEST), or at the next one to come
+ * (SHK_NEXT). A reader is private to the process. Returns 0, or -EINVAL (from), -ENOMEM.
  */
 SHK_PUBLIC int shk_reader_open(struct shk_stream *, uint32_t from, struct shk_reader **out);
 
@@ -75,16 +82,17 @@ SHK_PUBLIC int shk_reader_open(struct shk_stream *, uint32_t from, struct shk_re
 SHK_PUBLIC int shk_reader_close(struct shk_reader *);
 
 /*
- * Read the next samples, at most n, waiting until there is one.
- * Returns how many, at least 1; or -EAGAIN (none yet), -ETIMEDOUT, -EINTR. What has been overwritten is skipped and counted; if that happens again and
- * again while they are being copied, the timeout holds all the same.
- * Killed: nobody else notices.
+ * Read the next samples, at most n, waiting until there is one. Returns how many, at least 1; or
+ * -EAGAIN (none yet), -ETIMEDOUT, -EINTR. What has been overwritten is skipped and counted; if that
+ * happens again and again while they are being copied, the timeout holds all the same. Killed:
+ * nobody else notices.
  */
 SHK_PUBLIC ssize_t shk_reader_read(struct shk_reader *, void *buf, size_t n, int64_t timeout);
 
 /*
- * Read the newest samples, at most n and at most `history`, oldest first, without waiting and without moving on.
- * Returns how many, 0 while there are none, or while they are overwritten faster than they can be copied.
+ * Read the newest samples, at most n and at most `history`, oldest first, without waiting and
+ * without moving on. Returns how many, 0 while there are none, or while they are overwritten faster
+ * than they can be copied.
  */
 SHK_PUBLIC ssize_t shk_reader_latest(struct shk_reader *, void *buf, size_t n);
 

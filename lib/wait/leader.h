@@ -29,7 +29,7 @@
 struct shki_role {
     const struct shk_segment *segment;
     const struct shki_membership *member;
-    _Atomic uint64_t *leaders;   /* ids of two members, 0: none */
+    _Atomic uint64_t *leaders; /* ids of two members, 0: none */
     _Atomic uint32_t *followers;
     unsigned slices; /* slept to their end */
     bool leads, follows;

@@ -50,7 +50,8 @@ static uint32_t *lower_half(_Atomic uint64_t *word)
 
 bool shki_sleep_at(_Atomic uint64_t *word, uint64_t value, const struct timespec *until)
 {
-    const long at[2] = { (long)until->tv_sec, (long)until->tv_nsec }; /* what this system call takes, whatever time_t is */
+    /* what this system call takes, whatever time_t is */
+    const long at[2] = {(long)until->tv_sec, (long)until->tv_nsec};
 
     /* by CLOCK_MONOTONIC */
     return syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL,

@@ -1,9 +1,11 @@
 /*
- * Putting one member to sleep and waking exactly that one. A process-shared semaphore in its record: of all of today's primitives the
- * only one that survives a kill of either side at every instruction.
+ * Putting one member to sleep and waking exactly that one. A process-shared semaphore in its
+ * record: of all of today's primitives the only one that survives a kill of either side at every
+ * instruction.
  *
- * Marks, not permits, are the truth: whoever is unparked looks at what it waits for, and sleeps again if it was for nothing. Whoever
- * is killed inside sem_post() may have left a permit without waking anybody; the sleeper finds out at the end of its slice.
+ * Marks, not permits, are the truth: whoever is unparked looks at what it waits for, and sleeps
+ * again if it was for nothing. Whoever is killed inside sem_post() may have left a permit without
+ * waking anybody; the sleeper finds out at the end of its slice.
  */
 #ifndef SHKI_PARK_H
 #define SHKI_PARK_H
@@ -11,14 +13,18 @@
 #include "segment/member.h"
 
 /*
- * Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). True: unparked. False: time to look for the dead; a signal counts, since
- * whoever gets one every few milliseconds would never come to the end of a slice.
+ * Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). True: unparked. False: time
+ * to look for the dead; a signal counts, since whoever gets one every few milliseconds would never
+ * come to the end of a slice.
  */
 bool shki_park(struct shki_membership *, const struct timespec *until);
 
 void shki_unpark(struct shk_segment *, uint32_t member_index);
 
-/* Whom the calling thread has released while it held the lock that they want, and which it has given up now. */
+/*
+ * Whom the calling thread has released while it held the lock that they want, and which it has
+ * given up now.
+ */
 void shki_unpark_listed(struct shki_membership *) __attribute__((cold));
 static inline void shki_unpark_released(struct shki_membership *m)
 {

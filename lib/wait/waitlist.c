@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_LIMIT SHK_SEC(10) /* the mutex is held for microseconds; who has it longer is stopped */
+/* the mutex is held for microseconds; who has it longer is stopped */
+#define LOCK_LIMIT SHK_SEC(10)
 
 /* Under the mutex, which orders them, relaxed accesses are enough; `get` and `set` are those. */
-#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define get(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 int shki_waitlist_build(struct shki_waitlist *w)
@@ -51,7 +52,10 @@ static uint32_t link_of(const struct shki_line *l, const struct shki_node *n)
 
 static bool is_released(const struct shki_line *l, const struct shki_node *n)
 {
-    /* L2, L3: acquire; pair with the releases in notify and notify_all: who resumes sees what was done before it was released. */
+    /*
+     * L2, L3: acquire; pair with the releases in notify and notify_all: who resumes sees what was
+     * done before it was released.
+     */
     return atomic_load_explicit(&n->state, memory_order_acquire) == SHKI_NODE_NOTIFIED ||
            get(n->ticket) < atomic_load_explicit(&l->shared->released, memory_order_acquire);
 }
@@ -135,7 +139,9 @@ static void unlink_node(struct shki_line *l, struct shki_node *n)
         set(w->last, n->previous);
 }
 
-/* Release: not before the store that tells that somebody waits no more; see shki_line_is_empty(). */
+/*
+ * Release: not before the store that tells that somebody waits no more; see shki_line_is_empty().
+ */
 static void set_lower_count(struct shki_line *l, uint32_t count)
 {
     atomic_store_explicit(&l->shared->count, count, memory_order_release);
@@ -147,10 +153,12 @@ static void lower_count(struct shki_line *l)
 }
 
 /*
- * All nodes that are in this list, into l->order. An owner that has been released leaves without the mutex, and may be entering another list: what was read of
- * such a node holds only if it still is in this one afterwards. (It cannot have come back, for that needs the mutex.)
+ * All nodes that are in this list, into l->order. An owner that has been released leaves without
+ * the mutex, and may be entering another list: what was read of such a node holds only if it still
+ * is in this one afterwards. (It cannot have come back, for that needs the mutex.)
  */
-static uint32_t collect(struct shki_line *l, bool (*want)(const struct shki_line *, const struct shki_node *))
+static uint32_t collect(struct shki_line *l,
+                        bool (*want)(const struct shki_line *, const struct shki_node *))
 {
     uint32_t n = 0;
 
@@ -160,7 +168,8 @@ static uint32_t collect(struct shki_line *l, bool (*want)(const struct shki_line
         /* L1: acquire; pairs with the release in enter. */
         if (atomic_load_explicit(&node->list, memory_order_acquire) != l->at || !want(l, node))
             continue;
-        atomic_thread_fence(memory_order_acquire); /* L4: reads in want() before this read of `list`; pairs with the fence in enter */
+        /* L4: reads in want() before this read of `list`; pairs with the fence in enter */
+        atomic_thread_fence(memory_order_acquire);
         if (get(node->list) == l->at)
             l->order[n++] = i;
     }
@@ -193,13 +202,18 @@ static void sort(struct shki_line *l, uint32_t n, uint64_t (*key)(const struct s
     for (uint32_t i = 1; i < n; i++) {
         uint32_t moved = l->order[i], j = i;
 
-        for (; j > 0 && key(shki_node_at(l->segment, l->order[j - 1])) > key(shki_node_at(l->segment, moved)); j--)
+        for (; j > 0 && key(shki_node_at(l->segment, l->order[j - 1])) >
+                            key(shki_node_at(l->segment, moved));
+             j--)
             l->order[j] = l->order[j - 1];
         l->order[j] = moved;
     }
 }
 
-/* Somebody died with the mutex. Wake again whoever was released but perhaps not woken, link the others by ticket. */
+/*
+ * Somebody died with the mutex. Wake again whoever was released but perhaps not woken, link the
+ * others by ticket.
+ */
 static void rebuild(struct shki_line *l)
 {
     struct shki_waitlist *w = l->shared;
@@ -352,7 +366,10 @@ void shki_line_enter(struct shki_line *l, struct shki_membership *m)
     set(n->leads, 0);
     set(n->verdict, SHKI_GO);
     set(n->away, 0);
-    /* L1: commits. Killed before: not in. Killed after: in, dead, and found so by whoever walks or rebuilds the list. */
+    /*
+     * L1: commits. Killed before: not in. Killed after: in, dead, and found so by whoever walks or
+     * rebuilds the list.
+     */
     atomic_store_explicit(&n->list, l->at, memory_order_release);
     set(l->shared->next_ticket, ticket + 1);
     append(l, n);
@@ -415,7 +432,10 @@ static bool is_in_order(const struct shki_line *l, const struct shki_node *previ
            get(n->list) == l->at && !is_released(l, n);
 }
 
-/* Release the first n living, as long as they have lower tickets than `before`: who came later was not waiting then. */
+/*
+ * Release the first n living, as long as they have lower tickets than `before`: who came later was
+ * not waiting then.
+ */
 static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
 {
     struct shki_node *node = NULL, *previous = NULL, *next = node_of_link(l, get(l->shared->first));
@@ -454,7 +474,10 @@ static unsigned release_first(struct shki_line *l, unsigned n, uint64_t before)
         set(node->notified_at, now);
         set(node->notified_before, before);
         set_verdict(node, SHKI_GO);
-        /* L2: commits. Killed before: rebuilt as waiting. Killed after: it sees it at the end of its slice, or is unparked by the rebuild. */
+        /*
+         * L2: commits. Killed before: rebuilt as waiting. Killed after: it sees it at the end of
+         * its slice, or is unparked by the rebuild.
+         */
         atomic_store_explicit(&node->state, SHKI_NODE_NOTIFIED, memory_order_release);
         lower_count(l);
         unpark_later(l, shki_member_index(get(node->owner)));
@@ -475,14 +498,20 @@ unsigned shki_line_notify_all(struct shki_line *l, enum shki_verdict verdict)
     uint32_t n = 0;
     unsigned living = 0;
 
-    /* Noted first: once released, a node may be linked into another list. The bound is for damaged links. */
+    /*
+     * Noted first: once released, a node may be linked into another list. The bound is for damaged
+     * links.
+     */
     for (; node && n < l->segment->max_members; node = node_of_link(l, node->next)) {
         set_verdict(node, verdict);
         l->order[n++] = link_of(l, node) - 1;
     }
     set(w->first, 0);
     set(w->last, 0);
-    /* L3: commits, for all of them at once. Killed before: rebuilt as waiting. Killed after: each sees it at the end of its slice, or is unparked by the rebuild. */
+    /*
+     * L3: commits, for all of them at once. Killed before: rebuilt as waiting. Killed after: each
+     * sees it at the end of its slice, or is unparked by the rebuild.
+     */
     atomic_store_explicit(&w->released, get(w->next_ticket), memory_order_release);
     set_lower_count(l, 0);
     for (uint32_t i = 0; i < n; i++) {
@@ -494,12 +523,16 @@ unsigned shki_line_notify_all(struct shki_line *l, enum shki_verdict verdict)
     return living;
 }
 
-/* To who was waiting when the dead one was notified. Killed after it: passed on once more, since a wake-up too many is better than one too few. */
+/*
+ * To who was waiting when the dead one was notified. Killed after it: passed on once more, since a
+ * wake-up too many is better than one too few.
+ */
 static void pass_on(struct shki_line *l, const struct shki_node *dead)
 {
     bool was_broadcast = get(dead->ticket) < get(l->shared->released);
 
-    if (!was_broadcast && shki_repairs(SHKI_REPAIR_PASS_ON) && release_first(l, 1, get(dead->notified_before)))
+    if (!was_broadcast && shki_repairs(SHKI_REPAIR_PASS_ON) &&
+        release_first(l, 1, get(dead->notified_before)))
         count_repair(&l->repairs->wakeups_passed_on);
 }
 
@@ -686,7 +719,8 @@ static void backstop(struct shki_line *l, struct shki_node *mine, bool leads)
 
 bool shki_line_is_stale(const struct shki_line *l)
 {
-    return l->entry ? shki_is_stale(l->segment, l->entry, l->serial) : shki_segment_is_retired(l->segment);
+    return l->entry ? shki_is_stale(l->segment, l->entry, l->serial)
+                    : shki_segment_is_retired(l->segment);
 }
 
 struct waiting {
@@ -757,7 +791,7 @@ static int sleep_until_released(struct shki_line *l, struct shki_membership *m,
 int shki_line_sleep(struct shki_line *l, struct shki_membership *m,
                     const struct shki_patience *patience)
 {
-    struct waiting waiting = { l, m->node };
+    struct waiting waiting = {l, m->node};
     struct shki_role role = {l->segment, m,    l->shared->leaders, &l->shared->followers, 0,
                              false,      false};
     int r;

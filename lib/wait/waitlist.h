@@ -1,13 +1,16 @@
 /*
  * A waitlist: the members that wait on an object, first come first served, proof against deaths.
  *
- * The nodes are the truth: each says in which list it is (L1), with which ticket, and whether it has been notified (L2). A broadcast is one
- * store to the list (L3). Links, first, last and count follow from that, and are rebuilt from it when a process has died while changing them.
+ * The nodes are the truth: each says in which list it is (L1), with which ticket, and whether it
+ * has been notified (L2). A broadcast is one store to the list (L3). Links, first, last and count
+ * follow from that, and are rebuilt from it when a process has died while changing them.
  *
  *              enter                    notify, or broadcast               resume (owner, without the mutex)
- *     not in ------> waiting, linked -----------------------> released, ------------------------------------> not in
+ *     not in ------> waiting, linked -----------------------> released,
+ *     ------------------------------------> not in
  *                         |                                   not linked
- *                         +--- withdraw (owner, with the mutex) ------------------------------------------------^
+ *                         +--- withdraw (owner, with the mutex)
+ *                         ------------------------------------------------^
  *
  * A release has a verdict, which is stored in each node before the store that commits the release.
  * The waiter reads it there: what happens to the object between the release and the moment at which
@@ -28,34 +31,47 @@
 struct shki_line {
     struct shk_segment *segment;
     struct shki_waitlist *shared;
-    uint64_t at;                      /* its offset */
-    const struct shki_entry *entry;   /* the object's, to see that it is stale; NULL: the line is the segment's, and stale with it */
+    uint64_t at; /* its offset */
+    /* the object's, to see that it is stale; NULL: the line is the segment's, and stale with it */
+    const struct shki_entry *entry;
     uint64_t serial;
     struct shki_repairs *repairs;
     /* What the object itself has to do, with the mutex; each may be NULL. */
-    void (*finish)(struct shki_line *); /* after the line has been rebuilt, or dead waiters taken out of it */
+    /* after the line has been rebuilt, or dead waiters taken out of it */
+    void (*finish)(struct shki_line *);
     /* a notification that its waiter does not make use of for a slice goes to the next */
     bool takes_back;
-    bool asks;                          /* it is released by shki_line_ask(), too */
-    void (*left)(struct shki_line *);   /* before a waiter leaves it that was not released: it gave up or died */
+    bool asks; /* it is released by shki_line_ask(), too */
+    /* before a waiter leaves it that was not released: it gave up or died */
+    void (*left)(struct shki_line *);
     struct shki_spinner spinner;
-    uint32_t *order;                  /* room for one number a member; used with the mutex only */
-    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark; /* members, as soon as the mutex is unlocked; likewise. More are unparked with it held */
-    uint32_t leaders[2], n_leaders;   /* … after all others */
+    uint32_t *order; /* room for one number a member; used with the mutex only */
+    /* members, as soon as the mutex is unlocked; likewise. More are unparked with it held */
+    uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark;
+    uint32_t leaders[2], n_leaders; /* … after all others */
 };
 
 /* Initialise the shared part, in zeroed memory. 0 or -errno. */
 int shki_waitlist_build(struct shki_waitlist *);
 
-/* Prepare a view; the other members are the caller's to set first. 0, -ENOMEM. close() frees what it allocated. */
+/*
+ * Prepare a view; the other members are the caller's to set first. 0, -ENOMEM. close() frees what
+ * it allocated.
+ */
 int shki_line_open(struct shki_line *);
 void shki_line_close(struct shki_line *);
 
-/* The mutex, held for moments only: 0; -EBUSY when somebody has had it for 10 s. Repairs what a dead holder left. */
+/*
+ * The mutex, held for moments only: 0; -EBUSY when somebody has had it for 10 s. Repairs what a
+ * dead holder left.
+ */
 int shki_line_lock(struct shki_line *);
 
 void shki_line_unlock(struct shki_line *);
-/* The same for one who has a lock that those want whom it has released: they are woken when it gives that up, and not to find it held. See shki_unpark_released(). */
+/*
+ * The same for one who has a lock that those want whom it has released: they are woken when it
+ * gives that up, and not to find it held. See shki_unpark_released().
+ */
 void shki_line_unlock_quietly(struct shki_line *, struct shki_membership *);
 
 /* With the mutex: put the calling thread at the end of the line. */
@@ -71,7 +87,10 @@ int shki_line_sleep(struct shki_line *, struct shki_membership *, const struct s
 /* Without the mutex, released and not resumed yet: what for. */
 enum shki_verdict shki_line_verdict(const struct shki_membership *);
 
-/* Without the mutex: what the caller was released for is safe now. Killed before: its wake-up is passed on. */
+/*
+ * Without the mutex: what the caller was released for is safe now. Killed before: its wake-up is
+ * passed on.
+ */
 void shki_line_resume(struct shki_membership *);
 
 /* With the mutex: release the first n living, to go on. Returns how many. */
@@ -96,12 +115,17 @@ unsigned shki_line_notify_all(struct shki_line *, enum shki_verdict);
 void shki_line_ask(struct shki_line *);
 
 /*
- * Whether nobody waits. With the mutex; or without it, by a caller who keeps others from entering: the count is raised before the one who enters lets go
- * of what that is, lowered only after one has been released or has gone, and rebuilt with one store. So it never is too low, whoever died where.
+ * Whether nobody waits. With the mutex; or without it, by a caller who keeps others from entering:
+ * the count is raised before the one who enters lets go of what that is, lowered only after one has
+ * been released or has gone, and rebuilt with one store. So it never is too low, whoever died
+ * where.
  */
 static inline bool shki_line_is_empty(const struct shki_line *l)
 {
-    /* Relaxed: the caller is ordered after the entering of those whom it must not miss, and no later value leaves out any of them who still waits. */
+    /*
+     * Relaxed: the caller is ordered after the entering of those whom it must not miss, and no
+     * later value leaves out any of them who still waits.
+     */
     return atomic_load_explicit(&l->shared->count, memory_order_relaxed) == 0;
 }
 

@@ -28,20 +28,22 @@ static const struct workload {
 
 static void usage(FILE *file)
 {
-    fprintf(file, "Usage: bench [OPTION...]\n\n"
-                  "Measure shmkit, what people would otherwise use, and what the machine can do, turn by turn.\n\n"
-                  "  -s, --seconds=S    how long one measurement lasts (%g)\n"
-                  "  -r, --rounds=N     how many turns each subject gets (%u)\n"
-                  "  -f, --filter=TEXT  only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8 or /pinned; several with commas\n"
-                  "  -q, --quick        a fifth of the time, for a first look: too short for verdicts to mean much\n"
-                  "      --smoke        everything once, as short as can be: does it still work?\n"
-                  "  -j, --json=FILE    the figures of every round, too; - for standard output instead of the table\n"
-                  "  -p, --plot=FILE    a picture of the main rows (SVG), with gnuplot\n"
-                  "  -l, --list         the workloads\n"
-                  "  -h, --help\n\n"
-                  "The environment sets the defaults: BENCH_SECONDS, BENCH_ROUNDS, BENCH_FILTER.\n"
-                  "Exit status: 0 measured, 1 something could not be measured at all, 2 usage, 130 interrupted.\n",
-            bench.seconds, bench.rounds);
+    fprintf(
+        file,
+        "Usage: bench [OPTION...]\n\n"
+        "Measure shmkit, what people would otherwise use, and what the machine can do, turn by turn.\n\n"
+        "  -s, --seconds=S    how long one measurement lasts (%g)\n"
+        "  -r, --rounds=N     how many turns each subject gets (%u)\n"
+        "  -f, --filter=TEXT  only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8 or /pinned; several with commas\n"
+        "  -q, --quick        a fifth of the time, for a first look: too short for verdicts to mean much\n"
+        "      --smoke        everything once, as short as can be: does it still work?\n"
+        "  -j, --json=FILE    the figures of every round, too; - for standard output instead of the table\n"
+        "  -p, --plot=FILE    a picture of the main rows (SVG), with gnuplot\n"
+        "  -l, --list         the workloads\n"
+        "  -h, --help\n\n"
+        "The environment sets the defaults: BENCH_SECONDS, BENCH_ROUNDS, BENCH_FILTER.\n"
+        "Exit status: 0 measured, 1 something could not be measured at all, 2 usage, 130 interrupted.\n",
+        bench.seconds, bench.rounds);
 }
 
 static double positive(const char *text, const char *what, double at_most)
@@ -120,25 +122,46 @@ static void find_cpus(void)
 static void read_options(int argc, char **argv, const char **json, const char **plot)
 {
     static const struct option options[] = {
-        {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'}, {"filter", required_argument, NULL, 'f'},
-        {"quick", no_argument, NULL, 'q'},         {"smoke", no_argument, NULL, 'S'},        {"json", required_argument, NULL, 'j'},
-        {"plot", required_argument, NULL, 'p'},    {"list", no_argument, NULL, 'l'},         {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'},
+        {"filter", required_argument, NULL, 'f'},  {"quick", no_argument, NULL, 'q'},
+        {"smoke", no_argument, NULL, 'S'},         {"json", required_argument, NULL, 'j'},
+        {"plot", required_argument, NULL, 'p'},    {"list", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     int option;
 
     while ((option = getopt_long(argc, argv, "s:r:f:qj:p:lh", options, NULL)) != -1) {
         switch (option) {
-        case 's': bench.seconds = positive(optarg, "--seconds", 3600); break;
-        case 'r': bench.rounds = (unsigned)positive(optarg, "--rounds", 64); break;
-        case 'f': bench.filter = optarg; break;
-        case 'q': bench.seconds /= 5; break;
-        case 'S': bench.smoke = true; break;
-        case 'j': *json = optarg; break;
-        case 'p': *plot = optarg; break;
-        case 'l': list_workloads(); exit(0);
-        case 'h': usage(stdout); exit(0);
-        default: usage(stderr); exit(2);
+        case 's':
+            bench.seconds = positive(optarg, "--seconds", 3600);
+            break;
+        case 'r':
+            bench.rounds = (unsigned)positive(optarg, "--rounds", 64);
+            break;
+        case 'f':
+            bench.filter = optarg;
+            break;
+        case 'q':
+            bench.seconds /= 5;
+            break;
+        case 'S':
+            bench.smoke = true;
+            break;
+        case 'j':
+            *json = optarg;
+            break;
+        case 'p':
+            *plot = optarg;
+            break;
+        case 'l':
+            list_workloads();
+            exit(0);
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(2);
         }
     }
     if (optind < argc || bench.rounds == 0) {
@@ -178,8 +201,10 @@ int main(int argc, char **argv)
     double after = interrupted() ? NAN : quiet_others();
 
     if (!json || strcmp(json, "-") != 0) {
-        printf("make bench: %u rounds of %g s, %u CPUs; three times as many where a few percent decide (W3, W6 64). Medians; spread: between\n"
-               "the quarters; the ratios to the best peer and to the limit are medians of the rounds' own.\n", bench.rounds, bench.seconds, bench.cpus);
+        printf(
+            "make bench: %u rounds of %g s, %u CPUs; three times as many where a few percent decide (W3, W6 64). Medians; spread: between\n"
+            "the quarters; the ratios to the best peer and to the limit are medians of the rounds' own.\n",
+            bench.rounds, bench.seconds, bench.cpus);
         print_peers();
         quiet_say_others("Before", before);
         report_table();

@@ -1,9 +1,11 @@
 /*
- * make bench: what people would otherwise use, what the machine can do at most, and shmkit, side by side in one run.
+ * make bench: what people would otherwise use, what the machine can do at most, and shmkit, side by
+ * side in one run.
  *
- * A *workload* (W1 … W9, idle) has *rows* ("8 B"), each with a *place* ("pinned": each process on a CPU of its own). In each row all
- * *subjects* are measured turn by turn, A B C A B C, so that what else the machine does falls on all alike. Each measurement starts
- * processes of its own: the *team*. The driver itself never calls shmkit, so that its children are strangers to each other.
+ * A *workload* (W1 … W9, idle) has *rows* ("8 B"), each with a *place* ("pinned": each process on a
+ * CPU of its own). In each row all *subjects* are measured turn by turn, A B C A B C, so that what
+ * else the machine does falls on all alike. Each measurement starts processes of its own: the
+ * *team*. The driver itself never calls shmkit, so that its children are strangers to each other.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -30,21 +32,24 @@ extern struct settings {
     unsigned cpus; /* how many we may use */
 } bench;
 
-/* Whether BENCH_FILTER lets this row pass: NULL, or any of its comma-separated words is part of "WORKLOAD/ROW/PLACE". */
+/*
+ * Whether BENCH_FILTER lets this row pass: NULL, or any of its comma-separated words is part of
+ * "WORKLOAD/ROW/PLACE".
+ */
 bool row_is_wanted(const char *workload, const char *row, const char *place);
 
 /* ---- The team: processes of one measurement ---- */
 
 #define ROLES_MAX 1024
-#define FIGURES 4
+#define FIGURES   4
 
 /* What the driver and the team share. Roles are numbered as they were added. */
 struct stage {
-    alignas(64) _Atomic uint32_t ready; /* roles that have called stage_ready() */
-    alignas(64) _Atomic uint32_t go;    /* futex: 1 once all are ready */
-    alignas(64) _Atomic uint32_t stop;  /* 1 when the time is over */
+    alignas(64) _Atomic uint32_t ready;    /* roles that have called stage_ready() */
+    alignas(64) _Atomic uint32_t go;       /* futex: 1 once all are ready */
+    alignas(64) _Atomic uint32_t stop;     /* 1 when the time is over */
     alignas(64) _Atomic uint32_t received; /* 1: the last item has arrived */
-    alignas(64) _Atomic uint32_t said;  /* 1: `trouble` has been written */
+    alignas(64) _Atomic uint32_t said;     /* 1: `trouble` has been written */
     char trouble[200];
     struct note {
         alignas(64) double figure[FIGURES]; /* what the role found out */
@@ -58,29 +63,35 @@ typedef void role_body(void *argument, unsigned role);
 
 #define ANY_CPU (-1)
 
-void team_start(void);                                      /* a new, empty team */
-void team_add(role_body *, void *argument, int cpu);        /* fork one; bodies return when they are done */
-bool team_ready(void);                                      /* wait until all have called stage_ready(), and let them go */
-bool team_finish(void);                                     /* wait until all have ended; the stragglers are killed */
-bool team_run(double seconds);                              /* ready, let them run, stop, finish */
+void team_start(void); /* a new, empty team */
+/* fork one; bodies return when they are done */
+void team_add(role_body *, void *argument, int cpu);
+/* wait until all have called stage_ready(), and let them go */
+bool team_ready(void);
+/* wait until all have ended; the stragglers are killed */
+bool team_finish(void);
+bool team_run(double seconds); /* ready, let them run, stop, finish */
 void team_kill(void);
 unsigned team_size(void);
 pid_t team_pid(unsigned role);
-bool in_child(void (*body)(void *), void *argument);        /* run it in a process of its own, for at most a few seconds */
+/* run it in a process of its own, for at most a few seconds */
+bool in_child(void (*body)(void *), void *argument);
 bool interrupted(void);
-const char *team_trouble(void);                             /* why the last one failed */
-bool team_fails(const char *format, ...) __attribute__((format(printf, 1, 2))); /* false, with a reason */
+const char *team_trouble(void); /* why the last one failed */
+/* false, with a reason */
+bool team_fails(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* In a role: */
-void stage_ready(void);                                     /* ready; returns when all are */
+void stage_ready(void); /* ready; returns when all are */
 void give_up(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 static inline bool stopped(void)
 {
     return atomic_load_explicit(&stage->stop, memory_order_relaxed);
 }
-int64_t now(void);                                          /* nanoseconds of CLOCK_MONOTONIC */
+int64_t now(void); /* nanoseconds of CLOCK_MONOTONIC */
 void pin(int cpu);
-const char *unique_name(void);                              /* "shmkit-bench-PID": of the driver, the same in all roles */
+/* "shmkit-bench-PID": of the driver, the same in all roles */
+const char *unique_name(void);
 
 /* ---- What is measured ---- */
 
@@ -89,7 +100,7 @@ enum { OURS = 1, PEER = 2, LIMIT = 4, SPINS = 8 /* never sleeps */ };
 struct unit {
     const char *name;
     bool more_is_better;
-    double scale;           /* figure / scale is printed */
+    double scale;                  /* figure / scale is printed */
     const char *also[FIGURES - 1]; /* what the further figures are, printed as they are: "p99 ns" */
 };
 
@@ -108,7 +119,8 @@ struct contest {
     unsigned capacity, n;
     double seconds; /* 0: as asked for */
     unsigned rounds;
-    bool by_little; /* what is asked for is missed or reached by a few percent: three times as many rounds */
+    /* what is asked for is missed or reached by a few percent: three times as many rounds */
+    bool by_little;
     bool pinned, one_cpu;
 };
 
@@ -122,26 +134,29 @@ int contest_cpu(const struct contest *, unsigned role);
 void result_add(const struct contest *, const struct subject *, const double figures[FIGURES]);
 
 /* Median of a figure over the rounds so far, NAN if it has not been measured. */
-double result_median(const char *workload, const char *row, const char *place, const char *subject, unsigned figure);
+double result_median(const char *workload, const char *row, const char *place, const char *subject,
+                     unsigned figure);
 
 /* How quiet the machine is. */
-double quiet_others(void);                         /* the part of the CPUs' time that others take, in a moment in which we do nothing */
+/* the part of the CPUs' time that others take, in a moment in which we do nothing */
+double quiet_others(void);
 void quiet_say_others(const char *when, double part);
-void quiet_look(void);                             /* how fast the two CPUs are just now */
-double quiet_full_speed(int cpu);                  /* the part of these looks that found bench.cpu[cpu] at its full speed */
+void quiet_look(void); /* how fast the two CPUs are just now */
+/* the part of these looks that found bench.cpu[cpu] at its full speed */
+double quiet_full_speed(int cpu);
 void quiet_say_speed(void);
 
 void report_table(void);
-unsigned report_failures(void); /* how many subjects have failed to be measured, each told on stderr */
+/* how many subjects have failed to be measured, each told on stderr */
+unsigned report_failures(void);
 void report_verdicts(void);
 bool report_json(const char *path);
 void report_plot(const char *path); /* with gnuplot; says so where there is none */
 
-
 int compare_doubles(const void *a, const void *b);
 
 /* The workloads. */
-void run_w1(void), run_w2(void), run_w3(void), run_w4(void), run_w5(void), run_w6(void), run_w7(void), run_w8(void), run_w9(void),
-    run_idle(void);
+void run_w1(void), run_w2(void), run_w3(void), run_w4(void), run_w5(void), run_w6(void),
+    run_w7(void), run_w8(void), run_w9(void), run_idle(void);
 
 #endif

@@ -33,8 +33,11 @@ static inline uint64_t boost_receive(struct line *line)
 }
 LOOPS(boost)
 
-const struct channel channel_boost_queue = {
-    .name = "Boost message_queue", .is = PEER, .create = boost_create, .destroy = boost_destroy, .loops = &boost_loops};
+const struct channel channel_boost_queue = {.name = "Boost message_queue",
+                                            .is = PEER,
+                                            .create = boost_create,
+                                            .destroy = boost_destroy,
+                                            .loops = &boost_loops};
 
 static size_t boost_condition_shared(const struct line *line)
 {

@@ -1,4 +1,6 @@
-/* What boost.cc, which is C++, gives to boost.c. Each returns false, with a reason, when it fails. */
+/*
+ * What boost.cc, which is C++, gives to boost.c. Each returns false, with a reason, when it fails.
+ */
 #ifndef BENCH_BOOST_H
 #define BENCH_BOOST_H
 

@@ -1,10 +1,12 @@
 /*
- * A channel: a way to hand items from one process to another. One file for each family. Each gives two functions,
+ * A channel: a way to hand items from one process to another. One file for each family. Each gives
+ * two functions,
  *
  *     static inline void x_send(struct line *, uint64_t n);      make item number n and send it
  *     static inline uint64_t x_receive(struct line *);           receive one, check every byte of it, return its number
  *
- * and LOOPS(x) makes of them the loops that the workloads run, the same for all and inlined where the peer can be inlined.
+ * and LOOPS(x) makes of them the loops that the workloads run, the same for all and inlined where
+ * the peer can be inlined.
  */
 #ifndef BENCH_CHANNEL_H
 #define BENCH_CHANNEL_H
@@ -15,17 +17,17 @@
 
 struct line {
     const struct channel *channel;
-    size_t item;        /* bytes: 8, or a multiple of 64 */
-    unsigned capacity;  /* items */
+    size_t item;       /* bytes: 8, or a multiple of 64 */
+    unsigned capacity; /* items */
     unsigned producers;
-    unsigned number;    /* which line of the measurement, for names */
-    void *shared;       /* zeroed, shared by all roles: channel->shared(line) bytes */
+    unsigned number; /* which line of the measurement, for names */
+    void *shared;    /* zeroed, shared by all roles: channel->shared(line) bytes */
     size_t shared_size;
     int fd[2];
-    void *handle[2];    /* the role's own */
-    uint64_t position;  /* the role's own */
-    uint64_t seen;      /* the role's own */
-    void *buffer;       /* the role's own, room for 32 items */
+    void *handle[2];   /* the role's own */
+    uint64_t position; /* the role's own */
+    uint64_t seen;     /* the role's own */
+    void *buffer;      /* the role's own, room for 32 items */
 };
 
 enum { SENDER = 1, RECEIVER = 2 };
@@ -35,41 +37,46 @@ struct loops {
     void (*produce_timed)(struct line *, unsigned who, int64_t *longest);
     uint64_t (*consume)(struct line *, double *seconds);
     uint64_t (*consume_shared)(struct line *, double *seconds, uint64_t *runs);
-    void (*ping)(struct line *out, struct line *in, uint32_t *times, unsigned count, unsigned *taken);
+    void (*ping)(struct line *out, struct line *in, uint32_t *times, unsigned count,
+                 unsigned *taken);
     void (*pong)(struct line *in, struct line *out);
 };
 
 struct channel {
     const char *name;
-    unsigned is;           /* OURS, PEER, LIMIT; SPINS */
+    unsigned is;            /* OURS, PEER, LIMIT; SPINS */
     unsigned producers_max; /* 0: any number */
-    size_t item_max;       /* 0: any */
-    unsigned capacity_max; /* 0: any */
-    bool no_capacity;      /* it has none that can be set to 1 */
+    size_t item_max;        /* 0: any */
+    unsigned capacity_max;  /* 0: any */
+    bool no_capacity;       /* it has none that can be set to 1 */
     size_t (*shared)(const struct line *);
-    bool (*create)(struct line *);                    /* in the driver, before the team; false: see team_trouble() */
-    void (*attach)(struct line *, unsigned sides);    /* in a role */
-    void (*detach)(struct line *, unsigned sides);    /* in a role that has done its part */
-    void (*destroy)(struct line *);                   /* in the driver */
+    /* in the driver, before the team; false: see team_trouble() */
+    bool (*create)(struct line *);
+    void (*attach)(struct line *, unsigned sides); /* in a role */
+    void (*detach)(struct line *, unsigned sides); /* in a role that has done its part */
+    void (*destroy)(struct line *);                /* in the driver */
     const struct loops *loops;
-    const char *python;                               /* instead of all that: peer.py measures it, under this name */
+    /* instead of all that: peer.py measures it, under this name */
+    const char *python;
 };
 
 extern const struct channel *const channels[]; /* NULL at the end */
 const struct channel *channel_named(const char *name);
 
-bool line_create(struct line *, const struct channel *, unsigned number, size_t item, unsigned capacity, unsigned producers);
+bool line_create(struct line *, const struct channel *, unsigned number, size_t item,
+                 unsigned capacity, unsigned producers);
 void line_attach(struct line *, unsigned sides);
 void line_destroy(struct line *);
 /* "NAME-shmkit-bench-PID-NUMBER" in a directory that is gone after the run. */
 void line_path(const struct line *, char *path, size_t size);
 
 /* peer.py measures it: "peer.py WHAT …" prints the figures. */
-bool python_measures(double figures[FIGURES], const char *what, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool python_measures(double figures[FIGURES], const char *what, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* ---- Items ---- */
 
-#define END_OF_ITEMS (UINT64_MAX >> 1)
+#define END_OF_ITEMS   (UINT64_MAX >> 1)
 #define PRODUCER_SHIFT 48
 
 /* Every word of an item is its number, and every word is looked at. */
@@ -119,7 +126,8 @@ ALWAYS_INLINE void produce_loop(struct line *line, unsigned who, send_function *
     send(line, END_OF_ITEMS);
 }
 
-ALWAYS_INLINE void produce_timed_loop(struct line *line, unsigned who, int64_t *longest, send_function *send)
+ALWAYS_INLINE void produce_timed_loop(struct line *line, unsigned who, int64_t *longest,
+                                      send_function *send)
 {
     uint64_t n = (uint64_t)who << PRODUCER_SHIFT;
     int64_t before = now();
@@ -144,11 +152,13 @@ ALWAYS_INLINE uint64_t consume_loop(struct line *line, double *seconds, receive_
         expected++;
     *seconds = (double)(now() - begin) / 1e9;
     if (n != END_OF_ITEMS)
-        give_up("item %llu has come instead of %llu", (unsigned long long)n, (unsigned long long)expected);
+        give_up("item %llu has come instead of %llu", (unsigned long long)n,
+                (unsigned long long)expected);
     return expected - 1;
 }
 
-ALWAYS_INLINE uint64_t consume_shared_loop(struct line *line, double *seconds, uint64_t *runs, receive_function *receive)
+ALWAYS_INLINE uint64_t consume_shared_loop(struct line *line, double *seconds, uint64_t *runs,
+                                           receive_function *receive)
 {
     uint64_t expected[16] = {0}, count = 0, last = UINT64_MAX;
     unsigned ended = 0;
@@ -161,7 +171,8 @@ ALWAYS_INLINE uint64_t consume_shared_loop(struct line *line, double *seconds, u
                 end = now(); /* from then on it is not all of them any more */
             continue;
         }
-        if (who >= line->producers || (n & (((uint64_t)1 << PRODUCER_SHIFT) - 1)) != expected[who]++)
+        if (who >= line->producers ||
+            (n & (((uint64_t)1 << PRODUCER_SHIFT) - 1)) != expected[who]++)
             give_up("item %llx has come out of turn", (unsigned long long)n);
         if (ended)
             continue;
@@ -174,8 +185,8 @@ ALWAYS_INLINE uint64_t consume_shared_loop(struct line *line, double *seconds, u
     return count;
 }
 
-ALWAYS_INLINE void ping_loop(struct line *out, struct line *in, uint32_t *times, unsigned count, unsigned *taken,
-                             send_function *send, receive_function *receive)
+ALWAYS_INLINE void ping_loop(struct line *out, struct line *in, uint32_t *times, unsigned count,
+                             unsigned *taken, send_function *send, receive_function *receive)
 {
     int64_t before;
     uint64_t n = 0;
@@ -196,7 +207,8 @@ ALWAYS_INLINE void ping_loop(struct line *out, struct line *in, uint32_t *times,
     send(out, END_OF_ITEMS);
 }
 
-ALWAYS_INLINE void pong_loop(struct line *in, struct line *out, send_function *send, receive_function *receive)
+ALWAYS_INLINE void pong_loop(struct line *in, struct line *out, send_function *send,
+                             receive_function *receive)
 {
     uint64_t n;
 
@@ -204,32 +216,33 @@ ALWAYS_INLINE void pong_loop(struct line *in, struct line *out, send_function *s
         send(out, n);
 }
 
-#define LOOPS(x)                                                                                                       \
-    static void x##_produce(struct line *line, unsigned who)                                                           \
-    {                                                                                                                  \
-        produce_loop(line, who, x##_send);                                                                             \
-    }                                                                                                                  \
-    static void x##_produce_timed(struct line *line, unsigned who, int64_t *longest)                                   \
-    {                                                                                                                  \
-        produce_timed_loop(line, who, longest, x##_send);                                                              \
-    }                                                                                                                  \
-    static uint64_t x##_consume(struct line *line, double *seconds)                                                    \
-    {                                                                                                                  \
-        return consume_loop(line, seconds, x##_receive);                                                               \
-    }                                                                                                                  \
-    static uint64_t x##_consume_shared(struct line *line, double *seconds, uint64_t *runs)                             \
-    {                                                                                                                  \
-        return consume_shared_loop(line, seconds, runs, x##_receive);                                                  \
-    }                                                                                                                  \
-    static void x##_ping(struct line *out, struct line *in, uint32_t *times, unsigned count, unsigned *taken)          \
-    {                                                                                                                  \
-        ping_loop(out, in, times, count, taken, x##_send, x##_receive);                                                \
-    }                                                                                                                  \
-    static void x##_pong(struct line *in, struct line *out)                                                            \
-    {                                                                                                                  \
-        pong_loop(in, out, x##_send, x##_receive);                                                                     \
-    }                                                                                                                  \
-    static const struct loops x##_loops = {x##_produce,        x##_produce_timed, x##_consume,                         \
+#define LOOPS(x)                                                                               \
+    static void x##_produce(struct line *line, unsigned who)                                   \
+    {                                                                                          \
+        produce_loop(line, who, x##_send);                                                     \
+    }                                                                                          \
+    static void x##_produce_timed(struct line *line, unsigned who, int64_t *longest)           \
+    {                                                                                          \
+        produce_timed_loop(line, who, longest, x##_send);                                      \
+    }                                                                                          \
+    static uint64_t x##_consume(struct line *line, double *seconds)                            \
+    {                                                                                          \
+        return consume_loop(line, seconds, x##_receive);                                       \
+    }                                                                                          \
+    static uint64_t x##_consume_shared(struct line *line, double *seconds, uint64_t *runs)     \
+    {                                                                                          \
+        return consume_shared_loop(line, seconds, runs, x##_receive);                          \
+    }                                                                                          \
+    static void x##_ping(struct line *out, struct line *in, uint32_t *times, unsigned count,   \
+                         unsigned *taken)                                                      \
+    {                                                                                          \
+        ping_loop(out, in, times, count, taken, x##_send, x##_receive);                        \
+    }                                                                                          \
+    static void x##_pong(struct line *in, struct line *out)                                    \
+    {                                                                                          \
+        pong_loop(in, out, x##_send, x##_receive);                                             \
+    }                                                                                          \
+    static const struct loops x##_loops = {x##_produce,        x##_produce_timed, x##_consume, \
                                            x##_consume_shared, x##_ping,          x##_pong};
 
 #endif

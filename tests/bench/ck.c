@@ -4,10 +4,18 @@
 #include <ck_pr.h>
 #include <ck_ring.h>
 
-struct item_8 { char bytes[8]; };
-struct item_64 { char bytes[64]; };
-struct item_1024 { char bytes[1024]; };
-struct item_65536 { char bytes[65536]; };
+struct item_8 {
+    char bytes[8];
+};
+struct item_64 {
+    char bytes[64];
+};
+struct item_1024 {
+    char bytes[1024];
+};
+struct item_65536 {
+    char bytes[65536];
+};
 
 CK_RING_PROTOTYPE(items_8, item_8)
 CK_RING_PROTOTYPE(items_64, item_64)
@@ -45,10 +53,18 @@ static inline void ck_send(struct line *line, uint64_t n)
     item_make(line->buffer, line->item, n);
     do {
         switch (line->item) {
-        case 8: done = CK_RING_ENQUEUE_SPSC(items_8, &place->ring, items, line->buffer); break;
-        case 64: done = CK_RING_ENQUEUE_SPSC(items_64, &place->ring, items, line->buffer); break;
-        case 1024: done = CK_RING_ENQUEUE_SPSC(items_1024, &place->ring, items, line->buffer); break;
-        default: done = CK_RING_ENQUEUE_SPSC(items_65536, &place->ring, items, line->buffer); break;
+        case 8:
+            done = CK_RING_ENQUEUE_SPSC(items_8, &place->ring, items, line->buffer);
+            break;
+        case 64:
+            done = CK_RING_ENQUEUE_SPSC(items_64, &place->ring, items, line->buffer);
+            break;
+        case 1024:
+            done = CK_RING_ENQUEUE_SPSC(items_1024, &place->ring, items, line->buffer);
+            break;
+        default:
+            done = CK_RING_ENQUEUE_SPSC(items_65536, &place->ring, items, line->buffer);
+            break;
         }
         if (!done)
             ck_pr_stall();
@@ -63,10 +79,18 @@ static inline uint64_t ck_receive(struct line *line)
 
     do {
         switch (line->item) {
-        case 8: done = CK_RING_DEQUEUE_SPSC(items_8, &place->ring, items, line->buffer); break;
-        case 64: done = CK_RING_DEQUEUE_SPSC(items_64, &place->ring, items, line->buffer); break;
-        case 1024: done = CK_RING_DEQUEUE_SPSC(items_1024, &place->ring, items, line->buffer); break;
-        default: done = CK_RING_DEQUEUE_SPSC(items_65536, &place->ring, items, line->buffer); break;
+        case 8:
+            done = CK_RING_DEQUEUE_SPSC(items_8, &place->ring, items, line->buffer);
+            break;
+        case 64:
+            done = CK_RING_DEQUEUE_SPSC(items_64, &place->ring, items, line->buffer);
+            break;
+        case 1024:
+            done = CK_RING_DEQUEUE_SPSC(items_1024, &place->ring, items, line->buffer);
+            break;
+        default:
+            done = CK_RING_DEQUEUE_SPSC(items_65536, &place->ring, items, line->buffer);
+            break;
         }
         if (!done)
             ck_pr_stall();
@@ -75,5 +99,9 @@ static inline uint64_t ck_receive(struct line *line)
 }
 LOOPS(ck)
 
-const struct channel channel_ck = {
-    .name = "ck_ring", .is = PEER | SPINS, .producers_max = 1, .shared = ck_shared, .create = ck_create, .loops = &ck_loops};
+const struct channel channel_ck = {.name = "ck_ring",
+                                   .is = PEER | SPINS,
+                                   .producers_max = 1,
+                                   .shared = ck_shared,
+                                   .create = ck_create,
+                                   .loops = &ck_loops};

@@ -1,4 +1,6 @@
-/* W6: n locks, n processes that want them; W7: items held in order; W8: a stream with many readers. */
+/*
+ * W6: n locks, n processes that want them; W7: items held in order; W8: a stream with many readers.
+ */
 #include "bench.h"
 
 #include <errno.h>
@@ -65,7 +67,7 @@ static struct till {
     struct {
         alignas(128) volatile uint64_t sum;
     } apart[LOCKS_MAX];
-} *till;
+} * till;
 
 enum kind { OUR_LOCK, MUTEX, MUTEX_BESIDE };
 
@@ -95,7 +97,8 @@ static void customer(void *argument, unsigned role)
     begin = now();
     do {
         unsigned i = (unsigned)(random_number(&random) % c->locks);
-        volatile uint64_t *sum = c->kind == MUTEX_BESIDE ? &till->drawer[i].sum_beside : &till->apart[i].sum;
+        volatile uint64_t *sum =
+            c->kind == MUTEX_BESIDE ? &till->drawer[i].sum_beside : &till->apart[i].sum;
         int64_t before = now(), waited;
         if (c->kind == OUR_LOCK)
             must(shk_lock_acquire(locks[i], SHK_FOREVER));
@@ -117,7 +120,8 @@ static void customer(void *argument, unsigned role)
     note->figure[2] = (double)now();
 }
 
-static bool measure_locks(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_locks(const struct contest *contest, const struct subject *subject,
+                          double figures[FIGURES])
 {
     struct customer c = {.kind = *(const enum kind *)subject->what, .locks = contest->capacity};
     uint64_t count = 0, sum = 0, least = UINT64_MAX, most = 0;
@@ -148,7 +152,8 @@ static bool measure_locks(const struct contest *contest, const struct subject *s
     if (!well)
         return false;
     if (sum != 20 * count)
-        return team_fails("%llu of %llu are missing under the locks", (unsigned long long)(20 * count - sum), (unsigned long long)(20 * count));
+        return team_fails("%llu of %llu are missing under the locks",
+                          (unsigned long long)(20 * count - sum), (unsigned long long)(20 * count));
     figures[0] = (double)count / (end - begin) * 1e9;
     figures[1] = longest / 1e6;
     figures[2] = (double)least / (double)most;
@@ -168,8 +173,9 @@ void run_w6(void)
                 {"16 locks, 16 processes", 16, 16},
                 {"64 locks, 64 processes", 64, 64}};
     static const enum kind kinds[] = {OUR_LOCK, MUTEX, MUTEX_BESIDE};
-    const struct subject subjects[] = {
-        {"shmkit lock", OURS, &kinds[0]}, {"robust mutex", PEER, &kinds[1]}, {"robust mutex, data beside it", LIMIT, &kinds[2]}};
+    const struct subject subjects[] = {{"shmkit lock", OURS, &kinds[0]},
+                                       {"robust mutex", PEER, &kinds[1]},
+                                       {"robust mutex, data beside it", LIMIT, &kinds[2]}};
 
     for (int pinned = 1; pinned >= 0; pinned--) {
         for (size_t i = 0; i < COUNT(rows); i++) {
@@ -183,7 +189,8 @@ void run_w6(void)
                                       .pinned = pinned,
                                       .by_little = rows[i].n == 64};
             if (rows[i].n > 4 && !bench.smoke)
-                contest.seconds = fmax(0.3, bench.seconds); /* so that each gets the CPU some times */
+                contest.seconds =
+                    fmax(0.3, bench.seconds); /* so that each gets the CPU some times */
             contest_run(&contest, subjects, COUNT(subjects));
         }
     }
@@ -202,7 +209,7 @@ struct private_heap {
         int64_t priority;
         uint64_t sequence;
         uint32_t slot;
-    } *entries;
+    } * entries;
     struct private_item *slots;
     uint32_t *unused; /* free slots, a stack */
     uint32_t count, capacity;
@@ -276,7 +283,8 @@ static void keep_private(const struct holding *holding, struct note *note)
         h->unused[i] = i;
     for (unsigned i = 0; i < holding->held; i++) {
         uint64_t number = random_number(&random);
-        holding->priority ? private_put(h, number, (int64_t)(number >> 1)) : private_push(h, number);
+        holding->priority ? private_put(h, number, (int64_t)(number >> 1))
+                          : private_push(h, number);
     }
     stage_ready();
     int64_t begin = now();
@@ -284,7 +292,8 @@ static void keep_private(const struct holding *holding, struct note *note)
         for (int i = 0; i < 100; i++, done++) {
             uint64_t number = random_number(&random);
             pthread_mutex_lock(&h->mutex);
-            holding->priority ? private_put(h, number, (int64_t)(number >> 1)) : private_push(h, number);
+            holding->priority ? private_put(h, number, (int64_t)(number >> 1))
+                              : private_push(h, number);
             pthread_mutex_unlock(&h->mutex);
             pthread_mutex_lock(&h->mutex);
             sum += holding->priority ? private_get(h) : private_pop(h);
@@ -297,23 +306,26 @@ static void keep_private(const struct holding *holding, struct note *note)
 
 static void keep_in_queue(const struct holding *holding, struct note *note)
 {
-    struct shk_queue_options options = {
-        .order = holding->priority ? SHK_PRIORITY : SHK_LIFO, .capacity = holding->held + 1, .item_size = 8};
+    struct shk_queue_options options = {.order = holding->priority ? SHK_PRIORITY : SHK_LIFO,
+                                        .capacity = holding->held + 1,
+                                        .item_size = 8};
     uint64_t random = 88172645463325252, done = 0, sum = 0;
     struct shk_queue *queue;
 
     must(shk_queue_open(open_segment(NULL), "kept", SHK_CREATE, &options, &queue));
     for (unsigned i = 0; i < holding->held; i++) {
         uint64_t number = random_number(&random);
-        must(holding->priority ? shk_queue_put_priority(queue, &number, 8, (int64_t)(number >> 1), SHK_NOWAIT)
-                               : shk_queue_put(queue, &number, 8, SHK_NOWAIT));
+        must(holding->priority
+                 ? shk_queue_put_priority(queue, &number, 8, (int64_t)(number >> 1), SHK_NOWAIT)
+                 : shk_queue_put(queue, &number, 8, SHK_NOWAIT));
     }
     stage_ready();
     int64_t begin = now();
     do {
         for (int i = 0; i < 100; i++, done++) {
             uint64_t number = random_number(&random);
-            must(holding->priority ? shk_queue_put_priority(queue, &number, 8, (int64_t)(number >> 1), SHK_FOREVER)
+            must(holding->priority ? shk_queue_put_priority(queue, &number, 8,
+                                                            (int64_t)(number >> 1), SHK_FOREVER)
                                    : shk_queue_put(queue, &number, 8, SHK_FOREVER));
             must(shk_queue_get(queue, &number, 8, SHK_FOREVER));
             sum += number;
@@ -333,9 +345,11 @@ static void keeper(void *argument, unsigned role)
         keep_private(holding, &stage->role[role]);
 }
 
-static bool measure_held(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_held(const struct contest *contest, const struct subject *subject,
+                         double figures[FIGURES])
 {
-    struct holding holding = {.ours = subject->is & OURS, .priority = contest->capacity, .held = contest->n};
+    struct holding holding = {
+        .ours = subject->is & OURS, .priority = contest->capacity, .held = contest->n};
 
     team_start();
     team_add(keeper, &holding, contest_cpu(contest, 1));
@@ -352,8 +366,9 @@ void run_w7(void)
         const char *name;
         bool priority;
         unsigned held;
-    } rows[] = {{"LIFO, 10 held", false, 10},         {"LIFO, 1000 held", false, 1000},         {"LIFO, 1000000 held", false, 1000000},
-                {"PRIORITY, 10 held", true, 10}, {"PRIORITY, 1000 held", true, 1000}, {"PRIORITY, 1000000 held", true, 1000000}};
+    } rows[] = {{"LIFO, 10 held", false, 10},           {"LIFO, 1000 held", false, 1000},
+                {"LIFO, 1000000 held", false, 1000000}, {"PRIORITY, 10 held", true, 10},
+                {"PRIORITY, 1000 held", true, 1000},    {"PRIORITY, 1000000 held", true, 1000000}};
     const struct subject subjects[] = {{"shmkit", OURS, NULL}, {"private memory", LIMIT, NULL}};
 
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -376,7 +391,8 @@ static struct shk_stream *open_stream(void)
 {
     struct shk_stream *stream;
 
-    must(shk_stream_open(open_segment(NULL), "signal", SHK_CREATE, &(struct shk_stream_options){.sample_size = 8}, &stream));
+    must(shk_stream_open(open_segment(NULL), "signal", SHK_CREATE,
+                         &(struct shk_stream_options){.sample_size = 8}, &stream));
     return stream;
 }
 
@@ -424,13 +440,15 @@ static void reader(void *argument, unsigned role)
         must(n);
         for (ssize_t i = 0; i < n; i++) {
             if (samples[i] < last)
-                give_up("sample %llu has come after %llu", (unsigned long long)samples[i], (unsigned long long)last);
+                give_up("sample %llu has come after %llu", (unsigned long long)samples[i],
+                        (unsigned long long)last);
             last = samples[i];
         }
     }
 }
 
-static bool measure_stream(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_stream(const struct contest *contest, const struct subject *subject,
+                           double figures[FIGURES])
 {
     const unsigned *readers = subject->what;
 
@@ -452,9 +470,13 @@ void run_w8(void)
         unsigned rate;
     } rows[] = {{"append", 0}, {"append, 1000 samples/s", 1000}};
     static const unsigned readers[] = {1, 4, 16};
-    /* one reader is what the others are compared with, turn by turn: how far the two CPUs are apart changes when the host moves them */
-    const struct subject subjects[] = {
-        {"1 reader", OURS | LIMIT, &readers[0]}, {"4 readers", OURS, &readers[1]}, {"16 readers", OURS, &readers[2]}};
+    /*
+     * one reader is what the others are compared with, turn by turn: how far the two CPUs are apart
+     * changes when the host moves them
+     */
+    const struct subject subjects[] = {{"1 reader", OURS | LIMIT, &readers[0]},
+                                       {"4 readers", OURS, &readers[1]},
+                                       {"16 readers", OURS, &readers[2]}};
 
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct contest contest = {.workload = "W8",

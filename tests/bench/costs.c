@@ -26,7 +26,7 @@ static struct things {
         pthread_cond_t cond;
         sem_t semaphore;
         _Atomic uint32_t word;
-    } *memory;
+    } * memory;
 } things;
 
 static void must(int result)
@@ -45,13 +45,19 @@ static void make_things(void)
     must(shk_cond_open(things.segment, "cond", SHK_CREATE, NULL, &things.cond));
     must(shk_event_open(things.segment, "event", SHK_CREATE, NULL, &things.event));
     must(shk_semaphore_open(things.segment, "semaphore", SHK_CREATE, NULL, &things.semaphore));
-    must(shk_queue_open(things.segment, "queue", SHK_CREATE, &(struct shk_queue_options){.capacity = 64, .item_size = 8}, &things.queue));
-    must(shk_queue_open(things.segment, "claimed", SHK_CREATE, &(struct shk_queue_options){.capacity = 64, .item_size = 8}, &things.claimed));
+    must(shk_queue_open(things.segment, "queue", SHK_CREATE,
+                        &(struct shk_queue_options){.capacity = 64, .item_size = 8},
+                        &things.queue));
+    must(shk_queue_open(things.segment, "claimed", SHK_CREATE,
+                        &(struct shk_queue_options){.capacity = 64, .item_size = 8},
+                        &things.claimed));
     must(shk_queue_claim(things.claimed, SHK_PRODUCER | SHK_CONSUMER, SHK_FOREVER));
-    must(shk_stream_open(things.segment, "stream", SHK_CREATE, &(struct shk_stream_options){.sample_size = 8}, &things.stream));
+    must(shk_stream_open(things.segment, "stream", SHK_CREATE,
+                         &(struct shk_stream_options){.sample_size = 8}, &things.stream));
     must(shk_event_set(things.event));
 
-    things.memory = mmap(NULL, sizeof(*things.memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    things.memory = mmap(NULL, sizeof(*things.memory), PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (things.memory == MAP_FAILED)
         give_up("mmap: %s", strerror(errno));
     pthread_mutexattr_init(&mutex);
@@ -72,29 +78,36 @@ struct operation {
     void (*after)(void);
 };
 
-#define TIMES(name, expression)                                                                                        \
-    static bool name(unsigned n)                                                                                       \
-    {                                                                                                                  \
-        bool well = true;                                                                                              \
-        for (unsigned i = 0; i < n; i++)                                                                               \
-            well &= (expression);                                                                                      \
-        return well;                                                                                                   \
+#define TIMES(name, expression)          \
+    static bool name(unsigned n)         \
+    {                                    \
+        bool well = true;                \
+        for (unsigned i = 0; i < n; i++) \
+            well &= (expression);        \
+        return well;                     \
     }
 
 static uint64_t item;
 
-TIMES(lock_times, shk_lock_acquire(things.lock, SHK_FOREVER) == 0 && shk_lock_release(things.lock) == 0)
-TIMES(robust_times, pthread_mutex_lock(&things.memory->mutex) == 0 && pthread_mutex_unlock(&things.memory->mutex) == 0)
-TIMES(plain_times, pthread_mutex_lock(&things.memory->plain) == 0 && pthread_mutex_unlock(&things.memory->plain) == 0)
+TIMES(lock_times,
+      shk_lock_acquire(things.lock, SHK_FOREVER) == 0 && shk_lock_release(things.lock) == 0)
+TIMES(robust_times, pthread_mutex_lock(&things.memory->mutex) == 0 &&
+                        pthread_mutex_unlock(&things.memory->mutex) == 0)
+TIMES(plain_times, pthread_mutex_lock(&things.memory->plain) == 0 &&
+                       pthread_mutex_unlock(&things.memory->plain) == 0)
 TIMES(empty_times, bench_empty(&things.memory->word) == 0)
 TIMES(is_set_times, shk_event_is_set(things.event) == 1)
 TIMES(wait_times, shk_event_wait(things.event, SHK_FOREVER) == 0)
 TIMES(notify_times, shk_cond_notify(things.cond, 1) == 0)
 TIMES(signal_times, pthread_cond_signal(&things.memory->cond) == 0)
-TIMES(semaphore_times, shk_semaphore_acquire(things.semaphore, SHK_FOREVER) == 0 && shk_semaphore_release(things.semaphore, 1) == 0)
-TIMES(sem_times, sem_wait(&things.memory->semaphore) == 0 && sem_post(&things.memory->semaphore) == 0)
-TIMES(queue_times, shk_queue_put(things.queue, &item, 8, SHK_FOREVER) == 0 && shk_queue_get(things.queue, &item, 8, SHK_FOREVER) == 8)
-TIMES(claimed_times, shk_queue_put(things.claimed, &item, 8, SHK_FOREVER) == 0 && shk_queue_get(things.claimed, &item, 8, SHK_FOREVER) == 8)
+TIMES(semaphore_times, shk_semaphore_acquire(things.semaphore, SHK_FOREVER) == 0 &&
+                           shk_semaphore_release(things.semaphore, 1) == 0)
+TIMES(sem_times,
+      sem_wait(&things.memory->semaphore) == 0 && sem_post(&things.memory->semaphore) == 0)
+TIMES(queue_times, shk_queue_put(things.queue, &item, 8, SHK_FOREVER) == 0 &&
+                       shk_queue_get(things.queue, &item, 8, SHK_FOREVER) == 8)
+TIMES(claimed_times, shk_queue_put(things.claimed, &item, 8, SHK_FOREVER) == 0 &&
+                         shk_queue_get(things.claimed, &item, 8, SHK_FOREVER) == 8)
 TIMES(append_times, shk_stream_append(things.stream, &item, 1) == 0)
 TIMES(event_times, shk_event_set(things.event) == 0 && shk_event_clear(things.event) == 0)
 
@@ -113,7 +126,11 @@ static void set_event(void)
     must(shk_event_set(things.event));
 }
 
-#define WHAT(...) &(const struct operation) { __VA_ARGS__ }
+#define WHAT(...)             \
+    &(const struct operation) \
+    {                         \
+        __VA_ARGS__           \
+    }
 
 static void measure_operation(void *argument, unsigned role)
 {
@@ -143,7 +160,8 @@ static void unlink_things(void *argument)
     shk_segment_unlink(unique_name());
 }
 
-static bool measure_cost(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_cost(const struct contest *contest, const struct subject *subject,
+                         double figures[FIGURES])
 {
     team_start();
     team_add(measure_operation, (void *)subject->what, contest_cpu(contest, 1));
@@ -156,8 +174,12 @@ static bool measure_cost(const struct contest *contest, const struct subject *su
 
 static void costs(const char *row, const struct subject *subjects, size_t n)
 {
-    struct contest contest = {
-        .workload = "W4", .row = row, .place = "alone", .unit = &cost, .measure = measure_cost, .pinned = true};
+    struct contest contest = {.workload = "W4",
+                              .row = row,
+                              .place = "alone",
+                              .unit = &cost,
+                              .measure = measure_cost,
+                              .pinned = true};
 
     contest_run(&contest, subjects, n);
 }
@@ -174,7 +196,8 @@ void run_w4(void)
     const struct subject nothings[] = {
         {"shmkit event is_set", OURS, WHAT(.before = set_event, .times = is_set_times)},
         {"shmkit event wait, set", OURS, WHAT(.before = set_event, .times = wait_times)},
-        {"shmkit notify, no waiter", OURS, WHAT(.before = cond_hold, .times = notify_times, .after = cond_let_go)},
+        {"shmkit notify, no waiter", OURS,
+         WHAT(.before = cond_hold, .times = notify_times, .after = cond_let_go)},
         {"pthread_cond_signal", PEER, WHAT(.times = signal_times)},
         {"call and load", LIMIT, WHAT(.times = empty_times)},
     };

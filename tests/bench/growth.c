@@ -43,7 +43,8 @@ static const char *numbered(unsigned i)
 
 static void many_segments(unsigned n)
 {
-    const struct shk_segment_options small = {.size = 256 << 10, .max_members = 8, .max_objects = 8};
+    const struct shk_segment_options small = {
+        .size = 256 << 10, .max_members = 8, .max_objects = 8};
     struct statvfs room;
 
     if (statvfs("/dev/shm", &room) < 0 || (double)room.f_bavail * (double)room.f_frsize < 256e3 * n)
@@ -68,8 +69,10 @@ static void many_objects(unsigned n)
 {
     char name[20];
 
-    must(shk_segment_open(unique_name(), SHK_CREATE, &(struct shk_segment_options){.max_objects = n + 8}, &segment));
-    must(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
+    must(shk_segment_open(unique_name(), SHK_CREATE,
+                          &(struct shk_segment_options){.max_objects = n + 8}, &segment));
+    must(shk_queue_open(segment, "queue", SHK_CREATE,
+                        &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
     must(shk_cond_open(segment, "cond", SHK_CREATE, NULL, &cond));
     for (unsigned i = 0; i < n; i++) {
         struct shk_event *event;
@@ -121,8 +124,10 @@ static void many_members(unsigned n)
     pthread_attr_t attributes;
     pthread_t thread;
 
-    must(shk_segment_open(unique_name(), SHK_CREATE, &(struct shk_segment_options){.max_members = n + 8}, &segment));
-    must(shk_queue_open(segment, "queue", SHK_CREATE, &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
+    must(shk_segment_open(unique_name(), SHK_CREATE,
+                          &(struct shk_segment_options){.max_members = n + 8}, &segment));
+    must(shk_queue_open(segment, "queue", SHK_CREATE,
+                        &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
     must(shk_cond_open(segment, "cond", SHK_CREATE, NULL, &cond));
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 64 << 10);
@@ -221,20 +226,25 @@ static void remove_all(void *argument)
     (void)argument;
     while (directory && (entry = readdir(directory))) {
         size_t length = strlen(prefix);
-        if (strncmp(entry->d_name, prefix, length) == 0 && (entry->d_name[length] == '-' || entry->d_name[length] == '\0'))
+        if (strncmp(entry->d_name, prefix, length) == 0 &&
+            (entry->d_name[length] == '-' || entry->d_name[length] == '\0'))
             unlinkat(dirfd(directory), entry->d_name, 0);
     }
     if (directory)
         closedir(directory);
 }
 
-/* How many of everything there are is what takes turns, so that what else the machine does falls on few and on many alike. */
+/*
+ * How many of everything there are is what takes turns, so that what else the machine does falls on
+ * few and on many alike.
+ */
 struct many {
     const struct growth *growth;
     unsigned n;
 };
 
-static bool measure_growth(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_growth(const struct contest *contest, const struct subject *subject,
+                           double figures[FIGURES])
 {
     const struct many *many = subject->what;
 
@@ -255,7 +265,8 @@ void run_w9(void)
                                object = {.prepare = many_objects, .once = open_object},
                                put_objects = {.prepare = many_objects, .once = put_and_get},
                                notify_objects = {.prepare = many_objects, .once = notify},
-                               list_objects = {.prepare = many_objects, .command = {"ls", "segment"}},
+                               list_objects = {.prepare = many_objects,
+                                               .command = {"ls", "segment"}},
                                put_members = {.prepare = many_members, .once = put_and_get},
                                notify_members = {.prepare = many_members, .once = notify},
                                members = {.prepare = many_members, .command = {"ps", "segment"}};
@@ -279,8 +290,12 @@ void run_w9(void)
     static const unsigned counts[] = {1, 100, 10000};
 
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct contest contest = {
-            .workload = "W9", .row = rows[i].name, .place = "alone", .unit = &each, .measure = measure_growth, .pinned = true};
+        struct contest contest = {.workload = "W9",
+                                  .row = rows[i].name,
+                                  .place = "alone",
+                                  .unit = &each,
+                                  .measure = measure_growth,
+                                  .pinned = true};
         struct many many[COUNT(counts)];
         struct subject subjects[COUNT(counts)];
         char names[COUNT(counts)][40];
@@ -288,10 +303,12 @@ void run_w9(void)
         for (size_t k = 0; k < COUNT(counts); k++) {
             if (counts[k] < rows[i].least || (bench.smoke && counts[k] > 100))
                 continue;
-            snprintf(names[number], sizeof(names[number]), "%u %s%s", counts[k], rows[i].of, counts[k] == 1 ? "" : "s");
+            snprintf(names[number], sizeof(names[number]), "%u %s%s", counts[k], rows[i].of,
+                     counts[k] == 1 ? "" : "s");
             many[number] = (struct many){rows[i].growth, counts[k]};
             /* the fewest are what the others are compared with */
-            subjects[number] = (struct subject){names[number], number == 0 ? OURS | LIMIT : OURS, &many[number]};
+            subjects[number] =
+                (struct subject){names[number], number == 0 ? OURS | LIMIT : OURS, &many[number]};
             number++;
         }
         contest_run(&contest, subjects, number);

@@ -10,7 +10,9 @@
 #define SUBJECTS_MAX 40
 
 /* The channels that can do it, in the order of the list. */
-static size_t pick(struct subject *subjects, bool (*can)(const struct channel *, const struct contest *), const struct contest *contest)
+static size_t pick(struct subject *subjects,
+                   bool (*can)(const struct channel *, const struct contest *),
+                   const struct contest *contest)
 {
     size_t n = 0;
 
@@ -27,7 +29,10 @@ static const struct unit items = {.name = "M/s", .more_is_better = true, .scale 
 static const struct unit hand_offs = {
     .name = "k/s", .more_is_better = true, .scale = 1e3, .also = {"longest ms", "mean run"}};
 
-/* Who has sent the last item stays until it has arrived: some channels lose what is on its way when their sender closes. */
+/*
+ * Who has sent the last item stays until it has arrived: some channels lose what is on its way when
+ * their sender closes.
+ */
 static void leave(struct line *line, unsigned sides)
 {
     if (!line->channel->detach)
@@ -48,8 +53,9 @@ static void one_consumer(void *argument, unsigned role)
 
     line_attach(line, RECEIVER);
     stage_ready();
-    note->count = line->producers == 1 ? line->channel->loops->consume(line, &seconds)
-                                       : line->channel->loops->consume_shared(line, &seconds, &runs);
+    note->count = line->producers == 1
+                      ? line->channel->loops->consume(line, &seconds)
+                      : line->channel->loops->consume_shared(line, &seconds, &runs);
     note->figure[0] = seconds;
     note->figure[1] = (double)runs;
     leave(line, RECEIVER);
@@ -77,10 +83,12 @@ static bool python_one_way(const struct contest *contest, double figures[FIGURES
     if (contest->pinned)
         snprintf(cpus, sizeof(cpus), "%d %d", bench.cpu[0], bench.cpu[1]);
     setenv("PEER_CPUS", cpus, 1);
-    return python_measures(figures, "throughput", "%zu %u %u %g", contest->item, contest->capacity, contest->n, contest_seconds(contest));
+    return python_measures(figures, "throughput", "%zu %u %u %g", contest->item, contest->capacity,
+                           contest->n, contest_seconds(contest));
 }
 
-static bool measure_one_way(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_one_way(const struct contest *contest, const struct subject *subject,
+                            double figures[FIGURES])
 {
     const struct channel *channel = subject->what;
     struct line line;
@@ -117,7 +125,8 @@ static bool goes_one_way(const struct channel *channel, const struct contest *co
 {
     if (channel->python)
         return strcmp(channel->python, "queue") == 0;
-    return channel->capacity_max == 0 && (channel->item_max == 0 || contest->item <= channel->item_max);
+    return channel->capacity_max == 0 &&
+           (channel->item_max == 0 || contest->item <= channel->item_max);
 }
 
 static void throughput(bool pinned)
@@ -126,7 +135,8 @@ static void throughput(bool pinned)
         const char *name;
         size_t item;
         unsigned capacity;
-    } sizes[] = {{"8 B", 8, 1024}, {"64 B", 64, 1024}, {"1 KiB", 1024, 1024}, {"64 KiB", 65536, 64}};
+    } sizes[] = {
+        {"8 B", 8, 1024}, {"64 B", 64, 1024}, {"1 KiB", 1024, 1024}, {"64 KiB", 65536, 64}};
     struct subject subjects[SUBJECTS_MAX];
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
@@ -207,7 +217,8 @@ static void one_answers(void *argument, unsigned role)
     leave(&trip->there, RECEIVER);
 }
 
-static bool measure_trip(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_trip(const struct contest *contest, const struct subject *subject,
+                         double figures[FIGURES])
 {
     const struct channel *channel = subject->what;
     struct trip trip = {.no_spin = contest->n != 0};
@@ -218,7 +229,8 @@ static bool measure_trip(const struct contest *contest, const struct subject *su
     if (channel->python) {
         char cpus[40] = "";
         if (contest->one_cpu || contest->pinned)
-            snprintf(cpus, sizeof(cpus), "%d %d", bench.cpu[0], bench.cpu[contest->one_cpu ? 0 : 1]);
+            snprintf(cpus, sizeof(cpus), "%d %d", bench.cpu[0],
+                     bench.cpu[contest->one_cpu ? 0 : 1]);
         setenv("PEER_CPUS", cpus, 1);
         well = python_measures(figures, channel->python, "%g", contest_seconds(contest));
         line_destroy(&trip.there);
@@ -243,7 +255,10 @@ static bool goes_to_and_fro(const struct channel *channel, const struct contest 
 {
     if (!channel->python && !channel->loops->ping)
         return false;
-    /* Who only spins has nothing to show where the other cannot run meanwhile, or where all are to sleep. */
+    /*
+     * Who only spins has nothing to show where the other cannot run meanwhile, or where all are to
+     * sleep.
+     */
     if ((contest->one_cpu || contest->n) && channel->is & SPINS)
         return false;
     return true;
@@ -287,14 +302,22 @@ static bool has_one_place(const struct channel *channel, const struct contest *c
 
 static bool is_ours_with_one_place(const struct channel *channel, const struct contest *contest)
 {
-    return channel->is & OURS && strcmp(channel->name, "shmkit") == 0 && has_one_place(channel, contest);
+    return channel->is & OURS && strcmp(channel->name, "shmkit") == 0 &&
+           has_one_place(channel, contest);
 }
 
 static void measure_wake(void)
 {
-    const struct subject futex = {.name = "raw futex", .is = LIMIT, .what = channel_named("raw futex")};
-    struct contest contest = {
-        .workload = "W2", .row = WAKE_ROW, .place = "pinned", .unit = &trip, .measure = measure_trip, .item = 8, .capacity = 1, .pinned = true};
+    const struct subject futex = {
+        .name = "raw futex", .is = LIMIT, .what = channel_named("raw futex")};
+    struct contest contest = {.workload = "W2",
+                              .row = WAKE_ROW,
+                              .place = "pinned",
+                              .unit = &trip,
+                              .measure = measure_trip,
+                              .item = 8,
+                              .capacity = 1,
+                              .pinned = true};
 
     contest_run(&contest, &futex, 1);
 }
@@ -316,7 +339,8 @@ static void three_to_one(const char *row, bool pinned, bool at_length)
         contest.seconds = bench.smoke ? bench.seconds : fmax(10, bench.seconds);
         contest.rounds = 1;
     }
-    contest_run(&contest, subjects, pick(subjects, at_length ? is_ours_with_one_place : has_one_place, &contest));
+    contest_run(&contest, subjects,
+                pick(subjects, at_length ? is_ours_with_one_place : has_one_place, &contest));
 }
 
 void run_w2(void)

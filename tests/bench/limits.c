@@ -1,4 +1,7 @@
-/* What the machine can do: a ring that only spins, a cache line that goes to and fro, a raw futex, memcpy. */
+/*
+ * What the machine can do: a ring that only spins, a cache line that goes to and fro, a raw futex,
+ * memcpy.
+ */
 #include "channel.h"
 
 #include <linux/futex.h>
@@ -14,7 +17,10 @@ static inline void pause_briefly(void)
 #endif
 }
 
-/* ---- The limit ring: one producer, one consumer, each with a private copy of the other's index ---- */
+/*
+ * ---- The limit ring: one producer, one consumer, each with a private copy of the other's index
+ * ----
+ */
 
 struct ring {
     alignas(64) _Atomic uint64_t head;
@@ -49,14 +55,18 @@ static inline uint64_t ring_receive(struct line *line)
         if (line->position == line->seen)
             pause_briefly();
     }
-    uint64_t n = item_check(ring->slots + (line->position & (line->capacity - 1)) * line->item, line->item);
+    uint64_t n =
+        item_check(ring->slots + (line->position & (line->capacity - 1)) * line->item, line->item);
     atomic_store_explicit(&ring->tail, ++line->position, memory_order_release);
     return n;
 }
 LOOPS(ring)
 
-const struct channel channel_limit_ring = {
-    .name = "limit ring", .is = LIMIT | SPINS, .producers_max = 1, .shared = ring_shared, .loops = &ring_loops};
+const struct channel channel_limit_ring = {.name = "limit ring",
+                                           .is = LIMIT | SPINS,
+                                           .producers_max = 1,
+                                           .shared = ring_shared,
+                                           .loops = &ring_loops};
 
 /* ---- One cache line ---- */
 
@@ -140,7 +150,10 @@ static inline uint64_t futex_receive(struct line *line)
 }
 LOOPS(futex)
 
-/* The same for who wants to look up after 100 ms at the latest, as one has to where others may be killed. */
+/*
+ * The same for who wants to look up after 100 ms at the latest, as one has to where others may be
+ * killed.
+ */
 static inline void futex_slices_send(struct line *line, uint64_t n)
 {
     futex_send(line, n);
@@ -159,8 +172,13 @@ static inline uint64_t futex_slices_receive(struct line *line)
 }
 LOOPS(futex_slices)
 
-const struct channel channel_futex = {
-    .name = "raw futex", .is = LIMIT, .producers_max = 1, .item_max = 8, .capacity_max = 1, .shared = bed_shared, .loops = &futex_loops};
+const struct channel channel_futex = {.name = "raw futex",
+                                      .is = LIMIT,
+                                      .producers_max = 1,
+                                      .item_max = 8,
+                                      .capacity_max = 1,
+                                      .shared = bed_shared,
+                                      .loops = &futex_loops};
 const struct channel channel_futex_slices = {.name = "raw futex, 100 ms at a time",
                                              .is = LIMIT,
                                              .producers_max = 1,
@@ -169,7 +187,10 @@ const struct channel channel_futex_slices = {.name = "raw futex, 100 ms at a tim
                                              .shared = bed_shared,
                                              .loops = &futex_slices_loops};
 
-/* ---- memcpy: an item made, copied and looked at by one process, nobody else there. What any way of copying costs at least ---- */
+/*
+ * ---- memcpy: an item made, copied and looked at by one process, nobody else there. What any way
+ * of copying costs at least ----
+ */
 
 static inline uint64_t copy_once(struct line *line, uint64_t n)
 {
@@ -205,4 +226,5 @@ static void copy_produce(struct line *line, unsigned who)
 
 static const struct loops copy_loops = {.produce = copy_produce, .consume = copy_consume};
 
-const struct channel channel_memcpy = {.name = "memcpy", .is = LIMIT | SPINS, .producers_max = 1, .loops = &copy_loops};
+const struct channel channel_memcpy = {
+    .name = "memcpy", .is = LIMIT | SPINS, .producers_max = 1, .loops = &copy_loops};

@@ -10,17 +10,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern const struct channel channel_shmkit, channel_shmkit_claimed, channel_shmkit_in_place, channel_shmkit_claimed_in_place,
-    channel_shmkit_batch, channel_shmkit_claimed_batch, channel_shmkit_event, channel_shmkit_semaphore, channel_shmkit_cond,
-    channel_limit_ring, channel_cache_line, channel_futex, channel_futex_slices, channel_memcpy, channel_ck, channel_zeromq, channel_nng,
-    channel_boost_queue, channel_boost_condition, channel_iceoryx, channel_condition_ring, channel_semaphore_ring,
-    channel_condition_pair, channel_semaphore_pair, channel_pipe, channel_socket, channel_mqueue;
+extern const struct channel channel_shmkit, channel_shmkit_claimed, channel_shmkit_in_place,
+    channel_shmkit_claimed_in_place, channel_shmkit_batch, channel_shmkit_claimed_batch,
+    channel_shmkit_event, channel_shmkit_semaphore, channel_shmkit_cond, channel_limit_ring,
+    channel_cache_line, channel_futex, channel_futex_slices, channel_memcpy, channel_ck,
+    channel_zeromq, channel_nng, channel_boost_queue, channel_boost_condition, channel_iceoryx,
+    channel_condition_ring, channel_semaphore_ring, channel_condition_pair, channel_semaphore_pair,
+    channel_pipe, channel_socket, channel_mqueue;
 
 #ifdef PYTHON
 static const struct channel channel_python_queue = {
     .name = "Python mp.Queue", .is = PEER, .python = "queue"};
-static const struct channel channel_python_condition = {
-    .name = "Python mp.Condition", .is = PEER, .python = "condition", .item_max = 8, .capacity_max = 1};
+static const struct channel channel_python_condition = {.name = "Python mp.Condition",
+                                                        .is = PEER,
+                                                        .python = "condition",
+                                                        .item_max = 8,
+                                                        .capacity_max = 1};
 #endif
 
 const struct channel *const channels[] = {
@@ -88,10 +93,15 @@ void line_path(const struct line *line, char *path, size_t size)
     snprintf(path, size, "%s/%u", directory, line->number);
 }
 
-bool line_create(struct line *line, const struct channel *channel, unsigned number, size_t item, unsigned capacity, unsigned producers)
+bool line_create(struct line *line, const struct channel *channel, unsigned number, size_t item,
+                 unsigned capacity, unsigned producers)
 {
-    *line = (struct line){
-        .channel = channel, .number = number, .item = item, .capacity = capacity, .producers = producers, .fd = {-1, -1}};
+    *line = (struct line){.channel = channel,
+                          .number = number,
+                          .item = item,
+                          .capacity = capacity,
+                          .producers = producers,
+                          .fd = {-1, -1}};
     if (!directory[0]) {
         strcpy(directory, "/tmp/shmkit-bench-XXXXXX");
         if (!mkdtemp(directory))
@@ -100,7 +110,8 @@ bool line_create(struct line *line, const struct channel *channel, unsigned numb
     }
     if (channel->shared) {
         line->shared_size = channel->shared(line);
-        line->shared = mmap(NULL, line->shared_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        line->shared = mmap(NULL, line->shared_size, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (line->shared == MAP_FAILED) {
             line->shared = NULL;
             return team_fails("mmap: %s", strerror(errno));
@@ -160,8 +171,9 @@ bool python_measures(double figures[FIGURES], const char *what, const char *form
     vsnprintf(numbers, sizeof(numbers), format, arguments);
     va_end(arguments);
     snprintf(output, sizeof(output), "%s/python", directory[0] ? directory : "/tmp");
-    snprintf(command, sizeof(command), "exec setsid -w timeout -k 1 60 %s '%s/peer.py' %s %s >'%s' 2>'%s.err'", PYTHON, BENCH_SRCDIR, what,
-             numbers, output, output);
+    snprintf(command, sizeof(command),
+             "exec setsid -w timeout -k 1 60 %s '%s/peer.py' %s %s >'%s' 2>'%s.err'", PYTHON,
+             BENCH_SRCDIR, what, numbers, output, output);
     team_start();
     team_add(run_python, command, ANY_CPU);
     bool well = team_ready() && team_finish();
@@ -174,7 +186,8 @@ bool python_measures(double figures[FIGURES], const char *what, const char *form
     }
     snprintf(command, sizeof(command), "%s.err", output);
     unlink(command);
-    if (!well || sscanf(line, "%lf %lf %lf %lf", &figures[0], &figures[1], &figures[2], &figures[3]) < 1)
+    if (!well ||
+        sscanf(line, "%lf %lf %lf %lf", &figures[0], &figures[1], &figures[2], &figures[3]) < 1)
         return team_fails("peer.py %s has failed", what);
     return true;
 #else

@@ -1,4 +1,7 @@
-/* The picture for README: the main rows, shmkit beside its best peers and the limit. gnuplot draws it. */
+/*
+ * The picture for README: the main rows, shmkit beside its best peers and the limit. gnuplot draws
+ * it.
+ */
 #include "bench.h"
 
 #include <math.h>
@@ -11,14 +14,30 @@ static const struct panel {
     double scale;
     const char *subjects[9];
 } panels[] = {
-    {"W1", "8 B", "items of 8 bytes, million a second", 1e6,
-     {"limit ring", "shmkit batches of 32", "shmkit claimed", "shmkit", "ck_ring", "ZeroMQ ipc", "Boost message_queue", "pipe"}},
-    {"W1", "1 KiB", "items of 1 KiB, million a second", 1e6,
-     {"limit ring", "shmkit claimed, zero copy", "shmkit zero copy", "shmkit", "ck_ring", "ZeroMQ ipc", "Boost message_queue", "pipe"}},
-    {"W2", "3 to 1, capacity 1", "3 producers, 1 place: thousand a second", 1e3,
-     {"shmkit", "POSIX mq", "Boost message_queue", "condition ring", "semaphore ring", "Python mp.Queue"}},
-    {"W3", "awake", "round trip in us, less is better", 1e3,
-     {"limit ring", "shmkit claimed", "shmkit", "ck_ring", "POSIX mq", "pipe", "Boost message_queue", "ZeroMQ ipc"}},
+    {"W1",
+     "8 B",
+     "items of 8 bytes, million a second",
+     1e6,
+     {"limit ring", "shmkit batches of 32", "shmkit claimed", "shmkit", "ck_ring", "ZeroMQ ipc",
+      "Boost message_queue", "pipe"}},
+    {"W1",
+     "1 KiB",
+     "items of 1 KiB, million a second",
+     1e6,
+     {"limit ring", "shmkit claimed, zero copy", "shmkit zero copy", "shmkit", "ck_ring",
+      "ZeroMQ ipc", "Boost message_queue", "pipe"}},
+    {"W2",
+     "3 to 1, capacity 1",
+     "3 producers, 1 place: thousand a second",
+     1e3,
+     {"shmkit", "POSIX mq", "Boost message_queue", "condition ring", "semaphore ring",
+      "Python mp.Queue"}},
+    {"W3",
+     "awake",
+     "round trip in us, less is better",
+     1e3,
+     {"limit ring", "shmkit claimed", "shmkit", "ck_ring", "POSIX mq", "pipe",
+      "Boost message_queue", "ZeroMQ ipc"}},
 };
 #define PANELS (sizeof(panels) / sizeof(*panels))
 
@@ -43,14 +62,19 @@ static struct extent write_bars(FILE *file, const struct panel *panel, size_t nu
     struct extent extent = {0, INFINITY, 0};
 
     fprintf(file, "$bars%zu << END_OF_BARS\n", number);
-    for (size_t i = 0; i < sizeof(panel->subjects) / sizeof(*panel->subjects) && panel->subjects[i]; i++) {
-        double value = result_median(panel->workload, panel->row, "pinned", panel->subjects[i], 0) / panel->scale;
+    for (size_t i = 0; i < sizeof(panel->subjects) / sizeof(*panel->subjects) && panel->subjects[i];
+         i++) {
+        double value = result_median(panel->workload, panel->row, "pinned", panel->subjects[i], 0) /
+                       panel->scale;
         if (isnan(value) || value <= 0)
             continue;
         bool ours = panel->subjects[i][0] == 's' && panel->subjects[i][1] == 'h';
         extent.least = fmin(extent.least, value);
         extent.most = fmax(extent.most, value);
-        fprintf(file, "%u %g %s \"", extent.bars++, value, ours ? "0x1f77b4" : i == 0 ? "0x999999" : "0xd8b365");
+        fprintf(file, "%u %g %s \"", extent.bars++, value,
+                ours     ? "0x1f77b4"
+                : i == 0 ? "0x999999"
+                         : "0xd8b365");
         plain_text(file, panel->subjects[i]);
         fprintf(file, value < 1000 ? "\" \"%.3g\"\n" : "\" \"%.0f\"\n", value);
     }
@@ -63,7 +87,10 @@ void report_plot(const char *path)
     struct extent extent[PANELS];
     unsigned shown = 0;
 
-    /* Without a newline gnuplot cannot be given a file name that breaks out of its quotes; an apostrophe is doubled there. */
+    /*
+     * Without a newline gnuplot cannot be given a file name that breaks out of its quotes; an
+     * apostrophe is doubled there.
+     */
     FILE *file = popen("gnuplot >/dev/null", "w");
     if (!file) {
         perror("bench: gnuplot");
@@ -76,22 +103,27 @@ void report_plot(const char *path)
     for (size_t i = 0; i < PANELS; i++)
         shown += (extent[i] = write_bars(file, &panels[i], i)).bars;
     if (shown) {
-        fprintf(file, "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\nset border 2\nset logscale x\n"
-                      "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
+        fprintf(
+            file,
+            "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\nset border 2\nset logscale x\n"
+            "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
         for (size_t i = 0; i < PANELS; i++) {
             if (!extent[i].bars)
                 continue;
             double left = extent[i].least / 2;
-            fprintf(file,
-                    "set title '%s'\nset yrange [%g:-0.6]\nset xrange [%g:%g]\n"
-                    "plot $bars%zu using (%g):1:(%g):2:($1 - 0.35):($1 + 0.35):3:ytic(4) with boxxyerror lc rgb variable, "
-                    "$bars%zu using 2:1:5 with labels left offset 0.5,0\n",
-                    panels[i].title, extent[i].bars - 0.4, left, extent[i].most * 3, i, left, left, i);
+            fprintf(
+                file,
+                "set title '%s'\nset yrange [%g:-0.6]\nset xrange [%g:%g]\n"
+                "plot $bars%zu using (%g):1:(%g):2:($1 - 0.35):($1 + 0.35):3:ytic(4) with boxxyerror lc rgb variable, "
+                "$bars%zu using 2:1:5 with labels left offset 0.5,0\n",
+                panels[i].title, extent[i].bars - 0.4, left, extent[i].most * 3, i, left, left, i);
         }
         fprintf(file, "unset multiplot\n");
     }
     if (pclose(file) != 0)
-        fprintf(stderr, "bench: no picture: gnuplot has failed, or is not there (Debian package: gnuplot-nox)\n");
+        fprintf(
+            stderr,
+            "bench: no picture: gnuplot has failed, or is not there (Debian package: gnuplot-nox)\n");
     else if (shown)
         fprintf(stderr, "bench: the picture is in %s\n", path);
 }

@@ -21,7 +21,8 @@ static struct busy machine(void)
 
     if (!file)
         return result;
-    if (fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) == 8) {
+    if (fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &t[0], &t[1], &t[2], &t[3], &t[4],
+               &t[5], &t[6], &t[7]) == 8) {
         for (int i = 0; i < 8; i++)
             result.all += t[i];
         result.busy = result.all - t[3] - t[4];
@@ -41,20 +42,25 @@ double quiet_others(void)
 
 void quiet_say_others(const char *when, double part)
 {
-    printf("%s: others took %.0f %% of the CPUs%s\n", when, 100 * part, part > 0.05 ? ": NOT QUIET, do not trust the figures" : "");
+    printf("%s: others took %.0f %% of the CPUs%s\n", when, 100 * part,
+           part > 0.05 ? ": NOT QUIET, do not trust the figures" : "");
 }
 
 /*
  * ---- Others on the same cores ----
  *
- * A virtual machine's CPU is most often one of two threads of a core. Whoever has the other one takes about half of the core's speed, and no tick counter of
- * this machine tells. What is bound by instructions then takes twice as long; what is bound by the way between two cores does not.
+ * A virtual machine's CPU is most often one of two threads of a core. Whoever has the other one
+ * takes about half of the core's speed, and no tick counter of this machine tells. What is bound by
+ * instructions then takes twice as long; what is bound by the way between two cores does not.
  */
 
-#define LOOK 20000   /* turns of the loop: some 20 us */
-#define TRIES 3      /* the fastest counts: not what interrupts it */
-#define SLOW 1.3     /* times the fastest look, on whichever of the two, which are taken to be alike: not the full speed */
-#define QUIET 0.8    /* of the looks at full speed */
+#define LOOK  20000 /* turns of the loop: some 20 us */
+#define TRIES 3     /* the fastest counts: not what interrupts it */
+/*
+ * times the fastest look, on whichever of the two, which are taken to be alike: not the full speed
+ */
+#define SLOW  1.3
+#define QUIET 0.8 /* of the looks at full speed */
 
 static struct {
     unsigned looks;
@@ -118,6 +124,8 @@ void quiet_say_speed(void)
 
     if (isnan(first) || isnan(second))
         return;
-    printf("Meanwhile: CPU %d had its full speed in %.0f %% of %u looks, CPU %d in %.0f %%%s\n", bench.cpu[0], 100 * first, cpus[0].looks, bench.cpu[1],
-           100 * second, fmin(first, second) < QUIET ? ": NOT QUIET, somebody else is busy on the same cores" : "");
+    printf("Meanwhile: CPU %d had its full speed in %.0f %% of %u looks, CPU %d in %.0f %%%s\n",
+           bench.cpu[0], 100 * first, cpus[0].looks, bench.cpu[1], 100 * second,
+           fmin(first, second) < QUIET ? ": NOT QUIET, somebody else is busy on the same cores"
+                                       : "");
 }

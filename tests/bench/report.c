@@ -1,4 +1,7 @@
-/* Taking turns, keeping what comes out, and saying what it means: the table, the verdicts, JSON, a plot. */
+/*
+ * Taking turns, keeping what comes out, and saying what it means: the table, the verdicts, JSON, a
+ * plot.
+ */
 #include "bench.h"
 #include "targets.h"
 
@@ -53,12 +56,13 @@ bool row_is_wanted(const char *workload, const char *row, const char *place)
     return false;
 }
 
-static struct series *find(const char *workload, const char *row, const char *place, const char *subject)
+static struct series *find(const char *workload, const char *row, const char *place,
+                           const char *subject)
 {
     for (unsigned i = 0; i < count; i++) {
         struct series *s = &all[i];
-        if (strcmp(s->workload, workload) == 0 && strcmp(s->row, row) == 0 && strcmp(s->place, place) == 0 &&
-            strcmp(s->subject, subject) == 0)
+        if (strcmp(s->workload, workload) == 0 && strcmp(s->row, row) == 0 &&
+            strcmp(s->place, place) == 0 && strcmp(s->subject, subject) == 0)
             return s;
     }
     return NULL;
@@ -76,7 +80,8 @@ static struct series *series_of(const struct contest *contest, const struct subj
     }
     s = &all[count++];
     *s = (struct series){.workload = contest->workload,
-                         .row = strdup(contest->row), /* for as long as the run: rows may be made up on the way */
+                         /* for as long as the run: rows may be made up on the way */
+                         .row = strdup(contest->row),
                          .place = contest->place,
                          .subject = strdup(subject->name),
                          .is = subject->is,
@@ -84,7 +89,8 @@ static struct series *series_of(const struct contest *contest, const struct subj
     return s;
 }
 
-void result_add(const struct contest *contest, const struct subject *subject, const double figures[FIGURES])
+void result_add(const struct contest *contest, const struct subject *subject,
+                const double figures[FIGURES])
 {
     struct series *s = series_of(contest, subject);
 
@@ -107,7 +113,8 @@ int contest_cpu(const struct contest *contest, unsigned role)
     return contest->pinned ? bench.cpu[role % 2] : ANY_CPU;
 }
 
-static void progress(const struct contest *contest, unsigned round, unsigned rounds, const char *subject)
+static void progress(const struct contest *contest, unsigned round, unsigned rounds,
+                     const char *subject)
 {
     if (!isatty(STDERR_FILENO)) {
         if (subject && round == 0 && strcmp(subject, "") == 0)
@@ -115,7 +122,8 @@ static void progress(const struct contest *contest, unsigned round, unsigned rou
         return;
     }
     if (subject)
-        fprintf(stderr, "\r\033[K%s %s, %s: round %u of %u, %s", contest->workload, contest->row, contest->place, round + 1, rounds, subject);
+        fprintf(stderr, "\r\033[K%s %s, %s: round %u of %u, %s", contest->workload, contest->row,
+                contest->place, round + 1, rounds, subject);
     else
         fprintf(stderr, "\r\033[K");
 }
@@ -172,7 +180,8 @@ static double quantile(const double *values, unsigned n, double part)
     qsort(sorted, kept, sizeof(*sorted), compare_doubles);
     double at = part * (kept - 1);
     unsigned low = (unsigned)at;
-    return low + 1 < kept ? sorted[low] + (at - low) * (sorted[low + 1] - sorted[low]) : sorted[low];
+    return low + 1 < kept ? sorted[low] + (at - low) * (sorted[low + 1] - sorted[low])
+                          : sorted[low];
 }
 
 static double median(const struct series *s, unsigned figure)
@@ -180,14 +189,18 @@ static double median(const struct series *s, unsigned figure)
     return quantile(s->figure[figure], s->rounds, 0.5);
 }
 
-double result_median(const char *workload, const char *row, const char *place, const char *subject, unsigned figure)
+double result_median(const char *workload, const char *row, const char *place, const char *subject,
+                     unsigned figure)
 {
     struct series *s = find(workload, row, place, subject);
 
     return s && s->rounds ? median(s, figure) : NAN;
 }
 
-/* The ratio of two series: of each round by itself, because what disturbs a round disturbs both; then the median. */
+/*
+ * The ratio of two series: of each round by itself, because what disturbs a round disturbs both;
+ * then the median.
+ */
 static double ratio(const struct series *a, const struct series *b, unsigned figure)
 {
     double ratios[ROUNDS_MAX];
@@ -203,8 +216,8 @@ static const struct series *limit_of(const struct series *of)
 {
     for (unsigned i = 0; i < count; i++) {
         struct series *s = &all[i];
-        if (s->is & LIMIT && s->rounds && strcmp(s->workload, of->workload) == 0 && strcmp(s->row, of->row) == 0 &&
-            strcmp(s->place, of->place) == 0)
+        if (s->is & LIMIT && s->rounds && strcmp(s->workload, of->workload) == 0 &&
+            strcmp(s->row, of->row) == 0 && strcmp(s->place, of->place) == 0)
             return s;
     }
     return NULL;
@@ -217,10 +230,12 @@ static const struct series *best(const struct series *of, unsigned with, unsigne
 
     for (unsigned i = 0; i < count; i++) {
         struct series *s = &all[i];
-        if ((s->is & with) != with || s->is & without || !s->rounds || strcmp(s->workload, of->workload) || strcmp(s->row, of->row) ||
+        if ((s->is & with) != with || s->is & without || !s->rounds ||
+            strcmp(s->workload, of->workload) || strcmp(s->row, of->row) ||
             strcmp(s->place, of->place))
             continue;
-        if (!found || (of->unit->more_is_better ? median(s, 0) > median(found, 0) : median(s, 0) < median(found, 0)))
+        if (!found || (of->unit->more_is_better ? median(s, 0) > median(found, 0)
+                                                : median(s, 0) < median(found, 0)))
             found = s;
     }
     return found;
@@ -248,7 +263,8 @@ static void print_ratio(const struct series *s, const struct series *to)
         printf("  %9s", "");
 }
 
-static void print_series(const struct series *s, const struct series *peer, const struct series *limit)
+static void print_series(const struct series *s, const struct series *peer,
+                         const struct series *limit)
 {
     printf("  %-32s", s->subject);
     if (!s->rounds) {
@@ -257,7 +273,11 @@ static void print_series(const struct series *s, const struct series *peer, cons
     }
     double middle = median(s, 0);
     print_number(middle / s->unit->scale);
-    printf("  %4.0f %%", middle != 0 ? 100 * (quantile(s->figure[0], s->rounds, 0.75) - quantile(s->figure[0], s->rounds, 0.25)) / middle : 0);
+    printf("  %4.0f %%", middle != 0 ? 100 *
+                                           (quantile(s->figure[0], s->rounds, 0.75) -
+                                            quantile(s->figure[0], s->rounds, 0.25)) /
+                                           middle
+                                     : 0);
     print_ratio(s, peer);
     print_ratio(s, limit);
     for (int i = 0; i + 1 < FIGURES; i++) {
@@ -284,7 +304,8 @@ static void print_row(const struct series *first)
     }
     printf("\n");
     for (const struct series *s = first; s < all + count; s++) {
-        if (strcmp(s->workload, first->workload) == 0 && strcmp(s->row, first->row) == 0 && strcmp(s->place, first->place) == 0)
+        if (strcmp(s->workload, first->workload) == 0 && strcmp(s->row, first->row) == 0 &&
+            strcmp(s->place, first->place) == 0)
             print_series(s, peer, limit);
     }
 }
@@ -292,7 +313,8 @@ static void print_row(const struct series *first)
 static bool is_first_of_row(const struct series *s)
 {
     for (const struct series *t = all; t < s; t++) {
-        if (strcmp(s->workload, t->workload) == 0 && strcmp(s->row, t->row) == 0 && strcmp(s->place, t->place) == 0)
+        if (strcmp(s->workload, t->workload) == 0 && strcmp(s->row, t->row) == 0 &&
+            strcmp(s->place, t->place) == 0)
             return false;
     }
     return true;
@@ -314,7 +336,8 @@ unsigned report_failures(void)
         const struct series *s = &all[i];
         if (!s->trouble[0])
             continue;
-        fprintf(stderr, "bench: %s %s, %s: %s: %s\n", s->workload, s->row, s->place, s->subject, s->trouble);
+        fprintf(stderr, "bench: %s %s, %s: %s: %s\n", s->workload, s->row, s->place, s->subject,
+                s->trouble);
         failed += s->is & OURS ? 1 : 0;
     }
     return failed;
@@ -341,7 +364,8 @@ static const struct series *opponent(const struct target *t, const struct series
 static bool judge(const struct target *t, const struct series *ours, struct verdict *verdict)
 {
     *verdict = (struct verdict){.ours = ours, .factor = t->factor};
-    if (t->slow_wake_factor > 0 && result_median("W2", WAKE_ROW, "pinned", "raw futex", 0) > SLOW_WAKE)
+    if (t->slow_wake_factor > 0 &&
+        result_median("W2", WAKE_ROW, "pinned", "raw futex", 0) > SLOW_WAKE)
         verdict->factor = t->slow_wake_factor;
     if (!t->against) {
         verdict->value = median(ours, t->figure);
@@ -388,12 +412,13 @@ void report_verdicts(void)
         for (unsigned i = 0; i < count; i++) {
             struct series *s = &all[i];
             struct verdict v;
-            if (!s->rounds || strcmp(s->workload, t->workload) || strcmp(s->subject, t->subject) || strcmp(s->row, t->row) ||
-                (t->place && strcmp(s->place, t->place)))
+            if (!s->rounds || strcmp(s->workload, t->workload) || strcmp(s->subject, t->subject) ||
+                strcmp(s->row, t->row) || (t->place && strcmp(s->place, t->place)))
                 continue;
             found = true;
             if (!judge(t, s, &v)) {
-                printf("  %-3s %s, %s: %s: nothing to compare with\n", s->workload, s->row, s->place, t->subject);
+                printf("  %-3s %s, %s: %s: nothing to compare with\n", s->workload, s->row,
+                       s->place, t->subject);
                 unjudged++;
                 continue;
             }
@@ -404,7 +429,8 @@ void report_verdicts(void)
         if (!found)
             unjudged++;
     }
-    printf("  %u of %u reached%s\n", reached, judged, unjudged ? "; the others were not measured" : "");
+    printf("  %u of %u reached%s\n", reached, judged,
+           unjudged ? "; the others were not measured" : "");
 }
 
 /* ---- JSON ---- */
@@ -467,8 +493,9 @@ static void json_verdicts(FILE *file)
         for (unsigned i = 0; i < count; i++) {
             struct series *s = &all[i];
             struct verdict v;
-            if (!s->rounds || strcmp(s->workload, t->workload) || strcmp(s->subject, t->subject) || strcmp(s->row, t->row) ||
-                (t->place && strcmp(s->place, t->place)) || !judge(t, s, &v))
+            if (!s->rounds || strcmp(s->workload, t->workload) || strcmp(s->subject, t->subject) ||
+                strcmp(s->row, t->row) || (t->place && strcmp(s->place, t->place)) ||
+                !judge(t, s, &v))
                 continue;
             fprintf(file, "%s    {", any ? ",\n" : "");
             any = true;
@@ -478,7 +505,8 @@ static void json_verdicts(FILE *file)
             json_pair(file, "subject", s->subject);
             json_pair(file, "against", v.against ? v.against->subject : t->what ? t->what : "");
             json_pair(file, "way", t->at_least ? "at least" : "at most");
-            fprintf(file, "\"must\": %.4g, \"is\": %.6g, \"reached\": %s}", v.factor, v.value, is_reached(t, &v) ? "true" : "false");
+            fprintf(file, "\"must\": %.4g, \"is\": %.6g, \"reached\": %s}", v.factor, v.value,
+                    is_reached(t, &v) ? "true" : "false");
         }
     }
 }
@@ -491,7 +519,8 @@ bool report_json(const char *path)
         perror(path);
         return false;
     }
-    fprintf(file, "{\n  \"seconds\": %g, \"rounds\": %u, \"cpus\": %u, \"at_full_speed\": [", bench.seconds, bench.rounds, bench.cpus);
+    fprintf(file, "{\n  \"seconds\": %g, \"rounds\": %u, \"cpus\": %u, \"at_full_speed\": [",
+            bench.seconds, bench.rounds, bench.cpus);
     for (int i = 0; i < 2; i++) {
         fputs(i ? ", " : "", file);
         json_number(file, quiet_full_speed(i));

@@ -57,7 +57,9 @@ static void queue_attach(struct line *line, unsigned sides)
 static void queue_attach_and_claim(struct line *line, unsigned sides)
 {
     queue_attach(line, sides);
-    MUST(shk_queue_claim(line->handle[0], (sides & SENDER ? SHK_PRODUCER : 0) | (sides & RECEIVER ? SHK_CONSUMER : 0), SHK_FOREVER));
+    MUST(shk_queue_claim(
+        line->handle[0],
+        (sides & SENDER ? SHK_PRODUCER : 0) | (sides & RECEIVER ? SHK_CONSUMER : 0), SHK_FOREVER));
 }
 
 static inline void queue_send(struct line *line, uint64_t n)
@@ -69,14 +71,18 @@ static inline void queue_send(struct line *line, uint64_t n)
 
 static inline uint64_t queue_receive(struct line *line)
 {
-    if (shk_queue_get(line->handle[0], line->buffer, line->item, SHK_FOREVER) != (ssize_t)line->item)
+    if (shk_queue_get(line->handle[0], line->buffer, line->item, SHK_FOREVER) !=
+        (ssize_t)line->item)
         give_up("shk_queue_get: %s", shk_last_error());
     return item_check(line->buffer, line->item);
 }
 LOOPS(queue)
 
-const struct channel channel_shmkit = {
-    .name = "shmkit", .is = OURS, .attach = queue_attach, .destroy = destroy, .loops = &queue_loops};
+const struct channel channel_shmkit = {.name = "shmkit",
+                                       .is = OURS,
+                                       .attach = queue_attach,
+                                       .destroy = destroy,
+                                       .loops = &queue_loops};
 const struct channel channel_shmkit_claimed = {.name = "shmkit claimed",
                                                .is = OURS,
                                                .producers_max = 1,
@@ -140,7 +146,8 @@ static void batch_produce(struct line *line, unsigned who)
         for (int i = 0; i < BATCH; i++)
             item_make(vectors[i].iov_base, line->item, n++);
         for (int done = 0; done < BATCH;) {
-            int r = shk_queue_put_many(line->handle[0], vectors + done, (unsigned)(BATCH - done), SHK_FOREVER);
+            int r = shk_queue_put_many(line->handle[0], vectors + done, (unsigned)(BATCH - done),
+                                       SHK_FOREVER);
             if (r < 0)
                 give_up("shk_queue_put_many: %s", shk_last_error());
             done += r;
@@ -168,7 +175,8 @@ static uint64_t batch_consume(struct line *line, double *seconds)
             if (n == expected++)
                 continue;
             if (n != END_OF_ITEMS)
-                give_up("item %llu has come instead of %llu", (unsigned long long)n, (unsigned long long)expected - 1);
+                give_up("item %llu has come instead of %llu", (unsigned long long)n,
+                        (unsigned long long)expected - 1);
             *seconds = (double)(now() - begin) / 1e9;
             return expected - 1;
         }
@@ -177,8 +185,11 @@ static uint64_t batch_consume(struct line *line, double *seconds)
 
 static const struct loops batch_loops = {.produce = batch_produce, .consume = batch_consume};
 
-const struct channel channel_shmkit_batch = {
-    .name = "shmkit batches of 32", .is = OURS, .attach = queue_attach, .destroy = destroy, .loops = &batch_loops};
+const struct channel channel_shmkit_batch = {.name = "shmkit batches of 32",
+                                             .is = OURS,
+                                             .attach = queue_attach,
+                                             .destroy = destroy,
+                                             .loops = &batch_loops};
 const struct channel channel_shmkit_claimed_batch = {.name = "shmkit claimed, batches of 32",
                                                      .is = OURS,
                                                      .producers_max = 1,
@@ -186,7 +197,9 @@ const struct channel channel_shmkit_claimed_batch = {.name = "shmkit claimed, ba
                                                      .destroy = destroy,
                                                      .loops = &batch_loops};
 
-/* ---- To and fro with events, semaphores, conditions: the answer says that the place is free ---- */
+/*
+ * ---- To and fro with events, semaphores, conditions: the answer says that the place is free ----
+ */
 
 static size_t number_shared(const struct line *line)
 {
@@ -232,7 +245,8 @@ static void semaphore_attach(struct line *line, unsigned sides)
 {
     struct shk_semaphore *semaphore;
 
-    MUST(shk_semaphore_open(open_segment(line), "full", SHK_CREATE, &(struct shk_semaphore_options){.value = 0}, &semaphore));
+    MUST(shk_semaphore_open(open_segment(line), "full", SHK_CREATE,
+                            &(struct shk_semaphore_options){.value = 0}, &semaphore));
     line->handle[0] = semaphore;
     (void)sides;
 }

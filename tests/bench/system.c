@@ -105,7 +105,10 @@ const struct channel channel_socket = {.name = "seqpacket socket",
 
 /* ---- POSIX message queue ---- */
 
-/* As many items as were asked for, or as many as the limits allow. It loses its name at once, and is inherited. */
+/*
+ * As many items as were asked for, or as many as the limits allow. It loses its name at once, and
+ * is inherited.
+ */
 static bool mqueue_create(struct line *line)
 {
     char name[60];
@@ -144,5 +147,8 @@ static void mqueue_destroy(struct line *line)
     mq_close(line->fd[0]);
 }
 
-const struct channel channel_mqueue = {
-    .name = "POSIX mq", .is = PEER, .create = mqueue_create, .destroy = mqueue_destroy, .loops = &mqueue_loops};
+const struct channel channel_mqueue = {.name = "POSIX mq",
+                                       .is = PEER,
+                                       .create = mqueue_create,
+                                       .destroy = mqueue_destroy,
+                                       .loops = &mqueue_loops};

@@ -2,9 +2,19 @@
 
 #include <stddef.h>
 
-/* {.workload = "W1", .row = "8 B", .subject = "shmkit", .at_least = true, .factor = 1.3, .against = BEST_PEER} */
-#define FASTER(w, r, p, s, f, a) {.workload = w, .row = r, .place = p, .subject = s, .at_least = true, .factor = f, .against = a}
-#define CHEAPER(w, r, p, s, f, a) {.workload = w, .row = r, .place = p, .subject = s, .factor = f, .against = a}
+/*
+ * {.workload = "W1", .row = "8 B", .subject = "shmkit", .at_least = true, .factor = 1.3, .against =
+ * BEST_PEER}
+ */
+#define FASTER(w, r, p, s, f, a)                                                          \
+    {                                                                                     \
+        .workload = w, .row = r, .place = p, .subject = s, .at_least = true, .factor = f, \
+        .against = a                                                                      \
+    }
+#define CHEAPER(w, r, p, s, f, a)                                                    \
+    {                                                                                \
+        .workload = w, .row = r, .place = p, .subject = s, .factor = f, .against = a \
+    }
 
 const struct target targets[] = {
     FASTER("W1", "8 B", NULL, "shmkit", 1.3, BEST_PEER),
@@ -20,14 +30,22 @@ const struct target targets[] = {
     FASTER("W1", "64 KiB", NULL, "shmkit zero copy", 1, BEST_PEER),
     FASTER("W1", "64 KiB", NULL, "shmkit claimed, zero copy", 1, BEST_PEER),
 
-#define W2(peer, far)                                                                                                    \
-    {.workload = "W2", .row = "3 to 1, capacity 1", .subject = "shmkit", .at_least = true, .factor = 2, .slow_wake_factor = far, .against = peer}
+#define W2(peer, far)                                                                         \
+    {                                                                                         \
+        .workload = "W2", .row = "3 to 1, capacity 1", .subject = "shmkit", .at_least = true, \
+        .factor = 2, .slow_wake_factor = far, .against = peer                                 \
+    }
     W2("Boost message_queue", 20),
     W2("Boost condition", 20),
     W2("semaphore ring", 20),
     W2("condition ring", 20),
     W2("POSIX mq", 5),
-    {.workload = "W2", .row = "3 to 1, at length", .subject = "shmkit", .figure = 1, .factor = 5, .what = "ms, the longest wait"},
+    {.workload = "W2",
+     .row = "3 to 1, at length",
+     .subject = "shmkit",
+     .figure = 1,
+     .factor = 5,
+     .what = "ms, the longest wait"},
 
     CHEAPER("W3", "awake", "pinned", "shmkit claimed", 0.9, "limit ring"),
     CHEAPER("W3", "awake", "pinned", "shmkit claimed", 0.6, BEST_PEER),
@@ -45,9 +63,11 @@ const struct target targets[] = {
     CHEAPER("W5", "500 processes", NULL, "shmkit event", 1.2, "one sem_post each"),
     CHEAPER("W5", "500 processes", NULL, "shmkit event", 0.3, "pthread broadcast"),
 
-#define W6(r, n)                                                                                                         \
-    FASTER("W6", r, NULL, "shmkit lock", 1, "robust mutex"), {                                                           \
-        .workload = "W6", .row = r, .subject = "shmkit lock", .figure = 1, .factor = 5 * n, .what = "ms, the longest wait"     \
+#define W6(r, n)                                                                            \
+    FASTER("W6", r, NULL, "shmkit lock", 1, "robust mutex"),                                \
+    {                                                                                       \
+        .workload = "W6", .row = r, .subject = "shmkit lock", .figure = 1, .factor = 5 * n, \
+        .what = "ms, the longest wait"                                                      \
     }
     W6("1 lock, 4 processes", 4),
     W6("2 locks, 2 processes", 2),
@@ -61,7 +81,10 @@ const struct target targets[] = {
 
     CHEAPER("W8", "append", "pinned", "16 readers", 1.2, "1 reader"),
 
-/* Whatever there are 10,000 of, it costs as much as with one; a list of a hundred times as many takes a hundred times as long at most. */
+/*
+ * Whatever there are 10,000 of, it costs as much as with one; a list of a hundred times as many
+ * takes a hundred times as long at most.
+ */
 #define W9(r, many, few, f) CHEAPER("W9", r, NULL, many, f, few)
     W9("open segment", "10000 segments", "1 segment", 1.2),
     W9("thread joins 100", "10000 segments", "100 segments", 1.2),

@@ -1,4 +1,7 @@
-/* The processes of one measurement: started, pinned, let go together, stopped, and never left behind. */
+/*
+ * The processes of one measurement: started, pinned, let go together, stopped, and never left
+ * behind.
+ */
 #include "bench.h"
 
 #include <errno.h>
@@ -248,7 +251,8 @@ bool team_finish(void)
 
 bool team_run(double seconds)
 {
-    struct timespec rest = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    struct timespec rest = {.tv_sec = (time_t)seconds,
+                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
 
     if (!team_ready())
         return false;
@@ -287,5 +291,6 @@ bool in_child(void (*body)(void *), void *argument)
     }
     if (status == 0)
         return true;
-    return team_fails("%s", atomic_load(&stage->said) == 1 ? stage->trouble : "a process has failed");
+    return team_fails("%s",
+                      atomic_load(&stage->said) == 1 ? stage->trouble : "a process has failed");
 }

@@ -1,6 +1,7 @@
 /*
- * What a user writes in an afternoon: a ring with three semaphores, a ring with a mutex and two conditions, and the two as a pair to
- * wake each other. None of them survives a kill; that is not what is measured here.
+ * What a user writes in an afternoon: a ring with three semaphores, a ring with a mutex and two
+ * conditions, and the two as a pair to wake each other. None of them survives a kill; that is not
+ * what is measured here.
  */
 #include "channel.h"
 

@@ -1,4 +1,7 @@
-/* W5: many processes sleep, one wakes them all: how long until the last is awake. And what sleepers cost meanwhile. */
+/*
+ * W5: many processes sleep, one wakes them all: how long until the last is awake. And what sleepers
+ * cost meanwhile.
+ */
 #include "bench.h"
 #include "channel.h"
 
@@ -25,7 +28,7 @@ static struct room {
     pthread_cond_t cond;
     unsigned wave;
     sem_t semaphore[ROLES_MAX];
-} *room;
+} * room;
 
 struct waker {
     void (*attach)(void);
@@ -227,7 +230,8 @@ static bool make_room(void)
     return true;
 }
 
-static bool measure_wake(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_wake(const struct contest *contest, const struct subject *subject,
+                         double figures[FIGURES])
 {
     const struct waker *waker = subject->what;
     bool well;
@@ -259,21 +263,28 @@ static const struct unit latency = {.name = "us", .scale = 1e3};
 void run_w5(void)
 {
     static const struct waker event = {event_attach, event_wait, event_prepare, event_wake},
-                              condition = {cond_attach, cond_wait, NULL, cond_wake}, futex = {NULL, futex_wait, NULL, futex_wake},
-                              semaphores = {NULL, sem_wait_own, NULL, sem_wake}, broadcast = {NULL, pthread_wait, NULL, pthread_wake};
+                              condition = {cond_attach, cond_wait, NULL, cond_wake},
+                              futex = {NULL, futex_wait, NULL, futex_wake},
+                              semaphores = {NULL, sem_wait_own, NULL, sem_wake},
+                              broadcast = {NULL, pthread_wait, NULL, pthread_wake};
     static const struct {
         const char *name;
         unsigned n;
-    } rows[] = {{"2 processes", 2}, {"10 processes", 10}, {"100 processes", 100}, {"500 processes", 500}};
+    } rows[] = {
+        {"2 processes", 2}, {"10 processes", 10}, {"100 processes", 100}, {"500 processes", 500}};
     struct subject subjects[] = {
-        {"shmkit event", OURS, &event},         {"shmkit notify_all", OURS, &condition},
-        {"one futex wake", LIMIT, &futex},      {"one sem_post each", PEER, &semaphores},
+        {"shmkit event", OURS, &event},          {"shmkit notify_all", OURS, &condition},
+        {"one futex wake", LIMIT, &futex},       {"one sem_post each", PEER, &semaphores},
         {"pthread broadcast", PEER, &broadcast}, {"Python mp.Event", PEER, NULL},
     };
 
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct contest contest = {
-            .workload = "W5", .row = rows[i].name, .place = "unpinned", .unit = &latency, .measure = measure_wake, .n = rows[i].n};
+        struct contest contest = {.workload = "W5",
+                                  .row = rows[i].name,
+                                  .place = "unpinned",
+                                  .unit = &latency,
+                                  .measure = measure_wake,
+                                  .n = rows[i].n};
         size_t n = COUNT(subjects);
 #ifdef PYTHON
         if (rows[i].n > 100) /* it takes seconds to begin, and is out of the question by then */
@@ -290,7 +301,8 @@ void run_w5(void)
 
 static void queue_attach(void)
 {
-    must(shk_queue_open(segment(), "items", SHK_CREATE, &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
+    must(shk_queue_open(segment(), "items", SHK_CREATE,
+                        &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
 }
 
 static void queue_wait(unsigned role, unsigned wave)
@@ -341,7 +353,8 @@ static void rest(double seconds)
     nanosleep(&t, NULL);
 }
 
-static bool measure_idle(const struct contest *contest, const struct subject *subject, double figures[FIGURES])
+static bool measure_idle(const struct contest *contest, const struct subject *subject,
+                         double figures[FIGURES])
 {
     double before, seconds = bench.smoke ? 0.2 : 2;
 
@@ -367,8 +380,10 @@ static bool measure_idle(const struct contest *contest, const struct subject *su
 
 void run_idle(void)
 {
-    static const struct waker get = {queue_attach, queue_wait, NULL, NULL}, event = {event_attach, event_wait, NULL, NULL},
-                              condition = {cond_attach, cond_wait, NULL, NULL}, clock = {NULL, clock_wait, NULL, NULL};
+    static const struct waker get = {queue_attach, queue_wait, NULL, NULL},
+                              event = {event_attach, event_wait, NULL, NULL},
+                              condition = {cond_attach, cond_wait, NULL, NULL},
+                              clock = {NULL, clock_wait, NULL, NULL};
     static const struct unit load = {.name = "ms/s", .scale = 1e-3};
     const struct subject subjects[] = {
         {"shmkit get", OURS, &get},

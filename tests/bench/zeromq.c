@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <zmq.h>
 
-
 static void zeromq_attach(struct line *line, unsigned sides)
 {
     char path[200], address[220];

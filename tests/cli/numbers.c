@@ -1,4 +1,6 @@
-/* numbers SEGMENT STREAM: prints the samples of a stream of doubles that are there, one on a line. */
+/*
+ * numbers SEGMENT STREAM: prints the samples of a stream of doubles that are there, one on a line.
+ */
 #include <shmkit.h>
 
 #include <errno.h>

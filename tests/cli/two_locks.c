@@ -1,6 +1,7 @@
 /*
- * two_locks SEGMENT NAME FIRST SECOND: takes the first lock, waits until the event "go" is set, and then for the second
- * lock, for an hour at most; gives both back. For the tests of 'shmctl why': two of these, crosswise, are a deadlock.
+ * two_locks SEGMENT NAME FIRST SECOND: takes the first lock, waits until the event "go" is set, and
+ * then for the second lock, for an hour at most; gives both back. For the tests of 'shmctl why':
+ * two of these, crosswise, are a deadlock.
  */
 #include <shmkit.h>
 #include <signal.h>

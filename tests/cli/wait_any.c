@@ -1,4 +1,7 @@
-/* wait_any SEGMENT QUEUE...: waits until one of the queues has an item, and prints which. For the tests of 'shmctl why'. */
+/*
+ * wait_any SEGMENT QUEUE...: waits until one of the queues has an item, and prints which. For the
+ * tests of 'shmctl why'.
+ */
 #include <shmkit.h>
 #include <signal.h>
 #include <stdio.h>

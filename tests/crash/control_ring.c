@@ -1,6 +1,6 @@
 /*
- * The control: a ring as in the textbook, with process-shared semaphores and a mutex. It is right as long as nobody
- * dies. The harness must find out that it is not what shmkit promises.
+ * The control: a ring as in the textbook, with process-shared semaphores and a mutex. It is right
+ * as long as nobody dies. The harness must find out that it is not what shmkit promises.
  */
 #include "harness.h"
 
@@ -78,7 +78,10 @@ static void check(struct world *w)
 static void carry_on(struct world *w)
 {
     enter(w, NEWCOMER);
-    /* Three items in all, and one or none of them the victim's: there is room then, if nothing is lost. */
+    /*
+     * Three items in all, and one or none of them the victim's: there is room then, if nothing is
+     * lost.
+     */
     for (int i = 0; w->last_sleeper == SLEEPER_1 && i < 2; i++)
         call(w, HOST, get, 0);
     call(w, HOST, put, 2);
@@ -86,8 +89,8 @@ static void carry_on(struct world *w)
 }
 
 static const struct row rows[] = {
-    { "put", "empty", .setup = set_empty, .operation = put, .check = check, .carry_on = carry_on },
-    { "get", "full, a producer asleep", .setup = set_full_with_producer, .operation = get, .check = check,
-      .carry_on = carry_on },
+    {"put", "empty", .setup = set_empty, .operation = put, .check = check, .carry_on = carry_on},
+    {"get", "full, a producer asleep", .setup = set_full_with_producer, .operation = get,
+     .check = check, .carry_on = carry_on},
 };
 const struct rows ring_controls = ROWS(rows);

@@ -1,6 +1,7 @@
 /*
- * The kill table: every operation that changes shared memory, in every state that matters, killed at every
- * instruction. Prints it, and exits with 1 at any failure, or if one of the controls, which are not safe, gets through.
+ * The kill table: every operation that changes shared memory, in every state that matters, killed
+ * at every instruction. Prints it, and exits with 1 at any failure, or if one of the controls,
+ * which are not safe, gets through.
  *
  *     table [-nRv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]
  *                                    only rows and controls that have the text in their line,
@@ -39,25 +40,28 @@
 #define SANITIZED 0
 #endif
 
-#define POINTS_MAX (2 * TRACE_MAX)
-#define PARTS 8         /* a row is played in so many parts at the same time */
+#define POINTS_MAX      (2 * TRACE_MAX)
+#define PARTS           8 /* a row is played in so many parts at the same time */
 #define JOBS_PER_RESULT (PARTS + 1)
-#define RESULTS_MAX 512
-#define FAILURES_MAX 8  /* then a row is given up: each may take a second */
-#define CONTROL_TRIES 4 /* recordings of a control */
-#define JOBS_PER_CPU 12 /* much of the time is spent asleep */
+#define RESULTS_MAX     512
+#define FAILURES_MAX    8  /* then a row is given up: each may take a second */
+#define CONTROL_TRIES   4  /* recordings of a control */
+#define JOBS_PER_CPU    12 /* much of the time is spent asleep */
 /* of the points, another part of them in each run; and all in which the victim sleeps */
 #define RELEASED_ONE_IN 6
-#define JOBS_MAX 256
+#define JOBS_MAX        256
 /* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
 #define ROOM_PER_JOB (8 << 20)
 
-static const struct rows *const tables[] = { &lock_rows, &cond_rows, &event_rows, &semaphore_rows, &barrier_rows,
-                                            &queue_rows, &queue_order_rows, &stream_rows, &ready_rows, &segment_rows,
-                                            &object_rows };
+static const struct rows *const tables[] = {
+    &lock_rows,        &cond_rows,   &event_rows, &semaphore_rows, &barrier_rows, &queue_rows,
+    &queue_order_rows, &stream_rows, &ready_rows, &segment_rows,   &object_rows};
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
-/* What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so needs no row. */
+/*
+ * What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so
+ * needs no row.
+ */
 static const char *const exempt[] = {
     "shk_last_error",           "shk_lock_is_held",         "shk_lock_depth",
     "shk_set_interrupt",        "shk_set_interrupt_call",   "shk_event_is_set",
@@ -116,13 +120,13 @@ struct result {
     pthread_mutex_t recording;
     struct trace trace;
     struct point points[POINTS_MAX];
-    int count;             /* of points; -1: it could not even be played without a kill */
-    unsigned disabled;     /* repairs */
-    const char *control;   /* NULL: a row of the table, and must not fail */
+    int count;                   /* of points; -1: it could not even be played without a kill */
+    unsigned disabled;           /* repairs */
+    const char *control;         /* NULL: a row of the table, and must not fail */
     _Atomic unsigned parts_left; /* 0: nobody writes here any more */
     unsigned tried, released, failures, stopped, tries, by_hand;
-    _Atomic int64_t cpu;   /* us, of the director's and the actors' */
-    int64_t longest;       /* ns */
+    _Atomic int64_t cpu; /* us, of the director's and the actors' */
+    int64_t longest;     /* ns */
     struct failure failure[FAILURES_MAX];
 };
 
@@ -138,23 +142,24 @@ static struct run {
     unsigned jobs, results;
     struct job job[JOBS_PER_RESULT * RESULTS_MAX];
     struct result result[RESULTS_MAX]; /* large and sparse */
-} *run;
+} * run;
 
 static FILE *console; /* of "make check"; NULL: none */
 
 static struct options {
     unsigned jobs;
     bool cover_only, count_only;
-    long step; /* -1: all */
+    long step;       /* -1: all */
     unsigned sample; /* which points are played with the victim's memory taken away, too */
     bool release, released_only;
     bool verbose;
     const char *text;
-} options = { .step = -1, .text = "" };
+} options = {.step = -1, .text = ""};
 
 /* ---- A worker ---- */
 
-static void note(struct result *r, struct world *w, const struct point *point, bool ok, unsigned stopped)
+static void note(struct result *r, struct world *w, const struct point *point, bool ok,
+                 unsigned stopped)
 {
     pthread_mutex_lock(&run->mutex);
     r->tried += point && !w->release;
@@ -190,7 +195,8 @@ static bool is_settled(struct result *r)
 /* Spread over the operation, so that a control fails soon. */
 static unsigned shuffled(unsigned i, unsigned n)
 {
-    return (unsigned)((uint64_t)i * 7919 % n); /* a prime: every number comes once unless n is its multiple */
+    /* a prime: every number comes once unless n is its multiple */
+    return (unsigned)((uint64_t)i * 7919 % n);
 }
 
 static int record_once(struct world *w, struct result *r)
@@ -254,7 +260,10 @@ static void play_part(struct world *w, const struct job *job)
         return;
     }
     play_points(w, job);
-    /* It may have been recorded on a way without the gap: which way a pthread_cond_signal() goes is left to chance. */
+    /*
+     * It may have been recorded on a way without the gap: which way a pthread_cond_signal() goes is
+     * left to chance.
+     */
     for (int i = 1; r->control && i < CONTROL_TRIES && !is_settled(r); i++) {
         r->count = 0;
         play_points(w, job);
@@ -268,8 +277,11 @@ static int64_t cpu_time(void)
 
     getrusage(RUSAGE_SELF, &mine);
     getrusage(RUSAGE_CHILDREN, &theirs);
-    return (mine.ru_utime.tv_sec + mine.ru_stime.tv_sec + theirs.ru_utime.tv_sec + theirs.ru_stime.tv_sec) * 1000000 +
-           mine.ru_utime.tv_usec + mine.ru_stime.tv_usec + theirs.ru_utime.tv_usec + theirs.ru_stime.tv_usec;
+    return (mine.ru_utime.tv_sec + mine.ru_stime.tv_sec + theirs.ru_utime.tv_sec +
+            theirs.ru_stime.tv_sec) *
+               1000000 +
+           mine.ru_utime.tv_usec + mine.ru_stime.tv_usec + theirs.ru_utime.tv_usec +
+           theirs.ru_stime.tv_usec;
 }
 
 static void do_job(struct world *w, const struct job *job)
@@ -299,7 +311,8 @@ static int work(unsigned number)
     CPU_ZERO(&one);
     CPU_SET(i, &one);
     sched_setaffinity(0, sizeof(one), &one);
-    madvise(run, sizeof(*run), MADV_DONTFORK); /* an actor needs none of it, and forks are half of the work */
+    /* an actor needs none of it, and forks are half of the work */
+    madvise(run, sizeof(*run), MADV_DONTFORK);
     snprintf(name, sizeof(name), "/shmkit-crash-%d-%d", (int)getppid(), (int)getpid());
     world_init(&world, name);
     while ((i = atomic_fetch_add(&run->next_job, 1)) < run->jobs)
@@ -337,7 +350,7 @@ static void add(const struct row *row, unsigned disabled, const char *control)
     run->results++;
     const unsigned parts = control ? 1 : PARTS, first = run->jobs;
     for (unsigned part = 0; part < parts + (!control && !row->never_stopped); part++)
-        run->job[run->jobs++] = (struct job){ r, part, parts };
+        run->job[run->jobs++] = (struct job){r, part, parts};
     r->parts_left = run->jobs - first;
 }
 
@@ -376,10 +389,13 @@ static bool is_right(const struct result *r)
     return r->parts_left == 0 && r->count >= 0 && (r->control ? r->failures > 0 : r->failures == 0);
 }
 
-/* To the log, and to whoever runs "make check". Flushed, also because the workers to come would inherit what is left. */
+/*
+ * To the log, and to whoever runs "make check". Flushed, also because the workers to come would
+ * inherit what is left.
+ */
 static __attribute__((format(printf, 1, 2))) void say(const char *format, ...)
 {
-    FILE *to[] = { stdout, console };
+    FILE *to[] = {stdout, console};
 
     for (unsigned i = 0; i < 2; i++) {
         va_list arguments;
@@ -412,13 +428,13 @@ static void print_result(const struct result *r)
 {
     if (r->control)
         say("%-24s | %-52s | %s: %s after %u points\n", r->row->function, r->row->state, r->control,
-               is_right(r) ? "found out" : "NOT FOUND OUT", r->tried + r->released);
+            is_right(r) ? "found out" : "NOT FOUND OUT", r->tried + r->released);
     else
         say("%-24s | %-52s | %6u | %8u | %7u | %8u | %10.1f\n", r->row->function, r->row->state,
             r->tried, r->released, r->stopped, r->failures, (double)r->longest / 1e6);
     if (options.verbose)
-        say("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n", r->count,
-               r->trace.length, r->tries, r->by_hand, (double)r->cpu / 1e6);
+        say("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n",
+            r->count, r->trace.length, r->tries, r->by_hand, (double)r->cpu / 1e6);
     print_failures(r);
 }
 
@@ -468,7 +484,8 @@ static unsigned check_controls(void)
     for (unsigned i = 0; i < sizeof(repairs) / sizeof(*repairs); i++)
         missing &= ~repairs[i].repair;
     if (missing)
-        printf("no control shows what is missing without the repairs 0x%x of lib/base/hooks.h\n", missing);
+        printf("no control shows what is missing without the repairs 0x%x of lib/base/hooks.h\n",
+               missing);
     return missing != 0;
 }
 
@@ -512,10 +529,13 @@ static void remove_segments(void)
         closedir(directory);
 }
 
-/* Returns how many workers did not do their work. Whatever ends it, no process and no segment stays. */
+/*
+ * Returns how many workers did not do their work. Whatever ends it, no process and no segment
+ * stays.
+ */
 static unsigned run_workers(void)
 {
-    static const struct timespec pause = { .tv_nsec = 200000000 };
+    static const struct timespec pause = {.tv_nsec = 200000000};
     unsigned failed = 0, interrupted = 0;
     sigset_t watched;
     int status, signal_number;
@@ -642,7 +662,8 @@ int main(int argc, char **argv)
     if (descriptor)
         console = fdopen(atoi(descriptor), "w");
     clearenv(); /* nothing in it may decide what the library does, */
-    setenv("SHK_SPIN", "0", 1); /* … which goes to sleep at once: how long it would look and change nothing is left to clocks */
+    /* … which goes to sleep at once: how long it would look and change nothing is left to clocks */
+    setenv("SHK_SPIN", "0", 1);
     read_options(argc, argv);
     wrong = check_coverage();
     if (options.cover_only)

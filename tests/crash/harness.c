@@ -18,17 +18,19 @@
 #include <unistd.h>
 
 #define TICK_NS 10000000
-#define HUNG_TICKS 100    /* a second after the kill. Ticks, not the clock: they stand still when the machine does */
-#define STARVES_NS (5 * TICK_NS)
-#define SETUP_TICKS 3000  /* half a minute for what is no kill's fault */
-#define ASTRAY_MAX 5       /* tries to come to a point on the way that was recorded */
+/* a second after the kill. Ticks, not the clock: they stand still when the machine does */
+#define HUNG_TICKS     100
+#define STARVES_NS     (5 * TICK_NS)
+#define SETUP_TICKS    3000 /* half a minute for what is no kill's fault */
+#define ASTRAY_MAX     5    /* tries to come to a point on the way that was recorded */
 #define REHEARSALS_MAX 12
-#define LONG_OPERATION 5000 /* steps; from here on only those that change or call something are kill points */
+/* steps; from here on only those that change or call something are kill points */
+#define LONG_OPERATION 5000
 
 static int64_t slice_of_library;
 
-static const char *const actor_names[ACTORS] = { "the host",    "the victim",  "the newcomer",
-                                                 "sleeper 1", "sleeper 2", "sleeper 3" };
+static const char *const actor_names[ACTORS] = {"the host",  "the victim", "the newcomer",
+                                                "sleeper 1", "sleeper 2",  "sleeper 3"};
 
 int64_t now(void)
 {
@@ -50,7 +52,8 @@ void fail(struct world *w, const char *format, ...)
 
 void *map_shared(size_t size)
 {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (at == MAP_FAILED)
         err(1, "mmap");
@@ -58,8 +61,9 @@ void *map_shared(size_t size)
 }
 
 /*
- * What a process sets up for itself with its first calls (how long to spin, where a mutex has its word) changes nothing
- * shared. Done here once, it is inherited by all actors, and the kill points are spent on what a call does every time.
+ * What a process sets up for itself with its first calls (how long to spin, where a mutex has its
+ * word) changes nothing shared. Done here once, it is inherited by all actors, and the kill points
+ * are spent on what a call does every time.
  */
 static void warm_up(struct world *w)
 {
@@ -70,8 +74,8 @@ static void warm_up(struct world *w)
 
     if (create_segment(w, 0) < 0 || shk_lock_open(w->segment, LOCK, SHK_CREATE, NULL, &lock) < 0 ||
         shk_cond_open(w->segment, COND, SHK_CREATE, NULL, &cond) < 0 ||
-        shk_queue_open(w->segment, QUEUE, SHK_CREATE, &(struct shk_queue_options){ .capacity = 1, .item_size = 1 },
-                       &queue) < 0)
+        shk_queue_open(w->segment, QUEUE, SHK_CREATE,
+                       &(struct shk_queue_options){.capacity = 1, .item_size = 1}, &queue) < 0)
         errx(1, "%s", shk_last_error());
     shk_lock_acquire(lock, SHK_FOREVER);
     shk_lock_acquire(lock, SHK_FOREVER); /* -EDEADLK: for the sentence */
@@ -98,8 +102,9 @@ void world_init(struct world *w, const char *name)
 }
 
 /*
- * As where there is no vDSO. That one reads the time again whenever the kernel has just updated it, which it has all
- * the time when one goes through it step by step: no two recordings would be the same.
+ * As where there is no vDSO. That one reads the time again whenever the kernel has just updated it,
+ * which it has all the time when one goes through it step by step: no two recordings would be the
+ * same.
  */
 int clock_gettime(clockid_t clock, struct timespec *t)
 {
@@ -109,8 +114,8 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 /* ---- Actors ---- */
 
 /*
- * The operation between two marks. What the tracer steps through is what lies between crash_begin and crash_end.
- * The acknowledgement is the victim's last deed: the store to `returned`.
+ * The operation between two marks. What the tracer steps through is what lies between crash_begin
+ * and crash_end. The acknowledgement is the victim's last deed: the store to `returned`.
  */
 extern const char crash_begin[], crash_end[];
 
@@ -184,8 +189,10 @@ static void raise_curtain(struct world *w, unsigned who)
     if (getppid() != director)
         _exit(1);
     w->me = who;
-    /* Under the tracer a slice may be over before the victim has come to sleep, and then it never does. What it would
-     * do after it dies with it. */
+    /*
+     * Under the tracer a slice may be over before the victim has come to sleep, and then it never
+     * does. What it would do after it dies with it.
+     */
     if (who == VICTIM && !w->row->slice)
         shki_test_slice = SHK_SEC(10);
     if (who == VICTIM && w->row->looks_around)
@@ -224,7 +231,7 @@ void start_act(struct world *w, unsigned who, act *function, int64_t argument, c
 static bool wait_done(struct place *place, int64_t ns)
 {
     int64_t t = now() + ns;
-    struct timespec until = { .tv_sec = t / SHK_SEC(1), .tv_nsec = t % SHK_SEC(1) };
+    struct timespec until = {.tv_sec = t / SHK_SEC(1), .tv_nsec = t % SHK_SEC(1)};
 
     return sem_clockwait(&place->done, CLOCK_MONOTONIC, &until) == 0;
 }
@@ -264,8 +271,9 @@ static int64_t take_result(struct world *w, unsigned who)
 }
 
 /*
- * A wait for actors. They hang when they have had their second, in ticks in which nobody of the scene had to wait for a
- * CPU for long: a machine that is busy with other things proves nothing. But it has an end, too.
+ * A wait for actors. They hang when they have had their second, in ticks in which nobody of the
+ * scene had to wait for a CPU for long: a machine that is busy with other things proves nothing.
+ * But it has an end, too.
  */
 struct wait {
     unsigned ticks, good_ticks;
@@ -283,14 +291,15 @@ static bool is_over(const struct world *w, struct wait *wait)
 
 int64_t finish(struct world *w, unsigned who)
 {
-    struct wait wait = { 0 };
+    struct wait wait = {0};
     int status;
 
     do {
         if (wait_done(&w->board->place[who], TICK_NS))
             return take_result(w, who);
         if (is_gone(w, who, &status))
-            fail(w, "%s was ended by signal %d in %s", actor_names[who], WTERMSIG(status), w->actor[who].doing);
+            fail(w, "%s was ended by signal %d in %s", actor_names[who], WTERMSIG(status),
+                 w->actor[who].doing);
     } while (!is_over(w, &wait));
     fail(w, "%s hangs%s in %s", actor_names[who], w->actor[who].stopped ? ", stopped," : "",
          w->actor[who].doing);
@@ -298,8 +307,8 @@ int64_t finish(struct world *w, unsigned who)
 
 int64_t finish_any_sleeper(struct world *w)
 {
-    static const struct timespec poll = { .tv_nsec = TICK_NS / 10 };
-    struct wait wait = { 0 };
+    static const struct timespec poll = {.tv_nsec = TICK_NS / 10};
+    struct wait wait = {0};
 
     do
         for (unsigned i = 0; i < 10; i++) {
@@ -344,14 +353,14 @@ void enter_host(struct world *w, act *create, int64_t argument)
 
 bool falls_asleep(struct world *w, unsigned who)
 {
-    static const struct timespec poll = { .tv_nsec = SLEEP_NS / 4 };
-    struct nap nap = { 0 };
+    static const struct timespec poll = {.tv_nsec = SLEEP_NS / 4};
+    struct nap nap = {0};
 
     for (unsigned i = 0; !thread_sleeps(w->board->place[who].tid, &nap, SLEEP_NS); i++) {
         if (finished(w, who))
             return false;
-        EXPECT(w, i < SETUP_TICKS * (TICK_NS / poll.tv_nsec), "%s neither returns from %s nor sleeps", actor_names[who],
-               w->actor[who].doing);
+        EXPECT(w, i < SETUP_TICKS * (TICK_NS / poll.tv_nsec),
+               "%s neither returns from %s nor sleeps", actor_names[who], w->actor[who].doing);
         nanosleep(&poll, NULL);
     }
     w->actor[who].since = now(); /* from here on it waits for others */
@@ -392,8 +401,7 @@ void continue_actor(struct world *w, unsigned who)
 int64_t create_segment(struct world *w, int64_t members)
 {
     struct shk_segment_options options = {
-        .size = 1 << 18, .max_members = members ? (uint32_t)members : 16, .max_objects = 16
-    };
+        .size = 1 << 18, .max_members = members ? (uint32_t)members : 16, .max_objects = 16};
 
     return shk_segment_open(w->name, SHK_CREATE | SHK_EXCL, &options, &w->segment);
 }
@@ -518,7 +526,8 @@ static void seize(struct world *w)
 
     EXPECT(w, r == 0, "cannot trace: %s", strerror(-r));
     start(w, VICTIM, perform, 0);
-    EXPECT(w, trace_hop(&w->victim, (uintptr_t)crash_begin) == TRACE_STOPPED, "the victim does not start");
+    EXPECT(w, trace_hop(&w->victim, (uintptr_t)crash_begin) == TRACE_STOPPED,
+           "the victim does not start");
 }
 
 static bool at_end(const struct world *w)
@@ -531,7 +540,9 @@ static bool is_held(const struct world *w)
     return w->row->partner_in && trace_pc(&w->victim) == (uintptr_t)w->row->partner_in;
 }
 
-/* One step, and in it whatever it takes to wake the victim. Returns whether it goes on after that. */
+/*
+ * One step, and in it whatever it takes to wake the victim. Returns whether it goes on after that.
+ */
 static bool step(struct world *w, uint32_t number)
 {
     unsigned first = w->row->partner_at ? w->row->partner_at : 1;
@@ -592,8 +603,9 @@ static uint64_t hash(const struct trace *t)
 }
 
 /*
- * Until it has gone the same way twice, which it does unless a clock decides. Where it does it may go on and on, with a
- * slice that is over before the victim has come to sleep: that is no failure if it happens once or twice.
+ * Until it has gone the same way twice, which it does unless a clock decides. Where it does it may
+ * go on and on, with a slice that is over before the victim has come to sleep: that is no failure
+ * if it happens once or twice.
  */
 static bool rehearse_well(struct world *w)
 {
@@ -635,9 +647,9 @@ int record(struct world *w, struct trace *t, struct point *points, unsigned max)
     for (uint32_t i = 0; i <= t->length && n + 2 <= max; i++) {
         /* Of a long one: before and after each step that does something. */
         if (every || i == 0 || i == t->length || t->marks[i] || t->marks[i - 1])
-            points[n++] = (struct point){ i, false };
+            points[n++] = (struct point){i, false};
         if (t->marks[i] & STEP_SLEEPS)
-            points[n++] = (struct point){ i, true };
+            points[n++] = (struct point){i, true};
     }
     return w->failure[0] ? -1 : (int)n;
 }
@@ -652,8 +664,10 @@ static uint32_t next_sleep(const struct trace *t, uint32_t from, uint32_t limit)
     return from;
 }
 
-/* Lead the victim from crash_begin to the point. False: it has gone another way than when it was recorded, as it may
- * where a clock decides. */
+/*
+ * Lead the victim from crash_begin to the point. False: it has gone another way than when it was
+ * recorded, as it may where a clock decides.
+ */
 static bool lead(struct world *w)
 {
     const uint32_t goal = w->point->step;
@@ -737,7 +751,8 @@ static void stop_scene(struct world *w)
     if (falls_asleep(w, VICTIM)) {
         stop_actor(w, VICTIM);
         w->stopped++;
-        for (unsigned i = 0; w->row->partner && i < (w->row->partner_times ? w->row->partner_times : 1);
+        for (unsigned i = 0;
+             w->row->partner && i < (w->row->partner_times ? w->row->partner_times : 1);
              i++, w->partnered++)
             w->row->partner(w);
     } else {

@@ -1,11 +1,11 @@
 /*
- * The kill harness. Processes (actors) play a small scene around one object; one of them, the victim, does one public
- * operation and is killed after exactly k instructions of it, for every k. Then the others must carry on, each call
- * within a second, and the content must be right.
+ * The kill harness. Processes (actors) play a small scene around one object; one of them, the
+ * victim, does one public operation and is killed after exactly k instructions of it, for every k.
+ * Then the others must carry on, each call within a second, and the content must be right.
  *
- * The director, one process per worker, plays each scene from the start for each kill point: a new segment, new actors.
- * It touches no object in it itself: whatever hangs or crashes is an actor. A row of the kill table is one operation in
- * one state:
+ * The director, one process per worker, plays each scene from the start for each kill point: a new
+ * segment, new actors. It touches no object in it itself: whatever hangs or crashes is an actor. A
+ * row of the kill table is one operation in one state:
  *
  *     setup      the host creates the segment and the objects; sleepers fall asleep where the state wants them
  *     prepare    the victim attaches and gets ready; crowd: sleepers who wait for it
@@ -29,37 +29,47 @@
 
 struct world;
 struct point;
-typedef int64_t act(struct world *, int64_t argument); /* runs in an actor; its result goes to the director */
-typedef void script(struct world *);                   /* runs in the director */
+/* runs in an actor; its result goes to the director */
+typedef int64_t act(struct world *, int64_t argument);
+typedef void script(struct world *); /* runs in the director */
 
 struct row {
     const char *function, *state;
     script *setup;
-    act *prepare;        /* NULL: only attach */
-    script *crowd;       /* more sleepers, who wait for the victim; NULL */
+    act *prepare;  /* NULL: only attach */
+    script *crowd; /* more sleepers, who wait for the victim; NULL */
     act *operation;
     script *partner;
-    unsigned partner_at; /* at the victim's how manieth sleep; 0: the first, */
-    unsigned partner_times; /* … and how often from then on; 0: once */
+    unsigned partner_at;      /* at the victim's how manieth sleep; 0: the first, */
+    unsigned partner_times;   /* … and how often from then on; 0: once */
     void (*partner_in)(void); /* the partner acts when the victim begins this function, too; NULL */
-    int64_t slice;       /* ns, for all, where the victim sleeps through some; 0: the library's, and it sleeps on */
+    /* ns, for all, where the victim sleeps through some; 0: the library's, and it sleeps on */
+    int64_t slice;
     script *check, *carry_on;
-    int64_t variant;     /* what the row's own functions make of it */
-    bool outside;        /* the victim does not attach before the operation */
-    bool in_thread;      /* the victim is a second thread of its process, */
-    bool leaves;         /* … and the operation is its end */
-    bool never_stopped;  /* whoever sleeps holds something that the others need */
-    bool looks_around;   /* the victim does not go to sleep, or wake others, before it has looked whether that can be spared */
+    int64_t variant;    /* what the row's own functions make of it */
+    bool outside;       /* the victim does not attach before the operation */
+    bool in_thread;     /* the victim is a second thread of its process, */
+    bool leaves;        /* … and the operation is its end */
+    bool never_stopped; /* whoever sleeps holds something that the others need */
+    /*
+     * the victim does not go to sleep, or wake others, before it has looked whether that can be
+     * spared
+     */
+    bool looks_around;
 };
 
 struct rows {
     const struct row *row;
     unsigned count;
 };
-#define ROWS(array) { array, sizeof(array) / sizeof(*(array)) }
+#define ROWS(array)                             \
+    {                                           \
+        array, sizeof(array) / sizeof(*(array)) \
+    }
 
-extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barrier_rows, queue_rows, queue_order_rows,
-    stream_rows, ready_rows, segment_rows, object_rows, ring_controls, cond_controls;
+extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barrier_rows, queue_rows,
+    queue_order_rows, stream_rows, ready_rows, segment_rows, object_rows, ring_controls,
+    cond_controls;
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 
@@ -74,9 +84,10 @@ struct place {
 
 struct board {
     struct place place[ACTORS];
-    int64_t result;             /* of the victim's operation, */
-    _Atomic uint32_t returned;  /* … once this is set: that is the acknowledgement */
-    _Alignas(64) unsigned char scratch[1 << 16]; /* the row's, shared by all actors, zero at first */
+    int64_t result;            /* of the victim's operation, */
+    _Atomic uint32_t returned; /* … once this is set: that is the acknowledgement */
+    /* the row's, shared by all actors, zero at first */
+    _Alignas(64) unsigned char scratch[1 << 16];
 };
 
 struct world {
@@ -110,55 +121,67 @@ struct world {
     unsigned last_sleeper; /* SLEEPER_1 - 1: none */
     int64_t killed_at;     /* 0: not yet */
     int64_t longest;       /* that a call took after the kill, ns, */
-    int64_t starved;       /* … less what the scene has waited for CPUs: so much it was at the kill */
+    /* … less what the scene has waited for CPUs: so much it was at the kill */
+    int64_t starved;
     char failure[256];
     jmp_buf failed;
     struct tracee victim;
-    int64_t memo;          /* what the row's scripts remember from play to play; 0 at first */
+    int64_t memo; /* what the row's scripts remember from play to play; 0 at first */
     struct trace *trace;
     struct watch *watch;
     const struct point *point;
     bool hop, arrived;
-    bool release, released; /* the victim's memory at the kill: to be, has been */
-    unsigned tries, by_hand; /* plays in all to come to points; without hops */
+    bool release, released;   /* the victim's memory at the kill: to be, has been */
+    unsigned tries, by_hand;  /* plays in all to come to points; without hops */
     unsigned sleeps, stopped; /* how often the victim has slept; how many are stopped */
 
     /* How far the victim came. */
-    bool untouched;    /* not one instruction of the operation */
-    bool asleep;       /* killed while it slept */
+    bool untouched;     /* not one instruction of the operation */
+    bool asleep;        /* killed while it slept */
     unsigned partnered; /* how often the partner has acted */
-    bool acknowledged; /* the operation returned, */
-    int64_t result;    /* … this */
+    bool acknowledged;  /* the operation returned, */
+    int64_t result;     /* … this */
 };
 
 /* ---- For the rows: scripts ---- */
 
 /* End the scene: it has failed. */
 void fail(struct world *, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
-#define EXPECT(w, condition, ...)                                                                                      \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            fail(w, __VA_ARGS__);                                                                                      \
+#define EXPECT(w, condition, ...) \
+    do {                          \
+        if (!(condition))         \
+            fail(w, __VA_ARGS__); \
     } while (0)
 
-/* Let the actor do something: start it; wait until it has finished, within a second once the victim is dead; both. */
+/*
+ * Let the actor do something: start it; wait until it has finished, within a second once the victim
+ * is dead; both.
+ */
 #define start(w, who, function, argument) start_act(w, who, function, argument, #function)
-#define call(w, who, function, argument) (start(w, who, function, argument), finish(w, who))
+#define call(w, who, function, argument)  (start(w, who, function, argument), finish(w, who))
 void start_act(struct world *, unsigned who, act *, int64_t argument, const char *doing);
 int64_t finish(struct world *, unsigned who);
-int64_t finish_any_sleeper(struct world *);        /* whichever it is, one that is busy; with the same limit */
-bool finished(struct world *, unsigned who);       /* a look, without waiting */
-bool is_busy(const struct world *, unsigned who);  /* alive, and started but not yet finish()ed */
+/* whichever it is, one that is busy; with the same limit */
+int64_t finish_any_sleeper(struct world *);
+bool finished(struct world *, unsigned who);      /* a look, without waiting */
+bool is_busy(const struct world *, unsigned who); /* alive, and started but not yet finish()ed */
 
-/* Bring an actor to the stage. The host creates, the others attach; a sleeper falls asleep in the function. */
+/*
+ * Bring an actor to the stage. The host creates, the others attach; a sleeper falls asleep in the
+ * function.
+ */
 void enter(struct world *, unsigned who);
 void enter_host(struct world *, act *create, int64_t argument);
 #define enter_sleeper(w, function, argument) enter_sleeper_act(w, function, argument, #function)
 void enter_sleeper_act(struct world *, act *, int64_t argument, const char *doing);
-bool falls_asleep(struct world *, unsigned who); /* wait until it sleeps in what it does, or has finished */
+/* wait until it sleeps in what it does, or has finished */
+bool falls_asleep(struct world *, unsigned who);
 void kill_actor(struct world *, unsigned who);
 
-/* SIGSTOP to a sleeper, once however often it is asked for; SIGCONT. The end of a play kills it, too. */
+/*
+ * SIGSTOP to a sleeper, once however often it is asked for; SIGCONT. The end of a play kills it,
+ * too.
+ */
 void stop_actor(struct world *, unsigned who);
 void continue_actor(struct world *, unsigned who);
 
@@ -176,16 +199,16 @@ int64_t create_segment(struct world *, int64_t members);
 
 #define NEVER 99 /* partner_at: only when the victim has been stopped */
 
-#define LOCK "lock"
-#define LOCK_2 "lock-2"
-#define COND "cond"
-#define COND_2 "cond-2"
-#define EVENT "event"
+#define LOCK      "lock"
+#define LOCK_2    "lock-2"
+#define COND      "cond"
+#define COND_2    "cond-2"
+#define EVENT     "event"
 #define SEMAPHORE "semaphore"
-#define BARRIER "barrier"
-#define QUEUE "queue"
-#define STREAM "stream"
-#define REGION "region"
+#define BARRIER   "barrier"
+#define QUEUE     "queue"
+#define STREAM    "stream"
+#define REGION    "region"
 
 /* ---- The run ---- */
 
@@ -197,7 +220,10 @@ struct point {
 /* What all plays of one worker share. `name`: of its segments. */
 void world_init(struct world *, const char *name);
 
-/* Play w->row to the victim's end and note its steps. Returns how many kill points there are, or -1: see w->failure. */
+/*
+ * Play w->row to the victim's end and note its steps. Returns how many kill points there are, or
+ * -1: see w->failure.
+ */
 int record(struct world *, struct trace *, struct point *points, unsigned max);
 
 /*
@@ -209,10 +235,13 @@ bool play(struct world *, struct trace *, const struct point *);
 /* Before w->row is another one: nobody of the last plays is left. */
 void send_home(struct world *);
 
-/* Play it with SIGSTOP for everyone who is asleep. Returns how many were; -1: w->failure says why. */
+/*
+ * Play it with SIGSTOP for everyone who is asleep. Returns how many were; -1: w->failure says why.
+ */
 int play_stopped(struct world *);
 
-void *map_shared(size_t size); /* zeroed, for this process and those that it forks from then on; or the end */
-int64_t now(void);             /* ns */
+/* zeroed, for this process and those that it forks from then on; or the end */
+void *map_shared(size_t size);
+int64_t now(void); /* ns */
 
 #endif

@@ -17,17 +17,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAUSE_NS 100000           /* between two looks at what it does */
-#define LOST_AFTER 5000           /* pauses without coming to a breakpoint */
-#define STUCK_AFTER 50000         /* … to the end of a step: it has gone another way, past the operation, and waits for its next call */
-#define HASH_SIZE (4 * TRACE_MAX) /* a power of two */
+#define PAUSE_NS   100000 /* between two looks at what it does */
+#define LOST_AFTER 5000   /* pauses without coming to a breakpoint */
+/*
+ * … to the end of a step: it has gone another way, past the operation, and waits for its next call
+ */
+#define STUCK_AFTER 50000
+#define HASH_SIZE   (4 * TRACE_MAX) /* a power of two */
 
 /* ---- The machine ---- */
 
 #if defined(__x86_64__)
 
-static const unsigned char breakpoint[] = { 0xcc };       /* int3 */
-static const unsigned char system_call[] = { 0x0f, 0x05 };
+static const unsigned char breakpoint[] = {0xcc}; /* int3 */
+static const unsigned char system_call[] = {0x0f, 0x05};
 
 uintptr_t trace_pc(const struct tracee *t)
 {
@@ -42,13 +45,14 @@ static void correct_pc(const struct tracee *t, uintptr_t pc)
 
 #elif defined(__aarch64__)
 
-static const unsigned char breakpoint[] = { 0x00, 0x00, 0x20, 0xd4 }; /* brk #0; the pc stays on it */
-static const unsigned char system_call[] = { 0x01, 0x00, 0x00, 0xd4 }; /* svc #0 */
+/* brk #0; the pc stays on it */
+static const unsigned char breakpoint[] = {0x00, 0x00, 0x20, 0xd4};
+static const unsigned char system_call[] = {0x01, 0x00, 0x00, 0xd4}; /* svc #0 */
 
 uintptr_t trace_pc(const struct tracee *t)
 {
-    struct user_regs_struct registers = { 0 };
-    struct iovec vector = { &registers, sizeof(registers) };
+    struct user_regs_struct registers = {0};
+    struct iovec vector = {&registers, sizeof(registers)};
 
     ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &vector);
     return (uintptr_t)registers.pc;
@@ -90,7 +94,7 @@ bool trace_at_call(const struct tracee *t, uintptr_t pc)
 /* What it does next. `pauses`: how long to wait for it, then it is TRACE_LOST; 0: for ever. */
 static enum event wait_stop(struct tracee *t, unsigned pauses)
 {
-    static const struct timespec pause = { .tv_nsec = PAUSE_NS };
+    static const struct timespec pause = {.tv_nsec = PAUSE_NS};
     sigset_t child;
     int status;
     pid_t r;
@@ -111,15 +115,16 @@ int trace_seize(struct tracee *t, pid_t pid, pid_t tid)
 {
     int status;
 
-    *t = (struct tracee){ .pid = pid, .tid = tid };
-    if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_EXITKILL) < 0 || ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+    *t = (struct tracee){.pid = pid, .tid = tid};
+    if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_EXITKILL) < 0 ||
+        ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
         return -errno;
     return waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status) ? 0 : -ECHILD;
 }
 
 enum event trace_step(struct tracee *t)
 {
-    struct nap nap = { 0 };
+    struct nap nap = {0};
     unsigned pauses = 0;
     enum event e;
 
@@ -223,13 +228,14 @@ bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
     uint64_t number = 0;
     struct timespec t;
 
-    if (read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' && atoi(text) == SYS_futex &&
-        read_proc(tid, "status", text, sizeof(text)) && (switches = strstr(text, field)))
+    if (read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' &&
+        atoi(text) == SYS_futex && read_proc(tid, "status", text, sizeof(text)) &&
+        (switches = strstr(text, field)))
         number = strtoull(switches + strlen(field), NULL, 10);
     clock_gettime(CLOCK_MONOTONIC, &t);
     int64_t now = t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
     if (number != nap->number)
-        *nap = (struct nap){ number, now };
+        *nap = (struct nap){number, now};
     return number != 0 && now - nap->since >= ns;
 }
 
@@ -238,7 +244,8 @@ int64_t thread_starved(pid_t tid)
     char text[128];
     long long ran, waited;
 
-    if (!read_proc(tid, "schedstat", text, sizeof(text)) || sscanf(text, "%lld %lld", &ran, &waited) != 2)
+    if (!read_proc(tid, "schedstat", text, sizeof(text)) ||
+        sscanf(text, "%lld %lld", &ran, &waited) != 2)
         return 0;
     return waited;
 }
@@ -273,10 +280,13 @@ uint32_t trace_next_hop(const struct trace *trace, uint32_t from, uint32_t to)
 /* ---- Shared memory ---- */
 
 #define MAPPINGS_MAX 16
-#define RANGES_MAX 1024 /* of process_vm_readv(2): IOV_MAX */
-#define PRESENT (UINT64_C(1) << 63)
+#define RANGES_MAX   1024 /* of process_vm_readv(2): IOV_MAX */
+#define PRESENT      (UINT64_C(1) << 63)
 
-/* Which of it the tracee has touched, and what is in there: a mapping may be large, and is looked at after every step. */
+/*
+ * Which of it the tracee has touched, and what is in there: a mapping may be large, and is looked
+ * at after every step.
+ */
 struct picture {
     unsigned count;
     struct iovec ranges[RANGES_MAX]; /* the head of the robust list, and runs of pages */
@@ -322,7 +332,7 @@ static void add_mapping(struct picture *p, struct iovec mapping, int pagemap)
 
     for (size_t i = 0; i < n; i++)
         if (all || entries[i] & PRESENT)
-            add_range(p, (struct iovec){ (char *)mapping.iov_base + i * page, page });
+            add_range(p, (struct iovec){(char *)mapping.iov_base + i * page, page});
     free(entries);
 }
 
@@ -339,13 +349,15 @@ static void look(struct watch *w, struct picture *p)
         p->bytes = or_abort(malloc(p->size));
         p->room = p->size;
     }
-    if (process_vm_readv(w->tracee->tid, &(struct iovec){ p->bytes, p->size }, 1, p->ranges, p->count, 0) != (ssize_t)p->size)
+    if (process_vm_readv(w->tracee->tid, &(struct iovec){p->bytes, p->size}, 1, p->ranges, p->count,
+                         0) != (ssize_t)p->size)
         memset(p->bytes, 0, p->size);
 }
 
 static bool same(const struct picture *a, const struct picture *b)
 {
-    return a->count == b->count && a->size == b->size && !memcmp(a->ranges, b->ranges, a->count * sizeof(*a->ranges)) &&
+    return a->count == b->count && a->size == b->size &&
+           !memcmp(a->ranges, b->ranges, a->count * sizeof(*a->ranges)) &&
            !memcmp(a->bytes, b->bytes, a->size);
 }
 
@@ -359,10 +371,11 @@ static void map(struct watch *w)
     snprintf(path, sizeof(path), "/proc/%d/maps", (int)w->tracee->tid);
     FILE *maps = fopen(path, "re");
     while (maps && fgets(line, sizeof(line), maps))
-        if (strstr(line, " /dev/shm/") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 && access[1] == 'w') {
+        if (strstr(line, " /dev/shm/") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 &&
+            access[1] == 'w') {
             if (w->count == MAPPINGS_MAX)
                 abort();
-            w->mappings[w->count++] = (struct iovec){ (void *)from, to - from };
+            w->mappings[w->count++] = (struct iovec){(void *)from, to - from};
         }
     if (maps)
         fclose(maps);

@@ -1,13 +1,15 @@
 /*
  * One thread of another process, instruction by instruction (ptrace).
  *
- * A recording single-steps the whole operation. To reach step k of it again, a later run does not take k single steps,
- * which would make the whole quadratic: it hops. A hop is a breakpoint at an instruction that the recording
- * meets for the first time since where the tracee stands, so that the first hit is the right one. Whether it has
- * arrived where the recording was after k steps is checked at the end.
+ * A recording single-steps the whole operation. To reach step k of it again, a later run does not
+ * take k single steps, which would make the whole quadratic: it hops. A hop is a breakpoint at an
+ * instruction that the recording meets for the first time since where the tracee stands, so that
+ * the first hit is the right one. Whether it has arrived where the recording was after k steps is
+ * checked at the end.
  *
- * x86-64 and aarch64. On aarch64 a pair of exclusive load and store never succeeds under single-stepping: the
- * compiler's and libc's out-of-line atomics are single instructions on every CPU that has them (ARMv8.1).
+ * x86-64 and aarch64. On aarch64 a pair of exclusive load and store never succeeds under
+ * single-stepping: the compiler's and libc's out-of-line atomics are single instructions on every
+ * CPU that has them (ARMv8.1).
  */
 #ifndef CRASH_TRACE_H
 #define CRASH_TRACE_H
@@ -70,7 +72,10 @@ enum event trace_hop(struct tracee *, uintptr_t pc);
 uintptr_t trace_pc(const struct tracee *);
 bool trace_at_call(const struct tracee *, uintptr_t pc);
 
-/* SIGKILL to the process, and wait until nothing is left of it. tid: the one of its threads that may be traced. */
+/*
+ * SIGKILL to the process, and wait until nothing is left of it. tid: the one of its threads that
+ * may be traced.
+ */
 void kill_and_reap(pid_t pid, pid_t tid);
 
 /*
@@ -83,7 +88,10 @@ bool kill_and_release(struct tracee *);
 /* Whether there is process_mrelease(2), for that. */
 bool can_release(void);
 
-/* A thread that sleeps in a futex: whether it has done so for `ns`, in one go, as far as is known from the last look. */
+/*
+ * A thread that sleeps in a futex: whether it has done so for `ns`, in one go, as far as is known
+ * from the last look.
+ */
 struct nap {
     uint64_t number; /* of the sleep; 0: awake */
     int64_t since;   /* when it was seen first */

@@ -1,4 +1,7 @@
-/* damaged FILE SEED: writes to standard output what damage() makes of a file's bytes, and of the length that file_size() says. */
+/*
+ * damaged FILE SEED: writes to standard output what damage() makes of a file's bytes, and of the
+ * length that file_size() says.
+ */
 #include "damage.h"
 
 #include <stdio.h>

@@ -1,8 +1,10 @@
 /*
- * A fuzz target: any bytes at all, as a segment, are looked at with <shmkit/inspect.h>. For libFuzzer, or, with -DREPLAY, a
- * program of its own: inspect SECONDS CORPUS-FILE..., which looks at the files, then at damaged ones until the time is over.
+ * A fuzz target: any bytes at all, as a segment, are looked at with <shmkit/inspect.h>. For
+ * libFuzzer, or, with -DREPLAY, a program of its own: inspect SECONDS CORPUS-FILE..., which looks
+ * at the files, then at damaged ones until the time is over.
  *
- * The file is /dev/shm/$FUZZ_SEGMENT, so that the bytes come the way they always come; a crash leaves it there, to be looked at again.
+ * The file is /dev/shm/$FUZZ_SEGMENT, so that the bytes come the way they always come; a crash
+ * leaves it there, to be looked at again.
  */
 #include "damage.h"
 
@@ -188,7 +190,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most);
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed);
 
-/* libFuzzer's own changes, which know what the code compares with, in part of it and without moving the rest. */
+/*
+ * libFuzzer's own changes, which know what the code compares with, in part of it and without moving
+ * the rest.
+ */
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most, unsigned seed)
 {
     enum { PART = 64 };

@@ -1,6 +1,6 @@
 /*
- * segments DIRECTORY SEGMENT: the corpus. Makes segments of that name with every kind of object, with holders, waiters and
- * dead members, and saves the bytes of each in a file of the directory.
+ * segments DIRECTORY SEGMENT: the corpus. Makes segments of that name with every kind of object,
+ * with holders, waiters and dead members, and saves the bytes of each in a file of the directory.
  */
 #include <shmkit.h>
 

@@ -1,4 +1,7 @@
-/* A program of somebody else, built with what pkg-config says: puts one item for shmctl, and gets one from it. */
+/*
+ * A program of somebody else, built with what pkg-config says: puts one item for shmctl, and gets
+ * one from it.
+ */
 #include <shmkit.h>
 #include <stdio.h>
 #include <string.h>

@@ -8,7 +8,8 @@
 struct totals totals;
 
 /* Of this round: how many may have been given, or taken, by a call that was killed. */
-static uint64_t unsure_permits_given, unsure_permits_taken, unsure_wakeups_given, unsure_wakeups_taken;
+static uint64_t unsure_permits_given, unsure_permits_taken, unsure_wakeups_given,
+    unsure_wakeups_taken;
 
 /* ---- Deaths ---- */
 
@@ -17,7 +18,7 @@ static struct batch {
     enum queue_number queue;
     unsigned count;
     uint64_t first;
-} *batches;
+} * batches;
 static size_t batches_used, batches_room;
 
 static void remember_batch(const struct place *place)
@@ -28,7 +29,8 @@ static void remember_batch(const struct place *place)
         if (!batches)
             abort();
     }
-    batches[batches_used++] = (struct batch){ place->queue, atomic_load(&place->count), atomic_load(&place->first) };
+    batches[batches_used++] =
+        (struct batch){place->queue, atomic_load(&place->count), atomic_load(&place->first)};
 }
 
 void account_for_death(struct place *place)
@@ -46,7 +48,8 @@ void account_for_death(struct place *place)
     case GETTING:
         for (unsigned i = 0; i < BATCH; i++)
             if (atomic_load(&place->hand[i].number) < ITEMS_MAX)
-                atomic_fetch_or(&notes->item[place->queue][place->hand[i].number], ITEM_TAKEN_ALONG);
+                atomic_fetch_or(&notes->item[place->queue][place->hand[i].number],
+                                ITEM_TAKEN_ALONG);
         break;
     case NOTIFYING:
         unsure_wakeups_given++;
@@ -83,11 +86,13 @@ static bool add_batches(void)
         bool missing = false;
 
         for (uint64_t i = batches[b].first; i < batches[b].first + batches[b].count; i++) {
-            bool came = atomic_load(&notes->item[batches[b].queue][i]) & (ITEM_GOT | ITEM_TAKEN_ALONG);
+            bool came =
+                atomic_load(&notes->item[batches[b].queue][i]) & (ITEM_GOT | ITEM_TAKEN_ALONG);
 
             if (came && missing)
-                return wrong("a put to queue %s of several items was killed, and %llu came without the one before",
-                             queue_names[batches[b].queue], i);
+                return wrong(
+                    "a put to queue %s of several items was killed, and %llu came without the one before",
+                    queue_names[batches[b].queue], i);
             missing |= !came;
         }
     }
@@ -119,8 +124,9 @@ static bool add_queue(enum queue_number queue)
     }
     if (totals.queue[queue].lost + totals.queue[queue].phantom > 0)
         return false;
-    return notes->left_in_queue[queue] == 0 || wrong("queue %s is drained and says that it has %llu items",
-                                                     queue_names[queue], notes->left_in_queue[queue]);
+    return notes->left_in_queue[queue] == 0 ||
+           wrong("queue %s is drained and says that it has %llu items", queue_names[queue],
+                 notes->left_in_queue[queue]);
 }
 
 static bool add_ledger(unsigned places, unsigned ledger)
@@ -132,11 +138,12 @@ static bool add_ledger(unsigned places, unsigned ledger)
     totals.commits[ledger] += notes->counts[ledger];
     totals.acked[ledger] += acked;
     return acked == notes->counts[ledger] ||
-           wrong("the ledger of %s has another number of commits than the %llu that were acknowledged",
-                 ledger == ACCOUNT ? "the account"
-                 : ledger == RELAY ? "the relay"
-                                   : "a lock",
-                 acked);
+           wrong(
+               "the ledger of %s has another number of commits than the %llu that were acknowledged",
+               ledger == ACCOUNT ? "the account"
+               : ledger == RELAY ? "the relay"
+                                 : "a lock",
+               acked);
 }
 
 /* The account's: what depositors and drawers have been told must be what is there. */
@@ -145,7 +152,8 @@ static bool add_account(unsigned places)
     uint64_t deposits = 0, withdrawals = 0;
 
     for (unsigned i = 0; i < places; i++)
-        *(notes->place[i].role == DEPOSITOR ? &deposits : &withdrawals) += atomic_load(&notes->place[i].acked[ACCOUNT]);
+        *(notes->place[i].role == DEPOSITOR ? &deposits : &withdrawals) +=
+            atomic_load(&notes->place[i].acked[ACCOUNT]);
     totals.deposits += deposits;
     totals.withdrawals += withdrawals;
     totals.balance += notes->balance;
@@ -153,7 +161,10 @@ static bool add_account(unsigned places)
            wrong("%s does not balance: %llu deposits were acknowledged", "the account", deposits);
 }
 
-/* Wake-ups have been counted by who gave them and who resumed. A death in between leaves one unsure. */
+/*
+ * Wake-ups have been counted by who gave them and who resumed. A death in between leaves one
+ * unsure.
+ */
 static bool add_relay(unsigned places)
 {
     uint64_t wakeups = 0, resumed = 0;
@@ -168,7 +179,10 @@ static bool add_relay(unsigned places)
     totals.wakeups += wakeups;
     totals.resumed += resumed;
     totals.wakeups_unsure += unsure_wakeups_given + unsure_wakeups_taken;
-    /* No bound above: for each SHK_ORPHANED, and at the end, all are woken, which is not counted where it is done. */
+    /*
+     * No bound above: for each SHK_ORPHANED, and at the end, all are woken, which is not counted
+     * where it is done.
+     */
     if (soak.pthread)
         return true; /* that kind only says how many there may have been */
     return resumed + unsure_wakeups_taken >= wakeups ||
@@ -225,12 +239,13 @@ typedef unsigned long long big;
 
 static void print_queues(void)
 {
-    printf("\n%-10s %12s %12s %8s %9s %9s %12s %5s %8s\n", "queue", "acknowledged", "got", "unsure", "of these",
-           "refused", "taken along", "lost", "doubled*");
+    printf("\n%-10s %12s %12s %8s %9s %9s %12s %5s %8s\n", "queue", "acknowledged", "got", "unsure",
+           "of these", "refused", "taken along", "lost", "doubled*");
     for (enum queue_number i = 0; i < QUEUES; i++)
-        printf("%-10s %12llu %12llu %8llu %9llu %9llu %12llu %5llu %8llu\n", queue_names[i], (big)totals.queue[i].put,
-               (big)totals.queue[i].got, (big)totals.queue[i].unsure, (big)totals.queue[i].came,
-               (big)totals.queue[i].refused, (big)totals.queue[i].taken_along, (big)totals.queue[i].lost,
+        printf("%-10s %12llu %12llu %8llu %9llu %9llu %12llu %5llu %8llu\n", queue_names[i],
+               (big)totals.queue[i].put, (big)totals.queue[i].got, (big)totals.queue[i].unsure,
+               (big)totals.queue[i].came, (big)totals.queue[i].refused,
+               (big)totals.queue[i].taken_along, (big)totals.queue[i].lost,
                (big)totals.queue[i].phantom);
     puts(
         "unsure: the producer was killed in its put; of these so many came, whole. taken along: in the hand of a consumer\n"
@@ -249,17 +264,18 @@ static void print_ledgers(void)
     printf(
         "\naccount    %llu deposits, %llu withdrawals acknowledged; balances at the ends of %llu rounds: %lld in all, "
         "by the books %lld\n",
-        (big)totals.deposits, (big)totals.withdrawals, (big)totals.rounds, (long long)totals.balance,
-        (long long)(totals.deposits - totals.withdrawals) * AMOUNT);
-    printf("locks      %llu commits under %d locks, %llu acknowledged or settled\n", (big)commits, LOCKS, (big)acked);
+        (big)totals.deposits, (big)totals.withdrawals, (big)totals.rounds,
+        (long long)totals.balance, (long long)(totals.deposits - totals.withdrawals) * AMOUNT);
+    printf("locks      %llu commits under %d locks, %llu acknowledged or settled\n", (big)commits,
+           LOCKS, (big)acked);
     printf(
         "relay      %llu tokens given or taken, %llu acknowledged or settled; %llu single wake-ups given, %llu waits "
         "resumed, %llu unsure\n",
-        (big)totals.commits[RELAY], (big)totals.acked[RELAY], (big)totals.wakeups, (big)totals.resumed,
-        (big)totals.wakeups_unsure);
+        (big)totals.commits[RELAY], (big)totals.acked[RELAY], (big)totals.wakeups,
+        (big)totals.resumed, (big)totals.wakeups_unsure);
     printf("event      %llu passages through the turnstile\n", (big)totals.laps);
-    printf("semaphore  %llu permits released, %llu acquired, %llu unsure\n", (big)totals.permits_given,
-           (big)totals.permits_taken, (big)totals.permits_unsure);
+    printf("semaphore  %llu permits released, %llu acquired, %llu unsure\n",
+           (big)totals.permits_given, (big)totals.permits_taken, (big)totals.permits_unsure);
     printf("orphaned   %llu acquires and waits were told of a dead holder\n", (big)totals.orphaned);
 }
 

@@ -1,4 +1,7 @@
-/* A ring as in the textbook: process-shared semaphores and a mutex. The control: it is right as long as nobody dies. */
+/*
+ * A ring as in the textbook: process-shared semaphores and a mutex. The control: it is right as
+ * long as nobody dies.
+ */
 #include "soak.h"
 
 #include <pthread.h>
@@ -19,7 +22,8 @@ struct ring {
 
 struct ring *ring_new(void)
 {
-    struct ring *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct ring *r =
+        mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pthread_mutexattr_t shared;
 
     if (r == MAP_FAILED)

@@ -1,6 +1,6 @@
 /*
- * The director of the soak: it starts the workers, kills and replaces them, watches the immortal ones, and draws up the
- * account.
+ * The director of the soak: it starts the workers, kills and replaces them, watches the immortal
+ * ones, and draws up the account.
  */
 #include "soak.h"
 #ifdef SHKI_TEST_HOOKS
@@ -26,16 +26,17 @@
 #define STUCK          SHK_SEC(1)  /* without progress, on a machine that lets everybody work */
 #define STUCK_FOR_SURE SHK_SEC(10) /* … on any machine */
 #define END            SHK_SEC(30) /* so long all may take to end */
-#define ROUND          SHK_SEC(15) /* at most; the next one begins with a new segment and a new account */
-#define REPORT_EVERY   SHK_SEC(5)
+/* at most; the next one begins with a new segment and a new account */
+#define ROUND        SHK_SEC(15)
+#define REPORT_EVERY SHK_SEC(5)
 
 /* How many of each role; for producers and consumers, of each queue. */
 static const struct {
     unsigned immortals, mortals;
 } crew[ROLES] = {
-    [PRODUCER] = { 1, 1 }, [CONSUMER] = { 1, 1 },  [CLOSER] = { 0, 1 }, [DEPOSITOR] = { 1, 1 },
-    [DRAWER] = { 1, 1 },   [GIVER] = { 1, 2 },     [TAKER] = { 1, 3 },  [LOCKER] = { 1, 3 },
-    [TURNER] = { 0, 1 },   [PASSENGER] = { 1, 2 }, [POSTER] = { 1, 1 }, [WAITER] = { 1, 3 },
+    [PRODUCER] = {1, 1}, [CONSUMER] = {1, 1},  [CLOSER] = {0, 1}, [DEPOSITOR] = {1, 1},
+    [DRAWER] = {1, 1},   [GIVER] = {1, 2},     [TAKER] = {1, 3},  [LOCKER] = {1, 3},
+    [TURNER] = {0, 1},   [PASSENGER] = {1, 2}, [POSTER] = {1, 1}, [WAITER] = {1, 3},
 };
 
 static unsigned places;
@@ -45,10 +46,14 @@ static char trouble[400];
 static sigset_t watched_signals;
 static int interrupted; /* the signal */
 static bool nobody_is_killed;
-static bool suspicion; /* somebody has been without progress for a second: nobody is killed until that is over */
+/* somebody has been without progress for a second: nobody is killed until that is over */
+static bool suspicion;
 static int64_t lasted;
 
-/* Of an immortal worker: how long it has been without progress, and others without a CPU meanwhile. See look_at(). */
+/*
+ * Of an immortal worker: how long it has been without progress, and others without a CPU meanwhile.
+ * See look_at().
+ */
 static struct {
     uint64_t progress, run_delay;
     int64_t still, delay; /* ns */
@@ -198,10 +203,11 @@ static void kill_all(void)
 static void sleep_until(int64_t time)
 {
     int64_t left = time - now();
-    struct timespec t = { .tv_nsec = left > TICK ? TICK : left };
+    struct timespec t = {.tv_nsec = left > TICK ? TICK : left};
     int signal_number;
 
-    if (left > 0 && (signal_number = sigtimedwait(&watched_signals, NULL, &t)) > 0 && signal_number != SIGCHLD)
+    if (left > 0 && (signal_number = sigtimedwait(&watched_signals, NULL, &t)) > 0 &&
+        signal_number != SIGCHLD)
         interrupted = signal_number;
     reap_all();
 }
@@ -227,8 +233,9 @@ static uint64_t run_delay_of(pid_t pid)
 }
 
 /*
- * How long a worker has had to wait for a CPU: since its start if it has not had one yet, else since this was last asked. A kernel
- * with much to do may also take seconds to bury who has been killed, and only then there is a replacement.
+ * How long a worker has had to wait for a CPU: since its start if it has not had one yet, else
+ * since this was last asked. A kernel with much to do may also take seconds to bury who has been
+ * killed, and only then there is a replacement.
  */
 static int64_t recent_delay(unsigned i)
 {
@@ -243,7 +250,8 @@ static int64_t recent_delay(unsigned i)
     }
     delay = run_delay_of(place->pid);
     watched[i].run_delay = delay;
-    return (int64_t)(delay > before ? delay - before : 0); /* less than before: it is another one by now */
+    /* less than before: it is another one by now */
+    return (int64_t)(delay > before ? delay - before : 0);
 }
 
 static int64_t longest_delay(void)
@@ -290,12 +298,15 @@ static void print_workers(const struct place *stuck)
 
         printf("%c %-9s %-9s pid %d, state %c, started %lld ms ago%s, progress %llu, laps %llu",
                place == stuck ? '>' : ' ', role_names[place->role],
-               place->role <= CONSUMER ? queue_names[place->queue] : "", (int)place->pid, state_of(place->pid),
-               (long long)((now() - place->started) / SHK_MS(1)), atomic_load(&place->runs) ? "" : ", has not run",
-               (unsigned long long)atomic_load(&place->progress), (unsigned long long)atomic_load(&place->laps));
+               place->role <= CONSUMER ? queue_names[place->queue] : "", (int)place->pid,
+               state_of(place->pid), (long long)((now() - place->started) / SHK_MS(1)),
+               atomic_load(&place->runs) ? "" : ", has not run",
+               (unsigned long long)atomic_load(&place->progress),
+               (unsigned long long)atomic_load(&place->laps));
         for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++)
             if (member->pid == place->pid && member->alive)
-                printf(", waits on %s for %lld ms", member->waits_for ? member->waits_on : "nothing",
+                printf(", waits on %s for %lld ms",
+                       member->waits_for ? member->waits_on : "nothing",
                        (long long)(member->waiting / SHK_MS(1)));
         puts("");
     }
@@ -318,14 +329,16 @@ static void describe_stuck(const struct place *place, int64_t still, int64_t del
     snprintf(trouble, sizeof(trouble),
              "a %s%s%s has been stuck for %lld ms%s; meanwhile somebody waited %lld ms for a CPU",
              role_names[place->role], place->role <= CONSUMER ? " of queue " : "",
-             place->role <= CONSUMER ? queue_names[place->queue] : "", (long long)(still / SHK_MS(1)), where,
-             (long long)(delay / SHK_MS(1)));
+             place->role <= CONSUMER ? queue_names[place->queue] : "",
+             (long long)(still / SHK_MS(1)), where, (long long)(delay / SHK_MS(1)));
 }
 
 /*
- * No progress is not yet a hang: on a busy machine those that this one depends on, one after the other, may have to wait for a
- * CPU. So the second is lengthened by twenty times the longest that anybody was seen to wait for one meanwhile, up to ten
- * seconds; nobody is killed then, and nobody comes anew and rescues by chance who hangs. What hangs stays so, and is found. A tick that comes late counts as one: then the machine stood still.
+ * No progress is not yet a hang: on a busy machine those that this one depends on, one after the
+ * other, may have to wait for a CPU. So the second is lengthened by twenty times the longest that
+ * anybody was seen to wait for one meanwhile, up to ten seconds; nobody is killed then, and nobody
+ * comes anew and rescues by chance who hangs. What hangs stays so, and is found. A tick that comes
+ * late counts as one: then the machine stood still.
  */
 static void look_at(unsigned i, int64_t tick, int64_t delay)
 {
@@ -356,7 +369,8 @@ static void look_at(unsigned i, int64_t tick, int64_t delay)
 
 static void look_after_all(int64_t elapsed)
 {
-    int64_t tick = elapsed < 2 * TICK ? elapsed : 2 * TICK, delay = longest_delay() + elapsed - tick;
+    int64_t tick = elapsed < 2 * TICK ? elapsed : 2 * TICK,
+            delay = longest_delay() + elapsed - tick;
 
     suspicion = false;
     for (unsigned i = 0; i < places; i++)
@@ -375,7 +389,10 @@ static void begin_watch(void)
     }
 }
 
-/* The storm is over, nobody is told to stop yet: each must still get on. If somebody hangs, the watch says so. */
+/*
+ * The storm is over, nobody is told to stop yet: each must still get on. If somebody hangs, the
+ * watch says so.
+ */
 static void see_all_get_on(void)
 {
     int64_t last_tick = now();
@@ -406,9 +423,10 @@ static void report(void)
     }
     for (enum role role = 0; role < ROLES; role++)
         most = longest[role] > most ? longest[role] : most;
-    printf("%5lld s: %llu killed and replaced, %llu items, %llu commits, longest without progress %lld ms\n",
-           (long long)(lasted / SHK_SEC(1)), (unsigned long long)deaths, (unsigned long long)items,
-           (unsigned long long)commits, (long long)(most / SHK_MS(1)));
+    printf(
+        "%5lld s: %llu killed and replaced, %llu items, %llu commits, longest without progress %lld ms\n",
+        (long long)(lasted / SHK_SEC(1)), (unsigned long long)deaths, (unsigned long long)items,
+        (unsigned long long)commits, (long long)(most / SHK_MS(1)));
     fflush(stdout);
 }
 
@@ -486,7 +504,8 @@ static void run_helper(void (*body)(struct place *))
 
 static void await_helper(void)
 {
-    for (int64_t end = now() + END; helper && !trouble[0] && !interrupted; sleep_until(now() + TICK))
+    for (int64_t end = now() + END; helper && !trouble[0] && !interrupted;
+         sleep_until(now() + TICK))
         if (now() > end)
             note_trouble("the helper at the end hangs");
 }
@@ -522,7 +541,8 @@ static void add_repairs(void)
 
     if (shk_snapshot_open(soak.segment, &look) < 0)
         return;
-    for (size_t i = 0; (object = shk_snapshot_object(look, i)) && i < sizeof(repairs) / sizeof(*repairs); i++) {
+    for (size_t i = 0;
+         (object = shk_snapshot_object(look, i)) && i < sizeof(repairs) / sizeof(*repairs); i++) {
         snprintf(repairs[i].name, sizeof(repairs[i].name), "%s", object->name);
         repairs[i].holders_lost += object->holders_lost;
         repairs[i].waiters_buried += object->waiters_buried;
@@ -534,13 +554,13 @@ static void add_repairs(void)
 
 static void print_repairs(void)
 {
-    printf("\n%-10s %12s %14s %18s %14s\n", "repairs", "holders lost", "waiters buried", "wake-ups passed on",
-           "lines rebuilt");
+    printf("\n%-10s %12s %14s %18s %14s\n", "repairs", "holders lost", "waiters buried",
+           "wake-ups passed on", "lines rebuilt");
     for (const struct repairs *r = repairs; r->name[0]; r++)
         if (r->holders_lost + r->waiters_buried + r->wakeups_passed_on + r->rebuilds > 0)
-            printf("%-10s %12llu %14llu %18llu %14llu\n", r->name, (unsigned long long)r->holders_lost,
-                   (unsigned long long)r->waiters_buried, (unsigned long long)r->wakeups_passed_on,
-                   (unsigned long long)r->rebuilds);
+            printf("%-10s %12llu %14llu %18llu %14llu\n", r->name,
+                   (unsigned long long)r->holders_lost, (unsigned long long)r->waiters_buried,
+                   (unsigned long long)r->wakeups_passed_on, (unsigned long long)r->rebuilds);
 }
 
 /* ---- All of it ---- */
@@ -598,8 +618,10 @@ static void print_longest(void)
     for (enum role role = 0; role < ROLES; role++)
         if (longest[role] > longest[most])
             most = role;
-    printf("\nlongest without progress: %lld ms, a %s (meanwhile somebody waited %lld ms for a CPU)\n",
-           (long long)(longest[most] / SHK_MS(1)), role_names[most], (long long)(delay_then[most] / SHK_MS(1)));
+    printf(
+        "\nlongest without progress: %lld ms, a %s (meanwhile somebody waited %lld ms for a CPU)\n",
+        (long long)(longest[most] / SHK_MS(1)), role_names[most],
+        (long long)(delay_then[most] / SHK_MS(1)));
 }
 
 static int soak_and_tell(int64_t length)
@@ -611,8 +633,8 @@ static int soak_and_tell(int64_t length)
     printf(
         "\n%.1f s in %llu rounds, %u workers at a time, %llu killed and replaced (%.0f a second), %llu of them by their own "
         "clocks\n",
-        seconds, (unsigned long long)totals.rounds, places, (unsigned long long)deaths, (double)deaths / seconds,
-        (unsigned long long)own_clocks);
+        seconds, (unsigned long long)totals.rounds, places, (unsigned long long)deaths,
+        (double)deaths / seconds, (unsigned long long)own_clocks);
     print_totals();
     print_repairs();
     print_longest();
@@ -627,16 +649,17 @@ static int soak_and_tell(int64_t length)
 /* ---- Controls ---- */
 
 static const struct control controls[] = {
-    { "pthread", "conditions of the kind SHK_COND_PTHREAD", 0 },
-    { "ring", "a FIFO queue as in the textbook: semaphores and a mutex", 0 },
+    {"pthread", "conditions of the kind SHK_COND_PTHREAD", 0},
+    {"ring", "a FIFO queue as in the textbook: semaphores and a mutex", 0},
 #ifdef SHKI_TEST_HOOKS
-    { "consistent", "a mutex whose holder died is not made usable again", SHKI_REPAIR_CONSISTENT },
-    { "orphaned", "nobody is told that a lock's holder died", SHKI_REPAIR_ORPHANED },
-    { "reap", "the records of dead members are not used again", SHKI_REPAIR_REAP },
-    { "pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_PASS_ON },
-    { "queue", "a PRIORITY queue's change is not finished when its author died", SHKI_REPAIR_FINISH_QUEUE },
-    { "rebuild", "a line of waiters is not rebuilt", SHKI_REPAIR_REBUILD },
-    { "backstop", "a sleeper does not look at the truth again", SHKI_REPAIR_BACKSTOP },
+    {"consistent", "a mutex whose holder died is not made usable again", SHKI_REPAIR_CONSISTENT},
+    {"orphaned", "nobody is told that a lock's holder died", SHKI_REPAIR_ORPHANED},
+    {"reap", "the records of dead members are not used again", SHKI_REPAIR_REAP},
+    {"pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_PASS_ON},
+    {"queue", "a PRIORITY queue's change is not finished when its author died",
+     SHKI_REPAIR_FINISH_QUEUE},
+    {"rebuild", "a line of waiters is not rebuilt", SHKI_REPAIR_REBUILD},
+    {"backstop", "a sleeper does not look at the truth again", SHKI_REPAIR_BACKSTOP},
 #endif
 };
 enum { CONTROLS = sizeof(controls) / sizeof(*controls) };
@@ -660,9 +683,10 @@ static int run_control(const struct control *control, int64_t length)
 #endif
     if (interrupted)
         return 128 + interrupted;
-    printf("%-10s %s\n           %s", control->name, control->what, trouble[0] ? "found out" : "NOT FOUND OUT");
-    printf(" after %.1f s and %llu kills%s%s\n", (double)lasted / (double)SHK_SEC(1), (unsigned long long)deaths,
-           trouble[0] ? ": " : "", trouble);
+    printf("%-10s %s\n           %s", control->name, control->what,
+           trouble[0] ? "found out" : "NOT FOUND OUT");
+    printf(" after %.1f s and %llu kills%s%s\n", (double)lasted / (double)SHK_SEC(1),
+           (unsigned long long)deaths, trouble[0] ? ": " : "", trouble);
     fflush(stdout);
     return trouble[0] ? 0 : 1;
 }
@@ -713,8 +737,9 @@ static void usage(void)
         "Controls:");
     for (int i = 0; i < CONTROLS; i++)
         printf("  %-10s  %s\n", controls[i].name, controls[i].what);
-    puts("\nExits with 0 if all accounts are right, or all controls were found out; 1 if not; 128 + the signal when\n"
-         "interrupted.");
+    puts(
+        "\nExits with 0 if all accounts are right, or all controls were found out; 1 if not; 128 + the signal when\n"
+        "interrupted.");
 }
 
 static int64_t parse_time(const char *text)
@@ -741,11 +766,11 @@ static void take_signals(void)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "time", required_argument, NULL, 't' },
-        { "control", no_argument, NULL, 'c' },
-        { "no-kills", no_argument, NULL, 'n' },
-        { "help", no_argument, NULL, 'h' },
-        { 0 },
+        {"time", required_argument, NULL, 't'},
+        {"control", no_argument, NULL, 'c'},
+        {"no-kills", no_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     const char *text = getenv("SOAK_SECONDS");
     bool control = false;
@@ -770,10 +795,12 @@ int main(int argc, char **argv)
         }
     }
     if (control == !argv[optind])
-        errx(2, control ? "which control? soak --help names them" : "too many arguments; see soak --help");
+        errx(2, control ? "which control? soak --help names them"
+                        : "too many arguments; see soak --help");
     int64_t length = parse_time(text && *text ? text : "60");
 
-    notes = mmap(NULL, sizeof(*notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    notes = mmap(NULL, sizeof(*notes), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (notes == MAP_FAILED)
         err(1, "mmap");
     snprintf(soak.segment, sizeof(soak.segment), "/shmkit-soak-%d", (int)getpid());

@@ -1,13 +1,15 @@
 /*
- * The soak: many processes work on four queues, an account, a relay, an event's turnstile, a semaphore and a set of
- * locks, while others of their kind are killed at random moments and replaced. What each has done it writes down where
- * no kill reaches it. At the end of a round all are let go, the queues are drained, and all is added up.
+ * The soak: many processes work on four queues, an account, a relay, an event's turnstile, a
+ * semaphore and a set of locks, while others of their kind are killed at random moments and
+ * replaced. What each has done it writes down where no kill reaches it. At the end of a round all
+ * are let go, the queues are drained, and all is added up.
  *
  *     director (soak.c)   starts, kills, replaces and watches      workers (work_*.c)   do their role's work
  *     account.c           adds up what a round has left in the notes
  *
- * Of most roles there is one worker that is never killed: the watch looks at whether that one gets on. The others are
- * mortal. A mortal has a place in the notes; its replacement takes that over, and what is unsettled there.
+ * Of most roles there is one worker that is never killed: the watch looks at whether that one gets
+ * on. The others are mortal. A mortal has a place in the notes; its replacement takes that over,
+ * and what is unsettled there.
  */
 #ifndef SOAK_H
 #define SOAK_H
@@ -88,21 +90,24 @@ struct place {
     _Atomic uint64_t first;
     _Atomic uint32_t count;
     struct item hand[BATCH];
-    _Atomic uint64_t acked[LEDGERS];      /* its commits; settled by the next one who has the place */
+    /* its commits; settled by the next one who has the place */
+    _Atomic uint64_t acked[LEDGERS];
     _Atomic uint32_t committing[LEDGERS]; /* a commit is on its way */
     _Atomic uint64_t laps;                /* a passenger's */
     _Atomic uint64_t given, taken;        /* wake-ups; permits */
 };
 
 struct notes {
-    _Atomic uint32_t stop;    /* 1: all but consumers end. 2: those, too, when the queues are drained. 3: all have */
+    /* 1: all but consumers end. 2: those, too, when the queues are drained. 3: all have */
+    _Atomic uint32_t stop;
     _Atomic uint32_t failing; /* who sets it first writes the sentence, */
     _Atomic uint32_t failed;  /* then this */
     char failure[256];
-    _Atomic uint32_t phase;       /* the turnstile's: which of its events is set, or going to be */
-    _Atomic uint32_t taker_waits; /* the immortal one is in the relay's line, or on its way out of it */
-    _Atomic uint64_t orphaned;    /* SHK_ORPHANED was returned */
-    _Atomic uint64_t closings;    /* of queues, in the middle of the round */
+    _Atomic uint32_t phase; /* the turnstile's: which of its events is set, or going to be */
+    /* the immortal one is in the relay's line, or on its way out of it */
+    _Atomic uint32_t taker_waits;
+    _Atomic uint64_t orphaned; /* SHK_ORPHANED was returned */
+    _Atomic uint64_t closings; /* of queues, in the middle of the round */
     /* The audit's */
     uint64_t left_in_queue[QUEUES], counts[LEDGERS], permits;
     int64_t balance;
@@ -115,9 +120,10 @@ struct notes {
 /* ---- What is in the segment beside the objects ---- */
 
 /*
- * A counter under a lock, and what depends on it, which is half done for a moment. The store to `count` commits; last[n % 2]
- * says who made commit n and which of its own it was. Whoever comes next enters that into credit: so it is always known how many
- * each has made, whatever it was killed in.
+ * A counter under a lock, and what depends on it, which is half done for a moment. The store to
+ * `count` commits; last[n % 2] says who made commit n and which of its own it was. Whoever comes
+ * next enters that into credit: so it is always known how many each has made, whatever it was
+ * killed in.
  */
 struct ledger {
     _Atomic uint64_t count;
@@ -196,13 +202,17 @@ struct totals {
     uint64_t commits[LEDGERS], acked[LEDGERS];
     uint64_t deposits, withdrawals;
     int64_t balance;
-    uint64_t wakeups, resumed, wakeups_unsure, permits_given, permits_taken, permits_unsure, laps, closings, orphaned;
+    uint64_t wakeups, resumed, wakeups_unsure, permits_given, permits_taken, permits_unsure, laps,
+        closings, orphaned;
 };
 extern struct totals totals;
 
 void begin_account(void);
 
-/* Add the round to the totals. Returns false, with the sentence in problem, if it does not come out right. */
+/*
+ * Add the round to the totals. Returns false, with the sentence in problem, if it does not come out
+ * right.
+ */
 bool add_up(unsigned places, char *problem, size_t size);
 void print_totals(void);
 

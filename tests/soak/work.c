@@ -13,9 +13,10 @@
 #define PAUSE_NS 300000  /* at most */
 #define LIFE_NS  8000000 /* of CPU time, at most */
 
-const char *const role_names[ROLES] = { "producer", "consumer", "closer", "depositor", "drawer", "giver",
-                                        "taker",    "locker",   "turner", "passenger", "poster", "waiter" };
-const char *const queue_names[QUEUES] = { "fifo", "lifo", "priority", "unbounded" };
+const char *const role_names[ROLES] = {"producer", "consumer",  "closer", "depositor",
+                                       "drawer",   "giver",     "taker",  "locker",
+                                       "turner",   "passenger", "poster", "waiter"};
+const char *const queue_names[QUEUES] = {"fifo", "lifo", "priority", "unbounded"};
 
 struct soak soak;
 struct notes *notes;
@@ -77,7 +78,7 @@ uint64_t chance(uint64_t below)
 
 void pause_a_little(void)
 {
-    struct timespec t = { .tv_nsec = (long)chance(PAUSE_NS) };
+    struct timespec t = {.tv_nsec = (long)chance(PAUSE_NS)};
 
     nanosleep(&t, NULL);
 }
@@ -97,7 +98,7 @@ void end_step(void)
 
 static void open_queues(void)
 {
-    static const uint32_t orders[QUEUES] = { SHK_FIFO, SHK_LIFO, SHK_PRIORITY, SHK_FIFO };
+    static const uint32_t orders[QUEUES] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY, SHK_FIFO};
 
     for (int i = 0; i < QUEUES; i++) {
         const struct shk_queue_options options = {
@@ -105,19 +106,20 @@ static void open_queues(void)
             .capacity = i == UNBOUNDED ? 0 : CAPACITY,
             .item_size = sizeof(struct item),
         };
-        expect("queue_open", shk_queue_open(segment, queue_names[i], SHK_CREATE, &options, &queues[i]));
+        expect("queue_open",
+               shk_queue_open(segment, queue_names[i], SHK_CREATE, &options, &queues[i]));
     }
 }
 
 static void open_locks(void)
 {
-    struct shk_cond_options options = { .kind = soak.pthread ? SHK_COND_PTHREAD : SHK_COND_ROBUST };
+    struct shk_cond_options options = {.kind = soak.pthread ? SHK_COND_PTHREAD : SHK_COND_ROBUST};
     struct shk_lock *lock;
     char name[16];
 
     for (int i = 0; i < LOCKS; i++) {
         snprintf(name, sizeof(name), "lock-%d", i);
-        const struct shk_lock_options recursive = { .recursive = i % 2 };
+        const struct shk_lock_options recursive = {.recursive = i % 2};
         expect("lock_open", shk_lock_open(segment, name, SHK_CREATE, &recursive, &locks[i]));
     }
     expect("cond_open", shk_cond_open(segment, "account", SHK_CREATE, &options, &account));
@@ -131,8 +133,8 @@ static void open_locks(void)
 /* Whoever needs something first makes it. */
 static void open_all(void)
 {
-    static const struct shk_segment_options small = { .max_members = 2 * PLACES_MAX };
-    static const struct shk_region_options room = { .size = LEDGERS * sizeof(struct ledger) };
+    static const struct shk_segment_options small = {.max_members = 2 * PLACES_MAX};
+    static const struct shk_region_options room = {.size = LEDGERS * sizeof(struct ledger)};
     struct shk_region *region;
     void *data;
 
@@ -141,8 +143,8 @@ static void open_all(void)
     open_locks();
     expect("event_open", shk_event_open(segment, "in", SHK_CREATE, NULL, &turnstile[0]));
     expect("event_open", shk_event_open(segment, "out", SHK_CREATE, NULL, &turnstile[1]));
-    expect("semaphore_open",
-           shk_semaphore_open(segment, "permits", SHK_CREATE, &(struct shk_semaphore_options){ 0 }, &permits));
+    expect("semaphore_open", shk_semaphore_open(segment, "permits", SHK_CREATE,
+                                                &(struct shk_semaphore_options){0}, &permits));
     expect("region_open", shk_region_open(segment, "ledgers", SHK_CREATE, &room, &region));
     expect("region_data", shk_region_data(region, &data, NULL));
     ledgers = data;
@@ -155,7 +157,10 @@ static int64_t balance_at(unsigned ledger, uint64_t count)
     return ledger == ACCOUNT ? (int64_t)(count % 2) * AMOUNT : (int64_t)count;
 }
 
-/* Whoever had this place before may have been killed on its way to a commit: was that the last thing that it did? */
+/*
+ * Whoever had this place before may have been killed on its way to a commit: was that the last
+ * thing that it did?
+ */
 static void settle(unsigned ledger, uint64_t count)
 {
     struct ledger *l = &ledgers[ledger];
@@ -169,8 +174,8 @@ static void settle(unsigned ledger, uint64_t count)
                      atomic_load(&l->last[count % 2].mine));
     mine = atomic_load(&l->credit[me->number]);
     if (mine != acked && !(unsure && mine == acked + 1))
-        fail("of its %llu commits, a %s finds %llu in ledger %u", (unsigned long long)acked, role_names[me->role],
-             (unsigned long long)mine, ledger);
+        fail("of its %llu commits, a %s finds %llu in ledger %u", (unsigned long long)acked,
+             role_names[me->role], (unsigned long long)mine, ledger);
     if (unsure) {
         atomic_store(&me->acked[ledger], mine);
         atomic_store(&me->committing[ledger], 0);
@@ -188,10 +193,13 @@ void enter(unsigned ledger, long long acquired)
         atomic_store(&l->balance, balance_at(ledger, count));
         atomic_store(&l->reverse, ~count);
     } else if (atomic_load(&l->inside) != 0) {
-        fail("two in the critical section of ledger %u, or one died there and nobody said so", ledger);
+        fail("two in the critical section of ledger %u, or one died there and nobody said so",
+             ledger);
     }
-    if (count != 0 && (atomic_load(&l->balance) != balance_at(ledger, count) || atomic_load(&l->reverse) != ~count))
-        fail("ledger %u is half done at %llu, and nobody said so", ledger, (unsigned long long)count);
+    if (count != 0 && (atomic_load(&l->balance) != balance_at(ledger, count) ||
+                       atomic_load(&l->reverse) != ~count))
+        fail("ledger %u is half done at %llu, and nobody said so", ledger,
+             (unsigned long long)count);
     atomic_store(&l->inside, me->life);
     settle(ledger, count);
 }
@@ -221,13 +229,13 @@ void commit(unsigned ledger)
 /* ---- Lives ---- */
 
 /*
- * A kill by the director finds most workers asleep. This one comes after some CPU time of the worker's own, so it is at
- * work. Where there is no such timer, there are still the director's.
+ * A kill by the director finds most workers asleep. This one comes after some CPU time of the
+ * worker's own, so it is at work. Where there is no such timer, there are still the director's.
  */
 static void arm_death(void)
 {
-    struct sigevent death = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-    struct itimerspec when = { .it_value.tv_nsec = 1 + (long)chance(LIFE_NS) };
+    struct sigevent death = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+    struct itimerspec when = {.it_value.tv_nsec = 1 + (long)chance(LIFE_NS)};
     timer_t timer;
 
     if (timer_create(CLOCK_PROCESS_CPUTIME_ID, &death, &timer) == 0)
@@ -268,7 +276,7 @@ void work(struct place *place)
 
 static void end_queues(void)
 {
-    static const struct item end = { .number = NO_ITEM };
+    static const struct item end = {.number = NO_ITEM};
     static bool rings_have_it;
 
     for (int i = 0; i < QUEUES; i++) {

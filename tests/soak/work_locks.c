@@ -4,12 +4,12 @@
 #include <errno.h>
 
 /*
- * The account: deposits and draws alternate, and all wait on one condition with a lock of its own. Who finds that a holder
- * died wakes all: the dead may have committed and not said so.
+ * The account: deposits and draws alternate, and all wait on one condition with a lock of its own.
+ * Who finds that a holder died wakes all: the dead may have committed and not said so.
  */
 static void transact_once(uint64_t parity)
 {
-    static const int64_t timeouts[] = { SHK_FOREVER, SHK_FOREVER, SHK_FOREVER, SHK_MS(1) };
+    static const int64_t timeouts[] = {SHK_FOREVER, SHK_FOREVER, SHK_FOREVER, SHK_MS(1)};
     long long r = shk_cond_acquire(account, SHK_FOREVER);
 
     for (;;) {
@@ -39,10 +39,10 @@ void transact(void)
 }
 
 /*
- * The relay: a token is given by waking one taker, who takes it, and wakes one giver. Nobody else hears of it, and a taker
- * does not look for a token before it has been woken: so a wake-up that is lost stops the relay, for newcomers, too. A wake-up
- * may vanish when the one who had it is killed and nobody else waited then; so one is given only while the immortal taker
- * waits.
+ * The relay: a token is given by waking one taker, who takes it, and wakes one giver. Nobody else
+ * hears of it, and a taker does not look for a token before it has been woken: so a wake-up that is
+ * lost stops the relay, for newcomers, too. A wake-up may vanish when the one who had it is killed
+ * and nobody else waited then; so one is given only while the immortal taker waits.
  */
 static void enter_relay(long long r)
 {
@@ -125,7 +125,7 @@ void take(void)
 
 static long long acquire(uint64_t i)
 {
-    static const int64_t timeouts[] = { SHK_FOREVER, SHK_FOREVER, SHK_MS(1), SHK_NOWAIT };
+    static const int64_t timeouts[] = {SHK_FOREVER, SHK_FOREVER, SHK_MS(1), SHK_NOWAIT};
 
     return shk_lock_acquire(locks[i], timeouts[chance(4)]);
 }

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BURST          64    /* items on end, then a pause: so the queue is full now and empty then */
+/* items on end, then a pause: so the queue is full now and empty then */
+#define BURST          64
 #define PILE           20000 /* so many may be in the queue without a limit */
 #define PRIORITIES     4
 #define LIVES          4096 /* producers that a consumer remembers */
@@ -19,7 +20,8 @@ static unsigned claimed;  /* calls for which the side is still kept */
 
 static int64_t some_patience(void)
 {
-    static const int64_t timeouts[] = { SHK_FOREVER, SHK_FOREVER, SHK_FOREVER, SHK_MS(1), SHK_NOWAIT };
+    static const int64_t timeouts[] = {SHK_FOREVER, SHK_FOREVER, SHK_FOREVER, SHK_MS(1),
+                                       SHK_NOWAIT};
 
     return timeouts[chance(sizeof(timeouts) / sizeof(*timeouts))];
 }
@@ -46,10 +48,13 @@ static void claim_at_times(unsigned side)
     }
 }
 
-/* Now and then one waits as somebody with several objects to look after does. Another may be faster then. */
+/*
+ * Now and then one waits as somebody with several objects to look after does. Another may be faster
+ * then.
+ */
 static void watch_at_times(uint32_t want)
 {
-    struct shk_ready ready = { SHK_KIND_QUEUE, want, queue };
+    struct shk_ready ready = {SHK_KIND_QUEUE, want, queue};
 
     if (!ring && chance(64) == 0)
         expect("wait_any", shk_wait_any(&ready, 1, SHK_FOREVER));
@@ -89,12 +94,14 @@ static void check(const struct item *item, size_t length)
 {
     uint64_t number = atomic_load_explicit(&item->number, memory_order_relaxed);
 
-    if (number >= ITEMS_MAX || length != length_of(number) || item->priority < 0 || item->priority >= PRIORITIES)
-        fail("an item of %zu bytes came from queue %s, and says that it is number %llu", length, queue_names[which],
-             (unsigned long long)number);
+    if (number >= ITEMS_MAX || length != length_of(number) || item->priority < 0 ||
+        item->priority >= PRIORITIES)
+        fail("an item of %zu bytes came from queue %s, and says that it is number %llu", length,
+             queue_names[which], (unsigned long long)number);
     for (size_t i = 0; i < length - offsetof(struct item, rest); i++)
         if (item->rest[i] != byte_of(number, i))
-            fail("item %llu of queue %s is torn at byte %zu", (unsigned long long)number, queue_names[which], i);
+            fail("item %llu of queue %s is torn at byte %zu", (unsigned long long)number,
+                 queue_names[which], i);
 }
 
 /* ---- Producers ---- */
@@ -114,7 +121,10 @@ static int put_one(struct item *item, size_t length)
     return r < 0 ? r : 1;
 }
 
-/* In place. Up to the commit it must not come out, whatever happens; priority 0, but not said so in the item. */
+/*
+ * In place. Up to the commit it must not come out, whatever happens; priority 0, but not said so in
+ * the item.
+ */
 static int put_in_place(uint64_t number)
 {
     void *slot;
@@ -141,7 +151,7 @@ static int put_many(uint64_t first, unsigned n)
     struct iovec pieces[BATCH];
 
     for (unsigned i = 0; i < n; i++) {
-        pieces[i] = (struct iovec){ &items[i], fill(&items[i], first + i) };
+        pieces[i] = (struct iovec){&items[i], fill(&items[i], first + i)};
         items[i].priority = 0; /* put_many gives them no other */
     }
     begin(PUTTING);
@@ -215,8 +225,8 @@ static void check_order(const struct item *item)
     if (which == LIFO || ring)
         return;
     if (last[i].life == item->life && last[i].number[item->priority] > number)
-        fail("item %llu of queue %s came after %llu", (unsigned long long)number, queue_names[which],
-             (unsigned long long)last[i].number[item->priority]);
+        fail("item %llu of queue %s came after %llu", (unsigned long long)number,
+             queue_names[which], (unsigned long long)last[i].number[item->priority]);
     if (last[i].life != item->life)
         memset(&last[i], 0, sizeof(last[i]));
     last[i].life = item->life;
@@ -232,7 +242,7 @@ static void empty_hand(void)
 static int get_many(struct iovec *pieces, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        pieces[i] = (struct iovec){ &me->hand[i], sizeof(me->hand[i]) };
+        pieces[i] = (struct iovec){&me->hand[i], sizeof(me->hand[i])};
     empty_hand();
     begin(GETTING);
     return shk_queue_get_many(queue, pieces, n, some_patience());
@@ -294,7 +304,8 @@ static void write_down_got(const struct iovec *pieces, int n)
 
         check(item, pieces[i].iov_len);
         if (atomic_fetch_or(&notes->item[which][number], ITEM_GOT) & ITEM_GOT)
-            fail("item %llu of queue %s came twice", (unsigned long long)number, queue_names[which]);
+            fail("item %llu of queue %s came twice", (unsigned long long)number,
+                 queue_names[which]);
         check_order(item);
     }
     end_step();
@@ -307,8 +318,8 @@ void consume(void)
     choose_queue();
     for (;;) {
         struct iovec pieces[BATCH];
-        bool end =
-            atomic_load(&notes->stop) == 2; /* looked at before: no producer is left, so an empty queue stays so */
+        bool end = atomic_load(&notes->stop) ==
+                   2; /* looked at before: no producer is left, so an empty queue stays so */
         int r;
 
         watch_at_times(SHK_READABLE);

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 /*
- * The turnstile: everybody must pass the event that is set before it is cleared and the other one is set. The turner is
- * alone; its replacement goes on with the phase that it finds.
+ * The turnstile: everybody must pass the event that is set before it is cleared and the other one
+ * is set. The turner is alone; its replacement goes on with the phase that it finds.
  */
 static bool all_have_passed(uint32_t phase)
 {
@@ -38,20 +38,23 @@ void pass(void)
 {
     while (!stopping()) {
         uint64_t laps = atomic_load(&me->laps);
-        long long r = shk_event_wait(turnstile[laps % 2], me->mortal && chance(4) == 0 ? SHK_MS(1) : SHK_FOREVER);
+        long long r = shk_event_wait(turnstile[laps % 2],
+                                     me->mortal && chance(4) == 0 ? SHK_MS(1) : SHK_FOREVER);
 
         if (is_patience(r))
             continue;
         expect("event_wait", r);
         if (atomic_load(&notes->phase) != laps % 2 && !stopping())
             fail("an event_wait returned, and the event had not been set");
-        atomic_store(&me->laps, laps + 1); /* killed before: the event stays set until the next one has passed */
+        /* killed before: the event stays set until the next one has passed */
+        atomic_store(&me->laps, laps + 1);
         get_on();
     }
 }
 
 /*
- * The semaphore: permits are given when there are none left. A permit that waits while somebody sleeps would stop it.
+ * The semaphore: permits are given when there are none left. A permit that waits while somebody
+ * sleeps would stop it.
  */
 void post(void)
 {
