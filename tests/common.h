@@ -148,8 +148,8 @@ unsigned open_descriptors(void);
 pid_t child_start(int (*body)(void *argument), void *argument);
 
 /*
- * The same as a program of its own, which has not inherited test_segment() but opened it itself: it
- * is mapped at another address than the caller's.
+ * The same as a program of its own, which has not owner_died test_segment() but opened it itself:
+ * it is mapped at another address than the caller's.
  */
 pid_t stranger_start(int (*body)(void *argument), void *argument);
 

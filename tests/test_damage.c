@@ -35,10 +35,10 @@ static struct shki_entry *entry_of(const char *name)
     return e;
 }
 
-static struct shki_waitlist *line_of(const char *name)
+static struct shki_waitlist_shared *line_of(const char *name)
 {
-    return (struct shki_waitlist *)(void *)(test_segment()->base + entry_of(name)->at +
-                                            offsetof(struct shki_semaphore_shared, waiters));
+    return (struct shki_waitlist_shared *)(void *)(test_segment()->base + entry_of(name)->offset +
+                                                   offsetof(struct shki_semaphore_shared, waiters));
 }
 
 static int acquire(void *unused)
@@ -198,7 +198,7 @@ START_TEST(test_a_record_with_a_mutex_of_another_kind_is_left_alone)
 
     assert_code(shk_segment_open(name, SHK_CREATE, NULL, &s), 0);
     for (uint32_t i = 1; i < 4; i++)
-        flip_kind(&shki_member_at(s, i)->life, 1);
+        flip_kind(&shki_member_record(s, i)->life, 1);
     for (int i = 0; i < 3; i++) {
         pid_t child = fork();
 
@@ -223,12 +223,12 @@ END_TEST
 static void pass_over(struct shki_mutex *m)
 {
     for (int i = 0; i < 5000; i++)
-        shki_mutex_turn(m);
+        shki_mutex_count_release(m);
 }
 
 static bool has_favourite(const struct shki_mutex *m)
 {
-    return atomic_load(&m->favourite) != 0;
+    return atomic_load(&m->handoff_target) != 0;
 }
 
 static int create_something(void *unused)

@@ -371,7 +371,7 @@ struct stress {
 };
 
 /*
- * In one order with patience, in any order with a deadline: no deadlock is possible, and all the
+ * In one order with deadline, in any order with a deadline: no deadlock is possible, and all the
  * time somebody looks for one.
  */
 static int work_without_deadlock(void *argument)
@@ -380,7 +380,7 @@ static int work_without_deadlock(void *argument)
     struct shk_lock *locks[LOCKS];
     unsigned seed = (unsigned)getpid();
 
-    shki_test_slice = SHK_MS(1);
+    shki_test_recheck = SHK_MS(1);
     for (int i = 0; i < LOCKS; i++)
         locks[i] = open_lock(i);
     while (!stress->stop) {

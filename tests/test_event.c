@@ -207,16 +207,16 @@ START_TEST(test_event_releases_all_who_wait)
 END_TEST
 
 /*
- * They go through the same gate again and again, which is open for no longer than it takes to close
+ * They go through the same lock again and again, which is open for no longer than it takes to close
  * it.
  */
-struct gate {
+struct lock {
     atomic_bool end;
     _Atomic int passed[WAITERS];
 };
 
 struct walker {
-    struct gate *gate;
+    struct lock *lock;
     int number;
 };
 
@@ -225,10 +225,10 @@ static int pass_again_and_again(void *argument)
     const struct walker *walker = argument;
     struct shk_event *go = open_event("go");
 
-    while (!walker->gate->end) {
+    while (!walker->lock->end) {
         if (shk_event_wait(go, SHK_FOREVER) != 0)
             return 2;
-        walker->gate->passed[walker->number]++;
+        walker->lock->passed[walker->number]++;
     }
     return 0;
 }
@@ -237,23 +237,23 @@ START_TEST(test_event_set_and_cleared_at_once_releases_all_who_waited)
 {
     enum { ROUNDS = 200 };
     struct shk_event *go = open_event("go");
-    struct gate *gate = shared_memory(sizeof(*gate));
+    struct lock *lock = shared_memory(sizeof(*lock));
     struct shk_object_info info;
     pid_t walkers[WAITERS];
 
     for (int i = 0; i < WAITERS; i++)
-        walkers[i] = stranger_start(pass_again_and_again, &(struct walker){gate, i});
+        walkers[i] = stranger_start(pass_again_and_again, &(struct walker){lock, i});
     for (int round = 1; round <= ROUNDS; round++) {
         wait_until(look_at_object(segment_name(NULL), "go", &info) && info.waiters == WAITERS,
                    TEST_DEADLINE);
-        int passed[WAITERS]; /* who is quick passes twice while the gate is open */
+        int passed[WAITERS]; /* who is quick passes twice while the lock is open */
         for (int i = 0; i < WAITERS; i++)
-            passed[i] = gate->passed[i];
-        gate->end = round == ROUNDS;
+            passed[i] = lock->passed[i];
+        lock->end = round == ROUNDS;
         if (shk_event_set(go) != 0 || shk_event_clear(go) != 0)
             ck_abort_msg("set and clear failed: %s", shk_last_error());
         for (int i = 0; i < WAITERS; i++)
-            wait_until(gate->passed[i] > passed[i], TEST_DEADLINE);
+            wait_until(lock->passed[i] > passed[i], TEST_DEADLINE);
     }
     for (int i = 0; i < WAITERS; i++)
         child_succeeds(walkers[i]);

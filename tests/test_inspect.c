@@ -1186,7 +1186,8 @@ START_TEST(test_any_bytes_in_the_objects)
         entry += next_random(&sample) % SMALL->max_objects;
         if (entry->state != SHKI_ENTRY_LIVE)
             continue;
-        uint64_t at = entry->at + next_random(&sample) % 64 * 8, value = next_value(&sample), good;
+        uint64_t at = entry->offset + next_random(&sample) % 64 * 8, value = next_value(&sample),
+                 good;
         memcpy(&good, sample.bytes + at, sizeof(good));
         write_shm(copy, at, &value, sizeof(value));
         walk(copy);
@@ -1269,7 +1270,7 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
     struct shki_geometry at = shki_geometry(MEMBERS, OBJECTS, options.size);
     struct shk_segment *segment = test_segment_with(&options);
     struct shk_segment_info info;
-    struct shki_member *members = calloc(STEP, sizeof(*members));
+    struct shki_member_shared *members = calloc(STEP, sizeof(*members));
     struct shki_entry *entries = calloc(OBJECTS, sizeof(*entries));
     uint32_t ready = MEMBERS;
     uint64_t all = UINT64_MAX;
@@ -1277,12 +1278,12 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
     ck_assert(segment && members && entries && look_at_segment(segment_name(NULL), &info));
     for (uint32_t i = 0; i < OBJECTS; i++) {
         entries[i].state = SHKI_ENTRY_LIVE;
-        entries[i].number = i + 1;
+        entries[i].serial = i + 1;
         snprintf(entries[i].name, sizeof(entries[i].name), "%05u", i);
     }
     write_shm(segment_name(NULL), at.entries_at, entries, OBJECTS * sizeof(*entries));
     for (uint32_t i = 0; i < MEMBERS; i++) {
-        struct shki_member *m = &members[i % STEP];
+        struct shki_member_shared *m = &members[i % STEP];
 
         m->id = (uint64_t)(i + 1) << SHKI_INDEX_BITS | i;
         memset(&m->life, 1, sizeof(m->life)); /* somebody's thread id */

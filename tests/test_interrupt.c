@@ -679,7 +679,7 @@ END_TEST
 
 static int permits(struct shk_segment *s)
 {
-    const struct shki_membership *m = shki_membership_find(s);
+    const struct shki_member *m = shki_member_find(s);
     int n = -1;
 
     ck_assert_ptr_nonnull(m);
@@ -692,10 +692,10 @@ START_TEST(test_wake_ups_of_an_awake_waiter_do_not_add_up)
 {
     struct shk_segment *s = test_segment();
     struct shk_semaphore *semaphore;
-    struct shki_membership *m;
+    struct shki_member *m;
 
     assert_code(shk_semaphore_open(s, "semaphore", SHK_CREATE, &none, &semaphore), 0);
-    m = shki_membership_find(s);
+    m = shki_member_find(s);
     for (int i = 0; i < 100; i++)
         ck_assert_int_eq(sem_post(&m->record->park), 0);
     assert_code_after(SHK_MS(1), shk_semaphore_acquire(semaphore, SHK_MS(1)), -ETIMEDOUT);

@@ -37,7 +37,7 @@ struct actor {
     const char *lock;
     int64_t timeout;
     bool interruptible;
-    atomic_bool let_go; /* the holder is to release it */
+    atomic_bool unref;  /* the holder is to release it */
     _Atomic int result; /* of its acquire */
 };
 
@@ -51,7 +51,7 @@ static int acquire_and_hold(void *argument)
     actor->result = shk_lock_acquire(lock, actor->timeout);
     if (actor->result < 0)
         return shk_last_error()[0] ? 0 : 2;
-    while (!actor->let_go)
+    while (!actor->unref)
         pause_briefly();
     assert_code(shk_lock_release(lock), 0);
     return 0;
@@ -81,7 +81,7 @@ static struct actor *start_holder(const char *lock)
 static struct actor *start_waiter(const char *lock, int64_t timeout)
 {
     struct actor *waiter =
-        start_actor(&(struct actor){.lock = lock, .timeout = timeout, .let_go = true});
+        start_actor(&(struct actor){.lock = lock, .timeout = timeout, .unref = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, lock);
     return waiter;
@@ -89,7 +89,7 @@ static struct actor *start_waiter(const char *lock, int64_t timeout)
 
 static void release_holder(struct actor *holder)
 {
-    holder->let_go = true;
+    holder->unref = true;
     child_succeeds(holder->pid);
 }
 
@@ -104,7 +104,7 @@ static int result_of(struct actor *actor)
 static int result_elsewhere(const char *lock)
 {
     return result_of(
-        start_actor(&(struct actor){.lock = lock, .timeout = SHK_NOWAIT, .let_go = true}));
+        start_actor(&(struct actor){.lock = lock, .timeout = SHK_NOWAIT, .unref = true}));
 }
 
 /* ---- Opening ---- */
@@ -540,7 +540,7 @@ START_TEST(test_lock_is_held_together_with_no_more_than_the_kernel_can_free)
     }
     pid_t hoarder = child_start(hoard_locks, hoard);
     wait_until(hoard->held != 0, TEST_DEADLINE);
-    ck_assert_int_ge(hoard->held, 1990); /* the rest are memberships */
+    ck_assert_int_ge(hoard->held, 1990); /* the rest are members */
     ck_assert_int_le(hoard->held, 2000);
     child_kill(hoarder);
     for (int i = 0; i < LOCKS; i++) {
@@ -806,7 +806,7 @@ START_TEST(test_lock_reports_a_death_before_timeout_and_interrupt)
     struct actor *holder = start_holder("till");
     int64_t started = time_now();
     struct actor *waiter = start_actor(
-        &(struct actor){.lock = "till", .timeout = timeout, .let_go = true, .interruptible = true});
+        &(struct actor){.lock = "till", .timeout = timeout, .unref = true, .interruptible = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, "till");
     child_stop(waiter->pid);
@@ -916,18 +916,18 @@ START_TEST(test_lock_reports_every_half_done_change_of_killed_holders)
     enum { KEEPERS = 3, KILLS = 300 };
     struct shk_lock *lock = create_lock("till", _i, 0);
     struct ledger *ledger = shared_memory(sizeof(*ledger));
-    pid_t keepers[KEEPERS];
+    pid_t refs[KEEPERS];
 
     for (int i = 0; i < KEEPERS; i++)
-        keepers[i] = stranger_start(keep_ledger, ledger);
+        refs[i] = stranger_start(keep_ledger, ledger);
     for (int i = 0; i < KILLS; i++) {
         usleep((unsigned)(random() % 2000 * time_factor()));
-        child_kill(keepers[i % KEEPERS]);
-        keepers[i % KEEPERS] = stranger_start(keep_ledger, ledger);
+        child_kill(refs[i % KEEPERS]);
+        refs[i % KEEPERS] = stranger_start(keep_ledger, ledger);
     }
     ledger->end = true;
     for (int i = 0; i < KEEPERS; i++)
-        child_succeeds(keepers[i]);
+        child_succeeds(refs[i]);
     int r = shk_lock_acquire(lock, SHK_NOWAIT);
     ck_assert_msg(r == 0 || r == SHK_ORPHANED, "acquire gave %s", code_name(r));
     ck_assert(r == SHK_ORPHANED || ledger->debit == ledger->credit);

@@ -363,7 +363,7 @@ static int open_full_segment(void *argument)
     struct shk_segment *segment = NULL;
 
     (void)argument;
-    assert_code(shk_segment_close(test_segment()), 0); /* as inherited, it is no member yet */
+    assert_code(shk_segment_close(test_segment()), 0); /* as owner_died, it is no member yet */
     unsigned descriptors = open_descriptors();
     for (int i = 0; i < 3; i++) {
         assert_code(shk_segment_open(segment_name(NULL), 0, NULL, &segment), -EUSERS);
@@ -635,7 +635,8 @@ END_TEST
 
 enum { BIG = 1 << 20 };
 
-struct heir {
+struct new_owner
+{
     struct shk_region *region;
     atomic_int *step;
 };
@@ -660,30 +661,30 @@ static struct shk_region *big_region(void)
 
 static int keep_what_is_used(void *argument)
 {
-    struct heir *heir = argument;
-    unsigned char *data = data_of(heir->region);
+    struct new_owner *new_owner = argument;
+    unsigned char *data = data_of(new_owner->region);
 
-    atomic_store(heir->step, 1);
-    wait_until(atomic_load(heir->step) == 2, TEST_DEADLINE);
+    atomic_store(new_owner->step, 1);
+    wait_until(atomic_load(new_owner->step) == 2, TEST_DEADLINE);
     for (int i = 0; i < BIG; i++)
         if (data[i] != 0x55)
             ck_abort_msg("byte %d has changed", i);
-    assert_code(shk_region_data(heir->region, NULL, NULL), -ESTALE);
+    assert_code(shk_region_data(new_owner->region, NULL, NULL), -ESTALE);
     return 0;
 }
 
 START_TEST(test_a_forked_child_keeps_the_memory_that_it_uses)
 {
-    struct heir heir = {.step = shared_memory(sizeof(*heir.step))};
+    struct new_owner new_owner = {.step = shared_memory(sizeof(*new_owner.step))};
 
     test_segment();
     uint64_t before = info_of_segment().resident;
-    heir.region = big_region();
-    memset(data_of(heir.region), 0x55, BIG);
-    pid_t child = child_start(keep_what_is_used, &heir);
-    wait_until(atomic_load(heir.step) == 1, TEST_DEADLINE);
+    new_owner.region = big_region();
+    memset(data_of(new_owner.region), 0x55, BIG);
+    pid_t child = child_start(keep_what_is_used, &new_owner);
+    wait_until(atomic_load(new_owner.step) == 1, TEST_DEADLINE);
     assert_code(shk_object_unlink(test_segment(), "big"), 0);
-    assert_code(shk_region_close(heir.region), 0);
+    assert_code(shk_region_close(new_owner.region), 0);
     for (int i = 0; i < 3; i++) {
         struct shk_region *other = big_region();
         memset(data_of(other), 0xff, BIG);
@@ -691,7 +692,7 @@ START_TEST(test_a_forked_child_keeps_the_memory_that_it_uses)
         assert_code(shk_region_close(other), 0);
     }
     ck_assert_uint_ge(info_of_segment().resident, before + BIG);
-    atomic_store(heir.step, 2);
+    atomic_store(new_owner.step, 2);
     child_succeeds(child);
     assert_code(shk_event_close(event_open()), 0); /* who changes something next cleans up */
     ck_assert_uint_lt(info_of_segment().resident, before + BIG / 2);
@@ -700,25 +701,26 @@ END_TEST
 
 static int come_too_late(void *argument)
 {
-    struct heir *heir = argument;
+    struct new_owner *new_owner = argument;
     size_t size;
 
-    wait_until(atomic_load(heir->step) == 1, TEST_DEADLINE);
-    assert_code(shk_region_data(heir->region, NULL, &size), -ESTALE);
-    assert_code(shk_region_close(heir->region), 0);
+    wait_until(atomic_load(new_owner->step) == 1, TEST_DEADLINE);
+    assert_code(shk_region_data(new_owner->region, NULL, &size), -ESTALE);
+    assert_code(shk_region_close(new_owner->region), 0);
     return 0;
 }
 
 START_TEST(test_a_forked_child_that_comes_too_late_harms_nobody)
 {
-    struct heir heir = {.region = big_region(), .step = shared_memory(sizeof(*heir.step))};
+    struct new_owner new_owner = {.region = big_region(),
+                                  .step = shared_memory(sizeof(*new_owner.step))};
 
-    pid_t child = child_start(come_too_late, &heir);
+    pid_t child = child_start(come_too_late, &new_owner);
     assert_code(shk_object_unlink(test_segment(), "big"), 0);
-    assert_code(shk_region_close(heir.region), 0);
+    assert_code(shk_region_close(new_owner.region), 0);
     struct shk_region *other = big_region();
     memset(data_of(other), 0xff, BIG);
-    atomic_store(heir.step, 1);
+    atomic_store(new_owner.step, 1);
     child_succeeds(child);
     for (int i = 0; i < BIG; i++)
         if (data_of(other)[i] != 0xff)
@@ -941,7 +943,7 @@ static int hold_all(void *argument)
         ck_assert_int_eq(code, 0);
     }
     assert_code(code, -ENOLCK);
-    ck_assert_int_eq(held, HELD_MOST - 1); /* the membership is one, too */
+    ck_assert_int_eq(held, HELD_MOST - 1); /* the member is one, too */
     unsigned mapped = mappings();
     assert_code(shk_segment_open(segment_name("elsewhere"), SHK_CREATE, NULL, &elsewhere), -ENOLCK);
     ck_assert_ptr_null(elsewhere);

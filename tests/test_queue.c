@@ -996,7 +996,7 @@ END_TEST
 
 /*
  * In the middle of a put or get: an item that takes milliseconds to copy, so that a signal often
- * meets the copying. That it did shows in the gate: it is closed, although the queue is neither
+ * meets the copying. That it did shows in the lock: it is closed, although the queue is neither
  * full nor empty.
  */
 enum { LARGE = 4 << 20, MEETINGS = 4, ATTEMPTS = 2000 };

@@ -1,4 +1,4 @@
-/* Batches, and what keeps a gate of a queue: reservations, peeks, claims. */
+/* Batches, and what keeps a lock of a queue: reservations, peeks, claims. */
 #include "common.h"
 
 #include <errno.h>
@@ -145,7 +145,7 @@ static int claim_consumer(struct shk_queue *queue)
 
 /* ---- Batches ---- */
 
-#define MANY(array, i)                  \
+#define BARGING_MAX(array, i)           \
     {                                   \
         &(array)[i], sizeof((array)[i]) \
     }
@@ -158,8 +158,8 @@ START_TEST(test_many_are_put_and_taken_in_order)
     int most = kinds[_i].capacity ? 4 : 6;
 
     for (int i = 0; i < 6; i++) {
-        items[i] = (struct iovec)MANY(in, i);
-        buffers[i] = (struct iovec)MANY(out, i);
+        items[i] = (struct iovec)BARGING_MAX(in, i);
+        buffers[i] = (struct iovec)BARGING_MAX(out, i);
     }
     assert_code(shk_queue_get_many(queue, buffers, 6, SHK_NOWAIT), -EAGAIN);
     assert_code(shk_queue_put_many(queue, items, 6, SHK_NOWAIT), most);
@@ -210,7 +210,7 @@ START_TEST(test_a_batch_wakes_all_who_can_go_on)
 {
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
     int64_t in[3] = {1, 2, 3};
-    struct iovec items[3] = {MANY(in, 0), MANY(in, 1), MANY(in, 2)};
+    struct iovec items[3] = {BARGING_MAX(in, 0), BARGING_MAX(in, 1), BARGING_MAX(in, 2)};
     struct actor *getters[3];
     int sum = 0;
 
@@ -537,13 +537,13 @@ START_TEST(test_others_wait_for_a_claim_and_its_death_hands_it_on)
     assert_code_after(SHK_MS(20), shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_MS(20)),
                       -ETIMEDOUT);
     struct actor *putter = start_waiter(put_7), *getter = start_waiter(get_any);
-    struct actor *heir = start_actor(claim_producer, false);
-    wait_until_waiting(segment_name(NULL), heir->pid, "jobs");
+    struct actor *new_owner = start_actor(claim_producer, false);
+    wait_until_waiting(segment_name(NULL), new_owner->pid, "jobs");
     child_kill(producer->pid);
     child_kill(consumer->pid);
     assert_result(result_of(putter), 0);
     assert_result(result_of(getter), 7);
-    assert_result(result_of(heir), 0); /* it dies with its claim, too */
+    assert_result(result_of(new_owner), 0); /* it dies with its claim, too */
     assert_code(shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_FOREVER), 0);
     assert_code(put(queue, 5), 0);
     assert_code(get(queue), 5);

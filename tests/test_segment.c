@@ -569,7 +569,7 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
             continue;
         for (size_t i = 0; i < 2 * sizeof(offsets) / sizeof(offsets[0]); i++) {
             size_t field =
-                i & 1 ? offsetof(struct shki_entry, at) : offsetof(struct shki_entry, size);
+                i & 1 ? offsetof(struct shki_entry, offset) : offsetof(struct shki_entry, size);
             struct shk_region *region = NULL;
             /* it may well be as large */
             if (field == offsetof(struct shki_entry, size) && offsets[i / 2] == SHKI_PAGE)
@@ -1113,8 +1113,8 @@ static int open_in_new_pid_namespace(void *argument)
     struct shk_segment *segment;
 
     (void)argument;
-    /* nor with what was inherited across the border */
-    assert_code(shk_set_member_name(test_segment(), "inherited"), -EXDEV);
+    /* nor with what was owner_died across the border */
+    assert_code(shk_set_member_name(test_segment(), "owner_died"), -EXDEV);
     assert_not_opened(segment_name(NULL), 0, -EXDEV);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EXDEV);
     assert_not_created(segment_name(NULL));
@@ -1531,30 +1531,30 @@ struct sleeper {
     int (*sleep)(void *);
 };
 
-static struct things inherited; /* of test_segment() */
+static struct things owner_died; /* of test_segment() */
 
 static int sleep_on_lock(void *argument)
 {
     (void)argument;
-    assert_code(shk_lock_acquire(inherited.lock, SHK_FOREVER), -ESTALE);
-    assert_code(shk_lock_release(inherited.lock), -EPERM);
+    assert_code(shk_lock_acquire(owner_died.lock, SHK_FOREVER), -ESTALE);
+    assert_code(shk_lock_release(owner_died.lock), -EPERM);
     return 0;
 }
 
 static int sleep_on_cond(void *argument)
 {
     (void)argument;
-    assert_code(shk_cond_acquire(inherited.cond, SHK_FOREVER), 0);
-    assert_code(shk_cond_wait(inherited.cond, SHK_FOREVER), -ESTALE);
-    assert_code(shk_cond_release(inherited.cond), 0); /* it had the lock back */
-    assert_code(shk_cond_release(inherited.cond), -EPERM);
+    assert_code(shk_cond_acquire(owner_died.cond, SHK_FOREVER), 0);
+    assert_code(shk_cond_wait(owner_died.cond, SHK_FOREVER), -ESTALE);
+    assert_code(shk_cond_release(owner_died.cond), 0); /* it had the lock back */
+    assert_code(shk_cond_release(owner_died.cond), -EPERM);
     return 0;
 }
 
 static int sleep_on_event(void *argument)
 {
     (void)argument;
-    assert_code(shk_event_wait(inherited.event, SHK_FOREVER), -ESTALE);
+    assert_code(shk_event_wait(owner_died.event, SHK_FOREVER), -ESTALE);
     return 0;
 }
 
@@ -1563,7 +1563,7 @@ static int sleep_getting(void *argument)
     char item[8];
 
     (void)argument;
-    assert_code(shk_queue_get(inherited.queue, item, sizeof(item), SHK_FOREVER), -ESTALE);
+    assert_code(shk_queue_get(owner_died.queue, item, sizeof(item), SHK_FOREVER), -ESTALE);
     return 0;
 }
 
@@ -1589,12 +1589,12 @@ static struct shk_queue *put_sleepers_to_bed(pid_t children[SLEEPERS])
 {
     struct shk_queue *full;
 
-    inherited = things_open(test_segment());
+    owner_died = things_open(test_segment());
     assert_code(shk_queue_open(test_segment(), "full", SHK_CREATE,
                                &(struct shk_queue_options){.capacity = 1}, &full),
                 0);
     assert_code(shk_queue_put(full, "a", 1, SHK_NOWAIT), 0);
-    assert_code(shk_lock_acquire(inherited.lock, SHK_NOWAIT), 0);
+    assert_code(shk_lock_acquire(owner_died.lock, SHK_NOWAIT), 0);
     for (int i = 0; i < SLEEPERS; i++) {
         children[i] = child_start(sleepers[i].sleep, NULL);
         wait_until_waiting(segment_name(NULL), children[i], sleepers[i].object);
@@ -1613,8 +1613,8 @@ START_TEST(test_unlinking_a_segment_wakes_everybody)
     for (int i = 0; i < SLEEPERS; i++)
         child_succeeds(children[i]);
 
-    assert_code(shk_lock_release(inherited.lock), 0); /* what is held can be given back */
-    assert_every_call_gives(&inherited, -ESTALE);
+    assert_code(shk_lock_release(owner_died.lock), 0); /* what is held can be given back */
+    assert_every_call_gives(&owner_died, -ESTALE);
     assert_code(shk_object_unlink(test_segment(), "event"), -ESTALE);
     assert_code(shk_set_member_name(test_segment(), "a"), -ESTALE);
     assert_code(
@@ -1623,9 +1623,9 @@ START_TEST(test_unlinking_a_segment_wakes_everybody)
     struct things all = things_open(successor);
     assert_code(shk_event_set(all.event), 0);
     assert_code(shk_event_wait(all.event, SHK_FOREVER), 0);
-    assert_code(shk_event_is_set(inherited.event), -ESTALE);
+    assert_code(shk_event_is_set(owner_died.event), -ESTALE);
     things_close(&all);
-    things_close(&inherited);
+    things_close(&owner_died);
     assert_code(shk_queue_close(full), 0);
     assert_code(shk_segment_close(successor), 0);
 }
@@ -1648,16 +1648,16 @@ START_TEST(test_unlinking_an_object_wakes_who_sleeps_on_it)
                     ck_assert_int_eq(waitpid(children[k], NULL, WNOHANG), 0);
         }
     }
-    assert_code(shk_lock_release(inherited.lock), 0);
-    assert_every_call_gives(&inherited, -ESTALE);
+    assert_code(shk_lock_release(owner_died.lock), 0);
+    assert_every_call_gives(&owner_died, -ESTALE);
 
     /* the names are free, and what they name now is new */
     struct things all = things_open(test_segment());
     assert_code(shk_lock_acquire(all.lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_release(all.lock), 0);
     assert_code(shk_queue_size(all.queue), 0);
-    assert_every_call_gives(&inherited, -ESTALE);
-    things_close(&inherited);
+    assert_every_call_gives(&owner_died, -ESTALE);
+    things_close(&owner_died);
     assert_code(shk_lock_acquire(all.lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_release(all.lock), 0);
     things_close(&all);
@@ -1743,15 +1743,15 @@ END_TEST
  */
 START_TEST(test_small_objects_come_and_go_beside_each_other)
 {
-    enum { MANY = 200, EACH = 100 };
-    struct shk_region *regions[MANY];
+    enum { BARGING_MAX = 200, EACH = 100 };
+    struct shk_region *regions[BARGING_MAX];
     char name[20];
 
     test_segment();
     struct shk_region *other = region_open(test_segment(), "other", 2 * SHKI_PAGE);
     uint64_t before = resident(segment_name(NULL));
     for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < MANY; i++) {
+        for (int i = 0; i < BARGING_MAX; i++) {
             snprintf(name, sizeof(name), "r%d", i);
             regions[i] = region_open(test_segment(), name, EACH);
             for (int k = 0; k < EACH; k++)
@@ -1759,9 +1759,10 @@ START_TEST(test_small_objects_come_and_go_beside_each_other)
                               "a new object is not zero");
             memset(data_of(regions[i]), i + 1, EACH);
         }
-        ck_assert_uint_lt(resident(segment_name(NULL)), before + MANY * SHKI_PAGE / 4);
-        for (int n = 0; n < MANY; n++) { /* in another order: 77 and 200 have no common divisor */
-            int i = 77 * n % MANY;
+        ck_assert_uint_lt(resident(segment_name(NULL)), before + BARGING_MAX * SHKI_PAGE / 4);
+        /* in another order: 77 and 200 have no common divisor */
+        for (int n = 0; n < BARGING_MAX; n++) {
+            int i = 77 * n % BARGING_MAX;
             for (int k = 0; k < EACH; k++)
                 ck_assert_msg(((unsigned char *)data_of(regions[i]))[k] == (unsigned char)(i + 1),
                               "byte %d of object %d has changed", k, i);

@@ -48,12 +48,12 @@ static void copy(char *to, size_t room, const char *from)
     to[length] = '\0';
 }
 
-int shki_say_vain(int code, const struct shki_vain *vain)
+int shki_say_unmet(int code, const struct shki_unmet *unmet)
 {
-    copy(parts.segment, sizeof(parts.segment), vain->segment);
-    copy(parts.object, sizeof(parts.object), vain->object);
-    parts.state = vain->state;
-    parts.timeout = vain->timeout;
+    copy(parts.segment, sizeof(parts.segment), unmet->segment);
+    copy(parts.object, sizeof(parts.object), unmet->object);
+    parts.state = unmet->state;
+    parts.timeout = unmet->timeout;
     parts.pid = 0;
     last = in_parts;
     return code;

@@ -20,18 +20,18 @@ static inline int shki_say(int code, const char *sentence)
  * program that polls takes this path a million times a second, so only the parts are noted;
  * shk_last_error() makes the sentence of them.
  */
-struct shki_vain {
+struct shki_unmet {
     /* copied; object NULL: the sentence is about the segment; both NULL: about neither */
     const char *segment, *object;
     const char *state; /* a literal: what the call waited for is not so; NULL: unknown */
     /* of the call that timed out, in nanoseconds; 0: it was not to wait */
     int64_t timeout;
 };
-int shki_say_vain(int code, const struct shki_vain *);
+int shki_say_unmet(int code, const struct shki_unmet *);
 
 /*
- * Complete the sentence that shki_say_vain() has just noted: "demo/L: the lock is held by backup.sh
- * (4711)". The name is copied, at most 64 bytes of it, as it stands in shared memory.
+ * Complete the sentence that shki_say_unmet() has just noted: "demo/L: the lock is held by
+ * backup.sh (4711)". The name is copied, at most 64 bytes of it, as it stands in shared memory.
  */
 void shki_note_holder(const char *name, int32_t pid);
 

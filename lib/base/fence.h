@@ -19,7 +19,7 @@
 #ifndef SHKI_FENCE_H
 #define SHKI_FENCE_H
 
-#include <stdatomic.h>
+#include "base/atomic.h"
 #include <stdbool.h>
 
 /* Whether the environment has nothing against it: SHK_MEMBARRIER is not 0. */
@@ -33,7 +33,7 @@ bool shki_fence_register(void);
 
 static inline void shki_fence_light(bool asymmetric)
 {
-    if (__builtin_expect(asymmetric, 1))
+    if (likely(asymmetric))
         atomic_signal_fence(
             memory_order_seq_cst); /* the compiler must not exchange the two; the processor may: see above */
     else

@@ -9,27 +9,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* so long a waiter sleeps before it looks whether MANY have gone before it */
-#define BEARS SHK_MS(2)
+/* so long a waiter sleeps before it looks whether BARGING_MAX have gone before it */
+#define STARVING_AFTER SHK_MS(2)
 /*
  * more than where it is one of many locks: there most who wait wait for a CPU, and looks would only
  * take it from others
  */
-#define MANY          1500
+#define BARGING_MAX   1500
 #define BETWEEN_LOOKS 32 /* pauses */
 /*
  * … and so long after that, to see whether anybody has; and before the first look, if the latest
  * was in vain
  */
-#define BEARS_LONGER   SHK_MS(10)
-#define STAND_BACK     SHK_MS(5) /* so long the others let a favourite go first */
-#define STAND_BACK_NAP 50000     /* ns */
+#define STARVING_RECHECK SHK_MS(10)
+#define HANDOFF_LIMIT    SHK_MS(5) /* so long the others let a handoff_target go first */
+#define HANDOFF_NAP      50000     /* ns */
 
 _Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
 
 #ifdef SHKI_TEST_HOOKS
 unsigned shki_test_disable;
-int64_t shki_test_slice = SHK_MS(100);
+int64_t shki_test_recheck = SHK_MS(100);
 #endif
 
 int shki_robust_init(pthread_mutex_t *m)
@@ -128,18 +128,18 @@ int32_t shki_robust_holder(const pthread_mutex_t *m)
     return shki_robust_word_is_held(word) ? (int32_t)(word & FUTEX_TID_MASK) : 0;
 }
 
-bool shki_robust_is_orphaned(const pthread_mutex_t *m)
+bool shki_robust_owner_died(const pthread_mutex_t *m)
 {
     return word_of(m) & FUTEX_OWNER_DIED;
 }
 
-int shki_mutex_inherit(struct shki_mutex *m)
+int shki_mutex_recover(struct shki_mutex *m)
 {
     /*
      * killed before this: the kernel marks it again, the next one comes here. Killed after:
      * likewise, as for any holder.
      */
-    if (shki_repairs(SHKI_REPAIR_CONSISTENT))
+    if (shki_repair_enabled(SHKI_REPAIR_CONSISTENT))
         pthread_mutex_consistent(&m->robust);
     return 1;
 }
@@ -153,43 +153,43 @@ static bool looks_free(const void *arg)
 }
 
 /*
- * Let the favourite go first; strike it out if it does not come. Whose patience ends meanwhile
+ * Let the handoff_target go first; strike it out if it does not come. Whose deadline ends meanwhile
  * tries nevertheless: the mutex may be free, or a dead holder's.
  */
-static void stand_back(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me)
+static void yield_to_handoff(struct shki_mutex *m, const struct shki_deadline *deadline,
+                             uint64_t me)
 {
-    static const struct timespec nap = {.tv_nsec = STAND_BACK_NAP};
-    uint64_t favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
-    uint64_t seen = favourite;
+    static const struct timespec nap = {.tv_nsec = HANDOFF_NAP};
+    uint64_t handoff_target = load_relaxed(&m->handoff_target);
+    uint64_t seen = handoff_target;
     int64_t end;
 
-    if (favourite == 0 || favourite == me || me == 0 || patience->nowait)
+    if (handoff_target == 0 || handoff_target == me || me == 0 || deadline->nowait)
         return;
-    end = shki_now() + STAND_BACK;
-    while (favourite == seen && shki_now() < end) {
-        if (shki_patience_is_over(patience))
+    end = shki_now() + HANDOFF_LIMIT;
+    while (handoff_target == seen && shki_now() < end) {
+        if (shki_deadline_has_passed(deadline))
             return;
         nanosleep(&nap, NULL);
-        favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
+        handoff_target = load_relaxed(&m->handoff_target);
     }
     /*
      * Relaxed: a hint that protects nothing. Killed around it: the next one who stands back strikes
      * it out.
      */
-    if (favourite == seen)
-        atomic_compare_exchange_strong_explicit(&m->favourite, &seen, 0, memory_order_relaxed,
-                                                memory_order_relaxed);
+    if (handoff_target == seen)
+        compare_exchange_relaxed(&m->handoff_target, &seen, 0);
 }
 
 /* Relaxed: a hint; read late, it only delays a favour. */
-static uint32_t turns_of(const struct shki_mutex *m)
+static uint32_t releases_of(const struct shki_mutex *m)
 {
-    return atomic_load_explicit(&m->turns, memory_order_relaxed);
+    return load_relaxed(&m->releases);
 }
 
-static bool is_soon_over(const struct shki_patience *patience)
+static bool is_soon_over(const struct shki_deadline *deadline)
 {
-    return patience->deadline != SHKI_NEVER && patience->deadline - shki_now() < BEARS_LONGER;
+    return deadline->at != SHKI_NEVER && deadline->at - shki_now() < STARVING_RECHECK;
 }
 
 /*
@@ -198,30 +198,28 @@ static bool is_soon_over(const struct shki_patience *patience)
  * that keep somebody waiting wait for a CPU themselves, and if the others stood back then, all
  * would wait.
  */
-static bool is_passed_over(const struct shki_mutex *m, uint32_t since, unsigned looks,
-                           const struct shki_patience *patience)
+static bool is_starving(const struct shki_mutex *m, uint32_t since, unsigned looks,
+                        const struct shki_deadline *deadline)
 {
-    return turns_of(m) - since >= (looks > 0 || is_soon_over(patience) ? 1 : MANY);
+    return releases_of(m) - since >= (looks > 0 || is_soon_over(deadline) ? 1 : BARGING_MAX);
 }
 
 /* Of the process: it depends on how busy the CPUs are. Relaxed: a guess. */
 static _Atomic bool looked_in_vain;
 
-static void ask_for_favour(struct shki_mutex *m, uint64_t me)
+static void request_handoff(struct shki_mutex *m, uint64_t me)
 {
     uint64_t nobody = 0;
 
-    atomic_compare_exchange_strong_explicit(&m->favourite, &nobody, me, memory_order_relaxed,
-                                            memory_order_relaxed);
+    compare_exchange_relaxed(&m->handoff_target, &nobody, me);
 }
 
-static void give_up_favour(struct shki_mutex *m, uint64_t me)
+static void cancel_handoff(struct shki_mutex *m, uint64_t me)
 {
     uint64_t mine = me;
 
-    if (atomic_load_explicit(&m->favourite, memory_order_relaxed) == me && me != 0)
-        atomic_compare_exchange_strong_explicit(&m->favourite, &mine, 0, memory_order_relaxed,
-                                                memory_order_relaxed);
+    if (load_relaxed(&m->handoff_target) == me && me != 0)
+        compare_exchange_relaxed(&m->handoff_target, &mine, 0);
 }
 
 /* For SHK_NOWAIT: the holder may only be busy for a moment. Short, because the caller said so. */
@@ -234,65 +232,64 @@ static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
     return r;
 }
 
-int shki_mutex_lock(struct shki_mutex *m, const struct shki_patience *patience, uint64_t me,
+int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, uint64_t me,
                     struct shki_spinner *spinner, const struct shki_recovery *recovery,
                     int (*slice)(void *arg), void *arg)
 {
     struct shki_saved_error saved;
-    int64_t length = BEARS;
+    int64_t length = STARVING_AFTER;
     struct timespec until;
     unsigned looks = 0;
-    bool passed_over;
+    bool starving;
     uint32_t since;
     int r, over;
 
     r = shki_mutex_trylock(m, me);
     if (r >= 0)
         return r;
-    stand_back(m, patience, me);
-    since = turns_of(m);
+    yield_to_handoff(m, deadline, me);
+    since = releases_of(m);
     r = try_briefly(m, spinner);
-    if (r == EBUSY && atomic_load_explicit(&looked_in_vain, memory_order_relaxed) &&
-        !is_soon_over(patience))
-        length = BEARS_LONGER;
+    if (r == EBUSY && load_relaxed(&looked_in_vain) && !is_soon_over(deadline))
+        length = STARVING_RECHECK;
     while (r == EBUSY || r == ETIMEDOUT) {
         if (r == ETIMEDOUT)
-            shki_patience_slept(patience);
+            shki_deadline_slept(deadline);
         shki_error_save(&saved);
-        over = shki_patience_over(patience);
+        over = shki_deadline_check(deadline);
         if (over != 0 || (r == ETIMEDOUT && looks > 1))
             /* if it has marked the mutex, the next try gets it */
             recovery->recover(recovery->arg, m);
         if (over == 0 && r == ETIMEDOUT && looks > 1 && slice)
             over = slice(arg);
         if (over != 0) {
-            /* once more: what a dead holder left comes before the end of patience */
+            /* once more: what a dead holder left comes before the end of deadline */
             r = pthread_mutex_trylock(&m->robust);
             if (r != EBUSY) {
                 shki_error_settle(0, &saved);
                 break;
             }
-            give_up_favour(m, me);
+            cancel_handoff(m, me);
             return over;
         }
         if (r == ETIMEDOUT) {
-            passed_over = is_passed_over(m, since, looks, patience);
-            if (looks == 0 && me != 0 && !is_soon_over(patience))
-                atomic_store_explicit(&looked_in_vain, !passed_over, memory_order_relaxed);
-            if (me != 0 && passed_over) {
+            starving = is_starving(m, since, looks, deadline);
+            if (looks == 0 && me != 0 && !is_soon_over(deadline))
+                store_relaxed(&looked_in_vain, !starving);
+            if (me != 0 && starving) {
                 r = try_briefly(m, spinner); /* it changes hands: who is awake may well get it */
                 if (r != EBUSY)
                     break;
-                ask_for_favour(m, me);
+                request_handoff(m, me);
             }
-            length = looks++ == 0 ? BEARS_LONGER : SHKI_SLICE;
+            length = looks++ == 0 ? STARVING_RECHECK : SHKI_RECHECK;
         }
-        until = shki_patience_slice(patience, length < SHKI_SLICE ? length : SHKI_SLICE);
+        until = shki_deadline_recheck_at(deadline, length < SHKI_RECHECK ? length : SHKI_RECHECK);
         r = pthread_mutex_clocklock(&m->robust, CLOCK_MONOTONIC, &until);
     }
-    give_up_favour(m, me);
+    cancel_handoff(m, me);
     if (r == EOWNERDEAD)
-        return shki_mutex_inherit(m);
+        return shki_mutex_recover(m);
     /* 0; ENOTRECOVERABLE only where a repair was switched off; EINVAL for damaged bytes */
     return -r;
 }

@@ -5,21 +5,21 @@
  * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in
  * slices, interruption, and eventual fairness. Whoever has been passed over for 2 to 20 ms (for a
  * slice, where one keeps it for longer than that at a time), which it sees by the turns of others,
- * writes itself down as the favourite; others then stand back until it has had its turn. Whoever
- * only waits for a holder that is slow, or does not get a CPU, does not: standing back would not
- * help it. A favourite that does not come (stopped, dead) costs the others STAND_BACK once: they
- * strike it out, and only a running thread writes itself down.
+ * writes itself down as the handoff_target; others then stand back until it has had its turn.
+ * Whoever only waits for a holder that is slow, or does not get a CPU, does not: standing back
+ * would not help it. A handoff_target that does not come (stopped, dead) costs the others
+ * HANDOFF_LIMIT once: they strike it out, and only a running thread writes itself down.
  */
 #ifndef SHKI_ROBUST_H
 #define SHKI_ROBUST_H
 
+#include "base/atomic.h"
 #include "base/hooks.h"
-#include "base/patience.h"
+#include "base/deadline.h"
 #include "base/spin.h"
 
 #include <pthread.h>
 #include <stdalign.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,7 +27,7 @@
 struct shki_mutex {
     alignas(64) pthread_mutex_t robust;
     /* id of a waiter to be let go first; 0: none. Written by waiters and by who strikes it out */
-    _Atomic uint64_t favourite;
+    _Atomic uint64_t handoff_target;
     /*
      * id of the holder, for those who need to know; written by the holder alone. A dead holder's
      * stays
@@ -41,7 +41,7 @@ struct shki_mutex {
      * how often it has been given up: who waits sees by it whether others go before it; written by
      * the holder
      */
-    _Atomic uint32_t turns;
+    _Atomic uint32_t releases;
 };
 
 /* On some machines, such as aarch64, pthread's is so large that it takes two. */
@@ -80,7 +80,7 @@ bool shki_robust_is_held(const pthread_mutex_t *);
 /* … and which: its thread id, or 0. */
 int32_t shki_robust_holder(const pthread_mutex_t *);
 /* … its holder died, and nobody has taken it over yet. */
-bool shki_robust_is_orphaned(const pthread_mutex_t *);
+bool shki_robust_owner_died(const pthread_mutex_t *);
 /* The same about a word that was read in another way. */
 bool shki_robust_word_is_held(uint32_t word);
 
@@ -91,7 +91,7 @@ bool shki_robust_word_is_held(uint32_t word);
  * 0; 1: the former holder died, the caller has already been made its owner and must repair what it
  * protects; -EAGAIN, -ETIMEDOUT, -EINTR.
  */
-int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t me,
+int shki_mutex_lock(struct shki_mutex *, const struct shki_deadline *, uint64_t me,
                     struct shki_spinner *, const struct shki_recovery *, int (*slice)(void *arg),
                     void *arg);
 
@@ -102,19 +102,18 @@ int shki_mutex_lock(struct shki_mutex *, const struct shki_patience *, uint64_t 
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);
 
 /* By the holder, who is about to give it up. */
-static inline void shki_mutex_turn(struct shki_mutex *m)
+static inline void shki_mutex_count_release(struct shki_mutex *m)
 {
     /*
      * Relaxed: a hint, written under the mutex. Killed before or after: the turn of a dead holder
      * counts or not.
      */
-    atomic_store_explicit(&m->turns, atomic_load_explicit(&m->turns, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    store_relaxed(&m->releases, load_relaxed(&m->releases) + 1);
 }
 
 static inline void shki_mutex_unlock(struct shki_mutex *m)
 {
-    shki_mutex_turn(m);
+    shki_mutex_count_release(m);
     /*
      * killed inside: the kernel finds the pending entry of the robust list and frees the mutex or
      * wakes a waiter.
@@ -124,28 +123,28 @@ static inline void shki_mutex_unlock(struct shki_mutex *m)
 
 /*
  * Make the mutex of a dead holder usable; the caller holds it. Returns 1, for `return
- * shki_mutex_inherit(m)`.
+ * shki_mutex_recover(m)`.
  */
-int shki_mutex_inherit(struct shki_mutex *);
+int shki_mutex_recover(struct shki_mutex *);
 
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
 {
-    uint64_t favourite;
+    uint64_t handoff_target;
     int r;
 
     /*
-     * or else the look at the favourite would fetch it first to read, and the lock once more to
-     * write
+     * or else the look at the handoff_target would fetch it first to read, and the lock once more
+     * to write
      */
-    shki_fetch_to_write(m);
+    shki_prefetch_write(m);
     /* Relaxed: a hint; reading it late makes somebody wait a little longer. */
-    favourite = atomic_load_explicit(&m->favourite, memory_order_relaxed);
-    if (__builtin_expect(favourite != 0, 0) && favourite != me && me != 0)
+    handoff_target = load_relaxed(&m->handoff_target);
+    if (unlikely(handoff_target != 0) && handoff_target != me && me != 0)
         return -16; /* -EBUSY */
     r = pthread_mutex_trylock(&m->robust);
-    if (__builtin_expect(r == 0, 1))
+    if (likely(r == 0))
         return 0;
-    return r == 130 /* EOWNERDEAD */ ? shki_mutex_inherit(m) : -16;
+    return r == 130 /* EOWNERDEAD */ ? shki_mutex_recover(m) : -16;
 }
 
 #endif

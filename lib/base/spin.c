@@ -1,6 +1,6 @@
 #include "base/spin.h"
 
-#include "base/patience.h"
+#include "base/deadline.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -12,18 +12,19 @@
 #define SHIFT_MAX    3 /* 20 us >> 3: still long enough for a hand-off between running CPUs */
 #define PROBE_FIRST  32
 #define PROBE_EVERY  1024
-#define PROBE_SHIFT  2  /* 20 us << 2: longer than it takes to wake the other side on another CPU */
-#define BURST        16 /* pauses between two looks at the clock */
-#define MADE_GOOD    50 /* ns in each call: a sleep takes 20 times as long at least */
-#define OWED_MAX     10000 /* for one try */
+/* 20 us << 2: longer than it takes to wake the other side on another CPU */
+#define PROBE_SHIFT    2
+#define BURST          16    /* pauses between two looks at the clock */
+#define YIELD_REPAID   50    /* ns in each call: a sleep takes 20 times as long at least */
+#define YIELD_DEBT_MAX 10000 /* for one try */
 /* less than that: who loses so much leaves it alone, whatever has been made good before */
 #define CREDIT_MAX 5000
 /*
  * looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to
  * wake somebody
  */
-#define GLANCES          24
-#define GLANCE_SHIFT_MAX 10
+#define SHORT_SPINS          24
+#define SHORT_SPIN_SHIFT_MAX 10
 
 int64_t shki_spin_longest;
 static bool pinned;  /* to one CPU: the other side may be on the same */
@@ -52,25 +53,25 @@ static void setup(void)
  */
 static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_way)
 {
-    uint32_t vain;
+    uint32_t misses;
 
     if (shift < SHIFT_MAX)
         return shki_spin_longest >> shift;
-    vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
-    atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
+    misses = load_relaxed(&spinner->misses) + 1;
+    store_relaxed(&spinner->misses, misses);
     /* ever more rarely */
-    if (vain >= PROBE_FIRST && ((vain & (vain - 1)) == 0 || vain % PROBE_EVERY == 0))
+    if (misses >= PROBE_FIRST && ((misses & (misses - 1)) == 0 || misses % PROBE_EVERY == 0))
         return shki_spin_longest << PROBE_SHIFT;
     return gives_way ? 0 : shki_spin_longest >> SHIFT_MAX;
 }
 
 static void paid(struct shki_spinner *spinner, uint32_t shift)
 {
-    atomic_store_explicit(&spinner->pays, 1, memory_order_relaxed);
+    store_relaxed(&spinner->hit, 1);
     if (shift == 0)
         return;
-    atomic_store_explicit(&spinner->shift, shift - 1, memory_order_relaxed);
-    atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
+    store_relaxed(&spinner->backoff, shift - 1);
+    store_relaxed(&spinner->misses, 0);
 }
 
 /*
@@ -83,25 +84,26 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
  */
 static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
-    int32_t owed = atomic_load_explicit(&spinner->owed, memory_order_relaxed);
+    int32_t yield_debt = load_relaxed(&spinner->yield_debt);
     int64_t took;
     bool is_ready;
 
-    if (owed > -CREDIT_MAX)
-        owed--;
-    if (owed < 0) {
+    if (yield_debt > -CREDIT_MAX)
+        yield_debt--;
+    if (yield_debt < 0) {
         took = shki_now();
         sched_yield();
         is_ready = ready(arg);
         took = shki_now() - took;
         if (!is_ready || took >= shki_spin_longest)
-            owed += took < OWED_MAX * MADE_GOOD ? (int32_t)(took / MADE_GOOD) : OWED_MAX;
+            yield_debt += took < YIELD_DEBT_MAX * YIELD_REPAID ? (int32_t)(took / YIELD_REPAID)
+                                                               : YIELD_DEBT_MAX;
         else if (pinned || one_cpu) /* else spinning may pay some day */
-            atomic_store_explicit(&spinner->vain, 0, memory_order_relaxed);
+            store_relaxed(&spinner->misses, 0);
     } else {
         is_ready = false;
     }
-    atomic_store_explicit(&spinner->owed, owed, memory_order_relaxed);
+    store_relaxed(&spinner->yield_debt, yield_debt);
     return is_ready;
 }
 
@@ -112,7 +114,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
 static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
                  bool (*ready)(const void *arg), const void *arg)
 {
-    uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed);
+    uint32_t shift = load_relaxed(&spinner->backoff);
     int64_t length, end;
 
     if (one_cpu) /* whoever we wait for needs it */
@@ -132,9 +134,9 @@ static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
             shki_pause();
         }
     } while (shki_now() < end);
-    atomic_store_explicit(&spinner->pays, 0, memory_order_relaxed);
+    store_relaxed(&spinner->hit, 0);
     if (shift < SHIFT_MAX)
-        atomic_store_explicit(&spinner->shift, shift + 1, memory_order_relaxed);
+        store_relaxed(&spinner->backoff, shift + 1);
     return false;
 }
 
@@ -151,26 +153,25 @@ bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *
     return spin(spinner, 1, true, ready, arg);
 }
 
-bool shki_glance(struct shki_spinner *spinner, bool (*done)(const void *arg), const void *arg)
+bool shki_spin_short(struct shki_spinner *spinner, bool (*done)(const void *arg), const void *arg)
 {
-    uint32_t shift = atomic_load_explicit(&spinner->shift, memory_order_relaxed),
-             vain = atomic_load_explicit(&spinner->vain, memory_order_relaxed) + 1;
+    uint32_t shift = load_relaxed(&spinner->backoff), misses = load_relaxed(&spinner->misses) + 1;
 
     pthread_once(&once, setup);
     if (shki_spin_longest == 0 || one_cpu)
         return false;
-    atomic_store_explicit(&spinner->vain, vain, memory_order_relaxed);
-    if (vain & ((1u << shift) - 1)) /* every 2^shift-th time only */
+    store_relaxed(&spinner->misses, misses);
+    if (misses & ((1u << shift) - 1)) /* every 2^shift-th time only */
         return false;
-    for (int i = 0; i < GLANCES; i++) {
+    for (int i = 0; i < SHORT_SPINS; i++) {
         if (done(arg)) {
-            atomic_store_explicit(&spinner->shift, 0, memory_order_relaxed);
+            store_relaxed(&spinner->backoff, 0);
             return true;
         }
         shki_pause();
     }
-    if (shift < GLANCE_SHIFT_MAX)
-        atomic_store_explicit(&spinner->shift, shift + 1, memory_order_relaxed);
+    if (shift < SHORT_SPIN_SHIFT_MAX)
+        store_relaxed(&spinner->backoff, shift + 1);
     return false;
 }
 

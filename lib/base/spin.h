@@ -8,7 +8,7 @@
 #ifndef SHKI_SPIN_H
 #define SHKI_SPIN_H
 
-#include <stdatomic.h>
+#include "base/atomic.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,15 +17,16 @@
  * a guess.
  */
 struct shki_spinner {
-    _Atomic uint32_t shift; /* the budget is the maximum >> shift; relaxed, nothing depends on it */
-    _Atomic uint32_t vain;  /* how often it has been tried with hardly any */
+    /* the budget is the maximum >> shift; relaxed, nothing depends on it */
+    _Atomic uint32_t backoff;
+    _Atomic uint32_t misses; /* how often it has been tried with hardly any */
     /* for what giving way has lost, in calls that make it good; below 0: made good in advance */
-    _Atomic int32_t owed;
+    _Atomic int32_t yield_debt;
     /*
      * the latest try has succeeded: who can tell by one load what it waits for may look a few times
      * before it comes here
      */
-    _Atomic uint32_t pays;
+    _Atomic uint32_t hit;
 };
 
 static inline void shki_pause(void)
@@ -43,7 +44,7 @@ static inline void shki_pause(void)
  * Have the cache line of what is to be written soon to oneself. What compilers make of
  * __builtin_prefetch() for any x86 only reads it.
  */
-static inline __attribute__((always_inline)) void shki_fetch_to_write(const void *at)
+static inline __attribute__((always_inline)) void shki_prefetch_write(const void *at)
 {
 #if defined(__x86_64__)
     /* a processor that does not know it takes it for a nop */
@@ -54,7 +55,7 @@ static inline __attribute__((always_inline)) void shki_fetch_to_write(const void
 }
 
 /* Give the cache line of what has been written away, to where another processor gets it sooner. */
-static inline __attribute__((always_inline)) void shki_hand_over(const void *at)
+static inline __attribute__((always_inline)) void shki_demote_line(const void *at)
 {
 #if defined(__x86_64__)
     /* a nop, likewise, where it is not known */
@@ -79,7 +80,7 @@ bool shki_spin_at_mutex(struct shki_spinner *, bool (*ready)(const void *arg), c
  * A few looks, where that is not in vain as a rule: whether somebody who is awake does it
  * meanwhile, so that nobody who is asleep has to.
  */
-bool shki_glance(struct shki_spinner *, bool (*done)(const void *arg), const void *arg);
+bool shki_spin_short(struct shki_spinner *, bool (*done)(const void *arg), const void *arg);
 
 /*
  * shki_spin() without learning, for moments that must end soon: at most about `ns`, whatever the

@@ -4,7 +4,7 @@
 #include "base/name.h"
 #include "object/shared.h"
 #include "segment/pool.h"
-#include "segment/reader.h"
+#include "segment/image.h"
 #include "segment/segment.h"
 
 #include <dirent.h>
@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define get(field) atomic_load_explicit(&(field), memory_order_relaxed) /* of a private copy */
 #define NAME_TRIES 3
 
 struct shk_snapshot {
@@ -37,45 +36,47 @@ static void file_info(struct shk_segment_info *info, const char *name, const str
 }
 
 /* A member as it is now; false if the record is free. */
-static bool member_info(const struct shki_reader *r, uint32_t index, struct shki_member *m,
+static bool member_info(const struct shki_image *r, uint32_t index, struct shki_member_shared *m,
                         struct shk_member_info *info)
 {
-    struct shki_member again;
+    struct shki_member_shared again;
 
     for (int i = 0; i < NAME_TRIES; i++) {
-        if (!shki_read_member(r, index, m) || get(m->id) == 0)
+        if (!shki_image_member(r, index, m) || load_relaxed(&m->id) == 0)
             return false;
         /*
          * N1: the name is whole if there was no other meanwhile, for the next but one is written
          * over it; after a few tries, whatever is there
          */
-        if (shki_read_member(r, index, &again) && get(again.renames) == get(m->renames))
+        if (shki_image_member(r, index, &again) &&
+            load_relaxed(&again.renames) == load_relaxed(&m->renames))
             break;
     }
     memset(info, 0, sizeof(*info));
-    info->id = get(m->id);
+    info->id = load_relaxed(&m->id);
     info->pid = m->pid;
     info->tid = m->tid;
     info->alive = shki_robust_is_held(&m->life);
     info->joined = m->joined;
-    info->death_noticed = info->alive ? 0 : get(m->death_noticed);
+    info->death_noticed = info->alive ? 0 : load_relaxed(&m->death_noticed);
     shki_copy_label(info->command, sizeof(info->command), m->command, sizeof(m->command));
-    shki_copy_label(info->name, sizeof(info->name), m->names[get(m->renames) % 2],
+    shki_copy_label(info->name, sizeof(info->name), m->names[load_relaxed(&m->renames) % 2],
                     sizeof(m->names[0]));
     return true;
 }
 
 /* Is the member's own segment where it sleeps? (A thread says it in all its records.) */
-static bool sleeps_here(const struct shki_reader *r, const struct shki_member *m)
+static bool sleeps_here(const struct shki_image *r, const struct shki_member_shared *m)
 {
-    return (get(m->waits_sequence) & 1) && get(m->waits_segment) == r->header.id &&
-           get(m->waits_for) <= SHK_WAITS_FOR_ANY;
+    return (load_relaxed(&m->waits_sequence) & 1) &&
+           load_relaxed(&m->waits_segment) == r->header.id &&
+           load_relaxed(&m->waits_for) <= SHK_WAITS_FOR_ANY;
 }
 
 /*
  * All members, alive and dead; returns how many. `records` and `infos` have room for members_ready.
  */
-static size_t read_members(const struct shki_reader *r, struct shki_member *records,
+static size_t read_members(const struct shki_image *r, struct shki_member_shared *records,
                            struct shk_member_info *infos)
 {
     size_t n = 0;
@@ -86,13 +87,13 @@ static size_t read_members(const struct shki_reader *r, struct shki_member *reco
     return n;
 }
 
-static void count_members(const struct shki_reader *r, struct shk_segment_info *info)
+static void count_members(const struct shki_image *r, struct shk_segment_info *info)
 {
-    struct shki_member members[SHKI_AT_A_TIME];
+    struct shki_member_shared members[SHKI_AT_A_TIME];
 
-    for (uint32_t i = 0, n; (n = shki_read_members(r, i, members)) > 0; i += n)
+    for (uint32_t i = 0, n; (n = shki_image_members(r, i, members)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++) {
-            if (get(members[k].id) == 0)
+            if (load_relaxed(&members[k].id) == 0)
                 continue;
             if (shki_robust_is_held(&members[k].life))
                 info->members_alive++;
@@ -104,23 +105,23 @@ static void count_members(const struct shki_reader *r, struct shk_segment_info *
 /* No living object has the serial 0. */
 static bool is_live(const struct shki_entry *e)
 {
-    return get(e->state) == SHKI_ENTRY_LIVE && e->number != 0;
+    return load_relaxed(&e->state) == SHKI_ENTRY_LIVE && e->serial != 0;
 }
 
-static void count_objects(const struct shki_reader *r, struct shk_segment_info *info)
+static void count_objects(const struct shki_image *r, struct shk_segment_info *info)
 {
     struct shki_entry entries[SHKI_AT_A_TIME];
 
-    for (uint32_t i = 0, n; (n = shki_read_entries(r, i, entries)) > 0; i += n)
+    for (uint32_t i = 0, n; (n = shki_image_entries(r, i, entries)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++)
             info->objects += is_live(&entries[k]);
 }
 
-static void header_info(const struct shki_reader *r, struct shk_segment_info *info)
+static void header_info(const struct shki_image *r, struct shk_segment_info *info)
 {
     const struct shki_header *h = &r->header;
 
-    info->state = get(h->retired) ? SHK_SEGMENT_RETIRED : SHK_SEGMENT_GOOD;
+    info->state = load_relaxed(&h->retired) ? SHK_SEGMENT_RETIRED : SHK_SEGMENT_GOOD;
     if (info->state == SHK_SEGMENT_RETIRED)
         shki_copy_label(info->problem, sizeof(info->problem), "it is being unlinked",
                         sizeof("it is being unlinked"));
@@ -134,7 +135,7 @@ static void header_info(const struct shki_reader *r, struct shk_segment_info *in
 }
 
 /* Why a file is not a good segment. */
-static void problem_info(const struct shki_reader *r, int error, struct shk_segment_info *info)
+static void problem_info(const struct shki_image *r, int error, struct shk_segment_info *info)
 {
     bool ours = memcmp(r->header.magic, SHKI_MAGIC, sizeof(r->header.magic)) == 0;
     bool same = r->header.layout == SHKI_LAYOUT && r->header.fingerprint == shki_fingerprint();
@@ -150,14 +151,14 @@ static void problem_info(const struct shki_reader *r, int error, struct shk_segm
 /* One file of the directory; false if it is gone. */
 static bool segment_info(int directory, const char *name, struct shk_segment_info *info)
 {
-    struct shki_reader r = {0};
+    struct shki_image r = {0};
     struct stat st;
     int error;
 
     if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
         return false;
     file_info(info, name, &st);
-    error = shki_reader_open(&r, name);
+    error = shki_image_open(&r, name);
     if (error == -ENOENT)
         return false;
     if (error < 0) {
@@ -167,7 +168,7 @@ static bool segment_info(int directory, const char *name, struct shk_segment_inf
     header_info(&r, info);
     count_members(&r, info);
     count_objects(&r, info);
-    shki_reader_close(&r);
+    shki_image_close(&r);
     return true;
 }
 
@@ -214,33 +215,34 @@ fail:
 }
 
 /* How long the holder has had the lock, if its note is about this time. */
-static int64_t held_for(const struct shki_reader *r, const struct shki_mutex *mutex,
-                        uint64_t holder, uint64_t serial)
+static int64_t held_for(const struct shki_image *r, const struct shki_mutex *mutex, uint64_t holder,
+                        uint64_t serial)
 {
-    struct shki_member m;
+    struct shki_member_shared m;
     int64_t since, now = shki_now();
 
-    if (holder == 0 || !shki_read_member(r, shki_member_index(holder), &m) || get(m.id) != holder)
+    if (holder == 0 || !shki_image_member(r, shki_member_index(holder), &m) ||
+        load_relaxed(&m.id) != holder)
         return 0;
-    since = get(m.held_since);
+    since = load_relaxed(&m.held_since);
     /* N2: no second look: a note that changes meanwhile is about other turns, or another serial. */
-    if (since <= 0 || since >= now || get(m.held_serial) != serial ||
-        get(m.held_turns) != get(mutex->turns))
+    if (since <= 0 || since >= now || load_relaxed(&m.held_serial) != serial ||
+        load_relaxed(&m.held_releases) != load_relaxed(&mutex->releases))
         return 0;
     return now - since;
 }
 
 static void lock_info(const struct shki_lock_shared *lock, struct shk_object_info *info)
 {
-    info->holder = shki_robust_is_held(&lock->mutex.robust) ? get(lock->mutex.holder) : 0;
+    info->holder = shki_robust_is_held(&lock->mutex.robust) ? load_relaxed(&lock->mutex.holder) : 0;
     info->as.lock.recursive = lock->recursive != 0;
-    info->as.lock.depth = info->holder ? (get(lock->mutex.state) & SHKI_AGAIN) + 1 : 0;
-    info->as.lock.orphaned =
-        get(lock->mutex.state) & SHKI_ORPHANED || shki_robust_is_orphaned(&lock->mutex.robust);
+    info->as.lock.depth = info->holder ? (load_relaxed(&lock->mutex.state) & SHKI_AGAIN) + 1 : 0;
+    info->as.lock.orphaned = load_relaxed(&lock->mutex.state) & SHKI_OWNER_DIED ||
+                             shki_robust_owner_died(&lock->mutex.robust);
     info->as.lock.no_deadlock_check = lock->no_deadlock_check != 0;
 }
 
-static void cond_info(const struct shki_reader *r, const struct shki_cond_shared *cond,
+static void cond_info(const struct shki_image *r, const struct shki_cond_shared *cond,
                       struct shk_object_info *info)
 {
     struct shk_object_info own = {0};
@@ -249,8 +251,9 @@ static void cond_info(const struct shki_reader *r, const struct shki_cond_shared
 
     if (cond->lock_number == 0) {
         lock_info(&cond->lock, &own);
-    } else if (shki_read_entry(r, cond->lock_entry, &e) && e.number == cond->lock_number &&
-               shki_reader_has(r, &e, sizeof(lock)) && shki_read(r, e.at, &lock, sizeof(lock))) {
+    } else if (shki_image_entry(r, cond->lock_entry, &e) && e.serial == cond->lock_number &&
+               shki_image_has(r, &e, sizeof(lock)) &&
+               shki_image_read(r, e.offset, &lock, sizeof(lock))) {
         lock_info(&lock, &own);
         shki_copy_label(info->as.cond.lock, sizeof(info->as.cond.lock), e.name, sizeof(e.name));
     }
@@ -262,48 +265,50 @@ static void cond_info(const struct shki_reader *r, const struct shki_cond_shared
     info->as.cond.depth = own.as.lock.depth;
     info->as.cond.orphaned = own.as.lock.orphaned;
     if (cond->lock_number == 0) {
-        info->holders_lost = get(cond->lock.repairs.holders_lost);
+        info->holders_lost = load_relaxed(&cond->lock.repairs.holders_lost);
         info->held = held_for(r, &cond->lock.mutex, info->holder, info->serial);
     }
 }
 
-/* Who has claimed a gate, or has a reservation or a peek open there. */
-static uint64_t kept_by(const struct shki_mutex *gate)
+/* Who has claimed a lock, or has a reservation or a peek open there. */
+static uint64_t kept_by(const struct shki_mutex *lock)
 {
-    return shki_robust_is_held(&gate->robust) ? get(gate->holder) : 0;
+    return shki_robust_is_held(&lock->robust) ? load_relaxed(&lock->holder) : 0;
 }
 
 /* The member that had a side last, by the lock or as its owner; 0: not known. */
-static uint64_t last_at(const struct shki_gate *gate)
+static uint64_t last_at(const struct shki_side_lock *lock)
 {
-    uint64_t owner = get(gate->tenant);
+    uint64_t owner = load_relaxed(&lock->bias_owner);
 
-    return owner ? owner : get(gate->last);
+    return owner ? owner : load_relaxed(&lock->last);
 }
 
 static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
 {
     bool fifo = q->order == SHK_FIFO;
-    uint64_t puts = get(q->tail), count = shki_state_count(get(q->ordered.state));
-    uint64_t gets = fifo ? get(q->head) : puts >= count ? puts - count : 0;
+    uint64_t puts = load_relaxed(&q->tail),
+             count = shki_state_count(load_relaxed(&q->ordered.state));
+    uint64_t gets = fifo ? load_relaxed(&q->head) : puts >= count ? puts - count : 0;
     uint64_t size = puts - gets;
 
     info->as.queue.order = q->order;
-    info->as.queue.shut_down = (get(q->shut_down) & SHKI_SHUT_STATE) != SHKI_OPEN;
+    info->as.queue.shut_down = (load_relaxed(&q->shut_down) & SHKI_SHUT_STATE) != SHKI_OPEN;
     info->as.queue.capacity = q->capacity;
     info->as.queue.item_size = q->item_size;
     info->as.queue.size = puts >= gets && (q->capacity == 0 || size <= q->capacity) ? size : 0;
-    info->as.queue.high_water =
-        get(q->high_water) > info->as.queue.size ? get(q->high_water) : info->as.queue.size;
+    info->as.queue.high_water = load_relaxed(&q->high_water) > info->as.queue.size
+                                    ? load_relaxed(&q->high_water)
+                                    : info->as.queue.size;
     if (q->capacity && info->as.queue.high_water > q->capacity)
         info->as.queue.high_water = q->capacity;
     info->as.queue.puts = puts;
     info->as.queue.gets = gets;
-    info->as.queue.producer = kept_by(&q->put_gate.mutex);
-    info->as.queue.consumer = kept_by(fifo ? &q->get_gate.mutex : &q->put_gate.mutex);
+    info->as.queue.producer = kept_by(&q->put_lock.mutex);
+    info->as.queue.consumer = kept_by(fifo ? &q->get_lock.mutex : &q->put_lock.mutex);
     if (fifo) { /* both are alive, for all that is known here: see settle_dead() */
-        info->dead_giver = last_at(&q->put_gate);
-        info->dead_taker = last_at(&q->get_gate);
+        info->dead_giver = last_at(&q->put_lock);
+        info->dead_taker = last_at(&q->get_lock);
     }
 }
 
@@ -320,27 +325,27 @@ union any {
 };
 
 /* What is in the extent; what cannot be read stays zero. */
-static void contents_info(const struct shki_reader *r, const struct shki_entry *e,
+static void contents_info(const struct shki_image *r, const struct shki_entry *e,
                           struct shk_object_info *info)
 {
     union any any;
 
     memset(&any, 0, sizeof(any));
-    if (!shki_reader_has(r, e, shki_shared_size(e->kind)) ||
-        !shki_read(r, e->at, &any, shki_shared_size(e->kind)))
+    if (!shki_image_has(r, e, shki_shared_size(e->kind)) ||
+        !shki_image_read(r, e->offset, &any, shki_shared_size(e->kind)))
         return;
-    info->holders_lost = get(any.repairs.holders_lost);
-    info->waiters_buried = get(any.repairs.waiters_buried);
-    info->wakeups_passed_on = get(any.repairs.wakeups_passed_on);
-    info->rebuilds = get(any.repairs.rebuilds);
+    info->holders_lost = load_relaxed(&any.repairs.holders_lost);
+    info->waiters_buried = load_relaxed(&any.repairs.waiters_buried);
+    info->wakeups_passed_on = load_relaxed(&any.repairs.wakeups_passed_on);
+    info->rebuilds = load_relaxed(&any.repairs.rebuilds);
     if (e->kind == SHK_KIND_LOCK) {
         lock_info(&any.lock, info);
-        info->held = held_for(r, &any.lock.mutex, info->holder, e->number);
+        info->held = held_for(r, &any.lock.mutex, info->holder, e->serial);
     }
     if (e->kind == SHK_KIND_COND)
         cond_info(r, &any.cond, info);
     if (e->kind == SHK_KIND_EVENT)
-        info->as.event.is_set = (get(any.event.state) & SHKI_EVENT_SET) != 0;
+        info->as.event.is_set = (load_relaxed(&any.event.state) & SHKI_EVENT_SET) != 0;
     if (e->kind == SHK_KIND_QUEUE) {
         queue_info(&any.queue, info);
         if (any.queue.capacity == 0 && any.queue.map_at < e->size)
@@ -348,18 +353,18 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
             info->size = any.queue.map_at;
     }
     if (e->kind == SHK_KIND_SEMAPHORE) {
-        info->as.semaphore.value = get(any.semaphore.value);
+        info->as.semaphore.value = load_relaxed(&any.semaphore.value);
         info->as.semaphore.max = any.semaphore.max;
     }
     if (e->kind == SHK_KIND_BARRIER) {
         info->as.barrier.parties = any.barrier.parties;
-        info->as.barrier.arrived = get(any.barrier.waiters.count);
-        info->as.barrier.broken = get(any.barrier.broken) != 0;
+        info->as.barrier.arrived = load_relaxed(&any.barrier.waiters.count);
+        info->as.barrier.broken = load_relaxed(&any.barrier.broken) != 0;
     }
     if (e->kind == SHK_KIND_STREAM) {
         info->as.stream.sample_size = any.stream.sample_size;
         info->as.stream.history = any.stream.history;
-        info->as.stream.position = get(any.stream.published);
+        info->as.stream.position = load_relaxed(&any.stream.published);
     }
     if (e->kind == SHK_KIND_REGION) {
         info->as.region.size = any.region.size;
@@ -367,12 +372,12 @@ static void contents_info(const struct shki_reader *r, const struct shki_entry *
     }
 }
 
-static void object_info(const struct shki_reader *r, const struct shki_entry *e,
+static void object_info(const struct shki_image *r, const struct shki_entry *e,
                         struct shk_object_info *info)
 {
     shki_copy_label(info->name, sizeof(info->name), e->name, sizeof(e->name));
     info->kind = e->kind;
-    info->serial = e->number;
+    info->serial = e->serial;
     info->size = e->size;
     info->creator = e->creator;
     info->created = e->created;
@@ -383,14 +388,14 @@ static void object_info(const struct shki_reader *r, const struct shki_entry *e,
  * Queues without a limit: the blocks that they have of the pool. What cannot be read does not
  * count.
  */
-static void count_blocks(const struct shki_reader *r, struct shk_object_info *objects)
+static void count_blocks(const struct shki_image *r, struct shk_object_info *objects)
 {
     uint64_t words[512], limit = r->header.size / SHKI_BLOCK, n;
 
-    for (uint64_t b = atomic_load_explicit(&r->header.pool_floor, memory_order_relaxed); b < limit;
-         b += n) {
+    for (uint64_t b = load_relaxed(&r->header.pool_floor); b < limit; b += n) {
         n = limit - b < 512 ? limit - b : 512;
-        if (!shki_read(r, r->at.blocks_at + b * sizeof(*words), words, n * sizeof(*words)))
+        if (!shki_image_read(r, r->geometry.blocks_at + b * sizeof(*words), words,
+                             n * sizeof(*words)))
             return;
         for (uint64_t i = 0; i < n; i++) {
             uint64_t entry = shki_block_entry(words[i]);
@@ -403,12 +408,12 @@ static void count_blocks(const struct shki_reader *r, struct shk_object_info *ob
 }
 
 /* All objects; objects[i] belongs to entry i, which is none if its serial is 0. */
-static size_t read_objects(const struct shki_reader *r, struct shk_object_info *objects)
+static size_t read_objects(const struct shki_image *r, struct shk_object_info *objects)
 {
     struct shki_entry entries[SHKI_AT_A_TIME];
     size_t found = 0;
 
-    for (uint32_t i = 0, n; (n = shki_read_entries(r, i, entries)) > 0; i += n)
+    for (uint32_t i = 0, n; (n = shki_image_entries(r, i, entries)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++)
             if (is_live(&entries[k])) {
                 object_info(r, &entries[k], &objects[i + k]);
@@ -419,13 +424,13 @@ static size_t read_objects(const struct shki_reader *r, struct shk_object_info *
 }
 
 /* Count it among the waiters of what it sleeps on, which it is told the name of. */
-static void count_wait(const struct shki_reader *r, const struct shki_member *record,
+static void count_wait(const struct shki_image *r, const struct shki_member_shared *record,
                        struct shk_member_info *m, struct shk_object_info *objects)
 {
-    uint32_t entry = get(record->waits_entry);
+    uint32_t entry = load_relaxed(&record->waits_entry);
 
     if (!m->alive || !sleeps_here(r, record) || entry >= r->header.max_objects ||
-        objects[entry].serial == 0 || objects[entry].serial != get(record->waits_serial))
+        objects[entry].serial == 0 || objects[entry].serial != load_relaxed(&record->waits_serial))
         return;
     objects[entry].waiters++;
     memcpy(m->waits_on, objects[entry].name, sizeof(m->waits_on));
@@ -443,20 +448,20 @@ static bool is_dead(const struct shk_snapshot *s, uint64_t id)
  * sides of a queue say which member came last, that is known instead. A member that came last and
  * left in order, or lives, is none.
  */
-static void note_dead(const struct shki_reader *r, const struct shki_member *record,
+static void note_dead(const struct shki_image *r, const struct shki_member_shared *record,
                       const struct shk_member_info *m, const struct shki_process *row,
                       struct shk_object_info *objects)
 {
-    for (uint32_t i = 0; i < r->at.uses_words; i++)
+    for (uint32_t i = 0; i < r->geometry.uses_words; i++)
         for (uint64_t bits = row->uses[i]; bits; bits &= bits - 1) {
             uint32_t entry = i * 64 + (uint32_t)__builtin_ctzll(bits);
             struct shk_object_info *o = entry < r->header.max_objects ? &objects[entry] : NULL;
-            bool waited = o && get(record->waits_serial) == o->serial &&
-                          get(record->waits_segment) == r->header.id;
+            bool waited = o && load_relaxed(&record->waits_serial) == o->serial &&
+                          load_relaxed(&record->waits_segment) == r->header.id;
 
             /* With a permit it may have died after it waited, too. */
             if (o && o->kind == SHK_KIND_SEMAPHORE)
-                waited = waited && get(record->waits_sequence) & 1;
+                waited = waited && load_relaxed(&record->waits_sequence) & 1;
 
             if (!o || o->serial == 0 || waited || o->dead_giver)
                 continue;
@@ -494,10 +499,10 @@ static struct user *find_user(struct user *users, size_t n, int32_t pid)
     return low < n && users[low].pid == pid ? &users[low] : NULL;
 }
 
-static void count_uses(const struct shki_reader *r, const struct shki_process *row,
-                       uint64_t members, struct shk_object_info *objects)
+static void count_uses(const struct shki_image *r, const struct shki_process *row, uint64_t members,
+                       struct shk_object_info *objects)
 {
-    for (uint32_t w = 0; w < r->at.uses_words; w++)
+    for (uint32_t w = 0; w < r->geometry.uses_words; w++)
         for (uint64_t bits = row->uses[w]; bits; bits &= bits - 1) {
             uint32_t entry = w * 64 + (uint32_t)__builtin_ctzll(bits);
 
@@ -507,8 +512,8 @@ static void count_uses(const struct shki_reader *r, const struct shki_process *r
 }
 
 /* Count the living members among the users of what their processes have open, and note the dead. */
-static void look_at_uses(const struct shki_reader *r, struct user *users, size_t n,
-                         struct shki_process *row, const struct shki_member *records,
+static void look_at_uses(const struct shki_image *r, struct user *users, size_t n,
+                         struct shki_process *row, const struct shki_member_shared *records,
                          const struct shk_snapshot *s)
 {
     /*
@@ -520,7 +525,8 @@ static void look_at_uses(const struct shki_reader *r, struct user *users, size_t
         uint64_t living = 0;
         int32_t pid;
 
-        if (!shki_read(r, r->at.processes_at + i * r->at.process_size, row, r->at.process_size) ||
+        if (!shki_image_read(r, r->geometry.processes_at + i * r->geometry.process_size, row,
+                             r->geometry.process_size) ||
             (row->word & SHKI_PROCESS_CLEARING) != SHKI_PROCESS_LIVE)
             continue;
         pid = (int32_t)(row->word >> 32);
@@ -564,7 +570,7 @@ static bool stands_in_line(uint32_t waits_for)
 }
 
 /* What each living member sleeps on; its ticket, if it stands in a line. */
-static void waits_info(const struct shki_reader *r, const struct shki_member *records,
+static void waits_info(const struct shki_image *r, const struct shki_member_shared *records,
                        struct shk_snapshot *s)
 {
     int64_t now = shki_now(), since;
@@ -572,18 +578,18 @@ static void waits_info(const struct shki_reader *r, const struct shki_member *re
 
     for (size_t i = 0; i < s->n_members; i++) {
         struct shk_member_info *m = &s->members[i];
-        uint64_t node_at = r->at.nodes_at + (uint64_t)shki_member_index(m->id) * sizeof(node);
+        uint64_t node_at = r->geometry.nodes_at + (uint64_t)shki_member_index(m->id) * sizeof(node);
 
         if (!m->alive || !sleeps_here(r, &records[i]))
             continue;
-        m->waits_for = get(records[i].waits_for);
-        m->has_deadline = get(records[i].waits_how) == SHKI_WAITS_A_WHILE;
-        since = get(records[i].waits_since);
+        m->waits_for = load_relaxed(&records[i].waits_for);
+        m->has_deadline = load_relaxed(&records[i].waits_how) == SHKI_WAITS_A_WHILE;
+        since = load_relaxed(&records[i].waits_since);
         /* no clock says less than 0 but damage does */
         m->waiting = since >= 0 && now > since ? now - since : 0;
-        if (stands_in_line(m->waits_for) && shki_read(r, node_at, &node, sizeof(node)) &&
-            get(node.list) != 0)
-            m->ticket = get(node.ticket);
+        if (stands_in_line(m->waits_for) && shki_image_read(r, node_at, &node, sizeof(node)) &&
+            load_relaxed(&node.list) != 0)
+            m->ticket = load_relaxed(&node.ticket);
     }
 }
 
@@ -605,11 +611,11 @@ static int by_id(const void *a, const void *b)
 /*
  * Each table is gone through once, whatever is in it: damage must not cost members times objects.
  */
-static int look(const struct shki_reader *r, const char *name, struct shk_snapshot *s)
+static int look(const struct shki_image *r, const char *name, struct shk_snapshot *s)
 {
-    struct shki_member *records = calloc(r->members_ready + 1, sizeof(*records));
+    struct shki_member_shared *records = calloc(r->members_ready + 1, sizeof(*records));
     struct user *users = calloc(r->members_ready + 1, sizeof(*users));
-    struct shki_process *row = calloc(1, r->at.process_size);
+    struct shki_process *row = calloc(1, r->geometry.process_size);
     int error = 0;
 
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
@@ -647,7 +653,7 @@ done:
 
 int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
 {
-    struct shki_reader r;
+    struct shki_image r;
     struct shk_snapshot *s;
     int error;
 
@@ -656,12 +662,12 @@ int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
     *out = NULL;
     error = shki_segment_name(segment, &segment);
     if (error == 0)
-        error = shki_reader_open(&r, segment);
+        error = shki_image_open(&r, segment);
     if (error < 0)
         return error;
     s = calloc(1, sizeof(*s));
     error = s ? look(&r, segment, s) : shki_say(-ENOMEM, "out of memory");
-    shki_reader_close(&r);
+    shki_image_close(&r);
     if (error < 0)
         shk_snapshot_close(s);
     else

@@ -7,14 +7,12 @@
 #define PARTIES_MAX 65535u
 
 /* All under the waitlist's mutex, which orders them. */
-#define get(field)        atomic_load_explicit(&(field), memory_order_relaxed)
-#define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 struct shk_barrier {
     struct shki_object object;
     struct shki_barrier_shared *shared;
     uint32_t parties; /* a validated copy */
-    struct shki_line line;
+    struct shki_waitlist line;
 };
 
 static int build(struct shki_object *o, const struct shki_plan *plan)
@@ -23,7 +21,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     struct shki_barrier_shared *shared = (void *)o->shared;
 
     shared->parties = options->parties;
-    return shki_waitlist_build(&shared->waiters);
+    return shki_waitlist_init(&shared->waiters);
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
@@ -73,7 +71,7 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
     r = shki_object_open(segment, name, flags, &plan, &b->object);
     if (r < 0)
         goto fail;
-    r = shki_object_line(&b->object, SHK_KIND_BARRIER, &b->line);
+    r = shki_object_waitlist(&b->object, SHK_KIND_BARRIER, &b->line);
     if (r < 0) {
         shki_object_close(&b->object);
         goto fail;
@@ -89,33 +87,33 @@ int shk_barrier_close(struct shk_barrier *b)
 {
     if (b == NULL)
         return 0;
-    shki_line_close(&b->line);
+    shki_waitlist_close(&b->line);
     shki_object_close(&b->object);
     free(b);
     return 0;
 }
 
-static struct shki_barrier_shared *barrier_of(struct shki_line *l)
+static struct shki_barrier_shared *barrier_of(struct shki_waitlist *l)
 {
     return (void *)((char *)l->shared - offsetof(struct shki_barrier_shared, waiters));
 }
 
 /* The member that died with the mutex may have broken the barrier, and not released the waiters. */
-void shki_barrier_finish(struct shki_line *l)
+void shki_barrier_finish(struct shki_waitlist *l)
 {
-    if (get(barrier_of(l)->broken) && !shki_line_is_empty(l))
-        shki_line_notify_all(l, SHKI_BROKEN);
+    if (load_relaxed(&barrier_of(l)->broken) && !shki_waitlist_is_empty(l))
+        shki_waitlist_notify_all(l, SHKI_BROKEN);
 }
 
-void shki_barrier_break(struct shki_line *l)
+void shki_barrier_break(struct shki_waitlist *l)
 {
     /* commits. Killed after: shki_barrier_finish() releases the others. */
-    set(barrier_of(l)->broken, 1);
+    store_relaxed(&barrier_of(l)->broken, 1);
     /*
      * A waiter that leaves since the barrier has been unlinked is not the reason: the others would
      * find that out, too.
      */
-    shki_line_notify_all(l, shki_line_is_stale(l) ? SHKI_UNLINKED : SHKI_BROKEN);
+    shki_waitlist_notify_all(l, shki_waitlist_is_stale(l) ? SHKI_UNLINKED : SHKI_BROKEN);
 }
 
 static int say_broken(const struct shk_barrier *b)
@@ -132,44 +130,44 @@ static int say_broken(const struct shk_barrier *b)
  */
 static void complete(struct shk_barrier *b)
 {
-    shki_line_notify_all(&b->line, SHKI_GO);
-    shki_line_unlock(&b->line);
+    shki_waitlist_notify_all(&b->line, SHKI_GO);
+    shki_waitlist_unlock(&b->line);
 }
 
-static int wait_for_others(struct shk_barrier *b, struct shki_membership *m,
-                           const struct shki_patience *patience)
+static int wait_for_others(struct shk_barrier *b, struct shki_member *m,
+                           const struct shki_deadline *deadline)
 {
     bool met;
     int r;
 
-    shki_line_enter(&b->line, m);
-    shki_line_unlock(&b->line);
-    shki_object_sleeps(&b->object, m, SHK_WAITS_FOR_PARTIES, shki_waits_how(patience));
-    r = shki_line_sleep(&b->line, m, patience);
+    shki_waitlist_enter(&b->line, m);
+    shki_waitlist_unlock(&b->line);
+    shki_object_sleeps(&b->object, m, SHK_WAITS_FOR_PARTIES, shki_waits_how(deadline));
+    r = shki_waitlist_sleep(&b->line, m, deadline);
     shki_member_is_awake();
     if (r < 0)
         return r;
-    met = shki_line_verdict(m) == SHKI_GO;
-    shki_line_resume(m);
+    met = shki_waitlist_verdict(m) == SHKI_GO;
+    shki_waitlist_resume(m);
     return met ? 0 : say_broken(b);
 }
 
 int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
 {
-    struct shki_patience patience;
-    struct shki_membership *m;
+    struct shki_deadline deadline;
+    struct shki_member *m;
     uint32_t index;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
         return r;
-    patience = shki_object_patience(&b->object, timeout, "not all parties have arrived");
-    r = shki_line_lock(&b->line);
+    deadline = shki_object_deadline(&b->object, timeout, "not all parties have arrived");
+    r = shki_waitlist_lock(&b->line);
     if (r < 0)
         return r;
-    shki_line_bury(&b->line); /* nobody is to meet the dead */
-    index = get(b->shared->waiters.count);
-    if (get(b->shared->broken)) {
+    shki_waitlist_reap(&b->line); /* nobody is to meet the dead */
+    index = load_relaxed(&b->shared->waiters.count);
+    if (load_relaxed(&b->shared->broken)) {
         r = say_broken(b);
     } else if (index + 1 >= b->parties) {
         complete(b);
@@ -179,35 +177,35 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
          * A party whose time is over before it has waited gives up like any other: the others must
          * not wait for it. SHK_NOWAIT has not arrived.
          */
-        r = shki_patience_over(&patience);
+        r = shki_deadline_check(&deadline);
         if (r < 0 && r != -EAGAIN)
             shki_barrier_break(&b->line);
     }
     if (r < 0) {
-        shki_line_unlock(&b->line);
+        shki_waitlist_unlock(&b->line);
         return r;
     }
-    r = wait_for_others(b, m, &patience);
+    r = wait_for_others(b, m, &deadline);
     return r < 0 ? r : (int)index;
 }
 
 /* Release those who wait, with the barrier broken or mended. */
 static int release_all(struct shk_barrier *b, uint32_t broken)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
     if (r == 0)
-        r = shki_line_lock(&b->line);
+        r = shki_waitlist_lock(&b->line);
     if (r < 0)
         return r;
     /*
      * Killed between the two: a broken barrier is finished; a mended one had nobody waiting, or
      * they wait on.
      */
-    set(b->shared->broken, broken);
-    shki_line_notify_all(&b->line, SHKI_BROKEN);
-    shki_line_unlock(&b->line);
+    store_relaxed(&b->shared->broken, broken);
+    shki_waitlist_notify_all(&b->line, SHKI_BROKEN);
+    shki_waitlist_unlock(&b->line);
     return 0;
 }
 
@@ -223,15 +221,15 @@ int shk_barrier_abort(struct shk_barrier *b)
 
 int shk_barrier_waiting(struct shk_barrier *b)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int)get(b->shared->waiters.count);
+    return r < 0 ? r : (int)load_relaxed(&b->shared->waiters.count);
 }
 
 int shk_barrier_parties(struct shk_barrier *b)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : (int)b->parties;
@@ -239,8 +237,8 @@ int shk_barrier_parties(struct shk_barrier *b)
 
 int shk_barrier_broken(struct shk_barrier *b)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : get(b->shared->broken) != 0;
+    return r < 0 ? r : load_relaxed(&b->shared->broken) != 0;
 }

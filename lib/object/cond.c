@@ -1,6 +1,6 @@
 #include "object/lock.h"
 
-#include "wait/park.h"
+#include "sync/park.h"
 
 #include <shmkit/cond.h>
 #include <shmkit/inspect.h>
@@ -13,7 +13,7 @@ struct shk_cond {
     struct shki_cond_shared *shared;
     struct shk_lock lock; /* a view of its own lock, or of the given one */
     bool own_lock, native;
-    struct shki_line line;
+    struct shki_waitlist line;
 };
 
 static int build_native(pthread_cond_t *c)
@@ -43,7 +43,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
         shared->lock_entry = options->lock->object.index;
         shared->lock_number = options->lock->object.serial;
     }
-    r = shki_waitlist_build(&shared->waiters);
+    r = shki_waitlist_init(&shared->waiters);
     if (r == 0)
         r = shki_lock_build(&shared->lock, true, false);
     return r == 0 && shared->kind == SHK_COND_PTHREAD ? build_native(&shared->native) : r;
@@ -125,7 +125,7 @@ int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
     r = open_lock(c);
     if (r < 0)
         goto close;
-    r = shki_object_line(&c->object, SHK_KIND_COND, &c->line);
+    r = shki_object_waitlist(&c->object, SHK_KIND_COND, &c->line);
     if (r < 0)
         goto close_lock;
     *out = c;
@@ -145,10 +145,10 @@ int shk_cond_close(struct shk_cond *c)
     if (c == NULL)
         return 0;
     if (c->own_lock && c->object.segment->base &&
-        shki_lock_is_mine(&c->lock, shki_membership_find(c->object.segment)))
+        shki_lock_is_mine(&c->lock, shki_member_find(c->object.segment)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the condition's lock",
                          c->object.segment->name, c->object.name);
-    shki_line_close(&c->line);
+    shki_waitlist_close(&c->line);
     if (!c->own_lock)
         shki_object_close(&c->lock.object);
     shki_object_close(&c->object);
@@ -175,21 +175,21 @@ int shk_cond_stamp(struct shk_cond *c)
  * The first lines of wait and notify: the caller holds the lock. An unlinked condition is told
  * after that, since the lock must be given back.
  */
-static int enter(struct shk_cond *c, struct shki_membership **m)
+static int enter(struct shk_cond *c, struct shki_member **m)
 {
     if (c == NULL)
         return SHKI_NO_HANDLE;
-    *m = shki_membership_find(c->object.segment); /* who has one has the segment mapped */
-    if (__builtin_expect(!shki_lock_is_mine(&c->lock, *m), 0))
+    *m = shki_member_find(c->object.segment); /* who has one has the segment mapped */
+    if (unlikely(!shki_lock_is_mine(&c->lock, *m)))
         return shki_lock_refuse(&c->lock);
-    return __builtin_expect(shki_object_is_stale(&c->object), 0) ? shki_stale(&c->object) : 0;
+    return unlikely(shki_object_is_stale(&c->object)) ? shki_stale(&c->object) : 0;
 }
 
-static int wait_robust(struct shk_cond *c, struct shki_membership *m,
-                       const struct shki_patience *patience)
+static int wait_robust(struct shk_cond *c, struct shki_member *m,
+                       const struct shki_deadline *deadline)
 {
     uint32_t again;
-    int r = shki_line_lock(&c->line), orphaned;
+    int r = shki_waitlist_lock(&c->line), orphaned;
 
     if (r < 0)
         return r;
@@ -197,16 +197,16 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m,
      * In the line before the lock is given up: whoever changes the predicate and notifies holds the
      * lock, and finds this member.
      */
-    shki_line_enter(&c->line, m);
-    shki_line_unlock(&c->line);
+    shki_waitlist_enter(&c->line, m);
+    shki_waitlist_unlock(&c->line);
     again = shki_lock_give_up(&c->lock, m);
-    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
-    r = shki_line_sleep(&c->line, m, patience);
+    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(deadline));
+    r = shki_waitlist_sleep(&c->line, m, deadline);
     shki_member_is_awake();
     orphaned = shki_lock_take_back(&c->lock, m, again);
     /* Not before it has the lock: killed while it waits for that, its wake-up is passed on. */
     if (r == 0)
-        shki_line_resume(m);
+        shki_waitlist_resume(m);
     m->notified = r == 0;
     return orphaned ? orphaned : r;
 }
@@ -218,92 +218,89 @@ static int wait_robust(struct shk_cond *c, struct shki_membership *m,
  * too few. Programs that call pthread_cond_signal() themselves do not count theirs: where there may
  * be any, each slice ends the wait.
  */
-static int wait_native(struct shk_cond *c, struct shki_membership *m,
-                       const struct shki_patience *patience)
+static int wait_native(struct shk_cond *c, struct shki_member *m,
+                       const struct shki_deadline *deadline)
 {
     struct shki_cond_shared *shared = c->shared;
     struct shki_mutex *mutex = &c->lock.shared->mutex;
-    uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
-    uint32_t notifies = atomic_load_explicit(&shared->native_notifies, memory_order_relaxed);
+    uint32_t again = load_relaxed(&mutex->state);
+    uint32_t notifies = load_relaxed(&shared->native_notifies);
     bool past = false, woken;
     struct timespec until;
     int r, why = 0;
 
     shki_unpark_released(m); /* by another condition with the same lock */
-    atomic_fetch_add_explicit(&shared->native_waiters, 1, memory_order_relaxed);
-    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(patience));
+    fetch_add_relaxed(&shared->native_waiters, 1);
+    shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(deadline));
     do {
-        until = shki_patience_slice(patience, SHKI_SLICE);
-        atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
-        atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
-        shki_mutex_turn(mutex);
+        until = shki_deadline_recheck_at(deadline, SHKI_RECHECK);
+        store_relaxed(&mutex->state, 0);
+        store_relaxed(&mutex->holder, 0);
+        shki_mutex_count_release(mutex);
         r = pthread_cond_clockwait(&shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
         if (r == EOWNERDEAD)
-            r = shki_mutex_inherit(mutex);
-        atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
+            r = shki_mutex_recover(mutex);
+        store_relaxed(&mutex->holder, m->id);
         if (r == ETIMEDOUT) {
-            shki_patience_slept(patience);
+            shki_deadline_slept(deadline);
             shki_segment_is_lost(c->object.segment); /* it is stale then */
         }
         /*
          * Relaxed, these too: the mutex orders them, and whoever can notify natively comes after
          * the store of native_shown.
          */
-        m->notified = r == 0 || atomic_load_explicit(&shared->native_notifies,
-                                                     memory_order_relaxed) != notifies;
+        m->notified = r == 0 || load_relaxed(&shared->native_notifies) != notifies;
         woken = r != ETIMEDOUT || m->notified;
         if (!woken)
-            past = shki_object_is_stale(&c->object) || shki_patience_is_over(patience);
-    } while (!woken && !past && !atomic_load_explicit(&shared->native_shown, memory_order_relaxed));
+            past = shki_object_is_stale(&c->object) || shki_deadline_has_passed(deadline);
+    } while (!woken && !past && !load_relaxed(&shared->native_shown));
     if (past)
         why = shki_object_is_stale(&c->object) ? shki_stale(&c->object)
-                                               : shki_patience_over(patience);
+                                               : shki_deadline_check(deadline);
     shki_member_is_awake();
-    atomic_fetch_sub_explicit(&shared->native_waiters, 1, memory_order_relaxed);
+    fetch_sub_relaxed(&shared->native_waiters, 1);
     r = shki_lock_settle(&c->lock, m, r == 1);
-    atomic_store_explicit(&mutex->state, again, memory_order_relaxed);
+    store_relaxed(&mutex->state, again);
     return r ? r : why;
 }
 
 int shk_cond_wait(struct shk_cond *c, int64_t timeout)
 {
-    struct shki_membership *m;
-    struct shki_patience patience;
+    struct shki_member *m;
+    struct shki_deadline deadline;
     int r = enter(c, &m);
 
     if (r < 0)
         return r;
     m->waited_on = c->object.serial;
     m->notified = false;
-    patience = shki_object_patience(&c->object, timeout, "the condition was not notified");
-    r = shki_patience_over(&patience);
+    deadline = shki_object_deadline(&c->object, timeout, "the condition was not notified");
+    r = shki_deadline_check(&deadline);
     if (r < 0)
         return r;
-    return c->native ? wait_native(c, m, &patience) : wait_robust(c, m, &patience);
+    return c->native ? wait_native(c, m, &deadline) : wait_robust(c, m, &deadline);
 }
 
 int shk_cond_was_notified(struct shk_cond *c)
 {
-    const struct shki_membership *m;
+    const struct shki_member *m;
 
     if (c == NULL)
         return SHKI_NO_HANDLE;
     /* the thread's own memory: whether the object still exists does not matter */
-    m = shki_membership_find(c->object.segment);
+    m = shki_member_find(c->object.segment);
     return m && m->waited_on == c->object.serial && m->notified;
 }
 
 static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned n)
 {
     struct shki_cond_shared *shared = c->shared;
-    uint32_t waiters = atomic_load_explicit(&shared->native_waiters, memory_order_relaxed);
+    uint32_t waiters = load_relaxed(&shared->native_waiters);
 
     if (n == 0)
         return 0;
     /* Killed before: nobody is notified. Killed after: all are, at the ends of their slices. */
-    atomic_store_explicit(&shared->native_notifies,
-                          atomic_load_explicit(&shared->native_notifies, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    store_relaxed(&shared->native_notifies, load_relaxed(&shared->native_notifies) + 1);
     if (n >= THREADS_MAX)
         pthread_cond_broadcast(&shared->native);
     for (unsigned i = 0; n < THREADS_MAX && i < n; i++)
@@ -311,34 +308,34 @@ static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned 
     return (int)(n < waiters ? n : waiters);
 }
 
-static int notify_robust(struct shk_cond *c, struct shki_membership *m, unsigned n)
+static int notify_robust(struct shk_cond *c, struct shki_member *m, unsigned n)
 {
-    int r = shki_line_lock(&c->line);
+    int r = shki_waitlist_lock(&c->line);
 
     if (r < 0)
         return r;
-    r = (int)(n == UINT32_MAX ? shki_line_notify_all(&c->line, SHKI_GO)
-                              : shki_line_notify(&c->line, n));
-    shki_line_unlock_quietly(&c->line, m);
+    r = (int)(n == UINT32_MAX ? shki_waitlist_notify_all(&c->line, SHKI_GO)
+                              : shki_waitlist_notify(&c->line, n));
+    shki_waitlist_unlock_quietly(&c->line, m);
     return r;
 }
 
 /* Without the line's mutex: nobody enters without the lock, which is held. */
 static bool nobody_waits(const struct shk_cond *c)
 {
-    return !c->native && shki_line_is_empty(&c->line);
+    return !c->native && shki_waitlist_is_empty(&c->line);
 }
 
 static __attribute__((noinline)) int notify_anyhow(struct shk_cond *c, unsigned n)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = enter(c, &m);
 
     if (r < 0)
         return r;
     if (c->native)
         return notify_native(c, n);
-    return shki_line_is_empty(&c->line) ? 0 : notify_robust(c, m, n);
+    return shki_waitlist_is_empty(&c->line) ? 0 : notify_robust(c, m, n);
 }
 
 int shk_cond_notify(struct shk_cond *c, unsigned n)
@@ -347,7 +344,7 @@ int shk_cond_notify(struct shk_cond *c, unsigned n)
      * As most of them end, without a call. As in enter(), who holds the lock need not ask whether
      * the segment is closed.
      */
-    if (c && shki_lock_is_mine(&c->lock, shki_membership_at_hand(c->object.segment)) &&
+    if (c && shki_lock_is_mine(&c->lock, shki_member_cached(c->object.segment)) &&
         !shki_object_is_stale(&c->object) && nobody_waits(c))
         return 0;
     return notify_anyhow(c, n);
@@ -360,7 +357,7 @@ int shk_cond_notify_all(struct shk_cond *c)
 
 int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t **mutex)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = c ? shki_enter(&c->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
@@ -372,7 +369,7 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
      * Before anybody can notify by them, so that no wait that begins later misses it; and each
      * looks at the end of its slice.
      */
-    atomic_store_explicit(&c->shared->native_shown, 1, memory_order_relaxed);
+    store_relaxed(&c->shared->native_shown, 1);
     if (cond)
         *cond = &c->shared->native;
     if (mutex)

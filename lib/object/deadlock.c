@@ -19,7 +19,7 @@
  */
 #include "base/thread.h"
 #include "object/lock.h"
-#include "segment/reader.h"
+#include "segment/image.h"
 
 #include <shmkit/inspect.h>
 #include <string.h>
@@ -45,60 +45,59 @@ struct wait {
     struct step step;
 };
 
-#define get(field) atomic_load_explicit(&(field), memory_order_relaxed) /* of a private copy */
-
 /* False if it does not sleep in an acquire without a deadline. */
-static bool read_wait(const struct shki_reader *r, uint64_t id, struct wait *w)
+static bool read_wait(const struct shki_image *r, uint64_t id, struct wait *w)
 {
-    struct shki_member m, again;
+    struct shki_member_shared m, again;
     uint32_t index = shki_member_index(id);
 
-    if (!shki_read_member(r, index, &m) || get(m.id) != id || !shki_robust_is_held(&m.life) ||
-        shki_thread_is_gone(m.tid))
+    if (!shki_image_member(r, index, &m) || load_relaxed(&m.id) != id ||
+        !shki_robust_is_held(&m.life) || shki_thread_is_gone(m.tid))
         return false;
-    w->segment = get(m.waits_segment);
-    w->inode = get(m.waits_inode);
-    w->serial = get(m.waits_serial);
-    w->entry = get(m.waits_entry);
-    w->step = (struct step){m.thread, get(m.waits_sequence), get(m.waits_how)};
-    if (!(w->step.sequence & 1) || get(m.waits_for) != SHK_WAITS_TO_ACQUIRE ||
+    w->segment = load_relaxed(&m.waits_segment);
+    w->inode = load_relaxed(&m.waits_inode);
+    w->serial = load_relaxed(&m.waits_serial);
+    w->entry = load_relaxed(&m.waits_entry);
+    w->step = (struct step){m.thread, load_relaxed(&m.waits_sequence), load_relaxed(&m.waits_how)};
+    if (!(w->step.sequence & 1) || load_relaxed(&m.waits_for) != SHK_WAITS_TO_ACQUIRE ||
         w->step.how == SHKI_WAITS_A_WHILE)
         return false;
-    return shki_read_member(r, index, &again) && get(again.id) == id &&
-           get(again.waits_sequence) == w->step.sequence; /* W1 */
+    return shki_image_member(r, index, &again) && load_relaxed(&again.id) == id &&
+           load_relaxed(&again.waits_sequence) == w->step.sequence; /* W1 */
 }
 
 /* Who holds the lock that is waited for: a member id, or 0. */
-static uint64_t read_holder(const struct shki_reader *r, const struct wait *w)
+static uint64_t read_holder(const struct shki_image *r, const struct wait *w)
 {
     struct shki_lock_shared lock;
     struct shki_entry e;
     uint64_t at;
 
-    if (!shki_read_entry(r, w->entry, &e) || get(e.serial) != w->serial)
+    if (!shki_image_entry(r, w->entry, &e) || load_relaxed(&e.live_serial) != w->serial)
         return 0;
     at = e.kind == SHK_KIND_COND ? offsetof(struct shki_cond_shared, lock) : 0;
     if ((e.kind != SHK_KIND_LOCK && e.kind != SHK_KIND_COND) ||
-        !shki_reader_has(r, &e, at + sizeof(lock)) || !shki_read(r, e.at + at, &lock, sizeof(lock)))
+        !shki_image_has(r, &e, at + sizeof(lock)) ||
+        !shki_image_read(r, e.offset + at, &lock, sizeof(lock)))
         return 0;
-    return shki_robust_is_held(&lock.mutex.robust) ? get(lock.mutex.holder) : 0;
+    return shki_robust_is_held(&lock.mutex.robust) ? load_relaxed(&lock.mutex.holder) : 0;
 }
 
 /* One step: from a wait to the wait of the lock's holder. */
 static bool follow(struct wait *w)
 {
-    const struct shk_segment *mine = shki_membership_segment(w->inode, w->segment);
-    struct shki_reader r;
+    const struct shk_segment *mine = shki_member_segment(w->inode, w->segment);
+    struct shki_image r;
     uint64_t holder;
     bool ok;
 
     if (mine)
-        shki_reader_use_mapped(&r, mine);
-    else if (shki_reader_find(&r, w->inode, w->segment) < 0)
+        shki_image_use_mapped(&r, mine);
+    else if (shki_image_find(&r, w->inode, w->segment) < 0)
         return false;
     holder = read_holder(&r, w);
     ok = holder != 0 && read_wait(&r, holder, w);
-    shki_reader_close(&r);
+    shki_image_close(&r);
     return ok;
 }
 
@@ -116,7 +115,7 @@ static bool walk_round(struct wait w, struct walk *walk)
     return w.step.thread == start;
 }
 
-int shki_deadlock_check(const struct shki_object *o, const struct shki_membership *m)
+int shki_deadlock_check(const struct shki_object *o, const struct shki_member *m)
 {
     struct walk first, second;
     struct wait mine = {.segment = o->segment->id,
@@ -124,8 +123,8 @@ int shki_deadlock_check(const struct shki_object *o, const struct shki_membershi
                         .serial = o->serial,
                         .entry = o->index};
 
-    mine.step =
-        (struct step){m->record->thread, get(m->record->waits_sequence), SHKI_WAITS_CHECKED};
+    mine.step = (struct step){m->record->thread, load_relaxed(&m->record->waits_sequence),
+                              SHKI_WAITS_CHECKED};
     if (!walk_round(mine, &first) || !walk_round(mine, &second))
         return 0;
     if (first.n != second.n ||

@@ -1,6 +1,6 @@
-#include "object/ready.h"
-#include "wait/leader.h"
-#include "wait/park.h"
+#include "poll/poll.h"
+#include "sync/leader.h"
+#include "sync/park.h"
 
 #include <shmkit/event.h>
 #include <shmkit/inspect.h>
@@ -55,7 +55,7 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
 
 int shk_event_close(struct shk_event *event)
 {
-    if (event == NULL || !shki_object_let_go(&event->object))
+    if (event == NULL || !shki_object_unref(&event->object))
         return 0;
     shki_object_close(&event->object);
     free(event);
@@ -68,7 +68,7 @@ int shk_event_close(struct shk_event *event)
  */
 static uint64_t state_of(const struct shk_event *event)
 {
-    return atomic_load_explicit(&event->shared->state, memory_order_acquire);
+    return load_acquire(&event->shared->state);
 }
 
 static bool is_set(const struct shk_event *event)
@@ -78,25 +78,25 @@ static bool is_set(const struct shk_event *event)
 
 int shk_event_set(struct shk_event *event)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
     uint64_t before, after;
 
     if (r < 0)
         return r;
     /* a guess, which the exchange checks */
-    before = atomic_load_explicit(&event->shared->state, memory_order_relaxed);
+    before = load_relaxed(&event->shared->state);
     do
-        after = before & SHKI_EVENT_SET
-                    ? before
-                    : ((before | SHKI_EVENT_SET) & ~(uint64_t)SHKI_EVENT_SLEEPER) + SHKI_EVENT_ONCE;
-    while (!atomic_compare_exchange_weak_explicit(&event->shared->state, &before, after,
-                                                  memory_order_release, memory_order_relaxed));
+        after =
+            before & SHKI_EVENT_SET
+                ? before
+                : ((before | SHKI_EVENT_SET) & ~(uint64_t)SHKI_EVENT_NEED_WAKEUP) + SHKI_EVENT_ONCE;
+    while (!compare_exchange_weak_release(&event->shared->state, &before, after));
     /*
      * V1: has committed, and released all who wait. Killed before: nothing has happened. Killed
      * after: those asleep find out at the end of their slice.
      */
-    if (before & SHKI_EVENT_SLEEPER)
+    if (before & SHKI_EVENT_NEED_WAKEUP)
         shki_wake_all_at(&event->shared->state);
     atomic_thread_fence(memory_order_seq_cst); /* A4 */
     shki_watched_wake(event->object.segment, &event->shared->watched);
@@ -105,7 +105,7 @@ int shk_event_set(struct shk_event *event)
 
 int shk_event_clear(struct shk_event *event)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
@@ -113,14 +113,13 @@ int shk_event_clear(struct shk_event *event)
     /*
      * V1: commits. The number stays: whoever was waiting when it was set is released all the same.
      */
-    atomic_fetch_and_explicit(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET,
-                              memory_order_release);
+    fetch_and_release(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET);
     return 0;
 }
 
 static __attribute__((noinline)) int is_set_anyhow(struct shk_event *event)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : is_set(event);
@@ -134,7 +133,7 @@ int shk_event_is_set(struct shk_event *event)
 void shki_event_wake(struct shki_event_shared *shared)
 {
     /* Killed before: they find it stale at the end of their slice; likewise after. */
-    atomic_fetch_or_explicit(&shared->state, SHKI_EVENT_UNLINKED, memory_order_release);
+    fetch_or_release(&shared->state, SHKI_EVENT_UNLINKED);
     shki_wake_all_at(&shared->state);
 }
 
@@ -166,31 +165,29 @@ static bool was_released(const void *arg)
  * Returns whether it was woken, or need not sleep: not that a signal or the end of the slice has
  * ended the sleep.
  */
-static bool sleep_a_slice(const struct waiting *w, const struct shki_patience *patience,
+static bool sleep_a_slice(const struct waiting *w, const struct shki_deadline *deadline,
                           struct shki_role *role)
 {
-    const uint64_t asleep = w->clear | SHKI_EVENT_SLEEPER;
+    const uint64_t asleep = w->clear | SHKI_EVENT_NEED_WAKEUP;
     uint64_t state = w->clear;
     struct timespec until;
 
     /* Relaxed: was_released() looks again. Killed after: see above. */
-    if (!atomic_compare_exchange_strong_explicit(&w->event->shared->state, &state, asleep,
-                                                 memory_order_relaxed, memory_order_relaxed) &&
-        state != asleep)
+    if (!compare_exchange_relaxed(&w->event->shared->state, &state, asleep) && state != asleep)
         return true;
-    until = shki_patience_slice(patience, shki_repairs(SHKI_REPAIR_BACKSTOP)
-                                              ? shki_role_slice(role, patience)
-                                              : SHK_SEC(3600));
+    until = shki_deadline_recheck_at(deadline, shki_repair_enabled(SHKI_REPAIR_BACKSTOP)
+                                                   ? shki_role_interval(role, deadline)
+                                                   : SHK_SEC(3600));
     if (shki_sleep_at(&w->event->shared->state, asleep, &until))
         return true;
     role->slices++;
-    shki_patience_slept(patience);
+    shki_deadline_slept(deadline);
     shki_segment_is_lost(w->event->object.segment); /* it is stale then */
     return false;
 }
 
-static int sleep_until_released(const struct waiting *w, const struct shki_patience *patience,
-                                const struct shki_membership *m)
+static int sleep_until_released(const struct waiting *w, const struct shki_deadline *deadline,
+                                const struct shki_member *m)
 {
     struct shki_event_shared *shared = w->event->shared;
     struct shki_role role = {m->segment, m, shared->leaders, &shared->followers, 0, false, false};
@@ -198,7 +195,7 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
     int r = 0;
 
     do {
-        bool over = shki_object_is_stale(&w->event->object) || shki_patience_is_over(patience);
+        bool over = shki_object_is_stale(&w->event->object) || shki_deadline_has_passed(deadline);
 
         /*
          * looked at last: a waiter of the moment when it was set is released, however late it runs,
@@ -208,9 +205,9 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
             break;
         if (over)
             r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object)
-                                                        : shki_patience_over(patience);
+                                                        : shki_deadline_check(deadline);
         if (r == 0)
-            woken = sleep_a_slice(w, patience, &role);
+            woken = sleep_a_slice(w, deadline, &role);
     } while (r == 0);
     leader_missing = shki_role_end(&role);
     /*
@@ -222,20 +219,20 @@ static int sleep_until_released(const struct waiting *w, const struct shki_patie
     return r;
 }
 
-static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint64_t state,
+static int wait_for_set(struct shk_event *event, struct shki_member *m, uint64_t state,
                         int64_t timeout)
 {
-    struct waiting w = {event, state & ~(uint64_t)(SHKI_EVENT_SLEEPER | SHKI_EVENT_UNLINKED)};
-    struct shki_patience patience =
-        shki_object_patience(&event->object, timeout, "the event is not set");
-    int r = shki_patience_over(&patience);
+    struct waiting w = {event, state & ~(uint64_t)(SHKI_EVENT_NEED_WAKEUP | SHKI_EVENT_UNLINKED)};
+    struct shki_deadline deadline =
+        shki_object_deadline(&event->object, timeout, "the event is not set");
+    int r = shki_deadline_check(&deadline);
 
     if (r < 0)
         return r;
     /* Who finds others asleep joins them: they have stayed awake for it, and in vain. */
-    if (state & SHKI_EVENT_SLEEPER || !shki_spin(&event->spinner, was_released, &w)) {
-        shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&patience));
-        r = sleep_until_released(&w, &patience, m);
+    if (state & SHKI_EVENT_NEED_WAKEUP || !shki_spin(&event->spinner, was_released, &w)) {
+        shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&deadline));
+        r = sleep_until_released(&w, &deadline, m);
         shki_member_is_awake();
     }
     return r;
@@ -243,7 +240,7 @@ static int wait_for_set(struct shk_event *event, struct shki_membership *m, uint
 
 static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_t timeout)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
     uint64_t state;
 
@@ -270,7 +267,7 @@ static bool is_ready(const struct shki_watch *w)
     return is_another(state_of(w->handle), w->since);
 }
 
-static void let_go(void *event)
+static void unref(void *event)
 {
     shk_event_close(event);
 }
@@ -278,10 +275,10 @@ static void let_go(void *event)
 void shki_event_watch(struct shk_event *event, struct shki_watch *w)
 {
     *w = (struct shki_watch){.object = &event->object,
-                             .keepers = &event->object.keepers,
+                             .refs = &event->object.refs,
                              .watched = &event->shared->watched,
                              .handle = event,
                              .note = note,
                              .is_ready = is_ready,
-                             .let_go = let_go};
+                             .unref = unref};
 }

@@ -5,21 +5,21 @@ int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)
 {
     if (s == NULL)
         return shki_say(-EINVAL, "the segment is NULL");
-    atomic_store_explicit(&s->interrupt, flag, memory_order_relaxed);
+    store_relaxed(&s->interrupt, flag);
     return 0;
 }
 
 int shk_set_interrupt_call(struct shk_segment *s, int (*check)(void *arg), void *arg)
 {
     struct shki_object o = {.segment = s};
-    struct shki_membership *m;
+    struct shki_member *m;
     int r;
 
     if (s == NULL)
         return shki_say(-EINVAL, "the segment is NULL");
     if (shki_segment_is_closed(s))
         return shki_say_closed(s);
-    m = shki_membership_find(s);
+    m = shki_member_find(s);
     r = m ? 0 : shki_object_join(&o, &m);
     if (r < 0)
         return r;

@@ -1,7 +1,7 @@
 #include "object/lock.h"
 
 #include "segment/recover.h"
-#include "wait/park.h"
+#include "sync/park.h"
 
 #include <shmkit/inspect.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ int shki_lock_build(struct shki_lock_shared *shared, bool recursive, bool no_dea
 int shki_lock_adopt(struct shk_lock *l, struct shki_lock_shared *shared)
 {
     l->shared = shared;
-    atomic_init(&l->spinner.shift, SPIN_FIRST);
+    atomic_init(&l->spinner.backoff, SPIN_FIRST);
     l->recursive = shared->recursive != 0;
     l->no_deadlock_check = shared->no_deadlock_check != 0;
     return shared->recursive > 1 || shared->no_deadlock_check > 1
@@ -93,7 +93,7 @@ int shk_lock_close(struct shk_lock *l)
 {
     if (l == NULL)
         return 0;
-    if (l->object.segment->base && shki_lock_is_mine(l, shki_membership_find(l->object.segment)))
+    if (l->object.segment->base && shki_lock_is_mine(l, shki_member_find(l->object.segment)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the lock",
                          l->object.segment->name, l->object.name);
     shki_object_close(&l->object);
@@ -106,7 +106,7 @@ int shk_lock_close(struct shk_lock *l)
  * every acquire ends with it.
  */
 static inline __attribute__((always_inline)) int settle(struct shki_lock_shared *shared,
-                                                        const struct shki_membership *m, int r)
+                                                        const struct shki_member *m, int r)
 {
     struct shki_mutex *mutex = &shared->mutex;
 
@@ -115,36 +115,36 @@ static inline __attribute__((always_inline)) int settle(struct shki_lock_shared 
      * before or after any: the mutex is a dead holder's again, and the next one comes here with r
      * == 1.
      */
-    if (__builtin_expect(r == 1, 0)) {
-        atomic_store_explicit(&mutex->state, SHKI_ORPHANED, memory_order_relaxed);
-        atomic_fetch_add_explicit(&shared->repairs.holders_lost, 1, memory_order_relaxed);
+    if (unlikely(r == 1)) {
+        store_relaxed(&mutex->state, SHKI_OWNER_DIED);
+        fetch_add_relaxed(&shared->repairs.holders_lost, 1);
     }
-    atomic_store_explicit(&mutex->holder, m->id, memory_order_relaxed);
-    if (__builtin_expect(atomic_load_explicit(&mutex->state, memory_order_relaxed) == 0, 1))
+    store_relaxed(&mutex->holder, m->id);
+    if (likely(load_relaxed(&mutex->state) == 0))
         return 0;
     /*
      * Cleared only by telling the caller. Killed after this: it dies holding the lock, and that is
      * told.
      */
-    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
-    return shki_repairs(SHKI_REPAIR_ORPHANED) ? SHK_ORPHANED : 0;
+    store_relaxed(&mutex->state, 0);
+    return shki_repair_enabled(SHKI_REPAIR_OWNER_DIED) ? SHK_ORPHANED : 0;
 }
 
-int shki_lock_settle(struct shk_lock *l, struct shki_membership *m, int r)
+int shki_lock_settle(struct shk_lock *l, struct shki_member *m, int r)
 {
     return settle(l->shared, m, r);
 }
 
 /* The mutex alone: the thread's count of what it holds is the caller's affair. */
-static void unlock_mutex(struct shk_lock *l, struct shki_membership *m)
+static void unlock_mutex(struct shk_lock *l, struct shki_member *m)
 {
     /* Killed before, between or after: the mutex is the next one's, as a dead holder's or not. */
-    atomic_store_explicit(&l->shared->mutex.holder, 0, memory_order_relaxed);
+    store_relaxed(&l->shared->mutex.holder, 0);
     shki_mutex_unlock(&l->shared->mutex);
     shki_unpark_released(m);
 }
 
-static void unlock(struct shk_lock *l, struct shki_membership *m)
+static void unlock(struct shk_lock *l, struct shki_member *m)
 {
     unlock_mutex(l, m);
     shki_held_less(m);
@@ -152,7 +152,7 @@ static void unlock(struct shk_lock *l, struct shki_membership *m)
 
 struct waiting {
     struct shk_lock *lock;
-    struct shki_membership *member;
+    struct shki_member *member;
     bool check; /* for deadlocks */
 };
 
@@ -170,18 +170,17 @@ static void note_holder(const struct shk_lock *l)
 {
     const struct shk_segment *s = l->object.segment;
     /* a hint, all of this */
-    uint64_t id = atomic_load_explicit(&l->shared->mutex.holder, memory_order_relaxed);
-    const struct shki_member *m = id ? shki_member_at(s, shki_member_index(id)) : NULL;
+    uint64_t id = load_relaxed(&l->shared->mutex.holder);
+    const struct shki_member_shared *m = id ? shki_member_record(s, shki_member_index(id)) : NULL;
 
     if (m && shki_member_is_alive(s, id))
-        shki_note_holder(m->names[atomic_load_explicit(&m->renames, memory_order_acquire) % 2],
-                         m->pid);
+        shki_note_holder(m->names[load_acquire(&m->renames) % 2], m->pid);
 }
 
 /* Another thread has it. */
-static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t timeout)
+static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t timeout)
 {
-    struct shki_patience patience = shki_object_patience(&l->object, timeout, "the lock is held");
+    struct shki_deadline deadline = shki_object_deadline(&l->object, timeout, "the lock is held");
     struct waiting w = {l, m, timeout == SHK_FOREVER && !l->no_deadlock_check};
     enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_A_WHILE
                               : w.check              ? SHKI_WAITS_CHECKED
@@ -190,7 +189,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t
 
     if (timeout != SHK_NOWAIT)
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, how);
-    r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner,
+    r = shki_mutex_lock(&l->shared->mutex, &deadline, m->id, &l->spinner,
                         &l->object.segment->recovery, each_slice, &w);
     if (timeout != SHK_NOWAIT)
         shki_member_is_awake();
@@ -203,7 +202,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_membership *m, int64_t
 static int acquire_again(struct shk_lock *l)
 {
     struct shki_mutex *mutex = &l->shared->mutex;
-    uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
+    uint32_t again = load_relaxed(&mutex->state);
 
     if (!l->recursive)
         return shki_object_say(
@@ -212,7 +211,7 @@ static int acquire_again(struct shk_lock *l)
     if (again >= SHKI_AGAIN)
         return shki_object_say(&l->object, -EOVERFLOW,
                                "the calling thread has acquired the lock 2^31 times");
-    atomic_store_explicit(&mutex->state, again + 1, memory_order_relaxed);
+    store_relaxed(&mutex->state, again + 1);
     return 0;
 }
 
@@ -223,25 +222,25 @@ int shki_lock_refuse(const struct shk_lock *l)
     return shki_object_say(&l->object, -EPERM, "the calling thread does not hold the lock");
 }
 
-uint32_t shki_lock_give_up(struct shk_lock *l, struct shki_membership *m)
+uint32_t shki_lock_give_up(struct shk_lock *l, struct shki_member *m)
 {
     struct shki_mutex *mutex = &l->shared->mutex;
-    uint32_t again = atomic_load_explicit(&mutex->state, memory_order_relaxed);
+    uint32_t again = load_relaxed(&mutex->state);
 
     /* killed after: a dead holder's */
-    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
+    store_relaxed(&mutex->state, 0);
     unlock_mutex(l, m); /* it stays counted: taking it back must not fail */
     return again;
 }
 
-int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t again)
+int shki_lock_take_back(struct shk_lock *l, struct shki_member *m, uint32_t again)
 {
-    struct shki_patience patience = shki_patience(SHK_FOREVER, NULL);
+    struct shki_deadline deadline = shki_deadline(SHK_FOREVER, NULL);
     int r = shki_mutex_trylock(&l->shared->mutex, m->id);
 
     if (r < 0) {
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_FIRMLY);
-        r = shki_mutex_lock(&l->shared->mutex, &patience, m->id, &l->spinner,
+        r = shki_mutex_lock(&l->shared->mutex, &deadline, m->id, &l->spinner,
                             &l->object.segment->recovery, NULL, NULL);
         shki_member_is_awake();
     }
@@ -249,22 +248,19 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_membership *m, uint32_t 
         return shki_fail(r, "%s/%s: the lock is damaged: %s", l->object.segment->name,
                          l->object.name, strerror(-r));
     r = settle(l->shared, m, r);
-    atomic_store_explicit(&l->shared->mutex.state, again, memory_order_relaxed);
+    store_relaxed(&l->shared->mutex.state, again);
     return r;
 }
 
 void shki_lock_unlinked(struct shki_lock_shared *shared)
 {
-    uint64_t not_unlinked = 0,
-             note = SHKI_UNLINKED_AFTER +
-                    atomic_load_explicit(&shared->mutex.turns, memory_order_relaxed);
+    uint64_t not_unlinked = 0, note = SHKI_UNLINKED_AFTER + load_relaxed(&shared->mutex.releases);
 
     /*
      * The first note stays. Killed before: waiters that are given the mutex return 0, those that
      * are not find it stale at the end of their slice.
      */
-    atomic_compare_exchange_strong_explicit(&shared->unlinked_after, &not_unlinked, note,
-                                            memory_order_relaxed, memory_order_relaxed);
+    compare_exchange_relaxed(&shared->unlinked_after, &not_unlinked, note);
 }
 
 /*
@@ -273,17 +269,16 @@ void shki_lock_unlinked(struct shki_lock_shared *shared)
  */
 static bool was_released_before_the_unlink(const struct shk_lock *l)
 {
-    uint64_t note = atomic_load_explicit(&l->shared->unlinked_after, memory_order_relaxed);
+    uint64_t note = load_relaxed(&l->shared->unlinked_after);
 
-    return note == 0 ||
-           (uint32_t)note == atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed);
+    return note == 0 || (uint32_t)note == load_relaxed(&l->shared->mutex.releases);
 }
 
 /*
  * Who has not been given it at the first try, r being negative, or must repair what a dead holder
  * left, r being 1.
  */
-static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_membership *m,
+static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_member *m,
                                                     int64_t timeout, int r)
 {
     int more;
@@ -309,19 +304,18 @@ static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct s
 
 int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r;
 
-    if (__builtin_expect(!l, 0))
+    if (unlikely(!l))
         return SHKI_NO_HANDLE;
-    shki_fetch_to_write(&l->shared->mutex); /* on its way while the rest is looked at */
+    shki_prefetch_write(&l->shared->mutex); /* on its way while the rest is looked at */
     r = shki_enter(&l->object, &m);
-    if (__builtin_expect(r < 0, 0))
+    if (unlikely(r < 0))
         return r;
     /* A holder's own mutex is refused like anybody's: whose it is is asked only then. */
-    r = __builtin_expect(m->held != m->may_hold, 1) ? shki_mutex_trylock(&l->shared->mutex, m->id)
-                                                    : -EBUSY;
-    if (__builtin_expect(r != 0, 0))
+    r = likely(m->held != m->may_hold) ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
+    if (unlikely(r != 0))
         return acquire_slowly(l, m, timeout, r);
     m->held++;
     return settle(l->shared, m, 0);
@@ -330,17 +324,17 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
 int shk_lock_release(struct shk_lock *l)
 {
     /* who is a member has the segment mapped */
-    struct shki_membership *m = l ? shki_membership_find(l->object.segment) : NULL;
+    struct shki_member *m = l ? shki_member_find(l->object.segment) : NULL;
     uint32_t again;
 
-    if (__builtin_expect(!l, 0))
+    if (unlikely(!l))
         return SHKI_NO_HANDLE;
-    if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
+    if (unlikely(!shki_lock_is_mine(l, m)))
         return shki_lock_refuse(l);
     /* who holds it has been told of the dead */
-    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed);
-    if (__builtin_expect(again > 0, 0))
-        atomic_store_explicit(&l->shared->mutex.state, again - 1, memory_order_relaxed);
+    again = load_relaxed(&l->shared->mutex.state);
+    if (unlikely(again > 0))
+        store_relaxed(&l->shared->mutex.state, again - 1);
     else
         unlock(l, m);
     return 0;
@@ -348,7 +342,7 @@ int shk_lock_release(struct shk_lock *l)
 
 int shk_lock_is_held(struct shk_lock *l)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
@@ -361,27 +355,27 @@ int shk_lock_is_held(struct shk_lock *l)
 
 int shk_lock_depth(struct shk_lock *l)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
     uint32_t again;
 
     if (r < 0 || !shki_lock_is_mine(l, m))
         return r;
     /* written by the caller alone */
-    again = atomic_load_explicit(&l->shared->mutex.state, memory_order_relaxed) & SHKI_AGAIN;
+    again = load_relaxed(&l->shared->mutex.state) & SHKI_AGAIN;
     return again < INT32_MAX ? (int)again + 1 : INT32_MAX;
 }
 
 int shk_lock_stamp(struct shk_lock *l)
 {
-    struct shki_membership *m = l ? shki_membership_find(l->object.segment) : NULL;
+    struct shki_member *m = l ? shki_member_find(l->object.segment) : NULL;
 
-    if (__builtin_expect(!l, 0))
+    if (unlikely(!l))
         return SHKI_NO_HANDLE;
-    if (__builtin_expect(!shki_lock_is_mine(l, m), 0))
+    if (unlikely(!shki_lock_is_mine(l, m)))
         return shki_lock_refuse(l);
     shki_member_holds(m, l->object.serial,
                       /* written by the holder, which is this thread */
-                      atomic_load_explicit(&l->shared->mutex.turns, memory_order_relaxed));
+                      load_relaxed(&l->shared->mutex.releases));
     return 0;
 }

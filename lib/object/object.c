@@ -1,9 +1,9 @@
-#include "object/ready.h"
+#include "poll/poll.h"
 
 #include "base/name.h"
 #include "object/lock.h"
 #include "segment/process.h"
-#include "wait/park.h"
+#include "sync/park.h"
 
 #include <shmkit/inspect.h>
 #include <stdio.h>
@@ -40,19 +40,18 @@ int shki_stale(const struct shki_object *o)
 
 int shki_object_say(const struct shki_object *o, int code, const char *state)
 {
-    return shki_say_vain(code, &(struct shki_vain){o->segment->name, o->name, state, 0});
+    return shki_say_unmet(code, &(struct shki_unmet){o->segment->name, o->name, state, 0});
 }
 
-struct shki_patience shki_object_patience(const struct shki_object *o, int64_t timeout,
+struct shki_deadline shki_object_deadline(const struct shki_object *o, int64_t timeout,
                                           const char *state)
 {
     struct shk_segment *s = o->segment;
-    struct shki_patience p =
-        shki_patience(timeout, atomic_load_explicit(&s->interrupt, memory_order_relaxed));
-    struct shki_membership *m = shki_membership_find(s);
+    struct shki_deadline p = shki_deadline(timeout, load_relaxed(&s->interrupt));
+    struct shki_member *m = shki_member_find(s);
 
     p.openness = &s->openness;
-    p.closes = atomic_load_explicit(&s->openness.closes, memory_order_relaxed);
+    p.closes = load_relaxed(&s->openness.closes);
     p.segment = s->name;
     p.object = o->name;
     p.state = state;
@@ -70,16 +69,16 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
 {
     o->segment = s;
     o->entry = e;
-    o->serial = e->number;
+    o->serial = e->serial;
     o->index = shki_entry_index(s, e);
-    o->at = e->at;
+    o->offset = e->offset;
     o->size = e->size;
     memcpy(o->name, e->name, sizeof(o->name));
     o->name[SHK_NAME_MAX] = '\0';
-    if (o->at < s->at.heap_at || o->at % shki_extent_unit(o->size) || o->at > s->size ||
-        o->size > s->size - o->at || o->size < shki_shared_size(e->kind))
+    if (o->offset < s->geometry.heap_at || o->offset % shki_extent_unit(o->size) ||
+        o->offset > s->size || o->size > s->size - o->offset || o->size < shki_shared_size(e->kind))
         return shki_fail(-EPROTO, "%s/%s is damaged: its extent", s->name, o->name);
-    o->shared = s->base + o->at;
+    o->shared = s->base + o->offset;
     return 0;
 }
 
@@ -175,7 +174,7 @@ static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags,
 
 static bool is_live(const struct shki_entry *e)
 {
-    return e && atomic_load_explicit(&e->state, memory_order_acquire) == SHKI_ENTRY_LIVE;
+    return e && load_acquire(&e->state) == SHKI_ENTRY_LIVE;
 }
 
 #define MAKING_LIMIT SHK_SEC(10) /* so long an opener waits for another that makes the object */
@@ -221,7 +220,7 @@ static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned
 int shki_object_open(struct shk_segment *s, const char *name, unsigned flags,
                      const struct shki_plan *plan, struct shki_object *o)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     struct shki_entry *e;
     bool is_new;
     int r;
@@ -234,7 +233,7 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags,
     if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL))
         return shki_fail(-EINVAL, "%s/%s: a flag is unknown", s->name, name);
     o->segment = s;
-    m = shki_membership_find(s);
+    m = shki_member_find(s);
     r = m ? 0 : shki_object_join(o, &m);
     if (r == 0)
         r = settle(s, m->id, name, flags, &e);
@@ -273,7 +272,7 @@ int shki_object_open_serial(struct shk_segment *s, uint32_t entry, uint64_t seri
  */
 static void reclaim(struct shk_segment *s)
 {
-    struct shki_membership *m = shki_membership_find(s);
+    struct shki_member *m = shki_member_find(s);
     bool is_new = m == NULL, any = false;
 
     if (is_new && shki_member_join(s, &m) < 0)
@@ -297,7 +296,7 @@ void shki_object_close(struct shki_object *o)
     pthread_mutex_lock(&s->local);
     if (--s->uses[o->index] == 0 && s->base) {
         shki_process_uses_no_more(s, o->index);
-        gone = s->memberships && shki_object_is_stale(o);
+        gone = s->members && shki_object_is_stale(o);
         s->pins += gone;
     }
     pthread_mutex_unlock(&s->local);
@@ -307,13 +306,13 @@ void shki_object_close(struct shki_object *o)
         shki_error_settle(0, &saved);
         shki_segment_unpin(s);
     }
-    shki_segment_let_go(s);
+    shki_segment_unref(s);
 }
 
 /* The kinds that have a waitlist: where, and what they do themselves. */
 static const struct {
     size_t at;
-    void (*finish)(struct shki_line *), (*left)(struct shki_line *);
+    void (*finish)(struct shki_waitlist *), (*left)(struct shki_waitlist *);
     bool asks, takes_back;
 } lines[] = {
     [SHK_KIND_COND] = {.at = offsetof(struct shki_cond_shared, waiters)},
@@ -326,13 +325,13 @@ static const struct {
                           .left = shki_barrier_break},
 };
 
-int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
+int shki_object_waitlist(struct shki_object *o, uint32_t kind, struct shki_waitlist *l)
 {
     if (kind >= sizeof(lines) / sizeof(lines[0]) || lines[kind].at == 0)
         return -ENOTSUP;
     l->segment = o->segment;
-    l->at = o->at + lines[kind].at;
-    l->shared = (struct shki_waitlist *)(void *)(o->shared + lines[kind].at);
+    l->offset = o->offset + lines[kind].at;
+    l->shared = (struct shki_waitlist_shared *)(void *)(o->shared + lines[kind].at);
     l->entry = o->entry;
     l->serial = o->serial;
     l->repairs = (struct shki_repairs *)(void *)o->shared;
@@ -340,27 +339,27 @@ int shki_object_line(struct shki_object *o, uint32_t kind, struct shki_line *l)
     l->left = lines[kind].left;
     l->asks = lines[kind].asks;
     l->takes_back = lines[kind].takes_back;
-    return shki_line_open(l);
+    return shki_waitlist_open(l);
 }
 
 /* A waiter that has been released before keeps the verdict that it was released with. */
-static void release_all(struct shki_line *l)
+static void release_all(struct shki_waitlist *l)
 {
-    shki_line_notify_all(l, SHKI_UNLINKED);
+    shki_waitlist_notify_all(l, SHKI_UNLINKED);
 }
 
 /* Do something with the waitlist of an object, with its mutex. */
-static void with_line(struct shki_object *o, uint32_t kind, void (*act)(struct shki_line *))
+static void with_waitlist(struct shki_object *o, uint32_t kind, void (*act)(struct shki_waitlist *))
 {
-    struct shki_line l = {0};
+    struct shki_waitlist l = {0};
 
-    if (shki_object_line(o, kind, &l) < 0)
+    if (shki_object_waitlist(o, kind, &l) < 0)
         return;
-    if (shki_robust_is_intact(&l.shared->mutex.robust) && shki_line_lock(&l) == 0) {
+    if (shki_robust_is_intact(&l.shared->mutex.robust) && shki_waitlist_lock(&l) == 0) {
         act(&l);
-        shki_line_unlock(&l);
+        shki_waitlist_unlock(&l);
     }
-    shki_line_close(&l);
+    shki_waitlist_close(&l);
 }
 
 /*
@@ -378,7 +377,7 @@ static void wake(struct shki_object *o, uint32_t kind)
     else if (kind == SHK_KIND_COND)
         shki_lock_unlinked(&((struct shki_cond_shared *)(void *)o->shared)->lock);
     if (kind != SHK_KIND_QUEUE && kind != SHK_KIND_EVENT)
-        with_line(o, kind, release_all);
+        with_waitlist(o, kind, release_all);
 }
 
 static void wake_everyone(struct shk_segment *s)
@@ -407,7 +406,7 @@ static bool keep(struct shk_segment *s, struct shki_entry *e, struct shki_object
  * Records of the dead may be stuck in waitlists that no member visits. Each in turn, its mutex
  * without the segment's lock.
  */
-static void bury_everywhere(struct shk_segment *s)
+static void reap_everywhere(struct shk_segment *s)
 {
     if (shki_segment_pin(s) < 0)
         return;
@@ -423,15 +422,15 @@ static void bury_everywhere(struct shk_segment *s)
         kept = is_live(e) && keep(s, e, &o);
         shki_segment_unlock(s);
         if (kept) {
-            with_line(&o, kind, shki_line_bury);
+            with_waitlist(&o, kind, shki_waitlist_reap);
             shki_object_close(&o);
         }
     }
-    shki_watchers_bury(s);
+    shki_watchers_reap(s);
     shki_segment_unpin(s);
 }
 
-int shki_object_join(struct shki_object *o, struct shki_membership **m)
+int shki_object_join(struct shki_object *o, struct shki_member **m)
 {
     struct shki_saved_error saved;
     int r;
@@ -439,7 +438,7 @@ int shki_object_join(struct shki_object *o, struct shki_membership **m)
     shki_error_save(&saved);
     r = shki_member_join(o->segment, m);
     if (r == -EUSERS) {
-        bury_everywhere(o->segment);
+        reap_everywhere(o->segment);
         r = shki_member_join(o->segment, m);
     }
     return shki_error_settle(r, &saved);
@@ -448,20 +447,20 @@ int shki_object_join(struct shki_object *o, struct shki_membership **m)
 int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                      struct shk_segment **out)
 {
-    int r = shki_segment_open(name, flags, options, bury_everywhere, out);
+    int r = shki_segment_open(name, flags, options, reap_everywhere, out);
 
     if (r == 0)
         shki_watchers(*out); /* or where it is needed, if there is no memory now */
     return r;
 }
 
-static void post_all(struct shk_segment *s, struct shki_bed *bed)
+static void post_all(struct shk_segment *s, struct shki_eventcount *eventcount)
 {
     /* perhaps too many: a permit too many is harmless */
-    uint32_t n = atomic_load_explicit(&bed->sleepers, memory_order_relaxed);
+    uint32_t n = load_relaxed(&eventcount->sleepers);
 
     for (uint32_t i = 0; i < n && i < s->max_members; i++)
-        sem_post(&bed->semaphore);
+        sem_post(&eventcount->semaphore);
 }
 
 /*
@@ -479,8 +478,8 @@ static void wake_at(struct shk_segment *s, struct shki_entry *e, uint32_t waits_
     if (e->kind == SHK_KIND_EVENT)
         shki_wake_all_at(&((struct shki_event_shared *)(void *)o.shared)->state);
     else if (e->kind == SHK_KIND_QUEUE)
-        post_all(s, waits_for == SHK_WAITS_TO_GET   ? &queue->empty
-                    : waits_for == SHK_WAITS_TO_PUT ? &queue->full
+        post_all(s, waits_for == SHK_WAITS_TO_GET   ? &queue->not_empty
+                    : waits_for == SHK_WAITS_TO_PUT ? &queue->not_full
                                                     : &queue->tasks);
 }
 
@@ -490,15 +489,14 @@ static void wake_at(struct shk_segment *s, struct shki_entry *e, uint32_t waits_
  */
 static void wake_own(struct shk_segment *s)
 {
-    for (struct shki_membership *m = s->memberships; m; m = m->next_in_segment) {
-        struct shki_member *r = m->record;
-        uint64_t serial = atomic_load_explicit(&r->waits_serial, memory_order_relaxed);
-        uint32_t waits_for = atomic_load_explicit(&r->waits_for, memory_order_relaxed);
-        struct shki_entry *e =
-            shki_entry_at(s, atomic_load_explicit(&r->waits_entry, memory_order_relaxed));
+    for (struct shki_member *m = s->members; m; m = m->next_in_segment) {
+        struct shki_member_shared *r = m->record;
+        uint64_t serial = load_relaxed(&r->waits_serial);
+        uint32_t waits_for = load_relaxed(&r->waits_for);
+        struct shki_entry *e = shki_entry_at(s, load_relaxed(&r->waits_entry));
 
-        if (atomic_load_explicit(&r->id, memory_order_relaxed) != m->id || waits_for == 0 ||
-            atomic_load_explicit(&r->waits_segment, memory_order_relaxed) != s->id)
+        if (load_relaxed(&r->id) != m->id || waits_for == 0 ||
+            load_relaxed(&r->waits_segment) != s->id)
             continue;
         shki_unpark(s, m->index);
         if (e && !shki_is_stale(s, e, serial))
@@ -532,7 +530,7 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
 {
     struct shki_object o = {.segment = s};
     struct shki_saved_error saved;
-    struct shki_membership *m;
+    struct shki_member *m;
     struct shki_entry *e;
     uint32_t kind = 0;
     bool kept = false;
@@ -544,7 +542,7 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     if (r < 0)
         return r;
     shki_error_save(&saved);
-    m = shki_membership_find(s);
+    m = shki_member_find(s);
     r = m ? 0 : shki_object_join(&o, &m);
     if (r < 0)
         return r;

@@ -6,7 +6,7 @@
 #include "object/shared.h"
 #include "segment/directory.h"
 #include "segment/member.h"
-#include "wait/waitlist.h"
+#include "sync/waitlist.h"
 
 #include <errno.h>
 
@@ -16,11 +16,11 @@ struct shki_object {
     struct shki_entry *entry;
     uint64_t serial;
     uint32_t index;        /* of the entry */
-    uint64_t at, size;     /* validated copies of its extent */
+    uint64_t offset, size; /* validated copies of its extent */
     unsigned char *shared; /* where the extent is mapped */
     char name[SHK_NAME_MAX + 1];
     /* besides the one who opened the handle: it is gone when the last of all has closed it */
-    _Atomic unsigned keepers;
+    _Atomic unsigned refs;
 };
 
 /* How to make one, and how to check one that is there. */
@@ -56,14 +56,14 @@ void shki_object_close(struct shki_object *);
  * One more has the handle, and is to close it, too. The first line of each close: whether it was
  * the last.
  */
-static inline void shki_object_keep(struct shki_object *o)
+static inline void shki_object_ref(struct shki_object *o)
 {
-    atomic_fetch_add_explicit(&o->keepers, 1, memory_order_relaxed);
+    fetch_add_relaxed(&o->refs, 1);
 }
 
-static inline bool shki_object_let_go(struct shki_object *o)
+static inline bool shki_object_unref(struct shki_object *o)
 {
-    return atomic_fetch_sub_explicit(&o->keepers, 1, memory_order_acq_rel) == 0;
+    return fetch_sub_acq_rel(&o->refs, 1) == 0;
 }
 
 /* Whether an array of reserved fields is zero: 0 or -EINVAL. */
@@ -72,8 +72,8 @@ int shki_check_reserved(const uint64_t *reserved, size_t n);
 /* "a lock", "an event" … */
 const char *shki_kind_name(uint32_t kind);
 
-/* Join the segment; bury the dead if that is what it takes. */
-int shki_object_join(struct shki_object *, struct shki_membership **) __attribute__((cold));
+/* Join the segment; reap the dead if that is what it takes. */
+int shki_object_join(struct shki_object *, struct shki_member **) __attribute__((cold));
 
 static inline bool shki_object_is_stale(const struct shki_object *o)
 {
@@ -87,22 +87,21 @@ static inline bool shki_object_is_stale(const struct shki_object *o)
 int shki_stale(const struct shki_object *) __attribute__((cold));
 
 /* The first line of each call: who am I, and is the object still there? */
-static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
+static inline int shki_enter(struct shki_object *o, struct shki_member **m)
 {
-    struct shki_membership *me = shki_membership_find(o->segment);
+    struct shki_member *me = shki_member_find(o->segment);
 
     *m = me;
-    if (__builtin_expect(me == NULL, 0)) {
-        struct shki_membership *joined = NULL; /* not *m itself, which so may stay in a register */
+    if (unlikely(me == NULL)) {
+        struct shki_member *joined = NULL; /* not *m itself, which so may stay in a register */
         int r = shki_object_join(o, &joined);
 
         *m = joined;
         if (r < 0)
             return r;
     }
-    return __builtin_expect(shki_object_is_stale(o) || shki_segment_is_closed(o->segment), 0)
-               ? shki_stale(o)
-               : 0;
+    return unlikely(shki_object_is_stale(o) || shki_segment_is_closed(o->segment)) ? shki_stale(o)
+                                                                                   : 0;
 }
 
 /*
@@ -112,10 +111,9 @@ static inline int shki_enter(struct shki_object *o, struct shki_membership **m)
  */
 static inline bool shki_is_entered(const struct shki_object *o)
 {
-    const struct shki_membership *m = shki_membership_at_hand(o->segment);
+    const struct shki_member *m = shki_member_cached(o->segment);
 
-    return __builtin_expect(m && !shki_object_is_stale(o) && !shki_segment_is_closed(m->segment),
-                            1);
+    return likely(m && !shki_object_is_stale(o) && !shki_segment_is_closed(m->segment));
 }
 
 /* "demo/jobs: the queue has been shut down"; cheap, `state` is a literal. */
@@ -124,34 +122,34 @@ int shki_object_say(const struct shki_object *, int code, const char *state);
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "the handle, or the pointer to it, is NULL")
 
 /* `state` is a literal: what the caller waits for is not so, as in "the queue is empty". */
-struct shki_patience shki_object_patience(const struct shki_object *, int64_t timeout,
+struct shki_deadline shki_object_deadline(const struct shki_object *, int64_t timeout,
                                           const char *state);
 
 /* Say what the calling thread sleeps on; see shki_member_sleeps(). */
-static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_membership *m,
+static inline void shki_object_sleeps(const struct shki_object *o, const struct shki_member *m,
                                       uint32_t waits_for, enum shki_waits_how how)
 {
     shki_member_sleeps(m, waits_for, o->index, o->serial, how);
 }
 
 /* For all that are no locks. */
-static inline enum shki_waits_how shki_waits_how(const struct shki_patience *patience)
+static inline enum shki_waits_how shki_waits_how(const struct shki_deadline *deadline)
 {
-    return patience->deadline == SHKI_NEVER ? SHKI_WAITS_FIRMLY : SHKI_WAITS_A_WHILE;
+    return deadline->at == SHKI_NEVER ? SHKI_WAITS_FIRMLY : SHKI_WAITS_A_WHILE;
 }
 
 /* Prepare a view of the object's waitlist. 0, -ENOMEM; -ENOTSUP: that kind has none. */
-int shki_object_line(struct shki_object *, uint32_t kind, struct shki_line *);
+int shki_object_waitlist(struct shki_object *, uint32_t kind, struct shki_waitlist *);
 
 /* What the kinds have to repair in their lines: the `finish` and `left` of a line. */
-void shki_semaphore_finish(struct shki_line *);
-void shki_barrier_finish(struct shki_line *);
-void shki_barrier_break(struct shki_line *);
+void shki_semaphore_finish(struct shki_waitlist *);
+void shki_barrier_finish(struct shki_waitlist *);
+void shki_barrier_break(struct shki_waitlist *);
 
 /* End all waits of an event that has been unlinked: whoever wakes finds it stale. */
 void shki_event_wake(struct shki_event_shared *);
 
-/* Post both beds of a queue: whoever wakes looks at the truth and wakes the next. */
+/* Post both eventcounts of a queue: whoever wakes looks at the truth and wakes the next. */
 void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);
 
 #endif

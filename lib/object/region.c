@@ -93,7 +93,7 @@ int shk_region_close(struct shk_region *region)
 
 int shk_region_data(struct shk_region *region, void **data, size_t *size)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = region ? shki_enter(&region->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)

@@ -1,4 +1,4 @@
-#include "object/ready.h"
+#include "poll/poll.h"
 
 #include <shmkit/inspect.h>
 #include <shmkit/semaphore.h>
@@ -7,14 +7,12 @@
 #define VALUE_MAX ((uint32_t)INT32_MAX)
 
 /* All under the waitlist's mutex, which orders them; read elsewhere as a hint. */
-#define get(field)        atomic_load_explicit(&(field), memory_order_relaxed)
-#define set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 struct shk_semaphore {
     struct shki_object object;
     struct shki_semaphore_shared *shared;
     uint32_t max; /* a validated copy */
-    struct shki_line line;
+    struct shki_waitlist line;
 };
 
 static int build(struct shki_object *o, const struct shki_plan *plan)
@@ -23,8 +21,8 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     struct shki_semaphore_shared *shared = (void *)o->shared;
 
     shared->max = options->max ? options->max : VALUE_MAX;
-    set(shared->value, options->value);
-    return shki_waitlist_build(&shared->waiters);
+    store_relaxed(&shared->value, options->value);
+    return shki_waitlist_init(&shared->waiters);
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
@@ -70,7 +68,7 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
     r = shki_object_open(segment, name, flags, &plan, &s->object);
     if (r < 0)
         goto fail;
-    r = shki_object_line(&s->object, SHK_KIND_SEMAPHORE, &s->line);
+    r = shki_object_waitlist(&s->object, SHK_KIND_SEMAPHORE, &s->line);
     if (r < 0) {
         shki_object_close(&s->object);
         goto fail;
@@ -84,42 +82,42 @@ fail:
 
 int shk_semaphore_close(struct shk_semaphore *s)
 {
-    if (s == NULL || !shki_object_let_go(&s->object))
+    if (s == NULL || !shki_object_unref(&s->object))
         return 0;
-    shki_line_close(&s->line);
+    shki_waitlist_close(&s->line);
     shki_object_close(&s->object);
     free(s);
     return 0;
 }
 
 /* Promise what is there and not promised yet to those who came first. */
-static void promise(struct shki_semaphore_shared *shared, struct shki_line *l)
+static void promise(struct shki_semaphore_shared *shared, struct shki_waitlist *l)
 {
-    uint32_t value = get(shared->value), promised = get(shared->promised);
+    uint32_t value = load_relaxed(&shared->value), promised = load_relaxed(&shared->promised);
 
     /* killed in here: finish() counts anew and goes on */
-    if (value > promised && !shki_line_is_empty(l))
-        set(shared->promised, promised + shki_line_notify(l, value - promised));
+    if (value > promised && !shki_waitlist_is_empty(l))
+        store_relaxed(&shared->promised, promised + shki_waitlist_notify(l, value - promised));
 }
 
-void shki_semaphore_finish(struct shki_line *l)
+void shki_semaphore_finish(struct shki_waitlist *l)
 {
     struct shki_semaphore_shared *shared =
         (void *)((char *)l->shared - offsetof(struct shki_semaphore_shared, waiters));
 
-    set(shared->promised, shki_line_notified(l));
+    store_relaxed(&shared->promised, shki_waitlist_notified(l));
     promise(shared, l);
 }
 
 /* With the mutex: a permit that is promised to nobody else. */
 static bool take_free(struct shk_semaphore *s)
 {
-    uint32_t value = get(s->shared->value);
+    uint32_t value = load_relaxed(&s->shared->value);
 
-    if (value <= get(s->shared->promised))
+    if (value <= load_relaxed(&s->shared->promised))
         return false;
     /* P1: commits. Killed before: it is there. Killed after: the dead has taken it along. */
-    set(s->shared->value, value - 1);
+    store_relaxed(&s->shared->value, value - 1);
     return true;
 }
 
@@ -127,45 +125,45 @@ static bool take_free(struct shk_semaphore *s)
  * With the mutex, having been notified: the permit that was promised. False if there is none, after
  * deaths in between.
  */
-static bool take_promised(struct shk_semaphore *s, struct shki_membership *m)
+static bool take_promised(struct shk_semaphore *s, struct shki_member *m)
 {
-    uint32_t value = get(s->shared->value), promised = get(s->shared->promised);
+    uint32_t value = load_relaxed(&s->shared->value), promised = load_relaxed(&s->shared->promised);
 
     /* killed after this: the promise is void, and finish() promises the permit to the next */
-    shki_line_resume(m);
+    shki_waitlist_resume(m);
     if (promised > 0)
-        set(s->shared->promised, promised - 1);
+        store_relaxed(&s->shared->promised, promised - 1);
     if (value == 0)
         return false;
-    set(s->shared->value, value - 1); /* P1 */
+    store_relaxed(&s->shared->value, value - 1); /* P1 */
     return true;
 }
 
-static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m,
-                           const struct shki_patience *patience)
+static int wait_for_permit(struct shk_semaphore *s, struct shki_member *m,
+                           const struct shki_deadline *deadline)
 {
     bool taken = false;
     int r;
 
     /* with the mutex */
-    shki_line_enter(&s->line, m);
+    shki_waitlist_enter(&s->line, m);
     for (;;) {
-        shki_line_unlock(&s->line);
-        shki_object_sleeps(&s->object, m, SHK_WAITS_FOR_PERMIT, shki_waits_how(patience));
-        r = shki_line_sleep(&s->line, m, patience);
+        shki_waitlist_unlock(&s->line);
+        shki_object_sleeps(&s->object, m, SHK_WAITS_FOR_PERMIT, shki_waits_how(deadline));
+        r = shki_waitlist_sleep(&s->line, m, deadline);
         shki_member_is_awake();
         if (r < 0)
             return r;
-        while (shki_line_lock(&s->line) < 0)
+        while (shki_waitlist_lock(&s->line) < 0)
             ; /* what was promised must be taken */
-        if (shki_line_has_lost_it(&s->line, m))
+        if (shki_waitlist_has_lost_it(&s->line, m))
             continue;
         taken = take_promised(s, m);
         if (taken || shki_object_is_stale(&s->object))
             break;
-        shki_line_enter(&s->line, m);
+        shki_waitlist_enter(&s->line, m);
     }
-    shki_line_unlock(&s->line);
+    shki_waitlist_unlock(&s->line);
     return taken ? 0 : shki_stale(&s->object);
 }
 
@@ -175,45 +173,45 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_membership *m,
  */
 static bool take_from_unmarked(struct shk_semaphore *s)
 {
-    shki_line_recover(&s->line);
-    shki_line_bury(&s->line);
+    shki_waitlist_recover(&s->line);
+    shki_waitlist_reap(&s->line);
     return take_free(s);
 }
 
 int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
 {
-    struct shki_patience patience;
-    struct shki_membership *m;
+    struct shki_deadline deadline;
+    struct shki_member *m;
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
         return r;
-    r = shki_line_lock(&s->line);
+    r = shki_waitlist_lock(&s->line);
     if (r < 0)
         return r;
     if (!take_free(s)) {
         /* perhaps it is promised to the dead, or to one that is stopped */
-        if (get(s->shared->value) > 0) {
-            shki_line_take_back(&s->line);
-            shki_line_bury(&s->line);
+        if (load_relaxed(&s->shared->value) > 0) {
+            shki_waitlist_take_back(&s->line);
+            shki_waitlist_reap(&s->line);
         }
         if (!take_free(s)) {
-            patience = shki_object_patience(&s->object, timeout, "no permit is free");
-            if (get(s->shared->value) == 0 || !shki_patience_is_over(&patience) ||
+            deadline = shki_object_deadline(&s->object, timeout, "no permit is free");
+            if (load_relaxed(&s->shared->value) == 0 || !shki_deadline_has_passed(&deadline) ||
                 !take_from_unmarked(s)) {
-                r = shki_patience_over(&patience);
+                r = shki_deadline_check(&deadline);
                 if (r == 0)
-                    return wait_for_permit(s, m, &patience);
+                    return wait_for_permit(s, m, &deadline);
             }
         }
     }
-    shki_line_unlock(&s->line);
+    shki_waitlist_unlock(&s->line);
     return r;
 }
 
 int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
     uint32_t value;
 
@@ -221,18 +219,19 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
         return r;
     if (n == 0)
         return shki_say(-EINVAL, "the number of permits is 0");
-    r = shki_line_lock(&s->line);
+    r = shki_waitlist_lock(&s->line);
     if (r < 0)
         return r;
-    value = get(s->shared->value);
+    value = load_relaxed(&s->shared->value);
     if (n > s->max || value > s->max - n) {
         r = shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name,
                       s->object.name, s->max);
     } else {
-        set(s->shared->value, value + n); /* P1: commits. Killed after: finish() promises them. */
+        /* P1: commits. Killed after: finish() promises them. */
+        store_relaxed(&s->shared->value, value + n);
         promise(s->shared, &s->line);
     }
-    shki_line_unlock(&s->line);
+    shki_waitlist_unlock(&s->line);
     if (r == 0) {
         atomic_thread_fence(memory_order_seq_cst); /* A4 */
         shki_watched_wake(s->object.segment, &s->shared->watched);
@@ -242,15 +241,15 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
 
 int shk_semaphore_value(struct shk_semaphore *s)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int)(get(s->shared->value) & VALUE_MAX);
+    return r < 0 ? r : (int)(load_relaxed(&s->shared->value) & VALUE_MAX);
 }
 
 static bool has_free(const struct shk_semaphore *s)
 {
-    return get(s->shared->value) > get(s->shared->promised);
+    return load_relaxed(&s->shared->value) > load_relaxed(&s->shared->promised);
 }
 
 static bool is_ready(const struct shki_watch *w)
@@ -263,15 +262,15 @@ static void look_after(void *semaphore)
 {
     struct shk_semaphore *s = semaphore;
 
-    if (get(s->shared->value) == 0 || has_free(s) || shki_line_lock(&s->line) < 0)
+    if (load_relaxed(&s->shared->value) == 0 || has_free(s) || shki_waitlist_lock(&s->line) < 0)
         return;
-    shki_line_recover(&s->line);
-    shki_line_take_back(&s->line);
-    shki_line_bury(&s->line);
-    shki_line_unlock(&s->line);
+    shki_waitlist_recover(&s->line);
+    shki_waitlist_take_back(&s->line);
+    shki_waitlist_reap(&s->line);
+    shki_waitlist_unlock(&s->line);
 }
 
-static void let_go(void *semaphore)
+static void unref(void *semaphore)
 {
     shk_semaphore_close(semaphore);
 }
@@ -279,10 +278,10 @@ static void let_go(void *semaphore)
 void shki_semaphore_watch(struct shk_semaphore *s, struct shki_watch *w)
 {
     *w = (struct shki_watch){.object = &s->object,
-                             .keepers = &s->object.keepers,
+                             .refs = &s->object.refs,
                              .watched = &s->shared->watched,
                              .handle = s,
                              .is_ready = is_ready,
                              .look_after = look_after,
-                             .let_go = let_go};
+                             .unref = unref};
 }

@@ -12,7 +12,7 @@ struct shki_lock_shared {
     uint32_t recursive;
     uint32_t no_deadlock_check;
     /*
-     * SHKI_UNLINKED_AFTER + mutex.turns of the moment when it was unlinked; 0: not unlinked.
+     * SHKI_UNLINKED_AFTER + mutex.releases of the moment when it was unlinked; 0: not unlinked.
      * Written by the unlinker
      */
     _Atomic uint64_t unlinked_after;
@@ -28,9 +28,9 @@ struct shki_lock_shared {
 #define SHKI_UNLINKED_AFTER (UINT64_C(1) << 32)
 
 /* The state of a lock's mutex. 0 most of the time. */
-/* how often the holder has it besides the first time; zeroed by a dead one's heir */
-#define SHKI_AGAIN    UINT32_C(0x7fffffff)
-#define SHKI_ORPHANED UINT32_C(0x80000000) /* a holder died, and nobody has been told yet */
+/* how often the holder has it besides the first time; zeroed by a dead one's new owner */
+#define SHKI_AGAIN      UINT32_C(0x7fffffff)
+#define SHKI_OWNER_DIED UINT32_C(0x80000000) /* a holder died, and nobody has been told yet */
 
 struct shki_cond_shared {
     struct shki_repairs repairs;
@@ -38,9 +38,9 @@ struct shki_cond_shared {
     uint32_t lock_entry;  /* of a given lock */
     uint64_t lock_number; /* its serial; 0: its own lock */
     uint64_t reserved[2];
-    struct shki_waitlist waiters;      /* SHK_COND_ROBUST; entered only with the lock held */
-    struct shki_lock_shared lock;      /* its own, if so */
-    alignas(64) pthread_cond_t native; /* SHK_COND_PTHREAD */
+    struct shki_waitlist_shared waiters; /* SHK_COND_ROBUST; entered only with the lock held */
+    struct shki_lock_shared lock;        /* its own, if so */
+    alignas(64) pthread_cond_t native;   /* SHK_COND_PTHREAD */
     /*
      * how many are in shk_cond_wait(), a killed one for ever; this and the next are changed with
      * the lock held
@@ -57,7 +57,7 @@ struct shki_cond_shared {
  *
  *      63                                              3          2         1       0
  *     +-------------------------------------------------+----------+---------+-------+
- *     | how often it has been set, having been clear    | UNLINKED | SLEEPER |  SET  |
+ *     | how often it has been set, having been clear    | UNLINKED | NEED_WAKEUP |  SET  |
  *     +-------------------------------------------------+----------+---------+-------+
  */
 enum {
@@ -66,7 +66,7 @@ enum {
      * clear, and a waiter sleeps, or did: set by a waiter that goes to sleep, cleared by a set;
      * never both
      */
-    SHKI_EVENT_SLEEPER = 2,
+    SHKI_EVENT_NEED_WAKEUP = 2,
     /* for ever; wakes the waiters without counting as a set, so that each can tell the two apart */
     SHKI_EVENT_UNLINKED = 4,
     SHKI_EVENT_ONCE = 8
@@ -76,8 +76,8 @@ struct shki_event_shared {
     struct shki_repairs repairs;
     /* V1. A waiter has been released when the number is another than it was */
     alignas(64) _Atomic uint64_t state;
-    _Atomic uint32_t watched;   /* SHKI_WATCHERS or 0: see ready.h */
-    _Atomic uint32_t followers; /* see wait/leader.h; by sleepers */
+    _Atomic uint32_t watched;   /* SHKI_WATCHERS or 0: see poll.h */
+    _Atomic uint32_t followers; /* see sync/leader.h; by sleepers */
     _Atomic uint64_t leaders[2];
 };
 
@@ -86,13 +86,13 @@ struct shki_semaphore_shared {
     uint32_t max;
     uint32_t reserved_32;
     uint64_t reserved[3];
-    struct shki_waitlist waiters;
+    struct shki_waitlist_shared waiters;
     /* Written with the waitlist's mutex, read without it. */
     /* permits, those promised included: commits acquire and release: P1 */
     alignas(64) _Atomic uint32_t value;
     /* to waiters that have been notified and have not resumed; follows from the nodes */
     _Atomic uint32_t promised;
-    _Atomic uint32_t watched; /* SHKI_WATCHERS or 0: see ready.h */
+    _Atomic uint32_t watched; /* SHKI_WATCHERS or 0: see poll.h */
 };
 
 struct shki_barrier_shared {
@@ -100,7 +100,7 @@ struct shki_barrier_shared {
     uint32_t parties;
     uint32_t reserved_32;
     uint64_t reserved[3];
-    struct shki_waitlist waiters; /* who has arrived */
+    struct shki_waitlist_shared waiters; /* who has arrived */
     /* Written with the waitlist's mutex, read without it. */
     alignas(64) _Atomic uint32_t broken;
     uint32_t reserved_32_too;
@@ -109,11 +109,12 @@ struct shki_barrier_shared {
 struct shki_stream_shared {
     struct shki_repairs repairs;
     uint64_t sample_size, history, slots, samples_at;
-    struct shki_mutex gate;               /* one writer at a time; the marks are changed with it */
+    /* one writer at a time; the marks are changed with it */
+    struct shki_mutex writer_lock;
     alignas(64) _Atomic uint64_t claimed; /* may have been written up to here: T1 */
     _Atomic uint64_t published;           /* has been written up to here: T2 */
-    _Atomic uint32_t watched;             /* SHKI_WATCHERS or 0: see ready.h */
-    struct shki_waitlist waiters;         /* readers asleep */
+    _Atomic uint32_t watched;             /* SHKI_WATCHERS or 0: see poll.h */
+    struct shki_waitlist_shared waiters;  /* readers asleep */
 };
 
 struct shki_region_shared {
@@ -125,42 +126,46 @@ struct shki_region_shared {
 
 /* Why who makes an object ready has to do more than that. */
 enum {
-    SHKI_SLEEPER = 1, /* somebody sleeps, or did not long ago */
-    /* somebody waits for any of several objects, or did not long ago: see ready.h */
+    SHKI_NEED_WAKEUP = 1, /* somebody sleeps, or did not long ago */
+    /* somebody waits for any of several objects, or did not long ago: see poll.h */
     SHKI_WATCHERS = 2,
     /*
-     * of a bed: there has been sleeping lately, so that who commits had better fence: see queue.h
+     * of a eventcount: there has been sleeping lately, so that who commits had better fence: see
+     * queue.h
      */
-    SHKI_FENCED = 4
+    SHKI_NEED_FENCE = 4
 };
 
 /*
- * A gate: producers, or consumers, take turns at it. Whoever has the mutex has the gate, once
+ * A lock: producers, or consumers, take turns at it. Whoever has the mutex has the lock, once
  * nobody else is inside.
  *
- * Who is the only one to come, time after time, becomes the tenant, and then goes in and out
+ * Who is the only one to come, time after time, becomes the bias_owner, and then goes in and out
  * without the mutex: it says in its member record that it is inside, and looks whether it still is
- * the tenant. Somebody else takes the mutex, strikes the tenant out, and waits until it is not
- * inside, or dead. Whoever has claimed the gate, and so has the mutex, is the tenant that nobody
- * strikes out.
+ * the bias_owner. Somebody else takes the mutex, strikes the bias_owner out, and waits until it is
+ * not inside, or dead. Whoever has claimed the lock, and so has the mutex, is the bias_owner that
+ * nobody strikes out.
  *
  * Killed inside: whoever has the mutex next repairs what there is to repair, as for a dead holder;
- * and to be sure for every tenant that is dead.
+ * and to be sure for every bias_owner that is dead.
  */
-struct shki_gate {
+struct shki_side_lock {
     /* .holder: who keeps it: has claimed it, or has something open; else 0 or dead */
     struct shki_mutex mutex;
-    alignas(64) _Atomic uint64_t tenant; /* id; given and taken with the mutex: G1, G2 */
+    alignas(64) _Atomic uint64_t bias_owner; /* id; given and taken with the mutex: G1, G2 */
     /* id of one that has been struck out, until it is known not to be inside; with the mutex */
-    _Atomic uint64_t leaving;
-    /* With the gate: */
+    _Atomic uint64_t revoking;
+    /* With the lock: */
     _Atomic uint64_t last; /* who had it last by the mutex, */
-    /* how often in a row; and how often will make it the tenant */
-    _Atomic uint32_t streak, wanted;
+    /* how often in a row; and how often will make it the bias_owner */
+    _Atomic uint32_t streak, bias_threshold;
     /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
-    uint64_t seen;
+    union {
+        uint64_t cached_head; /* put lock */
+        uint64_t cached_tail; /* get lock */
+    };
     /*
-     * FIFO, capacity 0: put gate: P1, see queue_flow.c; get gate: chunks given back by the
+     * FIFO, capacity 0: put lock: P1, see chunks.c; get lock: chunks given back by the
      * consumers: P2
      */
     _Atomic uint64_t chunks;
@@ -168,18 +173,21 @@ struct shki_gate {
      * bytes of an open reservation; or how many items a put of several has begun with, 0 when it is
      * done
      */
-    uint64_t at_stake;
+    union {
+        uint64_t reserved_bytes; /* of an open reservation */
+        uint64_t batch_items;    /* that a put of several has begun with; 0: done */
+    };
     _Atomic uint32_t claimed, open; /* what the keeper has; mean nothing unless it is alive */
 };
 
-_Static_assert(sizeof(struct shki_gate) == sizeof(struct shki_mutex) + 64,
-               "the tenant needs one line, and not the mutex's");
+_Static_assert(sizeof(struct shki_side_lock) == sizeof(struct shki_mutex) + 64,
+               "the bias_owner needs one line, and not the mutex's");
 
-/* What is open behind a gate. */
+/* What is open behind a lock. */
 enum { SHKI_OPEN_NOTHING = 0, SHKI_OPEN_RESERVATION = 1, SHKI_OPEN_PEEK = 2 };
 
 /* Where one side of a queue sleeps when it cannot go on. */
-struct shki_bed {
+struct shki_eventcount {
     alignas(64) _Atomic uint32_t flags; /* set by who goes to sleep, cleared by who wakes: F1, F2 */
     /*
      * a hint: never too low; a killed sleeper is counted for ever, which costs a needless post now
@@ -188,11 +196,11 @@ struct shki_bed {
     _Atomic uint32_t sleepers;
     /* permits may be too many after a crash; the truth is looked at each time */
     sem_t semaphore;
-    _Atomic uint64_t leaders[2]; /* see wait/leader.h; by sleepers */
+    _Atomic uint64_t leaders[2]; /* see sync/leader.h; by sleepers */
     _Atomic uint32_t followers;
 };
 
-_Static_assert(sizeof(struct shki_bed) == 64, "the other side reads one line");
+_Static_assert(sizeof(struct shki_eventcount) == 64, "the other side reads one line");
 
 /* What a member still has to say task_done() for. */
 struct shki_task {
@@ -209,7 +217,7 @@ struct shki_task {
 
 /*
  * What is left to do of an operation on a PRIORITY queue that has been committed. Done by whoever
- * did it, or by the next one with the gate.
+ * did it, or by the next one with the lock.
  */
 enum shki_intent { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
 
@@ -248,7 +256,7 @@ struct shki_heap_entry {
     uint32_t class; /* capacity 0: the number of the list in which the slot is */
 };
 
-/* LIFO and PRIORITY. All of it is changed with the gate, which is the put gate. */
+/* LIFO and PRIORITY. All of it is changed with the lock, which is the put lock. */
 struct shki_ordered {
     alignas(64) _Atomic uint64_t state; /* shki_state(): commits: O1; read by anybody */
     /* PRIORITY: what is left to do is about: */
@@ -261,7 +269,7 @@ struct shki_ordered {
 };
 
 /*
- * Capacity 0: a list of chunks that grows and shrinks at its end: see queue_list.c. With the lock.
+ * Capacity 0: a list of chunks that grows and shrinks at its end: see list.c. With the lock.
  */
 struct shki_list_shared {
     uint64_t chunks; /* so many it has, */
@@ -302,27 +310,27 @@ struct shki_queue_shared {
     uint64_t lists_at, map_at;
     /* capacity 0: how many the map has places for; their size in bytes */
     uint64_t chunks, chunk_size;
-    /* only grows, seldom, by whoever has a gate; nothing depends on it: see shki_note_fill() */
+    /* only grows, seldom, by whoever has a lock; nothing depends on it: see shki_note_fill() */
     _Atomic uint64_t high_water;
     uint64_t reserved[3];
 
-    struct shki_gate put_gate;
+    struct shki_side_lock put_lock;
     /*
-     * items put so far; changed with the put gate. FIFO of capacity 0: commits a put: Q1. Else a
+     * items put so far; changed with the put lock. FIFO of capacity 0: commits a put: Q1. Else a
      * count, which may be late
      */
     alignas(64) _Atomic uint64_t tail;
 
-    struct shki_gate get_gate; /* FIFO only */
-    /* FIFO: items taken so far; commits a get: Q2; changed with the get gate */
+    struct shki_side_lock get_lock; /* FIFO only */
+    /* FIFO: items taken so far; commits a get: Q2; changed with the get lock */
     alignas(64) _Atomic uint64_t head;
 
     struct shki_ordered ordered;
     struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
 
-    struct shki_bed empty; /* consumers sleep here */
-    struct shki_bed full;  /* producers */
-    struct shki_bed tasks; /* who waits for the tasks to be done */
+    struct shki_eventcount not_empty; /* consumers sleep here */
+    struct shki_eventcount not_full;  /* producers */
+    struct shki_eventcount tasks;     /* who waits for the tasks to be done */
     /* members that died with tasks, and whose places have been taken since */
     _Atomic uint64_t orphans;
 };
@@ -331,7 +339,7 @@ struct shki_queue_shared {
 enum shki_shut_down {
     SHKI_OPEN = 0,
     /*
-     * somebody holds the put gate for long; if it is in the middle of a put, its item still comes
+     * somebody holds the put lock for long; if it is in the middle of a put, its item still comes
      */
     SHKI_SHUT_FOR_PUTS = 1,
     SHKI_SHUT_DOWN = 2 /* nothing more comes */

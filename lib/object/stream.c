@@ -12,7 +12,7 @@
  * when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can
  * seqlocks get along with programming language memory models?", MSPC 2012.
  */
-#include "object/ready.h"
+#include "poll/poll.h"
 
 #include <shmkit/inspect.h>
 #include <shmkit/stream.h>
@@ -37,8 +37,8 @@ struct shk_stream {
     size_t sample_size, stride;
     unsigned char *samples;
 
-    struct shki_spinner gate_spinner;
-    struct shki_line line;
+    struct shki_spinner lock_spinner;
+    struct shki_waitlist line;
 };
 
 struct shk_reader {
@@ -46,7 +46,7 @@ struct shk_reader {
     /* relaxed: written by the one thread that reads, looked at by one that watches for it */
     _Atomic uint64_t position;
     int64_t dropped;
-    _Atomic unsigned keepers; /* as of an object */
+    _Atomic unsigned refs; /* as of an object */
     struct shki_spinner spinner;
 };
 
@@ -75,8 +75,8 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     shared->history = options->history ? options->history : HISTORY_DEFAULT;
     shared->slots = slots_for(shared->history);
     shared->samples_at = shki_round_up(sizeof(*shared), 64);
-    r = shki_robust_init(&shared->gate.robust);
-    return r < 0 ? r : shki_waitlist_build(&shared->waiters);
+    r = shki_robust_init(&shared->writer_lock.robust);
+    return r < 0 ? r : shki_waitlist_init(&shared->waiters);
 }
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
@@ -114,7 +114,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     static const struct shk_stream_options defaults;
     struct shki_plan plan = {.kind = SHK_KIND_STREAM,
                              .build = build,
-                             .mutex_at = {offsetof(struct shki_stream_shared, gate),
+                             .mutex_at = {offsetof(struct shki_stream_shared, writer_lock),
                                           offsetof(struct shki_stream_shared, waiters)},
                              .check = check};
     struct shk_stream *st;
@@ -144,7 +144,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     r = shki_object_open(segment, name, flags, &plan, &st->object);
     if (r < 0)
         goto fail;
-    r = shki_object_line(&st->object, SHK_KIND_STREAM, &st->line);
+    r = shki_object_waitlist(&st->object, SHK_KIND_STREAM, &st->line);
     if (r < 0) {
         shki_object_close(&st->object);
         goto fail;
@@ -158,9 +158,9 @@ fail:
 
 int shk_stream_close(struct shk_stream *st)
 {
-    if (st == NULL || !shki_object_let_go(&st->object))
+    if (st == NULL || !shki_object_unref(&st->object))
         return 0;
-    shki_line_close(&st->line);
+    shki_waitlist_close(&st->line);
     shki_object_close(&st->object);
     free(st);
     return 0;
@@ -183,12 +183,12 @@ static void write_sample(const struct shk_stream *st, uint64_t position, const u
 
     for (; left >= sizeof(word); left -= sizeof(word), from += sizeof(word)) {
         memcpy(&word, from, sizeof(word));
-        atomic_store_explicit(to++, word, memory_order_relaxed);
+        store_relaxed(to++, word);
     }
     if (left) {
         word = 0;
         memcpy(&word, from, left);
-        atomic_store_explicit(to, word, memory_order_relaxed);
+        store_relaxed(to, word);
     }
 }
 
@@ -199,11 +199,11 @@ static void read_sample(const struct shk_stream *st, uint64_t position, unsigned
     size_t left = st->sample_size;
 
     for (; left >= sizeof(word); left -= sizeof(word), to += sizeof(word)) {
-        word = atomic_load_explicit(from++, memory_order_relaxed);
+        word = load_relaxed(from++);
         memcpy(to, &word, sizeof(word));
     }
     if (left) {
-        word = atomic_load_explicit(from, memory_order_relaxed);
+        word = load_relaxed(from);
         memcpy(to, &word, left);
     }
 }
@@ -211,28 +211,28 @@ static void read_sample(const struct shk_stream *st, uint64_t position, unsigned
 static uint64_t published(const struct shk_stream *st)
 {
     /* T2: acquire; pairs with the release in append: the samples below it have been written. */
-    return atomic_load_explicit(&st->shared->published, memory_order_acquire);
+    return load_acquire(&st->shared->published);
 }
 
-/* With the gate. */
+/* With the writer_lock. */
 static void append_piece(struct shk_stream *st, const unsigned char *samples, uint64_t n)
 {
     struct shki_stream_shared *shared = st->shared;
-    /* ours: the gate orders it */
-    uint64_t from = atomic_load_explicit(&shared->published, memory_order_relaxed);
+    /* ours: the writer_lock orders it */
+    uint64_t from = load_relaxed(&shared->published);
 
     /*
      * Not backwards: a writer that died may have claimed more. Killed after this: readers lose the
      * oldest n, which nobody has overwritten.
      */
-    if (from + n > atomic_load_explicit(&shared->claimed, memory_order_relaxed))
-        atomic_store_explicit(&shared->claimed, from + n, memory_order_relaxed); /* T1 */
+    if (from + n > load_relaxed(&shared->claimed))
+        store_relaxed(&shared->claimed, from + n); /* T1 */
     /* T1 before the samples; pairs with the fence in T3 */
     atomic_thread_fence(memory_order_release);
     for (uint64_t i = 0; i < n; i++)
         write_sample(st, from + i, samples + i * st->sample_size);
     /* T2: commits. Killed before: the next writer writes the same slots anew. */
-    atomic_store_explicit(&shared->published, from + n, memory_order_release);
+    store_release(&shared->published, from + n);
 }
 
 /*
@@ -244,14 +244,14 @@ static void wake_readers(struct shk_stream *st)
     /* T4, A4: T2 before these looks; pairs with T5 and A3 */
     atomic_thread_fence(memory_order_seq_cst);
     shki_watched_wake(st->object.segment, &st->shared->watched);
-    if (__builtin_expect(!shki_line_is_empty(&st->line), 0))
-        shki_line_ask(&st->line);
+    if (unlikely(!shki_waitlist_is_empty(&st->line)))
+        shki_waitlist_request(&st->line);
 }
 
 int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
 {
-    struct shki_patience patience = {.deadline = SHKI_NEVER};
-    struct shki_membership *m;
+    struct shki_deadline deadline = {.at = SHKI_NEVER};
+    struct shki_member *m;
     const unsigned char *from = samples;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
@@ -259,20 +259,20 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
         return r;
     if (samples == NULL && n > 0)
         return shki_say(-EINVAL, "the samples are NULL");
-    r = shki_mutex_trylock(&st->shared->gate, m->id);
+    r = shki_mutex_trylock(&st->shared->writer_lock, m->id);
     if (r < 0) {
-        patience = shki_patience(WRITER_LIMIT, NULL);
-        r = shki_mutex_lock(&st->shared->gate, &patience, m->id, &st->gate_spinner,
+        deadline = shki_deadline(WRITER_LIMIT, NULL);
+        r = shki_mutex_lock(&st->shared->writer_lock, &deadline, m->id, &st->lock_spinner,
                             &st->object.segment->recovery, NULL, NULL);
     }
     if (r == -ETIMEDOUT)
         return shki_fail(-EBUSY, "%s/%s: thread %d has been appending for 10 s; it may be stopped",
                          st->object.segment->name, st->object.name,
-                         (int)shki_robust_holder(&st->shared->gate.robust));
+                         (int)shki_robust_holder(&st->shared->writer_lock.robust));
     if (r < 0)
         return r;
     if (r == 1)
-        atomic_fetch_add_explicit(&st->shared->repairs.holders_lost, 1, memory_order_relaxed);
+        fetch_add_relaxed(&st->shared->repairs.holders_lost, 1);
     while (n > 0) {
         uint64_t piece = n < st->piece ? n : st->piece;
 
@@ -280,14 +280,14 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
         from += piece * st->sample_size;
         n -= piece;
     }
-    shki_mutex_unlock(&st->shared->gate);
+    shki_mutex_unlock(&st->shared->writer_lock);
     wake_readers(st);
     return 0;
 }
 
 int64_t shk_stream_position(struct shk_stream *st)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : (int64_t)published(st);
@@ -295,7 +295,7 @@ int64_t shk_stream_position(struct shk_stream *st)
 
 ssize_t shk_stream_sample_size(struct shk_stream *st)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : (ssize_t)st->sample_size;
@@ -303,7 +303,7 @@ ssize_t shk_stream_sample_size(struct shk_stream *st)
 
 ssize_t shk_stream_history(struct shk_stream *st)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : (ssize_t)st->history;
@@ -311,17 +311,17 @@ ssize_t shk_stream_history(struct shk_stream *st)
 
 static uint64_t position_of(const struct shk_reader *reader)
 {
-    return atomic_load_explicit(&reader->position, memory_order_relaxed);
+    return load_relaxed(&reader->position);
 }
 
 static void set_position(struct shk_reader *reader, uint64_t position)
 {
-    atomic_store_explicit(&reader->position, position, memory_order_relaxed);
+    store_relaxed(&reader->position, position);
 }
 
 int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **out)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     struct shk_reader *reader;
     uint64_t position;
     int r;
@@ -338,7 +338,7 @@ int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **ou
     if (reader == NULL)
         return shki_say(-ENOMEM, "out of memory");
     reader->stream = st;
-    shki_object_keep(&st->object);
+    shki_object_ref(&st->object);
     position = published(st);
     if (from == SHK_OLDEST)
         position -= position < st->history ? position : st->history;
@@ -349,7 +349,7 @@ int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **ou
 
 int shk_reader_close(struct shk_reader *reader)
 {
-    if (reader == NULL || atomic_fetch_sub_explicit(&reader->keepers, 1, memory_order_acq_rel) > 0)
+    if (reader == NULL || fetch_sub_acq_rel(&reader->refs, 1) > 0)
         return 0;
     shk_stream_close(reader->stream);
     free(reader);
@@ -372,7 +372,7 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
         read_sample(st, from + i, (unsigned char *)buf + i * st->sample_size);
     /* T3: the samples before this look; pairs with the fence after T1 */
     atomic_thread_fence(memory_order_acquire);
-    claimed = atomic_load_explicit(&st->shared->claimed, memory_order_relaxed);
+    claimed = load_relaxed(&st->shared->claimed);
     lowest = claimed > st->slots ? claimed - st->slots : 0;
     if (lowest > from) {
         uint64_t torn = lowest - from < n ? lowest - from : n;
@@ -401,47 +401,47 @@ static bool has_samples(const void *arg)
  * Sleep until something has been appended, a slice at the most: a writer may have died before it
  * woke anybody.
  */
-static int sleep_a_slice(struct shk_reader *reader, struct shki_membership *m,
-                         const struct shki_patience *patience)
+static int sleep_a_slice(struct shk_reader *reader, struct shki_member *m,
+                         const struct shki_deadline *deadline)
 {
     struct shk_stream *st = reader->stream;
-    struct shki_patience slice = *patience;
+    struct shki_deadline slice = *deadline;
     struct shki_saved_error saved;
-    int64_t end = shki_now() + SHKI_SLICE;
+    int64_t end = shki_now() + SHKI_RECHECK;
     int r;
 
-    if (slice.deadline > end && shki_repairs(SHKI_REPAIR_BACKSTOP))
-        slice.deadline = end;
-    r = shki_line_lock(&st->line);
+    if (slice.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
+        slice.at = end;
+    r = shki_waitlist_lock(&st->line);
     if (r < 0)
         return r;
-    shki_line_enter(&st->line, m);
+    shki_waitlist_enter(&st->line, m);
     /* T5: in the line before this look at T2; pairs with T4 */
     atomic_thread_fence(memory_order_seq_cst);
     if (has_samples(reader))
-        slice.deadline = 0; /* leave the line at once */
-    shki_line_unlock(&st->line);
+        slice.at = 0; /* leave the line at once */
+    shki_waitlist_unlock(&st->line);
     shki_error_save(&saved);
-    r = shki_line_sleep(&st->line, m, &slice);
+    r = shki_waitlist_sleep(&st->line, m, &slice);
     if (r == 0)
-        shki_line_resume(m);
+        shki_waitlist_resume(m);
     /* whether the time is over is the caller's to say */
     return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved);
 }
 
-static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m,
-                            const struct shki_patience *patience)
+static int wait_for_samples(struct shk_reader *reader, struct shki_member *m,
+                            const struct shki_deadline *deadline)
 {
     struct shk_stream *st = reader->stream;
-    int r = shki_patience_over(patience);
+    int r = shki_deadline_check(deadline);
 
     if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
         return r;
-    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(patience));
+    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(deadline));
     while (r == 0 && !has_samples(reader)) {
-        r = sleep_a_slice(reader, m, patience);
+        r = sleep_a_slice(reader, m, deadline);
         if (r == 0 && !has_samples(reader))
-            r = shki_patience_over(patience);
+            r = shki_deadline_check(deadline);
     }
     shki_member_is_awake();
     return r;
@@ -449,9 +449,9 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_membership *m
 
 ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
 {
-    struct shki_patience patience;
+    struct shki_deadline deadline;
     struct shki_saved_error saved;
-    struct shki_membership *m;
+    struct shki_member *m;
     uint64_t position;
     size_t got;
     int r;
@@ -479,19 +479,19 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         if (r < 0)
             return r;
         if (tries == 0) /* one deadline, however often it is lapped */
-            patience =
-                shki_object_patience(&reader->stream->object, timeout, "there are no new samples");
+            deadline =
+                shki_object_deadline(&reader->stream->object, timeout, "there are no new samples");
         if (tries < TRIES_MAX && has_unread(reader))
             continue;
         shki_error_save(&saved);
         r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object)
-                                                          : wait_for_samples(reader, m, &patience);
+                                                          : wait_for_samples(reader, m, &deadline);
     }
 }
 
 ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     uint64_t position;
     size_t got = 0;
     int r = reader ? shki_enter(&reader->stream->object, &m) : SHKI_NO_HANDLE;
@@ -517,7 +517,7 @@ int64_t shk_reader_dropped(struct shk_reader *reader)
     return reader ? reader->dropped : SHKI_NO_HANDLE;
 }
 
-static void let_go(void *reader)
+static void unref(void *reader)
 {
     shk_reader_close(reader);
 }
@@ -532,9 +532,9 @@ void shki_reader_watch(struct shk_reader *reader, struct shki_watch *w)
     struct shk_stream *st = reader->stream;
 
     *w = (struct shki_watch){.object = &st->object,
-                             .keepers = &reader->keepers,
+                             .refs = &reader->refs,
                              .watched = &st->shared->watched,
                              .handle = reader,
                              .is_ready = is_ready,
-                             .let_go = let_go};
+                             .unref = unref};
 }

@@ -28,7 +28,7 @@ struct shki_entry *shki_entry_at(const struct shk_segment *s, uint32_t index)
 {
     if (index >= s->max_objects)
         return NULL;
-    return (struct shki_entry *)(void *)(s->base + s->at.entries_at) + index;
+    return (struct shki_entry *)(void *)(s->base + s->geometry.entries_at) + index;
 }
 
 uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *e)
@@ -42,7 +42,7 @@ uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *
  */
 static uint32_t state_of(const struct shki_entry *e)
 {
-    return atomic_load_explicit(&e->state, memory_order_acquire);
+    return load_acquire(&e->state);
 }
 
 static bool has_extent(const struct shki_entry *e)
@@ -58,7 +58,7 @@ static bool is_kept(const struct shki_entry *e)
 
 static uint64_t keeper_of(const struct shki_entry *e)
 {
-    return atomic_load_explicit(&e->keeper, memory_order_relaxed);
+    return load_relaxed(&e->keeper);
 }
 
 struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
@@ -97,16 +97,16 @@ static bool is_possible(const struct shk_segment *s, const struct shki_entry *e)
 {
     uint64_t end = shki_heap_end(s);
 
-    return e->at >= s->at.heap_at && e->at <= end && e->size <= end - e->at;
+    return e->offset >= s->geometry.heap_at && e->offset <= end && e->size <= end - e->offset;
 }
 
 struct shki_mutex *shki_entry_mutex(const struct shk_segment *s, const struct shki_entry *e,
                                     unsigned k)
 {
-    uint64_t extent = e->at, size = e->size;
+    uint64_t extent = e->offset, size = e->size;
     uint32_t at = e->mutex_at[k];
 
-    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->at.heap_at ||
+    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->geometry.heap_at ||
         extent > s->size || size > s->size - extent || at > size ||
         sizeof(struct shki_mutex) > size - at)
         return NULL;
@@ -135,7 +135,7 @@ static struct extent *extents_without(struct shk_segment *s, uint64_t me, uint32
         if (state_of(e) == SHKI_ENTRY_CLEARING && keeper_of(e) == me)
             continue;
         if (has_extent(e) && is_possible(s, e))
-            list[(*n)++] = (struct extent){e->at, e->size};
+            list[(*n)++] = (struct extent){e->offset, e->size};
     }
     if (list)
         qsort(list, *n, sizeof(*list), by_offset);
@@ -158,7 +158,7 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     struct extent *list;
     uint32_t n;
 
-    if (at >= s->at.heap_at && at <= end) {
+    if (at >= s->geometry.heap_at && at <= end) {
         at = shki_round_up(at, unit);
         if (at <= end && size <= end - at)
             return at;
@@ -166,7 +166,7 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     list = extents(s, &n);
     if (list == NULL)
         return 0;
-    at = s->at.heap_at;
+    at = s->geometry.heap_at;
     for (uint32_t i = 0; i < n; i++) {
         if (!found && list[i].at >= at && list[i].at - at >= size)
             found = at;
@@ -188,13 +188,13 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
 
 uint64_t shki_directory_top(struct shk_segment *s)
 {
-    uint64_t top = s->at.heap_at;
+    uint64_t top = s->geometry.heap_at;
 
     for (uint32_t i = 0; i < s->max_objects; i++) {
         const struct shki_entry *e = shki_entry_at(s, i);
 
-        if (has_extent(e) && is_possible(s, e) && e->at + e->size > top)
-            top = e->at + e->size;
+        if (has_extent(e) && is_possible(s, e) && e->offset + e->size > top)
+            top = e->offset + e->size;
     }
     return top;
 }
@@ -223,21 +223,21 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
     e->kind = kind;
     e->hash = hash;
     e->creator = getpid();
-    e->number = s->header->next_serial++;
-    e->at = at;
+    e->serial = s->header->next_serial++;
+    e->offset = at;
     e->size = size;
     e->created = time(NULL);
     memset(e->name, 0, sizeof(e->name));
     memcpy(e->name, name, strlen(name));
     memcpy(e->mutex_at, mutex_at, sizeof(e->mutex_at));
-    atomic_store_explicit(&e->serial, 0, memory_order_relaxed);
-    atomic_store_explicit(&e->keeper, me, memory_order_relaxed);
+    store_relaxed(&e->live_serial, 0);
+    store_relaxed(&e->keeper, me);
     if (at + size > s->header->heap_top)
         s->header->heap_top = at + size; /* killed after this: too high until repaired, harmless */
     /*
      * E1: the extent is the caller's. Killed after this: its keeper is dead, and it is condemned.
      */
-    atomic_store_explicit(&e->state, SHKI_ENTRY_MAKING, memory_order_release);
+    store_release(&e->state, SHKI_ENTRY_MAKING);
     *out = e;
     return 0;
 }
@@ -245,7 +245,8 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
 int shki_directory_give_memory(struct shk_segment *s, struct shki_entry *e, uint64_t first)
 {
     uint64_t size = first ? shki_round_up(first, SHKI_PAGE) : e->size;
-    int r = shki_memory_give_zeroed(&s->memory, e->at, e->size, size < e->size ? size : e->size);
+    int r =
+        shki_memory_give_zeroed(&s->memory, e->offset, e->size, size < e->size ? size : e->size);
 
     return r < 0 ? shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s",
                              (unsigned long long)size, s->name, strerror(-r))
@@ -255,7 +256,7 @@ int shki_directory_give_memory(struct shk_segment *s, struct shki_entry *e, uint
 /* The keeper's last store. Openers may sleep until it has come. */
 static void end_keeping(struct shki_entry *e, enum shki_entry_state state)
 {
-    atomic_store_explicit(&e->state, state, memory_order_release);
+    store_release(&e->state, state);
     /* Killed here: they look again at the end of a slice. */
     syscall(SYS_futex, &e->state, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
@@ -263,7 +264,7 @@ static void end_keeping(struct shki_entry *e, enum shki_entry_state state)
 void shki_directory_publish(struct shki_entry *e)
 {
     /* E2: of a name that nothing finds yet. Killed after it: as before it. */
-    atomic_store_explicit(&e->serial, e->number, memory_order_relaxed);
+    store_relaxed(&e->live_serial, e->serial);
     /*
      * E1: publishes the entry and the object; pairs with the acquire in state_of(), and with the
      * inspector's order of reads.
@@ -280,7 +281,7 @@ static void take_memory_back(struct shk_segment *s, struct shki_entry *e)
     if (e->kind == SHK_KIND_QUEUE)
         shki_pool_reclaim(s, shki_entry_index(s, e));
     if (is_possible(s, e))
-        shki_punch(s, e->at, e->size);
+        shki_punch(s, e->offset, e->size);
 }
 
 void shki_directory_abandon(struct shk_segment *s, struct shki_entry *e)
@@ -292,7 +293,7 @@ void shki_directory_abandon(struct shk_segment *s, struct shki_entry *e)
 int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t deadline)
 {
     int64_t left = deadline - shki_now();
-    struct timespec slice = {.tv_nsec = SHKI_SLICE};
+    struct timespec slice = {.tv_nsec = SHKI_RECHECK};
 
     if (left <= 0)
         return shki_fail(
@@ -310,9 +311,9 @@ void shki_directory_unlink(struct shk_segment *s, struct shki_entry *e)
      * E2: commits: every call gives -ESTALE. Pairs with the acquire in shki_is_stale(). Killed
      * after this: repair takes the name away.
      */
-    atomic_store_explicit(&e->serial, 0, memory_order_release);
+    store_release(&e->live_serial, 0);
     /* E1: the name is free. */
-    atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
+    store_release(&e->state, SHKI_ENTRY_UNLINKED);
 }
 
 /*
@@ -323,10 +324,10 @@ static void forget_waits(struct shk_segment *s, uint64_t at, uint64_t size)
 {
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
         struct shki_node *n = shki_node_at(s, i);
-        uint64_t list = atomic_load_explicit(&n->list, memory_order_relaxed);
+        uint64_t list = load_relaxed(&n->list);
 
         if (list >= at && list - at < size)
-            atomic_store_explicit(&n->list, 0, memory_order_release);
+            store_release(&n->list, 0);
     }
 }
 
@@ -345,7 +346,7 @@ static struct extent with_edges(const struct shk_segment *s, const struct extent
         else
             low = middle + 1;
     }
-    free_from = low > 0 ? list[low - 1].at + list[low - 1].size : s->at.heap_at;
+    free_from = low > 0 ? list[low - 1].at + list[low - 1].size : s->geometry.heap_at;
     free_to = low < n ? list[low].at : shki_heap_end(s);
     if (free_from > x.at || free_to < x.at + x.size)
         return x; /* damaged */
@@ -368,9 +369,9 @@ static void widen(struct shk_segment *s, uint64_t me)
 
         if (state_of(e) != SHKI_ENTRY_CLEARING || keeper_of(e) != me || !is_possible(s, e))
             continue;
-        wide = with_edges(s, list, n, (struct extent){e->at, e->size});
+        wide = with_edges(s, list, n, (struct extent){e->offset, e->size});
         /* killed between: its end is up to a page too low; nothing is there any more */
-        e->at = wide.at;
+        e->offset = wide.at;
         e->size = wide.size;
     }
     free(list);
@@ -402,12 +403,12 @@ bool shki_directory_condemn(struct shk_segment *s, uint64_t me)
 
         if (!is_over(s, i, me, &looked))
             continue;
-        forget_waits(s, e->at, e->size);
-        atomic_store_explicit(&e->keeper, me, memory_order_relaxed);
+        forget_waits(s, e->offset, e->size);
+        store_relaxed(&e->keeper, me);
         /*
          * E1: killed before this: as it was. After it: condemned once more, its keeper being dead.
          */
-        atomic_store_explicit(&e->state, SHKI_ENTRY_CLEARING, memory_order_release);
+        store_release(&e->state, SHKI_ENTRY_CLEARING);
         any = true;
     }
     if (any)
@@ -429,7 +430,7 @@ void shki_directory_clear(struct shk_segment *s, uint64_t me)
 
 void shki_directory_repair(struct shk_segment *s)
 {
-    uint64_t top = s->at.heap_at;
+    uint64_t top = s->geometry.heap_at;
     struct extent *list;
     uint32_t n;
 
@@ -439,11 +440,10 @@ void shki_directory_repair(struct shk_segment *s)
         /*
          * E1, which a dead unlinker left out. A publisher has stored the serial before the state.
          */
-        if (state_of(e) == SHKI_ENTRY_LIVE &&
-            atomic_load_explicit(&e->serial, memory_order_relaxed) == 0)
-            atomic_store_explicit(&e->state, SHKI_ENTRY_UNLINKED, memory_order_release);
-        if (has_extent(e) && e->number >= s->header->next_serial)
-            s->header->next_serial = e->number + 1;
+        if (state_of(e) == SHKI_ENTRY_LIVE && load_relaxed(&e->live_serial) == 0)
+            store_release(&e->state, SHKI_ENTRY_UNLINKED);
+        if (has_extent(e) && e->serial >= s->header->next_serial)
+            s->header->next_serial = e->serial + 1;
     }
     shki_pool_repair(s);
     list = extents(s, &n);

@@ -29,8 +29,7 @@ static inline bool shki_is_stale(const struct shk_segment *s, const struct shki_
                                  uint64_t serial)
 {
     /* E2: acquire; pairs with the releases in unlink and repair. */
-    return atomic_load_explicit(&e->serial, memory_order_acquire) != serial ||
-           shki_segment_is_retired(s);
+    return load_acquire(&e->live_serial) != serial || shki_segment_is_retired(s);
 }
 
 /*

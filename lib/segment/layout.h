@@ -23,7 +23,6 @@
 
 #include <semaphore.h>
 #include <shmkit/common.h>
-#include <stdatomic.h>
 
 #define SHKI_MAGIC  "shmkit\r\n" /* also tells a text-mode copy */
 #define SHKI_LAYOUT 5u
@@ -48,14 +47,14 @@ struct shki_repairs {
 };
 
 /* Members waiting on an object, first come first served. */
-struct shki_waitlist {
+struct shki_waitlist_shared {
     struct shki_mutex mutex;
     _Atomic uint64_t next_ticket; /* from 1 */
     _Atomic uint64_t released;    /* whoever has a lower ticket may go: commits a broadcast: L3 */
     _Atomic uint32_t first, last; /* node number + 1 */
     /* who waits: never too low, also while somebody is changing or rebuilding the rest */
     _Atomic uint32_t count;
-    _Atomic uint32_t followers; /* see wait/leader.h; so are the leaders */
+    _Atomic uint32_t followers; /* see sync/leader.h; so are the leaders */
     /*
      * how often all were to be released by a member that had not the mutex: L5; written without it
      */
@@ -65,7 +64,7 @@ struct shki_waitlist {
     _Atomic uint64_t leaders[2];
 };
 
-_Static_assert(sizeof(struct shki_waitlist) == sizeof(struct shki_mutex) + 128,
+_Static_assert(sizeof(struct shki_waitlist_shared) == sizeof(struct shki_mutex) + 128,
                "a waitlist is its mutex and two cache lines");
 
 struct shki_header {
@@ -112,9 +111,9 @@ struct shki_header {
     _Atomic uint32_t pool_floor;
     _Atomic uint32_t pool_hint; /* above all free blocks, perhaps; written and read by all */
 
-    /* Who waits for any of several objects, of whatever set: see object/ready.h. */
+    /* Who waits for any of several objects, of whatever set: see poll/poll.h. */
     struct shki_repairs watch_repairs;
-    struct shki_waitlist watchers;
+    struct shki_waitlist_shared watchers;
 
     /*
      * when all members were last looked at: see recover.h. CLOCK_MONOTONIC, ns; written by any
@@ -146,9 +145,9 @@ struct shki_entry {
     uint32_t hash;
     int32_t creator;
     /* of a live entry; 0 as soon as it is unlinked: every call looks at it: E2 */
-    _Atomic uint64_t serial;
-    uint64_t number;   /* its serial, kept after it is unlinked */
-    uint64_t at, size; /* its extent */
+    _Atomic uint64_t live_serial;
+    uint64_t serial;       /* its serial, kept after it is unlinked */
+    uint64_t offset, size; /* its extent */
     int64_t created;
     char name[SHK_NAME_MAX + 1];
     /* where its robust mutexes lie in the extent; 0: none more */
@@ -174,7 +173,7 @@ enum shki_waits_how {
  * A member: an attached thread. Written by that thread alone, except for `park`, and under the lock
  * while it is free. Dead is whoever has an id and no living holder of `life`.
  */
-struct shki_member {
+struct shki_member_shared {
     _Atomic uint64_t id; /* join number << 16 | index; 0: free. Commits the joining: M2 */
     int32_t pid, tid;
     uint64_t thread; /* random, the same in all segments that the thread is in */
@@ -202,12 +201,12 @@ struct shki_member {
      * lock has this holder and these turns.
      */
     uint32_t reserved_32;
-    _Atomic uint32_t held_turns; /* of its mutex */
-    _Atomic int64_t held_since;  /* CLOCK_MONOTONIC, ns; commits the note: N2 */
+    _Atomic uint32_t held_releases; /* of its mutex */
+    _Atomic int64_t held_since;     /* CLOCK_MONOTONIC, ns; commits the note: N2 */
 
     alignas(64) pthread_mutex_t life; /* robust; held by the thread as long as it is attached */
-    /* offset of the gate that it is in without having its mutex, 0: none: see object/shared.h */
-    _Atomic uint64_t inside;
+    /* offset of the lock that it is in without having its mutex, 0: none: see object/shared.h */
+    _Atomic uint64_t biased_in;
     /* posted by anybody to wake this thread; a permit too many is harmless */
     alignas(64) sem_t park;
     _Atomic uint64_t held_serial; /* of the noted lock, or condition */
@@ -218,7 +217,7 @@ struct shki_member {
     _Atomic int64_t death_noticed;
 };
 
-_Static_assert(sizeof(struct shki_member) == 384,
+_Static_assert(sizeof(struct shki_member_shared) == 384,
                "four lines for people, one for the life, one to be woken at");
 
 /*
@@ -243,7 +242,7 @@ struct shki_node {
     _Atomic uint64_t owner; /* member id */
     _Atomic uint64_t ticket;
     /* the list's next ticket when it was notified; or, passed on, when the dead one was */
-    _Atomic uint64_t notified_before;
+    _Atomic uint64_t notify_bound;
     _Atomic uint32_t state;  /* commits the notification: L2 */
     uint32_t next, previous; /* node number + 1; 0: none. Only links: what is true is the above */
     /* enum shki_verdict, of a node that is released; before that, of no meaning */
@@ -255,7 +254,7 @@ struct shki_node {
      * passed over
      */
     _Atomic uint32_t away;
-    /* its owner is a leader, to be woken last: see wait/leader.h; written by the owner, a hint */
+    /* its owner is a leader, to be woken last: see sync/leader.h; written by the owner, a hint */
     _Atomic uint32_t leads;
 };
 
@@ -310,7 +309,8 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     g.members_at =
         g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
     g.nodes_at =
-        g.members_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_member), SHKI_PAGE);
+        g.members_at +
+        shki_round_up((uint64_t)max_members * sizeof(struct shki_member_shared), SHKI_PAGE);
     g.process_size =
         shki_round_up(sizeof(struct shki_process) + g.uses_words * sizeof(uint64_t), 64);
     g.processes_at =

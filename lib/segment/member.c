@@ -19,9 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-_Thread_local struct shki_membership *shki_last_membership
-    __attribute__((tls_model("initial-exec")));
-static _Thread_local struct shki_membership *memberships __attribute__((tls_model("initial-exec")));
+_Thread_local struct shki_member *shki_last_member __attribute__((tls_model("initial-exec")));
+static _Thread_local struct shki_member *members __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
 
 static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER; /* the following; taken last */
@@ -31,8 +30,8 @@ static bool has_key;
 static pthread_key_t at_thread_exit;
 
 /*
- * Memberships lie in memory that a forked child finds zeroed. So the child of a raw fork(2), which
- * runs no handlers, does not take its parent's memberships for its own.
+ * Members lie in memory that a forked child finds zeroed. So the child of a raw fork(2), which
+ * runs no handlers, does not take its parent's members for its own.
  * Source: madvise(2), MADV_WIPEONFORK.
  */
 #ifndef MADV_WIPEONFORK
@@ -41,7 +40,7 @@ static pthread_key_t at_thread_exit;
 #define BLOCK_SIZE (UINT64_C(16) << 10) /* bytes */
 
 union slot_size {
-    struct shki_membership membership;
+    struct shki_member member;
     alignas(64) unsigned char lines[1];
 };
 
@@ -84,7 +83,7 @@ static bool more_slots(void)
 }
 
 /* Zeroed; NULL: no memory. */
-static struct shki_membership *membership_new(void)
+static struct shki_member *member_new(void)
 {
     struct slot *slot = NULL;
 
@@ -95,10 +94,10 @@ static struct shki_membership *membership_new(void)
         memset(slot, 0, sizeof(*slot));
     }
     pthread_mutex_unlock(&pool);
-    return slot ? &slot->used.membership : NULL;
+    return slot ? &slot->used.member : NULL;
 }
 
-static void membership_free(struct shki_membership *m)
+static void member_free(struct shki_member *m)
 {
     struct slot *slot = (struct slot *)(void *)m;
 
@@ -109,18 +108,18 @@ static void membership_free(struct shki_membership *m)
     pthread_mutex_unlock(&pool);
 }
 
-struct shki_member *shki_member_at(const struct shk_segment *s, uint32_t index)
+struct shki_member_shared *shki_member_record(const struct shk_segment *s, uint32_t index)
 {
     if (index >= s->max_members)
         return NULL;
-    return (struct shki_member *)(void *)(s->base + s->at.members_at) + index;
+    return (struct shki_member_shared *)(void *)(s->base + s->geometry.members_at) + index;
 }
 
 struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
 {
     if (number >= s->max_members)
         return NULL;
-    return (struct shki_node *)(void *)(s->base + s->at.nodes_at) + number;
+    return (struct shki_node *)(void *)(s->base + s->geometry.nodes_at) + number;
 }
 
 uint32_t shki_members_ready(const struct shk_segment *s)
@@ -129,7 +128,7 @@ uint32_t shki_members_ready(const struct shk_segment *s)
      * M1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever
      * it says.
      */
-    uint32_t n = atomic_load_explicit(&s->header->members_ready, memory_order_acquire);
+    uint32_t n = load_acquire(&s->header->members_ready);
 
     return n < s->max_members ? n : s->max_members;
 }
@@ -137,35 +136,34 @@ uint32_t shki_members_ready(const struct shk_segment *s)
 bool shki_member_is_alive(const struct shk_segment *s, uint64_t id)
 {
     uint32_t index = shki_member_index(id);
-    const struct shki_member *m;
+    const struct shki_member_shared *m;
 
     if (id == 0 || index >= shki_members_ready(s))
         return false;
-    m = shki_member_at(s, index);
+    m = shki_member_record(s, index);
     /*
      * M2: acquire on the id; pairs with the releases in join and leave. The life is looked at
      * between two looks at the id: a record used anew in between shows another id.
      */
-    if (atomic_load_explicit(&m->id, memory_order_acquire) != id)
+    if (load_acquire(&m->id) != id)
         return false;
-    return shki_robust_is_held(&m->life) &&
-           atomic_load_explicit(&m->id, memory_order_acquire) == id;
+    return shki_robust_is_held(&m->life) && load_acquire(&m->id) == id;
 }
 
-struct shki_membership *shki_membership_search(struct shk_segment *s)
+struct shki_member *shki_member_search(struct shk_segment *s)
 {
-    for (struct shki_membership *m = memberships; m; m = m->next_of_thread) {
+    for (struct shki_member *m = members; m; m = m->next_of_thread) {
         if (m->segment == s) {
-            shki_last_membership = m;
+            shki_last_member = m;
             return m;
         }
     }
     return NULL;
 }
 
-struct shk_segment *shki_membership_segment(uint64_t inode, uint64_t id)
+struct shk_segment *shki_member_segment(uint64_t inode, uint64_t id)
 {
-    for (struct shki_membership *m = memberships; m; m = m->next_of_thread)
+    for (struct shki_member *m = members; m; m = m->next_of_thread)
         if (m->segment && m->segment->inode == inode && m->segment->id == id)
             return m->segment;
     return NULL;
@@ -174,14 +172,14 @@ struct shk_segment *shki_membership_segment(uint64_t inode, uint64_t id)
 #define ALLOWANCE 32
 
 /*
- * How many more robust mutexes the thread may hold, beside its lives and what its memberships have
+ * How many more robust mutexes the thread may hold, beside its lives and what its members have
  * been allowed.
  */
 static unsigned may_hold_more(void)
 {
     unsigned n = 0;
 
-    for (const struct shki_membership *m = memberships; m; m = m->next_of_thread)
+    for (const struct shki_member *m = members; m; m = m->next_of_thread)
         n += 1 + m->may_hold;
     return n < SHKI_HELD_MAX ? SHKI_HELD_MAX - n : 0;
 }
@@ -192,7 +190,7 @@ static unsigned find_more_to_hold(void)
     unsigned n = may_hold_more();
 
     if (n == 0) {
-        for (struct shki_membership *m = memberships; m; m = m->next_of_thread)
+        for (struct shki_member *m = members; m; m = m->next_of_thread)
             m->may_hold = m->held;
         n = may_hold_more();
     }
@@ -204,7 +202,7 @@ static unsigned find_more_to_hold(void)
     return n;
 }
 
-int shki_held_ask_for_more(struct shki_membership *m)
+int shki_held_ask_for_more(struct shki_member *m)
 {
     unsigned n = find_more_to_hold();
 
@@ -214,7 +212,7 @@ int shki_held_ask_for_more(struct shki_membership *m)
 
 static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
 {
-    return atomic_load_explicit(&shki_node_at(s, index)->list, memory_order_acquire) == 0;
+    return load_acquire(&shki_node_at(s, index)->list) == 0;
 }
 
 /*
@@ -223,13 +221,13 @@ static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
  */
 static bool take_life(struct shk_segment *s, uint32_t index)
 {
-    struct shki_member *m = shki_member_at(s, index);
+    struct shki_member_shared *m = shki_member_record(s, index);
     int r;
 
     if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index) ||
         !shki_robust_is_intact(&m->life))
         return false;
-    if (!shki_repairs(SHKI_REPAIR_REAP) && atomic_load_explicit(&m->id, memory_order_relaxed) != 0)
+    if (!shki_repair_enabled(SHKI_REPAIR_REAP) && load_relaxed(&m->id) != 0)
         return false;
     r = pthread_mutex_trylock(&m->life);
     if (r == EOWNERDEAD) {
@@ -251,16 +249,17 @@ static int more_records(struct shk_segment *s)
         s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
     int r;
 
-    r = shki_allocate(s, s->at.members_at + (uint64_t)from * sizeof(struct shki_member),
-                      (uint64_t)(to - from) * sizeof(struct shki_member), false);
+    r = shki_allocate(s,
+                      s->geometry.members_at + (uint64_t)from * sizeof(struct shki_member_shared),
+                      (uint64_t)(to - from) * sizeof(struct shki_member_shared), false);
     if (r == 0)
-        r = shki_allocate(s, s->at.nodes_at + (uint64_t)from * sizeof(struct shki_node),
+        r = shki_allocate(s, s->geometry.nodes_at + (uint64_t)from * sizeof(struct shki_node),
                           (uint64_t)(to - from) * sizeof(struct shki_node), false);
     if (r < 0)
         return shki_fail(r, "segment /%s: out of memory for more members: %s", s->name,
                          strerror(-r));
     for (uint32_t i = from; i < to; i++) {
-        struct shki_member *m = shki_member_at(s, i);
+        struct shki_member_shared *m = shki_member_record(s, i);
 
         r = shki_robust_init(&m->life);
         if (r < 0 || sem_init(&m->park, 1, 0) != 0)
@@ -271,7 +270,7 @@ static int more_records(struct shk_segment *s)
      * M1: publishes the records. Killed before: the next one does it all once more, nobody has used
      * them.
      */
-    atomic_store_explicit(&s->header->members_ready, to, memory_order_release);
+    store_release(&s->header->members_ready, to);
     return 0;
 }
 
@@ -280,7 +279,7 @@ static bool find_used_record(struct shk_segment *s, uint32_t *index)
 {
     for (int dead = 0; dead < 2; dead++) {
         for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-            uint64_t id = atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_relaxed);
+            uint64_t id = load_relaxed(&shki_member_record(s, i)->id);
 
             if ((id != 0) == dead && take_life(s, i)) {
                 *index = i;
@@ -322,18 +321,18 @@ static uint64_t random_id(void)
     return n ? n : 1;
 }
 
-static void set_name(struct shki_member *m, const char *name)
+static void set_name(struct shki_member_shared *m, const char *name)
 {
-    uint32_t n = atomic_load_explicit(&m->renames, memory_order_relaxed) + 1;
+    uint32_t n = load_relaxed(&m->renames) + 1;
 
     memset(m->names[n % 2], 0, sizeof(m->names[0]));
     memcpy(m->names[n % 2], name, strlen(name));
     /* N1: commits; pairs with the inspector's second look. Killed before: it has its old name. */
-    atomic_store_explicit(&m->renames, n, memory_order_release);
+    store_release(&m->renames, n);
 }
 
 /* Everything before the id: nobody looks at it yet. */
-static void fill_record(struct shki_member *m)
+static void fill_record(struct shki_member_shared *m)
 {
     char command[16] = "";
     char label[sizeof(command)];
@@ -350,31 +349,29 @@ static void fill_record(struct shki_member *m)
     memcpy(m->command, command, sizeof(m->command));
     shki_copy_label(label, sizeof(label), command, sizeof(command));
     set_name(m, label);
-    atomic_store_explicit(&m->waits_for, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->waits_serial, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->held_since, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->death_noticed, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->waits_sequence,
-                          (atomic_load_explicit(&m->waits_sequence, memory_order_relaxed) | 1) + 1,
-                          memory_order_relaxed);
+    store_relaxed(&m->waits_for, 0);
+    store_relaxed(&m->waits_serial, 0);
+    store_relaxed(&m->held_since, 0);
+    store_relaxed(&m->death_noticed, 0);
+    store_relaxed(&m->waits_sequence, (load_relaxed(&m->waits_sequence) | 1) + 1);
 }
 
-static int join_locked(struct shk_segment *s, struct shki_membership *m)
+static int join_locked(struct shk_segment *s, struct shki_member *m)
 {
     int r = find_record(s, &m->index);
 
     if (r < 0)
         return r;
-    m->record = shki_member_at(s, m->index);
+    m->record = shki_member_record(s, m->index);
     m->node = shki_node_at(s, m->index);
     /* killed up to M2: a life without an id, or with a dead member's: free */
-    atomic_store_explicit(&m->record->id, 0, memory_order_relaxed);
+    store_relaxed(&m->record->id, 0);
     /* after the id: what is said of a dead member's place is true, or not of it any more */
-    atomic_store_explicit(&m->record->inside, 0, memory_order_release);
+    store_release(&m->record->biased_in, 0);
     fill_record(m->record);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
     /* M2: commits the joining. Killed after: a dead member, whose record the next one takes. */
-    atomic_store_explicit(&m->record->id, m->id, memory_order_release);
+    store_release(&m->record->id, m->id);
     return 0;
 }
 
@@ -382,8 +379,8 @@ static void leave_at_thread_exit(void *unused)
 {
     (void)unused;
     shki_registry_lock();
-    while (memberships && memberships->segment) { /* NULL: the child of a raw fork */
-        struct shki_membership *m = memberships;
+    while (members && members->segment) { /* NULL: the child of a raw fork */
+        struct shki_member *m = members;
         struct shk_segment *s = m->segment;
 
         /*
@@ -391,12 +388,12 @@ static void leave_at_thread_exit(void *unused)
          * mapping must stay until then.
          */
         if (m->held || shki_member_leave(s) < 0) {
-            memberships = m->next_of_thread;
+            members = m->next_of_thread;
             continue;
         }
         shki_segment_unmap_if_unused(s);
     }
-    shki_last_membership = NULL;
+    shki_last_member = NULL;
     shki_registry_unlock();
 }
 
@@ -407,7 +404,7 @@ void shki_members_before_fork(void)
 
 void shki_members_after_fork(struct shk_segment *s)
 {
-    s->memberships = NULL; /* their memory is free: see below */
+    s->members = NULL; /* their memory is free: see below */
 }
 
 void shki_members_after_fork_in_parent(void)
@@ -417,8 +414,8 @@ void shki_members_after_fork_in_parent(void)
 
 void shki_members_forget_parent(void)
 {
-    shki_last_membership = NULL;
-    memberships = NULL;
+    shki_last_member = NULL;
+    members = NULL;
     thread_id = 0;
     free_slots = NULL;
     for (struct block *b = blocks; b; b = b->next)
@@ -485,15 +482,15 @@ static int may_join(struct shk_segment *s)
     return r;
 }
 
-int shki_member_join(struct shk_segment *s, struct shki_membership **out)
+int shki_member_join(struct shk_segment *s, struct shki_member **out)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r = shki_segment_pin(s); /* nothing else keeps the mapping until it is a member */
 
     if (r < 0)
         return r;
     r = may_join(s);
-    m = r == 0 ? membership_new() : NULL;
+    m = r == 0 ? member_new() : NULL;
     if (r == 0 && m == NULL)
         r = shki_say(-ENOMEM, "out of memory");
     if (r == 0)
@@ -505,14 +502,14 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
     }
     if (r == 0) {
         pthread_mutex_lock(&s->local);
-        m->next_in_segment = s->memberships;
-        s->memberships = m;
+        m->next_in_segment = s->members;
+        s->members = m;
         pthread_mutex_unlock(&s->local);
-        m->next_of_thread = memberships;
-        memberships = m;
-        *out = shki_last_membership = m;
+        m->next_of_thread = members;
+        members = m;
+        *out = shki_last_member = m;
     } else if (m) {
-        membership_free(m);
+        member_free(m);
     }
     shki_segment_unpin(s);
     return r;
@@ -520,7 +517,7 @@ int shki_member_join(struct shk_segment *s, struct shki_membership **out)
 
 int shki_member_leave(struct shk_segment *s)
 {
-    struct shki_membership *m = shki_membership_search(s), **link;
+    struct shki_member *m = shki_member_search(s), **link;
 
     if (m == NULL)
         return 0;
@@ -535,91 +532,88 @@ int shki_member_leave(struct shk_segment *s)
      * M2: the record is free; killed between the two: free all the same, and the kernel frees the
      * life
      */
-    atomic_store_explicit(&m->record->id, 0, memory_order_release);
+    store_release(&m->record->id, 0);
     pthread_mutex_unlock(&m->record->life);
-    for (link = &s->memberships; *link != m; link = &(*link)->next_in_segment)
+    for (link = &s->members; *link != m; link = &(*link)->next_in_segment)
         ;
     *link = m->next_in_segment;
     pthread_mutex_unlock(&s->local);
-    for (link = &memberships; *link != m; link = &(*link)->next_of_thread)
+    for (link = &members; *link != m; link = &(*link)->next_of_thread)
         ;
     *link = m->next_of_thread;
-    shki_last_membership = NULL;
-    membership_free(m);
+    shki_last_member = NULL;
+    member_free(m);
     return 0;
 }
 
-void shki_member_sleeps(const struct shki_membership *where, uint32_t waits_for, uint32_t entry,
+void shki_member_sleeps(const struct shki_member *where, uint32_t waits_for, uint32_t entry,
                         uint64_t serial, enum shki_waits_how how)
 {
     int64_t now = shki_now();
 
-    for (struct shki_membership *m = memberships; m; m = m->next_of_thread) {
-        struct shki_member *r = m->record;
+    for (struct shki_member *m = members; m; m = m->next_of_thread) {
+        struct shki_member_shared *r = m->record;
 
         /*
          * Relaxed: only this thread writes them; a reader that sees W1 odd and unchanged around its
          * reads has seen them all. Killed anywhere: the record is a dead member's.
          */
-        atomic_store_explicit(&r->waits_segment, where->segment->id, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_inode, where->segment->inode, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_entry, entry, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_serial, serial, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_since, now, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_how, how, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_for, waits_for, memory_order_relaxed);
-        atomic_store_explicit(&r->waits_sequence,
-                              atomic_load_explicit(&r->waits_sequence, memory_order_relaxed) | 1,
-                              memory_order_release); /* W1 */
+        store_relaxed(&r->waits_segment, where->segment->id);
+        store_relaxed(&r->waits_inode, where->segment->inode);
+        store_relaxed(&r->waits_entry, entry);
+        store_relaxed(&r->waits_serial, serial);
+        store_relaxed(&r->waits_since, now);
+        store_relaxed(&r->waits_how, how);
+        store_relaxed(&r->waits_for, waits_for);
+        store_release(&r->waits_sequence, load_relaxed(&r->waits_sequence) | 1); /* W1 */
     }
 }
 
 void shki_member_is_awake(void)
 {
-    for (struct shki_membership *m = memberships; m; m = m->next_of_thread) {
-        struct shki_member *r = m->record;
-        uint32_t n = atomic_load_explicit(&r->waits_sequence, memory_order_relaxed);
+    for (struct shki_member *m = members; m; m = m->next_of_thread) {
+        struct shki_member_shared *r = m->record;
+        uint32_t n = load_relaxed(&r->waits_sequence);
 
         /* W1: even before the fields change again */
-        atomic_store_explicit(&r->waits_sequence, (n | 1) + 1, memory_order_relaxed);
+        store_relaxed(&r->waits_sequence, (n | 1) + 1);
         atomic_thread_fence(memory_order_release);
-        atomic_store_explicit(&r->waits_for, 0, memory_order_relaxed);
+        store_relaxed(&r->waits_for, 0);
     }
 }
 
-void shki_member_holds(const struct shki_membership *m, uint64_t serial, uint32_t turns)
+void shki_member_holds(const struct shki_member *m, uint64_t serial, uint32_t turns)
 {
-    struct shki_member *r = m->record;
+    struct shki_member_shared *r = m->record;
 
     /*
      * Relaxed: only this thread writes them. Killed anywhere: there is no note, and the lock's
      * holder is dead.
      */
-    atomic_store_explicit(&r->held_since, 0, memory_order_relaxed);
+    store_relaxed(&r->held_since, 0);
     atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&r->held_serial, serial, memory_order_relaxed);
-    atomic_store_explicit(&r->held_turns, turns, memory_order_relaxed);
-    atomic_store_explicit(&r->held_since, shki_now(), memory_order_release); /* N2: commits */
+    store_relaxed(&r->held_serial, serial);
+    store_relaxed(&r->held_releases, turns);
+    store_release(&r->held_since, shki_now()); /* N2: commits */
 }
 
-const char *shki_member_name(const struct shki_membership *m)
+const char *shki_member_name(const struct shki_member *m)
 {
-    return m->record->names[atomic_load_explicit(&m->record->renames, memory_order_relaxed) % 2];
+    return m->record->names[load_relaxed(&m->record->renames) % 2];
 }
 
-void shki_member_note_death(struct shki_member *m)
+void shki_member_note_death(struct shki_member_shared *m)
 {
     int64_t not_noticed = 0;
 
     /* Relaxed: for people. Killed before: the next member that finds it dead notes its own time. */
-    if (atomic_load_explicit(&m->death_noticed, memory_order_relaxed) == 0)
-        atomic_compare_exchange_strong_explicit(&m->death_noticed, &not_noticed, time(NULL),
-                                                memory_order_relaxed, memory_order_relaxed);
+    if (load_relaxed(&m->death_noticed) == 0)
+        compare_exchange_relaxed(&m->death_noticed, &not_noticed, time(NULL));
 }
 
 int shk_set_member_name(struct shk_segment *s, const char *utf8)
 {
-    struct shki_membership *m;
+    struct shki_member *m;
     int r;
 
     if (s == NULL)
@@ -627,7 +621,7 @@ int shk_set_member_name(struct shk_segment *s, const char *utf8)
     r = shki_check_label("the member's name", utf8, SHK_NAME_MAX);
     if (r < 0)
         return r;
-    m = shki_membership_find(s);
+    m = shki_member_find(s);
     if (m == NULL) {
         r = shki_member_join(s, &m);
         if (r < 0)

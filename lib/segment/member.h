@@ -8,29 +8,29 @@
 #include "segment/segment.h"
 
 /*
- * The calling thread's membership, or NULL if it has none yet. A load and a compare when it is the
+ * The calling thread's member, or NULL if it has none yet. A load and a compare when it is the
  * one used last.
  */
-extern _Thread_local struct shki_membership *shki_last_membership
+extern _Thread_local struct shki_member *shki_last_member
     __attribute__((tls_model("initial-exec")));
-struct shki_membership *shki_membership_search(struct shk_segment *);
+struct shki_member *shki_member_search(struct shk_segment *);
 
 /* The segment with that inode and random id if the calling thread is a member of it, else NULL. */
-struct shk_segment *shki_membership_segment(uint64_t inode, uint64_t id);
+struct shk_segment *shki_member_segment(uint64_t inode, uint64_t id);
 
 /* If it is the one used last, else NULL. */
-static inline struct shki_membership *shki_membership_at_hand(const struct shk_segment *s)
+static inline struct shki_member *shki_member_cached(const struct shk_segment *s)
 {
-    struct shki_membership *m = shki_last_membership;
+    struct shki_member *m = shki_last_member;
 
-    return __builtin_expect(m != NULL && m->segment == s, 1) ? m : NULL;
+    return likely(m != NULL && m->segment == s) ? m : NULL;
 }
 
-static inline struct shki_membership *shki_membership_find(struct shk_segment *s)
+static inline struct shki_member *shki_member_find(struct shk_segment *s)
 {
-    struct shki_membership *m = shki_membership_at_hand(s);
+    struct shki_member *m = shki_member_cached(s);
 
-    return __builtin_expect(m != NULL, 1) ? m : shki_membership_search(s);
+    return likely(m != NULL) ? m : shki_member_search(s);
 }
 
 /*
@@ -38,10 +38,10 @@ static inline struct shki_membership *shki_membership_find(struct shk_segment *s
  * count as not free), -ENOLCK, -ENOSPC, -ENOMEM, -EBUSY, -EBADF (closed). Killed: the record is
  * free, or a dead member's.
  */
-int shki_member_join(struct shk_segment *, struct shki_membership **out);
+int shki_member_join(struct shk_segment *, struct shki_member **out);
 
 /*
- * Around fork(2). In the child: the memberships of each segment, with its `local`; then what the
+ * Around fork(2). In the child: the members of each segment, with its `local`; then what the
  * one thread had.
  */
 void shki_members_before_fork(void);
@@ -49,18 +49,18 @@ void shki_members_after_fork_in_parent(void);
 void shki_members_after_fork(struct shk_segment *);
 void shki_members_forget_parent(void);
 
-/* End the calling thread's membership. -EBUSY if it holds locks of the segment. */
+/* End the calling thread's member. -EBUSY if it holds locks of the segment. */
 int shki_member_leave(struct shk_segment *);
 
 /*
  * Robust mutexes that the calling thread holds: count one more, one less. -ENOLCK beyond
  * SHKI_HELD_MAX in all segments; so that the usual case need not look at all of them, each
- * membership is given an allowance.
+ * member is given an allowance.
  */
-int shki_held_ask_for_more(struct shki_membership *) __attribute__((cold));
-static inline int shki_held_more(struct shki_membership *m)
+int shki_held_ask_for_more(struct shki_member *) __attribute__((cold));
+static inline int shki_held_more(struct shki_member *m)
 {
-    if (__builtin_expect(m->held == m->may_hold, 0)) {
+    if (unlikely(m->held == m->may_hold)) {
         int r = shki_held_ask_for_more(m);
 
         if (r < 0)
@@ -70,13 +70,13 @@ static inline int shki_held_more(struct shki_membership *m)
     return 0;
 }
 
-static inline void shki_held_less(struct shki_membership *m)
+static inline void shki_held_less(struct shki_member *m)
 {
     m->held--;
 }
 
 /* Records and nodes by index, which is checked: NULL beyond the table. */
-struct shki_member *shki_member_at(const struct shk_segment *, uint32_t index);
+struct shki_member_shared *shki_member_record(const struct shk_segment *, uint32_t index);
 struct shki_node *shki_node_at(const struct shk_segment *, uint32_t number);
 
 /* Whether the member with this id is alive. Loads only. */
@@ -89,7 +89,7 @@ uint32_t shki_members_ready(const struct shk_segment *);
  * Note what the calling thread is about to sleep on, in the records it has in all segments, and
  * that it is awake again. For people and for finding deadlocks: nothing waits for it.
  */
-void shki_member_sleeps(const struct shki_membership *, uint32_t waits_for, uint32_t entry,
+void shki_member_sleeps(const struct shki_member *, uint32_t waits_for, uint32_t entry,
                         uint64_t serial, enum shki_waits_how);
 void shki_member_is_awake(void);
 
@@ -97,12 +97,12 @@ void shki_member_is_awake(void);
  * Note that the calling thread has held the lock with that serial since now; `turns` tells this
  * time from the next.
  */
-void shki_member_holds(const struct shki_membership *, uint64_t serial, uint32_t turns);
+void shki_member_holds(const struct shki_member *, uint64_t serial, uint32_t turns);
 
 /* The name of the calling thread, in its record. */
-const char *shki_member_name(const struct shki_membership *);
+const char *shki_member_name(const struct shki_member *);
 
 /* Note in a dead member's record that its death has been noticed, unless that was noted before. */
-void shki_member_note_death(struct shki_member *);
+void shki_member_note_death(struct shki_member_shared *);
 
 #endif

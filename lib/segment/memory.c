@@ -95,7 +95,8 @@ static bool is_file_of(int fd, uint64_t device, uint64_t inode)
 /* Whether the kernel gives memory through a mapping. The first page of a segment has it already. */
 static bool populates(void *base)
 {
-    return shki_repairs(SHKI_POPULATE) && madvise(base, page_size(), MADV_POPULATE_WRITE) == 0;
+    return shki_repair_enabled(SHKI_POPULATE) &&
+           madvise(base, page_size(), MADV_POPULATE_WRITE) == 0;
 }
 
 void shki_memory_open(struct shki_memory *m, int fd, const struct stat *st)

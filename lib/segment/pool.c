@@ -17,13 +17,13 @@ uint32_t shki_pool_limit(const struct shk_segment *s)
 
 static _Atomic uint64_t *word_of(const struct shk_segment *s, uint32_t block)
 {
-    return (_Atomic uint64_t *)(void *)(s->base + s->at.blocks_at) + block;
+    return (_Atomic uint64_t *)(void *)(s->base + s->geometry.blocks_at) + block;
 }
 
 /* PB1: acquire; pairs with the releases that free a block, and that lower the floor. */
 static uint64_t load(const struct shk_segment *s, uint32_t block)
 {
-    return atomic_load_explicit(word_of(s, block), memory_order_acquire);
+    return load_acquire(word_of(s, block));
 }
 
 /*
@@ -33,15 +33,14 @@ static uint64_t load(const struct shk_segment *s, uint32_t block)
 static uint32_t floor_of(const struct shk_segment *s)
 {
     /* PB2: acquire; pairs with the release in set_floor(): the words above it have memory. */
-    uint32_t n = atomic_load_explicit(&s->header->pool_floor, memory_order_acquire),
-             limit = shki_pool_limit(s);
+    uint32_t n = load_acquire(&s->header->pool_floor), limit = shki_pool_limit(s);
 
-    return n < limit && n > s->at.heap_at / SHKI_BLOCK ? n : limit;
+    return n < limit && n > s->geometry.heap_at / SHKI_BLOCK ? n : limit;
 }
 
 static void set_floor(struct shk_segment *s, uint32_t block)
 {
-    atomic_store_explicit(&s->header->pool_floor, block, memory_order_release);
+    store_release(&s->header->pool_floor, block);
 }
 
 uint64_t shki_heap_end(const struct shk_segment *s)
@@ -80,14 +79,14 @@ static uint32_t find_free(const struct shk_segment *s, uint32_t n, uint32_t from
 /* Back to the pool, those that have that word, the last first. */
 static void free_words(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t word)
 {
-    uint32_t high = atomic_load_explicit(&s->header->pool_hint, memory_order_relaxed);
+    uint32_t high = load_relaxed(&s->header->pool_hint);
 
     for (uint32_t i = n; i-- > 0;)
         if (load(s, block + i) == word)
             /* PB1: commits */
-            atomic_store_explicit(word_of(s, block + i), SHKI_BLOCK_FREE, memory_order_release);
+            store_release(word_of(s, block + i), SHKI_BLOCK_FREE);
     if (block + n > high) /* a hint: all searches end with one that does without */
-        atomic_store_explicit(&s->header->pool_hint, block + n, memory_order_relaxed);
+        store_relaxed(&s->header->pool_hint, block + n);
 }
 
 /* Take exactly these, as far as they have not been taken for the same already. */
@@ -101,9 +100,7 @@ static bool claim(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t wo
          * PB1: commits. Killed after: the word says for what it was taken; the next one that wants
          * it for the same goes on here.
          */
-        if (!atomic_compare_exchange_strong_explicit(word_of(s, block + i), &was, word,
-                                                     memory_order_acq_rel, memory_order_acquire) &&
-            was != word) {
+        if (!compare_exchange_acq_rel(word_of(s, block + i), &was, word) && was != word) {
             free_words(s, block, i, word);
             return false;
         }
@@ -130,8 +127,8 @@ static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
     int r;
 
     lowest = (uint32_t)((top + SHKI_BLOCK - 1) / SHKI_BLOCK);
-    if (lowest <= s->at.heap_at / SHKI_BLOCK)
-        lowest = (uint32_t)(s->at.heap_at / SHKI_BLOCK) + 1;
+    if (lowest <= s->geometry.heap_at / SHKI_BLOCK)
+        lowest = (uint32_t)(s->geometry.heap_at / SHKI_BLOCK) + 1;
     if (lowest > floor || floor - lowest < n)
         return -ENOSPC;
     step = step > STEP_BLOCKS ? step : STEP_BLOCKS;
@@ -141,10 +138,10 @@ static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
      * The words get memory before they are used. Whole pages: those around are words as well, or
      * nothing.
      */
-    from = (s->at.blocks_at + (floor - step) * sizeof(uint64_t)) / SHKI_PAGE * SHKI_PAGE;
-    r = shki_allocate(s, from,
-                      shki_round_up(s->at.blocks_at + floor * sizeof(uint64_t), SHKI_PAGE) - from,
-                      false);
+    from = (s->geometry.blocks_at + (floor - step) * sizeof(uint64_t)) / SHKI_PAGE * SHKI_PAGE;
+    r = shki_allocate(
+        s, from, shki_round_up(s->geometry.blocks_at + floor * sizeof(uint64_t), SHKI_PAGE) - from,
+        false);
     if (r < 0)
         return r;
     /* What the heap, or a process killed in it, may have left there. */
@@ -155,7 +152,7 @@ static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
      */
     set_floor(s, floor - step);
     for (uint32_t b = floor; b-- > floor - step;)
-        atomic_store_explicit(word_of(s, b), SHKI_BLOCK_FREE, memory_order_release); /* PB1 */
+        store_release(word_of(s, b), SHKI_BLOCK_FREE); /* PB1 */
     return 0;
 }
 
@@ -186,7 +183,7 @@ int shki_pool_reserve(struct shk_segment *s, uint32_t n, uint64_t top)
 
 static int extend(struct shk_segment *s, uint32_t n)
 {
-    struct shki_membership *m = shki_membership_find(s);
+    struct shki_member *m = shki_member_find(s);
     int r = shki_segment_lock(s);
 
     if (r < 0)
@@ -205,7 +202,7 @@ static int extend(struct shk_segment *s, uint32_t n)
 
 int shki_pool_take(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uint32_t *hint)
 {
-    uint32_t block = atomic_load_explicit(hint, memory_order_relaxed), from;
+    uint32_t block = load_relaxed(hint), from;
     int r;
 
     /* What a dead one has begun to take for the same. */
@@ -213,7 +210,7 @@ int shki_pool_take(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uin
         claim(s, block, n, word))
         return 0;
     for (;;) {
-        from = atomic_load_explicit(&s->header->pool_hint, memory_order_relaxed);
+        from = load_relaxed(&s->header->pool_hint);
         block = find_free(s, n, from);
         if (block == SHKI_BLOCK_NONE)
             block = find_free(s, n, SHKI_BLOCK_NONE);
@@ -224,11 +221,11 @@ int shki_pool_take(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uin
             continue;
         }
         /* Killed before the first word is taken: the hint leads to blocks that have other words. */
-        atomic_store_explicit(hint, block, memory_order_relaxed);
+        store_relaxed(hint, block);
         if (claim(s, block, n, word))
             break;
     }
-    atomic_store_explicit(&s->header->pool_hint, block, memory_order_relaxed);
+    store_relaxed(&s->header->pool_hint, block);
     return 0;
 }
 
@@ -253,7 +250,7 @@ void shki_pool_give(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t 
 void shki_block_rename(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t word)
 {
     for (uint32_t i = block >= floor_of(s) && n <= shki_pool_limit(s) - block ? n : 0; i-- > 0;)
-        atomic_store_explicit(word_of(s, block + i), word, memory_order_release);
+        store_release(word_of(s, block + i), word);
 }
 
 /* ---- Under the segment's lock ---- */
@@ -268,8 +265,7 @@ bool shki_pool_shrink(struct shk_segment *s, uint64_t end)
         /*
          * Killed after: the block is the pool's, and its word does not say so: shki_pool_repair().
          */
-        if (!atomic_compare_exchange_strong_explicit(word_of(s, to), &was, 0, memory_order_acq_rel,
-                                                     memory_order_relaxed))
+        if (!compare_exchange_acq_rel(word_of(s, to), &was, 0))
             break;
         to++;
     }
@@ -291,14 +287,14 @@ void shki_pool_reclaim(struct shk_segment *s, uint32_t entry)
             shki_punch(s, first * SHKI_BLOCK, n * SHKI_BLOCK);
         for (; n > 0; n--)
             /* PB1 */
-            atomic_store_explicit(word_of(s, first + n - 1), SHKI_BLOCK_FREE, memory_order_release);
+            store_release(word_of(s, first + n - 1), SHKI_BLOCK_FREE);
     }
-    atomic_store_explicit(&s->header->pool_hint, limit, memory_order_relaxed);
+    store_relaxed(&s->header->pool_hint, limit);
 }
 
 void shki_pool_repair(struct shk_segment *s)
 {
     for (uint32_t b = floor_of(s), limit = shki_pool_limit(s); b < limit; b++)
         if (load(s, b) == 0)
-            atomic_store_explicit(word_of(s, b), SHKI_BLOCK_FREE, memory_order_release); /* PB1 */
+            store_release(word_of(s, b), SHKI_BLOCK_FREE); /* PB1 */
 }

@@ -1,7 +1,7 @@
 #include "segment/process.h"
 
 #include "base/error.h"
-#include "base/patience.h"
+#include "base/deadline.h"
 #include "base/thread.h"
 #include "segment/member.h"
 
@@ -39,26 +39,25 @@ static enum shki_process_state state_of(uint64_t word)
 
 static struct shki_process *row_at(const struct shk_segment *s, uint32_t index)
 {
-    return (struct shki_process *)(void *)(s->base + s->at.processes_at +
-                                           index * s->at.process_size);
+    return (struct shki_process *)(void *)(s->base + s->geometry.processes_at +
+                                           index * s->geometry.process_size);
 }
 
 /* PR1: acquire; pairs with the release of each exchange and with that of uses. */
 static uint64_t load(const struct shki_process *p)
 {
-    return atomic_load_explicit(&p->word, memory_order_acquire);
+    return load_acquire(&p->word);
 }
 
 static bool exchange(struct shki_process *p, uint64_t from, uint64_t to)
 {
-    return atomic_compare_exchange_strong_explicit(&p->word, &from, to, memory_order_acq_rel,
-                                                   memory_order_acquire);
+    return compare_exchange_acq_rel(&p->word, &from, to);
 }
 
 /* Bounded by the private copy, whatever it says. Acquire: pairs with more_rows(). */
 static uint32_t rows_ready(const struct shk_segment *s)
 {
-    uint32_t n = atomic_load_explicit(&s->header->processes_ready, memory_order_acquire);
+    uint32_t n = load_acquire(&s->header->processes_ready);
 
     return n < s->max_members ? n : s->max_members;
 }
@@ -72,11 +71,10 @@ static int more_rows(struct shk_segment *s, uint32_t ready)
 
     if (n == 0)
         return -EUSERS;
-    r = shki_allocate(s, s->at.processes_at + ready * s->at.process_size, n * s->at.process_size,
-                      false);
+    r = shki_allocate(s, s->geometry.processes_at + ready * s->geometry.process_size,
+                      n * s->geometry.process_size, false);
     if (r == 0)
-        atomic_compare_exchange_strong_explicit(&s->header->processes_ready, &before, ready + n,
-                                                memory_order_acq_rel, memory_order_relaxed);
+        compare_exchange_acq_rel(&s->header->processes_ready, &before, ready + n);
     return r;
 }
 
@@ -118,7 +116,7 @@ static bool is_own(const struct shk_segment *s, const struct shki_process *p, ui
 /* Cheap, and not for numbers that are used again. */
 static bool is_gone(const struct shki_process *p, uint64_t word)
 {
-    int64_t forked = atomic_load_explicit(&p->forked, memory_order_relaxed);
+    int64_t forked = load_relaxed(&p->forked);
 
     if (state_of(word) == SHKI_PROCESS_FORKING && forked != 0)
         return shki_now() - forked > FORK_LIMIT;
@@ -129,10 +127,9 @@ static bool is_gone(const struct shki_process *p, uint64_t word)
 static bool has_living_member(const struct shk_segment *s, int32_t pid)
 {
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-        const struct shki_member *m = shki_member_at(s, i);
+        const struct shki_member_shared *m = shki_member_record(s, i);
 
-        if (m->pid == pid &&
-            shki_member_is_alive(s, atomic_load_explicit(&m->id, memory_order_acquire)))
+        if (m->pid == pid && shki_member_is_alive(s, load_acquire(&m->id)))
             return true;
     }
     return false;
@@ -140,7 +137,7 @@ static bool has_living_member(const struct shk_segment *s, int32_t pid)
 
 static bool is_over(const struct shk_segment *s, const struct shki_process *p, uint64_t word)
 {
-    uint64_t started = atomic_load_explicit(&p->started, memory_order_relaxed);
+    uint64_t started = load_relaxed(&p->started);
 
     if (is_own(s, p, word))
         return false;
@@ -162,10 +159,10 @@ static bool clear_row(const struct shk_segment *s, struct shki_process *p, uint6
     if (!exchange(p, word, mine))
         return false;
     /* killed here: it is CLEARING by a process that is over, and cleared once more */
-    atomic_store_explicit(&p->started, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->forked, 0, memory_order_relaxed);
-    for (uint32_t i = 0; i < s->at.uses_words; i++)
-        atomic_store_explicit(&p->uses[i], 0, memory_order_relaxed);
+    store_relaxed(&p->started, 0);
+    store_relaxed(&p->forked, 0);
+    for (uint32_t i = 0; i < s->geometry.uses_words; i++)
+        store_relaxed(&p->uses[i], 0);
     return exchange(p, mine, word_of(0, mine, SHKI_PROCESS_FREE));
 }
 
@@ -213,13 +210,13 @@ static int claim(struct shk_segment *s, enum shki_process_state state, uint32_t 
 
 static void note_start(struct shki_process *p)
 {
-    atomic_store_explicit(&p->started, shki_process_start(), memory_order_relaxed);
+    store_relaxed(&p->started, shki_process_start());
 }
 
 static void note_untracked(struct shk_segment *s)
 {
     /* Release: before the object is used, whose memory it keeps. */
-    atomic_store_explicit(&s->header->untracked, 1, memory_order_release);
+    store_release(&s->header->untracked, 1);
 }
 
 /*
@@ -270,8 +267,7 @@ static bool has_row(const struct shk_segment *s)
 void shki_process_uses(struct shk_segment *s, uint32_t entry)
 {
     if (has_row(s))
-        atomic_fetch_or_explicit(&row_at(s, s->row)->uses[entry / 64], UINT64_C(1) << entry % 64,
-                                 memory_order_release);
+        fetch_or_release(&row_at(s, s->row)->uses[entry / 64], UINT64_C(1) << entry % 64);
     else
         note_untracked(s);
 }
@@ -279,18 +275,17 @@ void shki_process_uses(struct shk_segment *s, uint32_t entry)
 void shki_process_uses_no_more(struct shk_segment *s, uint32_t entry)
 {
     if (has_row(s))
-        atomic_fetch_and_explicit(&row_at(s, s->row)->uses[entry / 64],
-                                  ~(UINT64_C(1) << entry % 64), memory_order_release);
+        fetch_and_release(&row_at(s, s->row)->uses[entry / 64], ~(UINT64_C(1) << entry % 64));
 }
 
 bool shki_process_any_uses(struct shk_segment *s, uint32_t entry)
 {
-    if (atomic_load_explicit(&s->header->untracked, memory_order_acquire))
+    if (load_acquire(&s->header->untracked))
         return true;
     for (uint32_t i = 0; i < rows_ready(s); i++) {
         struct shki_process *p = row_at(s, i);
         uint64_t word = load(p);
-        uint64_t bits = atomic_load_explicit(&p->uses[entry / 64], memory_order_acquire);
+        uint64_t bits = load_acquire(&p->uses[entry / 64]);
 
         if (state_of(word) != SHKI_PROCESS_LIVE && state_of(word) != SHKI_PROCESS_FORKING)
             continue;
@@ -312,12 +307,12 @@ void shki_process_before_fork(struct shk_segment *s)
     p = row_at(s, s->child);
     for (uint32_t i = 0; i < s->max_objects; i++)
         if (s->uses[i])
-            atomic_fetch_or_explicit(&p->uses[i / 64], UINT64_C(1) << i % 64, memory_order_release);
+            fetch_or_release(&p->uses[i / 64], UINT64_C(1) << i % 64);
     /*
      * Killed before: it is the row of a process that is over. A fork that fails leaves it for
      * FORK_LIMIT.
      */
-    atomic_store_explicit(&p->forked, shki_now(), memory_order_release);
+    store_release(&p->forked, shki_now());
 }
 
 void shki_process_after_fork(struct shk_segment *s)

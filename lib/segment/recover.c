@@ -17,17 +17,15 @@
 #define THOROUGHLY        SHK_MS(250)
 #define RECORDS_AT_A_TIME 2u /* whose start time a sweep compares, in turn */
 
-#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
-
 /* ---- What is to be known ---- */
 
 /* Written once, before the record's id; another id before and after means another thread. */
-static uint64_t start_of(const struct shki_member *m)
+static uint64_t start_of(const struct shki_member_shared *m)
 {
     return __atomic_load_n(&m->start, __ATOMIC_RELAXED);
 }
 
-static int32_t tid_of(const struct shki_member *m)
+static int32_t tid_of(const struct shki_member_shared *m)
 {
     return __atomic_load_n(&m->tid, __ATOMIC_RELAXED);
 }
@@ -41,21 +39,22 @@ static bool numbers_mean_the_same(const struct shk_segment *s)
 }
 
 /* Whether the record's thread holds its life, as far as the kernel has said. */
-static bool is_attached(const struct shki_member *m, int32_t tid)
+static bool is_attached(const struct shki_member_shared *m, int32_t tid)
 {
     return tid_of(m) == tid && shki_robust_holder(&m->life) == tid;
 }
 
 /* The record of the member with that number, or NULL. */
-static struct shki_member *find_attached(const struct shk_segment *s, uint64_t perhaps, int32_t tid)
+static struct shki_member_shared *find_attached(const struct shk_segment *s, uint64_t perhaps,
+                                                int32_t tid)
 {
     uint32_t ready = shki_members_ready(s), index = shki_member_index(perhaps);
 
-    if (index < ready && is_attached(shki_member_at(s, index), tid))
-        return shki_member_at(s, index);
+    if (index < ready && is_attached(shki_member_record(s, index), tid))
+        return shki_member_record(s, index);
     for (uint32_t i = 0; i < ready; i++)
-        if (is_attached(shki_member_at(s, i), tid))
-            return shki_member_at(s, i);
+        if (is_attached(shki_member_record(s, i), tid))
+            return shki_member_record(s, i);
     return NULL;
 }
 
@@ -65,7 +64,7 @@ static bool is_gone(int32_t tid, uint64_t start, bool thoroughly)
 }
 
 /* A thread that was killed between taking a life and filling in its record has no start time. */
-static bool has_gone(const struct shki_member *m, int32_t tid, bool thoroughly)
+static bool has_gone(const struct shki_member_shared *m, int32_t tid, bool thoroughly)
 {
     return is_gone(tid, tid_of(m) == tid ? start_of(m) : 0, thoroughly);
 }
@@ -96,7 +95,7 @@ static void mark_in_objects(struct shk_segment *s, int32_t tid)
 {
     for (uint32_t i = 0; i < s->max_objects; i++) {
         const struct shki_entry *e = shki_entry_at(s, i);
-        uint32_t state = get(e->state);
+        uint32_t state = load_relaxed(&e->state);
 
         if (state != SHKI_ENTRY_LIVE && state != SHKI_ENTRY_UNLINKED)
             continue;
@@ -114,7 +113,8 @@ static void mark_in_objects(struct shk_segment *s, int32_t tid)
  * Under the segment's lock: recover a member if its thread is gone. Killed anywhere in here: its
  * life is not marked yet, and the next one does it all once more; or it is, and that was the end.
  */
-static bool recover_member(struct shk_segment *s, struct shki_member *m, bool thoroughly, bool mine)
+static bool recover_member(struct shk_segment *s, struct shki_member_shared *m, bool thoroughly,
+                           bool mine)
 {
     int32_t tid = shki_robust_holder(&m->life);
 
@@ -134,12 +134,12 @@ static bool recover_member(struct shk_segment *s, struct shki_member *m, bool th
 static void recover_segment_lock(struct shk_segment *s)
 {
     struct shki_mutex *m = &s->header->lock;
-    uint32_t releases = get(m->turns);
+    uint32_t releases = load_relaxed(&m->releases);
     int32_t tid = shki_robust_holder(&m->robust);
-    uint64_t start = (int32_t)get(m->state) == tid ? get(m->holder) : 0;
+    uint64_t start = (int32_t)load_relaxed(&m->state) == tid ? load_relaxed(&m->holder) : 0;
     bool gone = tid > 0 && (tid == (int32_t)syscall(SYS_gettid) || is_gone(tid, start, true));
 
-    if (gone && numbers_mean_the_same(s) && get(m->turns) == releases)
+    if (gone && numbers_mean_the_same(s) && load_relaxed(&m->releases) == releases)
         mark(&m->robust, tid);
 }
 
@@ -164,10 +164,10 @@ bool shki_recover_locked(struct shk_segment *s, bool thoroughly)
 {
     bool found = false;
 
-    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
+    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
         return false;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        found |= recover_member(s, shki_member_at(s, i), thoroughly, false);
+        found |= recover_member(s, shki_member_record(s, i), thoroughly, false);
     return found;
 }
 
@@ -175,35 +175,34 @@ void shki_recover_my_number(struct shk_segment *s)
 {
     int32_t tid = (int32_t)syscall(SYS_gettid);
 
-    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
+    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
         return;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (shki_robust_holder(&shki_member_at(s, i)->life) == tid)
-            recover_member(s, shki_member_at(s, i), false, true);
+        if (shki_robust_holder(&shki_member_record(s, i)->life) == tid)
+            recover_member(s, shki_member_record(s, i), false, true);
 }
 
 /* Whether it is this caller's turn to look at all members. */
 static bool is_due(struct shk_segment *s)
 {
-    int64_t now = shki_now(), last = get(s->header->swept);
+    int64_t now = shki_now(), last = load_relaxed(&s->header->swept);
 
     /* In the future: it was written in another time namespace. */
-    if (now - last < SHKI_SLICE / 2 && last <= now)
+    if (now - last < SHKI_RECHECK / 2 && last <= now)
         return false;
     /* Relaxed: it only says when. Killed after: the next sweep is half a slice later. */
-    return atomic_compare_exchange_strong_explicit(&s->header->swept, &last, now,
-                                                   memory_order_relaxed, memory_order_relaxed);
+    return compare_exchange_relaxed(&s->header->swept, &last, now);
 }
 
 /*
  * For people: when it was first found dead. A record that has been taken over meanwhile has another
  * id.
  */
-static void note_death(struct shki_member *m)
+static void note_death(struct shki_member_shared *m)
 {
-    uint64_t id = get(m->id);
+    uint64_t id = load_relaxed(&m->id);
 
-    if (id != 0 && !shki_robust_is_held(&m->life) && get(m->id) == id)
+    if (id != 0 && !shki_robust_is_held(&m->life) && load_relaxed(&m->id) == id)
         shki_member_note_death(m);
 }
 
@@ -213,11 +212,12 @@ void shki_recover(struct shk_segment *s)
     uint32_t n = shki_members_ready(s), first;
     bool found = false, taken;
 
-    if (n == 0 || !is_due(s) || shki_segment_is_lost(s) || !shki_repairs(SHKI_REPAIR_UNMARKED))
+    if (n == 0 || !is_due(s) || shki_segment_is_lost(s) ||
+        !shki_repair_enabled(SHKI_REPAIR_UNMARKED))
         return;
-    first = atomic_fetch_add_explicit(&next, RECORDS_AT_A_TIME, memory_order_relaxed) % n;
+    first = fetch_add_relaxed(&next, RECORDS_AT_A_TIME) % n;
     for (uint32_t i = 0; i < n && !found; i++) {
-        struct shki_member *m = shki_member_at(s, i);
+        struct shki_member_shared *m = shki_member_record(s, i);
         int32_t tid = shki_robust_holder(&m->life);
 
         note_death(m);
@@ -233,12 +233,12 @@ void shki_recover(struct shk_segment *s)
 void shki_recover_one(struct shk_segment *s, uint64_t id)
 {
     uint32_t index = shki_member_index(id);
-    struct shki_member *m;
+    struct shki_member_shared *m;
     bool taken;
 
-    if (!shki_repairs(SHKI_REPAIR_UNMARKED) || !shki_member_is_alive(s, id))
+    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !shki_member_is_alive(s, id))
         return;
-    m = shki_member_at(s, index);
+    m = shki_member_record(s, index);
     if (!has_gone(m, shki_robust_holder(&m->life), false) || !numbers_mean_the_same(s) ||
         lock(s, &taken) < 0)
         return;
@@ -272,27 +272,27 @@ void shki_recover_mutex(void *segment, struct shki_mutex *m)
 {
     struct shk_segment *s = segment;
     int32_t tid = shki_robust_holder(&m->robust);
-    uint32_t releases = get(m->turns);
-    struct shki_member *member;
+    uint32_t releases = load_relaxed(&m->releases);
+    struct shki_member_shared *member;
     bool thoroughly, taken;
 
-    if (tid == 0 || !shki_repairs(SHKI_REPAIR_UNMARKED) || !asks_again(m, tid, &thoroughly))
+    if (tid == 0 || !shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !asks_again(m, tid, &thoroughly))
         return;
     if (m == &s->header->lock) {
         recover_segment_lock(s);
         return;
     }
     if (!shki_thread_is_gone(tid)) {
-        member = thoroughly ? find_attached(s, get(m->holder), tid) : NULL;
+        member = thoroughly ? find_attached(s, load_relaxed(&m->holder), tid) : NULL;
         if (member == NULL || !shki_thread_is_another(tid, start_of(member)))
             return;
     }
     if (!numbers_mean_the_same(s) || lock(s, &taken) < 0)
         return;
-    member = find_attached(s, get(m->holder), tid);
+    member = find_attached(s, load_relaxed(&m->holder), tid);
     if (member)
         recover_member(s, member, true, false);
-    else if (get(m->turns) == releases && shki_thread_is_gone(tid))
+    else if (load_relaxed(&m->releases) == releases && shki_thread_is_gone(tid))
         mark(&m->robust, tid); /* held without a life: not by this library's doing, but it helps */
     if (taken)
         shki_segment_unlock(s);

@@ -122,12 +122,10 @@ static int check_unused(struct shk_segment *s, unsigned flags)
 {
     shki_recover_locked(s, true);
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (shki_member_is_alive(
-                s, atomic_load_explicit(&shki_member_at(s, i)->id, memory_order_acquire)))
+        if (shki_member_is_alive(s, load_acquire(&shki_member_record(s, i)->id)))
             return shki_fail(-EBUSY, "segment /%s is in use", s->name);
     for (uint32_t i = 0; flags & SHK_EMPTY && i < s->max_objects; i++)
-        if (atomic_load_explicit(&shki_entry_at(s, i)->state, memory_order_relaxed) ==
-            SHKI_ENTRY_LIVE)
+        if (load_relaxed(&shki_entry_at(s, i)->state) == SHKI_ENTRY_LIVE)
             return shki_fail(-ENOTEMPTY, "there are objects in segment /%s", s->name);
     return 0;
 }
@@ -160,7 +158,7 @@ static int retire(struct shk_segment *s, unsigned flags)
          * R1: commits. Killed after this: the next to open the name finds it retired and comes
          * here.
          */
-        atomic_store_explicit(&s->header->retired, 1, memory_order_release);
+        store_release(&s->header->retired, 1);
         r = remove_name(&file);
         if (r < 0 && r != -ENOENT)
             say_not_unlinked(s->name, r);
@@ -226,7 +224,7 @@ static bool is_empty(int fd, const struct shki_header *h)
 
     for (uint32_t i = 0; i < h->max_objects; i++)
         if (pread(fd, &e, sizeof(e), (off_t)(h->entries_at + i * sizeof(e))) == sizeof(e) &&
-            atomic_load_explicit(&e.state, memory_order_relaxed) == SHKI_ENTRY_LIVE)
+            load_relaxed(&e.state) == SHKI_ENTRY_LIVE)
             return false;
     return true;
 }

@@ -106,9 +106,9 @@ uint64_t shki_fingerprint(void)
         shki_robust_word_offset(),
         sizeof(struct shki_header),
         sizeof(struct shki_entry),
-        sizeof(struct shki_member),
+        sizeof(struct shki_member_shared),
         sizeof(struct shki_node),
-        sizeof(struct shki_waitlist),
+        sizeof(struct shki_waitlist_shared),
     };
     const unsigned char *byte = (const unsigned char *)facts;
     uint64_t h = 14695981039346656037u; /* FNV-1a */
@@ -190,10 +190,10 @@ bool shki_segment_lock_is_mine(const struct shk_segment *s)
 
 int shki_segment_lock_within(struct shk_segment *s, int64_t limit)
 {
-    struct shki_patience patience = shki_patience(limit, NULL);
+    struct shki_deadline deadline = shki_deadline(limit, NULL);
     struct shki_mutex *m = &s->header->lock;
     uint32_t tid = (uint32_t)syscall(SYS_gettid);
-    int r = shki_mutex_lock(m, &patience, tid, NULL, &s->recovery, NULL, NULL);
+    int r = shki_mutex_lock(m, &deadline, tid, NULL, &s->recovery, NULL, NULL);
 
     if (r < 0)
         return r;
@@ -201,8 +201,8 @@ int shki_segment_lock_within(struct shk_segment *s, int64_t limit)
      * Relaxed: read by a waiter a slice later, if ever. Killed before or between: the number alone
      * says which thread it is.
      */
-    atomic_store_explicit(&m->holder, shki_thread_start(), memory_order_relaxed);
-    atomic_store_explicit(&m->state, tid, memory_order_release);
+    store_relaxed(&m->holder, shki_thread_start());
+    store_release(&m->state, tid);
     locked = s;
     if (r == 1)
         shki_directory_repair(s);
@@ -236,7 +236,7 @@ int shki_segment_lock(struct shk_segment *s)
 void shki_segment_unlock(struct shk_segment *s)
 {
     locked = NULL;
-    atomic_store_explicit(&s->header->lock.state, 0, memory_order_relaxed);
+    store_relaxed(&s->header->lock.state, 0);
     shki_mutex_unlock(&s->header->lock);
 }
 
@@ -295,9 +295,9 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
     h->blocks_at = g.blocks_at;
     h->heap_at = g.heap_at;
     h->heap_top = g.heap_at;
-    atomic_store_explicit(&h->pool_floor, (uint32_t)(h->size / SHKI_BLOCK), memory_order_relaxed);
+    store_relaxed(&h->pool_floor, (uint32_t)(h->size / SHKI_BLOCK));
     h->next_serial = 1;
-    atomic_store_explicit(&h->watchers.next_ticket, 1, memory_order_relaxed);
+    store_relaxed(&h->watchers.next_ticket, 1);
     h->next_join = 1;
     h->asymmetric = shki_fence_is_wanted() && shki_fence_register();
     if (getrandom(&h->id, sizeof(h->id), GRND_NONBLOCK) != sizeof(h->id))
@@ -474,7 +474,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
     s->inode = st.st_ino;
     s->max_members = h.max_members;
     s->max_objects = h.max_objects;
-    s->at = shki_geometry(h.max_members, h.max_objects, h.size);
+    s->geometry = shki_geometry(h.max_members, h.max_objects, h.size);
     s->asymmetric = h.asymmetric;
     s->recovery = (struct shki_recovery){shki_recover_mutex, s};
     pthread_mutex_init(&s->local, NULL);
@@ -527,7 +527,7 @@ bool shki_segment_is_lost(struct shk_segment *s)
      * R1: as an unlinker does, which was not asked. Killed before or after: the next waiter finds
      * it.
      */
-    atomic_store_explicit(&s->header->retired, 1, memory_order_release);
+    store_release(&s->header->retired, 1);
     return true;
 }
 
@@ -564,9 +564,9 @@ static int say_absent(const char *name)
 }
 
 /* Join what is mapped. -EAGAIN: it has been retired, and its name is free now. */
-static int join(struct shk_segment *s, void (*bury)(struct shk_segment *))
+static int join(struct shk_segment *s, void (*reap)(struct shk_segment *))
 {
-    struct shki_membership *m = shki_membership_find(s);
+    struct shki_member *m = shki_member_find(s);
     bool is_new = m == NULL;
     int r = 0;
 
@@ -575,7 +575,7 @@ static int join(struct shk_segment *s, void (*bury)(struct shk_segment *))
     else if (is_new)
         r = shki_member_join(s, &m);
     if (r == -EUSERS) {
-        bury(s);
+        reap(s);
         r = shki_member_join(s, &m);
     }
     if (r == 0 && shki_segment_is_lost(s)) { /* its name was removed before it had been joined */
@@ -583,7 +583,7 @@ static int join(struct shk_segment *s, void (*bury)(struct shk_segment *))
         if (is_new)
             shki_member_leave(s);
     }
-    if (r != -ESTALE || !shki_repairs(SHKI_REPAIR_FINISH_UNLINK))
+    if (r != -ESTALE || !shki_repair_enabled(SHKI_REPAIR_FINISH_UNLINK))
         return r;
     r = shki_segment_finish_unlink(s); /* a dead unlinker's work, or a living one's */
     return r == 0 || r == -ENOENT ? -EAGAIN : r;
@@ -597,7 +597,7 @@ static struct shk_segment *open_again(const struct stat *st)
     pthread_mutex_lock(&registry);
     s = find_mapped(st);
     if (s)
-        atomic_fetch_add_explicit(&s->openness.opens, 1, memory_order_relaxed);
+        fetch_add_relaxed(&s->openness.opens, 1);
     pthread_mutex_unlock(&registry);
     return s;
 }
@@ -627,7 +627,7 @@ static int enlist(const char *name, int fd, unsigned flags, struct shk_segment *
     }
     *out = other ? other : s;
     if (r == 0)
-        atomic_fetch_add_explicit(&(*out)->openness.opens, 1, memory_order_relaxed);
+        fetch_add_relaxed(&(*out)->openness.opens, 1);
     pthread_mutex_unlock(&registry);
     if (other || r < 0)
         shki_segment_discard(s);
@@ -637,7 +637,7 @@ static int enlist(const char *name, int fd, unsigned flags, struct shk_segment *
 static void delist(struct shk_segment *s)
 {
     pthread_mutex_lock(&registry);
-    atomic_fetch_sub_explicit(&s->openness.opens, 1, memory_order_relaxed);
+    fetch_sub_relaxed(&s->openness.opens, 1);
     shki_segment_unmap_if_unused(s);
     pthread_mutex_unlock(&registry);
 }
@@ -650,7 +650,7 @@ static int attach_new(const char *name, unsigned flags, const struct shk_segment
                       struct shk_segment **out)
 {
     char path[SHKI_PATH_MAX], temporary[SHKI_PATH_MAX];
-    struct shki_membership *m;
+    struct shki_member *m;
     int fd = create(name, options, temporary), r;
 
     if (fd < 0)
@@ -702,7 +702,7 @@ static int give_way(const char *name, unsigned flags, int r)
 
 /* One attempt. -EAGAIN: something has just changed, try again. */
 static int attach(const char *name, unsigned flags, const struct shk_segment_options *options,
-                  void (*bury)(struct shk_segment *), struct shk_segment **out)
+                  void (*reap)(struct shk_segment *), struct shk_segment **out)
 {
     bool exclusive = flags & SHK_CREATE && flags & SHK_EXCL;
     int fd = shki_segment_open_file(name, O_RDWR), r;
@@ -717,14 +717,14 @@ static int attach(const char *name, unsigned flags, const struct shk_segment_opt
     if (exclusive && !shki_segment_is_retired(*out))
         r = shki_fail(-EEXIST, "segment /%s exists already", name);
     else
-        r = join(*out, bury);
+        r = join(*out, reap);
     if (r < 0)
         delist(*out);
     return r;
 }
 
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
-                      void (*bury)(struct shk_segment *), struct shk_segment **out)
+                      void (*reap)(struct shk_segment *), struct shk_segment **out)
 {
     struct shki_saved_error saved;
     int r;
@@ -743,7 +743,7 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
     shki_error_save(&saved);
     r = -EAGAIN;
     for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
-        r = attach(name, flags, options, bury, out);
+        r = attach(name, flags, options, reap, out);
     if (r < 0)
         *out = NULL;
     if (r == -EAGAIN)
@@ -757,7 +757,7 @@ void shki_segment_unmap_if_unused(struct shk_segment *s)
     bool unused, handles;
 
     pthread_mutex_lock(&s->local);
-    unused = shki_segment_is_closed(s) && s->memberships == NULL && s->pins == 0 && s->base;
+    unused = shki_segment_is_closed(s) && s->members == NULL && s->pins == 0 && s->base;
     if (unused)
         unmap(s);
     handles = s->handles > 0;
@@ -808,7 +808,7 @@ void shki_segment_unpin(struct shk_segment *s)
     pthread_mutex_unlock(&registry);
 }
 
-void shki_segment_let_go(struct shk_segment *s)
+void shki_segment_unref(struct shk_segment *s)
 {
     bool last;
 
@@ -821,8 +821,8 @@ void shki_segment_let_go(struct shk_segment *s)
 
 int shki_say_closed(const struct shk_segment *s)
 {
-    return shki_say_vain(
-        -EBADF, &(struct shki_vain){s->name, NULL, "it has been closed in this process", 0});
+    return shki_say_unmet(
+        -EBADF, &(struct shki_unmet){s->name, NULL, "it has been closed in this process", 0});
 }
 
 int shki_segment_close(struct shk_segment *s, void (*wake)(struct shk_segment *))
@@ -834,11 +834,11 @@ int shki_segment_close(struct shk_segment *s, void (*wake)(struct shk_segment *)
     pthread_mutex_lock(&registry);
     if (shki_segment_is_closed(s))
         r = shki_say_closed(s);
-    else if (atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 1)
+    else if (load_relaxed(&s->openness.opens) == 1)
         r = shki_member_leave(s);
     if (r == 0) {
-        if (atomic_fetch_sub_explicit(&s->openness.opens, 1, memory_order_relaxed) == 1) {
-            atomic_fetch_add_explicit(&s->openness.closes, 1, memory_order_relaxed);
+        if (fetch_sub_relaxed(&s->openness.opens, 1) == 1) {
+            fetch_add_relaxed(&s->openness.closes, 1);
             pthread_mutex_lock(&s->local);
             if (s->base)
                 wake(s); /* other threads, whose waits end */

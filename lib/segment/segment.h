@@ -9,7 +9,7 @@
 #ifndef SHKI_SEGMENT_H
 #define SHKI_SEGMENT_H
 
-#include "base/patience.h"
+#include "base/deadline.h"
 #include "segment/layout.h"
 #include "segment/memory.h"
 
@@ -17,7 +17,7 @@
 #include <shmkit/segment.h>
 #include <sys/stat.h>
 
-struct shki_membership;
+struct shki_member;
 
 struct shk_segment {
     char name[SHK_SEGMENT_NAME_MAX + 1]; /* without slash */
@@ -30,7 +30,7 @@ struct shk_segment {
      */
     uint64_t id, size, inode, device;
     uint32_t max_members, max_objects;
-    struct shki_geometry at;
+    struct shki_geometry geometry;
     bool asymmetric; /* see base/fence.h */
 
     struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
@@ -38,8 +38,8 @@ struct shk_segment {
     /* relaxed: whoever sees it late is interrupted a slice later */
     const volatile sig_atomic_t *_Atomic interrupt;
     /*
-     * this process's view of header.watchers, a struct shki_line: see object/ready.c. Set once, at
-     * the first open
+     * this process's view of header.watchers, a struct shki_waitlist: see poll/poll.c. Set once,
+     * at the first open
      */
     void *_Atomic watchers;
     /*
@@ -47,8 +47,8 @@ struct shk_segment {
      */
     struct shki_openness openness;
 
-    pthread_mutex_t local;               /* the following: */
-    struct shki_membership *memberships; /* of this process's threads */
+    pthread_mutex_t local;       /* the following: */
+    struct shki_member *members; /* of this process's threads */
     /* calls that need the mapping, of threads that are no members yet */
     unsigned pins;
     /* of objects; the struct lives as long as there are any */
@@ -67,9 +67,9 @@ struct shk_segment {
 /* so many whom a thread releases at once are woken when there is no lock in their way */
 #define SHKI_UNPARK_LATER 16u
 
-struct shki_membership {
+struct shki_member {
     struct shk_segment *segment;
-    struct shki_member *record;
+    struct shki_member_shared *record;
     struct shki_node *node; /* its first */
     uint64_t id;
     uint32_t index;
@@ -86,7 +86,7 @@ struct shki_membership {
     uint64_t waited_on; /* … that on the condition with this serial */
     /* members that the thread has released: see shki_unpark_released() */
     uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark;
-    struct shki_membership *next_of_thread, *next_in_segment;
+    struct shki_member *next_of_thread, *next_in_segment;
 };
 
 /*
@@ -108,7 +108,7 @@ void shki_segment_unlock(struct shk_segment *);
 static inline bool shki_segment_is_retired(const struct shk_segment *s)
 {
     /* R1: acquire; pairs with the release in retire(). */
-    return atomic_load_explicit(&s->header->retired, memory_order_acquire) != 0;
+    return load_acquire(&s->header->retired) != 0;
 }
 
 /* Memory for [at, at + size), and back: see shki_memory_give() and shki_memory_take(). */
@@ -140,11 +140,11 @@ int shki_check_namespace(const char *name, uint64_t created_in);
 void shki_path(char path[SHKI_PATH_MAX], const char *name);
 
 /*
- * What shk_segment_open() does, but for taking the dead out of waitlists: `bury` is called for that
+ * What shk_segment_open() does, but for taking the dead out of waitlists: `reap` is called for that
  * when there is no room for the living.
  */
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
-                      void (*bury)(struct shk_segment *), struct shk_segment **out);
+                      void (*reap)(struct shk_segment *), struct shk_segment **out);
 
 /*
  * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that,
@@ -202,19 +202,19 @@ int shki_segment_lock_in_any_state(struct shk_segment *);
 int shki_segment_close(struct shk_segment *, void (*wake)(struct shk_segment *));
 
 /* Handles keep the struct: one more, one less. The latter may free it. */
-void shki_segment_keep(struct shk_segment *);
-void shki_segment_let_go(struct shk_segment *);
+void shki_segment_ref(struct shk_segment *);
+void shki_segment_unref(struct shk_segment *);
 
 /* -EBADF, with the sentence. */
 int shki_say_closed(const struct shk_segment *);
 
 static inline bool shki_segment_is_closed(const struct shk_segment *s)
 {
-    return atomic_load_explicit(&s->openness.opens, memory_order_relaxed) == 0;
+    return load_relaxed(&s->openness.opens) == 0;
 }
 
 /*
- * Called with `registry` when a membership or a pin has ended, or a close was the last: unmap when
+ * Called with `registry` when a member or a pin has ended, or a close was the last: unmap when
  * nothing needs the mapping any more.
  */
 void shki_segment_unmap_if_unused(struct shk_segment *);

@@ -13,7 +13,7 @@ extern "C" {
 
 const char *boost_trouble(void);
 
-/* message_queue. It loses its name at once, and is inherited. NULL: failed. */
+/* message_queue. It loses its name at once, and is owner_died. NULL: failed. */
 void *boost_queue_create(const char *name, unsigned capacity, size_t item);
 bool boost_queue_send(void *queue, const void *item, size_t size);
 bool boost_queue_receive(void *queue, void *item, size_t size);

@@ -111,7 +111,7 @@ const struct channel channel_cache_line = {.name = "cache line",
 
 /* ---- A raw futex ---- */
 
-struct bed {
+struct eventcount {
     alignas(64) _Atomic uint32_t full;
     uint64_t n;
 };
@@ -119,34 +119,34 @@ struct bed {
 static size_t bed_shared(const struct line *line)
 {
     (void)line;
-    return sizeof(struct bed);
+    return sizeof(struct eventcount);
 }
 
 /* To and fro only: the answer says that the box is free. */
 static inline void futex_send(struct line *line, uint64_t n)
 {
-    struct bed *bed = line->shared;
+    struct eventcount *eventcount = line->shared;
 
-    bed->n = n;
-    atomic_store(&bed->full, 1);
-    syscall(SYS_futex, &bed->full, FUTEX_WAKE, 1, NULL, NULL, 0);
+    eventcount->n = n;
+    atomic_store(&eventcount->full, 1);
+    syscall(SYS_futex, &eventcount->full, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-static inline uint64_t take_from(struct bed *bed)
+static inline uint64_t take_from(struct eventcount *eventcount)
 {
-    uint64_t n = bed->n;
+    uint64_t n = eventcount->n;
 
-    atomic_store(&bed->full, 0);
+    atomic_store(&eventcount->full, 0);
     return n;
 }
 
 static inline uint64_t futex_receive(struct line *line)
 {
-    struct bed *bed = line->shared;
+    struct eventcount *eventcount = line->shared;
 
-    while (!atomic_load(&bed->full))
-        syscall(SYS_futex, &bed->full, FUTEX_WAIT, 0, NULL, NULL, 0);
-    return take_from(bed);
+    while (!atomic_load(&eventcount->full))
+        syscall(SYS_futex, &eventcount->full, FUTEX_WAIT, 0, NULL, NULL, 0);
+    return take_from(eventcount);
 }
 LOOPS(futex)
 
@@ -161,14 +161,15 @@ static inline void futex_slices_send(struct line *line, uint64_t n)
 
 static inline uint64_t futex_slices_receive(struct line *line)
 {
-    struct bed *bed = line->shared;
+    struct eventcount *eventcount = line->shared;
 
-    while (!atomic_load(&bed->full)) {
+    while (!atomic_load(&eventcount->full)) {
         int64_t at = now() + 100000000;
         struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
-        syscall(SYS_futex, &bed->full, FUTEX_WAIT_BITSET, 0, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        syscall(SYS_futex, &eventcount->full, FUTEX_WAIT_BITSET, 0, &until, NULL,
+                FUTEX_BITSET_MATCH_ANY);
     }
-    return take_from(bed);
+    return take_from(eventcount);
 }
 LOOPS(futex_slices)
 

@@ -107,7 +107,7 @@ const struct channel channel_socket = {.name = "seqpacket socket",
 
 /*
  * As many items as were asked for, or as many as the limits allow. It loses its name at once, and
- * is inherited.
+ * is owner_died.
  */
 static bool mqueue_create(struct line *line)
 {

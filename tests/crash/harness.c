@@ -62,7 +62,7 @@ void *map_shared(size_t size)
 
 /*
  * What a process sets up for itself with its first calls (how long to spin, where a mutex has its
- * word) changes nothing shared. Done here once, it is inherited by all actors, and the kill points
+ * word) changes nothing shared. Done here once, it is owner_died by all actors, and the kill points
  * are spent on what a call does every time.
  */
 static void warm_up(struct world *w)
@@ -97,7 +97,7 @@ void world_init(struct world *w, const char *name)
     memset(w, 0, sizeof(*w));
     snprintf(w->name, sizeof(w->name), "%s", name);
     w->board = map_shared(sizeof(*w->board));
-    slice_of_library = shki_test_slice;
+    slice_of_library = shki_test_recheck;
     warm_up(w);
 }
 
@@ -194,7 +194,7 @@ static void raise_curtain(struct world *w, unsigned who)
      * does. What it would do after it dies with it.
      */
     if (who == VICTIM && !w->row->slice)
-        shki_test_slice = SHK_SEC(10);
+        shki_test_recheck = SHK_SEC(10);
     if (who == VICTIM && w->row->looks_around)
         shki_spin_longest = SHK_MS(1);
     live(w);
@@ -470,7 +470,7 @@ static void begin(struct world *w)
     memset(w->board->scratch, 0, sizeof(w->board->scratch));
     memset(w->actor, 0, sizeof(w->actor));
     w->failure[0] = '\0';
-    shki_test_slice = w->row->slice ? w->row->slice : slice_of_library;
+    shki_test_recheck = w->row->slice ? w->row->slice : slice_of_library;
     w->last_sleeper = SLEEPER_1 - 1;
     w->killed_at = w->longest = 0;
     w->untouched = w->asleep = w->acknowledged = false;

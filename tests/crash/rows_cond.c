@@ -181,7 +181,7 @@ static void set_3(struct world *w)
     one_waits(w);
 }
 
-/* For so long that there are leaders and followers among them: see wait/leader.h. */
+/* For so long that there are leaders and followers among them: see sync/leader.h. */
 static void set_3_idle(struct world *w)
 {
     const struct timespec idle = { .tv_nsec = 8 * SHORT_SLICE };

@@ -152,14 +152,14 @@ static int64_t pass_over(struct world *w, int64_t unused)
 {
     (void)unused;
     for (int i = 0; i < 5000; i++)
-        shki_mutex_turn(&w->lock->shared->mutex);
+        shki_mutex_count_release(&w->lock->shared->mutex);
     return 0;
 }
 
 static int64_t favours_somebody(struct world *w, int64_t unused)
 {
     (void)unused;
-    return atomic_load(&w->lock->shared->mutex.favourite) != 0;
+    return atomic_load(&w->lock->shared->mutex.handoff_target) != 0;
 }
 
 /* The victim asks for favour before it sleeps again. */
@@ -206,7 +206,7 @@ static void check(struct world *w)
     for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
         count += told(w, who, finish(w, who));
     count += told(w, HOST, call(w, HOST, lock_once, 0));
-    EXPECT(w, call(w, HOST, favours_somebody, 0) == 0, "a dead favourite has not been struck out");
+    EXPECT(w, call(w, HOST, favours_somebody, 0) == 0, "a dead handoff_target has not been struck out");
     orphans(w, &least, &most);
     EXPECT(w, count >= least && count <= most, "%d were told SHK_ORPHANED, not %d to %d", count, least, most);
 }

@@ -1,7 +1,7 @@
 /* The queue, killed. */
 #include "harness.h"
 
-#include "object/queue.h"
+#include "queue/queue.h"
 
 #include <errno.h>
 
@@ -17,7 +17,7 @@ enum {
     CONSUMERS = 16, /* the sleepers are consumers, else producers */
     WRAPPED = 32,   /* the ring has been gone round one and a half times before */
     LONG = 64,      /* the items fill the slots: for the copying */
-    TENANTS = 128,  /* the host goes through both gates without their mutexes */
+    TENANTS = 128,  /* the host goes through both locks without their mutexes */
 };
 
 /* An item says itself whether it is whole. */
@@ -53,7 +53,7 @@ static int64_t get_for(struct world *w, int64_t timeout)
     return (size_t)n == item_size(w) ? item.number : -EILSEQ;
 }
 
-/* Come so often that both gates have a tenant. */
+/* Come so often that both locks have a bias_owner. */
 static int64_t move_in(struct world *w, int64_t unused)
 {
     int64_t r = attach(w, unused);
@@ -79,8 +79,8 @@ static int64_t move_in_with_items(struct world *w, int64_t unused)
 /* Expect the next item two pauses after the call, as who has had answers that soon. Set, since that depends on clocks. */
 static void expect_soon(struct world *w)
 {
-    atomic_store(&w->queue->answers.expected, 32);
-    atomic_store(&w->queue->get_habits.waits, 1); /* the next one does not look at once, to find out whether there is anything to wait for */
+    atomic_store(&w->queue->poll.estimate, 32);
+    atomic_store(&w->queue->get_adaptive.waits, 1); /* the next one does not look at once, to find out whether there is anything to wait for */
 }
 
 static int64_t attach_and_expect(struct world *w, int64_t unused)
@@ -428,21 +428,21 @@ static const struct row rows[] = {
     { "shk_queue_put", "full, timeout", .setup = set_0, .operation = put_in_time, .partner = partner_gets,
       .partner_at = NEVER, CHECKS, .variant = CAPACITY },
     { "shk_queue_put", "full, SHK_NOWAIT", .setup = set_0, .operation = put_at_once, CHECKS, .variant = CAPACITY },
-    { "shk_queue_put", "as the tenant", .setup = set_0, .prepare = move_in, .operation = put, CHECKS },
-    { "shk_queue_put", "as the tenant, a consumer asleep", .setup = set_0, .prepare = move_in, .crowd = one_sleeps, .operation = put, CHECKS,
+    { "shk_queue_put", "as the bias_owner", .setup = set_0, .prepare = move_in, .operation = put, CHECKS },
+    { "shk_queue_put", "as the bias_owner, a consumer asleep", .setup = set_0, .prepare = move_in, .crowd = one_sleeps, .operation = put, CHECKS,
       .variant = CONSUMERS },
-    { "shk_queue_put", "as the tenant, a consumer asleep, perhaps one awake", .setup = set_0, .prepare = move_in, .crowd = one_sleeps,
+    { "shk_queue_put", "as the bias_owner, a consumer asleep, perhaps one awake", .setup = set_0, .prepare = move_in, .crowd = one_sleeps,
       .operation = put, CHECKS, .variant = CONSUMERS, .looks_around = true },
-    { "shk_queue_put", "another is the tenant", .setup = set_0, .operation = put, CHECKS, .variant = TENANTS },
-    { "shk_queue_get", "as the tenant", .setup = set_empty, .prepare = move_in_with_items, .operation = get, CHECKS, .variant = 2 },
-    { "shk_queue_put", "as the tenant, the answer to what was awaited", .setup = set_0, .prepare = move_in_and_take, .operation = put, CHECKS },
-    { "shk_queue_get", "another is the tenant", .setup = set_0, .operation = get, CHECKS, .variant = 2 | TENANTS },
-    { "shk_queue_get", "as the tenant, expected soon", .setup = set_empty, .prepare = move_in_and_expect, .operation = get, CHECKS, .variant = 2 },
-    { "shk_queue_get", "another is the tenant, expected soon", .setup = set_0, .prepare = attach_and_expect, .operation = get, CHECKS,
+    { "shk_queue_put", "another is the bias_owner", .setup = set_0, .operation = put, CHECKS, .variant = TENANTS },
+    { "shk_queue_get", "as the bias_owner", .setup = set_empty, .prepare = move_in_with_items, .operation = get, CHECKS, .variant = 2 },
+    { "shk_queue_put", "as the bias_owner, the answer to what was awaited", .setup = set_0, .prepare = move_in_and_take, .operation = put, CHECKS },
+    { "shk_queue_get", "another is the bias_owner", .setup = set_0, .operation = get, CHECKS, .variant = 2 | TENANTS },
+    { "shk_queue_get", "as the bias_owner, expected soon", .setup = set_empty, .prepare = move_in_and_expect, .operation = get, CHECKS, .variant = 2 },
+    { "shk_queue_get", "another is the bias_owner, expected soon", .setup = set_0, .prepare = attach_and_expect, .operation = get, CHECKS,
       .variant = 2 | TENANTS },
     { "shk_queue_get", "empty, expected in vain, a put comes", .setup = set_0, .prepare = attach_and_expect, .operation = get, .partner = partner_puts,
       CHECKS },
-    { "shk_queue_shutdown", "another is the tenant", .setup = set_0, SHUTS, .variant = 2 | TENANTS },
+    { "shk_queue_shutdown", "another is the bias_owner", .setup = set_0, SHUTS, .variant = 2 | TENANTS },
     { "shk_queue_get", "one item", .setup = set_0, .operation = get, CHECKS, .variant = 1 },
     { "shk_queue_get", "half full", .setup = set_0, .operation = get, CHECKS, .variant = 2 },
     { "shk_queue_get", "half full, long items, the ring wraps", .setup = set_0, .operation = get, CHECKS,

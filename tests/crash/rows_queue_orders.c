@@ -1,7 +1,7 @@
 /* The queue's orders, queues without a limit, and all but the plain put and get, killed. */
 #include "harness.h"
 
-#include "object/queue.h"
+#include "queue/queue.h"
 #include "segment/pool.h"
 
 #include <errno.h>
@@ -9,9 +9,9 @@
 #include <string.h>
 
 #define CAPACITY 8
-#define MANY 3       /* how many a batch moves */
+#define BARGING_MAX 3       /* how many a batch moves */
 #define VICTIMS 100  /* what the victim puts: 100, 101 … */
-#define SLEEPER 200  /* what a sleeper puts */
+#define NEED_WAKEUP 200  /* what a sleeper puts */
 #define HOSTS 300    /* what the others put */
 #define MOST 32
 
@@ -127,7 +127,7 @@ static int64_t create(struct world *w, int64_t variant)
     return r;
 }
 
-/* Often enough in a row to become the tenant of both gates. */
+/* Often enough in a row to become the bias_owner of both locks. */
 static int64_t move_in(struct world *w, int64_t unused)
 {
     int64_t r = 0;
@@ -148,15 +148,15 @@ static int64_t put(struct world *w, int64_t number)
 
 static int64_t put_many(struct world *w, int64_t unused)
 {
-    struct item items[MANY];
-    struct iovec vector[MANY];
+    struct item items[BARGING_MAX];
+    struct iovec vector[BARGING_MAX];
 
     (void)unused;
-    for (int i = 0; i < MANY; i++) {
+    for (int i = 0; i < BARGING_MAX; i++) {
         items[i] = item_of(VICTIMS + i);
         vector[i] = (struct iovec){ &items[i], sizeof(items[i]) };
     }
-    return shk_queue_put_many(w->queue, vector, MANY, SHK_FOREVER);
+    return shk_queue_put_many(w->queue, vector, BARGING_MAX, SHK_FOREVER);
 }
 
 static int64_t get(struct world *w, int64_t unused)
@@ -185,13 +185,13 @@ static int64_t get_priority(struct world *w, int64_t unused)
 
 static int64_t get_many(struct world *w, int64_t unused)
 {
-    struct item items[MANY] = { { 0 } };
-    struct iovec vector[MANY];
+    struct item items[BARGING_MAX] = { { 0 } };
+    struct iovec vector[BARGING_MAX];
 
     (void)unused;
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < BARGING_MAX; i++)
         vector[i] = (struct iovec){ &items[i], sizeof(items[i]) };
-    return shk_queue_get_many(w->queue, vector, MANY, SHK_FOREVER);
+    return shk_queue_get_many(w->queue, vector, BARGING_MAX, SHK_FOREVER);
 }
 
 static int64_t reserve(struct world *w, int64_t unused)
@@ -336,7 +336,7 @@ static int64_t lost_blocks(struct world *w, int64_t unused)
 {
     struct shk_queue *q = w->queue;
     struct shki_queue_shared *shared = q->shared;
-    uint64_t memory = atomic_load(&shared->put_gate.chunks), mapped = memory >> SHKI_FRESH_BITS;
+    uint64_t memory = atomic_load(&shared->put_lock.chunks), mapped = memory >> SHKI_FRESH_BITS;
     int64_t n = 0;
 
     (void)unused;
@@ -364,8 +364,8 @@ static void sort(struct world *w, struct list *l)
             int64_t a = l->number[k - 1], b = l->number[k];
             /* Priorities of puts by way of the calls that give none are 0. */
             bool plain = w->row->operation == put_many || w->row->operation == commit;
-            int64_t pa = plain && a >= VICTIMS && a < SLEEPER ? 0 : priority_of(a);
-            int64_t pb = plain && b >= VICTIMS && b < SLEEPER ? 0 : priority_of(b);
+            int64_t pa = plain && a >= VICTIMS && a < NEED_WAKEUP ? 0 : priority_of(a);
+            int64_t pb = plain && b >= VICTIMS && b < NEED_WAKEUP ? 0 : priority_of(b);
             bool turn = order_of(w->row) == SHK_LIFO || (order_of(w->row) == SHK_PRIORITY && pb < pa);
 
             if (!turn)
@@ -411,7 +411,7 @@ static void fail_lists(struct world *w, const struct list *is)
 static unsigned moves(const struct row *row)
 {
     return row->operation == put_many || row->operation == get_many
-               ? MANY
+               ? BARGING_MAX
                : row->operation == put || row->operation == get || row->operation == get_priority ||
                      row->operation == commit || row->operation == consume;
 }
@@ -465,7 +465,7 @@ static void check_consumer(struct world *w)
     for (unsigned i = 0; i < is.n; i++)
         append(w, &rest, is.number[i]);
     for (unsigned i = 0; i < rest.n; i++) {
-        victims += rest.number[i] >= VICTIMS && rest.number[i] < SLEEPER;
+        victims += rest.number[i] >= VICTIMS && rest.number[i] < NEED_WAKEUP;
         hosts += rest.number[i] == HOSTS;
     }
     EXPECT(w, hosts == host_puts && victims + hosts == rest.n, "what came is not what was put");
@@ -483,7 +483,7 @@ static void check_producer(struct world *w)
     EXPECT(w, finish(w, SLEEPER_1) == 0, "the sleeper cannot put");
     is = drain(w, HOST);
     for (unsigned i = 0; i < is.n; i++) {
-        sleepers += is.number[i] == SLEEPER;
+        sleepers += is.number[i] == NEED_WAKEUP;
         old += is.number[i] <= CAPACITY;
     }
     taken += old;
@@ -546,7 +546,7 @@ static void set_1(struct world *w)
     if (w->row->variant & CONSUMER)
         enter_sleeper(w, get, 0);
     else
-        enter_sleeper(w, put, SLEEPER);
+        enter_sleeper(w, put, NEED_WAKEUP);
 }
 
 static void set_segment(struct world *w)
@@ -729,7 +729,7 @@ static const struct row rows[] = {
     GROWING("LIFO without limit", LIFO | GROWS),
     PLAIN("PRIORITY without limit", PRIORITY | GROWS),
     GROWING("PRIORITY without limit", PRIORITY | GROWS),
-    { "shk_queue_put_many", "FIFO, as the tenant", .setup = set_0, .prepare = move_in, .operation = put_many, CHECKS },
+    { "shk_queue_put_many", "FIFO, as the bias_owner", .setup = set_0, .prepare = move_in, .operation = put_many, CHECKS },
     { "shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS, .variant = 5 | PRIORITY },
     { "shk_queue_put_priority", "five items, free slots in any order", .setup = set_0, .operation = put, CHECKS,
       .variant = 5 | PRIORITY | SHUFFLED },

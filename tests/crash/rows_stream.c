@@ -9,7 +9,7 @@
 /* A row's variant: how many samples there are at first; and */
 enum {
     SAMPLES = 31,
-    MANY = 32, /* the victim appends 5 at once, in three steps; else 1 */
+    BARGING_MAX = 32, /* the victim appends 5 at once, in three steps; else 1 */
 };
 
 /* A sample says itself whether it is whole. */
@@ -38,7 +38,7 @@ static int64_t append_next(struct world *w, int64_t unused)
 static int64_t append(struct world *w, int64_t unused)
 {
     (void)unused;
-    return append_numbers(w, w->row->variant & SAMPLES, w->row->variant & MANY ? 5 : 1);
+    return append_numbers(w, w->row->variant & SAMPLES, w->row->variant & BARGING_MAX ? 5 : 1);
 }
 
 static int64_t position(struct world *w, int64_t unused)
@@ -133,7 +133,7 @@ static void all_read(struct world *w, int64_t first)
 /* So and so many of the first are there, all of them if it was acknowledged; what is there can be read. */
 static void check_append(struct world *w)
 {
-    int64_t before = w->row->variant & SAMPLES, all = w->row->variant & MANY ? 5 : 1,
+    int64_t before = w->row->variant & SAMPLES, all = w->row->variant & BARGING_MAX ? 5 : 1,
             there = call(w, HOST, position, 0) - before, n;
 
     EXPECT(w, there >= 0 && there <= all, "%lld of %lld samples", (long long)there, (long long)all);
@@ -175,7 +175,7 @@ static const struct row rows[] = {
     { "shk_stream_append", "empty", .setup = readers_0, APPENDS },
     { "shk_stream_append", "empty, two readers asleep", .setup = readers_2, APPENDS },
     { "shk_stream_append", "overwrites the oldest", .setup = readers_0, APPENDS, .variant = 20 },
-    { "shk_stream_append", "five at once, two readers asleep", .setup = readers_2, APPENDS, .variant = 20 | MANY },
+    { "shk_stream_append", "five at once, two readers asleep", .setup = readers_2, APPENDS, .variant = 20 | BARGING_MAX },
     { "shk_reader_read", "nothing new", .setup = readers_0, READS, .variant = 3 },
     { "shk_reader_read", "nothing new, two others asleep", .setup = readers_2, READS },
     { "shk_reader_read", "nothing new, timeout", .setup = readers_0, .operation = read_for_a_while,

@@ -106,12 +106,12 @@ static void make_noise(struct target *t)
 size_t damage(uint8_t *bytes, size_t size, uint64_t seed)
 {
     struct target t = {.bytes = bytes, .size = size, .state = seed};
-    uint8_t gate[GATE];
+    uint8_t lock[GATE];
     size_t changes = 1 + below(&t, MOST_CHANGES);
     bool spare_gate = size >= GATE && below(&t, 8) != 0;
 
     if (spare_gate)
-        memcpy(gate, bytes, GATE);
+        memcpy(lock, bytes, GATE);
     for (size_t i = 0; i < changes; i++) {
         size_t what = below(&t, 16);
 
@@ -123,7 +123,7 @@ size_t damage(uint8_t *bytes, size_t size, uint64_t seed)
             change_field(&t);
     }
     if (spare_gate)
-        memcpy(bytes, gate, GATE);
+        memcpy(bytes, lock, GATE);
     return below(&t, 50) == 0 ? below(&t, size + 1) : size;
 }
 

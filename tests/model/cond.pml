@@ -1,6 +1,6 @@
 /*
  * The condition: shk_cond_wait(), shk_cond_notify() and shk_cond_notify_all() of lib/object/cond.c, as they are used:
- * WAITERS wait for work, the notifier adds some and notifies, up to NOTIFIES times, all with the lock held. line.pml is
+ * WAITERS wait for work, the notifier adds some and notifies, up to NOTIFIES times, all with the lock held. waitlist.pml is
  * the waitlist below it, and says what is modelled. Work is counted in the step that commits the notification, and
  * taken in the step that ends a wait: so every wake-up lost shows as work left over, whoever died where.
  *
@@ -21,7 +21,7 @@ byte lock               /* member + 1 of the holder; 0: free, or its holder is d
 byte work, notifications
 
 #define give(n) work = work + (n); notifications = notifications + ((n) > 0 -> 1 : 0)
-#include "line.pml"
+#include "waitlist.pml"
 
 inline die()
 {
@@ -61,7 +61,7 @@ proctype waiter(byte me)
               :: gave_up
               :: !gave_up ->
                  d_step {
-                     node[me].in = false; /* shki_line_resume() */
+                     node[me].in = false; /* shki_waitlist_resume() */
                      assert(notifications > since);
                      if
                      :: work > 0 -> work--; has_some = true

@@ -5,7 +5,7 @@
  * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it compares and puts to
  * sleep, and it wakes all. (An exchange that fails is a look, and is tried again.) Up to CRASHES members die, between
  * any two steps. At the end of a slice a sleeper looks whether it has been released; if not, it is no step. Up to
- * DEADLINES waits run out of patience. Not modelled: weak memory (all is in one word), spinning (another look), a number
+ * DEADLINES waits run out of deadline. Not modelled: weak memory (all is in one word), spinning (another look), a number
  * that comes round.
  *
  * Claims: when nobody can move any more, nobody is asleep who was waiting when it was set, cleared again or not, and
@@ -34,11 +34,11 @@ mtype = { RUNNING, ASLEEP, DONE, DEAD }
 bool is_set, sleeper; byte sets /* state: V1 */
 mtype doing[MEMBERS] = RUNNING
 bool waits[WAITERS]     /* has found it clear, and has not come back */
-bool owed[WAITERS]      /* it has been set since */
+bool yield_debt[WAITERS]      /* it has been set since */
 bool due[WAITERS]       /* … and before the unlink */
 bool unlinked           /* of the same word */
 bool killed[MEMBERS]    /* dies at its next step */
-bool late[MEMBERS]      /* its patience is over */
+bool late[MEMBERS]      /* its deadline is over */
 
 #ifdef NO_NUMBER
 #define is_released is_set
@@ -67,7 +67,7 @@ inline commit_set()
         :: !is_set ->
            sets++;
            for (i : 0 .. WAITERS - 1) {
-               owed[i] = owed[i] || waits[i]
+               yield_debt[i] = yield_debt[i] || waits[i]
            }
            i = 0
         :: else
@@ -93,7 +93,7 @@ proctype waiter(byte me)
            :: true ->
               over = late[me] || unlinked;
               if
-              :: d_step { is_released -> assert(owed[me]); waits[me] = false }; break
+              :: d_step { is_released -> assert(yield_debt[me]); waits[me] = false }; break
               :: !is_released ->
                  if
                  :: over -> d_step { assert(!due[me]); waits[me] = false }; break
@@ -159,7 +159,7 @@ proctype unlinker()
         sets++;
 #endif
         for (i : 0 .. WAITERS - 1) {
-            due[i] = owed[i] && waits[i]
+            due[i] = yield_debt[i] && waits[i]
         }
         i = 0
     };
@@ -180,7 +180,7 @@ inline choose(m)
     od
 }
 
-/* Kills, and lets patience end. */
+/* Kills, and lets deadline end. */
 proctype fate()
 {
     byte crashes, deadlines, m;
@@ -210,6 +210,6 @@ init
     };
     timeout -> /* nobody can move any more */
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_set && !owed[m] && !unlinked)
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_set && !yield_debt[m] && !unlinked)
     }
 }

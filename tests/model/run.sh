@@ -55,23 +55,23 @@ fails() { # MODEL WHAT-IS-OFF SWITCH...
 }
 
 # Without deaths nobody needs the backstop.
-holds bed
-holds bed -DDEADLINES=1 -DPUTS=1
-holds bed -DPUTTERS=2 -DPUTS=1
-holds bed -DSHUTDOWN -DPUTS=1
-holds bed -DSYMMETRIC
-fails bed NO_F1
-fails bed NO_F2
-fails bed NO_F2 -DSYMMETRIC
-fails bed NO_LOOK
-fails bed NO_LEAVE
-fails bed NO_S1_RELEASE
-fails bed USED_UP_UNSEEN
+holds eventcount
+holds eventcount -DDEADLINES=1 -DPUTS=1
+holds eventcount -DPUTTERS=2 -DPUTS=1
+holds eventcount -DSHUTDOWN -DPUTS=1
+holds eventcount -DSYMMETRIC
+fails eventcount NO_F1
+fails eventcount NO_F2
+fails eventcount NO_F2 -DSYMMETRIC
+fails eventcount NO_LOOK
+fails eventcount NO_LEAVE
+fails eventcount NO_S1_RELEASE
+fails eventcount USED_UP_UNSEEN
 # With them, everybody goes on.
-holds bed -DCRASHES=1
-holds bed -DCRASHES=1 -DGETTERS=1 -DGETS=2 -DPUTTERS=2 -DPUTS=1
-fails bed NO_SLICE -DCRASHES=1
-fails bed NOT_ROBUST -DCRASHES=1
+holds eventcount -DCRASHES=1
+holds eventcount -DCRASHES=1 -DGETTERS=1 -DGETS=2 -DPUTTERS=2 -DPUTS=1
+fails eventcount NO_SLICE -DCRASHES=1
+fails eventcount NOT_ROBUST -DCRASHES=1
 
 holds cond -DDEADLINES=1
 holds cond -DCRASHES=1
@@ -104,30 +104,30 @@ done
 fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
 
 # A mark that a waker has taken down is answered, also where another one has the line.
-holds watch
-holds watch -DWAKERS=1 -DCRASHES=1
+holds poll
+holds poll -DWAKERS=1 -DCRASHES=1
 for taken_out in NO_A6 NO_ANSWER ASK_LATE MARK_LATE; do
-    fails watch $taken_out
+    fails poll $taken_out
 done
-fails watch NO_SLICE -DWAKERS=1 -DCRASHES=1
+fails poll NO_SLICE -DWAKERS=1 -DCRASHES=1
 
-holds gate
-holds gate -DCRASHES=1
-holds gate -DMEMBERS=3 -DVISITS=1
-holds gate -DMEMBERS=3 -DVISITS=1 -DCRASHES=1
+holds biased
+holds biased -DCRASHES=1
+holds biased -DMEMBERS=3 -DVISITS=1
+holds biased -DMEMBERS=3 -DVISITS=1 -DCRASHES=1
 for taken_out in NO_LOOK NO_G2 NO_WAIT; do
-    fails gate $taken_out
+    fails biased $taken_out
 done
-fails gate NO_LEAVING -DMEMBERS=3 -DCRASHES=1
+fails biased NO_LEAVING -DMEMBERS=3 -DCRASHES=1
 
-holds over
-holds over -DPRODUCERS=2
+holds queue
+holds queue -DPRODUCERS=2
 for taken_out in NO_G4 NO_G1 NO_F4; do
-    fails over $taken_out
+    fails queue $taken_out
 done
 
-holds leave
-fails leave NO_L4_FENCE
-fails leave NO_SECOND_LOOK
+holds waitlist_leave
+fails waitlist_leave NO_L4_FENCE
+fails waitlist_leave NO_SECOND_LOOK
 
 exit $failed

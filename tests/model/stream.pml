@@ -9,7 +9,7 @@
  * are done in any order; the fences prevent what they prevent. At the end of a slice a sleeper looks (where that
  * changes nothing, it is no step).
  *
- * Not modelled: what the line of waiters does with its mutex (line.pml), spinning before a sleep (more looks), wait_any;
+ * Not modelled: what the line of waiters does with its mutex (waitlist.pml), spinning before a sleep (more looks), wait_any;
  * that a writer whom a stopped reader keeps from the line goes without waking (as one that dies there).
  *
  * Claims: no sample is delivered that is torn, or is not the one of its position. When nobody can move any more, each
@@ -38,7 +38,7 @@ mtype = { RUNNING, ASLEEP, DONE, DEAD }
 chan buffer[MEMBERS] = [10] of { mtype, byte, byte }
 byte claimed = SLOTS, published = SLOTS
 byte words[2 * SLOTS]       /* who wrote it at which position */
-byte gate, line             /* member + 1 of who holds it; 0: free */
+byte lock, line             /* member + 1 of who holds it; 0: free */
 byte count                  /* how many are in the line */
 bool in[MEMBERS], released[MEMBERS]
 byte position[MEMBERS]
@@ -77,7 +77,7 @@ end:
 #else
     :: d_step { buffer[me]?PUBLISH, x, _ -> published = x; x = 0 }                  /* T2 */
 #endif
-    :: d_step { buffer[me]?OPEN_GATE, _, _ -> gate = 0 }
+    :: d_step { buffer[me]?OPEN_GATE, _, _ -> lock = 0 }
     :: d_step { buffer[me]?COUNT_IN, _, _ -> count++ }
     :: d_step { buffer[me]?OPEN_LINE, _, _ -> line = 0 }
     od
@@ -91,7 +91,7 @@ inline die()
         :: buffer[me]?_, _, _
         :: empty(buffer[me]) -> break
         od;
-        gate = (gate == me + 1 -> 0 : gate);
+        lock = (lock == me + 1 -> 0 : lock);
         line = (line == me + 1 -> 0 : line);
         doing[me] = DEAD
     }
@@ -118,7 +118,7 @@ proctype writer(byte me, life)
         do
         :: appends < APPENDS ->
            appends++;
-           atomic { gate == 0 -> gate = me + 1; from = published; mine = claimed };
+           atomic { lock == 0 -> lock = me + 1; from = published; mine = claimed };
            if
            :: n = 1
            :: n = PIECE
@@ -231,7 +231,7 @@ nothing:
         buffer[me]!OPEN_LINE, 0, 0;
         doing[me] = ASLEEP;
         if
-        :: d_step { released[me] -> released[me] = false; doing[me] = RUNNING } /* and leaves: shki_line_resume() */
+        :: d_step { released[me] -> released[me] = false; doing[me] = RUNNING } /* and leaves: shki_waitlist_resume() */
         :: atomic { !released[me] && slice_is_over -> doing[me] = RUNNING };
            d_step { line == 0 -> line = me + 1 };
            d_step { count = (in[me] -> count - 1 : count); in[me] = false; released[me] = false };

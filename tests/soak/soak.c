@@ -134,7 +134,7 @@ static struct place *place_of(pid_t pid)
 }
 
 /* Somebody has ended. Mortals are replaced, but not at the end of a round. */
-static void bury(struct place *place, int status)
+static void reap(struct place *place, int status)
 {
     bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
@@ -168,7 +168,7 @@ static void reap_all(void)
             if (status != 0)
                 note_trouble(notes->failure);
         } else if ((place = place_of(pid))) {
-            bury(place, status);
+            reap(place, status);
         }
     }
 }
@@ -234,7 +234,7 @@ static uint64_t run_delay_of(pid_t pid)
 
 /*
  * How long a worker has had to wait for a CPU: since its start if it has not had one yet, else
- * since this was last asked. A kernel with much to do may also take seconds to bury who has been
+ * since this was last asked. A kernel with much to do may also take seconds to reap who has been
  * killed, and only then there is a replacement.
  */
 static int64_t recent_delay(unsigned i)
@@ -473,7 +473,7 @@ static unsigned still_there(bool consumers)
 }
 
 /* Let them go. Those who are mortal are still killed. */
-static void let_go(uint32_t stop, bool consumers)
+static void unref(uint32_t stop, bool consumers)
 {
     int64_t waited = 0;
 
@@ -515,8 +515,8 @@ static void end_round(void)
     if (!trouble[0] && !interrupted) {
         atomic_store(&notes->stop, 1); /* before the helper does what nobody expects otherwise */
         run_helper(release_all);
-        let_go(1, false);
-        let_go(2, true);
+        unref(1, false);
+        unref(2, true);
         atomic_store(&notes->stop, 3);
         await_helper();
     }
@@ -653,9 +653,9 @@ static const struct control controls[] = {
     {"ring", "a FIFO queue as in the textbook: semaphores and a mutex", 0},
 #ifdef SHKI_TEST_HOOKS
     {"consistent", "a mutex whose holder died is not made usable again", SHKI_REPAIR_CONSISTENT},
-    {"orphaned", "nobody is told that a lock's holder died", SHKI_REPAIR_ORPHANED},
+    {"orphaned", "nobody is told that a lock's holder died", SHKI_REPAIR_OWNER_DIED},
     {"reap", "the records of dead members are not used again", SHKI_REPAIR_REAP},
-    {"pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_PASS_ON},
+    {"pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_FORWARD},
     {"queue", "a PRIORITY queue's change is not finished when its author died",
      SHKI_REPAIR_FINISH_QUEUE},
     {"rebuild", "a line of waiters is not rebuilt", SHKI_REPAIR_REBUILD},

@@ -1,0 +1,214 @@
+/*
+ * Lists of chunks: where a queue without a limit keeps its items. A chunk is one or several
+ * consecutive blocks of the segment's pool.
+ *
+ *     map of a list     | 7 | 3 | 9 | …      chunk c begins at block map[c % chunks]
+ *     blocks' words     block 7: this queue, this list, chunk 0
+ *
+ * The words of the blocks are the truth; the map, which is written before a block is taken, says
+ * where to look. So to take chunk c is one call, that may be made again by the next one with the
+ * lock if the first was killed in it: shki_pool_take() finds what has been taken for c. Likewise
+ * shki_list_give().
+ *
+ * A FIFO queue's chunks are numbered without end (chunks.c). The other orders' lists grow and
+ * shrink at their end:
+ *
+ *     bytes   0 ........................ memory ........ chunks * size of a chunk
+ *             used, or spare: has memory  address space only
+ *
+ * All of it is changed with the lock of the producer side; of a FIFO queue chunks are given back
+ * with that of the consumer side.
+ */
+#include "queue/queue.h"
+
+#include "segment/pool.h"
+
+#define step() atomic_signal_fence(memory_order_seq_cst)
+
+static uint64_t word_of(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
+{
+    return shki_block_word(q->object.index, list->number, chunk);
+}
+
+static _Atomic uint32_t *place_in_map(const struct shk_queue *q, const struct shki_list *list,
+                                      uint64_t chunk)
+{
+    return &list->map[chunk % q->chunks];
+}
+
+int shki_list_prepare(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
+{
+    struct shk_segment *s = q->object.segment;
+    uint64_t at = (uint64_t)((unsigned char *)place_in_map(q, list, chunk) - s->base),
+             page = at / SHKI_PAGE;
+    int r;
+
+    if (list->map_page == page)
+        return 0;
+    r = shki_allocate(s, page * SHKI_PAGE, SHKI_PAGE, false);
+    if (r < 0)
+        return shki_no_memory(q, r);
+    list->map_page = page;
+    return 0;
+}
+
+int shki_no_memory(const struct shk_queue *q, int r)
+{
+    return shki_fail(
+        r, "%s/%s: out of memory for more items: %s (" SHKI_DIRECTORY " or the machine is full)",
+        q->object.segment->name, q->object.name, strerror(-r));
+}
+
+int shki_list_take(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
+{
+    int r = shki_list_prepare(q, list, chunk);
+
+    return r < 0 ? r
+                 : shki_pool_take(q->object.segment, list->blocks, word_of(q, list, chunk),
+                                  place_in_map(q, list, chunk));
+}
+
+void shki_list_give(struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
+{
+    shki_pool_give(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), list->blocks,
+                   word_of(q, list, chunk));
+}
+
+bool shki_list_has(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
+{
+    return shki_blocks_are(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), 1,
+                           word_of(q, list, chunk));
+}
+
+int shki_list_rename(struct shk_queue *q, struct shki_list *list, uint64_t chunk, uint64_t to)
+{
+    uint32_t block = load_relaxed(place_in_map(q, list, chunk));
+    int r = shki_list_prepare(q, list, to);
+
+    if (r < 0)
+        return r;
+    if (!shki_blocks_are(q->object.segment, block, 1, word_of(q, list, chunk)))
+        return shki_damaged_place(q);
+    store_relaxed(place_in_map(q, list, to), block);
+    shki_block_rename(q->object.segment, block, list->blocks, word_of(q, list, to));
+    return 0;
+}
+
+unsigned char *shki_list_find(const struct shk_queue *q, const struct shki_list *list,
+                              uint64_t chunk)
+{
+    uint32_t block = load_relaxed(place_in_map(q, list, chunk)),
+             limit = shki_pool_limit(q->object.segment);
+
+    return list->blocks <= limit && block <= limit - list->blocks
+               ? shki_block_at(q->object.segment, block)
+               : NULL;
+}
+
+int shki_list_allocate(struct shk_queue *q, const struct shki_list *list, uint64_t from,
+                       uint64_t to)
+{
+    struct shk_segment *s = q->object.segment;
+    int r = 0;
+
+    while (from < to && r == 0) {
+        uint64_t chunk = from >> list->shift, offset = from & ((UINT64_C(1) << list->shift) - 1),
+                 n = (UINT64_C(1) << list->shift) - offset;
+        unsigned char *at = shki_list_find(q, list, chunk);
+
+        if (n > to - from)
+            n = to - from;
+        if (at == NULL)
+            return shki_damaged_place(q);
+        r = shki_allocate(s, (uint64_t)(at - s->base) + offset, n, false);
+        from += n;
+    }
+    return r < 0 ? shki_no_memory(q, r) : 0;
+}
+
+void shki_list_punch(struct shk_queue *q, const struct shki_list *list, uint64_t from, uint64_t to)
+{
+    struct shk_segment *s = q->object.segment;
+
+    while (from < to) {
+        uint64_t chunk = from >> list->shift, offset = from & ((UINT64_C(1) << list->shift) - 1),
+                 n = (UINT64_C(1) << list->shift) - offset;
+
+        if (n > to - from)
+            n = to - from;
+        if (shki_list_has(q, list, chunk))
+            shki_punch(s, (uint64_t)(shki_list_find(q, list, chunk) - s->base) + offset, n);
+        from += n;
+    }
+}
+
+/* ---- Lists that grow and shrink at their end ---- */
+
+static uint64_t chunks_of(const struct shk_queue *q, const struct shki_list *list)
+{
+    uint64_t n = list->shared->chunks;
+
+    return n <= q->chunks ? n : q->chunks;
+}
+
+/* How far it has memory: within its chunks, whatever the bytes are. */
+static uint64_t memory_of(const struct shk_queue *q, const struct shki_list *list)
+{
+    uint64_t n = list->shared->memory, most = chunks_of(q, list) << list->shift;
+
+    return n <= most ? n : most;
+}
+
+int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
+{
+    uint64_t chunks, memory = memory_of(q, list), to;
+    int r;
+
+    while ((chunks = chunks_of(q, list)) << list->shift < bytes) {
+        if (chunks >= q->chunks)
+            return shki_fail(-ENOSPC, "%s/%s has as many items as it can have",
+                             q->object.segment->name, q->object.name);
+        r = shki_list_take(q, list, chunks);
+        if (r < 0)
+            return r;
+        list->shared->chunks = chunks + 1; /* killed before: taken once more, that is, found */
+        step();
+    }
+    if (memory >= bytes)
+        return 1;
+    to = shki_round_up(bytes, list->piece);
+    if (to > chunks << list->shift)
+        to = chunks << list->shift;
+    r = shki_list_allocate(q, list, memory, to);
+    if (r < 0)
+        return r;
+    list->shared->memory = to; /* killed before: allocated once more */
+    step();
+    return 1;
+}
+
+void shki_list_shrink(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
+{
+    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(q, list),
+             chunks;
+
+    if (memory <= keep + list->spare)
+        return;
+    list->shared->memory = keep;
+    step(); /* killed here: it keeps its memory; given back by shki_list_repair() */
+    shki_list_punch(q, list, keep, memory);
+    while ((chunks = chunks_of(q, list)) > 0 && (chunks - 1) << list->shift >= keep) {
+        list->shared->chunks = chunks - 1;
+        step(); /* killed here: it keeps its blocks; likewise */
+        shki_list_give(q, list, chunks - 1);
+    }
+}
+
+void shki_list_repair(struct shk_queue *q, struct shki_list *list)
+{
+    uint64_t chunks = chunks_of(q, list);
+
+    shki_list_punch(q, list, memory_of(q, list), chunks << list->shift);
+    if (chunks < q->chunks && shki_list_prepare(q, list, chunks) == 0)
+        shki_list_give(q, list, chunks);
+}

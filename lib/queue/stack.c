@@ -1,0 +1,256 @@
+/*
+ * LIFO without a limit: a stack of records, each as long as its item, in a list of chunks.
+ *
+ *     chunk 0 | - | word item size | word item size |    chunk 1 | below | word item size |  free …
+ *                                                   ^                |                    ^
+ *                                                   +----------------+                   top
+ *
+ * A record is a word with the item's length + 1, the item, and the size of it all, by which it is
+ * found from behind. It begins at a multiple of 8 bytes and lies in one chunk. Each chunk begins
+ * with the place of the top as it was when its first record was put.
+ *
+ * The state commits (O1), as in a LIFO queue with a capacity. Which byte the top is goes with the
+ * state: see struct shki_place. So there is nothing to repair but memory that was to be given back
+ * (shki_list_repair()).
+ */
+#include "queue/queue.h"
+
+#define step() atomic_signal_fence(memory_order_seq_cst)
+
+static struct shki_list *stack_of(const struct shk_queue *q)
+{
+    return &q->lists[0];
+}
+
+static uint64_t offset_of(const struct shk_queue *q, uint64_t at)
+{
+    return at & q->chunk_mask;
+}
+
+static uint64_t body_size(size_t length)
+{
+    return shki_round_up(sizeof(struct shki_slot) + length, 8);
+}
+
+static uint64_t record_size(size_t length)
+{
+    return body_size(length) + sizeof(uint64_t);
+}
+
+static uint64_t state_of(const struct shk_queue *q)
+{
+    /* the lock orders it */
+    return load_relaxed(&q->shared->ordered.state);
+}
+
+/* With the lock: where the top is; UINT64_MAX: damaged. */
+static uint64_t top_of(const struct shk_queue *q)
+{
+    const struct shki_side *side = &q->shared->put_side;
+    uint64_t state = state_of(q);
+
+    return side->place[0].number == state   ? side->place[0].at
+           : side->place[1].number == state ? side->place[1].at
+                                            : UINT64_MAX;
+}
+
+static void commit(struct shk_queue *q, unsigned puts, uint64_t count, uint64_t top)
+{
+    struct shki_side *side = &q->shared->put_side;
+    uint64_t before = state_of(q),
+             state = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
+    struct shki_place *place = &side->place[side->place[0].number == before];
+
+    place->at = top;
+    place->number = state;
+    step(); /* killed here: the other place still counts */
+    /* O1: commits; pairs with the lock, and with the acquire in shki_ordered_size() and in join. */
+    store_release(&q->shared->ordered.state, state);
+    step();
+}
+
+static uint64_t items(const struct shk_queue *q)
+{
+    return shki_state_count(state_of(q));
+}
+
+/* The byte at a place. */
+static inline int reach(struct shk_queue *q, uint64_t at, unsigned char **byte)
+{
+    uint64_t chunk = at >> q->shift;
+
+    /* Those that the list has are the queue's: the lock orders it. */
+    if (unlikely(chunk >= q->chunks || chunk >= stack_of(q)->shared->chunks))
+        return shki_damaged_place(q);
+    *byte = shki_list_at(q, stack_of(q), chunk) + offset_of(q, at);
+    return 1;
+}
+
+/* ---- Putting ---- */
+
+/*
+ * Room for a record above *at, where it then begins: 1 or an error. Killed in here: nothing has
+ * happened.
+ */
+static int make_room(struct shk_queue *q, uint64_t *at, size_t length, struct shki_slot **slot)
+{
+    uint64_t size = record_size(length), top = *at;
+    unsigned char *byte = NULL;
+    int r;
+
+    if (q->chunk_mask + 1 - offset_of(q, *at) < size) /* a new chunk */
+        *at += q->chunk_mask + 1 - offset_of(q, *at);
+    if (offset_of(q, *at) == 0)
+        *at += sizeof(uint64_t);
+    r = shki_list_reaches(stack_of(q), *at + size) ? 1 : shki_list_grow(q, stack_of(q), *at + size);
+    if (r > 0)
+        r = reach(q, *at, &byte);
+    if (r < 0)
+        return r;
+    if (offset_of(q, *at) == sizeof(uint64_t))
+        memcpy(byte - sizeof(uint64_t), &top, sizeof(top));
+    *slot = (struct shki_slot *)(void *)byte;
+    return 1;
+}
+
+/* The record that begins at a place ends with its size. Where it ends. */
+static uint64_t end_record(uint64_t at, struct shki_slot *slot, size_t length)
+{
+    uint64_t size = record_size(length);
+
+    memcpy((unsigned char *)slot + body_size(length), &size, sizeof(size));
+    return at + size;
+}
+
+int shki_stack_put_now(struct shk_queue *q, struct shki_work *w)
+{
+    struct shki_slot *slot = NULL;
+    unsigned n = 0;
+    uint64_t top = top_of(q);
+    int r = shki_may_put(q);
+
+    if (r < 0)
+        return r;
+    if (top == UINT64_MAX)
+        return shki_damaged_place(q);
+    if (w->n > UINT32_MAX - items(q))
+        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name,
+                         q->object.name);
+    for (; n < w->n; n++) {
+        uint64_t at = top;
+
+        r = make_room(q, &at, w->items[n].iov_len, &slot);
+        if (r < 0)
+            break;
+        shki_fill_slot(slot, w->items[n].iov_base, w->items[n].iov_len);
+        top = end_record(at, slot, w->items[n].iov_len);
+    }
+    if (n == 0)
+        return r;
+    shki_count_puts(q, n);
+    commit(q, n, items(q) + n, top);
+    shki_note_fill(q->shared, items(q));
+    return (int)n;
+}
+
+static int room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
+{
+    (void)i; /* one at a time */
+    q->reserved_at = top_of(q);
+    if (q->reserved_at == UINT64_MAX || length > q->item_size || items(q) == UINT32_MAX)
+        return shki_damaged_place(q);
+    return make_room(q, &q->reserved_at, length, slot);
+}
+
+static void put(struct shk_queue *q, unsigned n, int64_t priority)
+{
+    struct shki_slot *slot;
+    unsigned char *byte = NULL;
+    uint64_t top;
+
+    (void)priority;
+    if (reach(q, q->reserved_at, &byte) < 0)
+        return;
+    slot = (struct shki_slot *)(void *)byte;
+    top = end_record(q->reserved_at, slot, shki_slot_length(load_relaxed(&slot->word)));
+    shki_count_puts(q, n);
+    commit(q, n, items(q) + n, top);
+    shki_note_fill(q->shared, items(q));
+}
+
+/* ---- Getting ---- */
+
+/* The record below *top, which is then where the top is without it: 1 or an error. */
+static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **slot, uint64_t *word)
+{
+    uint64_t size, offset = offset_of(q, *top - 1) + 1;
+    unsigned char *end = NULL;
+    int r = *top < 2 * sizeof(uint64_t) || *top % 8 ? shki_damaged_place(q)
+                                                    : reach(q, *top - sizeof(uint64_t), &end);
+
+    if (r < 0)
+        return r;
+    memcpy(&size, end, sizeof(size));
+    if (size % 8 || size < record_size(0) || size > offset - sizeof(uint64_t))
+        return shki_damaged_place(q);
+    *slot = (struct shki_slot *)(void *)(end + sizeof(uint64_t) - size);
+    *word = load_relaxed(&(*slot)->word);
+    if (shki_slot_length(*word) > q->item_size || record_size(shki_slot_length(*word)) > size)
+        return shki_damaged_item(q, shki_slot_length(*word));
+    *top -= size;
+    if (offset - size == sizeof(uint64_t)) /* the first of its chunk */
+        memcpy(top, (unsigned char *)*slot - sizeof(uint64_t), sizeof(*top));
+    return 1;
+}
+
+static void commit_gets(struct shk_queue *q, unsigned n, uint64_t top)
+{
+    commit(q, 0, items(q) - n, top);
+    if (shki_list_is_long(stack_of(q), top))
+        shki_list_shrink(q, stack_of(q), top);
+}
+
+int shki_stack_get_now(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+{
+    uint64_t top, below, word;
+    struct shki_slot *slot = NULL;
+    unsigned n = 0;
+    int r = shki_next_item(q, &shki_stack, &slot);
+
+    if (r <= 0)
+        return r;
+    for (top = below = top_of(q); n < w->n && n < items(q); n++, top = below) {
+        r = find_record(q, &below, &slot, &word);
+        if (r > 0)
+            r = shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len);
+        if (r < 0)
+            break;
+    }
+    if (n == 0)
+        return r;
+    shki_count_tasks(q, m, n);
+    commit_gets(q, n, top);
+    return (int)n;
+}
+
+static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+{
+    uint64_t top = top_of(q), word;
+
+    (void)i; /* one at a time */
+    if (items(q) == 0)
+        return 0;
+    return top == UINT64_MAX ? shki_damaged_place(q) : find_record(q, &top, slot, &word);
+}
+
+static void take(struct shk_queue *q, unsigned n)
+{
+    uint64_t top = top_of(q), word;
+    struct shki_slot *slot;
+
+    if (find_record(q, &top, &slot, &word) > 0)
+        commit_gets(q, n, top);
+}
+
+const struct shki_order shki_stack = {
+    .batch = 1, .room = room, .item = item, .put = put, .take = take};

@@ -1,0 +1,198 @@
+/*
+ * task_done and join: which items have been taken but not finished, counted for each member, so
+ * that nobody waits for the dead.
+ *
+ * A member's count is raised before its get commits. So, at any moment at which the queue is empty,
+ * each item that was put is in a count, or done. join looks at the puts, at the emptiness, at the
+ * counts of the living, and at the first two again: if nothing was put meanwhile, the queue was
+ * empty all the time, and counts only fell. T1: the store of a count that falls; then the
+ * eventcount is woken as after any commit.
+ */
+#include "queue/queue.h"
+
+#include <shmkit/inspect.h>
+
+void shki_task_begin(struct shk_queue *q, struct shki_member *m, struct shki_task *task)
+{
+    uint64_t former = load_relaxed(&task->member);
+
+    /* The record was a dead member's. Killed between any two: its death is told once too often. */
+    if (load_relaxed(&task->count) > 0 && former != 0 && !(former & SHKI_TOLD))
+        fetch_add_relaxed(&q->shared->orphans, 1);
+    store_relaxed(&task->member, 0);
+    store_release(&task->count, 0);
+    store_release(&task->member, m->id);
+}
+
+int shk_queue_task_done(struct shk_queue *q)
+{
+    struct shki_member *m;
+    struct shki_task *task;
+    uint64_t count = 0;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    task = &q->tasks[m->index];
+    if (load_relaxed(&task->member) == m->id)
+        count = load_relaxed(&task->count);
+    if (count == 0)
+        return shki_object_say(
+            &q->object, -EINVAL,
+            "the calling thread has no unfinished task: each item that it took is done");
+    /*
+     * T1: release: who sees the task done sees what was done for it. Killed before: a dead member's
+     * task. After: those who join see it in a slice.
+     */
+    store_release(&task->count, count - 1);
+    if (count == 1)
+        shki_eventcount_notify(q, &q->shared->tasks, &q->task_adaptive);
+    return 0;
+}
+
+struct puts {
+    uint64_t total, left;
+};
+
+static struct puts look_at_puts(const struct shk_queue *q)
+{
+    struct puts p;
+    uint64_t head;
+
+    if (q->order != SHK_FIFO) {
+        /* O1: acquire: both at one moment, and the counts raised before it. */
+        uint64_t state = load_acquire(&q->shared->ordered.state);
+
+        p.total = shki_state_puts(state);
+        p.left = shki_state_count(state);
+        return p;
+    }
+    /* Q2: and the counts raised before it */
+    head = load_acquire(&q->shared->head);
+    p.total = shki_fifo_tail(q);
+    p.left = p.total - head;
+    return p;
+}
+
+static bool living_have_tasks(const struct shk_queue *q)
+{
+    struct shk_segment *s = q->object.segment;
+
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        /* T1, Q1: acquire. A member that begins meanwhile takes an item that was put meanwhile. */
+        uint64_t id = load_acquire(&q->tasks[i].member);
+
+        if (id != 0 && !(id & SHKI_TOLD) && load_acquire(&q->tasks[i].count) > 0 &&
+            shki_member_is_alive(s, id))
+            return true;
+    }
+    return false;
+}
+
+/* at items and tasks, until both are of one moment; after that the count may be too high */
+#define LOOKS 4
+
+static uint64_t tasks_of_the_living(const struct shk_queue *q)
+{
+    struct shk_segment *s = q->object.segment;
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        uint64_t id = load_acquire(&q->tasks[i].member); /* T1, Q1 */
+
+        if (id != 0 && !(id & SHKI_TOLD) && shki_member_is_alive(s, id))
+            n += load_acquire(&q->tasks[i].count);
+    }
+    return n;
+}
+
+ssize_t shk_queue_unfinished(struct shk_queue *q)
+{
+    struct shki_member *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+    struct puts before, after;
+    uint64_t tasks;
+
+    if (r < 0)
+        return r;
+    /* The items first: one that is taken meanwhile counts twice, and never not at all. */
+    before = look_at_puts(q);
+    for (int i = 0; i < LOOKS; i++) {
+        tasks = tasks_of_the_living(q);
+        atomic_thread_fence(memory_order_acquire);
+        after = look_at_puts(q);
+        if (after.total == before.total && after.left == before.left)
+            break;
+        if (i < LOOKS - 1)
+            before = after;
+    }
+    return (ssize_t)(before.left + tasks);
+}
+
+static bool is_done(const struct shk_queue *q)
+{
+    struct puts before = look_at_puts(q), after;
+
+    if (before.left > 0 || living_have_tasks(q))
+        return false;
+    atomic_thread_fence(memory_order_acquire);
+    after = look_at_puts(q);
+    return after.left == 0 && after.total == before.total;
+}
+
+static bool is_done_or_stale(const void *arg)
+{
+    const struct shk_queue *q = arg;
+
+    return is_done(q) || shki_object_is_stale(&q->object);
+}
+
+/* Whether members have died with tasks since somebody was told last. */
+static bool tell_orphans(struct shk_queue *q)
+{
+    struct shk_segment *s = q->object.segment;
+    bool found = exchange_relaxed(&q->shared->orphans, 0) > 0;
+
+    for (uint32_t i = 0; i < shki_members_ready(s); i++) {
+        uint64_t id = load_acquire(&q->tasks[i].member);
+
+        if (id == 0 || id & SHKI_TOLD || load_relaxed(&q->tasks[i].count) == 0 ||
+            shki_member_is_alive(s, id))
+            continue;
+        /*
+         * Fails if the record is somebody else's now: then it has been counted as an orphan, for
+         * the next one who joins.
+         */
+        if (compare_exchange_relaxed(&q->tasks[i].member, &id, id | SHKI_TOLD))
+            found = true;
+    }
+    return found;
+}
+
+int shk_queue_join(struct shk_queue *q, int64_t timeout)
+{
+    struct shki_call c = {.queue = q,
+                          .can_go_on = is_done_or_stale,
+                          .waits_for = SHK_WAITS_TO_JOIN,
+                          .timeout = timeout};
+    int r = q ? shki_enter(&q->object, &c.member) : SHKI_NO_HANDLE;
+    bool done = false, stale = false;
+
+    if (r < 0)
+        return r;
+    c.eventcount = &q->shared->tasks;
+    c.spinner = &q->tasks_spinner;
+    while (r == 0 && !done && !(stale = shki_object_is_stale(&q->object))) {
+        done = is_done(q);
+        if (!done)
+            r = shki_call_wait(&c);
+    }
+    if (stale)
+        done = is_done(q); /* all was done before the unlink, which only woke it */
+    shki_cascade_wakeup(&c);
+    if (r < 0)
+        return r;
+    if (!done)
+        return shki_stale(&q->object);
+    return tell_orphans(q) ? SHK_ORPHANED : 0;
+}

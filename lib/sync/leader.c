@@ -1,0 +1,81 @@
+#include "sync/leader.h"
+
+#define SHORT_SLICES 3 /* before a thread follows */
+/* a follower's slice: at most 3.2 s. It covers the death of both leaders at once */
+#define SHIFT_MAX 5
+
+static uint64_t leader(const struct shki_role *r, int i)
+{
+    return load_seq_cst(&r->leaders[i]); /* L8 */
+}
+
+static int32_t process_of(const struct shki_role *r, uint64_t id)
+{
+    const struct shki_member_shared *m = shki_member_record(r->segment, shki_member_index(id));
+
+    return m && shki_member_is_alive(r->segment, id) ? m->pid : 0;
+}
+
+/* Take a place that is free, or a dead leader's, if the other leader is of another process. */
+static bool take_place(const struct shki_role *r)
+{
+    int32_t process = r->member->record->pid;
+
+    for (int i = 0; i < 2; i++) {
+        uint64_t id = leader(r, i);
+
+        if (id == r->member->id)
+            return true;
+        if (process_of(r, id) == 0 && process_of(r, leader(r, 1 - i)) != process &&
+            compare_exchange_seq_cst(&r->leaders[i], &id, r->member->id))
+            return true;
+    }
+    return false;
+}
+
+int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *deadline)
+{
+    unsigned shift;
+
+    /* A thread that is to be interrupted within a slice sleeps no longer than one. */
+    if (r->slices < SHORT_SLICES || deadline->interrupt || deadline->call)
+        return SHKI_RECHECK;
+    if (!r->leads && !r->follows) {
+        r->follows = true;
+        fetch_add_seq_cst(r->followers, 1); /* L7 */
+    }
+    if (!r->leads && take_place(r)) {
+        r->leads = true;
+        r->follows = false;
+        fetch_sub_relaxed(r->followers, 1);
+    }
+    if (r->leads)
+        return SHKI_RECHECK;
+    shift = r->slices - SHORT_SLICES + 1;
+    return SHKI_RECHECK << (shift < SHIFT_MAX ? shift : SHIFT_MAX);
+}
+
+bool shki_role_end(struct shki_role *r)
+{
+    uint64_t id;
+
+    if (r->follows)
+        fetch_sub_relaxed(r->followers, 1);
+    r->follows = false;
+    if (!r->leads)
+        return false;
+    r->leads = false;
+    for (int i = 0; i < 2; i++) {
+        id = r->member->id;
+        /* L8 */
+        compare_exchange_seq_cst(&r->leaders[i], &id, 0);
+    }
+    return load_seq_cst(r->followers) > 0; /* L7 */
+}
+
+int32_t shki_role_process(const struct shki_role *r)
+{
+    int32_t process = process_of(r, leader(r, 0));
+
+    return process ? process : process_of(r, leader(r, 1));
+}

@@ -1,0 +1,63 @@
+/*
+ * Putting one member to sleep and waking exactly that one. A process-shared semaphore in its
+ * record: of all of today's primitives the only one that survives a kill of either side at every
+ * instruction.
+ *
+ * Marks, not permits, are the truth: whoever is unparked looks at what it waits for, and sleeps
+ * again if it was for nothing. Whoever is killed inside sem_post() may have left a permit without
+ * waking anybody; the sleeper finds out at the end of its slice.
+ */
+#ifndef SHKI_PARK_H
+#define SHKI_PARK_H
+
+#include "segment/member.h"
+
+/*
+ * Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). True: unparked. False: time
+ * to look for the dead; a signal counts, since whoever gets one every few milliseconds would never
+ * come to the end of a slice.
+ */
+bool shki_park(struct shki_member *, const struct timespec *until);
+
+void shki_unpark(struct shk_segment *, uint32_t member_index);
+
+/*
+ * Whom the calling thread has released while it held the lock that they want, and which it has
+ * given up now.
+ */
+void shki_unpark_listed(struct shki_member *) __attribute__((cold));
+static inline void shki_unpark_released(struct shki_member *m)
+{
+    if (unlikely(m->n_to_unpark > 0))
+        shki_unpark_listed(m);
+}
+
+/* Sleep on another process-shared semaphore with the same rules. */
+bool shki_sleep_on(sem_t *, const struct timespec *until);
+
+/*
+ * Take the permits that are there, before a waiter checks what it waits for and goes to sleep. A
+ * waiter that was awake when it was released has left its permit behind; without this they add up,
+ * and each ends a later sleep at once, for nothing.
+ *
+ *     waiter                                  waker
+ *     take the permits                        change the state
+ *     state has changed? then go on           post
+ *     sleep
+ *
+ * A permit taken here was posted before, so the check that follows sees the change that it stands
+ * for. In the other order the permit of a change that the check has missed would be taken, and the
+ * waiter would sleep.
+ */
+void shki_take_permits(sem_t *);
+
+/*
+ * For many that are all woken at once: sleep at a word as long as its lower half is that of
+ * `value`, likewise at most until then. The waker has changed that half before. The kernel compares
+ * and falls asleep in one step, so no wake-up is missed; killed before it wakes them, they find out
+ * at the end of their slice. False: a signal came, or the time is over.
+ */
+bool shki_sleep_at(_Atomic uint64_t *, uint64_t value, const struct timespec *until);
+void shki_wake_all_at(_Atomic uint64_t *);
+
+#endif

@@ -1,0 +1,332 @@
+/*
+ * The queue's sleeping protocol, which lib/queue/queue.h tells: shki_fifo_put(), shki_fifo_get(), shki_call_wait(),
+ * shki_cascade_wakeup(), shki_eventcount_notify() and shk_queue_shutdown(), with the labels that they have there.
+ *
+ * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue with room for one
+ * item; up to DEADLINES of these calls may run out of deadline, at any time; with SHUTDOWN somebody shuts the queue
+ * down. Up to CRASHES members die, between any two steps. The kernel hands on a dead holder's lock; and a sleeper looks
+ * up after a slice (where that changes nothing, it is no step). Memory is weak: what a member stores waits in its
+ * buffer, from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait for that, a
+ * fence waits until the buffer is empty, a heavy one until each member's has been, one after the other, as membarrier(2)
+ * does. sem_post() has two steps: the value, and the wake-up by the kernel. With SYMMETRIC all fences are ordinary ones.
+ *
+ * Not modelled: the items' bytes; the cached copies of head and tail; that a look reads two words (what changes after
+ * the first read is as if it came after the look); spinning before a sleep (more looks); fairness at the locks; loads
+ * that overtake loads (they are acquire loads, or follow a fence).
+ *
+ * Claim: when nobody can move any more, no living member is stuck at a lock, or asleep although it could go on.
+ * Without CRASHES that is so without any slice.
+ */
+#ifndef GETTERS
+#define GETTERS 2
+#endif
+#ifndef PUTTERS
+#define PUTTERS 1
+#endif
+#ifndef GETS
+#define GETS 1
+#endif
+#ifndef PUTS
+#define PUTS 2
+#endif
+#ifndef DEADLINES
+#define DEADLINES 0
+#endif
+#ifndef CRASHES
+#define CRASHES 0
+#endif
+#ifdef SHUTDOWN
+#define MEMBERS (GETTERS + PUTTERS + 1)
+#else
+#define MEMBERS (GETTERS + PUTTERS)
+#endif
+#define CAPACITY 1
+
+/* The two sides. Each has its lock, and the eventcount that it sleeps on. */
+#define GET 0
+#define PUT 1
+#define side_of(member) (member < GETTERS -> GET : PUT)
+
+mtype = { COMMIT, SHUT, UNLOCK, COUNT_IN, COUNT_OUT } /* what a process stores */
+mtype = { RUNNING, ASLEEP, DONE, DEAD }
+
+chan buffer[MEMBERS] = [5] of { mtype }
+byte items                  /* tail - head */
+bool shut_down
+byte lock[2]                /* member + 1; 0: free */
+bool flag[2]                /* SHKI_NEED_WAKEUP */
+bool need_fence[2]              /* SHKI_NEED_FENCE */
+byte sleepers[2]
+byte permits[2]             /* the semaphore's value */
+byte in_futex[2], kicks[2]  /* asleep in the kernel; how many of those it has woken */
+mtype doing[MEMBERS] = RUNNING
+bool killed[MEMBERS]        /* dies at its next step */
+bool late[MEMBERS]          /* its deadline is over */
+
+#define has_item (items > 0)
+#define has_room (items < CAPACITY)
+#define can_go_on(side) (shut_down || (side == GET -> has_item : has_room))
+#define fence() empty(buffer[me])
+#ifdef USED_UP_UNSEEN
+#define USED_UP(eventcount) true
+#else
+#define USED_UP(eventcount) (!can_go_on(eventcount))
+#endif
+#ifdef NO_F2
+#define F2 true
+#else
+#define F2 fence()
+#endif
+
+proctype memory(byte me; bit side)
+{
+end:
+    do
+    :: d_step { buffer[me]?COMMIT -> items = (side == PUT -> items + 1 : items - 1) } /* Q1, Q2 */
+    :: d_step { buffer[me]?SHUT -> shut_down = true }                                 /* Q3 */
+    :: d_step { buffer[me]?UNLOCK -> lock[side] = 0 }
+    :: d_step { buffer[me]?COUNT_IN -> sleepers[side]++ }
+    :: d_step { buffer[me]?COUNT_OUT -> sleepers[side]-- }
+    od
+}
+
+/* S1 and F1. S1 is one step that reads and writes; the counting before it is visible then. */
+inline prepare_wait()
+{
+#ifdef NO_S1_RELEASE
+    atomic { first = !need_fence[side]; flag[side] = true; need_fence[side] = true };
+#else
+    atomic { fence() -> first = !need_fence[side]; flag[side] = true; need_fence[side] = true };
+#endif
+    if
+#if !defined(SYMMETRIC) && !defined(NO_F1)
+    :: first -> heavy_fence(); first = false
+    :: !first
+#else
+    :: first = false
+#endif
+    fi
+}
+
+inline heavy_fence()
+{
+    other = 0;
+    do
+    :: other < MEMBERS && empty(buffer[other]) -> other++
+    :: other == MEMBERS -> other = 0; break
+    od
+}
+
+inline post(eventcount)
+{
+    d_step { fence() -> permits[eventcount]++ }; /* a release */
+    /* killed here: nobody is woken */
+    d_step {
+        if
+        :: in_futex[eventcount] > kicks[eventcount] -> kicks[eventcount]++
+        :: else
+        fi
+    }
+}
+
+/* Clear the flag, and post if it was set. */
+inline wake_slow(eventcount)
+{
+    if
+    :: d_step { flag[eventcount] -> flag[eventcount] = false }; post(eventcount)
+    :: !flag[eventcount]
+    fi
+}
+
+/* F2, S2: light, unless a flag is up. Now and then NEED_FENCE is taken down, in one step that finds nobody asleep. */
+inline wake(eventcount)
+{
+    if
+#ifndef SYMMETRIC
+    :: !flag[eventcount] && !need_fence[eventcount]
+#endif
+    :: F2 -> /* a flag was up */
+       if
+       :: d_step { flag[eventcount] -> flag[eventcount] = false }; post(eventcount)
+       :: !flag[eventcount]
+       :: USED_UP(eventcount) /* somebody who is awake has been faster than those asleep would be */
+       :: d_step { !flag[eventcount] && need_fence[eventcount] -> need_fence[eventcount] = false }
+       fi
+    fi
+}
+
+inline get_up()
+{
+    in_futex[side]--;
+    doing[me] = RUNNING
+}
+
+/* Gone before it was woken, or together with its wake-up: who knows? */
+inline get_up_unasked()
+{
+    if
+    :: kicks[side] > 0 -> kicks[side]--
+    :: kicks[side] < in_futex[side]
+    fi;
+    get_up()
+}
+
+#if CRASHES && !defined(NO_SLICE)
+#define slice_is_over (can_go_on(side) || !flag[side])
+#else
+#define slice_is_over false
+#endif
+
+/* sem_clockwait() */
+inline sleep_on_bed()
+{
+    do
+    :: d_step { permits[side] > 0 -> permits[side]-- }; break
+    :: d_step { permits[side] == 0 -> in_futex[side]++; doing[me] = ASLEEP };
+       if
+       :: d_step { kicks[side] > 0 -> kicks[side]--; get_up() }
+       :: atomic { slice_is_over || late[me] -> get_up_unasked() }; break
+       fi
+    od
+}
+
+/* Killed when? After all it is seen to have done: what nobody has seen yet it may not have done. */
+inline die()
+{
+    atomic {
+        do
+        :: buffer[me]?_
+        :: empty(buffer[me]) -> break
+        od;
+#ifndef NOT_ROBUST
+        if
+        :: lock[side] == me + 1 -> lock[side] = 0
+        :: else
+        fi;
+#endif
+        if
+        :: doing[me] == ASLEEP -> get_up_unasked()
+        :: else
+        fi;
+        doing[me] = DEAD
+    }
+}
+
+proctype caller(byte me; bit side)
+{
+    byte calls, other;
+    bool slept, first;
+
+    {
+        calls = 0;
+call:
+        if
+        :: calls < (side == GET -> GETS : PUTS) -> calls++
+        :: goto over
+        fi;
+again:
+        atomic { lock[side] == 0 -> lock[side] = me + 1 };
+        if
+        :: atomic {
+               side == GET && has_item || side == PUT && has_room && !shut_down ->
+               buffer[me]!COMMIT; /* Q1, Q2 */
+               buffer[me]!UNLOCK
+           };
+           wake(1 - side);
+           goto leave
+        :: atomic { shut_down && (side == PUT || !has_item) -> buffer[me]!UNLOCK; goto leave } /* -EPIPE */
+        :: atomic { !shut_down && (side == GET -> !has_item : !has_room) -> buffer[me]!UNLOCK }
+        fi;
+        /* shki_call_wait() */
+        if
+        :: late[me] -> goto leave
+        :: atomic { buffer[me]!COUNT_IN; slept = true }
+        fi;
+        do
+        :: prepare_wait();
+#ifndef NO_LOOK
+           if
+           :: can_go_on(side) -> break
+           :: !can_go_on(side)
+           fi;
+#endif
+           sleep_on_bed();
+           if
+           :: can_go_on(side) -> break
+           :: !can_go_on(side)
+           :: late[me] -> buffer[me]!COUNT_OUT; goto leave
+           fi
+        od;
+        buffer[me]!COUNT_OUT;
+        goto again;
+leave:  /* shki_cascade_wakeup() */
+#ifndef NO_LEAVE
+        if
+        :: slept && sleepers[side] > 0 ->
+           prepare_wait();
+           if
+           :: can_go_on(side) -> wake_slow(side)
+           :: !can_go_on(side)
+           fi
+        :: !slept || sleepers[side] == 0
+        fi;
+#endif
+        atomic { slept = false; late[me] = false };
+        goto call;
+over:
+        atomic { doing[me] = DONE; calls = 0 }
+    } unless { killed[me] -> die() }
+}
+
+/* shk_queue_shutdown() */
+proctype closer(byte me; bit side)
+{
+    {
+        d_step { lock[PUT] == 0 -> lock[PUT] = me + 1 };
+        atomic { buffer[me]!SHUT; buffer[me]!UNLOCK }; /* Q3 */
+        wake(GET);
+        wake(PUT);
+        doing[me] = DONE
+    } unless { killed[me] -> die() }
+}
+
+inline choose(m)
+{
+    m = 0;
+    do
+    :: m < MEMBERS - 1 -> m++
+    :: doing[m] != DONE && doing[m] != DEAD -> break
+    od
+}
+
+/* Kills, and lets deadline end. */
+proctype fate()
+{
+    byte crashes, deadlines, m;
+
+    do
+    :: crashes < CRASHES -> atomic { choose(m); killed[m] = true; m = 0; crashes++ }
+    :: deadlines < DEADLINES -> atomic { choose(m); late[m] = true; m = 0; deadlines++ }
+    :: atomic { crashes = 0; deadlines = 0 }; break
+    od
+}
+
+init
+{
+    byte m;
+
+    atomic {
+        for (m : 0 .. MEMBERS - 1) {
+            run memory(m, side_of(m));
+            if
+            :: m < GETTERS + PUTTERS -> run caller(m, side_of(m))
+            :: else -> run closer(m, PUT)
+            fi
+        }
+        run fate()
+    };
+    timeout -> /* nobody can move any more */
+    for (m : 0 .. MEMBERS - 1) {
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !can_go_on(side_of(m)))
+    }
+}

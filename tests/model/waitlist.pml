@@ -1,0 +1,347 @@
+/*
+ * The waitlist, lib/sync/waitlist.c, for models that wait in one; with the labels that it has there.
+ *
+ * Modelled: each store to shared memory is a step. What is read with the mutex held is read at once, since nobody else
+ * changes it; only a released owner leaves without the mutex, which waitlist_leave.pml looks at. Up to CRASHES members die,
+ * between any two steps; a dead holder's mutex is free, and the next one to lock it is told. At the end of a slice a
+ * sleeper does what there is to do (if there is nothing, it is no step). Up to DEADLINES waits run out of deadline.
+ *
+ * Not modelled: weak memory (the mutexes order all but the leaving), spinning before a sleep (another look), the
+ * kernel's half of sem_post() (killed before it: as before the whole), records that are used again by new members.
+ * `woken`: whom to unpark when the mutex is free again.
+ *
+ * Who includes this defines WAITERS, members 0 to WAITERS - 1, who have nodes; MEMBERS; and what belongs to a
+ * notification of n waiters, give(n).
+ */
+#ifndef CRASHES
+#define CRASHES 0
+#endif
+#ifndef DEADLINES
+#define DEADLINES 0
+#endif
+
+/* With the mutex: step by step; or at once, for more members and deaths than could be checked otherwise. */
+#ifdef AT_ONCE
+#define with_mutex d_step
+#define one_step
+#define atomic_step
+#else
+#define with_mutex
+#define one_step d_step
+#define atomic_step atomic
+#endif
+
+mtype = { RUNNING, ASLEEP, DONE, DEAD }
+
+typedef waiter_node {
+    bool in;                /* list */
+    bool notified;          /* state */
+    byte ticket, notify_bound;
+    byte next, previous     /* member + 1; 0: none */
+}
+waiter_node node[WAITERS]
+byte mutex                  /* member + 1 of the holder; 0: free */
+bool orphaned               /* the holder died, and nobody has taken it over yet */
+byte next_ticket = 1, released, first, last, count
+bool permit[WAITERS]        /* park; a second one would be harmless, and is not worth a state */
+mtype doing[MEMBERS] = RUNNING
+bool killed[MEMBERS]        /* dies at its next step */
+bool late[MEMBERS]          /* its deadline is over */
+byte deaths
+
+#define is_dead(w) (doing[w] == DEAD)
+#define is_released(w) (node[w].notified || node[w].ticket < released)
+#define is_waiting(w) (node[w].in && !is_released(w))
+
+inline append(w)
+{
+    node[w].next = 0;
+    node[w].previous = last;
+    if
+    :: last > 0 -> node[last - 1].next = w + 1
+    :: last == 0 -> first = w + 1
+    fi;
+    last = w + 1
+}
+
+inline unlink(w)
+{
+#ifdef COUNT_EARLY
+    count--;
+#endif
+    if
+    :: node[w].previous > 0 -> node[node[w].previous - 1].next = node[w].next
+    :: node[w].previous == 0 -> first = node[w].next
+    fi;
+    if
+    :: node[w].next > 0 -> node[node[w].next - 1].previous = node[w].previous
+    :: node[w].next == 0 -> last = node[w].previous
+    fi
+}
+
+inline lower_count()
+{
+#ifndef COUNT_EARLY
+    count--
+#else
+    skip
+#endif
+}
+
+/* Who waits with the lowest ticket from `from` on; WAITERS: nobody. Sets `counted` to how many there are. */
+inline find_waiting(w)
+{
+    one_step {
+        w = WAITERS;
+        counted = 0;
+        for (i : 0 .. WAITERS - 1) {
+            if
+            :: is_waiting(i) && node[i].ticket >= from ->
+               counted++;
+               w = (w == WAITERS || node[i].ticket < node[w].ticket -> i : w)
+            :: else
+            fi
+        }
+        i = 0
+    }
+}
+
+inline rebuild()
+{
+    for (i : 0 .. WAITERS - 1) {
+        permit[i] = permit[i] || node[i].in && (is_dead(i) || is_released(i))
+    }
+    find_waiting(other);
+#ifdef COUNT_EARLY
+    count = 0;
+#endif
+    one_step { count = counted; counted = 0 };
+    first = 0;
+    last = 0;
+    do
+    :: other < WAITERS ->
+       append(other);
+       next_ticket = (node[other].ticket >= next_ticket -> node[other].ticket + 1 : next_ticket);
+       from = node[other].ticket + 1;
+       find_waiting(other)
+    :: other == WAITERS -> break
+    od;
+    atomic_step { other = 0; from = 0; counted = 0 }
+}
+
+inline line_lock()
+{
+    atomic_step { mutex == 0 -> mutex = me + 1; owner_died = orphaned; orphaned = false };
+    if
+    :: owner_died ->
+       owner_died = false
+#ifndef NO_REBUILD
+       ;
+       rebuild()
+#endif
+    :: else
+    fi
+}
+
+inline line_unlock()
+{
+    mutex = 0;
+    if
+    :: woken ->
+       for (w : 0 .. WAITERS - 1) {
+           permit[w] = permit[w] || (woken >> w) & 1
+       }
+       atomic_step { w = 0; woken = 0 }
+    :: else
+    fi
+}
+
+inline line_enter()
+{
+    node[me].ticket = next_ticket;
+    node[me].notified = false;
+    one_step { node[me].in = true; since = notifications }; /* L1 */
+    next_ticket++;
+    append(me);
+    count++
+}
+
+/* Of those with lower tickets than `before`, release the first living. */
+inline release_first(before, n)
+{
+    do
+    :: first > 0 && node[first - 1].ticket < before ->
+       w = first - 1;
+       unlink(w);
+       if
+       :: is_dead(w) ->
+          node[w].in = false;
+          lower_count()
+       :: !is_dead(w) ->
+          node[w].notify_bound = before;
+          one_step { node[w].notified = true; give(n) }; /* L2 */
+          lower_count();
+          woken = woken | (1 << w);
+          break
+       fi
+    ::  atomic_step { first == 0 || node[first - 1].ticket >= before -> give(n) }; break
+    od;
+    w = 0
+}
+
+inline line_notify()
+{
+    release_first(next_ticket, 1)
+}
+
+inline line_notify_all()
+{
+    find_waiting(w); /* whom it will unpark */
+    first = 0;
+    last = 0;
+#ifdef COUNT_EARLY
+    count = 0;
+#endif
+    one_step { released = next_ticket; give(counted); counted = 0 }; /* L3 */
+    count = 0;
+    one_step {
+        for (w : 0 .. WAITERS - 1) {
+            woken = woken | (node[w].in << w)
+        }
+        w = 0
+    }
+}
+
+#define is_earlier(a, b) (node[a].notify_bound < node[b].notify_bound)
+
+/* Who is in, dead and released, with the earliest notification; WAITERS: nobody. */
+inline find_dead(w)
+{
+    one_step {
+        w = WAITERS;
+        for (i : 0 .. WAITERS - 1) {
+            if
+            :: node[i].in && is_dead(i) && is_released(i) && (w == WAITERS || is_earlier(i, w)) -> w = i
+            :: else
+            fi
+        }
+        i = 0
+    }
+}
+
+#ifdef NO_INHERITANCE
+#define INHERITED next_ticket
+#else
+#define INHERITED node[other].notify_bound
+#endif
+
+inline line_bury()
+{
+    /* First those who stand in line. */
+    for (other : 0 .. WAITERS - 1) {
+        if
+        :: node[other].in && is_dead(other) && !is_released(other) ->
+           unlink(other);
+           node[other].in = false;
+           lower_count()
+        :: else
+        fi
+    }
+    find_dead(other);
+    do
+    :: other < WAITERS ->
+#ifndef NO_PASS_ON
+       if
+       :: node[other].ticket >= released -> release_first(INHERITED, 0)
+       :: node[other].ticket < released /* by a broadcast: so were those who waited then */
+       fi;
+#endif
+       node[other].in = false;
+       find_dead(other)
+    :: other == WAITERS -> break
+    od;
+    other = 0
+}
+
+/* Loads only: is there anything to do for the first living waiter? */
+#define in_and_dead(w) (node[w].in && is_dead(w))
+#define some_dead (in_and_dead(0) || in_and_dead(1) || in_and_dead(WAITERS - 2) || in_and_dead(WAITERS - 1))
+#define needs_repair (orphaned || first == 0 || first != me + 1 && is_dead(first - 1) || first == me + 1 && some_dead)
+
+inline backstop()
+{
+    with_mutex {
+        line_lock();
+        deaths_before = deaths;
+        line_bury();
+        assert(deaths > deaths_before || is_released(me) || !needs_repair);
+        deaths_before = 0;
+        line_unlock()
+    }
+}
+
+#if CRASHES && !defined(NO_BACKSTOP)
+#define slice_is_over (is_released(me) || needs_repair)
+#else
+#define slice_is_over false
+#endif
+
+inline withdraw()
+{
+    with_mutex {
+        line_lock();
+        if
+        :: is_released(me)
+        :: !is_released(me) ->
+           unlink(me);
+           node[me].in = false;
+           lower_count();
+           gave_up = true
+        fi;
+        line_unlock()
+    }
+}
+
+/* gave_up, or released and still in. */
+inline line_sleep()
+{
+    doing[me] = ASLEEP;
+    do
+    :: is_released(me) -> break
+    :: !is_released(me) ->
+       if
+       :: permit[me] -> permit[me] = false
+       :: slice_is_over ->
+          if
+          :: needs_repair -> backstop()
+          :: else
+          fi
+       :: late[me] -> withdraw(); break
+       fi
+    od;
+    doing[me] = RUNNING
+}
+
+/* What the calling process needs beside its own. */
+#define LINE_VARIABLES byte i, w, other, from, counted, deaths_before, since, woken; bool owner_died, gave_up
+
+inline choose(m)
+{
+    m = 0;
+    do
+    :: m < MEMBERS - 1 -> m++
+    :: doing[m] != DONE && doing[m] != DEAD -> break
+    od
+}
+
+/* Kills, and lets deadline end. */
+proctype fate()
+{
+    byte crashes, deadlines, m;
+
+    do
+    :: crashes < CRASHES -> atomic { choose(m); killed[m] = true; m = 0; crashes++ }
+    :: deadlines < DEADLINES -> atomic { choose(m); late[m] = true; m = 0; deadlines++ }
+    :: atomic { crashes = 0; deadlines = 0 }; break
+    od
+}
