@@ -8,11 +8,15 @@
  *     -EINVAL   an argument is NULL or out of range, or a reserved field is not zero
  *     -EBADF    the handle's segment has been closed in this process
  *     -ESTALE   the object or its segment has been unlinked; close the handle
- *     -EUSERS   the thread's first call here, and the segment's member table is full of living members
- *     -EXDEV    the thread's first call here, and a fork has led into another pid namespace than that of the segment
- *     -ENOSPC   the thread's first call here, and the memory is out that its member record needs
- *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the kernel frees no more than
- *               2048 when a thread dies
+ *     -EUSERS   the thread's first call here, and the segment's member table is full of living
+ *               members
+ *     -EXDEV    the thread's first call here, and a fork has led into another pid namespace than
+ *               that of the segment
+ *     -ENOSPC   the thread's first call here, and there is no memory for its member record
+ *     -ENOTSUP  the thread's first call here, and the process was made by a raw fork or clone
+ *               system call
+ *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the
+ *               kernel frees no more than 2048 when a thread dies
  *     -EBUSY    a process has stayed in the middle of a change to the segment or the object for
  *               10 seconds (it is stopped, or in a debugger), whatever the timeout; SHK_NOWAIT:
  *               another member is in the way (see queue.h)
@@ -21,7 +25,7 @@
  *     -EAGAIN     the timeout is SHK_NOWAIT and the call cannot proceed now
  *     -ETIMEDOUT  the timeout is over; never before it is
  *     -EINTR      the flag given to shk_set_interrupt() is set, or the call given to
- *                 shk_set_interrupt_call() says so
+ *                 shk_set_interrupt_call() ends the wait
  *     -EBADF      the segment has been closed in this process meanwhile
  *
  * Timeouts are relative, in nanoseconds of CLOCK_MONOTONIC. A negative one, such as "deadline -
@@ -29,17 +33,17 @@
  * have to wait.
  *
  * Threads and processes. Any number of threads of any number of processes may call anything at the
- * same time, if not said otherwise. A handle may be shared by the threads of a process. Close a
- * handle only when no thread uses it any more. After fork() without exec the child may use the
- * handles that it inherits: it joins as a new member with its first call, and holds none of its
- * parent's locks. No call may be made from a signal handler or left by siglongjmp(), and no thread
- * may be cancelled in one.
+ * same time, if not said otherwise. The threads of a process may share a handle. Close a handle
+ * only when no thread uses it any more. After fork() without exec the child may use the handles
+ * that it inherits: it joins as a new member with its first call, and holds none of its parent's
+ * locks. No call may be made from a signal handler or left by siglongjmp(), and no thread may be
+ * cancelled in one.
  *
- * Killed. What is said under "killed" with each call holds for any way to die: SIGKILL, a crash,
- * exec, exit without closing, the OOM killer. (A death that the kernel does not mark is found at
- * the end of a slice; with a /proc of another pid namespace, or none, it is not.) No other thread
- * is held up for longer than about 100 ms (LIMITS in shmkit(7) has the exceptions), usually for no
- * time at all. (SHK_COND_PTHREAD is the exception.)
+ * Killed. What is said under "Killed" with each call holds for any way to die: SIGKILL, a crash,
+ * exec, exit without closing, the OOM killer. Where the kernel does not mark a death, a waiter
+ * finds it at its next check, each 100 ms; with a /proc of another pid namespace, or none, it does
+ * not. No other thread is held up for longer than about 100 ms, and usually for no time at all.
+ * LIMITS in shmkit(7) has the exceptions; SHK_COND_PTHREAD is one.
  */
 #ifndef SHMKIT_COMMON_H
 #define SHMKIT_COMMON_H
@@ -107,8 +111,8 @@ constexpr int64_t shk_duration_(long double n, int64_t unit)
 #endif
 
 /*
- * Positive result of acquiring: it is held, and a former holder died holding it. What the lock
- * protects may be half done.
+ * Positive result of an acquire: the caller holds the lock, and a former holder died holding it.
+ * What the lock protects may be half done.
  */
 #define SHK_ORPHANED 1
 

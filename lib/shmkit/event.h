@@ -6,10 +6,10 @@
  *     struct shk_event *go;
  *     shk_event_open(race, "go", SHK_CREATE, NULL, &go);
  *     if (shk_event_wait(go, SHK_SEC(10)) == -ETIMEDOUT)
- *         errx(3, "nobody said go");
+ *         errx(3, "no start within 10 seconds");
  *
- * Setting releases all that wait at that moment, even if it is cleared at once, and even if
- * it is unlinked then.
+ * A set releases all members that wait at that moment, even if the event is cleared or unlinked
+ * right after it.
  */
 #ifndef SHMKIT_EVENT_H
 #define SHMKIT_EVENT_H
@@ -27,9 +27,12 @@ struct shk_event_options {
 };
 
 /*
- * Open an event, or with SHK_CREATE create it, clear, if it is absent. Returns 0, or -ENOENT,
- * -EEXIST, -EPROTOTYPE (present, but no event), -ENOSPC, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ
- * as shk_lock_open(). Killed: it has been created whole or not at all.
+ * Open an event, or with SHK_CREATE create it, clear, if it is absent. options: NULL, or zeros.
+ * Returns 0, or
+ *   -EPROTOTYPE  present, but no event
+ *   -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_lock_open()
+ * The handle is the caller's, which closes it.
+ * Killed: the event has been created whole or not at all.
  */
 SHK_PUBLIC int shk_event_open(struct shk_segment *, const char *name, unsigned flags,
                               const struct shk_event_options *options, struct shk_event **out);
@@ -38,21 +41,22 @@ SHK_PUBLIC int shk_event_open(struct shk_segment *, const char *name, unsigned f
 SHK_PUBLIC int shk_event_close(struct shk_event *);
 
 /*
- * Set it and release all who wait. Returns 0. Killed: it is set and all are released, within about
- * 100 ms, or nothing has happened.
+ * Set the event and release all waiters. Returns 0.
+ * Killed: it is set and all are released, within about 100 ms, or nothing has happened.
  */
 SHK_PUBLIC int shk_event_set(struct shk_event *);
 
-/* Clear it. Returns 0. Killed: it is clear or not. */
+/* Clear the event. Returns 0. Killed: it is clear or not. */
 SHK_PUBLIC int shk_event_clear(struct shk_event *);
 
-/* Returns 1 if it is set, 0 if not. Killed: nothing is touched. */
+/* Returns 1 if the event is set, 0 if not; a hint, it may have changed since. */
 SHK_PUBLIC int shk_event_is_set(struct shk_event *);
 
 /*
- * Wait until it is set; returns at once if it is.
- * Returns 0, or -EAGAIN, -ETIMEDOUT, -EINTR.
- * Killed: nobody else notices.
+ * Wait until the event is set; return at once if it is. timeout: nanoseconds, SHK_FOREVER,
+ * SHK_NOWAIT.
+ * Returns 0, or -EAGAIN, -ETIMEDOUT, -EINTR: it was not set meanwhile.
+ * Killed: no other member notices.
  * Source: Python threading.Event.
  */
 SHK_PUBLIC int shk_event_wait(struct shk_event *, int64_t timeout);

@@ -1,22 +1,22 @@
 /*
- * A look at segments from outside: what shmctl is built on.
+ * Snapshots of segments, taken from outside: what shmctl is built on.
  *
- * It reads with pread(2) only. It maps nothing, takes no lock, allocates no page, writes nothing,
- * joins nothing; a permission to read is enough, from any pid namespace. It believes nothing it
- * reads: any bytes at all give an answer or an error. The look is not taken at one instant: figures
- * of objects in use may be a moment apart.
+ * They are read with pread(2) only. That maps nothing, takes no lock, allocates no page, writes
+ * nothing and joins nothing; permission to read is enough, from any pid namespace. Nothing that is
+ * read is believed: any bytes at all give an answer or an error. A snapshot is not taken at one
+ * instant: figures of objects in use may be a moment apart.
  *
- *     struct shk_snapshot *look;
+ *     struct shk_snapshot *snapshot;
  *     const struct shk_member_info *m;
- *     if (shk_snapshot_open("/bank", &look) == 0) {
- *         for (size_t i = 0; (m = shk_snapshot_member(look, i)); i++)
+ *     if (shk_snapshot_open("/bank", &snapshot) == 0) {
+ *         for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)); i++)
  *             printf("%d %s %s\n", (int)m->pid, m->name, m->alive ? "" : "dead");
- *         shk_snapshot_close(look);
+ *         shk_snapshot_close(snapshot);
  *     }
  *
  * Strings in the structs are zero-terminated valid UTF-8 without control characters, whatever was
  * in the segment. The structs belong to the snapshot (or the list) and live as long as it. A
- * snapshot is for one thread at a time. Nothing here can be hurt by being killed.
+ * snapshot is for one thread at a time. Killed: nothing shared is touched.
  */
 #ifndef SHMKIT_INSPECT_H
 #define SHMKIT_INSPECT_H
@@ -102,7 +102,7 @@ struct shk_object_info {
     int64_t created;  /* seconds since 1970 */
     uint64_t users;   /* members of processes that have it open */
     uint64_t waiters; /* members asleep on it */
-    /* member id of who holds the lock, or the condition's own lock; 0: nobody */
+    /* member id of the holder of the lock, or of the condition's own lock; 0: none */
     uint64_t holder;
     /* nanoseconds that the holder has had it, if it has called shk_lock_stamp(); 0: not known */
     int64_t held;
@@ -134,7 +134,7 @@ struct shk_object_info {
             uint64_t capacity, item_size, size; /* capacity 0: bounded only by memory */
             uint64_t puts, gets;                /* since it was created */
             uint64_t high_water;                /* the most items that were seen in it: see below */
-            /* member ids of who keeps a side: claimed, reserved, peeked; 0: nobody */
+            /* ids of the members that keep a side: claimed, reserved, peeked; 0: none */
             uint64_t producer, consumer;
         } queue;
         struct {
@@ -155,29 +155,35 @@ struct shk_object_info {
 };
 
 /*
- * Of a FIFO queue whose producer has been killed in the middle of a put, `puts` and `size` may
- * leave out what it put, until the next put.
+ * If a producer of a FIFO queue has been killed in the middle of a put, `puts` and `size` may leave
+ * out the item that it put, until the next put.
  *
- * The high-water mark of a LIFO or PRIORITY queue is exact. Of a FIFO queue it is the most that was
- * in it when a producer found no room, or a consumer found nothing more of what it knew of, and
- * looked at the other side: exact where the queue was full, and otherwise the most that was seen,
- * since a consumer at the producers' heels does not look each time. To be exact, each put would
- * have to read what the consumers write.
+ * The high-water mark of a LIFO or PRIORITY queue is exact. Of a FIFO queue it is the most that
+ * either side has read from the other: a producer reads when it finds no room, a consumer when it
+ * has taken all items that it knew of. So it is exact if the queue was ever full, and else a lower
+ * bound. To be exact always, each put would have to read what the consumers write.
  */
 
 /* Flags of shk_segment_list(). */
 #define SHK_LIST_FOREIGN 0x1u /* also what is not shmkit's */
 
 /*
- * All segments, in order of name. *list is malloc'ed, the caller frees it. Returns how many, or
- * -ENOMEM, -EACCES and the like. A file that cannot be read or understood is an entry with that
- * state, not an error.
+ * List all segments, in order of name. flags: 0 or SHK_LIST_FOREIGN. A file that cannot be read or
+ * understood is an entry with that state, not an error.
+ * Returns how many there are, and sets *list, which the caller passes to free(); or
+ *   -EINVAL  unknown flags
+ *   -ENOMEM; -EACCES and the like, as opendir(3)
  */
 SHK_PUBLIC ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list);
 
 /*
- * Take a look at one segment. Returns 0, or -ENOENT, -EACCES, -EPROTO (not shmkit's, of another
- * layout, damaged), -EINVAL, -ENAMETOOLONG, -EILSEQ (the name), -ENOMEM. The caller closes it.
+ * Take a snapshot of one segment, which the caller closes.
+ * Returns 0, or
+ *   -ENOENT  absent
+ *   -EACCES  not readable for the caller
+ *   -EPROTO  not a shmkit segment, of another layout, or damaged
+ *   -EINVAL, -ENAMETOOLONG, -EILSEQ  the name is invalid, too long, not UTF-8
+ *   -ENOMEM
  */
 SHK_PUBLIC int shk_snapshot_open(const char *segment, struct shk_snapshot **out);
 SHK_PUBLIC void shk_snapshot_close(struct shk_snapshot *);
@@ -185,12 +191,13 @@ SHK_PUBLIC void shk_snapshot_close(struct shk_snapshot *);
 SHK_PUBLIC const struct shk_segment_info *shk_snapshot_segment(const struct shk_snapshot *);
 
 /*
- * The i-th from 0; NULL beyond the last. Objects are in order of name, members in order of joining.
+ * Return the i-th object, in order of name, or member, in order of joining; i counts from 0. NULL
+ * beyond the last.
  */
 SHK_PUBLIC const struct shk_object_info *shk_snapshot_object(const struct shk_snapshot *, size_t i);
 SHK_PUBLIC const struct shk_member_info *shk_snapshot_member(const struct shk_snapshot *, size_t i);
 
-/* By name; by member id. NULL if there is none. */
+/* Return the object of that name, the member of that id; NULL if there is none. */
 SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct shk_snapshot *,
                                                                   const char *name);
 SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *,

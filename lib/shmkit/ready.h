@@ -6,26 +6,29 @@
  *     struct shk_event *stop;
  *     shk_queue_open(bank, "orders", 0, NULL, &orders);
  *     shk_event_open(bank, "stop", 0, NULL, &stop);
- *     struct shk_ready set[] = { { SHK_KIND_QUEUE, SHK_READABLE, orders }, { SHK_KIND_EVENT,
- *     SHK_READABLE, stop } };
+ *     struct shk_ready set[] = {
+ *         { SHK_KIND_QUEUE, SHK_READABLE, orders },
+ *         { SHK_KIND_EVENT, SHK_READABLE, stop },
+ *     };
  *     while (shk_wait_any(set, 2, SHK_FOREVER) == 0)
  *         shk_queue_get(orders, &account->paid_in, sizeof(account->paid_in), SHK_NOWAIT);
  *
- * When is what ready?
- *     SHK_KIND_QUEUE, SHK_READABLE      there is an item, or the queue has been shut down
- *     SHK_KIND_QUEUE, SHK_WRITABLE      there is room, or the queue has been shut down; without a capacity always
- *     SHK_KIND_EVENT, SHK_READABLE      it is set; or has been set since the wait began, though it
- *                                       was cleared at once
- *     SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that has not been promised to anybody
- *     SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader: there are samples that it has not read
- * Locks, conditions, barriers and regions are never just ready: -ENOTSUP.
+ * When is an object ready?
+ *   SHK_KIND_QUEUE, SHK_READABLE      there is an item, or the queue has been shut down
+ *   SHK_KIND_QUEUE, SHK_WRITABLE      there is room, or the queue has been shut down; without a
+ *                                     capacity, always
+ *   SHK_KIND_EVENT, SHK_READABLE      it is set; or it has been set since the wait began, even if
+ *                                     it was cleared at once
+ *   SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that has not been promised to a waiter
+ *   SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader, and there are samples that
+ *                                     it has not read
+ * Locks, conditions, barriers and regions cannot be waited for so: -ENOTSUP.
  *
- * Nothing is taken: it is only said what is ready, and somebody else may be faster. So try with
- * SHK_NOWAIT and be prepared for -EAGAIN. A side of a queue that another member has claimed is
- * ready as any other.
+ * Nothing is taken. Another member may be faster, so try with SHK_NOWAIT and be prepared for
+ * -EAGAIN. A side of a queue that another member has claimed counts as ready, too.
  *
- * Who makes an object ready pays one load for this while nobody waits so; when somebody does, all
- * of a segment who wait for any of several objects are woken and look again.
+ * Cost: a call that makes an object ready pays one load while no member of the segment waits for
+ * any of several objects. Else it wakes all members that wait so, and each checks its set again.
  */
 #ifndef SHMKIT_READY_H
 #define SHMKIT_READY_H
@@ -45,43 +48,53 @@ enum { SHK_READABLE = 1, SHK_WRITABLE = 2 };
 
 struct shk_ready {
     uint32_t kind; /* enum shk_kind: what `object` is */
-    uint32_t want; /* SHK_READABLE or SHK_WRITABLE; who wants both names the queue twice */
+    uint32_t want; /* SHK_READABLE or SHK_WRITABLE; for both, name the queue twice */
     void *object;  /* the handle; for SHK_KIND_STREAM that of a reader */
 };
 
 /*
- * Wait until one of the n objects is ready. If several are, the calling thread is given each in its
- * turn from call to call. Returns the index of one that is ready, or -EAGAIN, -ETIMEDOUT, -EINTR;
- * -EINVAL (no object or more than SHK_READY_MAX, an unknown kind, a `want` that is not for that
- * kind), -ENOTSUP (a kind that is never just ready), -EXDEV (of several segments), -ESTALE (one of
- * them has been unlinked, also while it waits, unless one has become ready before it woke). Killed:
- * nobody else notices.
+ * Wait until one of the n objects is ready. If several are, each gets its turn from call to call of
+ * a thread. timeout: nanoseconds, SHK_FOREVER, SHK_NOWAIT.
+ * Returns the index of an object that is ready, or
+ *   -EAGAIN, -ETIMEDOUT, -EINTR  none is ready
+ *   -EINVAL   no object or more than SHK_READY_MAX, an unknown kind, a `want` not for that kind
+ *   -ENOTSUP  a lock, condition, barrier or region
+ *   -EXDEV    the objects are of several segments
+ *   -ESTALE   one of them has been unlinked, also during the wait, unless one became ready before
+ * Killed: no other member notices.
+ * Source: poll(2); Python multiprocessing.connection.wait().
  */
 SHK_PUBLIC int shk_wait_any(const struct shk_ready *set, unsigned n, int64_t timeout);
 
 /*
- * A descriptor for poll(), epoll and event loops, which becomes readable when any of the set is
- * ready. The set is copied.
+ * Make a descriptor for poll(), epoll and event loops, which becomes readable when any of the set
+ * is ready. The set is copied.
  *
- * What is read from it is one uint32_t: the index of one that was ready. It stays readable until
- * that is read, whatever happens meanwhile, and becomes readable again if something is ready then.
- * So take first what is there, then read the descriptor; a look too many does no harm. read() gives
- * 0, the end of file, when the set cannot be waited for any more: an object was unlinked, or the
- * segment closed. shk_wait_any() tells which. The descriptor does not block, and is closed by exec.
+ * A read gives one uint32_t: the index of an object that was ready. The descriptor stays readable
+ * until then, and becomes readable again if an object is ready then. So take first what is there,
+ * then read the descriptor; a spurious wake-up does no harm. read() gives 0, the end of file, when
+ * the set cannot be waited for any more: an object was unlinked, or the segment closed.
+ * shk_wait_any() tells which. The descriptor does not block, and is closed by exec.
  *
- * There is a thread for each, which blocks all signals and is a member of the segment, with the
- * name shk_ready_fd. It keeps the handles of the set: they may be closed before the descriptor,
- * except that nothing is freed until the thread ends. close() the descriptor to end it: it notices
- * within about 100 ms, gives up the handles and leaves the segment. So it does, and the descriptor
- * comes to its end, when the process closes the segment; the memory stays mapped until then.
- * shk_set_interrupt() does not concern it. The thread keeps a descriptor of its own, a high one;
- * when the program closes that, the descriptor comes to its end, and another file that gets the
- * number is left alone. A child of fork(3) has no such thread. It may read its copy of the
- * descriptor, which comes to its end with its parent's thread, and should close it: as long as it
- * has one, closing the other does not end the thread.
+ * Each descriptor has a thread, which blocks all signals and is a member of the segment, named
+ * shk_ready_fd. The thread keeps the handles of the set: they may be closed before the descriptor,
+ * and are freed when the thread ends. close() the descriptor to end the thread: within about 100 ms
+ * it gives up the handles and leaves the segment. If the process closes the segment, the thread
+ * ends, too, and the descriptor gives the end of file; the memory stays mapped until then.
+ * shk_set_interrupt() does not apply to the thread. The thread keeps a descriptor of its own, with
+ * a high number; if the program closes it, the returned descriptor gives the end of file, and
+ * another file that gets the number is left alone.
  *
- * Returns the descriptor, to be closed by the caller; or -EMFILE, -ENFILE (no pipe), -EAGAIN (no
- * thread); else as shk_wait_any(). -EUSERS may be for the thread. Killed: nobody else notices.
+ * A child of fork(3) has no such thread. It may read its copy of the descriptor, which gives the
+ * end of file when the parent's thread ends. It should close its copy: as long as the child has
+ * one, a close() in the parent does not end the thread.
+ *
+ * Returns the descriptor, which the caller closes; or
+ *   -EMFILE, -ENFILE  no pipe can be opened
+ *   -EAGAIN           no thread can be started
+ *   -EUSERS           the member table is full: for the caller, or for the thread
+ *   and as shk_wait_any()
+ * Killed: no other member notices.
  */
 SHK_PUBLIC int shk_ready_fd(const struct shk_ready *set, unsigned n);
 

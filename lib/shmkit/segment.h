@@ -2,9 +2,9 @@
  * A segment: the place where processes meet. One POSIX shared memory object, /dev/shm/NAME, that
  * holds named objects and a table of the members (the attached threads).
  *
- * States: absent -> published (complete, in one step) -> retired (unlinked; who is in it gets
- * -ESTALE) -> gone with its last mapping. Nobody can see a segment that is half made, and a process
- * killed while it creates one leaves nothing.
+ * States: absent -> published (complete, in one step) -> retired (unlinked; its members get
+ * -ESTALE) -> gone with its last mapping. No process can see a segment that is half made, and a
+ * process killed while it creates one leaves nothing.
  *
  *     struct shk_segment *bank;
  *     int r = shk_segment_open("/bank", SHK_CREATE, NULL, &bank);
@@ -18,12 +18,12 @@
  * nothing), control characters, or a dot in front. Objects are named likewise, up to SHK_NAME_MAX
  * bytes and without any slash.
  *
- * Trust: who may write a segment is trusted, so the permission bits are the border. An opener
- * refuses a segment that belongs neither to its effective user nor to root, unless it says
+ * Trust: a process that may write a segment is trusted, so the permission bits are the border. An
+ * opener refuses a segment that belongs neither to its effective user nor to root, unless it says
  * SHK_ANY_OWNER.
  *
- * A segment whose file is removed or renamed by other means is unlinked, too, as soon as one that
- * waits in it finds that, within about 100 ms.
+ * A segment whose file is removed or renamed by other means is unlinked, too, as soon as a member
+ * that waits in it finds that, within about 100 ms.
  *
  * Illegal: to unmap, truncate or write the file behind the library's back; to hold a lock of a
  * segment while closing it.
@@ -63,97 +63,107 @@ struct shk_segment_options {
  *   name     see above
  *   flags    0, or SHK_CREATE, SHK_EXCL, SHK_ANY_OWNER
  *   options  for creating; NULL: all defaults. An existing segment is opened as it is.
- *   out      the handle. Opening a segment that the process has open already gives the same handle once more; each open
- *            wants its close, and what is said of closing is of the last one.
+ *   out      the handle, which the caller closes. Opening a segment that the process has open
+ *            already gives the same handle once more; each open needs a close of its own, and what
+ *            is said of closing is of the last one.
  * Returns 0, or
- *   -EINVAL -ENAMETOOLONG  the name or the options are no good      -EILSEQ  the name is not UTF-8
- *   -ENOENT  absent, and no SHK_CREATE                              -EEXIST  present, usable or not, and SHK_EXCL
- *   -EACCES  its permission bits forbid it                          -EPERM   it belongs to another user (see Trust)
- *   -EPROTO  not a shmkit segment, of another layout version or machine type, truncated, or
- *   corrupted
- *   -EXDEV   it was created in another pid namespace, where robust mutexes would take one thread
- *            for another. With SHK_CREATE only if a process uses it: else it is removed, with what
- *            is in it, and created anew
- *   -ENOSPC  the shared memory file system is full                  -EFBIG   larger than the limit on file sizes
- *   -EUSERS  the member table is full of the living
- *   -EMFILE -ENFILE -ENOMEM  as open(2), mmap(2);
- *            -ENOMEM also if no thread-specific key is left, or if the process locks its memory
- *            (mlockall(2)) and may not lock so much
- *   -ENOTSUP the process was made by a raw fork or clone system call: so does each first call of a
- *            thread in a segment
- *   -ENOSYS  its members rely on membarrier(2), which this process may not call (see SHK_MEMBARRIER
- *   in shmkit(7)); or as mmap(2)
- * No descriptor is kept (on Linux before 5.14 one of 100 or above). After mlockall(2) what is
- * touched is locked, not the whole address space; mlockall(2) after it, without MCL_ONFAULT, gives
- * memory to all of that. A core dump leaves the segment out.
- * Killed: before it is published, nothing is left; after, a complete segment. Source: shm_open(3),
- * open(2) O_TMPFILE, linkat(2), posix_fallocate(3), madvise(2), mlock2(2), membarrier(2).
+ *   -EINVAL   the name or an option is invalid
+ *   -ENAMETOOLONG, -EILSEQ  the name is too long, is not UTF-8
+ *   -ENOENT   absent, and no SHK_CREATE
+ *   -EEXIST   present, usable or not, and SHK_EXCL
+ *   -EACCES   its permission bits forbid it
+ *   -EPERM    it belongs to another user (see Trust)
+ *   -EPROTO   not a shmkit segment, of another layout version or machine type, truncated, or
+ *             damaged
+ *   -EXDEV    it was created in another pid namespace, where robust mutexes would take one thread
+ *             for another. With SHK_CREATE only if a process uses it: else it is removed, with its
+ *             objects, and created anew
+ *   -ENOSPC   the shared memory file system is full
+ *   -EFBIG    larger than the process's limit of file sizes
+ *   -EUSERS   the member table is full of living members
+ *   -EMFILE, -ENFILE, -ENOMEM  as open(2), mmap(2); -ENOMEM also if no thread-specific key is left,
+ *             or if the process locks its memory (mlockall(2)) and may not lock so much
+ *   -ENOTSUP  the process was made by a raw fork or clone system call; each first call of a thread
+ *             in a segment gives this, too
+ *   -ENOSYS   its members rely on membarrier(2), which this process may not call (see
+ *             SHK_MEMBARRIER in shmkit(7)); or as mmap(2)
+ * An open segment keeps no descriptor (on Linux before 5.14 one of 100 or above). After mlockall(2)
+ * the pages that are used are locked, not the whole address space; an mlockall(2) after the open
+ * needs MCL_ONFAULT, or the kernel gives memory to all of the address space. A core dump leaves the
+ * segment out.
+ * Killed: before it is published, nothing is left; after, a complete segment.
+ * Source: shm_open(3), open(2) O_TMPFILE, linkat(2), posix_fallocate(3), madvise(2), mlock2(2),
+ * membarrier(2).
  */
 SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags,
                                 const struct shk_segment_options *options,
                                 struct shk_segment **out);
 
 /*
- * Leave and give the handle back; NULL is allowed and does nothing. The calling thread's membership
- * ends; those of other threads end with the threads, and the last one unmaps. Their blocked calls
- * give -EBADF, at once or (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD) within
- * about 100 ms. Handles of objects in it give -EBADF from then on (but what another thread holds,
- * it can still release) and still want their own close.
- * Returns 0, or -EBUSY: the calling thread holds a lock of the segment (nothing has changed).
- * Killed: the membership ends with the thread, whatever happens.
+ * Leave the segment and give the handle back. NULL is allowed and does nothing. The calling
+ * thread's membership ends. Those of other threads end with the threads, and the last one unmaps.
+ * Their blocked calls give -EBADF, at once or (waiting for a lock, or on a condition of kind
+ * SHK_COND_PTHREAD) within about 100 ms. Handles of objects in it give -EBADF from then on, and
+ * still need their own close. Another thread can still release what it holds.
+ * Returns 0, or -EBUSY: the calling thread holds a lock of the segment; nothing has changed.
+ * Killed: the membership ends with the thread.
  */
 SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 
 /*
- * Remove the name. The members are woken and get -ESTALE from every call; the memory goes with the
+ * Remove the name. The members are woken and get -ESTALE from every call. The memory goes with the
  * last of them. The name may be created anew at once. A segment of another pid namespace, or of
- * another user (by root), is only marked: its members find that within about 100 ms. Returns 0, or
- * -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); -EBUSY:
- * a process has stayed in the middle of a change to the segment, or of its removal, for 10 seconds.
- * Killed: before the retirement nothing has happened; after it, whoever opens that name next
- * finishes the removal.
+ * another user (by root), is only marked: its members find that within about 100 ms.
+ * Returns 0, or
+ *   -EBUSY  a process has stayed in the middle of a change to the segment, or of its removal, for
+ *           10 seconds
+ *   -ENOENT, -EACCES, -EPERM, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open()
+ * Killed: before the segment is retired, nothing has happened. After that, the next process that
+ * opens the name finishes the removal.
  */
 SHK_PUBLIC int shk_segment_unlink(const char *name);
 
 /*
- * Remove the name if no process uses the segment: if none of its members lives. None is taken by
- * surprise: a process that opens it at the same moment is either a member before the look, and it
- * stays, or finds the name free. What is in it goes, even what waits for the next process, as items
- * of a queue. A process that has it open, but whose threads that were members have ended, or that
- * has been forked and has not called anything since, is no member: it gets -ESTALE from its next
- * call. One of another pid namespace is removed if no process has it open.
+ * Remove the name if no process uses the segment, that is, if none of its members lives. A process
+ * that opens it at the same moment has either become a member before the check, and the segment
+ * stays; or it finds the name free. The objects go with the segment, and so do items of queues that
+ * wait for the next process. A process that has the segment open is no member if its threads that
+ * were members have ended, or if it was forked and has not made a call since; its next call gives
+ * -ESTALE. A segment of another pid namespace is removed if no process has it open.
  *   flags  0, or SHK_ANY_OWNER, SHK_EMPTY
  * Returns 0, or
  *   -EBUSY      a member lives; or a process has stayed in the middle of a change to the segment
  *               for 10 seconds
- *   -ENOTEMPTY  with SHK_EMPTY: nobody uses it, but there are objects in it
- *   -EPERM      it belongs to another user, and no SHK_ANY_OWNER (root is refused, too: the segment
- *               has to be mapped to know); or as unlink(2)
- *   -EINVAL     unknown flags
- *   and -ENOENT, -EACCES, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as
- *   shk_segment_open()
- * Killed: as shk_segment_unlink(). Source of the last: fcntl(2), F_SETLEASE; a process that opens
- * it at that moment may cause a SIGURG.
+ *   -ENOTEMPTY  SHK_EMPTY: no process uses it, but it has objects
+ *   -EPERM      it belongs to another user, and no SHK_ANY_OWNER (also for root: the check has to
+ *               map the segment, and so to trust its owner); or as unlink(2)
+ *   -EINVAL     unknown flags, or the name is invalid
+ *   -ENOENT, -EACCES, -EPROTO, -ENAMETOOLONG, -EILSEQ, -EMFILE, -ENFILE, -ENOMEM as
+ *               shk_segment_open()
+ * Killed: as shk_segment_unlink().
+ * Source, of the last sentence: fcntl(2), F_SETLEASE. A process that opens the segment at that
+ * moment may cause a SIGURG.
  */
 SHK_PUBLIC int shk_segment_unlink_unused(const char *name, unsigned flags);
 
 /*
- * Remove the name whatever it is a name of: a segment that shk_segment_unlink() refuses since it is
+ * Remove the name, whatever file has it: a segment that shk_segment_unlink() refuses because it is
  * damaged, of another layout or machine type, or kept busy by a stopped process; or a file that is
- * no segment. What can be retired is retired, as by shk_segment_unlink().
- * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open(); and what unlink(2)
- * says: -EPERM, -EACCES, -EROFS, -EISDIR.
+ * no segment. A segment that can be retired is retired, as by shk_segment_unlink().
+ * Returns 0, or
+ *   -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ as shk_segment_open()
+ *   -EPERM, -EACCES, -EROFS, -EISDIR as unlink(2)
  * Killed: as shk_segment_unlink().
  */
 SHK_PUBLIC int shk_segment_unlink_any(const char *name);
 
 /*
- * Remove an object of whatever kind. Those asleep on it get -ESTALE, at once or (waiting for a
- * lock) within about 100 ms, as does each process that still has a handle. A wait that was released
- * before, by a set, a notification, a release, the last party of a barrier, an item or a sample,
- * succeeds, however late it runs; not so a put that waits for room, whose item would be lost. Its
- * memory is given back when the last process that has it open closes it or dies. The name may be
- * created anew at once. A waiter of a condition is not told that the lock it goes with has been
+ * Remove an object of any kind. Its waiters get -ESTALE, at once or (waiting for a lock) within
+ * about 100 ms; so does each process that still has a handle. A wait that was released before, by a
+ * set, a notification, a release, the last party of a barrier, an item or a sample, succeeds,
+ * however late it runs. A put that waits for room does not: its item would be lost. The memory of
+ * the object is given back when the last process that has it open closes it or dies. The name may
+ * be created anew at once. A waiter of a condition is not told that the condition's lock has been
  * removed: remove the condition, too.
  * Returns 0, or -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ.
  * Killed: it has happened or not.
@@ -161,24 +171,26 @@ SHK_PUBLIC int shk_segment_unlink_any(const char *name);
 SHK_PUBLIC int shk_object_unlink(struct shk_segment *, const char *name);
 
 /*
- * Name the calling thread in this segment, for shmctl ps and error messages. At first it has its
- * command's name. Returns 0, or -EINVAL (empty, or control characters), -ENAMETOOLONG (over
- * SHK_NAME_MAX bytes), -EILSEQ (not UTF-8). Killed: a reader may see the old name or the new one,
- * and never waits.
+ * Name the calling thread in this segment, for shmctl ps and error messages. At first it has the
+ * name of its command.
+ * Returns 0, or -EINVAL (empty, or control characters), -ENAMETOOLONG (over SHK_NAME_MAX bytes),
+ * -EILSEQ (not UTF-8).
+ * Killed: a reader may see the old name, the new one, or a piece of it, and never waits.
  */
 SHK_PUBLIC int shk_set_member_name(struct shk_segment *, const char *utf8);
 
 /*
- * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets: a call
- * in this segment that blocks gives -EINTR within about 100 ms after *flag != 0; at once where the
- * signal arrives in the sleeping thread, unless what it waits for is a lock. A call that need not
- * block ignores it. NULL: none. The flag stays the caller's and must outlive the handle. Returns 0.
+ * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets. A call
+ * in this segment that blocks gives -EINTR within about 100 ms after *flag != 0; at once if the
+ * signal arrives in the sleeping thread, unless it waits for a lock. A call that need not block
+ * ignores the flag. NULL: no flag. The flag stays the caller's and must outlive the handle.
+ * Returns 0.
  * Killed: nothing shared is touched.
  */
 SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic_t *flag);
 
 /*
- * Let the calling thread ask, while it is blocked in a call in this segment, whether to go on:
+ * Let the calling thread be asked, while it is blocked in a call in this segment, whether to go on:
  *
  *     static int go_on(void *arg)
  *     {
@@ -189,17 +201,18 @@ SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic
  *
  * check(arg) is called in the blocked thread whenever a signal handler has run in it, and about
  * each 100 ms (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD: each 100 ms only).
- * 0: the wait goes on; the thread keeps its place in the order of the waiters, and a barrier is not
- * broken. Anything else: the wait ends with -EINTR. So a handler that wants to go on (Python's PEP
- * 475) costs nothing.
- *   check  NULL: none. It is the calling thread's alone, and lasts until the thread sets another or
- *          ends its membership, so a child of fork() has none. It may call the library: a call that
- *          would have to wait gives -EDEADLK, shk_segment_close() -EBUSY. It must return: no
- *          longjmp().
+ * If it returns 0, the wait goes on: the thread keeps its place in the order of the waiters, and a
+ * barrier does not break. Otherwise the wait ends with -EINTR. So a wait can go on after a signal
+ * handler, as Python's PEP 475 asks.
+ *   check  NULL: none. It belongs to the calling thread, and lasts until the thread sets another
+ *          or ends its membership; so a child of fork() has none. It may call the library, but a
+ *          call that would have to wait gives -EDEADLK, and shk_segment_close() -EBUSY. It must
+ *          return: no longjmp().
  * A thread that takes a lock back in shk_cond_wait() is not asked. The flag of shk_set_interrupt()
  * holds beside it.
  * Returns 0, or -EINVAL, -EBUSY (called by check() itself), and as each first call of a thread, see
- * common.h. Killed: nothing shared is touched.
+ * common.h.
+ * Killed: nothing shared is touched.
  */
 SHK_PUBLIC int shk_set_interrupt_call(struct shk_segment *, int (*check)(void *arg), void *arg);
 

@@ -1,16 +1,16 @@
 /*
  * A stream: samples of a fixed size, appended by one writer at a time and read by any number of
- * readers, each at its own pace. The oldest are overwritten: nobody can hold the writer up, and who
- * is too slow is told what it has lost.
+ * readers, each at its own pace. The oldest samples are overwritten: no reader can hold the writer
+ * up, and a reader that is too slow is told how much it has lost.
  *
  * Positions count samples since the stream was created and only grow. At least the last `history`
  * samples can be read.
  *
+ *     struct shk_stream_options size = { .sample_size = sizeof(double), .history = 10000 };
  *     struct shk_stream *eeg;
  *     struct shk_reader *reader;
  *     double sample[100];
- *     shk_stream_open(s, "eeg", SHK_CREATE, &(struct shk_stream_options){ .sample_size =
- *     sizeof(double), .history = 10000 }, &eeg);
+ *     shk_stream_open(s, "eeg", SHK_CREATE, &size, &eeg);
  *     shk_reader_open(eeg, SHK_NEXT, &reader);
  *     while ((n = shk_reader_read(reader, sample, 100, SHK_FOREVER)) > 0)
  *         plot(sample, n);
@@ -18,8 +18,8 @@
  * A sample is delivered whole or not at all, never torn. Each reader gets samples in order, and
  * none twice.
  *
- * Writing does not wait for readers: it costs them nothing while they keep up, and the writer one
- * fence and one load while none of them sleeps.
+ * Cost: a reader costs the writer nothing while it keeps up. An append pays one fence and one load
+ * to find that no reader sleeps.
  *
  * Illegal: to use one reader from two threads at the same time.
  */
@@ -36,9 +36,9 @@ struct shk_stream;
 struct shk_reader;
 
 struct shk_stream_options {
-    /* bytes, 1 to 65536; to create, it must be given; 0 when opening: whatever is there */
+    /* bytes, 1 to 65536; to create, it must be given; 0 when opening: any size */
     size_t sample_size;
-    size_t history;       /* samples, up to 2^30; 0: 4096, or whatever is there */
+    size_t history;       /* samples, up to 2^30; 0: 4096 when creating, any when opening */
     uint64_t reserved[8]; /* zero */
 };
 
@@ -46,10 +46,14 @@ struct shk_stream_options {
 enum { SHK_OLDEST = 0, SHK_NEXT = 1 };
 
 /*
- * Open a stream, or with SHK_CREATE create it, empty, if it is absent. options: NULL for whatever
- * is there. Returns 0, or -EINVAL (a size out of range; to create, no sample size), -EPROTOTYPE
- * (present, but no stream or of other sizes), -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG,
- * -EILSEQ as shk_lock_open(). Killed: it has been created whole or not at all.
+ * Open a stream, or with SHK_CREATE create it, empty, if it is absent. options: NULL to open it as
+ * it is.
+ * Returns 0, or
+ *   -EINVAL      a size is out of range; or, to create, there is no sample size
+ *   -EPROTOTYPE  present, but no stream, or of other sizes
+ *   -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open()
+ * The handle is the caller's, which closes it.
+ * Killed: the stream has been created whole or not at all.
  */
 SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned flags,
                                const struct shk_stream_options *options, struct shk_stream **out);
@@ -58,45 +62,49 @@ SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned 
 SHK_PUBLIC int shk_stream_close(struct shk_stream *);
 
 /*
- * Append n samples. Of several writers one at a time appends; what one call appends stays together.
+ * Append n samples. Several writers take turns; what one call appends stays together.
  * Returns 0, or -EBUSY: another writer has been in the middle of its append for 10 seconds (it is
- * stopped). Killed: the first so and so many of the n have been appended, whole. The next writer
- * goes on behind them.
+ * stopped).
+ * Killed: the first few of the n samples have been appended, each whole. The next writer goes on
+ * behind them.
  */
 SHK_PUBLIC int shk_stream_append(struct shk_stream *, const void *samples, size_t n);
 
-/* How many samples have been appended so far. */
+/* Returns how many samples have been appended so far; a hint, it may have grown since. */
 SHK_PUBLIC int64_t shk_stream_position(struct shk_stream *);
 
-/* The size of a sample in bytes; how many of the last can be read at least. */
+/* Return the size of a sample in bytes; how many of the last samples can be read at least. */
 SHK_PUBLIC ssize_t shk_stream_sample_size(struct shk_stream *);
 SHK_PUBLIC ssize_t shk_stream_history(struct shk_stream *);
 
 /*
- * Begin to read at the oldest sample that there is (SHK_OLDEST), or at the next one to come
- * (SHK_NEXT). A reader is private to the process. Returns 0, or -EINVAL (from), -ENOMEM.
+ * Begin to read at the oldest sample that is there (SHK_OLDEST), or at the next one to come
+ * (SHK_NEXT). A reader is private to the process, and the caller closes it.
+ * Returns 0, or -EINVAL (from), -ENOMEM.
  */
 SHK_PUBLIC int shk_reader_open(struct shk_stream *, uint32_t from, struct shk_reader **out);
 
-/* NULL is allowed. Returns 0. */
+/* Give the reader back. NULL is allowed. Returns 0. */
 SHK_PUBLIC int shk_reader_close(struct shk_reader *);
 
 /*
- * Read the next samples, at most n, waiting until there is one. Returns how many, at least 1; or
- * -EAGAIN (none yet), -ETIMEDOUT, -EINTR. What has been overwritten is skipped and counted; if that
- * happens again and again while they are being copied, the timeout holds all the same. Killed:
- * nobody else notices.
+ * Read the next samples, at most n, waiting until there is one. timeout: nanoseconds, SHK_FOREVER,
+ * SHK_NOWAIT. Overwritten samples are skipped and counted. The timeout holds even if samples are
+ * overwritten again and again while they are being copied.
+ * Returns how many, at least 1; or -EAGAIN, -ETIMEDOUT, -EINTR: there was none.
+ * Killed: no other member notices.
  */
 SHK_PUBLIC ssize_t shk_reader_read(struct shk_reader *, void *buf, size_t n, int64_t timeout);
 
 /*
  * Read the newest samples, at most n and at most `history`, oldest first, without waiting and
- * without moving on. Returns how many, 0 while there are none, or while they are overwritten faster
- * than they can be copied.
+ * without moving the reader on.
+ * Returns how many; 0 while there are none, or while they are overwritten faster than they can be
+ * copied.
  */
 SHK_PUBLIC ssize_t shk_reader_latest(struct shk_reader *, void *buf, size_t n);
 
-/* How many samples were overwritten before this reader came to them. */
+/* Returns how many samples were overwritten before this reader came to them. */
 SHK_PUBLIC int64_t shk_reader_dropped(struct shk_reader *);
 
 #ifdef __cplusplus
