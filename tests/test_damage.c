@@ -198,7 +198,7 @@ START_TEST(test_a_record_with_a_mutex_of_another_kind_is_left_alone)
 
     assert_code(shk_segment_open(name, SHK_CREATE, NULL, &s), 0);
     for (uint32_t i = 1; i < 4; i++)
-        flip_kind(&shki_member_record(s, i)->life, 1);
+        flip_kind(&shki_record_at(s, i)->life, 1);
     for (int i = 0; i < 3; i++) {
         pid_t child = fork();
 

@@ -925,8 +925,8 @@ START_TEST(test_what_is_no_good_segment_is_told_apart)
     WITH_PATCH(layout, SHKI_LAYOUT + 1, SHK_SEGMENT_MISMATCH);
     WITH_PATCH(fingerprint, 1, SHK_SEGMENT_MISMATCH);
     WITH_PATCH(size, SMALL_SIZE / 2, SHK_SEGMENT_CORRUPT);
-    WITH_PATCH(entries_at, 1, SHK_SEGMENT_CORRUPT);
-    WITH_PATCH(members_at, UINT64_MAX, SHK_SEGMENT_CORRUPT);
+    WITH_PATCH(entries_offset, 1, SHK_SEGMENT_CORRUPT);
+    WITH_PATCH(members_offset, UINT64_MAX, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(max_members, UINT32_MAX, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(max_objects, UINT32_MAX, SHK_SEGMENT_CORRUPT);
     WITH_PATCH(retired, 1, SHK_SEGMENT_RETIRED);
@@ -1150,7 +1150,7 @@ static size_t header_only(const struct sample *sample)
 static size_t directory_and_members(const struct sample *sample)
 {
     (void)sample;
-    return shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size).processes_at;
+    return shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size).processes_offset;
 }
 
 START_TEST(test_any_bytes_in_the_header)
@@ -1182,7 +1182,7 @@ START_TEST(test_any_bytes_in_the_objects)
     take_sample(&sample);
     write_shm(copy, 0, sample.bytes, sample.size);
     for (int i = 0; i < 2000; i++) { /* each extent's first bytes, one field at a time */
-        const struct shki_entry *entry = (const void *)(sample.bytes + geometry.entries_at);
+        const struct shki_entry *entry = (const void *)(sample.bytes + geometry.entries_offset);
         entry += next_random(&sample) % SMALL->max_objects;
         if (entry->state != SHKI_ENTRY_LIVE)
             continue;
@@ -1235,7 +1235,7 @@ START_TEST(test_names_that_are_no_text_are_shown_as_text)
     unsigned char *image = read_file(SMALL_SIZE);
     for (uint32_t i = 0; i < SMALL->max_objects; i++) {
         const struct shki_entry *entry =
-            (const void *)(image + geometry.entries_at + i * sizeof(*entry));
+            (const void *)(image + geometry.entries_offset + i * sizeof(*entry));
         if (entry->state == SHKI_ENTRY_LIVE)
             at = (const unsigned char *)entry->name - image;
     }
@@ -1281,7 +1281,7 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
         entries[i].serial = i + 1;
         snprintf(entries[i].name, sizeof(entries[i].name), "%05u", i);
     }
-    write_shm(segment_name(NULL), at.entries_at, entries, OBJECTS * sizeof(*entries));
+    write_shm(segment_name(NULL), at.entries_offset, entries, OBJECTS * sizeof(*entries));
     for (uint32_t i = 0; i < MEMBERS; i++) {
         struct shki_member_shared *m = &members[i % STEP];
 
@@ -1294,7 +1294,7 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
         m->waits_serial = OBJECTS;
         m->pid = (int32_t)i + 1;
         if (i < USERS) {
-            uint64_t row = at.processes_at + i * at.process_size,
+            uint64_t row = at.processes_offset + i * at.process_size,
                      word = (uint64_t)m->pid << 32 | SHKI_PROCESS_LIVE;
 
             write_shm(segment_name(NULL), (off_t)row, &word, sizeof(word));
@@ -1304,7 +1304,7 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
                 &all, sizeof(all));
         }
         if ((i + 1) % STEP == 0)
-            write_shm(segment_name(NULL), at.members_at + (uint64_t)(i + 1 - STEP) * sizeof(*m),
+            write_shm(segment_name(NULL), at.members_offset + (uint64_t)(i + 1 - STEP) * sizeof(*m),
                       members, STEP * sizeof(*m));
     }
     write_shm(segment_name(NULL), offsetof(struct shki_header, members_ready), &ready,

@@ -631,10 +631,11 @@ static uint32_t state_of_entry(const char *object)
     int fd = open(shm_path(segment_name(NULL)), O_RDONLY | O_CLOEXEC);
     uint32_t state = SHKI_ENTRY_FREE;
 
-    ck_assert_int_eq(pread(fd, entries, sizeof(entries), (off_t)at.entries_at), sizeof(entries));
+    ck_assert_int_eq(pread(fd, entries, sizeof(entries), (off_t)at.entries_offset),
+                     sizeof(entries));
     close(fd);
     for (int i = 0; i < 256; i++)
-        if (entries[i].state > SHKI_ENTRY_GONE && strcmp(entries[i].name, object) == 0)
+        if (entries[i].state > SHKI_ENTRY_TOMBSTONE && strcmp(entries[i].name, object) == 0)
             state = entries[i].state;
     return state;
 }
@@ -647,7 +648,7 @@ static pid_t stopped_maker(void)
     while (state_of_entry("huge") == SHKI_ENTRY_FREE)
         ;
     child_stop(child);
-    if (state_of_entry("huge") == SHKI_ENTRY_MAKING)
+    if (state_of_entry("huge") == SHKI_ENTRY_CREATING)
         return child;
     child_kill(child);
     assert_code(shk_object_unlink(test_segment(), "huge"), 0);

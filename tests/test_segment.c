@@ -519,11 +519,11 @@ START_TEST(test_a_header_with_wrong_offsets_is_refused)
     for (size_t i = 0; i + 1 < sizeof(offsets) / sizeof(offsets[0]); i++)
         PATCH(size, offsets[i]);
     PATCH(size, good->size - 1);
-    PATCH_ALL(entries_at);
-    PATCH_ALL(members_at);
-    PATCH_ALL(nodes_at);
-    PATCH_ALL(processes_at);
-    PATCH_ALL(heap_at);
+    PATCH_ALL(entries_offset);
+    PATCH_ALL(members_offset);
+    PATCH_ALL(nodes_offset);
+    PATCH_ALL(processes_offset);
+    PATCH_ALL(heap_offset);
     PATCH(max_members, 0);
     PATCH(max_members, good->max_members + 1000);
     PATCH(max_members, UINT32_MAX);
@@ -563,7 +563,7 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
     struct shki_geometry geometry =
         shki_geometry(SMALL->max_members, SMALL->max_objects, SMALL->size);
     for (uint32_t e = 0; e < SMALL->max_objects; e++) {
-        size_t at = geometry.entries_at + e * sizeof(struct shki_entry);
+        size_t at = geometry.entries_offset + e * sizeof(struct shki_entry);
         const struct shki_entry *entry = (const void *)(small_image + at);
         if (entry->state != SHKI_ENTRY_LIVE || strcmp(entry->name, "region"))
             continue;

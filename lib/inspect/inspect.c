@@ -45,7 +45,7 @@ static bool member_info(const struct shki_image *r, uint32_t index, struct shki_
         if (!shki_image_member(r, index, m) || load_relaxed(&m->id) == 0)
             return false;
         /*
-         * N1: the name is whole if there was no other meanwhile, for the next but one is written
+         * NM1: the name is whole if there was no other meanwhile, for the next but one is written
          * over it; after a few tries, whatever is there
          */
         if (shki_image_member(r, index, &again) &&
@@ -89,7 +89,7 @@ static size_t read_members(const struct shki_image *r, struct shki_member_shared
 
 static void count_members(const struct shki_image *r, struct shk_segment_info *info)
 {
-    struct shki_member_shared members[SHKI_AT_A_TIME];
+    struct shki_member_shared members[SHKI_IMAGE_BATCH];
 
     for (uint32_t i = 0, n; (n = shki_image_members(r, i, members)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++) {
@@ -110,7 +110,7 @@ static bool is_live(const struct shki_entry *e)
 
 static void count_objects(const struct shki_image *r, struct shk_segment_info *info)
 {
-    struct shki_entry entries[SHKI_AT_A_TIME];
+    struct shki_entry entries[SHKI_IMAGE_BATCH];
 
     for (uint32_t i = 0, n; (n = shki_image_entries(r, i, entries)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++)
@@ -225,7 +225,9 @@ static int64_t held_for(const struct shki_image *r, const struct shki_mutex *mut
         load_relaxed(&m.id) != holder)
         return 0;
     since = load_relaxed(&m.held_since);
-    /* N2: no second look: a note that changes meanwhile is about other turns, or another serial. */
+    /*
+     * WT2: no second look: a note that changes meanwhile is about other turns, or another serial.
+     */
     if (since <= 0 || since >= now || load_relaxed(&m.held_serial) != serial ||
         load_relaxed(&m.held_releases) != load_relaxed(&mutex->releases))
         return 0;
@@ -394,7 +396,7 @@ static void count_blocks(const struct shki_image *r, struct shk_object_info *obj
 
     for (uint64_t b = load_relaxed(&r->header.pool_floor); b < limit; b += n) {
         n = limit - b < 512 ? limit - b : 512;
-        if (!shki_image_read(r, r->geometry.blocks_at + b * sizeof(*words), words,
+        if (!shki_image_read(r, r->geometry.blocks_offset + b * sizeof(*words), words,
                              n * sizeof(*words)))
             return;
         for (uint64_t i = 0; i < n; i++) {
@@ -410,7 +412,7 @@ static void count_blocks(const struct shki_image *r, struct shk_object_info *obj
 /* All objects; objects[i] belongs to entry i, which is none if its serial is 0. */
 static size_t read_objects(const struct shki_image *r, struct shk_object_info *objects)
 {
-    struct shki_entry entries[SHKI_AT_A_TIME];
+    struct shki_entry entries[SHKI_IMAGE_BATCH];
     size_t found = 0;
 
     for (uint32_t i = 0, n; (n = shki_image_entries(r, i, entries)) > 0; i += n)
@@ -525,7 +527,7 @@ static void look_at_uses(const struct shki_image *r, struct user *users, size_t 
         uint64_t living = 0;
         int32_t pid;
 
-        if (!shki_image_read(r, r->geometry.processes_at + i * r->geometry.process_size, row,
+        if (!shki_image_read(r, r->geometry.processes_offset + i * r->geometry.process_size, row,
                              r->geometry.process_size) ||
             (row->word & SHKI_PROCESS_CLEARING) != SHKI_PROCESS_LIVE)
             continue;
@@ -578,12 +580,13 @@ static void waits_info(const struct shki_image *r, const struct shki_member_shar
 
     for (size_t i = 0; i < s->n_members; i++) {
         struct shk_member_info *m = &s->members[i];
-        uint64_t node_at = r->geometry.nodes_at + (uint64_t)shki_member_index(m->id) * sizeof(node);
+        uint64_t node_at =
+            r->geometry.nodes_offset + (uint64_t)shki_member_index(m->id) * sizeof(node);
 
         if (!m->alive || !sleeps_here(r, &records[i]))
             continue;
         m->waits_for = load_relaxed(&records[i].waits_for);
-        m->has_deadline = load_relaxed(&records[i].waits_how) == SHKI_WAITS_A_WHILE;
+        m->has_deadline = load_relaxed(&records[i].waits_how) == SHKI_WAITS_TIMED;
         since = load_relaxed(&records[i].waits_since);
         /* no clock says less than 0 but damage does */
         m->waiting = since >= 0 && now > since ? now - since : 0;

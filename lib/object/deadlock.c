@@ -60,10 +60,10 @@ static bool read_wait(const struct shki_image *r, uint64_t id, struct wait *w)
     w->entry = load_relaxed(&m.waits_entry);
     w->step = (struct step){m.thread, load_relaxed(&m.waits_sequence), load_relaxed(&m.waits_how)};
     if (!(w->step.sequence & 1) || load_relaxed(&m.waits_for) != SHK_WAITS_TO_ACQUIRE ||
-        w->step.how == SHKI_WAITS_A_WHILE)
+        w->step.how == SHKI_WAITS_TIMED)
         return false;
     return shki_image_member(r, index, &again) && load_relaxed(&again.id) == id &&
-           load_relaxed(&again.waits_sequence) == w->step.sequence; /* W1 */
+           load_relaxed(&again.waits_sequence) == w->step.sequence; /* WT1 */
 }
 
 /* Who holds the lock that is waited for: a member id, or 0. */

@@ -171,7 +171,7 @@ static void note_holder(const struct shk_lock *l)
     const struct shk_segment *s = l->object.segment;
     /* a hint, all of this */
     uint64_t id = load_relaxed(&l->shared->mutex.holder);
-    const struct shki_member_shared *m = id ? shki_member_record(s, shki_member_index(id)) : NULL;
+    const struct shki_member_shared *m = id ? shki_record_at(s, shki_member_index(id)) : NULL;
 
     if (m && shki_member_is_alive(s, id))
         shki_note_holder(m->names[load_acquire(&m->renames) % 2], m->pid);
@@ -182,7 +182,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t tim
 {
     struct shki_deadline deadline = shki_object_deadline(&l->object, timeout, "the lock is held");
     struct waiting w = {l, m, timeout == SHK_FOREVER && !l->no_deadlock_check};
-    enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_A_WHILE
+    enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_TIMED
                               : w.check              ? SHKI_WAITS_CHECKED
                                                      : SHKI_WAITS_UNCHECKED;
     int r;
@@ -239,7 +239,7 @@ int shki_lock_take_back(struct shk_lock *l, struct shki_member *m, uint32_t agai
     int r = shki_mutex_trylock(&l->shared->mutex, m->id);
 
     if (r < 0) {
-        shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_FIRMLY);
+        shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, SHKI_WAITS_UNINTERRUPTIBLE);
         r = shki_mutex_lock(&l->shared->mutex, &deadline, m->id, &l->spinner,
                             &l->object.segment->recovery, NULL, NULL);
         shki_member_is_awake();

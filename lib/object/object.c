@@ -75,7 +75,7 @@ static int look_at(struct shki_object *o, struct shk_segment *s, struct shki_ent
     o->size = e->size;
     memcpy(o->name, e->name, sizeof(o->name));
     o->name[SHK_NAME_MAX] = '\0';
-    if (o->offset < s->geometry.heap_at || o->offset % shki_extent_unit(o->size) ||
+    if (o->offset < s->geometry.heap_offset || o->offset % shki_extent_unit(o->size) ||
         o->offset > s->size || o->size > s->size - o->offset || o->size < shki_shared_size(e->kind))
         return shki_fail(-EPROTO, "%s/%s is damaged: its extent", s->name, o->name);
     o->shared = s->base + o->offset;
@@ -116,7 +116,7 @@ static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_p
     int r = look_at(o, s, e);
 
     if (r == 0)
-        r = shki_directory_give_memory(s, e, plan->memory);
+        r = shki_directory_allocate(s, e, plan->memory);
     if (r == 0)
         r = plan->build(o, plan);
     if (r == 0)
@@ -139,7 +139,7 @@ static bool mutexes_are_intact(const struct shki_object *o, const struct shki_pl
     for (unsigned k = 0; k < SHKI_MUTEXES_MAX; k++) {
         const struct shki_mutex *m = shki_entry_mutex(o->segment, o->entry, k);
 
-        if (o->entry->mutex_at[k] != plan->mutex_at[k] ||
+        if (o->entry->mutex_offset[k] != plan->mutex_at[k] ||
             (plan->mutex_at[k] != 0 && (m == NULL || !shki_robust_is_intact(&m->robust))))
             return false;
     }
@@ -198,7 +198,7 @@ static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned
             return 0;
         if (!(flags & SHK_CREATE))
             r = shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
-        else if (shki_directory_condemn(s, me))
+        else if (shki_directory_collect(s, me))
             r = 1;
         else if (*e == NULL)
             return 0;
@@ -206,7 +206,7 @@ static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned
         if (r < 0)
             return r;
         if (r == 1) {
-            shki_directory_clear(s, me);
+            shki_directory_reclaim(s, me);
             continue;
         }
         if (deadline == 0)
@@ -278,11 +278,11 @@ static void reclaim(struct shk_segment *s)
     if (is_new && shki_member_join(s, &m) < 0)
         return;
     if (shki_segment_lock(s) == 0) { /* a segment that is unlinked needs it not */
-        any = shki_directory_condemn(s, m->id);
+        any = shki_directory_collect(s, m->id);
         shki_segment_unlock(s);
     }
     if (any)
-        shki_directory_clear(s, m->id);
+        shki_directory_reclaim(s, m->id);
     if (is_new)
         shki_member_leave(s);
 }
@@ -511,7 +511,7 @@ int shk_segment_close(struct shk_segment *s)
 
 int shk_segment_unlink(const char *name)
 {
-    return shki_segment_retire(name, SHKI_RETIRE_IN_ANY_CASE, wake_everyone);
+    return shki_segment_retire(name, SHKI_RETIRE_FORCED, wake_everyone);
 }
 
 int shk_segment_unlink_unused(const char *name, unsigned flags)

@@ -135,7 +135,7 @@ static inline void shki_object_sleeps(const struct shki_object *o, const struct 
 /* For all that are no locks. */
 static inline enum shki_waits_how shki_waits_how(const struct shki_deadline *deadline)
 {
-    return deadline->at == SHKI_NEVER ? SHKI_WAITS_FIRMLY : SHKI_WAITS_A_WHILE;
+    return deadline->at == SHKI_NEVER ? SHKI_WAITS_UNINTERRUPTIBLE : SHKI_WAITS_TIMED;
 }
 
 /* Prepare a view of the object's waitlist. 0, -ENOMEM; -ENOTSUP: that kind has none. */

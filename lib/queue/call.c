@@ -24,9 +24,8 @@ static const struct shki_member_shared *record_of(const struct shk_queue *q, uin
 {
     uint32_t index = shki_member_index(id);
 
-    return index < shki_members_ready(q->object.segment)
-               ? shki_member_record(q->object.segment, index)
-               : NULL; /* NULL: damaged bytes */
+    return index < shki_members_ready(q->object.segment) ? shki_record_at(q->object.segment, index)
+                                                         : NULL; /* NULL: damaged bytes */
 }
 
 static bool is_biased_in(const struct shk_queue *q, const struct shki_side_lock *lock, uint64_t id)

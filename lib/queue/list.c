@@ -7,8 +7,8 @@
  *
  * The words of the blocks are the truth; the map, which is written before a block is taken, says
  * where to look. So to take chunk c is one call, that may be made again by the next one with the
- * lock if the first was killed in it: shki_pool_take() finds what has been taken for c. Likewise
- * shki_list_give().
+ * lock if the first was killed in it: shki_pool_allocate() finds what has been taken for c.
+ * Likewise shki_list_give().
  *
  * A FIFO queue's chunks are numbered without end (chunks.c). The other orders' lists grow and
  * shrink at their end:
@@ -64,13 +64,13 @@ int shki_list_take(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
     int r = shki_list_prepare(q, list, chunk);
 
     return r < 0 ? r
-                 : shki_pool_take(q->object.segment, list->blocks, word_of(q, list, chunk),
-                                  place_in_map(q, list, chunk));
+                 : shki_pool_allocate(q->object.segment, list->blocks, word_of(q, list, chunk),
+                                      place_in_map(q, list, chunk));
 }
 
 void shki_list_give(struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    shki_pool_give(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), list->blocks,
+    shki_pool_free(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), list->blocks,
                    word_of(q, list, chunk));
 }
 

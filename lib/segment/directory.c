@@ -28,7 +28,7 @@ struct shki_entry *shki_entry_at(const struct shk_segment *s, uint32_t index)
 {
     if (index >= s->max_objects)
         return NULL;
-    return (struct shki_entry *)(void *)(s->base + s->geometry.entries_at) + index;
+    return (struct shki_entry *)(void *)(s->base + s->geometry.entries_offset) + index;
 }
 
 uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *e)
@@ -37,7 +37,7 @@ uint32_t shki_entry_index(const struct shk_segment *s, const struct shki_entry *
 }
 
 /*
- * E1: acquire; a keeper ends what it does with a store without the lock, which orders all other
+ * DE1: acquire; a keeper ends what it does with a store without the lock, which orders all other
  * changes.
  */
 static uint32_t state_of(const struct shki_entry *e)
@@ -53,12 +53,12 @@ static bool has_extent(const struct shki_entry *e)
 /* Its keeper alone touches its memory, and ends that without the lock. */
 static bool is_kept(const struct shki_entry *e)
 {
-    return state_of(e) == SHKI_ENTRY_MAKING || state_of(e) == SHKI_ENTRY_CLEARING;
+    return state_of(e) == SHKI_ENTRY_CREATING || state_of(e) == SHKI_ENTRY_RECLAIMING;
 }
 
-static uint64_t keeper_of(const struct shki_entry *e)
+static uint64_t owner_of(const struct shki_entry *e)
 {
-    return load_relaxed(&e->keeper);
+    return load_relaxed(&e->owner);
 }
 
 struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
@@ -70,7 +70,7 @@ struct shki_entry *shki_directory_find(struct shk_segment *s, const char *name)
 
         if (state_of(e) == SHKI_ENTRY_FREE)
             return NULL;
-        if ((state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_MAKING) &&
+        if ((state_of(e) == SHKI_ENTRY_LIVE || state_of(e) == SHKI_ENTRY_CREATING) &&
             e->hash == hash && strncmp(e->name, name, sizeof(e->name)) == 0)
             return e;
     }
@@ -97,16 +97,16 @@ static bool is_possible(const struct shk_segment *s, const struct shki_entry *e)
 {
     uint64_t end = shki_heap_end(s);
 
-    return e->offset >= s->geometry.heap_at && e->offset <= end && e->size <= end - e->offset;
+    return e->offset >= s->geometry.heap_offset && e->offset <= end && e->size <= end - e->offset;
 }
 
 struct shki_mutex *shki_entry_mutex(const struct shk_segment *s, const struct shki_entry *e,
                                     unsigned k)
 {
     uint64_t extent = e->offset, size = e->size;
-    uint32_t at = e->mutex_at[k];
+    uint32_t at = e->mutex_offset[k];
 
-    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->geometry.heap_at ||
+    if (at == 0 || (extent + at) % alignof(struct shki_mutex) || extent < s->geometry.heap_offset ||
         extent > s->size || size > s->size - extent || at > size ||
         sizeof(struct shki_mutex) > size - at)
         return NULL;
@@ -132,7 +132,7 @@ static struct extent *extents_without(struct shk_segment *s, uint64_t me, uint32
     for (uint32_t i = 0; list && i < s->max_objects; i++) {
         const struct shki_entry *e = shki_entry_at(s, i);
 
-        if (state_of(e) == SHKI_ENTRY_CLEARING && keeper_of(e) == me)
+        if (state_of(e) == SHKI_ENTRY_RECLAIMING && owner_of(e) == me)
             continue;
         if (has_extent(e) && is_possible(s, e))
             list[(*n)++] = (struct extent){e->offset, e->size};
@@ -158,7 +158,7 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     struct extent *list;
     uint32_t n;
 
-    if (at >= s->geometry.heap_at && at <= end) {
+    if (at >= s->geometry.heap_offset && at <= end) {
         at = shki_round_up(at, unit);
         if (at <= end && size <= end - at)
             return at;
@@ -166,7 +166,7 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
     list = extents(s, &n);
     if (list == NULL)
         return 0;
-    at = s->geometry.heap_at;
+    at = s->geometry.heap_offset;
     for (uint32_t i = 0; i < n; i++) {
         if (!found && list[i].at >= at && list[i].at - at >= size)
             found = at;
@@ -188,7 +188,7 @@ static uint64_t find_gap(struct shk_segment *s, uint64_t size)
 
 uint64_t shki_directory_top(struct shk_segment *s)
 {
-    uint64_t top = s->geometry.heap_at;
+    uint64_t top = s->geometry.heap_offset;
 
     for (uint32_t i = 0; i < s->max_objects; i++) {
         const struct shki_entry *e = shki_entry_at(s, i);
@@ -200,7 +200,7 @@ uint64_t shki_directory_top(struct shk_segment *s)
 }
 
 int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, uint32_t kind,
-                         uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
+                         uint64_t size, const uint32_t mutex_offset[SHKI_MUTEXES_MAX],
                          struct shki_entry **out)
 {
     uint32_t hash = hash_of(name);
@@ -219,7 +219,7 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
             "segment /%s has no room for an object of %llu bytes: its size is %llu; create it with "
             "a larger shk_segment_options.size",
             s->name, (unsigned long long)size, (unsigned long long)s->size);
-    /* killed from here to E1: the entry is still free, whatever it says */
+    /* killed from here to DE1: the entry is still free, whatever it says */
     e->kind = kind;
     e->hash = hash;
     e->creator = getpid();
@@ -229,24 +229,24 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
     e->created = time(NULL);
     memset(e->name, 0, sizeof(e->name));
     memcpy(e->name, name, strlen(name));
-    memcpy(e->mutex_at, mutex_at, sizeof(e->mutex_at));
+    memcpy(e->mutex_offset, mutex_offset, sizeof(e->mutex_offset));
     store_relaxed(&e->live_serial, 0);
-    store_relaxed(&e->keeper, me);
+    store_relaxed(&e->owner, me);
     if (at + size > s->header->heap_top)
         s->header->heap_top = at + size; /* killed after this: too high until repaired, harmless */
     /*
-     * E1: the extent is the caller's. Killed after this: its keeper is dead, and it is condemned.
+     * DE1: the extent is the caller's. Killed after this: its keeper is dead, and it is condemned.
      */
-    store_release(&e->state, SHKI_ENTRY_MAKING);
+    store_release(&e->state, SHKI_ENTRY_CREATING);
     *out = e;
     return 0;
 }
 
-int shki_directory_give_memory(struct shk_segment *s, struct shki_entry *e, uint64_t first)
+int shki_directory_allocate(struct shk_segment *s, struct shki_entry *e, uint64_t first)
 {
     uint64_t size = first ? shki_round_up(first, SHKI_PAGE) : e->size;
-    int r =
-        shki_memory_give_zeroed(&s->memory, e->offset, e->size, size < e->size ? size : e->size);
+    int r = shki_memory_allocate_zeroed(&s->memory, e->offset, e->size,
+                                        size < e->size ? size : e->size);
 
     return r < 0 ? shki_fail(r, "no memory for an object of %llu bytes in segment /%s: %s",
                              (unsigned long long)size, s->name, strerror(-r))
@@ -263,10 +263,10 @@ static void end_keeping(struct shki_entry *e, enum shki_entry_state state)
 
 void shki_directory_publish(struct shki_entry *e)
 {
-    /* E2: of a name that nothing finds yet. Killed after it: as before it. */
+    /* DE2: of a name that nothing finds yet. Killed after it: as before it. */
     store_relaxed(&e->live_serial, e->serial);
     /*
-     * E1: publishes the entry and the object; pairs with the acquire in state_of(), and with the
+     * DE1: publishes the entry and the object; pairs with the acquire in state_of(), and with the
      * inspector's order of reads.
      */
     end_keeping(e, SHKI_ENTRY_LIVE);
@@ -287,7 +287,7 @@ static void take_memory_back(struct shk_segment *s, struct shki_entry *e)
 void shki_directory_abandon(struct shk_segment *s, struct shki_entry *e)
 {
     take_memory_back(s, e);
-    end_keeping(e, SHKI_ENTRY_GONE);
+    end_keeping(e, SHKI_ENTRY_TOMBSTONE);
 }
 
 int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t deadline)
@@ -300,7 +300,7 @@ int shki_directory_await(struct shk_segment *s, struct shki_entry *e, int64_t de
             -EBUSY,
             "%s/%.*s has been in the making by another process for 10 seconds; is it stopped?",
             s->name, SHK_NAME_MAX, e->name);
-    syscall(SYS_futex, &e->state, FUTEX_WAIT, SHKI_ENTRY_MAKING, &slice, NULL, 0);
+    syscall(SYS_futex, &e->state, FUTEX_WAIT, SHKI_ENTRY_CREATING, &slice, NULL, 0);
     return 0;
 }
 
@@ -308,11 +308,11 @@ void shki_directory_unlink(struct shk_segment *s, struct shki_entry *e)
 {
     (void)s;
     /*
-     * E2: commits: every call gives -ESTALE. Pairs with the acquire in shki_is_stale(). Killed
+     * DE2: commits: every call gives -ESTALE. Pairs with the acquire in shki_is_stale(). Killed
      * after this: repair takes the name away.
      */
     store_release(&e->live_serial, 0);
-    /* E1: the name is free. */
+    /* DE1: the name is free. */
     store_release(&e->state, SHKI_ENTRY_UNLINKED);
 }
 
@@ -346,7 +346,7 @@ static struct extent with_edges(const struct shk_segment *s, const struct extent
         else
             low = middle + 1;
     }
-    free_from = low > 0 ? list[low - 1].at + list[low - 1].size : s->geometry.heap_at;
+    free_from = low > 0 ? list[low - 1].at + list[low - 1].size : s->geometry.heap_offset;
     free_to = low < n ? list[low].at : shki_heap_end(s);
     if (free_from > x.at || free_to < x.at + x.size)
         return x; /* damaged */
@@ -367,7 +367,7 @@ static void widen(struct shk_segment *s, uint64_t me)
     for (uint32_t i = 0; list && i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        if (state_of(e) != SHKI_ENTRY_CLEARING || keeper_of(e) != me || !is_possible(s, e))
+        if (state_of(e) != SHKI_ENTRY_RECLAIMING || owner_of(e) != me || !is_possible(s, e))
             continue;
         wide = with_edges(s, list, n, (struct extent){e->offset, e->size});
         /* killed between: its end is up to a page too low; nothing is there any more */
@@ -391,10 +391,10 @@ static bool is_over(struct shk_segment *s, uint32_t i, uint64_t me, bool *looked
     if (state_of(e) == SHKI_ENTRY_UNLINKED)
         return !shki_process_any_uses(s, i);
     /* The caller's own: a call of its that has not come to its end. */
-    return keeper_of(e) == me || !shki_member_is_alive(s, keeper_of(e));
+    return owner_of(e) == me || !shki_member_is_alive(s, owner_of(e));
 }
 
-bool shki_directory_condemn(struct shk_segment *s, uint64_t me)
+bool shki_directory_collect(struct shk_segment *s, uint64_t me)
 {
     bool looked = false, any = false;
 
@@ -404,11 +404,11 @@ bool shki_directory_condemn(struct shk_segment *s, uint64_t me)
         if (!is_over(s, i, me, &looked))
             continue;
         forget_waits(s, e->offset, e->size);
-        store_relaxed(&e->keeper, me);
+        store_relaxed(&e->owner, me);
         /*
-         * E1: killed before this: as it was. After it: condemned once more, its keeper being dead.
+         * DE1: killed before this: as it was. After it: condemned once more, its keeper being dead.
          */
-        store_release(&e->state, SHKI_ENTRY_CLEARING);
+        store_release(&e->state, SHKI_ENTRY_RECLAIMING);
         any = true;
     }
     if (any)
@@ -416,21 +416,21 @@ bool shki_directory_condemn(struct shk_segment *s, uint64_t me)
     return any;
 }
 
-void shki_directory_clear(struct shk_segment *s, uint64_t me)
+void shki_directory_reclaim(struct shk_segment *s, uint64_t me)
 {
     for (uint32_t i = 0; i < s->max_objects; i++) {
         struct shki_entry *e = shki_entry_at(s, i);
 
-        if (state_of(e) != SHKI_ENTRY_CLEARING || keeper_of(e) != me)
+        if (state_of(e) != SHKI_ENTRY_RECLAIMING || owner_of(e) != me)
             continue;
         take_memory_back(s, e);
-        end_keeping(e, SHKI_ENTRY_GONE);
+        end_keeping(e, SHKI_ENTRY_TOMBSTONE);
     }
 }
 
 void shki_directory_repair(struct shk_segment *s)
 {
-    uint64_t top = s->geometry.heap_at;
+    uint64_t top = s->geometry.heap_offset;
     struct extent *list;
     uint32_t n;
 
@@ -438,7 +438,7 @@ void shki_directory_repair(struct shk_segment *s)
         struct shki_entry *e = shki_entry_at(s, i);
 
         /*
-         * E1, which a dead unlinker left out. A publisher has stored the serial before the state.
+         * DE1, which a dead unlinker left out. A publisher has stored the serial before the state.
          */
         if (state_of(e) == SHKI_ENTRY_LIVE && load_relaxed(&e->live_serial) == 0)
             store_release(&e->state, SHKI_ENTRY_UNLINKED);

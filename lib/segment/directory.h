@@ -28,7 +28,7 @@ struct shki_entry *shki_directory_find(struct shk_segment *, const char *name);
 static inline bool shki_is_stale(const struct shk_segment *s, const struct shki_entry *e,
                                  uint64_t serial)
 {
-    /* E2: acquire; pairs with the releases in unlink and repair. */
+    /* DE2: acquire; pairs with the releases in unlink and repair. */
     return load_acquire(&e->live_serial) != serial || shki_segment_is_retired(s);
 }
 
@@ -51,14 +51,14 @@ uint64_t shki_directory_top(struct shk_segment *);
  * sentence that says of what. Unless it is published it has not happened.
  */
 int shki_directory_begin(struct shk_segment *, uint64_t me, const char *name, uint32_t kind,
-                         uint64_t size, const uint32_t mutex_at[SHKI_MUTEXES_MAX],
+                         uint64_t size, const uint32_t mutex_offset[SHKI_MUTEXES_MAX],
                          struct shki_entry **out);
 
 /*
  * By its keeper, without the lock: memory for the first `first` bytes (0: all), zeroed; the end of
  * its making; or give it all back.
  */
-int shki_directory_give_memory(struct shk_segment *, struct shki_entry *, uint64_t first);
+int shki_directory_allocate(struct shk_segment *, struct shki_entry *, uint64_t first);
 void shki_directory_publish(struct shki_entry *);
 void shki_directory_abandon(struct shk_segment *, struct shki_entry *);
 
@@ -79,8 +79,8 @@ void shki_directory_unlink(struct shk_segment *, struct shki_entry *);
  * left: whether there is anything. If so, clear() is to follow, without the lock: it takes the
  * memory back.
  */
-bool shki_directory_condemn(struct shk_segment *, uint64_t me);
-void shki_directory_clear(struct shk_segment *, uint64_t me);
+bool shki_directory_collect(struct shk_segment *, uint64_t me);
+void shki_directory_reclaim(struct shk_segment *, uint64_t me);
 
 /* After a death under the segment's lock: recompute what is computed from the entries. */
 void shki_directory_repair(struct shk_segment *);

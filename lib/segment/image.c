@@ -113,13 +113,15 @@ bool shki_image_read(const struct shki_image *r, uint64_t at, void *to, size_t s
 bool shki_image_entry(const struct shki_image *r, uint32_t index, struct shki_entry *e)
 {
     return index < r->header.max_objects &&
-           shki_image_read(r, r->geometry.entries_at + (uint64_t)index * sizeof(*e), e, sizeof(*e));
+           shki_image_read(r, r->geometry.entries_offset + (uint64_t)index * sizeof(*e), e,
+                           sizeof(*e));
 }
 
 bool shki_image_member(const struct shki_image *r, uint32_t index, struct shki_member_shared *m)
 {
     return index < r->members_ready &&
-           shki_image_read(r, r->geometry.members_at + (uint64_t)index * sizeof(*m), m, sizeof(*m));
+           shki_image_read(r, r->geometry.members_offset + (uint64_t)index * sizeof(*m), m,
+                           sizeof(*m));
 }
 
 /*
@@ -130,28 +132,28 @@ static uint32_t read_records(const struct shki_image *r, uint64_t at, uint32_t n
                              void *to, size_t size)
 {
     uint32_t left = first < n ? n - first : 0;
-    ssize_t got = read_at(r, to, size * (left < SHKI_AT_A_TIME ? left : SHKI_AT_A_TIME),
+    ssize_t got = read_at(r, to, size * (left < SHKI_IMAGE_BATCH ? left : SHKI_IMAGE_BATCH),
                           at + (uint64_t)first * size);
 
     return got > 0 ? (uint32_t)((size_t)got / size) : 0;
 }
 
 uint32_t shki_image_entries(const struct shki_image *r, uint32_t first,
-                            struct shki_entry entries[SHKI_AT_A_TIME])
+                            struct shki_entry entries[SHKI_IMAGE_BATCH])
 {
-    return read_records(r, r->geometry.entries_at, r->header.max_objects, first, entries,
+    return read_records(r, r->geometry.entries_offset, r->header.max_objects, first, entries,
                         sizeof(*entries));
 }
 
 uint32_t shki_image_members(const struct shki_image *r, uint32_t first,
-                            struct shki_member_shared members[SHKI_AT_A_TIME])
+                            struct shki_member_shared members[SHKI_IMAGE_BATCH])
 {
-    return read_records(r, r->geometry.members_at, r->members_ready, first, members,
+    return read_records(r, r->geometry.members_offset, r->members_ready, first, members,
                         sizeof(*members));
 }
 
 bool shki_image_has(const struct shki_image *r, const struct shki_entry *e, size_t size)
 {
-    return e->offset >= r->geometry.heap_at && e->offset % shki_extent_unit(e->size) == 0 &&
+    return e->offset >= r->geometry.heap_offset && e->offset % shki_extent_unit(e->size) == 0 &&
            e->offset <= r->header.size && e->size <= r->header.size - e->offset && size <= e->size;
 }

@@ -46,11 +46,11 @@ bool shki_image_entry(const struct shki_image *, uint32_t index, struct shki_ent
 bool shki_image_member(const struct shki_image *, uint32_t index, struct shki_member_shared *);
 
 /* Read a table, several records at a time, from `first` on: how many; 0: no more. */
-#define SHKI_AT_A_TIME 32
+#define SHKI_IMAGE_BATCH 32
 uint32_t shki_image_entries(const struct shki_image *, uint32_t first,
-                            struct shki_entry entries[SHKI_AT_A_TIME]);
+                            struct shki_entry entries[SHKI_IMAGE_BATCH]);
 uint32_t shki_image_members(const struct shki_image *, uint32_t first,
-                            struct shki_member_shared members[SHKI_AT_A_TIME]);
+                            struct shki_member_shared members[SHKI_IMAGE_BATCH]);
 
 /* Whether it has an extent in the heap that holds a struct of that size. */
 bool shki_image_has(const struct shki_image *, const struct shki_entry *, size_t size);

@@ -82,7 +82,8 @@ struct shki_header {
     uint32_t max_objects;
     /* 1: its members use the fences of base/fence.h as they are meant; 0: ordinary ones */
     uint32_t asymmetric;
-    uint64_t entries_at, members_at, nodes_at, processes_at, blocks_at, heap_at;
+    uint64_t entries_offset, members_offset, nodes_offset, processes_offset, blocks_offset,
+        heap_offset;
     uint64_t reserved[5]; /* zero */
 
     /*
@@ -90,10 +91,10 @@ struct shki_header {
      * written them
      */
     struct shki_mutex lock;
-    /* Set once, under the lock; read by everybody. Acquire and release: R1. */
+    /* Set once, under the lock; read by everybody. Acquire and release: RT1. */
     alignas(64) _Atomic uint32_t retired;
     /*
-     * records that have memory and an initialised life; grows, under the lock; read by anybody: M1
+     * records that have memory and an initialised life; grows, under the lock; read by anybody: ME1
      */
     _Atomic uint32_t members_ready;
     /* rows that have memory; grows by an exchange, without the lock */
@@ -119,7 +120,7 @@ struct shki_header {
      * when all members were last looked at: see recover.h. CLOCK_MONOTONIC, ns; written by any
      * member
      */
-    alignas(64) _Atomic int64_t swept;
+    alignas(64) _Atomic int64_t last_sweep;
 };
 
 _Static_assert(sizeof(struct shki_header) <= SHKI_PAGE, "the header is one page");
@@ -128,45 +129,45 @@ _Static_assert(sizeof(struct shki_header) <= SHKI_PAGE, "the header is one page"
 
 /* An object's place in the directory, a hash table with linear probing. */
 enum shki_entry_state {
-    SHKI_ENTRY_FREE = 0, /* never used: a search ends here */
-    SHKI_ENTRY_GONE = 1, /* used before, free to be used again */
+    SHKI_ENTRY_FREE = 0,      /* never used: a search ends here */
+    SHKI_ENTRY_TOMBSTONE = 1, /* used before, free to be used again */
     SHKI_ENTRY_LIVE = 2,
     /* has no name any more, but a process has it open: its extent is not free yet */
     SHKI_ENTRY_UNLINKED = 3,
     /* its keeper gives it memory and fills it in, without the lock; -> LIVE or GONE */
-    SHKI_ENTRY_MAKING = 4,
-    SHKI_ENTRY_CLEARING = 5 /* its keeper takes its memory back, without the lock; -> GONE */
+    SHKI_ENTRY_CREATING = 4,
+    SHKI_ENTRY_RECLAIMING = 5 /* its keeper takes its memory back, without the lock; -> GONE */
 };
 
 struct shki_entry {
-    /* commits what happens to the entry; under the lock; read by anybody: E1 */
+    /* commits what happens to the entry; under the lock; read by anybody: DE1 */
     alignas(64) _Atomic uint32_t state;
     uint32_t kind; /* the following are written under the lock while the entry is free */
     uint32_t hash;
     int32_t creator;
-    /* of a live entry; 0 as soon as it is unlinked: every call looks at it: E2 */
+    /* of a live entry; 0 as soon as it is unlinked: every call looks at it: DE2 */
     _Atomic uint64_t live_serial;
     uint64_t serial;       /* its serial, kept after it is unlinked */
     uint64_t offset, size; /* its extent */
     int64_t created;
     char name[SHK_NAME_MAX + 1];
     /* where its robust mutexes lie in the extent; 0: none more */
-    uint32_t mutex_at[SHKI_MUTEXES_MAX];
+    uint32_t mutex_offset[SHKI_MUTEXES_MAX];
     /*
      * member that makes it or takes it apart; no other thread touches its memory; written before
      * the state
      */
-    _Atomic uint64_t keeper;
+    _Atomic uint64_t owner;
     uint64_t reserved[7];
 };
 
 _Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
 
 enum shki_waits_how {
-    SHKI_WAITS_A_WHILE = 0,   /* it has a deadline */
-    SHKI_WAITS_UNCHECKED = 1, /* for ever; a lock, and does not want to hear of deadlocks */
-    SHKI_WAITS_CHECKED = 2,   /* for ever; a lock, and can be told -EDEADLK */
-    SHKI_WAITS_FIRMLY = 3     /* for ever, and cannot be asked to give way */
+    SHKI_WAITS_TIMED = 0,          /* it has a deadline */
+    SHKI_WAITS_UNCHECKED = 1,      /* for ever; a lock, and does not want to hear of deadlocks */
+    SHKI_WAITS_CHECKED = 2,        /* for ever; a lock, and can be told -EDEADLK */
+    SHKI_WAITS_UNINTERRUPTIBLE = 3 /* for ever, and cannot be asked to give way */
 };
 
 /*
@@ -174,19 +175,19 @@ enum shki_waits_how {
  * while it is free. Dead is whoever has an id and no living holder of `life`.
  */
 struct shki_member_shared {
-    _Atomic uint64_t id; /* join number << 16 | index; 0: free. Commits the joining: M2 */
+    _Atomic uint64_t id; /* join number << 16 | index; 0: free. Commits the joining: ME2 */
     int32_t pid, tid;
     uint64_t thread; /* random, the same in all segments that the thread is in */
     int64_t joined;  /* seconds since 1970 */
     char command[16];
-    /* names[renames % 2] is the name, the next goes to the other place; commits it: N1 */
+    /* names[renames % 2] is the name, the next goes to the other place; commits it: NM1 */
     _Atomic uint32_t renames;
     char names[2][SHK_NAME_MAX + 1];
     /* when the thread was started: see base/thread.h; written before `id` */
     uint64_t start;
 
     /* What it sleeps on, for people and for finding deadlocks. */
-    alignas(64) _Atomic uint32_t waits_sequence; /* odd while it sleeps: W1 */
+    alignas(64) _Atomic uint32_t waits_sequence; /* odd while it sleeps: WT1 */
     _Atomic uint32_t waits_for;                  /* enum shk_wait_for */
     /* id of the object's segment: not always this one: a thread says it in all its records */
     _Atomic uint64_t waits_segment;
@@ -202,7 +203,7 @@ struct shki_member_shared {
      */
     uint32_t reserved_32;
     _Atomic uint32_t held_releases; /* of its mutex */
-    _Atomic int64_t held_since;     /* CLOCK_MONOTONIC, ns; commits the note: N2 */
+    _Atomic int64_t held_since;     /* CLOCK_MONOTONIC, ns; commits the note: WT2 */
 
     alignas(64) pthread_mutex_t life; /* robust; held by the thread as long as it is attached */
     /* offset of the lock that it is in without having its mutex, 0: none: see object/shared.h */
@@ -289,7 +290,8 @@ static inline uint32_t shki_member_index(uint64_t id)
 
 /* Where the tables lie for given maxima and a segment's size; the only place that computes it. */
 struct shki_geometry {
-    uint64_t entries_at, members_at, nodes_at, processes_at, blocks_at, heap_at;
+    uint64_t entries_offset, members_offset, nodes_offset, processes_offset, blocks_offset,
+        heap_offset;
     uint64_t process_size; /* bytes of a row */
     uint32_t uses_words;   /* 64-bit words in it */
 };
@@ -305,18 +307,20 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
     struct shki_geometry g;
 
     g.uses_words = (max_objects + 63) / 64;
-    g.entries_at = SHKI_PAGE;
-    g.members_at =
-        g.entries_at + shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
-    g.nodes_at =
-        g.members_at +
+    g.entries_offset = SHKI_PAGE;
+    g.members_offset = g.entries_offset +
+                       shki_round_up((uint64_t)max_objects * sizeof(struct shki_entry), SHKI_PAGE);
+    g.nodes_offset =
+        g.members_offset +
         shki_round_up((uint64_t)max_members * sizeof(struct shki_member_shared), SHKI_PAGE);
     g.process_size =
         shki_round_up(sizeof(struct shki_process) + g.uses_words * sizeof(uint64_t), 64);
-    g.processes_at =
-        g.nodes_at + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
-    g.blocks_at = g.processes_at + shki_round_up((uint64_t)max_members * g.process_size, SHKI_PAGE);
-    g.heap_at = g.blocks_at + shki_round_up(size / SHKI_BLOCK * sizeof(uint64_t), SHKI_PAGE);
+    g.processes_offset =
+        g.nodes_offset + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
+    g.blocks_offset =
+        g.processes_offset + shki_round_up((uint64_t)max_members * g.process_size, SHKI_PAGE);
+    g.heap_offset =
+        g.blocks_offset + shki_round_up(size / SHKI_BLOCK * sizeof(uint64_t), SHKI_PAGE);
     return g;
 }
 

@@ -108,24 +108,24 @@ static void member_free(struct shki_member *m)
     pthread_mutex_unlock(&pool);
 }
 
-struct shki_member_shared *shki_member_record(const struct shk_segment *s, uint32_t index)
+struct shki_member_shared *shki_record_at(const struct shk_segment *s, uint32_t index)
 {
     if (index >= s->max_members)
         return NULL;
-    return (struct shki_member_shared *)(void *)(s->base + s->geometry.members_at) + index;
+    return (struct shki_member_shared *)(void *)(s->base + s->geometry.members_offset) + index;
 }
 
 struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
 {
     if (number >= s->max_members)
         return NULL;
-    return (struct shki_node *)(void *)(s->base + s->geometry.nodes_at) + number;
+    return (struct shki_node *)(void *)(s->base + s->geometry.nodes_offset) + number;
 }
 
 uint32_t shki_members_ready(const struct shk_segment *s)
 {
     /*
-     * M1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever
+     * ME1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever
      * it says.
      */
     uint32_t n = load_acquire(&s->header->members_ready);
@@ -140,9 +140,9 @@ bool shki_member_is_alive(const struct shk_segment *s, uint64_t id)
 
     if (id == 0 || index >= shki_members_ready(s))
         return false;
-    m = shki_member_record(s, index);
+    m = shki_record_at(s, index);
     /*
-     * M2: acquire on the id; pairs with the releases in join and leave. The life is looked at
+     * ME2: acquire on the id; pairs with the releases in join and leave. The life is looked at
      * between two looks at the id: a record used anew in between shows another id.
      */
     if (load_acquire(&m->id) != id)
@@ -202,7 +202,7 @@ static unsigned find_more_to_hold(void)
     return n;
 }
 
-int shki_held_ask_for_more(struct shki_member *m)
+int shki_held_extend(struct shki_member *m)
 {
     unsigned n = find_more_to_hold();
 
@@ -221,7 +221,7 @@ static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
  */
 static bool take_life(struct shk_segment *s, uint32_t index)
 {
-    struct shki_member_shared *m = shki_member_record(s, index);
+    struct shki_member_shared *m = shki_record_at(s, index);
     int r;
 
     if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index) ||
@@ -232,8 +232,8 @@ static bool take_life(struct shk_segment *s, uint32_t index)
     r = pthread_mutex_trylock(&m->life);
     if (r == EOWNERDEAD) {
         /*
-         * killed between here and M2: the record has the id of a dead member, or none, and is taken
-         * over likewise
+         * killed between here and ME2: the record has the id of a dead member, or none, and is
+         * taken over likewise
          */
         pthread_mutex_consistent(&m->life);
         r = 0;
@@ -249,17 +249,17 @@ static int more_records(struct shk_segment *s)
         s->max_members - from > SHKI_MEMBERS_STEP ? from + SHKI_MEMBERS_STEP : s->max_members;
     int r;
 
-    r = shki_allocate(s,
-                      s->geometry.members_at + (uint64_t)from * sizeof(struct shki_member_shared),
-                      (uint64_t)(to - from) * sizeof(struct shki_member_shared), false);
+    r = shki_allocate(
+        s, s->geometry.members_offset + (uint64_t)from * sizeof(struct shki_member_shared),
+        (uint64_t)(to - from) * sizeof(struct shki_member_shared), false);
     if (r == 0)
-        r = shki_allocate(s, s->geometry.nodes_at + (uint64_t)from * sizeof(struct shki_node),
+        r = shki_allocate(s, s->geometry.nodes_offset + (uint64_t)from * sizeof(struct shki_node),
                           (uint64_t)(to - from) * sizeof(struct shki_node), false);
     if (r < 0)
         return shki_fail(r, "segment /%s: out of memory for more members: %s", s->name,
                          strerror(-r));
     for (uint32_t i = from; i < to; i++) {
-        struct shki_member_shared *m = shki_member_record(s, i);
+        struct shki_member_shared *m = shki_record_at(s, i);
 
         r = shki_robust_init(&m->life);
         if (r < 0 || sem_init(&m->park, 1, 0) != 0)
@@ -267,8 +267,8 @@ static int more_records(struct shk_segment *s)
                              s->name);
     }
     /*
-     * M1: publishes the records. Killed before: the next one does it all once more, nobody has used
-     * them.
+     * ME1: publishes the records. Killed before: the next one does it all once more, nobody has
+     * used them.
      */
     store_release(&s->header->members_ready, to);
     return 0;
@@ -279,7 +279,7 @@ static bool find_used_record(struct shk_segment *s, uint32_t *index)
 {
     for (int dead = 0; dead < 2; dead++) {
         for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-            uint64_t id = load_relaxed(&shki_member_record(s, i)->id);
+            uint64_t id = load_relaxed(&shki_record_at(s, i)->id);
 
             if ((id != 0) == dead && take_life(s, i)) {
                 *index = i;
@@ -296,7 +296,7 @@ static int find_record(struct shk_segment *s, uint32_t *index)
     uint32_t ready = shki_members_ready(s);
     int r;
 
-    shki_recover_my_number(s);
+    shki_recover_own_tid(s);
     if (find_used_record(s, index) ||
         (shki_recover_locked(s, ready == s->max_members) && find_used_record(s, index)))
         return 0;
@@ -327,7 +327,7 @@ static void set_name(struct shki_member_shared *m, const char *name)
 
     memset(m->names[n % 2], 0, sizeof(m->names[0]));
     memcpy(m->names[n % 2], name, strlen(name));
-    /* N1: commits; pairs with the inspector's second look. Killed before: it has its old name. */
+    /* NM1: commits; pairs with the inspector's second look. Killed before: it has its old name. */
     store_release(&m->renames, n);
 }
 
@@ -362,15 +362,15 @@ static int join_locked(struct shk_segment *s, struct shki_member *m)
 
     if (r < 0)
         return r;
-    m->record = shki_member_record(s, m->index);
+    m->record = shki_record_at(s, m->index);
     m->node = shki_node_at(s, m->index);
-    /* killed up to M2: a life without an id, or with a dead member's: free */
+    /* killed up to ME2: a life without an id, or with a dead member's: free */
     store_relaxed(&m->record->id, 0);
     /* after the id: what is said of a dead member's place is true, or not of it any more */
     store_release(&m->record->biased_in, 0);
     fill_record(m->record);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
-    /* M2: commits the joining. Killed after: a dead member, whose record the next one takes. */
+    /* ME2: commits the joining. Killed after: a dead member, whose record the next one takes. */
     store_release(&m->record->id, m->id);
     return 0;
 }
@@ -529,7 +529,7 @@ int shki_member_leave(struct shk_segment *s)
             s->name);
     pthread_mutex_lock(&s->local);
     /*
-     * M2: the record is free; killed between the two: free all the same, and the kernel frees the
+     * ME2: the record is free; killed between the two: free all the same, and the kernel frees the
      * life
      */
     store_release(&m->record->id, 0);
@@ -555,8 +555,8 @@ void shki_member_sleeps(const struct shki_member *where, uint32_t waits_for, uin
         struct shki_member_shared *r = m->record;
 
         /*
-         * Relaxed: only this thread writes them; a reader that sees W1 odd and unchanged around its
-         * reads has seen them all. Killed anywhere: the record is a dead member's.
+         * Relaxed: only this thread writes them; a reader that sees WT1 odd and unchanged around
+         * its reads has seen them all. Killed anywhere: the record is a dead member's.
          */
         store_relaxed(&r->waits_segment, where->segment->id);
         store_relaxed(&r->waits_inode, where->segment->inode);
@@ -565,7 +565,7 @@ void shki_member_sleeps(const struct shki_member *where, uint32_t waits_for, uin
         store_relaxed(&r->waits_since, now);
         store_relaxed(&r->waits_how, how);
         store_relaxed(&r->waits_for, waits_for);
-        store_release(&r->waits_sequence, load_relaxed(&r->waits_sequence) | 1); /* W1 */
+        store_release(&r->waits_sequence, load_relaxed(&r->waits_sequence) | 1); /* WT1 */
     }
 }
 
@@ -575,7 +575,7 @@ void shki_member_is_awake(void)
         struct shki_member_shared *r = m->record;
         uint32_t n = load_relaxed(&r->waits_sequence);
 
-        /* W1: even before the fields change again */
+        /* WT1: even before the fields change again */
         store_relaxed(&r->waits_sequence, (n | 1) + 1);
         atomic_thread_fence(memory_order_release);
         store_relaxed(&r->waits_for, 0);
@@ -594,7 +594,7 @@ void shki_member_holds(const struct shki_member *m, uint64_t serial, uint32_t tu
     atomic_thread_fence(memory_order_release);
     store_relaxed(&r->held_serial, serial);
     store_relaxed(&r->held_releases, turns);
-    store_release(&r->held_since, shki_now()); /* N2: commits */
+    store_release(&r->held_since, shki_now()); /* WT2: commits */
 }
 
 const char *shki_member_name(const struct shki_member *m)

@@ -57,11 +57,11 @@ int shki_member_leave(struct shk_segment *);
  * SHKI_HELD_MAX in all segments; so that the usual case need not look at all of them, each
  * member is given an allowance.
  */
-int shki_held_ask_for_more(struct shki_member *) __attribute__((cold));
+int shki_held_extend(struct shki_member *) __attribute__((cold));
 static inline int shki_held_more(struct shki_member *m)
 {
     if (unlikely(m->held == m->may_hold)) {
-        int r = shki_held_ask_for_more(m);
+        int r = shki_held_extend(m);
 
         if (r < 0)
             return r;
@@ -76,7 +76,7 @@ static inline void shki_held_less(struct shki_member *m)
 }
 
 /* Records and nodes by index, which is checked: NULL beyond the table. */
-struct shki_member_shared *shki_member_record(const struct shk_segment *, uint32_t index);
+struct shki_member_shared *shki_record_at(const struct shk_segment *, uint32_t index);
 struct shki_node *shki_node_at(const struct shk_segment *, uint32_t number);
 
 /* Whether the member with this id is alive. Loads only. */

@@ -164,7 +164,7 @@ int shki_allocate_file(int fd, uint64_t at, uint64_t size)
     return -r;
 }
 
-int shki_memory_give(struct shki_memory *m, uint64_t at, uint64_t size, bool undo)
+int shki_memory_allocate(struct shki_memory *m, uint64_t at, uint64_t size, bool undo)
 {
     uint64_t done = at / page_size() * page_size(), end = at + size, piece;
     int r = 0;
@@ -176,16 +176,16 @@ int shki_memory_give(struct shki_memory *m, uint64_t at, uint64_t size, bool und
         r = populate(m->base + done, piece);
     }
     if (r < 0 && undo)
-        shki_memory_take(m, at, size);
+        shki_memory_punch(m, at, size);
     return r;
 }
 
-int shki_memory_give_zeroed(struct shki_memory *m, uint64_t at, uint64_t size, uint64_t first)
+int shki_memory_allocate_zeroed(struct shki_memory *m, uint64_t at, uint64_t size, uint64_t first)
 {
     uint64_t page = page_size(), end = at + first;
     uint64_t head = (at + page - 1) / page * page, tail = end / page * page;
-    bool zero = shki_memory_take(m, at, size);
-    int r = shki_memory_give(m, at, first, true);
+    bool zero = shki_memory_punch(m, at, size);
+    int r = shki_memory_allocate(m, at, first, true);
 
     if (r < 0)
         return r;
@@ -201,7 +201,7 @@ int shki_memory_give_zeroed(struct shki_memory *m, uint64_t at, uint64_t size, u
     return 0;
 }
 
-bool shki_memory_take(struct shki_memory *m, uint64_t at, uint64_t size)
+bool shki_memory_punch(struct shki_memory *m, uint64_t at, uint64_t size)
 {
     uint64_t page = page_size(), from = (at + page - 1) / page * page;
     uint64_t end = (at + size) / page * page;

@@ -35,21 +35,21 @@ void shki_memory_close(struct shki_memory *);
  * where the descriptor has to be kept and the program has closed it. What is there already is left
  * alone. If `undo` nothing is left after a failure.
  */
-int shki_memory_give(struct shki_memory *, uint64_t at, uint64_t size, bool undo);
+int shki_memory_allocate(struct shki_memory *, uint64_t at, uint64_t size, bool undo);
 
 /*
  * Memory for the first `first` bytes of [at, at + size), all of it zero; nothing is left after a
  * failure.
  */
-int shki_memory_give_zeroed(struct shki_memory *, uint64_t at, uint64_t size, uint64_t first);
+int shki_memory_allocate_zeroed(struct shki_memory *, uint64_t at, uint64_t size, uint64_t first);
 
-/* shki_memory_give() for a file that is not mapped yet. */
+/* shki_memory_allocate() for a file that is not mapped yet. */
 int shki_allocate_file(int fd, uint64_t at, uint64_t size);
 
 /*
  * Take back the whole pages in [at, at + size); what is read there afterwards is zero. The parts of
  * pages at both ends are left as they are. False where the file system cannot do it.
  */
-bool shki_memory_take(struct shki_memory *, uint64_t at, uint64_t size);
+bool shki_memory_punch(struct shki_memory *, uint64_t at, uint64_t size);
 
 #endif

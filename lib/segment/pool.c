@@ -17,7 +17,7 @@ uint32_t shki_pool_limit(const struct shk_segment *s)
 
 static _Atomic uint64_t *word_of(const struct shk_segment *s, uint32_t block)
 {
-    return (_Atomic uint64_t *)(void *)(s->base + s->geometry.blocks_at) + block;
+    return (_Atomic uint64_t *)(void *)(s->base + s->geometry.blocks_offset) + block;
 }
 
 /* PB1: acquire; pairs with the releases that free a block, and that lower the floor. */
@@ -35,7 +35,7 @@ static uint32_t floor_of(const struct shk_segment *s)
     /* PB2: acquire; pairs with the release in set_floor(): the words above it have memory. */
     uint32_t n = load_acquire(&s->header->pool_floor), limit = shki_pool_limit(s);
 
-    return n < limit && n > s->geometry.heap_at / SHKI_BLOCK ? n : limit;
+    return n < limit && n > s->geometry.heap_offset / SHKI_BLOCK ? n : limit;
 }
 
 static void set_floor(struct shk_segment *s, uint32_t block)
@@ -127,8 +127,8 @@ static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
     int r;
 
     lowest = (uint32_t)((top + SHKI_BLOCK - 1) / SHKI_BLOCK);
-    if (lowest <= s->geometry.heap_at / SHKI_BLOCK)
-        lowest = (uint32_t)(s->geometry.heap_at / SHKI_BLOCK) + 1;
+    if (lowest <= s->geometry.heap_offset / SHKI_BLOCK)
+        lowest = (uint32_t)(s->geometry.heap_offset / SHKI_BLOCK) + 1;
     if (lowest > floor || floor - lowest < n)
         return -ENOSPC;
     step = step > STEP_BLOCKS ? step : STEP_BLOCKS;
@@ -138,9 +138,10 @@ static int lower_floor(struct shk_segment *s, uint32_t n, uint64_t top)
      * The words get memory before they are used. Whole pages: those around are words as well, or
      * nothing.
      */
-    from = (s->geometry.blocks_at + (floor - step) * sizeof(uint64_t)) / SHKI_PAGE * SHKI_PAGE;
+    from = (s->geometry.blocks_offset + (floor - step) * sizeof(uint64_t)) / SHKI_PAGE * SHKI_PAGE;
     r = shki_allocate(
-        s, from, shki_round_up(s->geometry.blocks_at + floor * sizeof(uint64_t), SHKI_PAGE) - from,
+        s, from,
+        shki_round_up(s->geometry.blocks_offset + floor * sizeof(uint64_t), SHKI_PAGE) - from,
         false);
     if (r < 0)
         return r;
@@ -188,9 +189,9 @@ static int extend(struct shk_segment *s, uint32_t n)
 
     if (r < 0)
         return r;
-    if (m && shki_directory_condemn(s, m->id)) { /* it may be the blocks of objects that are gone */
+    if (m && shki_directory_collect(s, m->id)) { /* it may be the blocks of objects that are gone */
         shki_segment_unlock(s);
-        shki_directory_clear(s, m->id);
+        shki_directory_reclaim(s, m->id);
         r = shki_segment_lock(s);
         if (r < 0)
             return r;
@@ -200,7 +201,7 @@ static int extend(struct shk_segment *s, uint32_t n)
     return r;
 }
 
-int shki_pool_take(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uint32_t *hint)
+int shki_pool_allocate(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uint32_t *hint)
 {
     uint32_t block = load_relaxed(hint), from;
     int r;
@@ -229,7 +230,7 @@ int shki_pool_take(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uin
     return 0;
 }
 
-void shki_pool_give(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t word)
+void shki_pool_free(struct shk_segment *s, uint32_t block, uint32_t n, uint64_t word)
 {
     uint32_t still = 0;
 

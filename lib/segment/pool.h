@@ -6,7 +6,7 @@
  *     | tables | heap: extents →            floor            ← pool: blocks |
  *                                              0 0 0 free taken free taken    block words
  *
- * Each block has a word in a table of its own (blocks_at), which is the truth about it:
+ * Each block has a word in a table of its own (blocks_offset), which is the truth about it:
  *
  *     0                    it is the heap's
  *     SHKI_BLOCK_FREE      it is the pool's
@@ -67,14 +67,14 @@ bool shki_blocks_are(const struct shk_segment *, uint32_t block, uint32_t n, uin
  * the same call with the same word and the same hint.
  * Returns 0, -ENOSPC, or what the segment's lock gives.
  */
-int shki_pool_take(struct shk_segment *, uint32_t n, uint64_t word, _Atomic uint32_t *hint);
+int shki_pool_allocate(struct shk_segment *, uint32_t n, uint64_t word, _Atomic uint32_t *hint);
 
 /*
  * Give back those of the n blocks from `block` on that still have that word, and their memory.
  * Killed in it: to be called once more with the same arguments, even if some of the blocks are
  * taken by others by then.
  */
-void shki_pool_give(struct shk_segment *, uint32_t block, uint32_t n, uint64_t word);
+void shki_pool_free(struct shk_segment *, uint32_t block, uint32_t n, uint64_t word);
 
 /*
  * Let the n blocks from `block` on, which are the caller's, have another word, the first one last.

@@ -39,7 +39,7 @@ static enum shki_process_state state_of(uint64_t word)
 
 static struct shki_process *row_at(const struct shk_segment *s, uint32_t index)
 {
-    return (struct shki_process *)(void *)(s->base + s->geometry.processes_at +
+    return (struct shki_process *)(void *)(s->base + s->geometry.processes_offset +
                                            index * s->geometry.process_size);
 }
 
@@ -71,7 +71,7 @@ static int more_rows(struct shk_segment *s, uint32_t ready)
 
     if (n == 0)
         return -EUSERS;
-    r = shki_allocate(s, s->geometry.processes_at + ready * s->geometry.process_size,
+    r = shki_allocate(s, s->geometry.processes_offset + ready * s->geometry.process_size,
                       n * s->geometry.process_size, false);
     if (r == 0)
         compare_exchange_acq_rel(&s->header->processes_ready, &before, ready + n);
@@ -127,7 +127,7 @@ static bool is_gone(const struct shki_process *p, uint64_t word)
 static bool has_living_member(const struct shk_segment *s, int32_t pid)
 {
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-        const struct shki_member_shared *m = shki_member_record(s, i);
+        const struct shki_member_shared *m = shki_record_at(s, i);
 
         if (m->pid == pid && shki_member_is_alive(s, load_acquire(&m->id)))
             return true;

@@ -50,11 +50,11 @@ static struct shki_member_shared *find_attached(const struct shk_segment *s, uin
 {
     uint32_t ready = shki_members_ready(s), index = shki_member_index(perhaps);
 
-    if (index < ready && is_attached(shki_member_record(s, index), tid))
-        return shki_member_record(s, index);
+    if (index < ready && is_attached(shki_record_at(s, index), tid))
+        return shki_record_at(s, index);
     for (uint32_t i = 0; i < ready; i++)
-        if (is_attached(shki_member_record(s, i), tid))
-            return shki_member_record(s, i);
+        if (is_attached(shki_record_at(s, i), tid))
+            return shki_record_at(s, i);
     return NULL;
 }
 
@@ -167,31 +167,31 @@ bool shki_recover_locked(struct shk_segment *s, bool thoroughly)
     if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
         return false;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        found |= recover_member(s, shki_member_record(s, i), thoroughly, false);
+        found |= recover_member(s, shki_record_at(s, i), thoroughly, false);
     return found;
 }
 
-void shki_recover_my_number(struct shk_segment *s)
+void shki_recover_own_tid(struct shk_segment *s)
 {
     int32_t tid = (int32_t)syscall(SYS_gettid);
 
     if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
         return;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (shki_robust_holder(&shki_member_record(s, i)->life) == tid)
-            recover_member(s, shki_member_record(s, i), false, true);
+        if (shki_robust_holder(&shki_record_at(s, i)->life) == tid)
+            recover_member(s, shki_record_at(s, i), false, true);
 }
 
 /* Whether it is this caller's turn to look at all members. */
 static bool is_due(struct shk_segment *s)
 {
-    int64_t now = shki_now(), last = load_relaxed(&s->header->swept);
+    int64_t now = shki_now(), last = load_relaxed(&s->header->last_sweep);
 
     /* In the future: it was written in another time namespace. */
     if (now - last < SHKI_RECHECK / 2 && last <= now)
         return false;
     /* Relaxed: it only says when. Killed after: the next sweep is half a slice later. */
-    return compare_exchange_relaxed(&s->header->swept, &last, now);
+    return compare_exchange_relaxed(&s->header->last_sweep, &last, now);
 }
 
 /*
@@ -217,7 +217,7 @@ void shki_recover(struct shk_segment *s)
         return;
     first = fetch_add_relaxed(&next, RECORDS_AT_A_TIME) % n;
     for (uint32_t i = 0; i < n && !found; i++) {
-        struct shki_member_shared *m = shki_member_record(s, i);
+        struct shki_member_shared *m = shki_record_at(s, i);
         int32_t tid = shki_robust_holder(&m->life);
 
         note_death(m);
@@ -238,7 +238,7 @@ void shki_recover_one(struct shk_segment *s, uint64_t id)
 
     if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !shki_member_is_alive(s, id))
         return;
-    m = shki_member_record(s, index);
+    m = shki_record_at(s, index);
     if (!has_gone(m, shki_robust_holder(&m->life), false) || !numbers_mean_the_same(s) ||
         lock(s, &taken) < 0)
         return;

@@ -45,7 +45,7 @@ void shki_recover_one(struct shk_segment *, uint64_t id);
 /*
  * Under the segment's lock, before the calling thread joins: what has been left under its number.
  */
-void shki_recover_my_number(struct shk_segment *);
+void shki_recover_own_tid(struct shk_segment *);
 
 /* For shki_mutex_lock(): look at the holder of this mutex. */
 void shki_recover_mutex(void *segment, struct shki_mutex *);

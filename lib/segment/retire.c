@@ -122,7 +122,7 @@ static int check_unused(struct shk_segment *s, unsigned flags)
 {
     shki_recover_locked(s, true);
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
-        if (shki_member_is_alive(s, load_acquire(&shki_member_record(s, i)->id)))
+        if (shki_member_is_alive(s, load_acquire(&shki_record_at(s, i)->id)))
             return shki_fail(-EBUSY, "segment /%s is in use", s->name);
     for (uint32_t i = 0; flags & SHK_EMPTY && i < s->max_objects; i++)
         if (load_relaxed(&shki_entry_at(s, i)->state) == SHKI_ENTRY_LIVE)
@@ -137,7 +137,7 @@ static int may_retire(struct shk_segment *s, unsigned flags)
 
     if (shki_segment_is_retired(s))
         return 0; /* what was begun is finished */
-    r = flags & SHKI_RETIRE_IN_ANY_CASE ? 0 : check_unused(s, flags);
+    r = flags & SHKI_RETIRE_FORCED ? 0 : check_unused(s, flags);
     if (r < 0)
         return r;
     r = may_unlink(&file);
@@ -155,7 +155,7 @@ static int retire(struct shk_segment *s, unsigned flags)
     r = may_retire(s, flags);
     if (r == 0) {
         /*
-         * R1: commits. Killed after this: the next to open the name finds it retired and comes
+         * RT1: commits. Killed after this: the next to open the name finds it retired and comes
          * here.
          */
         store_release(&s->header->retired, 1);
@@ -169,7 +169,7 @@ static int retire(struct shk_segment *s, unsigned flags)
 
 int shki_segment_finish_unlink(struct shk_segment *s)
 {
-    return retire(s, SHKI_RETIRE_IN_ANY_CASE);
+    return retire(s, SHKI_RETIRE_FORCED);
 }
 
 /*
@@ -223,7 +223,7 @@ static bool is_empty(int fd, const struct shki_header *h)
     struct shki_entry e;
 
     for (uint32_t i = 0; i < h->max_objects; i++)
-        if (pread(fd, &e, sizeof(e), (off_t)(h->entries_at + i * sizeof(e))) == sizeof(e) &&
+        if (pread(fd, &e, sizeof(e), (off_t)(h->entries_offset + i * sizeof(e))) == sizeof(e) &&
             load_relaxed(&e.state) == SHKI_ENTRY_LIVE)
             return false;
     return true;
@@ -290,9 +290,8 @@ static int retire_mapped(struct shk_segment *s, int fd, unsigned flags,
     /* fork(2) led into another */
     if (shki_check_namespace(s->name, s->header->pid_namespace) < 0) {
         shki_error_settle(0, &saved);
-        return flags & SHKI_RETIRE_IN_ANY_CASE
-                   ? retire_unmapped(&file, fd)
-                   : shki_fail(-EBUSY, "segment /%s is in use", s->name);
+        return flags & SHKI_RETIRE_FORCED ? retire_unmapped(&file, fd)
+                                          : shki_fail(-EBUSY, "segment /%s is in use", s->name);
     }
     r = retire(s, flags);
     if (r == 0)
@@ -309,7 +308,7 @@ static bool is_foreign(const struct stat *st, const struct shki_header *h, unsig
     shki_error_save(&saved);
     foreign = shki_check_namespace("", h->pid_namespace) < 0;
     shki_error_settle(0, &saved);
-    return foreign || (flags & SHKI_RETIRE_IN_ANY_CASE && st->st_uid != geteuid());
+    return foreign || (flags & SHKI_RETIRE_FORCED && st->st_uid != geteuid());
 }
 
 static int retire_in_private(const char *name, int fd, unsigned flags,
@@ -350,7 +349,7 @@ static int retire_file(const char *name, int *descriptor, unsigned flags,
     if (!S_ISREG(st.st_mode) || shki_segment_read_header(name, fd, &st, &h) < 0 ||
         !is_foreign(&st, &h, flags))
         return retire_in_private(name, fd, flags, wake);
-    if (!(flags & SHKI_RETIRE_IN_ANY_CASE)) {
+    if (!(flags & SHKI_RETIRE_FORCED)) {
         close(fd); /* it would be in the way of the lease */
         *descriptor = -1;
         return remove_unused(name, flags);
@@ -410,7 +409,7 @@ int shki_segment_remove(const char *name, void (*wake)(struct shk_segment *))
     if (r < 0)
         return r;
     shki_error_save(&saved);
-    r = shki_segment_retire(name, SHKI_RETIRE_IN_ANY_CASE, wake);
+    r = shki_segment_retire(name, SHKI_RETIRE_FORCED, wake);
     if (r == 0 || r == -ENOENT)
         return r;
     r = remove_in_any_case(bare);

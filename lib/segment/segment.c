@@ -173,10 +173,11 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
         h->max_objects > TABLE_MAX)
         return shki_fail(-EPROTO, "segment /%s is damaged: the size of its tables", name);
     g = shki_geometry(h->max_members, h->max_objects, h->size);
-    if (h->entries_at != g.entries_at || h->members_at != g.members_at ||
-        h->nodes_at != g.nodes_at || h->processes_at != g.processes_at ||
-        h->blocks_at != g.blocks_at || h->heap_at != g.heap_at || g.heap_at >= h->size ||
-        h->members_ready > h->max_members || h->processes_ready > h->max_members)
+    if (h->entries_offset != g.entries_offset || h->members_offset != g.members_offset ||
+        h->nodes_offset != g.nodes_offset || h->processes_offset != g.processes_offset ||
+        h->blocks_offset != g.blocks_offset || h->heap_offset != g.heap_offset ||
+        g.heap_offset >= h->size || h->members_ready > h->max_members ||
+        h->processes_ready > h->max_members)
         return shki_fail(-EPROTO, "segment /%s is damaged: the places of its tables", name);
     return 0;
 }
@@ -284,17 +285,17 @@ static int make_header(const char *name, struct shki_header *h, const struct shk
         return shki_fail(-EINVAL, "segment /%s: no more than %u members and objects", name,
                          TABLE_MAX);
     g = shki_geometry(h->max_members, h->max_objects, h->size);
-    if (g.heap_at + SHKI_PAGE > h->size)
+    if (g.heap_offset + SHKI_PAGE > h->size)
         return shki_fail(-EINVAL,
                          "segment /%s: %llu bytes have no room for so many members and objects",
                          name, (unsigned long long)h->size);
-    h->entries_at = g.entries_at;
-    h->members_at = g.members_at;
-    h->nodes_at = g.nodes_at;
-    h->processes_at = g.processes_at;
-    h->blocks_at = g.blocks_at;
-    h->heap_at = g.heap_at;
-    h->heap_top = g.heap_at;
+    h->entries_offset = g.entries_offset;
+    h->members_offset = g.members_offset;
+    h->nodes_offset = g.nodes_offset;
+    h->processes_offset = g.processes_offset;
+    h->blocks_offset = g.blocks_offset;
+    h->heap_offset = g.heap_offset;
+    h->heap_top = g.heap_offset;
     store_relaxed(&h->pool_floor, (uint32_t)(h->size / SHKI_BLOCK));
     h->next_serial = 1;
     store_relaxed(&h->watchers.next_ticket, 1);
@@ -366,7 +367,7 @@ static int create(const char *name, const struct shk_segment_options *options,
         r = -errno;
         goto fail;
     }
-    r = shki_allocate_file(fd, 0, fields.members_at);
+    r = shki_allocate_file(fd, 0, fields.members_offset);
     if (r < 0)
         goto fail;
     h = mmap(NULL, SHKI_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -524,7 +525,7 @@ bool shki_segment_is_lost(struct shk_segment *s)
     if (stat(SHKI_DIRECTORY, &st) != 0 || st.st_dev != s->device)
         return false;
     /*
-     * R1: as an unlinker does, which was not asked. Killed before or after: the next waiter finds
+     * RT1: as an unlinker does, which was not asked. Killed before or after: the next waiter finds
      * it.
      */
     store_release(&s->header->retired, 1);

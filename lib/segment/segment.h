@@ -107,19 +107,19 @@ void shki_segment_unlock(struct shk_segment *);
 
 static inline bool shki_segment_is_retired(const struct shk_segment *s)
 {
-    /* R1: acquire; pairs with the release in retire(). */
+    /* RT1: acquire; pairs with the release in retire(). */
     return load_acquire(&s->header->retired) != 0;
 }
 
-/* Memory for [at, at + size), and back: see shki_memory_give() and shki_memory_take(). */
+/* Memory for [at, at + size), and back: see shki_memory_allocate() and shki_memory_punch(). */
 static inline int shki_allocate(struct shk_segment *s, uint64_t at, uint64_t size, bool undo)
 {
-    return shki_memory_give(&s->memory, at, size, undo);
+    return shki_memory_allocate(&s->memory, at, size, undo);
 }
 
 static inline bool shki_punch(struct shk_segment *s, uint64_t at, uint64_t size)
 {
-    return shki_memory_take(&s->memory, at, size);
+    return shki_memory_punch(&s->memory, at, size);
 }
 
 /* A segment's name without slash: checks, and gives where it starts. */
@@ -151,7 +151,7 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
  * without any lock, while the segment is mapped. flags: those of shk_segment_unlink_unused(), or
  * this one.
  */
-#define SHKI_RETIRE_IN_ANY_CASE 0x100u
+#define SHKI_RETIRE_FORCED 0x100u
 int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct shk_segment *));
 
 /* … and what shk_segment_unlink_any() does. */

@@ -11,7 +11,7 @@ static uint64_t leader(const struct shki_role *r, int i)
 
 static int32_t process_of(const struct shki_role *r, uint64_t id)
 {
-    const struct shki_member_shared *m = shki_member_record(r->segment, shki_member_index(id));
+    const struct shki_member_shared *m = shki_record_at(r->segment, shki_member_index(id));
 
     return m && shki_member_is_alive(r->segment, id) ? m->pid : 0;
 }

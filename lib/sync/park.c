@@ -27,7 +27,7 @@ bool shki_park(struct shki_member *m, const struct timespec *until)
 
 void shki_unpark(struct shk_segment *s, uint32_t member_index)
 {
-    struct shki_member_shared *m = shki_member_record(s, member_index);
+    struct shki_member_shared *m = shki_record_at(s, member_index);
 
     if (m)
         sem_post(&m->park);

@@ -517,7 +517,7 @@ unsigned shki_waitlist_notify_all(struct shki_waitlist *l, enum shki_verdict ver
     store_release(&w->released, load_relaxed(&w->next_ticket));
     set_lower_count(l, 0);
     for (uint32_t i = 0; i < n; i++) {
-        const struct shki_member_shared *m = shki_member_record(l->segment, l->order[i]);
+        const struct shki_member_shared *m = shki_record_at(l->segment, l->order[i]);
 
         living += shki_robust_is_held(&m->life);
         unpark_later(l, l->order[i]);
@@ -670,7 +670,7 @@ static void promote(struct shki_waitlist *l, const struct shki_role *role)
             load_relaxed(&n->leads) || is_dead(l, n))
             continue;
         best = i;
-        if (shki_member_record(l->segment, i)->pid != process)
+        if (shki_record_at(l->segment, i)->pid != process)
             break;
     }
     if (best != UINT32_MAX)

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAPACITY 8
-#define BARGING_MAX 3       /* how many a batch moves */
-#define VICTIMS 100  /* what the victim puts: 100, 101 … */
-#define NEED_WAKEUP 200  /* what a sleeper puts */
-#define HOSTS 300    /* what the others put */
-#define MOST 32
+#define CAPACITY    8
+#define BARGING_MAX 3   /* how many a batch moves */
+#define VICTIMS     100 /* what the victim puts: 100, 101 … */
+#define NEED_WAKEUP 200 /* what a sleeper puts */
+#define HOSTS       300 /* what the others put */
+#define MOST        32
 
 /* A row's variant: how many items there are at first; and */
 enum {
@@ -42,14 +42,17 @@ struct item {
 
 static struct item item_of(int64_t number)
 {
-    return (struct item){ number, { ~number, number * 7 } };
+    return (struct item){number, {~number, number * 7}};
 }
 
 static int64_t number_of(const struct item *item, ssize_t length)
 {
     if (length < 0)
         return length;
-    return length == sizeof(*item) && item->check[0] == ~item->number && item->check[1] == item->number * 7 ? item->number : -EILSEQ;
+    return length == sizeof(*item) && item->check[0] == ~item->number &&
+                   item->check[1] == item->number * 7
+               ? item->number
+               : -EILSEQ;
 }
 
 static uint32_t order_of(const struct row *row)
@@ -73,7 +76,7 @@ static int64_t put_for(struct world *w, int64_t number, int64_t timeout)
 
 static int64_t get_for(struct world *w, int64_t timeout)
 {
-    struct item item = { 0 };
+    struct item item = {0};
     ssize_t length = shk_queue_get(w->queue, &item, sizeof(item), timeout);
 
     return number_of(&item, length);
@@ -94,7 +97,8 @@ static int64_t open_it(struct world *w, int64_t variant)
 
 static int64_t create_only_segment(struct world *w, int64_t unused)
 {
-    struct shk_segment_options options = { .size = w->row->variant & SMALL ? 1 << 20 : 64 << 20, .max_members = 16, .max_objects = 16 };
+    struct shk_segment_options options = {
+        .size = w->row->variant & SMALL ? 1 << 20 : 64 << 20, .max_members = 16, .max_objects = 16};
 
     (void)unused;
     return shk_segment_open(w->name, SHK_CREATE | SHK_EXCL, &options, &w->segment);
@@ -154,7 +158,7 @@ static int64_t put_many(struct world *w, int64_t unused)
     (void)unused;
     for (int i = 0; i < BARGING_MAX; i++) {
         items[i] = item_of(VICTIMS + i);
-        vector[i] = (struct iovec){ &items[i], sizeof(items[i]) };
+        vector[i] = (struct iovec){&items[i], sizeof(items[i])};
     }
     return shk_queue_put_many(w->queue, vector, BARGING_MAX, SHK_FOREVER);
 }
@@ -174,7 +178,7 @@ static int64_t get_at_once(struct world *w, int64_t unused)
 /* The priority belongs to the item. */
 static int64_t get_priority(struct world *w, int64_t unused)
 {
-    struct item item = { 0 };
+    struct item item = {0};
     int64_t priority = INT64_MIN;
     ssize_t length = shk_queue_get_priority(w->queue, &item, sizeof(item), SHK_FOREVER, &priority);
     int64_t number = number_of(&item, length);
@@ -185,12 +189,12 @@ static int64_t get_priority(struct world *w, int64_t unused)
 
 static int64_t get_many(struct world *w, int64_t unused)
 {
-    struct item items[BARGING_MAX] = { { 0 } };
+    struct item items[BARGING_MAX] = {{0}};
     struct iovec vector[BARGING_MAX];
 
     (void)unused;
     for (int i = 0; i < BARGING_MAX; i++)
-        vector[i] = (struct iovec){ &items[i], sizeof(items[i]) };
+        vector[i] = (struct iovec){&items[i], sizeof(items[i])};
     return shk_queue_get_many(w->queue, vector, BARGING_MAX, SHK_FOREVER);
 }
 
@@ -366,7 +370,8 @@ static void sort(struct world *w, struct list *l)
             bool plain = w->row->operation == put_many || w->row->operation == commit;
             int64_t pa = plain && a >= VICTIMS && a < NEED_WAKEUP ? 0 : priority_of(a);
             int64_t pb = plain && b >= VICTIMS && b < NEED_WAKEUP ? 0 : priority_of(b);
-            bool turn = order_of(w->row) == SHK_LIFO || (order_of(w->row) == SHK_PRIORITY && pb < pa);
+            bool turn =
+                order_of(w->row) == SHK_LIFO || (order_of(w->row) == SHK_PRIORITY && pb < pa);
 
             if (!turn)
                 break;
@@ -377,7 +382,7 @@ static void sort(struct world *w, struct list *l)
 
 static struct list old_items(struct world *w)
 {
-    struct list l = { .n = 0 };
+    struct list l = {.n = 0};
 
     for (int i = 1; i <= (w->row->variant & ITEMS); i++)
         append(w, &l, i);
@@ -424,7 +429,8 @@ static bool in_part(const struct row *row)
 /* Nobody sleeps. What is in the queue now is what there was before the operation, or after it. */
 static void check(struct world *w)
 {
-    bool puts = w->row->operation == put || w->row->operation == put_many || w->row->operation == commit;
+    bool puts =
+        w->row->operation == put || w->row->operation == put_many || w->row->operation == commit;
     unsigned most = moves(w->row), least = 0;
     struct list is;
 
@@ -469,7 +475,8 @@ static void check_consumer(struct world *w)
         hosts += rest.number[i] == HOSTS;
     }
     EXPECT(w, hosts == host_puts && victims + hosts == rest.n, "what came is not what was put");
-    EXPECT(w, victims == moves(w->row) || (!w->acknowledged && (victims == 0 || in_part(w->row))), "%u items of the victim", victims);
+    EXPECT(w, victims == moves(w->row) || (!w->acknowledged && (victims == 0 || in_part(w->row))),
+           "%u items of the victim", victims);
 }
 
 /* It was full, a producer slept, and the victim took: that comes back when there is room. */
@@ -488,14 +495,16 @@ static void check_producer(struct world *w)
     }
     taken += old;
     EXPECT(w, sleepers + old == is.n && sleepers == 1, "what came is not what was put");
-    EXPECT(w, taken + moves(w->row) == CAPACITY || (!w->acknowledged && taken <= CAPACITY && taken + moves(w->row) >= CAPACITY),
+    EXPECT(w,
+           taken + moves(w->row) == CAPACITY ||
+               (!w->acknowledged && taken <= CAPACITY && taken + moves(w->row) >= CAPACITY),
            "%u of the old items", taken);
 }
 
 /* One puts, each half of what there is room for; the other takes it. */
 static void go_round(struct world *w)
 {
-    struct list l = { .n = 0 };
+    struct list l = {.n = 0};
 
     for (int i = 0; i < CAPACITY; i++)
         append(w, &l, HOSTS + i);
@@ -509,7 +518,9 @@ static void go_round(struct world *w)
         int64_t r = call(w, half ? HOST : NEWCOMER, take_some, CAPACITY / 2);
 
         EXPECT(w, r == 0, "get gave %lld", (long long)r);
-        EXPECT(w, memcmp(taken(w)->number, l.number + half * CAPACITY / 2, CAPACITY / 2 * sizeof(l.number[0])) == 0,
+        EXPECT(w,
+               memcmp(taken(w)->number, l.number + half * CAPACITY / 2,
+                      CAPACITY / 2 * sizeof(l.number[0])) == 0,
                "the items come in another order");
     }
 }
@@ -564,7 +575,7 @@ static int64_t create_used_up(struct world *w, int64_t variant)
     for (uint32_t b = 0; r == 0 && b < shki_pool_limit(w->segment); b++)
         n += shki_blocks_are(w->segment, b, 1, SHKI_BLOCK_FREE);
     for (; r == 0 && n > 0; n--)
-        r = shki_pool_take(w->segment, 1, shki_block_word(15, 0, n), &hint);
+        r = shki_pool_allocate(w->segment, 1, shki_block_word(15, 0, n), &hint);
     return r;
 }
 
@@ -616,7 +627,8 @@ static void check_shut(struct world *w)
 
     EXPECT(w, r == -EPIPE || (r == 0 && !w->acknowledged), "a put gave %lld", (long long)r);
     if (r == 0)
-        EXPECT(w, finish(w, SLEEPER_1) == HOSTS && call(w, HOST, shutdown, 0) == 0, "the sleeper did not get it");
+        EXPECT(w, finish(w, SLEEPER_1) == HOSTS && call(w, HOST, shutdown, 0) == 0,
+               "the sleeper did not get it");
     else
         EXPECT(w, finish(w, SLEEPER_1) == -EPIPE, "the sleeper was not told");
     EXPECT(w, call(w, HOST, get, 0) == -EPIPE, "it is not over");
@@ -651,7 +663,8 @@ static void partner_is_done(struct world *w)
 
 static void check_join(struct world *w)
 {
-    EXPECT(w, !w->acknowledged || (w->partnered && w->result == 0), "join gave %lld", (long long)w->result);
+    EXPECT(w, !w->acknowledged || (w->partnered && w->result == 0), "join gave %lld",
+           (long long)w->result);
     if (!w->partnered)
         partner_is_done(w);
     EXPECT(w, call(w, HOST, join, 0) == 0, "the host cannot join");
@@ -670,51 +683,87 @@ static void check_orphan(struct world *w)
 }
 
 #define CHECKS .check = check, .carry_on = carry_on
-#define PLAIN(what, order)                                                                                      \
-    { "shk_queue_put", what ", empty", .setup = set_0, .operation = put, CHECKS, .variant = (order) },                \
-    { "shk_queue_put", what ", one item", .setup = set_0, .operation = put, CHECKS, .variant = 1 | (order) },         \
-    { "shk_queue_put", what ", seven items", .setup = set_0, .operation = put, CHECKS, .variant = 7 | (order) },      \
-    { "shk_queue_put", what ", a consumer asleep", .setup = set_1, .operation = put, .check = check_consumer,         \
-      .carry_on = carry_on, .variant = CONSUMER | (order) },                                                           \
-    { "shk_queue_get", what ", one item", .setup = set_0, .operation = get, CHECKS, .variant = 1 | (order) },         \
-    { "shk_queue_get", what ", two items", .setup = set_0, .operation = get, CHECKS, .variant = 2 | (order) },        \
-    { "shk_queue_get", what ", eight items", .setup = set_0, .operation = get, CHECKS, .variant = 8 | (order) },      \
-    { "shk_queue_get", what ", dead with a task", .setup = set_0, .operation = get, .check = check_orphan,            \
-      .carry_on = carry_on, .variant = 8 | (order) },                                                                  \
-    { "shk_queue_put_many", what ", three items", .setup = set_0, .operation = put_many, CHECKS,                      \
-      .variant = 3 | (order) },                                                                                        \
-    { "shk_queue_get_many", what ", five items", .setup = set_0, .operation = get_many, CHECKS,                       \
-      .variant = 5 | (order) },                                                                                        \
-    { "shk_queue_reserve", what ", three items", .setup = set_0, .operation = reserve, CHECKS, .variant = 3 | (order) }, \
-    { "shk_queue_commit", what ", three items", .setup = set_0, .prepare = reserve, .operation = commit, CHECKS,      \
-      .variant = 3 | (order) },                                                                                        \
-    { "shk_queue_cancel", what ", three items", .setup = set_0, .prepare = reserve, .operation = cancel, CHECKS,      \
-      .variant = 3 | (order), .never_stopped = true },                                                                 \
-    { "shk_queue_peek", what ", three items", .setup = set_0, .operation = peek, CHECKS, .variant = 3 | (order) },    \
-    { "shk_queue_consume", what ", three items", .setup = set_0, .prepare = peek, .operation = consume, CHECKS,       \
-      .variant = 3 | (order) },                                                                                        \
-    { "shk_queue_unpeek", what ", three items", .setup = set_0, .prepare = peek, .operation = unpeek, CHECKS,         \
-      .variant = 3 | (order) }
+#define PLAIN(what, order)                                                                           \
+    {                                                                                                \
+        "shk_queue_put",  what ", empty", .setup = set_0,                                            \
+        .operation = put, CHECKS,         .variant = (order)},                                       \
+        {"shk_queue_put", what ", one item",     .setup = set_0, .operation = put,                   \
+         CHECKS,          .variant = 1 | (order)},                                                   \
+        {"shk_queue_put", what ", seven items",  .setup = set_0, .operation = put,                   \
+         CHECKS,          .variant = 7 | (order)},                                                   \
+        {"shk_queue_put",                                                                            \
+         what ", a consumer asleep",                                                                 \
+         .setup = set_1,                                                                             \
+         .operation = put,                                                                           \
+         .check = check_consumer,                                                                    \
+         .carry_on = carry_on,                                                                       \
+         .variant = CONSUMER | (order)},                                                             \
+        {"shk_queue_get", what ", one item",     .setup = set_0, .operation = get,                   \
+         CHECKS,          .variant = 1 | (order)},                                                   \
+        {"shk_queue_get", what ", two items",    .setup = set_0, .operation = get,                   \
+         CHECKS,          .variant = 2 | (order)},                                                   \
+        {"shk_queue_get", what ", eight items",  .setup = set_0, .operation = get,                   \
+         CHECKS,          .variant = 8 | (order)},                                                   \
+        {"shk_queue_get",       what ", dead with a task", .setup = set_0,        .operation = get,  \
+         .check = check_orphan, .carry_on = carry_on,      .variant = 8 | (order)},                  \
+        {"shk_queue_put_many",  what ", three items", .setup = set_0, .operation = put_many, CHECKS, \
+         .variant = 3 | (order)},                                                                    \
+        {"shk_queue_get_many",  what ", five items", .setup = set_0, .operation = get_many, CHECKS,  \
+         .variant = 5 | (order)},                                                                    \
+        {"shk_queue_reserve",   what ", three items", .setup = set_0, .operation = reserve, CHECKS,  \
+         .variant = 3 | (order)},                                                                    \
+        {"shk_queue_commit",    what ", three items", .setup = set_0,                                \
+         .prepare = reserve,    .operation = commit,  CHECKS,                                        \
+         .variant = 3 | (order)},                                                                    \
+        {"shk_queue_cancel",     what ", three items", .setup = set_0,                               \
+         .prepare = reserve,     .operation = cancel,  CHECKS,                                       \
+         .variant = 3 | (order), .never_stopped = true},                                             \
+        {"shk_queue_peek", what ", three items",  .setup = set_0, .operation = peek,                 \
+         CHECKS,           .variant = 3 | (order)},                                                  \
+        {"shk_queue_consume",   what ", three items", .setup = set_0,                                \
+         .prepare = peek,       .operation = consume, CHECKS,                                        \
+         .variant = 3 | (order)},                                                                    \
+    {                                                                                                \
+        "shk_queue_unpeek", what ", three items",                                                    \
+            .setup = set_0, .prepare = peek, .operation = unpeek, CHECKS, .variant = 3 | (order)     \
+    }
 
-#define BOUNDED(what, order)                                                                                           \
-    { "shk_queue_get", what ", full, a producer asleep", .setup = set_1, .operation = get,                 \
-      .check = check_producer, .carry_on = carry_on, .variant = CAPACITY | (order) },                                  \
-    { "shk_queue_get_many", what ", full, a producer asleep", .setup = set_1, .operation = get_many,                  \
-      .check = check_producer, .carry_on = carry_on, .variant = CAPACITY | (order) }
+#define BOUNDED(what, order)                                                                      \
+    {"shk_queue_get",                                                                             \
+     what ", full, a producer asleep",                                                            \
+     .setup = set_1,                                                                              \
+     .operation = get,                                                                            \
+     .check = check_producer,                                                                     \
+     .carry_on = carry_on,                                                                        \
+     .variant = CAPACITY | (order)},                                                              \
+    {                                                                                             \
+        "shk_queue_get_many", what ", full, a producer asleep",                                   \
+            .setup = set_1, .operation = get_many, .check = check_producer, .carry_on = carry_on, \
+            .variant = CAPACITY | (order)                                                         \
+    }
 
-#define GROWING(what, order)                                                                                           \
-    { "shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it, .check = check_created,        \
-      .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS) },                                                                      \
-    { "shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS, \
-      .variant = FLOWN | (order) }, \
-    { "shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up, \
-      .operation = put, CHECKS, \
-      .variant = (order) }, \
-    { "shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
-      CHECKS, \
-      .variant = 1 | FLOWN | (order) },                                                                                \
-    { "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS, \
-      .variant = 3 | FLOWN | (order) }
+#define GROWING(what, order)                                                                      \
+    {"shk_queue_open",                                                                            \
+     what ", creates",                                                                            \
+     .setup = set_segment,                                                                        \
+     .operation = create_it,                                                                      \
+     .check = check_created,                                                                      \
+     .carry_on = carry_on,                                                                        \
+     .variant = SMALL | ((order) & ~GROWS)},                                                      \
+        {"shk_queue_put", what ", after a flow",     .setup = set_0, .operation = put,            \
+         CHECKS,          .variant = FLOWN | (order)},                                            \
+        {"shk_queue_put",                                                                         \
+         what ", the first, the pool is used up",                                                 \
+         .setup = set_used_up,                                                                    \
+         .operation = put,                                                                        \
+         CHECKS,                                                                                  \
+         .variant = (order)},                                                                     \
+        {"shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
+         CHECKS,          .variant = 1 | FLOWN | (order)},                                        \
+    {                                                                                             \
+        "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,         \
+                                                .variant = 3 | FLOWN | (order)                    \
+    }
 
 static const struct row rows[] = {
     PLAIN("LIFO", LIFO),
@@ -729,46 +778,55 @@ static const struct row rows[] = {
     GROWING("LIFO without limit", LIFO | GROWS),
     PLAIN("PRIORITY without limit", PRIORITY | GROWS),
     GROWING("PRIORITY without limit", PRIORITY | GROWS),
-    { "shk_queue_put_many", "FIFO, as the bias_owner", .setup = set_0, .prepare = move_in, .operation = put_many, CHECKS },
-    { "shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS, .variant = 5 | PRIORITY },
-    { "shk_queue_put_priority", "five items, free slots in any order", .setup = set_0, .operation = put, CHECKS,
-      .variant = 5 | PRIORITY | SHUFFLED },
-    { "shk_queue_get", "PRIORITY, five items, free slots in any order", .setup = set_0, .operation = get, CHECKS,
-      .variant = 5 | PRIORITY | SHUFFLED },
-    { "shk_queue_get_priority", "five items", .setup = set_0, .operation = get_priority, CHECKS,
-      .variant = 5 | PRIORITY },
-    { "shk_queue_get_priority", "without limit, five items", .setup = set_0,
-      .operation = get_priority, CHECKS,
-      .variant = 5 | PRIORITY | GROWS },
-    { "shk_queue_get", "PRIORITY, eight items, slots in any order", .setup = set_0, .operation = get, CHECKS,
-      .variant = 8 | PRIORITY | SHUFFLED },
-    { "shk_queue_commit", "PRIORITY, free slots in any order", .setup = set_0, .prepare = reserve, .operation = commit, CHECKS,
-      .variant = 3 | PRIORITY | SHUFFLED },
-    { "shk_queue_claim", "free", .setup = set_0, .operation = claim, CHECKS, .variant = 3 },
-    { "shk_queue_claim", "claimed by another, who lets go", .setup = set_0, .operation = claim,
-      .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on, .variant = 3 | CLAIMED,
-      .never_stopped = true },
-    { "shk_queue_unclaim", "claimed", .setup = set_0, .prepare = claim, .operation = unclaim, CHECKS, .variant = 3 },
-    { "shk_queue_put", "claimed", .setup = set_0, .prepare = claim, .operation = put, CHECKS, .variant = 3 },
-    { "shk_queue_get", "claimed", .setup = set_0, .prepare = claim, .operation = get, CHECKS, .variant = 3 },
-    { "shk_queue_put", "claimed, without limit", .setup = set_0, .prepare = claim, .operation = put, CHECKS,
-      .variant = 2 | GROWS },
-    { "shk_queue_get", "claimed, without limit, after a flow", .setup = set_0, .prepare = claim,
-      .operation = get, CHECKS, .variant = 1 | GROWS | FLOWN },
-    { "shk_queue_reserve", "claimed", .setup = set_0, .prepare = claim, .operation = reserve, CHECKS, .variant = 3 },
-    { "shk_queue_put", "claimed by another, who lets go", .setup = set_0, .operation = put,
-      .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on, .variant = 3 | CLAIMED },
-    { "shk_queue_shutdown", "claimed by another, a consumer asleep", .setup = set_1, .operation = shutdown,
-      .check = check_shut, .carry_on = carry_on, .variant = CLAIMED | CONSUMER, .never_stopped = true },
-    { "shk_queue_reopen", "shut down", .setup = set_0, .operation = reopen, .check = check_reopened,
-      .carry_on = carry_on, .variant = SHUT, .never_stopped = true },
-    { "shk_queue_task_done", "the last task, one waits for it", .setup = set_0, .prepare = get, .crowd = sleeper_joins,
-      .operation = task_done, .check = check_task_done, .carry_on = carry_on, .variant = 1 },
-    { "shk_queue_join", "nothing to do", .setup = set_0, .operation = join, CHECKS },
-    { "shk_queue_join", "a task, which is done", .setup = set_host_task, .operation = join, .partner = partner_is_done,
-      .check = check_join, .carry_on = carry_on, .variant = 1, .never_stopped = true },
-    { "shk_queue_join", "a task, which is done after a slice", .setup = set_host_task, .operation = join,
-      .partner = partner_is_done, .partner_at = 2, .slice = SHORT_SLICE, .check = check_join, .carry_on = carry_on, .variant = 1,
-      .never_stopped = true },
+    {"shk_queue_put_many", "FIFO, as the bias_owner", .setup = set_0, .prepare = move_in,
+     .operation = put_many, CHECKS},
+    {"shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS,
+     .variant = 5 | PRIORITY},
+    {"shk_queue_put_priority", "five items, free slots in any order", .setup = set_0,
+     .operation = put, CHECKS, .variant = 5 | PRIORITY | SHUFFLED},
+    {"shk_queue_get", "PRIORITY, five items, free slots in any order", .setup = set_0,
+     .operation = get, CHECKS, .variant = 5 | PRIORITY | SHUFFLED},
+    {"shk_queue_get_priority", "five items", .setup = set_0, .operation = get_priority, CHECKS,
+     .variant = 5 | PRIORITY},
+    {"shk_queue_get_priority", "without limit, five items", .setup = set_0,
+     .operation = get_priority, CHECKS, .variant = 5 | PRIORITY | GROWS},
+    {"shk_queue_get", "PRIORITY, eight items, slots in any order", .setup = set_0, .operation = get,
+     CHECKS, .variant = 8 | PRIORITY | SHUFFLED},
+    {"shk_queue_commit", "PRIORITY, free slots in any order", .setup = set_0, .prepare = reserve,
+     .operation = commit, CHECKS, .variant = 3 | PRIORITY | SHUFFLED},
+    {"shk_queue_claim", "free", .setup = set_0, .operation = claim, CHECKS, .variant = 3},
+    {"shk_queue_claim", "claimed by another, who lets go", .setup = set_0, .operation = claim,
+     .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on,
+     .variant = 3 | CLAIMED, .never_stopped = true},
+    {"shk_queue_unclaim", "claimed", .setup = set_0, .prepare = claim, .operation = unclaim, CHECKS,
+     .variant = 3},
+    {"shk_queue_put", "claimed", .setup = set_0, .prepare = claim, .operation = put, CHECKS,
+     .variant = 3},
+    {"shk_queue_get", "claimed", .setup = set_0, .prepare = claim, .operation = get, CHECKS,
+     .variant = 3},
+    {"shk_queue_put", "claimed, without limit", .setup = set_0, .prepare = claim, .operation = put,
+     CHECKS, .variant = 2 | GROWS},
+    {"shk_queue_get", "claimed, without limit, after a flow", .setup = set_0, .prepare = claim,
+     .operation = get, CHECKS, .variant = 1 | GROWS | FLOWN},
+    {"shk_queue_reserve", "claimed", .setup = set_0, .prepare = claim, .operation = reserve, CHECKS,
+     .variant = 3},
+    {"shk_queue_put", "claimed by another, who lets go", .setup = set_0, .operation = put,
+     .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on,
+     .variant = 3 | CLAIMED},
+    {"shk_queue_shutdown", "claimed by another, a consumer asleep", .setup = set_1,
+     .operation = shutdown, .check = check_shut, .carry_on = carry_on,
+     .variant = CLAIMED | CONSUMER, .never_stopped = true},
+    {"shk_queue_reopen", "shut down", .setup = set_0, .operation = reopen, .check = check_reopened,
+     .carry_on = carry_on, .variant = SHUT, .never_stopped = true},
+    {"shk_queue_task_done", "the last task, one waits for it", .setup = set_0, .prepare = get,
+     .crowd = sleeper_joins, .operation = task_done, .check = check_task_done, .carry_on = carry_on,
+     .variant = 1},
+    {"shk_queue_join", "nothing to do", .setup = set_0, .operation = join, CHECKS},
+    {"shk_queue_join", "a task, which is done", .setup = set_host_task, .operation = join,
+     .partner = partner_is_done, .check = check_join, .carry_on = carry_on, .variant = 1,
+     .never_stopped = true},
+    {"shk_queue_join", "a task, which is done after a slice", .setup = set_host_task,
+     .operation = join, .partner = partner_is_done, .partner_at = 2, .slice = SHORT_SLICE,
+     .check = check_join, .carry_on = carry_on, .variant = 1, .never_stopped = true},
 };
 const struct rows queue_order_rows = ROWS(rows);
