@@ -1,84 +1,66 @@
 /* shmctl barrier: meet others at it, mend it, break it. */
-#include "common.h"
-#include "open.h"
+#include "operation.h"
 #include "shmctl.h"
 
 #include <stdio.h>
-#include <string.h>
 
-static int act(struct shk_barrier *barrier, const char *action, int64_t timeout)
+enum { WAIT, RESET, ABORT };
+
+/* How many are to meet has no default: without --parties no barrier is created. */
+static const struct action actions[] = {
+    [WAIT] = {"wait", .creates = true, .waits = true, .counts = true},
+    [RESET] = {"reset"},
+    [ABORT] = {"abort"},
+    {0},
+};
+
+static int act(struct shk_barrier *barrier, const struct operation *o)
 {
     int r;
 
-    if (strcmp(action, "reset") == 0)
+    switch (o->action) {
+    case RESET:
         return shk_barrier_reset(barrier);
-    if (strcmp(action, "abort") == 0)
+    case ABORT:
         return shk_barrier_abort(barrier);
-    r = shk_barrier_wait(barrier, timeout);
+    }
+    r = shk_barrier_wait(barrier, o->acting.timeout);
     if (r >= 0)
         printf("%d\n", r);
     return r;
 }
 
-static void check_action(const char *action, int64_t timeout, uint32_t parties)
-{
-    if (strcmp(action, "wait") != 0 && strcmp(action, "reset") != 0 && strcmp(action, "abort") != 0)
-        usage_error("unknown action '%s'; known: wait, reset, abort", action);
-    if (timeout != SHK_FOREVER && strcmp(action, "wait") != 0)
-        usage_error("--timeout and --nowait are for 'barrier wait'");
-    if (parties && strcmp(action, "wait") != 0)
-        usage_error("--parties is for 'barrier wait'");
-}
-
-struct wanted {
+struct request {
     struct shk_barrier *barrier;
-    uint32_t parties; /* 0: as it is */
+    struct operation operation;
 };
 
 static int open_barrier(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
-    struct wanted *wanted = to;
-    struct shk_barrier_options options = {.parties = wanted->parties};
+    struct request *request = to;
+    struct shk_barrier_options options = {.parties = (uint32_t)request->operation.number};
 
-    return shk_barrier_open(segment, name, flags, wanted->parties ? &options : NULL,
-                            &wanted->barrier);
+    return shk_barrier_open(segment, name, flags, options.parties ? &options : NULL,
+                            &request->barrier);
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct acting acting = ACTING_DEFAULTS;
-    struct shk_segment *segment = NULL;
-    struct wanted wanted = {0};
-    struct path path;
-    struct opening opening = {.path = &path,
-                              .kind = "barrier",
-                              .options = "--parties N",
-                              .open = open_barrier,
-                              .to = &wanted};
-    int status;
-    int key;
-    int r;
+    struct request request = {.operation = {.actions = actions,
+                                            .option = "parties",
+                                            .max = UINT32_MAX,
+                                            .opening = {.kind = "barrier",
+                                                        .options = "--parties N",
+                                                        .open = open_barrier,
+                                                        .to = &request},
+                                            .state = "not all parties have arrived"}};
+    struct operation *o = &request.operation;
+    int status = operation_begin(o, command, argc, argv);
 
-    while ((key = next_option(command, argc, argv)) != -1) {
-        if (key == 'p')
-            wanted.parties = (uint32_t)parse_number(optarg, UINT32_MAX);
-        else
-            acting_option(&acting, key);
-    }
-    check_operands(argc, 2, 2);
-    check_action(argv[optind], acting.timeout, wanted.parties);
-    parse_object_path(argv[optind + 1], &path);
-
-    /* How many are to meet has no default. */
-    opening.flags = acting.flags & ~(wanted.parties ? 0 : SHK_CREATE);
-    status = open_object(&opening, &segment);
-    if (status == STATUS_DONE) {
-        r = act(wanted.barrier, argv[optind], acting.timeout);
-        if (r < 0)
-            status = failed_to_wait(&path, &acting, r, "not all parties have arrived");
-    }
-    shk_barrier_close(wanted.barrier);
-    shk_segment_close(segment);
+    if (status == STATUS_DONE)
+        status = operation_result(o, act(request.barrier, o));
+    shk_barrier_close(request.barrier);
+    operation_end(o);
     return status;
 }
 

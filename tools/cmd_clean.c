@@ -1,5 +1,7 @@
 /* shmctl clean: remove the segments that are not used. */
 #include "common.h"
+#include "print.h"
+#include "quantity.h"
 #include "shmctl.h"
 #include "table.h"
 

@@ -2,6 +2,8 @@
 #include "common.h"
 #include "describe.h"
 #include "logind.h"
+#include "print.h"
+#include "quantity.h"
 #include "shmctl.h"
 #include "table.h"
 

@@ -1,32 +1,28 @@
 /* shmctl event: set it, clear it, wait for it, look at it. */
-#include "common.h"
-#include "open.h"
+#include "operation.h"
 #include "shmctl.h"
 
-#include <string.h>
+enum { SET, CLEAR, WAIT, IS_SET };
 
-static int act(struct shk_event *event, const char *action, int64_t timeout)
+static const struct action actions[] = {
+    [SET] = {"set", .creates = true},
+    [CLEAR] = {"clear", .creates = true},
+    [WAIT] = {"wait", .creates = true, .waits = true},
+    [IS_SET] = {"is-set"},
+    {0},
+};
+
+static int act(struct shk_event *event, const struct operation *o)
 {
-    if (strcmp(action, "set") == 0)
+    switch (o->action) {
+    case SET:
         return shk_event_set(event);
-    if (strcmp(action, "clear") == 0)
+    case CLEAR:
         return shk_event_clear(event);
-    if (strcmp(action, "wait") == 0)
-        return shk_event_wait(event, timeout);
+    case WAIT:
+        return shk_event_wait(event, o->acting.timeout);
+    }
     return shk_event_is_set(event);
-}
-
-static void check_action(const char *action, int64_t timeout)
-{
-    static const char *const actions[] = {"set", "clear", "wait", "is-set"};
-    size_t i = 0;
-
-    while (i < 4 && strcmp(action, actions[i]) != 0)
-        i++;
-    if (i == 4)
-        usage_error("unknown action '%s'; known: set, clear, wait, is-set", action);
-    if (timeout != SHK_FOREVER && strcmp(action, "wait") != 0)
-        usage_error("--timeout and --nowait are for 'event wait'");
 }
 
 static int open_event(struct shk_segment *segment, const char *name, unsigned flags, void *to)
@@ -36,36 +32,21 @@ static int open_event(struct shk_segment *segment, const char *name, unsigned fl
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct acting acting = ACTING_DEFAULTS;
-    struct shk_segment *segment = NULL;
     struct shk_event *event = NULL;
-    const char *action;
-    struct path path;
-    struct opening opening = {.path = &path, .kind = "event", .open = open_event, .to = &event};
-    bool asks;
-    int status;
-    int key;
+    struct operation o = {.actions = actions,
+                          .opening = {.kind = "event", .open = open_event, .to = &event},
+                          .state = "the event is not set"};
+    int status = operation_begin(&o, command, argc, argv);
     int r;
 
-    while ((key = next_option(command, argc, argv)) != -1)
-        acting_option(&acting, key);
-    check_operands(argc, 2, 2);
-    action = argv[optind];
-    check_action(action, acting.timeout);
-    parse_object_path(argv[optind + 1], &path);
-    asks = strcmp(action, "is-set") == 0;
-
-    opening.flags = acting.flags & ~(asks ? SHK_CREATE : 0);
-    status = open_object(&opening, &segment);
     if (status == STATUS_DONE) {
-        r = act(event, action, acting.timeout);
-        if (r < 0)
-            status = failed_to_wait(&path, &acting, r, "the event is not set");
-        else if (asks && r == 0)
+        r = act(event, &o);
+        status = operation_result(&o, r);
+        if (o.action == IS_SET && r == 0)
             status = STATUS_FAILED;
     }
     shk_event_close(event);
-    shk_segment_close(segment);
+    operation_end(&o);
     return status;
 }
 

@@ -14,11 +14,6 @@ struct wanted {
     bool whole; /* and nothing after it */
 };
 
-static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
-{
-    return shk_queue_open(segment, name, flags, NULL, to);
-}
-
 /* Why there is no item in hand, to the user; the exit status that goes with it. */
 static int complain_of_get(const struct path *path, const struct wanted *w, int error)
 {
@@ -72,11 +67,11 @@ static int run(const struct command *command, int argc, char **argv)
     struct shk_segment *segment = NULL;
     struct shk_queue *queue = NULL;
     struct path path;
-    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &queue};
+    struct opening opening = {.path = &path, .kind = "queue", .open = open_any_queue, .to = &queue};
     int status;
     int key;
 
-    while ((key = next_option(command, argc, argv)) != -1) {
+    while ((key = next_own_option(command, argc, argv, &wanted.acting)) != -1) {
         if (key == 'c')
             wanted.count = parse_number(optarg, UINT64_MAX);
         else if (key == 'f')
@@ -85,8 +80,6 @@ static int run(const struct command *command, int argc, char **argv)
             wanted.whole = true;
         else if (key == '0')
             wanted.separator = '\0';
-        else
-            acting_option(&wanted.acting, key);
     }
     check_operands(argc, 1, 1);
     parse_object_path(argv[optind], &path);

@@ -1,5 +1,6 @@
 /* shmctl hz: how fast items or samples come and go. */
 #include "common.h"
+#include "print.h"
 #include "rates.h"
 #include "shmctl.h"
 

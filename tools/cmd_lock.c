@@ -85,10 +85,8 @@ static int run(const struct command *command, int argc, char **argv)
                               .open = open_lockable,
                               .to = &lock};
     int status;
-    int key;
 
-    while ((key = next_option(command, argc, argv)) != -1)
-        acting_option(&acting, key);
+    next_own_option(command, argc, argv, &acting); /* it has none of its own */
     check_operands(argc, 2, argc);
     parse_object_path(argv[optind], &path);
 

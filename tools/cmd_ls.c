@@ -1,5 +1,6 @@
 /* shmctl ls: the segments; the objects of one. */
 #include "common.h"
+#include "print.h"
 #include "rows.h"
 #include "shmctl.h"
 

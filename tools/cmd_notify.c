@@ -95,13 +95,11 @@ static int run(const struct command *command, int argc, char **argv)
     int key;
 
     request.act = command == &cmd_wait ? wait : notify;
-    while ((key = next_option(command, argc, argv)) != -1) {
+    while ((key = next_own_option(command, argc, argv, &request.acting)) != -1) {
         if (key == 'a')
             request.count = UINT_MAX;
         else if (key == 'c')
             request.count = (unsigned)parse_number(optarg, UINT_MAX - 1);
-        else
-            acting_option(&request.acting, key);
     }
     check_operands(argc, 1, 1);
     parse_object_path(argv[optind], &request.path);

@@ -2,6 +2,7 @@
 #include "common.h"
 #include "describe.h"
 #include "looks.h"
+#include "print.h"
 #include "shmctl.h"
 #include "table.h"
 

@@ -111,7 +111,7 @@ static int run(const struct command *command, int argc, char **argv)
     int status;
     int key;
 
-    while ((key = next_option(command, argc, argv)) != -1) {
+    while ((key = next_own_option(command, argc, argv, &how.acting)) != -1) {
         switch (key) {
         case 's':
             standard_input = true;
@@ -126,8 +126,6 @@ static int run(const struct command *command, int argc, char **argv)
             how.has_priority = true;
             how.priority = parse_signed(optarg);
             break;
-        default:
-            acting_option(&how.acting, key);
         }
     }
     check_operands(argc, standard_input ? 1 : 2, standard_input ? 1 : argc);

@@ -1,35 +1,33 @@
 /* shmctl semaphore: take permits, give them. */
-#include "common.h"
-#include "open.h"
+#include "operation.h"
 #include "shmctl.h"
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
-static int act(struct shk_semaphore *semaphore, const char *action, unsigned n, int64_t timeout)
+enum { ACQUIRE, RELEASE, VALUE };
+
+static const struct action actions[] = {
+    [ACQUIRE] = {"acquire", .creates = true, .waits = true},
+    [RELEASE] = {"release", .creates = true, .counts = true},
+    [VALUE] = {"value"},
+    {0},
+};
+
+static int act(struct shk_semaphore *semaphore, const struct operation *o)
 {
     int r;
 
-    if (strcmp(action, "acquire") == 0)
-        return shk_semaphore_acquire(semaphore, timeout);
-    if (strcmp(action, "release") == 0)
-        return shk_semaphore_release(semaphore, n);
+    switch (o->action) {
+    case ACQUIRE:
+        return shk_semaphore_acquire(semaphore, o->acting.timeout);
+    case RELEASE:
+        return shk_semaphore_release(semaphore, (unsigned)o->number);
+    }
     r = shk_semaphore_value(semaphore);
     if (r >= 0)
         printf("%d\n", r);
     return r;
-}
-
-static void check_action(const char *action, unsigned n, int64_t timeout)
-{
-    if (strcmp(action, "acquire") != 0 && strcmp(action, "release") != 0 &&
-        strcmp(action, "value") != 0)
-        usage_error("unknown action '%s'; known: acquire, release, value", action);
-    if (timeout != SHK_FOREVER && strcmp(action, "acquire") != 0)
-        usage_error("--timeout and --nowait are for 'semaphore acquire'");
-    if (n != 1 && strcmp(action, "release") != 0)
-        usage_error("--count is for 'semaphore release'");
 }
 
 static int open_semaphore(struct shk_segment *segment, const char *name, unsigned flags, void *to)
@@ -39,36 +37,20 @@ static int open_semaphore(struct shk_segment *segment, const char *name, unsigne
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct acting acting = ACTING_DEFAULTS;
-    struct shk_segment *segment = NULL;
     struct shk_semaphore *semaphore = NULL;
-    unsigned n = 1;
-    struct path path;
-    struct opening opening = {
-        .path = &path, .kind = "semaphore", .open = open_semaphore, .to = &semaphore};
-    int status;
-    int key;
-    int r;
+    struct operation o = {
+        .actions = actions,
+        .option = "count",
+        .number = 1,
+        .max = INT_MAX,
+        .opening = {.kind = "semaphore", .open = open_semaphore, .to = &semaphore},
+        .state = "no permit is free"};
+    int status = operation_begin(&o, command, argc, argv);
 
-    while ((key = next_option(command, argc, argv)) != -1) {
-        if (key == 'c')
-            n = (unsigned)parse_number(optarg, INT_MAX);
-        else
-            acting_option(&acting, key);
-    }
-    check_operands(argc, 2, 2);
-    check_action(argv[optind], n, acting.timeout);
-    parse_object_path(argv[optind + 1], &path);
-
-    opening.flags = acting.flags & ~(strcmp(argv[optind], "value") == 0 ? SHK_CREATE : 0);
-    status = open_object(&opening, &segment);
-    if (status == STATUS_DONE) {
-        r = act(semaphore, argv[optind], n, acting.timeout);
-        if (r < 0)
-            status = failed_to_wait(&path, &acting, r, "no permit is free");
-    }
+    if (status == STATUS_DONE)
+        status = operation_result(&o, act(semaphore, &o));
     shk_semaphore_close(semaphore);
-    shk_segment_close(segment);
+    operation_end(&o);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* shmctl show: everything about one segment or object, a line each. */
 #include "common.h"
+#include "print.h"
 #include "rates.h"
 #include "rows.h"
 #include "shmctl.h"

@@ -3,17 +3,12 @@
 #include "open.h"
 #include "shmctl.h"
 
-static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
-{
-    return shk_queue_open(segment, name, flags, NULL, to);
-}
-
 static int run(const struct command *command, int argc, char **argv)
 {
     struct shk_segment *segment = NULL;
     struct shk_queue *queue = NULL;
     struct path path;
-    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &queue};
+    struct opening opening = {.path = &path, .kind = "queue", .open = open_any_queue, .to = &queue};
     int status;
     int r;
 

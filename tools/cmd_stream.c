@@ -364,27 +364,14 @@ static int act(const struct path *path, bool appends, struct request *q)
 
 enum { OPTION_OLDEST = OPTION_PRIVATE, OPTION_LATEST };
 
-/* Which of the two actions an option is for; NULL: both. */
-static const char *action_of(int key)
-{
-    return key == 's'                                                         ? "append"
-           : key == 'F' || key == OPTION_ANY_OWNER || key == OPTION_NO_CREATE ? NULL
-                                                                              : "read";
-}
-
 static int run(const struct command *command, int argc, char **argv)
 {
     struct request q = {.count = 1, .from = SHK_NEXT, .acting = ACTING_DEFAULTS};
-    bool standard_input = false, counted = false, appends;
-    const char *only = NULL, *option_action;
+    bool standard_input = false, counted = false, appends, for_read;
     struct path path;
     int key;
 
-    while ((key = next_option(command, argc, argv)) != -1) {
-        option_action = action_of(key);
-        if (only && option_action && strcmp(only, option_action) != 0)
-            usage_error("--stdin is for 'stream append', the other options are for 'stream read'");
-        only = option_action ? option_action : only;
+    while ((key = next_own_option(command, argc, argv, &q.acting)) != -1) {
         if (key == 's')
             standard_input = true;
         else if (key == 'F')
@@ -397,15 +384,17 @@ static int run(const struct command *command, int argc, char **argv)
             q.from = SHK_OLDEST;
         else if (key == OPTION_LATEST)
             q.latest = parse_number(optarg, UINT32_MAX);
-        else
-            acting_option(&q.acting, key);
     }
     check_operands(argc, 2, argc);
     appends = strcmp(argv[optind], "append") == 0;
     if (!appends && strcmp(argv[optind], "read") != 0)
         usage_error("unknown action '%s'; known: append, read", argv[optind]);
-    if (only && (strcmp(only, "append") == 0) != appends)
-        usage_error("one of the options is for 'stream %s' only", only);
+    for_read =
+        counted || q.follow || q.from == SHK_OLDEST || q.latest || q.acting.timeout != SHK_FOREVER;
+    if (standard_input && for_read)
+        usage_error("--stdin is for 'stream append', the other options are for 'stream read'");
+    if (appends ? for_read : standard_input)
+        usage_error("one of the options is for 'stream %s' only", appends ? "read" : "append");
     if (q.latest && (q.follow || counted || q.from == SHK_OLDEST))
         usage_error("--latest goes with none of --count, --follow and --oldest");
     check_operands(argc, appends && !standard_input ? 3 : 2, appends && !standard_input ? argc : 2);

@@ -1,6 +1,9 @@
 /* shmctl watch: the objects as they change, on a screen or as plain text. */
 #include "common.h"
+#include "fit.h"
 #include "looks.h"
+#include "print.h"
+#include "quantity.h"
 #include "rates.h"
 #include "rows.h"
 #include "shmctl.h"

@@ -1,6 +1,8 @@
 /* shmctl why: for each blocked member the chain of what it waits for, and whether that can end. */
 #include "common.h"
 #include "describe.h"
+#include "print.h"
+#include "quantity.h"
 #include "shmctl.h"
 #include "table.h"
 #include "verdict.h"

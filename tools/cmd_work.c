@@ -187,31 +187,23 @@ static int work(struct job *job)
     return job->failed ? STATUS_FAILED : STATUS_DONE;
 }
 
-/* ---- */
-
-static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
-{
-    return shk_queue_open(segment, name, flags, NULL, to);
-}
-
 static int run(const struct command *command, int argc, char **argv)
 {
     struct job job = {.acting = ACTING_DEFAULTS, .count = UINT64_MAX};
     struct shk_segment *segment = NULL;
     struct path path;
-    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &job.queue};
+    struct opening opening = {
+        .path = &path, .kind = "queue", .open = open_any_queue, .to = &job.queue};
     int status;
     int key;
 
-    while ((key = next_option(command, argc, argv)) != -1) {
+    while ((key = next_own_option(command, argc, argv, &job.acting)) != -1) {
         if (key == 'c')
             job.count = parse_number(optarg, UINT64_MAX);
         else if (key == 's')
             job.standard_input = true;
         else if (key == 'x')
             job.stops = true;
-        else
-            acting_option(&job.acting, key);
     }
     check_operands(argc, 2, argc);
     parse_object_path(argv[optind], &path);

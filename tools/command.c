@@ -11,18 +11,7 @@
 
 #define OPTIONS_MAX 32
 
-static const char *verb = "";
-static const struct command *running; /* whose options have been asked for */
-
-const char *current_verb(void)
-{
-    return verb;
-}
-
-void set_current_verb(const char *name)
-{
-    verb = name;
-}
+static const struct command *running; /* the one that has asked for its options */
 
 static int left_column(char *buffer, size_t size, const struct option_row *row)
 {

@@ -59,8 +59,4 @@ void check_operands(int argc, int least, int most);
 
 void print_help(const struct command *);
 
-/* The verb that is running, "" if it is not known yet. */
-const char *current_verb(void);
-void set_current_verb(const char *);
-
 #endif

@@ -1,5 +1,4 @@
 #include "common.h"
-#include "command.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,10 +11,16 @@
 static volatile sig_atomic_t caught; /* the signal, 0: none */
 static volatile sig_atomic_t end_at_once;
 
+static const char *verb = "";
+
+void set_current_verb(const char *name)
+{
+    verb = name;
+}
+
 void usage_error(const char *format, ...)
 {
     va_list arguments;
-    const char *verb = current_verb();
 
     fputs("shmctl: ", stderr);
     va_start(arguments, format);
@@ -258,4 +263,13 @@ char *print_to_memory(const char *format, ...)
     text = vprint_to_memory(format, arguments);
     va_end(arguments);
     return text;
+}
+
+char *add_to_list(char *list, const char *separator, const char *more)
+{
+    char *longer =
+        list ? print_to_memory("%s%s%s", list, separator, more) : print_to_memory("%s", more);
+
+    free(list);
+    return longer;
 }

@@ -35,7 +35,11 @@ size_t parse_size(const char *text);     /* 4096, 64K, 1.5G: bytes */
 uint64_t parse_number(const char *text, uint64_t max);
 int64_t parse_signed(const char *text); /* may be negative */
 
+/* The sentence, and that 'shmctl VERB --help' tells more. Ends the program. */
 _Noreturn void usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The verb that usage_error() names; "" as long as it is not known. */
+void set_current_verb(const char *);
 
 /* "shmctl: WHAT: sentence" on the standard error. */
 void complain(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -75,6 +79,7 @@ int finish(int status);
 /* Memory, or the end of the program. */
 void *allocate(size_t count, size_t size);
 char *print_to_memory(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *add_to_list(char *list, const char *separator, const char *more); /* frees list, or NULL */
 char *vprint_to_memory(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 #endif

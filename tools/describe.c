@@ -1,4 +1,5 @@
 #include "describe.h"
+#include "quantity.h"
 #include "table.h"
 
 #include <grp.h>

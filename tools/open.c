@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-bool acting_option(struct acting *acting, int key)
+/* False: it is an option of the verb's own. */
+static bool acting_option(struct acting *acting, int key)
 {
     switch (key) {
     case 't':
@@ -30,7 +31,22 @@ bool acting_option(struct acting *acting, int key)
     return false;
 }
 
+int next_own_option(const struct command *command, int argc, char **argv, struct acting *acting)
+{
+    int key;
+
+    do
+        key = next_option(command, argc, argv);
+    while (key != -1 && acting_option(acting, key));
+    return key;
+}
+
 /* ---- opening ---- */
+
+int open_any_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
+{
+    return shk_queue_open(segment, name, flags, NULL, to);
+}
 
 int open_or_make_segment(const char *name, unsigned any_owner,
                          const struct shk_segment_options *options, bool *made,

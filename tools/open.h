@@ -26,10 +26,10 @@ struct acting {
     }
 
 /*
- * Take one of TIMEOUT_ROW, NOWAIT_ROW, ANY_OWNER_ROW and NO_CREATE_ROW, with its argument in
- * optarg. False: it is another.
+ * As next_option(), but TIMEOUT_ROW, NOWAIT_ROW, ANY_OWNER_ROW and NO_CREATE_ROW are taken here:
+ * what is returned is an option of the verb's own, or -1.
  */
-bool acting_option(struct acting *, int key);
+int next_own_option(const struct command *, int argc, char **argv, struct acting *);
 
 /* What is to be opened. */
 struct opening {
@@ -50,6 +50,9 @@ struct opening {
  * segment that was created for an object that then was not is removed again.
  */
 int open_object(const struct opening *, struct shk_segment **segment);
+
+/* Opens a queue with the defaults, of whatever order; to is a struct shk_queue **. */
+int open_any_queue(struct shk_segment *, const char *name, unsigned flags, void *to);
 
 /* Open a segment or create it: *made. Returns as shk_segment_open(). */
 int open_or_make_segment(const char *name, unsigned any_owner,

@@ -1,5 +1,6 @@
 #include "rows.h"
 #include "describe.h"
+#include "quantity.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

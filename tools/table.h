@@ -1,7 +1,4 @@
-/*
- * Tables: rows of named columns, printed as people or scripts want them. libsmartcols aligns them;
- * without it they look the same.
- */
+/* Tables: rows of named columns. print.h prints them. */
 #ifndef SHMCTL_TABLE_H
 #define SHMCTL_TABLE_H
 
@@ -44,6 +41,19 @@ struct table_style {
         'b', "bytes", NULL, "print sizes in bytes and times in seconds"                  \
     }
 
+#define SHOWN_MAX 64
+struct table {
+    const struct table_kind *kind;
+    struct table_style style;
+    size_t columns; /* of the kind */
+    int shown[SHOWN_MAX];
+    size_t shown_columns;
+    /* rows * columns; NULL: empty, or not shown. The strings of a list have '\n' in between */
+    char **cells;
+    size_t rows;
+    size_t room; /* for so many rows */
+};
+
 /* Take one of TABLE_ROWS, with its argument in optarg. */
 void table_option(struct table_style *, int key);
 
@@ -72,27 +82,8 @@ void table_set_date(struct table *, const char *column, int64_t seconds);
 void table_append(struct table *, const char *column, const char *format, ...)
     __attribute__((format(printf, 3, 4))); /* COLUMN_LIST */
 
-/*
- * Print it; the second way a line a cell, "Name  value", for tables of one row. Returns an exit
- * status.
- */
-int table_print(const struct table *);
-int table_print_vertical(const struct table *);
-
-/* As it is printed for people, to fit so many columns; to be freed. NULL: it cannot be done. */
-char *table_to_text(const struct table *, int width);
-
-/*
- * As much of the text as fits so many columns, with an ellipsis if that is not all, never cut
- * inside a number. To be freed.
- */
-char *text_to_fit(const char *text, int width);
-
-/*
- * For sentences: 12 bytes, 1.5K; 250ms, 4.2s, 3m05s, 2d04h. Both buffers have QUANTITY_MAX bytes.
- */
-#define QUANTITY_MAX 32
-const char *format_size(char *buffer, uint64_t bytes);
-const char *format_duration(char *buffer, int64_t nanoseconds);
+/* For printing: the i-th of the columns that are shown, and what is in it, "" if nothing is. */
+const struct column *table_column(const struct table *, size_t shown);
+const char *table_cell(const struct table *, size_t row, size_t shown);
 
 #endif
