@@ -1,6 +1,6 @@
 /*
  * The control: a ring as in the textbook, with process-shared semaphores and a mutex. It is right
- * as long as nobody dies. The harness must find out that it is not what shmkit promises.
+ * as long as no process dies. The harness must find out that it is not what shmkit promises.
  */
 #include "harness.h"
 
@@ -61,13 +61,13 @@ static int64_t get(struct world *w, int64_t unused)
 
 static void set_empty(struct world *w)
 {
-    enter_host(w, create, 0);
+    start_host(w, create, 0);
 }
 
 static void set_full_with_producer(struct world *w)
 {
-    enter_host(w, create, RING_CAPACITY);
-    enter_sleeper(w, put, 1);
+    start_host(w, create, RING_CAPACITY);
+    start_sleeper(w, put, 1);
 }
 
 static void check(struct world *w)
@@ -77,7 +77,7 @@ static void check(struct world *w)
 
 static void carry_on(struct world *w)
 {
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     /*
      * Three items in all, and one or none of them the victim's: there is room then, if nothing is
      * lost.
@@ -88,9 +88,11 @@ static void carry_on(struct world *w)
     call(w, NEWCOMER, get, 0);
 }
 
+/* clang-format off */
 static const struct row rows[] = {
     {"put", "empty", .setup = set_empty, .operation = put, .check = check, .carry_on = carry_on},
     {"get", "full, a producer asleep", .setup = set_full_with_producer, .operation = get,
      .check = check, .carry_on = carry_on},
 };
+/* clang-format on */
 const struct rows ring_controls = ROWS(rows);

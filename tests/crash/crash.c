@@ -7,9 +7,8 @@
  *                                    only rows and controls that have the text in their line,
  *                                    only that step
  *         -n  only count the kill points      -v  what each row has cost
- *         -r  which of the points are played once more, with the victim's memory taken away before
- *             its exit, as the OOM reaper does; without it, others in each run. -R: nothing but
- *             that
+ *         -r  which of the points are tried once more, with the victim's memory taken away before
+ *         its exit, as the OOM reaper does; without it, others in each run. -R: nothing but that
  *     table -c                                 only check that every public function is in it
  */
 #include "harness.h"
@@ -41,7 +40,7 @@
 #endif
 
 #define POINTS_MAX      (2 * TRACE_MAX)
-#define PARTS           8 /* a row is played in so many parts at the same time */
+#define PARTS           8 /* a row is tried in so many parts at the same time */
 #define JOBS_PER_RESULT (PARTS + 1)
 #define RESULTS_MAX     512
 #define FAILURES_MAX    8  /* then a row is given up: each may take a second */
@@ -82,14 +81,14 @@ static const struct control {
     unsigned repair;
     const char *name, *function, *state;
 } repairs[] = {
-    {SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_queue_put",
+    {SHKI_REPAIR_BACKSTOP, "without the check after each recheck interval", "shk_queue_put",
      "empty, a consumer asleep"},
-    {SHKI_REPAIR_BACKSTOP, "without the look after each slice", "shk_event_set",
+    {SHKI_REPAIR_BACKSTOP, "without the check after each recheck interval", "shk_event_set",
      "clear, one waits"},
-    {SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_cond_notify", "two wait"},
-    {SHKI_REPAIR_REBUILD, "without rebuilding the line", "shk_semaphore_acquire",
+    {SHKI_REPAIR_REBUILD, "without rebuilding the waitlist", "shk_cond_notify", "two wait"},
+    {SHKI_REPAIR_REBUILD, "without rebuilding the waitlist", "shk_semaphore_acquire",
      "2, promised to two stopped waiters"},
-    {SHKI_REPAIR_FORWARD, "without passing wake-ups on", "shk_cond_wait",
+    {SHKI_REPAIR_FORWARD, "without forwarding wake-ups", "shk_cond_wait",
      "one waits behind, notify"},
     {SHKI_REPAIR_OWNER_DIED, "without the sticky mark", "shk_lock_acquire", "its holder has died"},
     {SHKI_REPAIR_FINISH_UNLINK, "without finishing a dead unlinker's work", "shk_segment_unlink",
@@ -100,7 +99,7 @@ static const struct control {
     {SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's change", "shk_queue_get",
      "PRIORITY, eight items"},
     {SHKI_REPAIR_FINISH_QUEUE, "without finishing a dead author's put", "shk_queue_put",
-     "as the bias_owner"},
+     "as the bias owner"},
     {SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_lock_acquire", "free"},
     {SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_queue_put",
      "empty, a consumer asleep"},
@@ -116,16 +115,16 @@ struct failure {
 
 struct result {
     const struct row *row;
-    /* The recording, made by the worker who comes first. */
+    /* The recording, made by the first worker. */
     pthread_mutex_t recording;
     struct trace trace;
     struct point points[POINTS_MAX];
-    int count;                   /* of points; -1: it could not even be played without a kill */
+    int count;                   /* of points; -1: it could not even be run without a kill */
     unsigned disabled;           /* repairs */
     const char *control;         /* NULL: a row of the table, and must not fail */
-    _Atomic unsigned parts_left; /* 0: nobody writes here any more */
-    unsigned tried, released, failures, stopped, tries, by_hand;
-    _Atomic int64_t cpu; /* us, of the director's and the actors' */
+    _Atomic unsigned parts_left; /* 0: no worker writes here any more */
+    unsigned tried, released, failures, stopped, tries, stepped;
+    _Atomic int64_t cpu; /* us, of the worker's and the actors' */
     int64_t longest;     /* ns */
     struct failure failure[FAILURES_MAX];
 };
@@ -150,7 +149,7 @@ static struct options {
     unsigned jobs;
     bool cover_only, count_only;
     long step;       /* -1: all */
-    unsigned sample; /* which points are played with the victim's memory taken away, too */
+    unsigned sample; /* which points are tried with the victim's memory taken away, too */
     bool release, released_only;
     bool verbose;
     const char *text;
@@ -178,12 +177,12 @@ static void note(struct result *r, struct world *w, const struct point *point, b
     }
     r->failures += !ok;
     r->tries += w->tries;
-    r->by_hand += w->by_hand;
+    r->stepped += w->stepped;
     pthread_mutex_unlock(&run->mutex);
-    w->tries = w->by_hand = 0;
+    w->tries = w->stepped = 0;
 }
 
-/* No more plays are wanted. */
+/* No more runs are wanted. */
 static bool is_settled(struct result *r)
 {
     pthread_mutex_lock(&run->mutex);
@@ -224,49 +223,49 @@ static bool is_in_sample(const struct result *r, unsigned i)
     return options.step >= 0 || r->points[i].asleep || (i + options.sample) % RELEASED_ONE_IN == 0;
 }
 
-static void play_point(struct world *w, struct result *r, unsigned i)
+static void try_point(struct world *w, struct result *r, unsigned i)
 {
     const struct point *point = &r->points[i];
 
     if (options.step >= 0 && point->step != (uint32_t)options.step)
         return;
     if (!is_released_only(r) && !options.released_only)
-        note(r, w, point, play(w, &r->trace, point), 0);
+        note(r, w, point, kill_at(w, &r->trace, point), 0);
     if (is_in_sample(r, i)) {
         w->release = true;
-        note(r, w, point, play(w, &r->trace, point), 0);
+        note(r, w, point, kill_at(w, &r->trace, point), 0);
         w->release = false;
     }
 }
 
-static void play_points(struct world *w, const struct job *job)
+static void try_points(struct world *w, const struct job *job)
 {
     struct result *r = job->result;
     int n = record_once(w, r);
 
     for (unsigned i = job->part; (int)i < n && !options.count_only && !is_settled(r);
          i += job->parts)
-        play_point(w, r, r->control ? shuffled(i, (unsigned)n) : i);
+        try_point(w, r, r->control ? shuffled(i, (unsigned)n) : i);
 }
 
-static void play_part(struct world *w, const struct job *job)
+static void try_part(struct world *w, const struct job *job)
 {
     struct result *r = job->result;
 
     if (job->part == job->parts) {
-        int stopped = play_stopped(w);
+        int stopped = stop_asleep(w);
 
         note(r, w, NULL, stopped >= 0, stopped > 0 ? (unsigned)stopped : 0);
         return;
     }
-    play_points(w, job);
+    try_points(w, job);
     /*
      * It may have been recorded on a way without the gap: which way a pthread_cond_signal() goes is
      * left to chance.
      */
     for (int i = 1; r->control && i < CONTROL_TRIES && !is_settled(r); i++) {
         r->count = 0;
-        play_points(w, job);
+        try_points(w, job);
     }
 }
 
@@ -291,8 +290,8 @@ static void do_job(struct world *w, const struct job *job)
     shki_test_disable = job->result->disabled;
     w->row = job->result->row;
     w->memo = 0;
-    play_part(w, job);
-    send_home(w);
+    try_part(w, job);
+    end_idle_actors(w);
     job->result->cpu += cpu_time() - since;
     job->result->parts_left--;
 }
@@ -303,7 +302,7 @@ static int work(unsigned number)
     char name[64];
     cpu_set_t cpus, one;
     unsigned i;
-    /* An actor is on one CPU with the director: a step does not cost two wake-ups across CPUs. */
+    /* An actor is on one CPU with the worker: a step does not cost two wake-ups across CPUs. */
     sched_getaffinity(0, sizeof(cpus), &cpus);
     number %= (unsigned)CPU_COUNT(&cpus);
     for (i = 0; !CPU_ISSET(i, &cpus) || number-- > 0; i++)
@@ -390,8 +389,8 @@ static bool is_right(const struct result *r)
 }
 
 /*
- * To the log, and to whoever runs "make check". Flushed, also because the workers to come would
- * inherit what is left.
+ * To the log, and to the terminal of "make check". Flushed, also because a forked worker would
+ * print what is left once more.
  */
 static __attribute__((format(printf, 1, 2))) void say(const char *format, ...)
 {
@@ -433,8 +432,8 @@ static void print_result(const struct result *r)
         say("%-24s | %-52s | %6u | %8u | %7u | %8u | %10.1f\n", r->row->function, r->row->state,
             r->tried, r->released, r->stopped, r->failures, (double)r->longest / 1e6);
     if (options.verbose)
-        say("    %d points of %u steps, %u plays to reach them, %u reached step by step, %.1f s of CPU\n",
-            r->count, r->trace.length, r->tries, r->by_hand, (double)r->cpu / 1e6);
+        say("    %d points of %u steps, %u runs to reach them, %u step by step, %.1f s of CPU\n",
+            r->count, r->trace.length, r->tries, r->stepped, (double)r->cpu / 1e6);
     print_failures(r);
 }
 
@@ -662,7 +661,7 @@ int main(int argc, char **argv)
     if (descriptor)
         console = fdopen(atoi(descriptor), "w");
     clearenv(); /* nothing in it may decide what the library does, */
-    /* … which goes to sleep at once: how long it would look and change nothing is left to clocks */
+    /* … which sleeps without spinning: how long it spins depends on clocks, and changes nothing */
     setenv("SHK_SPIN", "0", 1);
     read_options(argc, argv);
     wrong = check_coverage();

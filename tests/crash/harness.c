@@ -19,15 +19,15 @@
 
 #define TICK_NS 10000000
 /* a second after the kill. Ticks, not the clock: they stand still when the machine does */
-#define HUNG_TICKS     100
-#define STARVES_NS     (5 * TICK_NS)
-#define SETUP_TICKS    3000 /* half a minute for what is no kill's fault */
-#define ASTRAY_MAX     5    /* tries to come to a point on the way that was recorded */
-#define REHEARSALS_MAX 12
+#define HUNG_TICKS       100
+#define STARVES_NS       (5 * TICK_NS)
+#define SETUP_TICKS      3000 /* half a minute for what is no kill's fault */
+#define OFF_TRACE_MAX    5    /* tries to come to a point on the way that was recorded */
+#define CALIBRATIONS_MAX 12
 /* steps; from here on only those that change or call something are kill points */
 #define LONG_OPERATION 5000
 
-static int64_t slice_of_library;
+static int64_t library_recheck;
 
 static const char *const actor_names[ACTORS] = {"the host",  "the victim", "the newcomer",
                                                 "sleeper 1", "sleeper 2",  "sleeper 3"};
@@ -62,8 +62,8 @@ void *map_shared(size_t size)
 
 /*
  * What a process sets up for itself with its first calls (how long to spin, where a mutex has its
- * word) changes nothing shared. Done here once, it is owner_died by all actors, and the kill points
- * are spent on what a call does every time.
+ * word) changes nothing shared. Done here once, all actors have it, and the kill points are spent
+ * on what a call does every time.
  */
 static void warm_up(struct world *w)
 {
@@ -97,7 +97,7 @@ void world_init(struct world *w, const char *name)
     memset(w, 0, sizeof(*w));
     snprintf(w->name, sizeof(w->name), "%s", name);
     w->board = map_shared(sizeof(*w->board));
-    slice_of_library = shki_test_recheck;
+    library_recheck = shki_test_recheck;
     warm_up(w);
 }
 
@@ -125,7 +125,7 @@ extern const char crash_begin[], crash_end[];
 #define ONLY_ONCE __attribute__((noinline, noclone))
 #endif
 
-static ONLY_ONCE int64_t perform(struct world *w, int64_t argument)
+static ONLY_ONCE int64_t run_operation(struct world *w, int64_t argument)
 {
     __asm__ volatile(".globl crash_begin\ncrash_begin:" ::: "memory");
     w->board->result = w->row->operation(w, argument);
@@ -134,106 +134,107 @@ static ONLY_ONCE int64_t perform(struct world *w, int64_t argument)
     return w->board->result;
 }
 
-static void *act_when_called(void *arg)
+static void *serve_calls(void *arg)
 {
     struct world *w = arg;
-    struct place *place = &w->board->place[w->me];
+    struct mailbox *mailbox = &w->board->mailbox[w->me];
     bool last = false;
 
-    place->tid = gettid();
+    mailbox->tid = gettid();
     while (!last) {
-        while (sem_wait(&place->called) != 0)
+        while (sem_wait(&mailbox->called) != 0)
             ;
-        last = w->me == VICTIM && w->row->leaves && place->function == perform;
-        place->result = place->function(w, place->argument);
-        place->done_at = now();
-        sem_post(&place->done);
+        last = w->me == VICTIM && w->row->leaves && mailbox->function == run_operation;
+        mailbox->result = mailbox->function(w, mailbox->argument);
+        mailbox->done_at = now();
+        sem_post(&mailbox->done);
     }
     return NULL;
 }
 
-static _Noreturn void live(struct world *w)
+static _Noreturn void actor_main(struct world *w)
 {
     pthread_t thread;
 
     if (w->me == VICTIM && w->row->in_thread) {
         attach(w, 0); /* so that the process is in the segment, and the thread is not */
-        if (pthread_create(&thread, NULL, act_when_called, w) != 0)
+        if (pthread_create(&thread, NULL, serve_calls, w) != 0)
             _exit(1);
         for (;;)
             pause();
     }
-    act_when_called(w);
+    serve_calls(w);
     _exit(0);
 }
 
-static void raise_curtain(struct world *w, unsigned who)
+static void start_actor(struct world *w, unsigned actor)
 {
-    struct place *place = &w->board->place[who];
-    pid_t director = getpid();
+    struct mailbox *mailbox = &w->board->mailbox[actor];
+    pid_t worker = getpid();
 
-    w->actor[who].pid = w->resting[who];
-    w->resting[who] = 0;
-    w->actor[who].starved = w->actor[who].pid ? thread_starved(place->tid) : 0;
-    if (w->actor[who].pid)
+    w->actors[actor].pid = w->idle[actor];
+    w->idle[actor] = 0;
+    w->actors[actor].starved = w->actors[actor].pid ? thread_starved(mailbox->tid) : 0;
+    if (w->actors[actor].pid)
         return;
-    memset(place, 0, sizeof(*place));
-    sem_init(&place->called, 1, 0);
-    sem_init(&place->done, 1, 0);
-    w->actor[who].pid = fork();
-    if (w->actor[who].pid < 0)
+    memset(mailbox, 0, sizeof(*mailbox));
+    sem_init(&mailbox->called, 1, 0);
+    sem_init(&mailbox->done, 1, 0);
+    w->actors[actor].pid = fork();
+    if (w->actors[actor].pid < 0)
         fail(w, "fork: %s", strerror(errno));
-    if (w->actor[who].pid > 0)
+    if (w->actors[actor].pid > 0)
         return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != director)
+    if (getppid() != worker)
         _exit(1);
-    w->me = who;
+    w->me = actor;
     /*
-     * Under the tracer a slice may be over before the victim has come to sleep, and then it never
-     * does. What it would do after it dies with it.
+     * Under the tracer a recheck interval may be over before the victim has come to sleep, and then
+     * it never sleeps. What it would do after the interval dies with it.
      */
-    if (who == VICTIM && !w->row->slice)
+    if (actor == VICTIM && !w->row->recheck)
         shki_test_recheck = SHK_SEC(10);
-    if (who == VICTIM && w->row->looks_around)
+    if (actor == VICTIM && w->row->spins_first)
         shki_spin_longest = SHK_MS(1);
-    live(w);
+    actor_main(w);
 }
 
-static bool is_gone(struct world *w, unsigned who, int *status)
+static bool is_gone(struct world *w, unsigned actor, int *status)
 {
-    if (w->actor[who].pid == 0 || waitpid(w->actor[who].pid, status, WNOHANG) == 0)
+    if (w->actors[actor].pid == 0 || waitpid(w->actors[actor].pid, status, WNOHANG) == 0)
         return false;
-    w->actor[who].pid = 0;
+    w->actors[actor].pid = 0;
     return true;
 }
 
-void kill_actor(struct world *w, unsigned who)
+void kill_actor(struct world *w, unsigned actor)
 {
-    pid_t tid = w->board->place[who].tid;
+    pid_t tid = w->board->mailbox[actor].tid;
 
-    if (w->actor[who].pid)
-        kill_and_reap(w->actor[who].pid, tid ? tid : w->actor[who].pid);
-    w->actor[who].pid = 0;
+    if (w->actors[actor].pid)
+        kill_and_reap(w->actors[actor].pid, tid ? tid : w->actors[actor].pid);
+    w->actors[actor].pid = 0;
 }
 
-void start_act(struct world *w, unsigned who, act *function, int64_t argument, const char *doing)
+void start_action(struct world *w, unsigned actor, action *function, int64_t argument,
+                  const char *doing)
 {
-    struct place *place = &w->board->place[who];
+    struct mailbox *mailbox = &w->board->mailbox[actor];
 
-    w->actor[who].doing = doing;
-    w->actor[who].since = now();
-    place->function = function;
-    place->argument = argument;
-    sem_post(&place->called);
+    w->actors[actor].doing = doing;
+    w->actors[actor].since = now();
+    mailbox->function = function;
+    mailbox->argument = argument;
+    sem_post(&mailbox->called);
 }
 
-static bool wait_done(struct place *place, int64_t ns)
+static bool wait_done(struct mailbox *mailbox, int64_t ns)
 {
     int64_t t = now() + ns;
     struct timespec until = {.tv_sec = t / SHK_SEC(1), .tv_nsec = t % SHK_SEC(1)};
 
-    return sem_clockwait(&place->done, CLOCK_MONOTONIC, &until) == 0;
+    return sem_clockwait(&mailbox->done, CLOCK_MONOTONIC, &until) == 0;
 }
 
 /* How long the actors have been ready to run, and had no CPU: ns in all, so far. */
@@ -241,13 +242,13 @@ static int64_t starved(const struct world *w)
 {
     int64_t sum = 0;
 
-    for (unsigned who = 0; who < ACTORS; who++)
-        if (w->actor[who].pid)
-            sum += thread_starved(w->board->place[who].tid) - w->actor[who].starved;
+    for (unsigned actor = 0; actor < ACTORS; actor++)
+        if (w->actors[actor].pid)
+            sum += thread_starved(w->board->mailbox[actor].tid) - w->actors[actor].starved;
     return sum;
 }
 
-/* Less the time for which the scene had no CPU, where that makes a difference. */
+/* Less the time for which the actors had no CPU, where that makes a difference. */
 static void note_recovery(struct world *w, int64_t ns)
 {
     if (ns > STARVES_NS)
@@ -256,24 +257,24 @@ static void note_recovery(struct world *w, int64_t ns)
         w->longest = ns;
 }
 
-static int64_t take_result(struct world *w, unsigned who)
+static int64_t take_result(struct world *w, unsigned actor)
 {
-    struct place *place = &w->board->place[who];
-    int64_t since = w->actor[who].since;
+    struct mailbox *mailbox = &w->board->mailbox[actor];
+    int64_t since = w->actors[actor].since;
 
-    w->actor[who].doing = NULL;
+    w->actors[actor].doing = NULL;
     if (w->killed_at) {
         if (since < w->killed_at)
             since = w->killed_at;
-        note_recovery(w, place->done_at - since);
+        note_recovery(w, mailbox->done_at - since);
     }
-    return place->result;
+    return mailbox->result;
 }
 
 /*
- * A wait for actors. They hang when they have had their second, in ticks in which nobody of the
- * scene had to wait for a CPU for long: a machine that is busy with other things proves nothing.
- * But it has an end, too.
+ * A wait for actors. They hang when they have had their second, in ticks in which no actor had to
+ * wait for a CPU for long: a machine that is busy with other things proves nothing. But it has an
+ * end, too.
  */
 struct wait {
     unsigned ticks, good_ticks;
@@ -289,20 +290,20 @@ static bool is_over(const struct world *w, struct wait *wait)
     return ++wait->ticks >= SETUP_TICKS || (w->killed_at && wait->good_ticks >= HUNG_TICKS);
 }
 
-int64_t finish(struct world *w, unsigned who)
+int64_t finish(struct world *w, unsigned actor)
 {
     struct wait wait = {0};
     int status;
 
     do {
-        if (wait_done(&w->board->place[who], TICK_NS))
-            return take_result(w, who);
-        if (is_gone(w, who, &status))
-            fail(w, "%s was ended by signal %d in %s", actor_names[who], WTERMSIG(status),
-                 w->actor[who].doing);
+        if (wait_done(&w->board->mailbox[actor], TICK_NS))
+            return take_result(w, actor);
+        if (is_gone(w, actor, &status))
+            fail(w, "%s was ended by signal %d in %s", actor_names[actor], WTERMSIG(status),
+                 w->actors[actor].doing);
     } while (!is_over(w, &wait));
-    fail(w, "%s hangs%s in %s", actor_names[who], w->actor[who].stopped ? ", stopped," : "",
-         w->actor[who].doing);
+    fail(w, "%s hangs%s in %s", actor_names[actor], w->actors[actor].stopped ? ", stopped," : "",
+         w->actors[actor].doing);
 }
 
 int64_t finish_any_sleeper(struct world *w)
@@ -312,88 +313,88 @@ int64_t finish_any_sleeper(struct world *w)
 
     do
         for (unsigned i = 0; i < 10; i++) {
-            for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-                if (is_busy(w, who) && finished(w, who))
-                    return finish(w, who);
+            for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+                if (is_busy(w, actor) && finished(w, actor))
+                    return finish(w, actor);
             nanosleep(&poll, NULL);
         }
     while (!is_over(w, &wait));
     fail(w, "no sleeper comes back");
 }
 
-bool is_busy(const struct world *w, unsigned who)
+bool is_busy(const struct world *w, unsigned actor)
 {
-    return w->actor[who].pid != 0 && w->actor[who].doing != NULL;
+    return w->actors[actor].pid != 0 && w->actors[actor].doing != NULL;
 }
 
-bool finished(struct world *w, unsigned who)
+bool finished(struct world *w, unsigned actor)
 {
     int value = 0;
 
-    return sem_getvalue(&w->board->place[who].done, &value) == 0 && value > 0;
+    return sem_getvalue(&w->board->mailbox[actor].done, &value) == 0 && value > 0;
 }
 
-void enter(struct world *w, unsigned who)
+void start_attached(struct world *w, unsigned actor)
 {
     int64_t r;
 
-    raise_curtain(w, who);
-    r = call(w, who, attach, 0);
-    EXPECT(w, r == 0, "%s cannot attach: %lld", actor_names[who], (long long)r);
+    start_actor(w, actor);
+    r = call(w, actor, attach, 0);
+    EXPECT(w, r == 0, "%s cannot attach: %lld", actor_names[actor], (long long)r);
 }
 
-void enter_host(struct world *w, act *create, int64_t argument)
+void start_host(struct world *w, action *create, int64_t argument)
 {
     int64_t r;
 
-    raise_curtain(w, HOST);
+    start_actor(w, HOST);
     r = call(w, HOST, create, argument);
-    EXPECT(w, r == 0, "the host cannot create the scene: %lld", (long long)r);
+    EXPECT(w, r == 0, "the host cannot create the objects: %lld", (long long)r);
 }
 
-bool falls_asleep(struct world *w, unsigned who)
+bool falls_asleep(struct world *w, unsigned actor)
 {
     static const struct timespec poll = {.tv_nsec = SLEEP_NS / 4};
     struct nap nap = {0};
 
-    for (unsigned i = 0; !thread_sleeps(w->board->place[who].tid, &nap, SLEEP_NS); i++) {
-        if (finished(w, who))
+    for (unsigned i = 0; !thread_sleeps(w->board->mailbox[actor].tid, &nap, SLEEP_NS); i++) {
+        if (finished(w, actor))
             return false;
         EXPECT(w, i < SETUP_TICKS * (TICK_NS / poll.tv_nsec),
-               "%s neither returns from %s nor sleeps", actor_names[who], w->actor[who].doing);
+               "%s neither returns from %s nor sleeps", actor_names[actor], w->actors[actor].doing);
         nanosleep(&poll, NULL);
     }
-    w->actor[who].since = now(); /* from here on it waits for others */
-    return !finished(w, who);    /* or it sleeps because it has nothing to do */
+    w->actors[actor].since = now(); /* from here on it waits for others */
+    return !finished(w, actor);     /* or it sleeps because it has nothing to do */
 }
 
-void enter_sleeper_act(struct world *w, act *function, int64_t argument, const char *doing)
+void start_sleeper_action(struct world *w, action *function, int64_t argument, const char *doing)
 {
-    unsigned who = ++w->last_sleeper;
+    unsigned actor = ++w->last_sleeper;
 
-    EXPECT(w, who < ACTORS, "more sleepers than there is room for");
-    enter(w, who);
-    start_act(w, who, function, argument, doing);
-    EXPECT(w, falls_asleep(w, who), "%s did not wait in %s", actor_names[who], doing);
+    EXPECT(w, actor < ACTORS, "more sleepers than there is room for");
+    start_attached(w, actor);
+    start_action(w, actor, function, argument, doing);
+    EXPECT(w, falls_asleep(w, actor), "%s did not wait in %s", actor_names[actor], doing);
 }
 
 /* Once only: waitpid() is told of a stop once, and would wait for ever for a second report. */
-void stop_actor(struct world *w, unsigned who)
+void stop_actor(struct world *w, unsigned actor)
 {
     int status = 0;
 
-    if (w->actor[who].stopped)
+    if (w->actors[actor].stopped)
         return;
-    kill(w->actor[who].pid, SIGSTOP);
-    waitpid(w->actor[who].pid, &status, WUNTRACED);
-    EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[who]);
-    w->actor[who].stopped = true;
+    kill(w->actors[actor].pid, SIGSTOP);
+    waitpid(w->actors[actor].pid, &status, WUNTRACED);
+    EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[actor]);
+    w->actors[actor].stopped = true;
 }
 
-void continue_actor(struct world *w, unsigned who)
+void continue_actor(struct world *w, unsigned actor)
 {
-    kill(w->actor[who].pid, SIGCONT);
-    w->actor[who].stopped = false;
+    kill(w->actors[actor].pid, SIGCONT);
+    w->actors[actor].stopped = false;
 }
 
 /* ---- Acts ---- */
@@ -431,7 +432,7 @@ int64_t attach(struct world *w, int64_t unused)
 }
 
 /* Give everything back. */
-static int64_t depart(struct world *w, int64_t unused)
+static int64_t close_all(struct world *w, int64_t unused)
 {
     int64_t r = 0;
 
@@ -461,72 +462,72 @@ static int64_t depart(struct world *w, int64_t unused)
     return r;
 }
 
-/* ---- A play ---- */
+/* ---- A run ---- */
 
 static void begin(struct world *w)
 {
     w->board->result = 0;
     w->board->returned = 0;
     memset(w->board->scratch, 0, sizeof(w->board->scratch));
-    memset(w->actor, 0, sizeof(w->actor));
+    memset(w->actors, 0, sizeof(w->actors));
     w->failure[0] = '\0';
-    shki_test_recheck = w->row->slice ? w->row->slice : slice_of_library;
+    shki_test_recheck = w->row->recheck ? w->row->recheck : library_recheck;
     w->last_sleeper = SLEEPER_1 - 1;
     w->killed_at = w->longest = 0;
     w->untouched = w->asleep = w->acknowledged = false;
-    w->partnered = w->sleeps = w->stopped = 0;
+    w->on_sleep_runs = w->sleeps = w->stopped = 0;
     w->result = 0;
     w->row->setup(w);
-    raise_curtain(w, VICTIM);
+    start_actor(w, VICTIM);
     if (!w->row->in_thread && !w->row->outside)
         call(w, VICTIM, attach, 0);
-    while (w->board->place[VICTIM].tid == 0)
+    while (w->board->mailbox[VICTIM].tid == 0)
         usleep(100);
     if (w->row->prepare) {
         int64_t r = call(w, VICTIM, w->row->prepare, 0);
 
         EXPECT(w, r >= 0, "the victim cannot prepare: %lld", (long long)r);
     }
-    if (w->row->crowd)
-        w->row->crowd(w);
+    if (w->row->waiters)
+        w->row->waiters(w);
 }
 
-/* Play a scene. Nothing of it stays, whatever has become of it. */
-static bool stage(struct world *w, script *scene)
+/* One run of the row. Nothing of it stays, whatever has become of it. */
+static bool run_once(struct world *w, script *rest)
 {
     if (setjmp(w->failed) == 0) {
         begin(w);
-        scene(w);
+        rest(w);
     }
-    for (unsigned who = 0; who < ACTORS; who++)
-        kill_actor(w, who);
+    for (unsigned actor = 0; actor < ACTORS; actor++)
+        kill_actor(w, actor);
     shm_unlink(w->name);
     return w->failure[0] == '\0';
 }
 
-void send_home(struct world *w)
+void end_idle_actors(struct world *w)
 {
-    for (unsigned who = 0; who < ACTORS; who++)
-        if (w->resting[who])
-            kill_and_reap(w->resting[who], w->resting[who]);
-    memset(w->resting, 0, sizeof(w->resting));
+    for (unsigned actor = 0; actor < ACTORS; actor++)
+        if (w->idle[actor])
+            kill_and_reap(w->idle[actor], w->idle[actor]);
+    memset(w->idle, 0, sizeof(w->idle));
 }
 
-/* Forks are a good part of a play's costs. */
-static void take_a_rest(struct world *w, unsigned who)
+/* For the next run: forks are a good part of the costs. */
+static void make_idle(struct world *w, unsigned actor)
 {
-    w->resting[who] = w->actor[who].pid;
-    w->actor[who].pid = 0;
+    w->idle[actor] = w->actors[actor].pid;
+    w->actors[actor].pid = 0;
 }
 
 /* The victim stands at crash_begin. */
 static void seize(struct world *w)
 {
-    int r = trace_seize(&w->victim, w->actor[VICTIM].pid, w->board->place[VICTIM].tid);
+    int r = trace_seize(&w->victim, w->actors[VICTIM].pid, w->board->mailbox[VICTIM].tid);
 
     EXPECT(w, r == 0, "cannot trace: %s", strerror(-r));
-    start(w, VICTIM, perform, 0);
-    EXPECT(w, trace_hop(&w->victim, (uintptr_t)crash_begin) == TRACE_STOPPED,
+    start(w, VICTIM, run_operation, 0);
+    EXPECT(w, trace_run_to(&w->victim, (uintptr_t)crash_begin) == TRACE_STOPPED,
            "the victim does not start");
 }
 
@@ -537,7 +538,7 @@ static bool at_end(const struct world *w)
 
 static bool is_held(const struct world *w)
 {
-    return w->row->partner_in && trace_pc(&w->victim) == (uintptr_t)w->row->partner_in;
+    return w->row->held_in && trace_pc(&w->victim) == (uintptr_t)w->row->held_in;
 }
 
 /*
@@ -545,26 +546,26 @@ static bool is_held(const struct world *w)
  */
 static bool step(struct world *w, uint32_t number)
 {
-    unsigned first = w->row->partner_at ? w->row->partner_at : 1;
-    unsigned times = w->row->partner_times ? w->row->partner_times : 1;
+    unsigned first = w->row->on_sleep_from ? w->row->on_sleep_from : 1;
+    unsigned times = w->row->on_sleep_times ? w->row->on_sleep_times : 1;
     enum event e;
 
     while ((e = trace_step(&w->victim)) == TRACE_ASLEEP)
-        if (++w->sleeps >= first && w->row->partner && w->partnered < times) {
-            w->row->partner(w);
-            w->partnered++;
+        if (++w->sleeps >= first && w->row->on_sleep && w->on_sleep_runs < times) {
+            w->row->on_sleep(w);
+            w->on_sleep_runs++;
         }
     EXPECT(w, e != TRACE_CRASHED, "the victim crashes at step %u", number);
-    if (e == TRACE_STOPPED && is_held(w) && w->partnered < times) {
-        w->row->partner(w);
-        w->partnered++;
+    if (e == TRACE_STOPPED && is_held(w) && w->on_sleep_runs < times) {
+        w->row->on_sleep(w);
+        w->on_sleep_runs++;
     }
     return e != TRACE_ENDED && e != TRACE_LOST && !at_end(w);
 }
 
 /* ---- Recording ---- */
 
-static void rehearse(struct world *w)
+static void calibrate(struct world *w)
 {
     struct trace *t = w->trace;
     bool goes_on = true;
@@ -590,7 +591,7 @@ static void rehearse(struct world *w)
     t->marks[t->length] = 0;
     trace_index(t);
     if (w->row->leaves)
-        t->previous[t->length] = INT32_MAX; /* there is no hop to where it is no more */
+        t->previous[t->length] = INT32_MAX; /* no breakpoint is met where it is no more */
 }
 
 static uint64_t hash(const struct trace *t)
@@ -604,17 +605,17 @@ static uint64_t hash(const struct trace *t)
 
 /*
  * Until it has gone the same way twice, which it does unless a clock decides. Where it does it may
- * go on and on, with a slice that is over before the victim has come to sleep: that is no failure
- * if it happens once or twice.
+ * go on and on, with a recheck interval that is over before the victim has come to sleep: that is
+ * no failure if it happens once or twice.
  */
-static bool rehearse_well(struct world *w)
+static bool calibrate_until_same(struct world *w)
 {
-    uint64_t hashes[REHEARSALS_MAX];
+    uint64_t hashes[CALIBRATIONS_MAX];
     int n = 0;
 
-    for (int i = 0; i < REHEARSALS_MAX; i++) {
+    for (int i = 0; i < CALIBRATIONS_MAX; i++) {
         w->trace->length = 0;
-        if (!stage(w, rehearse)) {
+        if (!run_once(w, calibrate)) {
             if (w->trace->length < TRACE_MAX)
                 return false;
             continue;
@@ -635,12 +636,12 @@ int record(struct world *w, struct trace *t, struct point *points, unsigned max)
 
     w->trace = t;
     w->watch = NULL;
-    if (!rehearse_well(w))
+    if (!calibrate_until_same(w))
         return -1;
     every = t->length <= LONG_OPERATION;
     if (!every) {
         w->watch = watch_new();
-        every = rehearse_well(w) && t->length <= LONG_OPERATION;
+        every = calibrate_until_same(w) && t->length <= LONG_OPERATION;
         watch_free(w->watch);
         w->watch = NULL;
     }
@@ -656,7 +657,7 @@ int record(struct world *w, struct trace *t, struct point *points, unsigned max)
 
 /* ---- Killing ---- */
 
-/* The step before which the recording slept next: no hop leads beyond it. */
+/* The step before which the recording slept next: no breakpoint leads beyond it. */
 static uint32_t next_sleep(const struct trace *t, uint32_t from, uint32_t limit)
 {
     while (from < limit && !(t->marks[from] & (STEP_SLEEPS | STEP_HELD)))
@@ -668,15 +669,15 @@ static uint32_t next_sleep(const struct trace *t, uint32_t from, uint32_t limit)
  * Lead the victim from crash_begin to the point. False: it has gone another way than when it was
  * recorded, as it may where a clock decides.
  */
-static bool lead(struct world *w)
+static bool run_to_point(struct world *w)
 {
     const uint32_t goal = w->point->step;
     const struct trace *t = w->trace;
 
     for (uint32_t i = 0, to; i < goal; i = to) {
-        to = w->hop ? trace_next_hop(t, i, next_sleep(t, i, goal)) : i + 1;
+        to = w->by_breakpoints ? trace_next_run(t, i, next_sleep(t, i, goal)) : i + 1;
         if (to > i + 1) {
-            if (trace_hop(&w->victim, t->pc[to]) != TRACE_STOPPED)
+            if (trace_run_to(&w->victim, t->pc[to]) != TRACE_STOPPED)
                 return false;
             continue;
         }
@@ -684,22 +685,22 @@ static bool lead(struct world *w)
         if (!step(w, i))
             return to == goal;
     }
-    if (w->hop && trace_pc(&w->victim) != t->pc[goal])
+    if (w->by_breakpoints && trace_pc(&w->victim) != t->pc[goal])
         return false;
     w->asleep = w->point->asleep && trace_step(&w->victim) == TRACE_ASLEEP;
     return w->asleep == w->point->asleep;
 }
 
-static void kill_scene(struct world *w)
+static void killed_run(struct world *w)
 {
     seize(w);
-    w->arrived = lead(w);
+    w->arrived = run_to_point(w);
     if (w->release)
         w->released = kill_and_release(&w->victim);
     else
         kill_actor(w, VICTIM);
-    w->actor[VICTIM].pid = 0;
-    if (!w->arrived && w->hop)
+    w->actors[VICTIM].pid = 0;
+    if (!w->arrived && w->by_breakpoints)
         return;
     w->untouched = w->point->step == 0;
     w->acknowledged = w->board->returned;
@@ -708,64 +709,64 @@ static void kill_scene(struct world *w)
     w->killed_at = now();
     w->row->check(w);
     w->row->carry_on(w);
-    for (unsigned who = HOST; who <= NEWCOMER; who++)
-        if (w->actor[who].pid) {
-            int64_t r = call(w, who, depart, 0);
+    for (unsigned actor = HOST; actor <= NEWCOMER; actor++)
+        if (w->actors[actor].pid) {
+            int64_t r = call(w, actor, close_all, 0);
 
-            EXPECT(w, r == 0, "%s cannot close everything: %lld", actor_names[who], (long long)r);
-            take_a_rest(w, who);
+            EXPECT(w, r == 0, "%s cannot close everything: %lld", actor_names[actor], (long long)r);
+            make_idle(w, actor);
         }
 }
 
-bool play(struct world *w, struct trace *t, const struct point *point)
+bool kill_at(struct world *w, struct trace *t, const struct point *point)
 {
     w->trace = t;
     w->point = point;
-    w->hop = true;
-    for (int i = 0; i < ASTRAY_MAX; i++) {
+    w->by_breakpoints = true;
+    for (int i = 0; i < OFF_TRACE_MAX; i++) {
         w->arrived = true;
         w->tries++;
-        if (!stage(w, kill_scene))
+        if (!run_once(w, killed_run))
             return false;
         if (w->arrived)
             return true;
     }
-    /* Step by step, then; wherever that leads is a kill point as well. */
-    w->hop = false;
-    w->by_hand++;
-    return stage(w, kill_scene);
+    /* Step by step, then: wherever that leads is a kill point as well. */
+    w->by_breakpoints = false;
+    w->stepped++;
+    return run_once(w, killed_run);
 }
 
 /* ---- Stopping ---- */
 
-static void stop_scene(struct world *w)
+static void stopped_run(struct world *w)
 {
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-        if (w->actor[who].pid) {
-            stop_actor(w, who);
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+        if (w->actors[actor].pid) {
+            stop_actor(w, actor);
             w->stopped++;
         }
     w->starved = starved(w);
     w->killed_at = now();
-    start(w, VICTIM, perform, 0);
+    start(w, VICTIM, run_operation, 0);
     if (falls_asleep(w, VICTIM)) {
         stop_actor(w, VICTIM);
         w->stopped++;
         for (unsigned i = 0;
-             w->row->partner && i < (w->row->partner_times ? w->row->partner_times : 1);
-             i++, w->partnered++)
-            w->row->partner(w);
+             w->row->on_sleep && i < (w->row->on_sleep_times ? w->row->on_sleep_times : 1);
+             i++, w->on_sleep_runs++)
+            w->row->on_sleep(w);
     } else {
         kill_actor(w, VICTIM); /* it may hold something, and has nothing to do with it */
     }
     if (w->stopped > 0)
         w->row->carry_on(w);
-    for (unsigned who = 0; who < ACTORS; who++)
-        if (w->actor[who].pid)
-            continue_actor(w, who);
+    for (unsigned actor = 0; actor < ACTORS; actor++)
+        if (w->actors[actor].pid)
+            continue_actor(w, actor);
 }
 
-int play_stopped(struct world *w)
+int stop_asleep(struct world *w)
 {
-    return stage(w, stop_scene) ? (int)w->stopped : -1;
+    return run_once(w, stopped_run) ? (int)w->stopped : -1;
 }

@@ -1,21 +1,23 @@
 /*
- * The kill harness. Processes (actors) play a small scene around one object; one of them, the
- * victim, does one public operation and is killed after exactly k instructions of it, for every k.
- * Then the others must carry on, each call within a second, and the content must be right.
+ * The kill harness. A few processes, the actors, work on one object. One of them, the victim, makes
+ * one public call and is killed after exactly k instructions of it, for every k. Then the others
+ * must carry on, each call within a second, and the content must be right.
  *
- * The director, one process per worker, plays each scene from the start for each kill point: a new
- * segment, new actors. It touches no object in it itself: whatever hangs or crashes is an actor. A
- * row of the kill table is one operation in one state:
+ * A worker runs each row from the start for each kill point: a new segment, new actors. It touches
+ * no object itself, so whatever hangs or crashes is an actor. A row of the kill table is one
+ * operation in one state:
  *
- *     setup      the host creates the segment and the objects; sleepers fall asleep where the state wants them
- *     prepare    the victim attaches and gets ready; crowd: sleepers who wait for it
+ *     setup      the host creates the segment and the objects; sleepers fall asleep where the
+ *                state wants them
+ *     prepare    the victim attaches and gets ready
+ *     waiters    more sleepers, which wait for the victim
  *     operation  the victim makes exactly one public call, under the tracer
- *     partner    what the host does when the victim has fallen asleep in it
+ *     on_sleep   what the host does when the victim has fallen asleep in it
  *     check      after the kill: the content is right, the sleepers wake if they have reason to
- *     carry_on   after it: the host and a newcomer can use the object; then they close everything
+ *     carry_on   after that: the host and a newcomer can use the object; they close everything
  *
- * A row may stop sleepers itself, and continue them in its check. The play with SIGSTOP leaves them
- * stopped.
+ * Each row is also run once with SIGSTOP instead of SIGKILL, for the victim and the sleepers, which
+ * stay stopped. A row may stop sleepers itself, and continue them in its check.
  */
 #ifndef CRASH_HARNESS_H
 #define CRASH_HARNESS_H
@@ -29,33 +31,31 @@
 
 struct world;
 struct point;
-/* runs in an actor; its result goes to the director */
-typedef int64_t act(struct world *, int64_t argument);
-typedef void script(struct world *); /* runs in the director */
+/* Runs in an actor; its result goes to the worker. */
+typedef int64_t action(struct world *, int64_t argument);
+/* Runs in the worker. */
+typedef void script(struct world *);
 
 struct row {
     const char *function, *state;
     script *setup;
-    act *prepare;  /* NULL: only attach */
-    script *crowd; /* more sleepers, who wait for the victim; NULL */
-    act *operation;
-    script *partner;
-    unsigned partner_at;      /* at the victim's how manieth sleep; 0: the first, */
-    unsigned partner_times;   /* … and how often from then on; 0: once */
-    void (*partner_in)(void); /* the partner acts when the victim begins this function, too; NULL */
-    /* ns, for all, where the victim sleeps through some; 0: the library's, and it sleeps on */
-    int64_t slice;
+    action *prepare; /* NULL: only attach */
+    script *waiters; /* NULL: none */
+    action *operation;
+    script *on_sleep;
+    unsigned on_sleep_from;  /* which sleep of the victim is the first that counts; 0: its first */
+    unsigned on_sleep_times; /* how often on_sleep runs, from then on; 0: once */
+    /* the victim is held, and on_sleep runs, at this function, too; NULL */
+    void (*held_in)(void);
+    int64_t recheck; /* ns: the interval of all actors; 0: the library's, and the victim's
+                                is too long to matter */
     script *check, *carry_on;
     int64_t variant;    /* what the row's own functions make of it */
     bool outside;       /* the victim does not attach before the operation */
     bool in_thread;     /* the victim is a second thread of its process, */
     bool leaves;        /* … and the operation is its end */
-    bool never_stopped; /* whoever sleeps holds something that the others need */
-    /*
-     * the victim does not go to sleep, or wake others, before it has looked whether that can be
-     * spared
-     */
-    bool looks_around;
+    bool never_stopped; /* no run with SIGSTOP: a sleeper holds something that the others need */
+    bool spins_first;   /* the victim spins before it sleeps, and before it wakes a sleeper */
 };
 
 struct rows {
@@ -73,17 +73,17 @@ extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, barri
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 
-/* Where the director and an actor meet; survives the kill. */
-struct place {
+/* How the worker calls an actor, and gets its answer; survives the kill. */
+struct mailbox {
     sem_t called, done;
-    act *function;
+    action *function;
     int64_t argument, result;
     int64_t done_at; /* ns */
     pid_t tid;
 };
 
 struct board {
-    struct place place[ACTORS];
+    struct mailbox mailbox[ACTORS];
     int64_t result;            /* of the victim's operation, */
     _Atomic uint32_t returned; /* … once this is set: that is the acknowledgement */
     /* the row's, shared by all actors, zero at first */
@@ -109,43 +109,43 @@ struct world {
     int descriptor;
     unsigned me;
 
-    /* The director's. */
+    /* The worker's. */
     struct {
-        pid_t pid;
+        pid_t pid; /* 0: none */
         const char *doing;
         int64_t since;
-        int64_t starved; /* in earlier plays */
+        int64_t starved; /* in earlier runs */
         bool stopped;    /* by stop_actor() */
-    } actor[ACTORS];
-    pid_t resting[ACTORS]; /* have played, closed everything, and will play again; 0: none */
+    } actors[ACTORS];
+    pid_t idle[ACTORS];    /* have closed everything, for the next run; 0: none */
     unsigned last_sleeper; /* SLEEPER_1 - 1: none */
     int64_t killed_at;     /* 0: not yet */
-    int64_t longest;       /* that a call took after the kill, ns, */
-    /* … less what the scene has waited for CPUs: so much it was at the kill */
-    int64_t starved;
+    int64_t longest;       /* that a call took after the kill, ns, less its wait for a CPU */
+    int64_t starved;       /* for how long all actors had waited for a CPU at the kill, ns */
     char failure[256];
     jmp_buf failed;
     struct tracee victim;
-    int64_t memo; /* what the row's scripts remember from play to play; 0 at first */
+    int64_t memo; /* what the row's scripts remember from run to run; 0 at first */
     struct trace *trace;
     struct watch *watch;
     const struct point *point;
-    bool hop, arrived;
-    bool release, released;   /* the victim's memory at the kill: to be, has been */
-    unsigned tries, by_hand;  /* plays in all to come to points; without hops */
-    unsigned sleeps, stopped; /* how often the victim has slept; how many are stopped */
+    bool by_breakpoints;      /* to the point, not step by step */
+    bool arrived;             /* at the point */
+    bool release, released;   /* the victim's memory at the kill: is to be, has been */
+    unsigned tries, stepped;  /* runs in all; those that went step by step */
+    unsigned sleeps, stopped; /* how often the victim has slept; how many actors are stopped */
 
     /* How far the victim came. */
-    bool untouched;     /* not one instruction of the operation */
-    bool asleep;        /* killed while it slept */
-    unsigned partnered; /* how often the partner has acted */
-    bool acknowledged;  /* the operation returned, */
-    int64_t result;     /* … this */
+    bool untouched;         /* not one instruction of the operation */
+    bool asleep;            /* killed while it slept */
+    unsigned on_sleep_runs; /* how often on_sleep has run */
+    bool acknowledged;      /* the operation returned, */
+    int64_t result;         /* … this */
 };
 
 /* ---- For the rows: scripts ---- */
 
-/* End the scene: it has failed. */
+/* End the run: it has failed. */
 void fail(struct world *, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 #define EXPECT(w, condition, ...) \
     do {                          \
@@ -154,38 +154,37 @@ void fail(struct world *, const char *format, ...) __attribute__((noreturn, form
     } while (0)
 
 /*
- * Let the actor do something: start it; wait until it has finished, within a second once the victim
- * is dead; both.
+ * Let the actor run a function: start it; wait until it has finished, within a second once the
+ * victim is dead; both.
  */
-#define start(w, who, function, argument) start_act(w, who, function, argument, #function)
-#define call(w, who, function, argument)  (start(w, who, function, argument), finish(w, who))
-void start_act(struct world *, unsigned who, act *, int64_t argument, const char *doing);
-int64_t finish(struct world *, unsigned who);
-/* whichever it is, one that is busy; with the same limit */
+#define start(w, actor, function, argument) start_action(w, actor, function, argument, #function)
+#define call(w, actor, function, argument)  (start(w, actor, function, argument), finish(w, actor))
+void start_action(struct world *, unsigned actor, action *, int64_t argument, const char *doing);
+int64_t finish(struct world *, unsigned actor);
+/* Any one that is busy; with the same limit. */
 int64_t finish_any_sleeper(struct world *);
-bool finished(struct world *, unsigned who);      /* a look, without waiting */
-bool is_busy(const struct world *, unsigned who); /* alive, and started but not yet finish()ed */
+bool finished(struct world *, unsigned actor);      /* does not wait */
+bool is_busy(const struct world *, unsigned actor); /* alive, and started but not yet finish()ed */
 
 /*
- * Bring an actor to the stage. The host creates, the others attach; a sleeper falls asleep in the
- * function.
+ * Start an actor. The host creates, the others attach; a sleeper falls asleep in the function.
  */
-void enter(struct world *, unsigned who);
-void enter_host(struct world *, act *create, int64_t argument);
-#define enter_sleeper(w, function, argument) enter_sleeper_act(w, function, argument, #function)
-void enter_sleeper_act(struct world *, act *, int64_t argument, const char *doing);
-/* wait until it sleeps in what it does, or has finished */
-bool falls_asleep(struct world *, unsigned who);
-void kill_actor(struct world *, unsigned who);
+void start_attached(struct world *, unsigned actor);
+void start_host(struct world *, action *create, int64_t argument);
+#define start_sleeper(w, function, argument) start_sleeper_action(w, function, argument, #function)
+void start_sleeper_action(struct world *, action *, int64_t argument, const char *doing);
+/* Wait until it sleeps in what it does: true; or has finished: false. */
+bool falls_asleep(struct world *, unsigned actor);
+void kill_actor(struct world *, unsigned actor);
 
 /*
- * SIGSTOP to a sleeper, once however often it is asked for; SIGCONT. The end of a play kills it,
- * too.
+ * SIGSTOP to a sleeper, once however often it is asked for; SIGCONT. The end of a run kills a
+ * stopped one, too.
  */
-void stop_actor(struct world *, unsigned who);
-void continue_actor(struct world *, unsigned who);
+void stop_actor(struct world *, unsigned actor);
+void continue_actor(struct world *, unsigned actor);
 
-/* ---- For the rows: acts ---- */
+/* ---- For the rows: actions ---- */
 
 /* Open the segment and whatever objects there are by the names below. */
 int64_t attach(struct world *, int64_t);
@@ -194,10 +193,10 @@ int64_t create_segment(struct world *, int64_t members);
 
 /* A timeout of the victim: time enough to fall asleep under the tracer. */
 #define IN_TIME SHK_MS(50)
-/* A slice that is to end while the victim sleeps; it must have come to sleep before. */
-#define SHORT_SLICE SHK_MS(40)
+/* A recheck interval that is to end while the victim sleeps; it must have come to sleep before. */
+#define SHORT_RECHECK SHK_MS(40)
 
-#define NEVER 99 /* partner_at: only when the victim has been stopped */
+#define NEVER 99 /* on_sleep_from: only when the victim has been stopped */
 
 #define LOCK      "lock"
 #define LOCK_2    "lock-2"
@@ -217,30 +216,31 @@ struct point {
     bool asleep; /* not before this step, but asleep in it */
 };
 
-/* What all plays of one worker share. `name`: of its segments. */
+/* What all runs of one worker share. `name`: of its segments. */
 void world_init(struct world *, const char *name);
 
 /*
- * Play w->row to the victim's end and note its steps. Returns how many kill points there are, or
+ * Run w->row to the victim's end and record its steps. Returns how many kill points there are, or
  * -1: see w->failure.
  */
 int record(struct world *, struct trace *, struct point *points, unsigned max);
 
 /*
- * Play it and kill the victim at this point of the recording; with w->release its memory is taken
+ * Run it and kill the victim at this point of the recording; with w->release its memory is taken
  * away before its exit, so that the kernel marks nothing for it. False: w->failure says why.
  */
-bool play(struct world *, struct trace *, const struct point *);
+bool kill_at(struct world *, struct trace *, const struct point *);
 
-/* Before w->row is another one: nobody of the last plays is left. */
-void send_home(struct world *);
+/* Before w->row is another one: no actor of the last runs is left. */
+void end_idle_actors(struct world *);
 
 /*
- * Play it with SIGSTOP for everyone who is asleep. Returns how many were; -1: w->failure says why.
+ * Run it with SIGSTOP for every actor that is asleep. Returns how many were; -1: w->failure says
+ * why.
  */
-int play_stopped(struct world *);
+int stop_asleep(struct world *);
 
-/* zeroed, for this process and those that it forks from then on; or the end */
+/* Zeroed memory, for this process and those that it forks from then on. Exits if there is none. */
 void *map_shared(size_t size);
 int64_t now(void); /* ns */
 

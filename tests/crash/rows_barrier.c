@@ -41,7 +41,7 @@ static int64_t is_broken(struct world *w, int64_t unused)
 
 static int64_t create(struct world *w, int64_t variant)
 {
-    const struct shk_barrier_options options = { .parties = variant & PARTIES };
+    const struct shk_barrier_options options = {.parties = variant & PARTIES};
     int64_t r = create_segment(w, 0);
 
     if (r == 0)
@@ -51,35 +51,37 @@ static int64_t create(struct world *w, int64_t variant)
 
 static void wait_0(struct world *w)
 {
-    enter_host(w, create, w->row->variant);
+    start_host(w, create, w->row->variant);
 }
 
 static void wait_1(struct world *w)
 {
     wait_0(w);
-    enter_sleeper(w, wait, 0);
+    start_sleeper(w, wait, 0);
 }
 
 static void wait_2(struct world *w)
 {
     wait_1(w);
-    enter_sleeper(w, wait, 0);
+    start_sleeper(w, wait, 0);
 }
 
-static void partner_comes(struct world *w)
+static void host_comes(struct world *w)
 {
     EXPECT(w, call(w, HOST, wait, 0) >= 0, "the host is not the last to come");
 }
 
-/* All who wait come back with the same answer: they have met (1), or not (0). -1 if nobody waited. */
+/*
+ * All waiters come back with the same answer: they have met (1), or not (0). -1: no waiter.
+ */
 static int come_back(struct world *w)
 {
     int met = -1;
 
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++) {
-        if (!is_busy(w, who))
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++) {
+        if (!is_busy(w, actor))
             continue;
-        int64_t r = finish(w, who);
+        int64_t r = finish(w, actor);
 
         EXPECT(w, r >= 0 || r == -EPIPE, "a wait gave %lld", (long long)r);
         EXPECT(w, met < 0 || met == (r >= 0), "some have met, and some have not");
@@ -88,8 +90,10 @@ static int come_back(struct world *w)
     return met;
 }
 
-/* The victim is the last to come: all have met, or it never came and nobody has noticed, or its death broke the
- * barrier. */
+/*
+ * The victim is the last to come: all have met, or it never came and no waiter has noticed, or its
+ * death broke the barrier.
+ */
 static void check_last(struct world *w)
 {
     int met = 0;
@@ -97,13 +101,15 @@ static void check_last(struct world *w)
     if (w->untouched)
         EXPECT(w, call(w, HOST, break_it, 0) == 0, "the host cannot abort");
     else if (!w->acknowledged && !finished(w, SLEEPER_1))
-        for (int i = 0; i < 15 && !finished(w, SLEEPER_1); i++) /* it may have come, and not told: they find out */
+        for (int i = 0; i < 15 && !finished(w, SLEEPER_1);
+             i++) /* it may have come, and not told: they find out */
             EXPECT(w, call(w, HOST, is_broken, 0) >= 0, "the host cannot look");
     if (!w->untouched && !w->acknowledged)
-        EXPECT(w, call(w, HOST, break_it, 0) == 0, "the host cannot abort"); /* who has met has met */
+        EXPECT(w, call(w, HOST, break_it, 0) == 0,
+               "the host cannot abort"); /* a round that is complete stays so */
     met = come_back(w);
     EXPECT(w, met == 1 || !w->acknowledged, "acknowledged, and they have not met");
-    EXPECT(w, met < 1 || !w->untouched, "they have met somebody who never came");
+    EXPECT(w, met < 1 || !w->untouched, "they have met a victim that never came");
 }
 
 /* The victim waits with others: its death breaks the barrier, by itself. */
@@ -113,11 +119,12 @@ static void check_wait(struct world *w)
 
     if (w->untouched)
         EXPECT(w, call(w, HOST, break_it, 0) == 0, "the host cannot abort");
-    else if (!w->partnered && !w->asleep)
-        EXPECT(w, call(w, HOST, break_it, 0) == 0, "the host cannot abort"); /* it may not have come yet */
+    else if (!w->on_sleep_runs && !w->asleep)
+        EXPECT(w, call(w, HOST, break_it, 0) == 0,
+               "the host cannot abort"); /* it may not have come yet */
     met = come_back(w);
-    EXPECT(w, met < 1 || w->partnered, "they have met somebody who never came");
-    EXPECT(w, !w->partnered || met != 0, "they were together, and have not met");
+    EXPECT(w, met < 1 || w->on_sleep_runs, "they have met a victim that never came");
+    EXPECT(w, !w->on_sleep_runs || met != 0, "they were together, and have not met");
 }
 
 static void check_release(struct world *w)
@@ -127,7 +134,7 @@ static void check_release(struct world *w)
     if (!w->acknowledged)
         EXPECT(w, call(w, HOST, break_it, 0) == 0, "the host cannot abort");
     met = come_back(w);
-    EXPECT(w, met < 1, "they have met nobody");
+    EXPECT(w, met < 1, "they have met without the victim");
 }
 
 static void check_reset(struct world *w)
@@ -149,33 +156,38 @@ static void carry_on(struct world *w)
 {
     int parties = w->row->variant & PARTIES;
 
-    enter(w, NEWCOMER);
-    EXPECT(w, call(w, NEWCOMER, reset, 0) == 0 && call(w, HOST, is_broken, 0) == 0, "it cannot be reset");
+    start_attached(w, NEWCOMER);
+    EXPECT(w, call(w, NEWCOMER, reset, 0) == 0 && call(w, HOST, is_broken, 0) == 0,
+           "it cannot be reset");
     if (parties != 2)
         return;
     start(w, NEWCOMER, wait, 0);
     EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
-    EXPECT(w, call(w, HOST, wait, 0) == 1 && finish(w, NEWCOMER) == 0, "host and newcomer do not meet");
+    EXPECT(w, call(w, HOST, wait, 0) == 1 && finish(w, NEWCOMER) == 0,
+           "host and newcomer do not meet");
 }
 
+/* clang-format off */
 static const struct row rows[] = {
-    { "shk_barrier_wait", "last of two", .setup = wait_1, .operation = wait, .check = check_last, .carry_on = carry_on,
-      .variant = 2 },
-    { "shk_barrier_wait", "last of three", .setup = wait_2, .operation = wait, .check = check_last,
-      .carry_on = carry_on, .variant = 3 },
-    { "shk_barrier_wait", "first of two", .setup = wait_0, .operation = wait, .partner = partner_comes,
-      .check = check_wait, .carry_on = carry_on, .variant = 2 },
-    { "shk_barrier_wait", "second of three", .setup = wait_1, .operation = wait, .partner = partner_comes,
-      .check = check_wait, .carry_on = carry_on, .variant = 3 },
-    { "shk_barrier_wait", "first of two, timeout", .setup = wait_0, .operation = wait_for_a_while,
-      .partner = partner_comes, .partner_at = NEVER, .check = check_release, .carry_on = carry_on, .variant = 2 },
-    { "shk_barrier_wait", "broken", .setup = wait_0, .operation = wait, .check = check_release, .carry_on = carry_on,
-      .variant = 2 | BROKEN },
-    { "shk_barrier_reset", "one of two waits", .setup = wait_1, .operation = reset, .check = check_reset,
-      .carry_on = carry_on, .variant = 2 },
-    { "shk_barrier_reset", "broken", .setup = wait_0, .operation = reset, .check = check_reset, .carry_on = carry_on,
-      .variant = 2 | BROKEN },
-    { "shk_barrier_abort", "two of three wait", .setup = wait_2, .operation = break_it, .check = check_abort,
-      .carry_on = carry_on, .variant = 3 },
+    {"shk_barrier_wait", "last of two", .setup = wait_1, .operation = wait, .check = check_last,
+     .carry_on = carry_on, .variant = 2},
+    {"shk_barrier_wait", "last of three", .setup = wait_2, .operation = wait, .check = check_last,
+     .carry_on = carry_on, .variant = 3},
+    {"shk_barrier_wait", "first of two", .setup = wait_0, .operation = wait, .on_sleep = host_comes,
+     .check = check_wait, .carry_on = carry_on, .variant = 2},
+    {"shk_barrier_wait", "second of three", .setup = wait_1, .operation = wait,
+     .on_sleep = host_comes, .check = check_wait, .carry_on = carry_on, .variant = 3},
+    {"shk_barrier_wait", "first of two, timeout", .setup = wait_0, .operation = wait_for_a_while,
+     .on_sleep = host_comes, .on_sleep_from = NEVER, .check = check_release, .carry_on = carry_on,
+     .variant = 2},
+    {"shk_barrier_wait", "broken", .setup = wait_0, .operation = wait, .check = check_release,
+     .carry_on = carry_on, .variant = 2 | BROKEN},
+    {"shk_barrier_reset", "one of two waits", .setup = wait_1, .operation = reset,
+     .check = check_reset, .carry_on = carry_on, .variant = 2},
+    {"shk_barrier_reset", "broken", .setup = wait_0, .operation = reset, .check = check_reset,
+     .carry_on = carry_on, .variant = 2 | BROKEN},
+    {"shk_barrier_abort", "two of three wait", .setup = wait_2, .operation = break_it,
+     .check = check_abort, .carry_on = carry_on, .variant = 3},
 };
+/* clang-format on */
 const struct rows barrier_rows = ROWS(rows);

@@ -48,9 +48,9 @@ static int64_t create(struct world *w, int64_t variant)
 
 static void set_0(struct world *w)
 {
-    enter_host(w, create, w->row->variant);
+    start_host(w, create, w->row->variant);
     if (w->row->variant & DEAD_AHEAD) {
-        enter_sleeper(w, wait, 0);
+        start_sleeper(w, wait, 0);
         kill_actor(w, SLEEPER_1);
     }
 }
@@ -58,45 +58,48 @@ static void set_0(struct world *w)
 static void set_1(struct world *w)
 {
     set_0(w);
-    enter_sleeper(w, wait, 0);
+    start_sleeper(w, wait, 0);
 }
 
 static void set_3(struct world *w)
 {
     set_1(w);
-    enter_sleeper(w, wait, 0);
-    enter_sleeper(w, wait, 0);
+    start_sleeper(w, wait, 0);
+    start_sleeper(w, wait, 0);
 }
 
-static void partner_sets(struct world *w)
+static void host_sets(struct world *w)
 {
     EXPECT(w, call(w, HOST, set, 0) == 0, "the host cannot set");
 }
 
-static void partner_flashes(struct world *w)
+static void host_flashes(struct world *w)
 {
-    partner_sets(w);
+    host_sets(w);
     EXPECT(w, call(w, HOST, clear, 0) == 0, "the host cannot clear");
 }
 
 static void all_come_back(struct world *w)
 {
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-        if (is_busy(w, who))
-            EXPECT(w, finish(w, who) == 0, "a wait was not ended by the set");
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+        if (is_busy(w, actor))
+            EXPECT(w, finish(w, actor) == 0, "a wait was not ended by the set");
 }
 
-/* Either it is set, and all come back; or nothing has happened, and they are still there for the next. */
+/*
+ * Either it is set, and all come back; or nothing has happened, and they are still there for the
+ * next.
+ */
 static void check_set(struct world *w)
 {
     bool there = call(w, HOST, is_set, 0);
 
     EXPECT(w, there || !w->acknowledged, "it is not set");
-    EXPECT(w, !there || !w->untouched || w->row->variant & SET, "it is set by nobody");
-    for (unsigned who = SLEEPER_1; !there && who <= w->last_sleeper; who++)
-        EXPECT(w, !is_busy(w, who) || !finished(w, who), "a wait has ended, and it is not set");
+    EXPECT(w, !there || !w->untouched || w->row->variant & SET, "it is set, but not by the victim");
+    for (unsigned actor = SLEEPER_1; !there && actor <= w->last_sleeper; actor++)
+        EXPECT(w, !is_busy(w, actor) || !finished(w, actor), "a wait has ended, and it is not set");
     if (!there)
-        partner_sets(w);
+        host_sets(w);
     all_come_back(w);
 }
 
@@ -105,27 +108,29 @@ static void check_clear(struct world *w)
     bool there = call(w, HOST, is_set, 0);
 
     EXPECT(w, !there || !w->acknowledged, "it is still set");
-    EXPECT(w, there || !w->untouched || !(w->row->variant & SET), "it was cleared by nobody");
+    EXPECT(w, there || !w->untouched || !(w->row->variant & SET),
+           "it was cleared, but not by the victim");
 }
 
-/* Whoever waits beside the victim comes back when the partner has set, and not before. */
+/* The waiters beside the victim come back when the host has set, and not before. */
 static void check_wait(struct world *w)
 {
-    if (!w->partnered)
-        for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-            EXPECT(w, !finished(w, who), "a wait has ended, and it was not set");
-    if (!w->partnered)
-        partner_sets(w);
+    if (!w->on_sleep_runs)
+        for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+            EXPECT(w, !finished(w, actor), "a wait has ended, and it was not set");
+    if (!w->on_sleep_runs)
+        host_sets(w);
     all_come_back(w);
 }
 
 static void carry_on(struct world *w)
 {
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     for (int i = 0; i < 2; i++) {
         unsigned waiter = i ? HOST : NEWCOMER, setter = i ? NEWCOMER : HOST;
 
-        EXPECT(w, call(w, waiter, clear, 0) == 0 && !call(w, setter, is_set, 0), "it cannot be cleared");
+        EXPECT(w, call(w, waiter, clear, 0) == 0 && !call(w, setter, is_set, 0),
+               "it cannot be cleared");
         start(w, waiter, wait, 0);
         EXPECT(w, falls_asleep(w, waiter), "there is no waiting");
         EXPECT(w, call(w, setter, set, 0) == 0 && finish(w, waiter) == 0, "a set does not release");
@@ -133,28 +138,32 @@ static void carry_on(struct world *w)
     }
 }
 
-#define SETS .operation = set, .check = check_set, .carry_on = carry_on
+#define SETS   .operation = set, .check = check_set, .carry_on = carry_on
 #define CLEARS .operation = clear, .check = check_clear, .carry_on = carry_on
-#define WAITS .check = check_wait, .carry_on = carry_on
+#define WAITS  .check = check_wait, .carry_on = carry_on
 
+/* clang-format off */
 static const struct row rows[] = {
-    { "shk_event_set", "clear, nobody waits", .setup = set_0, SETS },
-    { "shk_event_set", "clear, one waits", .setup = set_1, SETS },
-    { "shk_event_set", "clear, three wait", .setup = set_3, SETS },
-    { "shk_event_set", "clear, a dead one waits", .setup = set_0, SETS, .variant = DEAD_AHEAD },
-    { "shk_event_set", "clear, a dead one ahead of another", .setup = set_1, SETS, .variant = DEAD_AHEAD },
-    { "shk_event_set", "set", .setup = set_0, SETS, .variant = SET },
-    { "shk_event_clear", "set", .setup = set_0, CLEARS, .variant = SET },
-    { "shk_event_clear", "clear", .setup = set_0, CLEARS },
-    { "shk_event_wait", "set", .setup = set_0, .operation = wait, WAITS, .variant = SET },
-    { "shk_event_wait", "clear, alone", .setup = set_0, .operation = wait, .partner = partner_sets, WAITS },
-    { "shk_event_wait", "clear, alone, set after a slice", .setup = set_0, .operation = wait, .partner = partner_sets,
-      .partner_at = 2, .slice = SHORT_SLICE, WAITS },
-    { "shk_event_wait", "clear, one waits, set and cleared at once", .setup = set_1, .operation = wait,
-      .partner = partner_flashes, WAITS },
-    { "shk_event_wait", "clear, a dead one ahead", .setup = set_0, .operation = wait, .partner = partner_sets, WAITS,
-      .variant = DEAD_AHEAD },
-    { "shk_event_wait", "clear, timeout", .setup = set_0, .operation = wait_for_a_while, .partner = partner_sets,
-      .partner_at = NEVER, WAITS },
+    {"shk_event_set", "clear, no waiter", .setup = set_0, SETS},
+    {"shk_event_set", "clear, one waits", .setup = set_1, SETS},
+    {"shk_event_set", "clear, three wait", .setup = set_3, SETS},
+    {"shk_event_set", "clear, a dead one waits", .setup = set_0, SETS, .variant = DEAD_AHEAD},
+    {"shk_event_set", "clear, a dead one ahead of another", .setup = set_1, SETS,
+     .variant = DEAD_AHEAD},
+    {"shk_event_set", "set", .setup = set_0, SETS, .variant = SET},
+    {"shk_event_clear", "set", .setup = set_0, CLEARS, .variant = SET},
+    {"shk_event_clear", "clear", .setup = set_0, CLEARS},
+    {"shk_event_wait", "set", .setup = set_0, .operation = wait, WAITS, .variant = SET},
+    {"shk_event_wait", "clear, alone", .setup = set_0, .operation = wait, .on_sleep = host_sets,
+     WAITS},
+    {"shk_event_wait", "clear, alone, set after a recheck", .setup = set_0, .operation = wait,
+     .on_sleep = host_sets, .on_sleep_from = 2, .recheck = SHORT_RECHECK, WAITS},
+    {"shk_event_wait", "clear, one waits, set and cleared at once", .setup = set_1,
+     .operation = wait, .on_sleep = host_flashes, WAITS},
+    {"shk_event_wait", "clear, a dead one ahead", .setup = set_0, .operation = wait,
+     .on_sleep = host_sets, WAITS, .variant = DEAD_AHEAD},
+    {"shk_event_wait", "clear, timeout", .setup = set_0, .operation = wait_for_a_while,
+     .on_sleep = host_sets, .on_sleep_from = NEVER, WAITS},
 };
+/* clang-format on */
 const struct rows event_rows = ROWS(rows);

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define NAME "object"
-#define ROOM "room"
-#define PAGE 4096
+#define NAME        "object"
+#define ROOM        "room"
+#define PAGE        4096
 #define REGION_SIZE 200
 
 /* A row's variant is the kind of object. A condition with a given lock: */
@@ -44,18 +44,22 @@ static int64_t open_with(struct world *w, unsigned flags)
     case SHK_KIND_SEMAPHORE:
         return shk_semaphore_open(w->segment, NAME, flags, NULL, &w->semaphore);
     case SHK_KIND_BARRIER:
-        return shk_barrier_open(w->segment, NAME, flags, &(struct shk_barrier_options){ .parties = 1 }, &w->barrier);
+        return shk_barrier_open(w->segment, NAME, flags,
+                                &(struct shk_barrier_options){.parties = 1}, &w->barrier);
     case SHK_KIND_STREAM:
-        return shk_stream_open(w->segment, NAME, flags, &(struct shk_stream_options){ .sample_size = 8, .history = 8 },
+        return shk_stream_open(w->segment, NAME, flags,
+                               &(struct shk_stream_options){.sample_size = 8, .history = 8},
                                &w->stream);
     case SHK_KIND_QUEUE:
-        return shk_queue_open(w->segment, NAME, flags, &(struct shk_queue_options){ .capacity = 4, .item_size = 16 },
+        return shk_queue_open(w->segment, NAME, flags,
+                              &(struct shk_queue_options){.capacity = 4, .item_size = 16},
                               &w->queue);
     case SHK_KIND_REGION:
-        return shk_region_open(w->segment, NAME, flags, &(struct shk_region_options){ .size = REGION_SIZE },
-                               &w->region);
+        return shk_region_open(w->segment, NAME, flags,
+                               &(struct shk_region_options){.size = REGION_SIZE}, &w->region);
     case COND_WITH_LOCK:
-        return shk_cond_open(w->segment, NAME, flags, &(struct shk_cond_options){ .lock = w->lock_2 }, &w->cond);
+        return shk_cond_open(w->segment, NAME, flags, &(struct shk_cond_options){.lock = w->lock_2},
+                             &w->cond);
     default:
         return shk_cond_open(w->segment, NAME, flags, NULL, &w->cond);
     }
@@ -161,7 +165,9 @@ static int64_t use_queue(struct world *w)
 
     if (r < 0)
         return r;
-    return shk_queue_get(w->queue, &got, sizeof(got), SHK_FOREVER) == sizeof(item) && got == item ? 0 : -EILSEQ;
+    return shk_queue_get(w->queue, &got, sizeof(got), SHK_FOREVER) == sizeof(item) && got == item
+               ? 0
+               : -EILSEQ;
 }
 
 static int64_t use_region(struct world *w)
@@ -215,7 +221,7 @@ static int64_t room_for(struct world *w, int64_t size)
 {
     struct shk_region *room;
     int64_t r = shk_region_open(w->segment, ROOM, SHK_CREATE | SHK_EXCL,
-                                &(struct shk_region_options){ .size = (size_t)size }, &room);
+                                &(struct shk_region_options){.size = (size_t)size}, &room);
 
     if (r == 0)
         r = shk_object_unlink(w->segment, ROOM);
@@ -247,8 +253,8 @@ static int64_t measure_room(struct world *w, int64_t unused)
 
 static void set_absent(struct world *w)
 {
-    enter_host(w, create, 0);
-    if (w->memo == 0) /* the room is the same in all plays of the row */
+    start_host(w, create, 0);
+    if (w->memo == 0) /* the room is the same in all runs of the row */
         w->memo = call(w, HOST, measure_room, 0);
     EXPECT(w, w->memo > 0, "no room: %lld", (long long)w->memo);
 }
@@ -259,7 +265,7 @@ static void set_present(struct world *w)
     EXPECT(w, call(w, HOST, open_or_create, 0) == 0, "the host cannot create the object");
 }
 
-/* … and nobody has it open. */
+/* … and no member has it open. */
 static void set_unused(struct world *w)
 {
     set_present(w);
@@ -272,7 +278,7 @@ static void set_unused(struct world *w)
 static void set_left_behind(struct world *w)
 {
     set_present(w);
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     EXPECT(w, call(w, NEWCOMER, open_existing, 0) == 0, "the newcomer cannot open the object");
     EXPECT(w, call(w, HOST, unlink_object, 0) == 0 && call(w, HOST, close_handle, 0) == 0,
            "the host cannot remove it");
@@ -281,7 +287,7 @@ static void set_left_behind(struct world *w)
 
 static void one_waits(struct world *w)
 {
-    enter(w, SLEEPER_1);
+    start_attached(w, SLEEPER_1);
     w->last_sleeper = SLEEPER_1;
     EXPECT(w, call(w, SLEEPER_1, open_existing, 0) == 0, "the sleeper cannot open the object");
     start(w, SLEEPER_1, wait, 0);
@@ -294,17 +300,17 @@ static void set_with_sleeper(struct world *w)
     one_waits(w);
 }
 
-/* Whether it exists. Who finds it can use it. */
-static bool look(struct world *w, unsigned who)
+/* Whether it exists. An actor that finds it can use it. */
+static bool look(struct world *w, unsigned actor)
 {
-    int64_t r = call(w, who, open_existing, 0);
+    int64_t r = call(w, actor, open_existing, 0);
 
     EXPECT(w, r == 0 || r == -ENOENT, "opening it: %lld", (long long)r);
     if (r == -ENOENT)
         return false;
-    r = call(w, who, use, 0);
+    r = call(w, actor, use, 0);
     EXPECT(w, r == 0, "using it: %lld", (long long)r);
-    r = call(w, who, close_handle, 0);
+    r = call(w, actor, close_handle, 0);
     EXPECT(w, r == 0, "closing it: %lld", (long long)r);
     return true;
 }
@@ -314,7 +320,7 @@ static void check_create(struct world *w)
     bool there = look(w, HOST);
 
     EXPECT(w, there || !w->acknowledged, "what was created is gone");
-    EXPECT(w, !there || !w->untouched, "it was created by nobody");
+    EXPECT(w, !there || !w->untouched, "it was created, but not by the victim");
 }
 
 static void check_present(struct world *w)
@@ -327,13 +333,14 @@ static void check_unlink(struct world *w)
     bool there, open = w->row->setup != set_unused;
     int64_t r;
 
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     there = look(w, NEWCOMER);
     kill_actor(w, NEWCOMER);
     EXPECT(w, !there || !w->acknowledged, "it is still there");
-    EXPECT(w, there || !w->untouched, "it was unlinked by nobody");
+    EXPECT(w, there || !w->untouched, "it was unlinked, but not by the victim");
     if (w->last_sleeper == SLEEPER_1) {
-        r = finish(w, SLEEPER_1); /* woken by the use that the newcomer made of it, if that was possible */
+        r = finish(
+            w, SLEEPER_1); /* woken by the use that the newcomer made of it, if that was possible */
         EXPECT(w, r == (there ? 0 : -ESTALE), "the sleeper got %lld", (long long)r);
         kill_actor(w, SLEEPER_1);
     }
@@ -350,7 +357,7 @@ static void carry_on(struct world *w)
 {
     int64_t r;
 
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     r = call(w, NEWCOMER, open_or_create, 0);
     EXPECT(w, r == 0, "the newcomer cannot open it: %lld", (long long)r);
     EXPECT(w, look(w, HOST), "the host does not see it");
@@ -359,22 +366,23 @@ static void carry_on(struct world *w)
     EXPECT(w, call(w, NEWCOMER, unlink_object, 0) == 0 && call(w, NEWCOMER, close_handle, 0) == 0,
            "it cannot be removed");
     if (w->stopped)
-        return; /* whoever is stopped has it open */
+        return; /* a stopped actor has it open */
     if (w->row->setup == set_present && w->row->check == check_present)
         EXPECT(w, call(w, HOST, close_handle, 0) == 0, "the host cannot close it");
     r = call(w, HOST, room_for, w->memo);
     EXPECT(w, r == 0, "its memory has not been given back: %lld", (long long)r);
 }
 
-#define KIND_ROWS(prefix, text, kind)                                                                                  \
-    { prefix "_open", "absent: creates it" text, .setup = set_absent, .operation = open_or_create,                     \
-      .check = check_create, .carry_on = carry_on, .variant = kind },                                                  \
-    { prefix "_open", "present: finds it" text, .setup = set_unused, .operation = open_existing,                       \
-      .check = check_present, .carry_on = carry_on, .variant = kind },                                                 \
-    { prefix "_close", "nobody else has it open" text, .setup = set_unused, .prepare = open_existing,                  \
-      .operation = close_handle, .check = check_present, .carry_on = carry_on, .variant = kind },                      \
-    { "shk_object_unlink", prefix ", others have it open" text, .setup = set_present, .operation = unlink_object,      \
-      .check = check_unlink, .carry_on = carry_on, .variant = kind }
+/* clang-format off */
+#define KIND_ROWS(prefix, text, kind)                                                             \
+    {prefix "_open", "absent: creates it" text, .setup = set_absent, .operation = open_or_create, \
+     .check = check_create, .carry_on = carry_on, .variant = kind},                               \
+    {prefix "_open", "present: finds it" text, .setup = set_unused, .operation = open_existing,   \
+     .check = check_present, .carry_on = carry_on, .variant = kind},                              \
+    {prefix "_close", "no other has it open" text, .setup = set_unused, .prepare = open_existing, \
+     .operation = close_handle, .check = check_present, .carry_on = carry_on, .variant = kind},   \
+    {"shk_object_unlink", prefix ", others have it open" text, .setup = set_present,              \
+     .operation = unlink_object, .check = check_unlink, .carry_on = carry_on, .variant = kind}
 
 static const struct row rows[] = {
     KIND_ROWS("shk_lock", "", SHK_KIND_LOCK),
@@ -386,14 +394,18 @@ static const struct row rows[] = {
     KIND_ROWS("shk_queue", "", SHK_KIND_QUEUE),
     KIND_ROWS("shk_stream", "", SHK_KIND_STREAM),
     KIND_ROWS("shk_region", "", SHK_KIND_REGION),
-    { "shk_region_open", "absent, an unlinked one is cleared first", .setup = set_left_behind,
-      .operation = open_or_create,
-      .check = check_create, .carry_on = carry_on, .variant = SHK_KIND_REGION },
-    { "shk_object_unlink", "shk_event, nobody has it open", .setup = set_unused, .operation = unlink_object,
-      .check = check_unlink, .carry_on = carry_on, .variant = SHK_KIND_EVENT },
-    { "shk_object_unlink", "shk_event, one sleeps on it", .setup = set_with_sleeper, .operation = unlink_object,
-      .check = check_unlink, .carry_on = carry_on, .variant = SHK_KIND_EVENT },
-    { "shk_object_unlink", "shk_event, the caller has it open", .setup = set_unused, .prepare = open_existing,
-      .operation = unlink_object, .check = check_unlink, .carry_on = carry_on, .variant = SHK_KIND_EVENT },
+    {"shk_region_open", "absent, an unlinked one is cleared first", .setup = set_left_behind,
+     .operation = open_or_create, .check = check_create, .carry_on = carry_on,
+     .variant = SHK_KIND_REGION},
+    {"shk_object_unlink", "shk_event, not open anywhere", .setup = set_unused,
+     .operation = unlink_object, .check = check_unlink, .carry_on = carry_on,
+     .variant = SHK_KIND_EVENT},
+    {"shk_object_unlink", "shk_event, one sleeps on it", .setup = set_with_sleeper,
+     .operation = unlink_object, .check = check_unlink, .carry_on = carry_on,
+     .variant = SHK_KIND_EVENT},
+    {"shk_object_unlink", "shk_event, the caller has it open", .setup = set_unused,
+     .prepare = open_existing, .operation = unlink_object, .check = check_unlink,
+     .carry_on = carry_on, .variant = SHK_KIND_EVENT},
 };
+/* clang-format on */
 const struct rows object_rows = ROWS(rows);

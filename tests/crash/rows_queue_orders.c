@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAPACITY    8
-#define BARGING_MAX 3   /* how many a batch moves */
-#define VICTIMS     100 /* what the victim puts: 100, 101 … */
-#define NEED_WAKEUP 200 /* what a sleeper puts */
-#define HOSTS       300 /* what the others put */
-#define MOST        32
+#define CAPACITY 8
+#define BATCH    3   /* how many a batch moves */
+#define VICTIMS  100 /* what the victim puts: 100, 101 … */
+#define SLEEPERS 200 /* what a sleeper puts */
+#define HOSTS    300 /* what the others put */
+#define MOST     32
 
 /* A row's variant: how many items there are at first; and */
 enum {
@@ -27,7 +27,7 @@ enum {
     CONSUMER = 256, /* the sleeper is one, else a producer */
     CLAIMED = 512,  /* by the host: the producers' side */
     SHUT = 1024,    /* shut down at first */
-    SMALL = 2048,   /* capacity 0, in a segment that is soon looked through */
+    SMALL = 2048,   /* capacity 0, in a segment that is soon searched */
     SHUFFLED =
         4096, /* it has been full and drained: the free slots are not used in the order of their
                  numbers */
@@ -152,15 +152,15 @@ static int64_t put(struct world *w, int64_t number)
 
 static int64_t put_many(struct world *w, int64_t unused)
 {
-    struct item items[BARGING_MAX];
-    struct iovec vector[BARGING_MAX];
+    struct item items[BATCH];
+    struct iovec vector[BATCH];
 
     (void)unused;
-    for (int i = 0; i < BARGING_MAX; i++) {
+    for (int i = 0; i < BATCH; i++) {
         items[i] = item_of(VICTIMS + i);
         vector[i] = (struct iovec){&items[i], sizeof(items[i])};
     }
-    return shk_queue_put_many(w->queue, vector, BARGING_MAX, SHK_FOREVER);
+    return shk_queue_put_many(w->queue, vector, BATCH, SHK_FOREVER);
 }
 
 static int64_t get(struct world *w, int64_t unused)
@@ -169,7 +169,7 @@ static int64_t get(struct world *w, int64_t unused)
     return get_for(w, SHK_FOREVER);
 }
 
-static int64_t get_at_once(struct world *w, int64_t unused)
+static int64_t get_nowait(struct world *w, int64_t unused)
 {
     (void)unused;
     return get_for(w, SHK_NOWAIT);
@@ -189,13 +189,13 @@ static int64_t get_priority(struct world *w, int64_t unused)
 
 static int64_t get_many(struct world *w, int64_t unused)
 {
-    struct item items[BARGING_MAX] = {{0}};
-    struct iovec vector[BARGING_MAX];
+    struct item items[BATCH] = {{0}};
+    struct iovec vector[BATCH];
 
     (void)unused;
-    for (int i = 0; i < BARGING_MAX; i++)
+    for (int i = 0; i < BATCH; i++)
         vector[i] = (struct iovec){&items[i], sizeof(items[i])};
-    return shk_queue_get_many(w->queue, vector, BARGING_MAX, SHK_FOREVER);
+    return shk_queue_get_many(w->queue, vector, BATCH, SHK_FOREVER);
 }
 
 static int64_t reserve(struct world *w, int64_t unused)
@@ -306,7 +306,7 @@ struct list {
     unsigned n;
 };
 
-/* What somebody has taken out at one go, for the director. */
+/* What an actor has taken out in one call, for the worker. */
 static struct list *taken(struct world *w)
 {
     return (struct list *)w->board->scratch;
@@ -368,8 +368,8 @@ static void sort(struct world *w, struct list *l)
             int64_t a = l->number[k - 1], b = l->number[k];
             /* Priorities of puts by way of the calls that give none are 0. */
             bool plain = w->row->operation == put_many || w->row->operation == commit;
-            int64_t pa = plain && a >= VICTIMS && a < NEED_WAKEUP ? 0 : priority_of(a);
-            int64_t pb = plain && b >= VICTIMS && b < NEED_WAKEUP ? 0 : priority_of(b);
+            int64_t pa = plain && a >= VICTIMS && a < SLEEPERS ? 0 : priority_of(a);
+            int64_t pb = plain && b >= VICTIMS && b < SLEEPERS ? 0 : priority_of(b);
             bool turn =
                 order_of(w->row) == SHK_LIFO || (order_of(w->row) == SHK_PRIORITY && pb < pa);
 
@@ -389,9 +389,9 @@ static struct list old_items(struct world *w)
     return l;
 }
 
-static struct list drain(struct world *w, unsigned who)
+static struct list drain(struct world *w, unsigned actor)
 {
-    int64_t r = call(w, who, take_some, MOST);
+    int64_t r = call(w, actor, take_some, MOST);
 
     EXPECT(w, r == -EAGAIN || r == -EPIPE, "a get at once gave %lld", (long long)r);
     return *taken(w);
@@ -416,7 +416,7 @@ static void fail_lists(struct world *w, const struct list *is)
 static unsigned moves(const struct row *row)
 {
     return row->operation == put_many || row->operation == get_many
-               ? BARGING_MAX
+               ? BATCH
                : row->operation == put || row->operation == get || row->operation == get_priority ||
                      row->operation == commit || row->operation == consume;
 }
@@ -426,7 +426,7 @@ static bool in_part(const struct row *row)
     return order_of(row) == SHK_PRIORITY && moves(row) > 1;
 }
 
-/* Nobody sleeps. What is in the queue now is what there was before the operation, or after it. */
+/* No actor sleeps. What is in the queue now is what there was before the operation, or after it. */
 static void check(struct world *w)
 {
     bool puts =
@@ -471,7 +471,7 @@ static void check_consumer(struct world *w)
     for (unsigned i = 0; i < is.n; i++)
         append(w, &rest, is.number[i]);
     for (unsigned i = 0; i < rest.n; i++) {
-        victims += rest.number[i] >= VICTIMS && rest.number[i] < NEED_WAKEUP;
+        victims += rest.number[i] >= VICTIMS && rest.number[i] < SLEEPERS;
         hosts += rest.number[i] == HOSTS;
     }
     EXPECT(w, hosts == host_puts && victims + hosts == rest.n, "what came is not what was put");
@@ -486,11 +486,11 @@ static void check_producer(struct world *w)
     struct list is;
 
     if (call(w, HOST, size, 0) == CAPACITY && !finished(w, SLEEPER_1) && !w->acknowledged)
-        taken = call(w, HOST, get_at_once, 0) >= 0;
+        taken = call(w, HOST, get_nowait, 0) >= 0;
     EXPECT(w, finish(w, SLEEPER_1) == 0, "the sleeper cannot put");
     is = drain(w, HOST);
     for (unsigned i = 0; i < is.n; i++) {
-        sleepers += is.number[i] == NEED_WAKEUP;
+        sleepers += is.number[i] == SLEEPERS;
         old += is.number[i] <= CAPACITY;
     }
     taken += old;
@@ -525,19 +525,19 @@ static void go_round(struct world *w)
     }
 }
 
-/* Whoever is left can put and take, in order, and in the end all is done. */
+/* The actors that are left can put and take, in order, and in the end all is done. */
 static void carry_on(struct world *w)
 {
     int64_t r;
 
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     drain(w, NEWCOMER);
     go_round(w);
     go_round(w);
     call(w, HOST, all_done, 0);
     call(w, NEWCOMER, all_done, 0);
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-        kill_actor(w, who);
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+        kill_actor(w, actor);
     r = call(w, HOST, join, 0);
     EXPECT(w, r >= 0, "join gave %lld", (long long)r);
     if (w->row->variant & GROWS)
@@ -548,21 +548,21 @@ static void carry_on(struct world *w)
 
 static void set_0(struct world *w)
 {
-    enter_host(w, create, w->row->variant);
+    start_host(w, create, w->row->variant);
 }
 
 static void set_1(struct world *w)
 {
     set_0(w);
     if (w->row->variant & CONSUMER)
-        enter_sleeper(w, get, 0);
+        start_sleeper(w, get, 0);
     else
-        enter_sleeper(w, put, NEED_WAKEUP);
+        start_sleeper(w, put, SLEEPERS);
 }
 
 static void set_segment(struct world *w)
 {
-    enter_host(w, create_only_segment, 0);
+    start_host(w, create_only_segment, 0);
 }
 
 /* All the pool's free blocks are another's: the victim has to make it larger. */
@@ -581,7 +581,7 @@ static int64_t create_used_up(struct world *w, int64_t variant)
 
 static void set_used_up(struct world *w)
 {
-    enter_host(w, create_used_up, w->row->variant);
+    start_host(w, create_used_up, w->row->variant);
 }
 
 static int64_t create_it(struct world *w, int64_t unused)
@@ -595,7 +595,7 @@ static void check_created(struct world *w)
     EXPECT(w, call(w, HOST, create_it, 0) == 0, "the host cannot open it");
 }
 
-static void partner_unclaims(struct world *w)
+static void host_unclaims(struct world *w)
 {
     EXPECT(w, call(w, HOST, unclaim_producer, 0) == 0, "the host cannot unclaim");
 }
@@ -603,8 +603,8 @@ static void partner_unclaims(struct world *w)
 /* The host has claimed one side. */
 static void check_claimed(struct world *w)
 {
-    if (!w->partnered)
-        partner_unclaims(w);
+    if (!w->on_sleep_runs)
+        host_unclaims(w);
     check(w);
 }
 
@@ -633,12 +633,12 @@ static void check_shut(struct world *w)
         EXPECT(w, finish(w, SLEEPER_1) == -EPIPE, "the sleeper was not told");
     EXPECT(w, call(w, HOST, get, 0) == -EPIPE, "it is not over");
     EXPECT(w, call(w, HOST, reopen, 0) == 0, "the host cannot reopen it");
-    partner_unclaims(w);
+    host_unclaims(w);
 }
 
 static void sleeper_joins(struct world *w)
 {
-    enter_sleeper(w, join, 0);
+    start_sleeper(w, join, 0);
 }
 
 /* The victim's task was the last one, and a sleeper waits for it. */
@@ -656,17 +656,17 @@ static void set_host_task(struct world *w)
     EXPECT(w, call(w, HOST, get, 0) == 1, "the host got something else");
 }
 
-static void partner_is_done(struct world *w)
+static void host_is_done(struct world *w)
 {
     EXPECT(w, call(w, HOST, task_done, 0) == 0, "the host cannot finish its task");
 }
 
 static void check_join(struct world *w)
 {
-    EXPECT(w, !w->acknowledged || (w->partnered && w->result == 0), "join gave %lld",
+    EXPECT(w, !w->acknowledged || (w->on_sleep_runs && w->result == 0), "join gave %lld",
            (long long)w->result);
-    if (!w->partnered)
-        partner_is_done(w);
+    if (!w->on_sleep_runs)
+        host_is_done(w);
     EXPECT(w, call(w, HOST, join, 0) == 0, "the host cannot join");
 }
 
@@ -679,91 +679,63 @@ static void check_orphan(struct world *w)
     call(w, HOST, all_done, 0);
     r = call(w, HOST, join, 0);
     EXPECT(w, r == SHK_ORPHANED || (r == 0 && !w->acknowledged), "join gave %lld", (long long)r);
-    EXPECT(w, r == 0 || !w->untouched, "an orphan of nobody");
+    EXPECT(w, r == 0 || !w->untouched, "a task was lost, but not the victim's");
 }
 
 #define CHECKS .check = check, .carry_on = carry_on
-#define PLAIN(what, order)                                                                           \
-    {                                                                                                \
-        "shk_queue_put",  what ", empty", .setup = set_0,                                            \
-        .operation = put, CHECKS,         .variant = (order)},                                       \
-        {"shk_queue_put", what ", one item",     .setup = set_0, .operation = put,                   \
-         CHECKS,          .variant = 1 | (order)},                                                   \
-        {"shk_queue_put", what ", seven items",  .setup = set_0, .operation = put,                   \
-         CHECKS,          .variant = 7 | (order)},                                                   \
-        {"shk_queue_put",                                                                            \
-         what ", a consumer asleep",                                                                 \
-         .setup = set_1,                                                                             \
-         .operation = put,                                                                           \
-         .check = check_consumer,                                                                    \
-         .carry_on = carry_on,                                                                       \
-         .variant = CONSUMER | (order)},                                                             \
-        {"shk_queue_get", what ", one item",     .setup = set_0, .operation = get,                   \
-         CHECKS,          .variant = 1 | (order)},                                                   \
-        {"shk_queue_get", what ", two items",    .setup = set_0, .operation = get,                   \
-         CHECKS,          .variant = 2 | (order)},                                                   \
-        {"shk_queue_get", what ", eight items",  .setup = set_0, .operation = get,                   \
-         CHECKS,          .variant = 8 | (order)},                                                   \
-        {"shk_queue_get",       what ", dead with a task", .setup = set_0,        .operation = get,  \
-         .check = check_orphan, .carry_on = carry_on,      .variant = 8 | (order)},                  \
-        {"shk_queue_put_many",  what ", three items", .setup = set_0, .operation = put_many, CHECKS, \
-         .variant = 3 | (order)},                                                                    \
-        {"shk_queue_get_many",  what ", five items", .setup = set_0, .operation = get_many, CHECKS,  \
-         .variant = 5 | (order)},                                                                    \
-        {"shk_queue_reserve",   what ", three items", .setup = set_0, .operation = reserve, CHECKS,  \
-         .variant = 3 | (order)},                                                                    \
-        {"shk_queue_commit",    what ", three items", .setup = set_0,                                \
-         .prepare = reserve,    .operation = commit,  CHECKS,                                        \
-         .variant = 3 | (order)},                                                                    \
-        {"shk_queue_cancel",     what ", three items", .setup = set_0,                               \
-         .prepare = reserve,     .operation = cancel,  CHECKS,                                       \
-         .variant = 3 | (order), .never_stopped = true},                                             \
-        {"shk_queue_peek", what ", three items",  .setup = set_0, .operation = peek,                 \
-         CHECKS,           .variant = 3 | (order)},                                                  \
-        {"shk_queue_consume",   what ", three items", .setup = set_0,                                \
-         .prepare = peek,       .operation = consume, CHECKS,                                        \
-         .variant = 3 | (order)},                                                                    \
-    {                                                                                                \
-        "shk_queue_unpeek", what ", three items",                                                    \
-            .setup = set_0, .prepare = peek, .operation = unpeek, CHECKS, .variant = 3 | (order)     \
-    }
+/* clang-format off */
+#define PLAIN(what, order)                                                                      \
+    {"shk_queue_put", what ", empty", .setup = set_0, .operation = put, CHECKS,                 \
+     .variant = (order)},                                                                       \
+    {"shk_queue_put", what ", one item", .setup = set_0, .operation = put, CHECKS,              \
+     .variant = 1 | (order)},                                                                   \
+    {"shk_queue_put", what ", seven items", .setup = set_0, .operation = put, CHECKS,           \
+     .variant = 7 | (order)},                                                                   \
+    {"shk_queue_put", what ", a consumer asleep", .setup = set_1, .operation = put,             \
+     .check = check_consumer, .carry_on = carry_on, .variant = CONSUMER | (order)},             \
+    {"shk_queue_get", what ", one item", .setup = set_0, .operation = get, CHECKS,              \
+     .variant = 1 | (order)},                                                                   \
+    {"shk_queue_get", what ", two items", .setup = set_0, .operation = get, CHECKS,             \
+     .variant = 2 | (order)},                                                                   \
+    {"shk_queue_get", what ", eight items", .setup = set_0, .operation = get, CHECKS,           \
+     .variant = 8 | (order)},                                                                   \
+    {"shk_queue_get", what ", dead with a task", .setup = set_0, .operation = get,              \
+     .check = check_orphan, .carry_on = carry_on, .variant = 8 | (order)},                      \
+    {"shk_queue_put_many", what ", three items", .setup = set_0, .operation = put_many, CHECKS, \
+     .variant = 3 | (order)},                                                                   \
+    {"shk_queue_get_many", what ", five items", .setup = set_0, .operation = get_many, CHECKS,  \
+     .variant = 5 | (order)},                                                                   \
+    {"shk_queue_reserve", what ", three items", .setup = set_0, .operation = reserve, CHECKS,   \
+     .variant = 3 | (order)},                                                                   \
+    {"shk_queue_commit", what ", three items", .setup = set_0, .prepare = reserve,              \
+     .operation = commit, CHECKS, .variant = 3 | (order)},                                      \
+    {"shk_queue_cancel", what ", three items", .setup = set_0, .prepare = reserve,              \
+     .operation = cancel, CHECKS, .variant = 3 | (order), .never_stopped = true},               \
+    {"shk_queue_peek", what ", three items", .setup = set_0, .operation = peek, CHECKS,         \
+     .variant = 3 | (order)},                                                                   \
+    {"shk_queue_consume", what ", three items", .setup = set_0, .prepare = peek,                \
+     .operation = consume, CHECKS, .variant = 3 | (order)},                                     \
+    {"shk_queue_unpeek", what ", three items", .setup = set_0, .prepare = peek,                 \
+     .operation = unpeek, CHECKS, .variant = 3 | (order)}
 
-#define BOUNDED(what, order)                                                                      \
-    {"shk_queue_get",                                                                             \
-     what ", full, a producer asleep",                                                            \
-     .setup = set_1,                                                                              \
-     .operation = get,                                                                            \
-     .check = check_producer,                                                                     \
-     .carry_on = carry_on,                                                                        \
-     .variant = CAPACITY | (order)},                                                              \
-    {                                                                                             \
-        "shk_queue_get_many", what ", full, a producer asleep",                                   \
-            .setup = set_1, .operation = get_many, .check = check_producer, .carry_on = carry_on, \
-            .variant = CAPACITY | (order)                                                         \
-    }
+#define BOUNDED(what, order)                                                              \
+    {"shk_queue_get", what ", full, a producer asleep", .setup = set_1, .operation = get, \
+     .check = check_producer, .carry_on = carry_on, .variant = CAPACITY | (order)},       \
+    {"shk_queue_get_many", what ", full, a producer asleep", .setup = set_1,              \
+     .operation = get_many, .check = check_producer, .carry_on = carry_on,                \
+     .variant = CAPACITY | (order)}
 
-#define GROWING(what, order)                                                                      \
-    {"shk_queue_open",                                                                            \
-     what ", creates",                                                                            \
-     .setup = set_segment,                                                                        \
-     .operation = create_it,                                                                      \
-     .check = check_created,                                                                      \
-     .carry_on = carry_on,                                                                        \
-     .variant = SMALL | ((order) & ~GROWS)},                                                      \
-        {"shk_queue_put", what ", after a flow",     .setup = set_0, .operation = put,            \
-         CHECKS,          .variant = FLOWN | (order)},                                            \
-        {"shk_queue_put",                                                                         \
-         what ", the first, the pool is used up",                                                 \
-         .setup = set_used_up,                                                                    \
-         .operation = put,                                                                        \
-         CHECKS,                                                                                  \
-         .variant = (order)},                                                                     \
-        {"shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
-         CHECKS,          .variant = 1 | FLOWN | (order)},                                        \
-    {                                                                                             \
-        "shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,         \
-                                                .variant = 3 | FLOWN | (order)                    \
-    }
+#define GROWING(what, order)                                                                  \
+    {"shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it,        \
+     .check = check_created, .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS)},    \
+    {"shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS,        \
+     .variant = FLOWN | (order)},                                                             \
+    {"shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up,          \
+     .operation = put, CHECKS, .variant = (order)},                                           \
+    {"shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
+     CHECKS, .variant = 1 | FLOWN | (order)},                                                 \
+    {"shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,        \
+     .variant = 3 | FLOWN | (order)}
 
 static const struct row rows[] = {
     PLAIN("LIFO", LIFO),
@@ -778,7 +750,7 @@ static const struct row rows[] = {
     GROWING("LIFO without limit", LIFO | GROWS),
     PLAIN("PRIORITY without limit", PRIORITY | GROWS),
     GROWING("PRIORITY without limit", PRIORITY | GROWS),
-    {"shk_queue_put_many", "FIFO, as the bias_owner", .setup = set_0, .prepare = move_in,
+    {"shk_queue_put_many", "FIFO, as the bias owner", .setup = set_0, .prepare = move_in,
      .operation = put_many, CHECKS},
     {"shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS,
      .variant = 5 | PRIORITY},
@@ -795,8 +767,8 @@ static const struct row rows[] = {
     {"shk_queue_commit", "PRIORITY, free slots in any order", .setup = set_0, .prepare = reserve,
      .operation = commit, CHECKS, .variant = 3 | PRIORITY | SHUFFLED},
     {"shk_queue_claim", "free", .setup = set_0, .operation = claim, CHECKS, .variant = 3},
-    {"shk_queue_claim", "claimed by another, who lets go", .setup = set_0, .operation = claim,
-     .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on,
+    {"shk_queue_claim", "claimed by another, unclaimed then", .setup = set_0, .operation = claim,
+     .on_sleep = host_unclaims, .check = check_claimed, .carry_on = carry_on,
      .variant = 3 | CLAIMED, .never_stopped = true},
     {"shk_queue_unclaim", "claimed", .setup = set_0, .prepare = claim, .operation = unclaim, CHECKS,
      .variant = 3},
@@ -810,8 +782,8 @@ static const struct row rows[] = {
      .operation = get, CHECKS, .variant = 1 | GROWS | FLOWN},
     {"shk_queue_reserve", "claimed", .setup = set_0, .prepare = claim, .operation = reserve, CHECKS,
      .variant = 3},
-    {"shk_queue_put", "claimed by another, who lets go", .setup = set_0, .operation = put,
-     .partner = partner_unclaims, .check = check_claimed, .carry_on = carry_on,
+    {"shk_queue_put", "claimed by another, unclaimed then", .setup = set_0, .operation = put,
+     .on_sleep = host_unclaims, .check = check_claimed, .carry_on = carry_on,
      .variant = 3 | CLAIMED},
     {"shk_queue_shutdown", "claimed by another, a consumer asleep", .setup = set_1,
      .operation = shutdown, .check = check_shut, .carry_on = carry_on,
@@ -819,14 +791,15 @@ static const struct row rows[] = {
     {"shk_queue_reopen", "shut down", .setup = set_0, .operation = reopen, .check = check_reopened,
      .carry_on = carry_on, .variant = SHUT, .never_stopped = true},
     {"shk_queue_task_done", "the last task, one waits for it", .setup = set_0, .prepare = get,
-     .crowd = sleeper_joins, .operation = task_done, .check = check_task_done, .carry_on = carry_on,
-     .variant = 1},
+     .waiters = sleeper_joins, .operation = task_done, .check = check_task_done,
+     .carry_on = carry_on, .variant = 1},
     {"shk_queue_join", "nothing to do", .setup = set_0, .operation = join, CHECKS},
     {"shk_queue_join", "a task, which is done", .setup = set_host_task, .operation = join,
-     .partner = partner_is_done, .check = check_join, .carry_on = carry_on, .variant = 1,
+     .on_sleep = host_is_done, .check = check_join, .carry_on = carry_on, .variant = 1,
      .never_stopped = true},
-    {"shk_queue_join", "a task, which is done after a slice", .setup = set_host_task,
-     .operation = join, .partner = partner_is_done, .partner_at = 2, .slice = SHORT_SLICE,
+    {"shk_queue_join", "a task, done after a recheck", .setup = set_host_task,
+     .operation = join, .on_sleep = host_is_done, .on_sleep_from = 2, .recheck = SHORT_RECHECK,
      .check = check_join, .carry_on = carry_on, .variant = 1, .never_stopped = true},
 };
+/* clang-format on */
 const struct rows queue_order_rows = ROWS(rows);

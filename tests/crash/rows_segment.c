@@ -29,9 +29,11 @@ static int64_t create(struct world *w, int64_t unused)
 
 static int64_t open_or_create(struct world *w, int64_t exclusive)
 {
-    static const struct shk_segment_options options = { .size = 1 << 18, .max_members = MEMBERS, .max_objects = 16 };
+    static const struct shk_segment_options options = {
+        .size = 1 << 18, .max_members = MEMBERS, .max_objects = 16};
 
-    return shk_segment_open(w->name, SHK_CREATE | (exclusive ? SHK_EXCL : 0), &options, &w->segment);
+    return shk_segment_open(w->name, SHK_CREATE | (exclusive ? SHK_EXCL : 0), &options,
+                            &w->segment);
 }
 
 static int64_t open_exclusively(struct world *w, int64_t unused)
@@ -133,10 +135,10 @@ static int64_t look_at_name(struct world *w, int64_t unused)
         return r;
     r = 0;
     for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++)
-        if (member->tid == w->board->place[VICTIM].tid)
+        if (member->tid == w->board->mailbox[VICTIM].tid)
             r = strcmp(member->name, "存款者甲 from the other side of the street") == 0 ? 1
-                : strcmp(member->name, member->command) == 0                           ? 0
-                                                                                       : -EILSEQ;
+                : strcmp(member->name, member->command) == 0                            ? 0
+                                                                                        : -EILSEQ;
     shk_snapshot_close(look);
     return r;
 }
@@ -148,7 +150,7 @@ static void *join_and_stay(void *arg)
     struct world *w = arg;
     intptr_t r = shk_event_is_set(w->event);
 
-    pthread_barrier_wait(&joined); /* nobody leaves before all have tried */
+    pthread_barrier_wait(&joined); /* no thread leaves before all have tried */
     return (void *)r;
 }
 
@@ -177,35 +179,36 @@ static int64_t fill(struct world *w, int64_t unused)
 
 static void set_absent(struct world *w)
 {
-    enter_host(w, nothing, 0);
+    start_host(w, nothing, 0);
 }
 
 static void set_present(struct world *w)
 {
-    enter_host(w, create, 0);
+    start_host(w, create, 0);
 }
 
 static void set_with_sleeper(struct world *w)
 {
     set_present(w);
-    enter_sleeper(w, wait_for_event, 0);
+    start_sleeper(w, wait_for_event, 0);
 }
 
-/* Nobody is in it when the victim comes. */
+/* No member is in it when the victim comes. */
 static void set_deserted(struct world *w)
 {
     set_present(w);
-    EXPECT(w, call(w, HOST, close_event, 0) == 0 && call(w, HOST, close_segment, 0) == 0, "the host cannot leave");
+    EXPECT(w, call(w, HOST, close_event, 0) == 0 && call(w, HOST, close_segment, 0) == 0,
+           "the host cannot leave");
 }
 
-/* All places but the host's and one more are taken by members who died. */
+/* All places but the host's and one more are taken by members that died. */
 static void set_full_of_dead(struct world *w)
 {
     set_present(w);
-    for (unsigned who = NEWCOMER; who < ACTORS; who++)
-        enter(w, who);
-    for (unsigned who = NEWCOMER; who < ACTORS; who++)
-        kill_actor(w, who);
+    for (unsigned actor = NEWCOMER; actor < ACTORS; actor++)
+        start_attached(w, actor);
+    for (unsigned actor = NEWCOMER; actor < ACTORS; actor++)
+        kill_actor(w, actor);
 }
 
 /* Half-made files have another name or none. */
@@ -224,16 +227,17 @@ static unsigned files(const struct world *w)
 /* The host and the newcomer are in it together, and only the living count as members. */
 static void use_it(struct world *w)
 {
-    int64_t r, members = w->row->in_thread && w->actor[VICTIM].pid;
+    int64_t r, members = w->row->in_thread && w->actors[VICTIM].pid;
 
-    for (unsigned who = HOST; who < ACTORS; who++)
-        members += w->actor[who].pid != 0;
+    for (unsigned actor = HOST; actor < ACTORS; actor++)
+        members += w->actors[actor].pid != 0;
     r = call(w, NEWCOMER, use_event, 0);
     EXPECT(w, r == 0, "the newcomer's event: %lld", (long long)r);
     r = call(w, HOST, use_event, 0);
     EXPECT(w, r == 0, "the host's event: %lld", (long long)r);
     r = call(w, HOST, fill, 0);
-    EXPECT(w, r == MEMBERS - members, "%lld members found room beside %lld", (long long)r, (long long)members);
+    EXPECT(w, r == MEMBERS - members, "%lld members found room beside %lld", (long long)r,
+           (long long)members);
 }
 
 /* Absent, then created by a victim. */
@@ -243,7 +247,7 @@ static void check_create(struct world *w)
     unsigned n = files(w);
 
     EXPECT(w, n <= 1, "%u files are left", n);
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     r = call(w, HOST, open_exclusively, 0);
     EXPECT(w, r == 0 || r == -EEXIST, "creating it anew: %lld", (long long)r);
     EXPECT(w, r == -EEXIST || !w->acknowledged, "what was created is gone");
@@ -256,8 +260,8 @@ static void carry_on_new(struct world *w)
 {
     int64_t r;
 
-    if (!w->actor[NEWCOMER].pid)
-        enter(w, NEWCOMER);
+    if (!w->actors[NEWCOMER].pid)
+        start_attached(w, NEWCOMER);
     r = call(w, NEWCOMER, open_or_create, 0);
     EXPECT(w, r == 0, "the newcomer cannot open it: %lld", (long long)r);
     r = call(w, NEWCOMER, open_event, 0);
@@ -283,7 +287,7 @@ static void check_deserted(struct world *w)
 
 static void carry_on(struct world *w)
 {
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     use_it(w);
 }
 
@@ -295,25 +299,25 @@ static void check_name(struct world *w)
     EXPECT(w, !w->untouched || r == 0, "the name is new");
 }
 
-/* Retired, and then the name goes, whoever looks; or nothing has happened. */
+/* Retired, and then the name goes, whichever member comes; or nothing has happened. */
 static void check_unlink(struct world *w)
 {
     bool gone = files(w) == 0;
     int64_t r;
 
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     r = call(w, NEWCOMER, open_existing, 0);
     EXPECT(w, r == 0 || r == -ENOENT, "opening it: %lld", (long long)r);
     EXPECT(w, r == -ENOENT || (!w->acknowledged && !gone), "it is still there");
-    EXPECT(w, r == 0 || !w->untouched, "it was unlinked by nobody");
+    EXPECT(w, r == 0 || !w->untouched, "it was unlinked, but not by the victim");
     EXPECT(w, r == 0 || files(w) == 0, "its name is still there");
     if (w->row->setup == set_deserted)
         return;
     gone = r == -ENOENT;
     r = call(w, HOST, use_event, 0);
     EXPECT(w, r == (gone ? -ESTALE : 0), "the host's event: %lld", (long long)r);
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++) {
-        r = finish(w, who);
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++) {
+        r = finish(w, actor);
         EXPECT(w, r == (gone ? -ESTALE : 0), "the sleeper's wait: %lld", (long long)r);
     }
 }
@@ -322,54 +326,55 @@ static void check_unlink(struct world *w)
 static void carry_on_anew(struct world *w)
 {
     kill_actor(w, HOST);
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-        kill_actor(w, who);
-    enter_host(w, open_or_create, 0);
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+        kill_actor(w, actor);
+    start_host(w, open_or_create, 0);
     carry_on_new(w);
 }
 
+/* clang-format off */
 static const struct row rows[] = {
-    { "shk_segment_open", "absent: creates it", .setup = set_absent, .operation = open_or_create, .check = check_create,
-      .carry_on = carry_on_new },
-    { "shk_segment_open", "present, others are in it: finds it", .setup = set_present, .operation = open_existing,
-      .check = check_nothing, .carry_on = carry_on, .outside = true },
-    { "shk_segment_open", "present, nobody is in it: finds it", .setup = set_deserted, .operation = open_or_create,
-      .check = check_deserted, .carry_on = carry_on, .outside = true },
-    { "shk_segment_open", "present, SHK_EXCL", .setup = set_present, .operation = open_exclusively,
-      .check = check_nothing, .carry_on = carry_on, .outside = true },
-    { "shk_segment_open", "open already in the process", .setup = set_present, .operation = open_existing,
-      .check = check_nothing, .carry_on = carry_on },
-    { "shk_segment_close", "others are in it", .setup = set_present, .operation = close_segment, .check = check_nothing,
-      .carry_on = carry_on },
-    { "shk_segment_close", "nobody else is in it", .setup = set_deserted, .operation = close_segment,
-      .check = check_deserted, .carry_on = carry_on },
-    { "shk_segment_close", "and its handles are closed", .setup = set_present, .prepare = close_event,
-      .operation = close_segment, .check = check_nothing, .carry_on = carry_on },
-    { "shk_segment_unlink", "nobody is in it", .setup = set_deserted, .operation = unlink_segment,
-      .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
-    { "shk_segment_unlink", "others are in it", .setup = set_present, .operation = unlink_segment,
-      .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
-    { "shk_segment_unlink", "the caller and others are in it", .setup = set_present, .operation = unlink_segment,
-      .check = check_unlink, .carry_on = carry_on_anew },
-    { "shk_segment_unlink", "one sleeps in it", .setup = set_with_sleeper, .operation = unlink_segment,
-      .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
-
-    { "shk_segment_unlink_unused", "nobody is in it", .setup = set_deserted, .operation = unlink_unused,
-      .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
-
-    { "shk_segment_unlink_any", "others are in it", .setup = set_present, .operation = unlink_any,
-      .check = check_unlink, .carry_on = carry_on_anew, .outside = true },
-
-    { "shk_set_member_name", "a member", .setup = set_present, .operation = set_name, .check = check_name,
-      .carry_on = carry_on },
-    { "shk_set_member_name", "a thread's first call: it joins", .setup = set_present, .operation = set_name,
-      .check = check_nothing, .carry_on = carry_on, .in_thread = true },
-    { "shk_event_set", "a thread's first call, a dead member's place", .setup = set_full_of_dead,
-      .operation = set_event, .check = check_nothing, .carry_on = carry_on, .in_thread = true },
-    { "fork", "a member's: its child has open what it has", .setup = set_present,
-      .operation = fork_child,
-      .check = check_nothing, .carry_on = carry_on },
-    { "a thread's end", "it leaves", .setup = set_present, .prepare = use_event, .operation = nothing,
-      .check = check_nothing, .carry_on = carry_on, .in_thread = true, .leaves = true },
+    {"shk_segment_open", "absent: creates it", .setup = set_absent, .operation = open_or_create,
+     .check = check_create, .carry_on = carry_on_new},
+    {"shk_segment_open", "present, others are in it: finds it", .setup = set_present,
+     .operation = open_existing, .check = check_nothing, .carry_on = carry_on, .outside = true},
+    {"shk_segment_open", "present, no member in it: finds it", .setup = set_deserted,
+     .operation = open_or_create, .check = check_deserted, .carry_on = carry_on, .outside = true},
+    {"shk_segment_open", "present, SHK_EXCL", .setup = set_present, .operation = open_exclusively,
+     .check = check_nothing, .carry_on = carry_on, .outside = true},
+    {"shk_segment_open", "open already in the process", .setup = set_present,
+     .operation = open_existing, .check = check_nothing, .carry_on = carry_on},
+    {"shk_segment_close", "others are in it", .setup = set_present, .operation = close_segment,
+     .check = check_nothing, .carry_on = carry_on},
+    {"shk_segment_close", "no other member in it", .setup = set_deserted,
+     .operation = close_segment, .check = check_deserted, .carry_on = carry_on},
+    {"shk_segment_close", "and its handles are closed", .setup = set_present,
+     .prepare = close_event, .operation = close_segment, .check = check_nothing,
+     .carry_on = carry_on},
+    {"shk_segment_unlink", "no member in it", .setup = set_deserted, .operation = unlink_segment,
+     .check = check_unlink, .carry_on = carry_on_anew, .outside = true},
+    {"shk_segment_unlink", "others are in it", .setup = set_present, .operation = unlink_segment,
+     .check = check_unlink, .carry_on = carry_on_anew, .outside = true},
+    {"shk_segment_unlink", "the caller and others are in it", .setup = set_present,
+     .operation = unlink_segment, .check = check_unlink, .carry_on = carry_on_anew},
+    {"shk_segment_unlink", "one sleeps in it", .setup = set_with_sleeper,
+     .operation = unlink_segment, .check = check_unlink, .carry_on = carry_on_anew,
+     .outside = true},
+    {"shk_segment_unlink_unused", "no member in it", .setup = set_deserted,
+     .operation = unlink_unused, .check = check_unlink, .carry_on = carry_on_anew, .outside = true},
+    {"shk_segment_unlink_any", "others are in it", .setup = set_present, .operation = unlink_any,
+     .check = check_unlink, .carry_on = carry_on_anew, .outside = true},
+    {"shk_set_member_name", "a member", .setup = set_present, .operation = set_name,
+     .check = check_name, .carry_on = carry_on},
+    {"shk_set_member_name", "a thread's first call: it joins", .setup = set_present,
+     .operation = set_name, .check = check_nothing, .carry_on = carry_on, .in_thread = true},
+    {"shk_event_set", "a thread's first call, a dead member's place", .setup = set_full_of_dead,
+     .operation = set_event, .check = check_nothing, .carry_on = carry_on, .in_thread = true},
+    {"fork", "a member's: its child has open what it has", .setup = set_present,
+     .operation = fork_child, .check = check_nothing, .carry_on = carry_on},
+    {"a thread's end", "it leaves", .setup = set_present, .prepare = use_event,
+     .operation = nothing, .check = check_nothing, .carry_on = carry_on, .in_thread = true,
+     .leaves = true},
 };
+/* clang-format on */
 const struct rows segment_rows = ROWS(rows);

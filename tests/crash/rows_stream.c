@@ -4,12 +4,12 @@
 #include <errno.h>
 
 #define HISTORY 8
-#define PIECE 2 /* samples an append writes at a step: a quarter of the history */
+#define PIECE   2 /* samples an append writes at a step: a quarter of the history */
 
 /* A row's variant: how many samples there are at first; and */
 enum {
     SAMPLES = 31,
-    BARGING_MAX = 32, /* the victim appends 5 at once, in three steps; else 1 */
+    SEVERAL = 32, /* the victim appends 5 at once, in three steps; else 1 */
 };
 
 /* A sample says itself whether it is whole. */
@@ -38,7 +38,7 @@ static int64_t append_next(struct world *w, int64_t unused)
 static int64_t append(struct world *w, int64_t unused)
 {
     (void)unused;
-    return append_numbers(w, w->row->variant & SAMPLES, w->row->variant & BARGING_MAX ? 5 : 1);
+    return append_numbers(w, w->row->variant & SAMPLES, w->row->variant & SEVERAL ? 5 : 1);
 }
 
 static int64_t position(struct world *w, int64_t unused)
@@ -73,7 +73,10 @@ static int64_t read_for_a_while(struct world *w, int64_t unused)
     return read_one(w, IN_TIME);
 }
 
-/* Read all that can be read from the oldest on: how many, if they are in order, whole and end with the last. */
+/*
+ * Read all that can be read from the oldest on: how many, if they are in order, whole and end with
+ * the last.
+ */
 static int64_t read_all(struct world *w, int64_t unused)
 {
     struct shk_reader *mine = w->reader;
@@ -96,7 +99,8 @@ static int64_t read_all(struct world *w, int64_t unused)
 
 static int64_t create(struct world *w, int64_t variant)
 {
-    const struct shk_stream_options options = { .sample_size = sizeof(struct sample), .history = HISTORY };
+    const struct shk_stream_options options = {.sample_size = sizeof(struct sample),
+                                               .history = HISTORY};
     int64_t r = create_segment(w, 0);
 
     if (r == 0)
@@ -108,50 +112,53 @@ static int64_t create(struct world *w, int64_t variant)
 
 static void readers_0(struct world *w)
 {
-    enter_host(w, create, w->row->variant);
+    start_host(w, create, w->row->variant);
 }
 
 static void readers_2(struct world *w)
 {
     readers_0(w);
-    enter_sleeper(w, read_next, 0);
-    enter_sleeper(w, read_next, 0);
+    start_sleeper(w, read_next, 0);
+    start_sleeper(w, read_next, 0);
 }
 
-static void partner_appends(struct world *w)
+static void host_appends(struct world *w)
 {
     EXPECT(w, call(w, HOST, append_next, 0) == 0, "the host cannot append");
 }
 
 static void all_read(struct world *w, int64_t first)
 {
-    for (unsigned who = SLEEPER_1; who <= w->last_sleeper; who++)
-        if (is_busy(w, who))
-            EXPECT(w, finish(w, who) == first, "a reader did not get the next sample, whole");
+    for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
+        if (is_busy(w, actor))
+            EXPECT(w, finish(w, actor) == first, "a reader did not get the next sample, whole");
 }
 
-/* So and so many of the first are there, all of them if it was acknowledged; what is there can be read. */
+/*
+ * So and so many of the first are there, all of them if it was acknowledged; what is there can be
+ * read.
+ */
 static void check_append(struct world *w)
 {
-    int64_t before = w->row->variant & SAMPLES, all = w->row->variant & BARGING_MAX ? 5 : 1,
+    int64_t before = w->row->variant & SAMPLES, all = w->row->variant & SEVERAL ? 5 : 1,
             there = call(w, HOST, position, 0) - before, n;
 
     EXPECT(w, there >= 0 && there <= all, "%lld of %lld samples", (long long)there, (long long)all);
     EXPECT(w, !w->acknowledged || there == all, "acknowledged samples are lost");
-    EXPECT(w, !w->untouched || there == 0, "samples from nobody");
+    EXPECT(w, !w->untouched || there == 0, "samples that the victim has not appended");
     n = before + there == 0 ? 0 : call(w, HOST, read_all, 0);
     EXPECT(w, n >= (before + there < HISTORY - PIECE ? before + there : HISTORY - PIECE),
            "only %lld samples can be read", (long long)n);
     if (there == 0)
-        partner_appends(w);
+        host_appends(w);
     all_read(w, before);
 }
 
-/* A reader's death is nobody's affair. */
+/* A reader's death changes nothing for the others. */
 static void check_read(struct world *w)
 {
-    if (!w->partnered)
-        partner_appends(w);
+    if (!w->on_sleep_runs)
+        host_appends(w);
     all_read(w, w->row->variant & SAMPLES);
 }
 
@@ -159,7 +166,7 @@ static void carry_on(struct world *w)
 {
     int64_t end = call(w, HOST, position, 0);
 
-    enter(w, NEWCOMER);
+    start_attached(w, NEWCOMER);
     start(w, NEWCOMER, read_next, 0);
     EXPECT(w, falls_asleep(w, NEWCOMER), "the newcomer does not wait");
     EXPECT(w, call(w, HOST, append_next, 0) == 0 && finish(w, NEWCOMER) == end,
@@ -169,16 +176,20 @@ static void carry_on(struct world *w)
 }
 
 #define APPENDS .operation = append, .check = check_append, .carry_on = carry_on
-#define READS .operation = read_next, .partner = partner_appends, .check = check_read, .carry_on = carry_on
+#define READS \
+    .operation = read_next, .on_sleep = host_appends, .check = check_read, .carry_on = carry_on
 
+/* clang-format off */
 static const struct row rows[] = {
-    { "shk_stream_append", "empty", .setup = readers_0, APPENDS },
-    { "shk_stream_append", "empty, two readers asleep", .setup = readers_2, APPENDS },
-    { "shk_stream_append", "overwrites the oldest", .setup = readers_0, APPENDS, .variant = 20 },
-    { "shk_stream_append", "five at once, two readers asleep", .setup = readers_2, APPENDS, .variant = 20 | BARGING_MAX },
-    { "shk_reader_read", "nothing new", .setup = readers_0, READS, .variant = 3 },
-    { "shk_reader_read", "nothing new, two others asleep", .setup = readers_2, READS },
-    { "shk_reader_read", "nothing new, timeout", .setup = readers_0, .operation = read_for_a_while,
-      .partner = partner_appends, .partner_at = NEVER, .check = check_read, .carry_on = carry_on },
+    {"shk_stream_append", "empty", .setup = readers_0, APPENDS},
+    {"shk_stream_append", "empty, two readers asleep", .setup = readers_2, APPENDS},
+    {"shk_stream_append", "overwrites the oldest", .setup = readers_0, APPENDS, .variant = 20},
+    {"shk_stream_append", "five at once, two readers asleep", .setup = readers_2, APPENDS,
+     .variant = 20 | SEVERAL},
+    {"shk_reader_read", "nothing new", .setup = readers_0, READS, .variant = 3},
+    {"shk_reader_read", "nothing new, two others asleep", .setup = readers_2, READS},
+    {"shk_reader_read", "nothing new, timeout", .setup = readers_0, .operation = read_for_a_while,
+     .on_sleep = host_appends, .on_sleep_from = NEVER, .check = check_read, .carry_on = carry_on},
 };
+/* clang-format on */
 const struct rows stream_rows = ROWS(rows);

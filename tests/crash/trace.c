@@ -145,7 +145,7 @@ enum event trace_step(struct tracee *t)
     return e;
 }
 
-enum event trace_hop(struct tracee *t, uintptr_t pc)
+enum event trace_run_to(struct tracee *t, uintptr_t pc)
 {
     long word = ptrace(PTRACE_PEEKTEXT, t->tid, pc, NULL), trap = word;
     enum event e;
@@ -270,7 +270,7 @@ void trace_index(struct trace *trace)
     free(last);
 }
 
-uint32_t trace_next_hop(const struct trace *trace, uint32_t from, uint32_t to)
+uint32_t trace_next_run(const struct trace *trace, uint32_t from, uint32_t to)
 {
     while (to > from + 1 && trace->previous[to] >= (int32_t)from)
         to--;

@@ -2,10 +2,10 @@
  * One thread of another process, instruction by instruction (ptrace).
  *
  * A recording single-steps the whole operation. To reach step k of it again, a later run does not
- * take k single steps, which would make the whole quadratic: it hops. A hop is a breakpoint at an
- * instruction that the recording meets for the first time since where the tracee stands, so that
- * the first hit is the right one. Whether it has arrived where the recording was after k steps is
- * checked at the end.
+ * take k single steps, which would make the whole quadratic: it runs from breakpoint to breakpoint.
+ * Each is at an instruction that the recording meets for the first time since where the tracee
+ * stands, so that the first hit is the right one. At the end the tracee must be where the recording
+ * was after k steps.
  *
  * x86-64 and aarch64. On aarch64 a pair of exclusive load and store never succeeds under
  * single-stepping: the compiler's and libc's out-of-line atomics are single instructions on every
@@ -28,7 +28,7 @@
 enum {
     STEP_CALLS = 1,   /* a system call */
     STEP_SLEEPS = 2,  /* one in which the thread sleeps for more than a moment */
-    STEP_HELD = 8,    /* the victim is held after it, while the partner acts */
+    STEP_HELD = 8,    /* the victim is held after it, while on_sleep runs */
     STEP_CHANGES = 4, /* it changes shared memory or the robust list; noted only if watched for */
 };
 
@@ -44,8 +44,8 @@ struct trace {
 /* Fill in `previous`. */
 void trace_index(struct trace *);
 
-/* How far one hop leads from step `from` towards `to`. */
-uint32_t trace_next_hop(const struct trace *, uint32_t from, uint32_t to);
+/* How far one breakpoint leads from step `from` towards `to`. */
+uint32_t trace_next_run(const struct trace *, uint32_t from, uint32_t to);
 
 #define SLEEP_NS 2000000 /* naps of a millisecond, as on a contended lock, do not count */
 
@@ -59,7 +59,7 @@ enum event {
     TRACE_ASLEEP,  /* in the system call; the next step waits for its end */
     TRACE_ENDED,   /* the thread is gone */
     TRACE_LOST,    /* it has not come to the breakpoint */
-    TRACE_CRASHED, /* it got a signal that nobody sent */
+    TRACE_CRASHED, /* it got a signal that no process sent */
 };
 
 /* Attach, and stop it. 0 or -errno. */
@@ -67,7 +67,7 @@ int trace_seize(struct tracee *, pid_t pid, pid_t tid);
 
 /* One instruction; to a breakpoint. */
 enum event trace_step(struct tracee *);
-enum event trace_hop(struct tracee *, uintptr_t pc);
+enum event trace_run_to(struct tracee *, uintptr_t pc);
 
 uintptr_t trace_pc(const struct tracee *);
 bool trace_at_call(const struct tracee *, uintptr_t pc);
@@ -90,7 +90,7 @@ bool can_release(void);
 
 /*
  * A thread that sleeps in a futex: whether it has done so for `ns`, in one go, as far as is known
- * from the last look.
+ * from the last call.
  */
 struct nap {
     uint64_t number; /* of the sleep; 0: awake */
