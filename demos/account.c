@@ -9,25 +9,25 @@
 struct entry {
     int64_t amount; /* below zero: drawn */
     int64_t balance;
-    uint32_t paid_in; /* the article's flag: 1 after a deposit, 0 after a draw */
-    char who[SHK_NAME_MAX + 1];
+    uint32_t paid_in;          /* the article's flag: 1 after a deposit, 0 after a draw */
+    char by[SHK_NAME_MAX + 1]; /* the name of the process that made it */
 };
 
 /*
  * In shared memory, zero at first; all but `way` under the account's lock.
  *
  * A transaction fills the entry that is not current, and counting it is the one store that makes it
- * current. So whoever is killed, at whatever moment, leaves the account as it is after some whole
- * number of transactions.
+ * current. So a process that is killed, at whatever moment, leaves the account as it is after some
+ * whole number of transactions.
  */
 struct account {
-    _Atomic uint32_t way;   /* enum way; set once, by who comes first */
+    _Atomic uint32_t way;   /* enum way; set once, by the first process */
     _Atomic uint64_t done;  /* transactions so far: entries[done % 2] is the account */
     _Atomic uint64_t begun; /* done + 1: the other entry is filled; done: counted; 0: printed */
     struct entry entries[2];
 };
 
-/* How those who cannot go on wait. All users of an account must do it in the same way. */
+/* How a process that cannot go on waits. All users of an account must do it in the same way. */
 enum way { UNDECIDED, CONDITION, EVENTS };
 
 /* This process at the counter. */
@@ -42,7 +42,7 @@ struct teller {
     int64_t deadline; /* of the transaction at hand */
 };
 
-static const char *name;
+static const char *name; /* of this process */
 static int64_t amount = 800, times = 100;
 static int64_t interval = SHK_MS(1), timeout = SHK_FOREVER;
 static bool attempts, with_events;
@@ -64,8 +64,8 @@ static int64_t time_left(const struct teller *teller)
 }
 
 /*
- * Somebody died with the lock. The account needs no repair; say what became of the transaction that
- * was being made.
+ * The former holder of the lock died with it. The account needs no repair; say what became of the
+ * transaction that was being made.
  */
 static void report_death(struct teller *teller)
 {
@@ -73,13 +73,12 @@ static void report_death(struct teller *teller)
     const struct entry *last = &account->entries[account->begun % 2];
 
     if (account->begun == 0)
-        complain("%s: somebody died between two transactions; the balance is %lld",
+        complain("%s: a process died between two transactions; the balance is %lld",
                  teller->place->path, (long long)current(teller)->balance);
     else
         complain("%s: %.*s died in the middle of a %s of %lld, which %s; the balance is %lld",
-                 teller->place->path, SHK_NAME_MAX, last->who,
-                 last->amount < 0 ? "draw" : "deposit", llabs(last->amount),
-                 account->begun == account->done ? "counts" : "does not count",
+                 teller->place->path, SHK_NAME_MAX, last->by, last->amount < 0 ? "draw" : "deposit",
+                 llabs(last->amount), account->begun == account->done ? "counts" : "does not count",
                  (long long)current(teller)->balance);
     account->begun = 0;
 }
@@ -116,8 +115,8 @@ static int wait_condition(struct teller *teller)
 
 /*
  * Under the lock, and this side may not go on: so its event may be cleared, and must be, or the
- * wait would spin. From here on nobody makes it this side's turn without setting the event, so
- * there is nothing to miss between release and wait.
+ * wait would spin. From here on each process that makes it this side's turn sets the event, so there
+ * is nothing to miss between release and wait.
  */
 static int wait_event(struct teller *teller)
 {
@@ -141,10 +140,10 @@ static int wait_for_change(struct teller *teller)
 /* ---- transactions ---- */
 
 /*
- * Under the lock, which the others need before they can look. They are woken first of all: so if
- * this process is killed after it has counted, nobody sleeps on who could go on. The transaction
- * counts when its lines are sure to be taken at once, and just before they are written, because a
- * kill does not cut such a write short: what counts is printed.
+ * Under the lock, which the others need before they can check whose turn it is. They are woken first
+ * of all: if this process is killed after it has counted, no process that could go on sleeps on. The
+ * transaction counts when its lines are sure to be taken without blocking, and just before they are
+ * written, because a kill does not cut such a write short: what counts is printed.
  */
 static int carry_out(struct teller *teller)
 {
@@ -156,7 +155,7 @@ static int carry_out(struct teller *teller)
     next->amount = side->sign * amount;
     next->balance = current(teller)->balance + next->amount;
     next->paid_in = !side->needs;
-    snprintf(next->who, sizeof(next->who), "%s", name);
+    snprintf(next->by, sizeof(next->by), "%s", name);
     account->begun = account->done + 1;
 
     r = with_events ? shk_event_set(teller->other) : shk_cond_notify_all(teller->changed);
@@ -174,8 +173,8 @@ static int carry_out(struct teller *teller)
 }
 
 /*
- * One deposit or draw; one attempt at it if `attempts`: as in the article's code, who had to wait
- * has had the attempt.
+ * One deposit or draw; one attempt at it if `attempts`: as in the article's code, a process
+ * that had to wait has had the attempt.
  */
 static int transact(struct teller *teller)
 {
@@ -234,8 +233,8 @@ static int open_account(struct teller *teller)
     if (r < 0)
         return failed(teller->place, r);
     if (!atomic_compare_exchange_strong(&teller->account->way, &way, mine) && way != mine) {
-        complain("%s: those who use it do so %s --event", teller->place->path,
-                 way == EVENTS ? "with" : "without");
+        complain("%s: its other processes use it %s --event; all must do it alike",
+                 teller->place->path, way == EVENTS ? "with" : "without");
         return FAILED;
     }
     return DONE;
@@ -256,7 +255,7 @@ static const struct option_row options[] = {
     {"times", "N", "how often (100)", .number = &times, .least = 0},
     {"attempts", NULL,
      "let --times count attempts, as the article's code does:\n"
-     "who has to wait has had the attempt",
+     "to wait for the turn is one",
      .flag = &attempts},
     {"interval", "DURATION", "pause before each time, so that others get theirs (1ms)",
      .duration = &interval},
@@ -271,8 +270,8 @@ int account_main(int argc, char **argv, const struct side *side)
         .name = side->program,
         .operand = "SEGMENT/ACCOUNT",
         .purpose = side->purpose,
-        .notes = "Deposits and draws alternate strictly, whoever makes them. The account is made,\n"
-                 "empty, if it is absent; all who use it must agree on --event.\n",
+        .notes = "Deposits and draws alternate strictly, in whatever process. The account is\n"
+                 "made, empty, if it is absent; all its processes must agree on --event.\n",
         .options = options,
     };
     struct place place;

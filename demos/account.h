@@ -1,4 +1,4 @@
-/* The account of the article, and its two sides: the one who deposits and the one who draws. */
+/* The account of the article, and its two sides: the depositor and the drawer. */
 #ifndef DEMOS_ACCOUNT_H
 #define DEMOS_ACCOUNT_H
 

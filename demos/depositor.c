@@ -1,4 +1,4 @@
-/* depositor ACCOUNT: pays in, as often as somebody else draws. */
+/* depositor ACCOUNT: pays in, as often as a drawer draws. */
 #include "account.h"
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* drawer ACCOUNT: draws, as often as somebody else pays in. */
+/* drawer ACCOUNT: draws, as often as a depositor pays in. */
 #include "account.h"
 
 int main(int argc, char **argv)

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What the library's number for an error means to whoever has the file. */
+/* What the library's number for an error means to the owner of the file. */
 static const char *reason(int error)
 {
     switch (error) {

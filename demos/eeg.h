@@ -1,5 +1,5 @@
 /*
- * A synthetic EEG in microvolts, as an electrode at the back of the head of somebody at rest might
+ * A synthetic EEG in microvolts, as an electrode at the back of the head of a person at rest might
  * give it: a rhythm of 10 Hz that comes and goes (alpha), a weak one of 20 Hz (beta), noise that is
  * stronger the slower it is, and blinks.
  */

@@ -1,5 +1,5 @@
 /* Pictures and windows, by gnuplot: it is told what to do on its standard input. */
-#include "plot.h"
+#include "picture.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,10 +2,11 @@
  * plotter STREAM...: shows the newest samples of streams, live in the terminal, in a window, or as
  * a picture.
  */
-#include "plot.h"
+#include "picture.h"
+#include "screen.h"
+#include "window.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ static bool window_system;
 static int64_t window = 100, timeout = -1; /* timeout: negative without the option */
 
 /* Without --timeout: for a stream to appear, and for the next sample of a picture. */
-#define PATIENCE SHK_SEC(10)
+#define LONGEST_WAIT SHK_SEC(10)
 
 static const struct option_row options[] = {
     {"name", "NAME", "its name in shmctl ps (process-PID)", .text = &name},
@@ -47,83 +48,6 @@ static const struct program program = {
     .options = options,
 };
 
-/* ---- fetching ---- */
-
-const double *window_of(const struct plot *plot, const struct trace *trace, size_t *count)
-{
-    *count = trace->count < plot->window ? trace->count : plot->window;
-    return trace->samples + trace->count - *count;
-}
-
-bool has_number(const double *samples, size_t count)
-{
-    size_t i = 0;
-
-    while (i < count && !isfinite(samples[i]))
-        i++;
-    return i < count;
-}
-
-/* Where the next samples go, and for how many there is room: the newest MOST_WINDOW stay. */
-static double *room(struct trace *trace, size_t *size)
-{
-    enum { ROOM = 2 * MOST_WINDOW, LEAST = MOST_WINDOW / 2 };
-
-    if (ROOM - trace->count < LEAST) {
-        memmove(trace->samples, trace->samples + trace->count - MOST_WINDOW,
-                MOST_WINDOW * sizeof(double));
-        trace->count = MOST_WINDOW;
-    }
-    *size = ROOM - trace->count;
-    return trace->samples + trace->count;
-}
-
-/* Returns how many samples have come, at least 1, or the library's error. */
-static ssize_t fetch_trace(struct trace *trace, int64_t patience)
-{
-    size_t size;
-    double *next = room(trace, &size);
-    ssize_t n = shk_reader_read(trace->reader, next, size, patience);
-
-    if (n > 0)
-        trace->count += n;
-    trace->dropped = shk_reader_dropped(trace->reader);
-    return n;
-}
-
-/* Over about a second, by what the writer has done: what this reader has lost counts, too. */
-static void measure_rate(struct trace *trace)
-{
-    int64_t time = now(), position;
-
-    if (trace->rate_time > 0 && time - trace->rate_time < SHK_SEC(1))
-        return;
-    position = shk_stream_position(trace->stream);
-    trace->rate = -1;
-    if (trace->rate_time > 0)
-        trace->rate = (position - trace->rate_position) * 1e9 / (time - trace->rate_time);
-    trace->rate_position = position;
-    trace->rate_time = time;
-}
-
-ssize_t fetch(struct plot *plot, struct trace **failing)
-{
-    ssize_t total = 0;
-
-    for (int i = 0; i < plot->n; i++) {
-        struct trace *trace = &plot->traces[i];
-        ssize_t n = fetch_trace(trace, SHK_NOWAIT);
-
-        *failing = trace;
-        if (n < 0 && n != -EAGAIN)
-            return n;
-        if (n > 0)
-            total += n;
-        measure_rate(trace);
-    }
-    return total;
-}
-
 /* ---- a picture ---- */
 
 static const char *duration(int64_t nanoseconds)
@@ -140,15 +64,15 @@ static void complain_of_missing(const struct plot *plot, const struct trace *tra
     long long history = shk_stream_history(trace->stream);
 
     if (trace->count == 0)
-        complain("%s: it has no samples, and none has come for %s", path, duration(PATIENCE));
+        complain("%s: it has no samples, and none has come for %s", path, duration(LONGEST_WAIT));
     else if (history < (long long)plot->window)
         complain(
             "%s: it has %zu of %zu samples, and no other has come for %s; the stream keeps the "
             "last %lld (sampler --history)",
-            path, trace->count, plot->window, duration(PATIENCE), history);
+            path, trace->count, plot->window, duration(LONGEST_WAIT), history);
     else
         complain("%s: it has %zu of %zu samples, and no other has come for %s", path, trace->count,
-                 plot->window, duration(PATIENCE));
+                 plot->window, duration(LONGEST_WAIT));
     if (trace->count >= 2)
         complain("--window %zu makes a picture of them, --timeout DURATION waits longer",
                  trace->count);
@@ -168,7 +92,7 @@ static int fill_windows(struct plot *plot, int64_t begun)
     for (int i = 0; i < plot->n; i++) {
         failing = &plot->traces[i];
         while (failing->count < plot->window) {
-            int64_t left = timeout < 0 ? PATIENCE : begun + timeout - now();
+            int64_t left = timeout < 0 ? LONGEST_WAIT : begun + timeout - now();
 
             n = fetch_trace(failing, left > 0 ? left : SHK_NOWAIT);
             if (n >= 0)
@@ -262,7 +186,7 @@ static void name_streams(const char *segment, char *text, size_t size)
 static int find_stream(struct trace *trace, const char *path, int64_t begun)
 {
     const struct shk_stream_options doubles = {.sample_size = sizeof(double)};
-    int64_t end = begun + (timeout < 0 ? PATIENCE : timeout), told = begun + SHK_SEC(1);
+    int64_t end = begun + (timeout < 0 ? LONGEST_WAIT : timeout), told = begun + SHK_SEC(1);
     char streams[400];
     int status, r;
 

@@ -40,15 +40,15 @@ static const struct program program = {
     .name = "sampler",
     .operand = "SEGMENT/STREAM",
     .purpose = "Append samples to a stream at a steady rate, for others to read as they come.",
-    .notes = "Whoever comes first makes the stream, of 10000 samples if --history says nothing\n"
-             "else. With --history, a stream that is there must be like that. The rate that\n"
-             "was reached is told on standard error in the end.\n",
+    .notes = "The first program to use the stream makes it, of 10000 samples if --history\n"
+             "says nothing else. With --history, a stream that is there must be like that.\n"
+             "The rate that was reached is told on standard error in the end.\n",
     .options = options,
 };
 
 /* ---- sources ---- */
 
-enum { MOST_AT_ONCE = 1024 };
+enum { BATCH_MAX = 1024 };
 
 /*
  * Where samples come from. next: fills in at most n of them; returns how many, 0 at the end, -1
@@ -110,8 +110,8 @@ static int begin_source(struct source *source)
 
 /*
  * Sample k is due at start + k / rate: from the number, not from the sample before, so that no
- * error adds up. Who was held up appends at once what is due. Who was held up for longer than a
- * second (stopped, or the machine was asleep) goes on from there.
+ * error adds up. After a delay what is due is appended in one piece. After more than a second
+ * (stopped, or the machine was asleep) the clock goes on from there.
  */
 struct clock {
     int64_t start, skipped; /* nanoseconds; start has been moved by skipped */
@@ -128,19 +128,19 @@ static int64_t due(const struct clock *clock, int64_t k)
 /* Sleep until there is something to do, and return how many samples are due. */
 static size_t wait_for_samples(struct clock *clock)
 {
-    int64_t at_once = clock->rate / 1000, late; /* about a millisecond's worth */
+    int64_t batch = clock->rate / 1000, late; /* about a millisecond's worth */
 
-    if (at_once > MOST_AT_ONCE)
-        at_once = MOST_AT_ONCE;
-    pause_until(due(clock, clock->done + (at_once > 1 ? at_once - 1 : 0)));
+    if (batch > BATCH_MAX)
+        batch = BATCH_MAX;
+    pause_until(due(clock, clock->done + (batch > 1 ? batch - 1 : 0)));
     late = now() - due(clock, clock->done);
     if (late > SHK_SEC(1)) {
         clock->start += late;
         clock->skipped += late;
         late = 0;
     }
-    at_once = late < 0 ? 0 : (int64_t)(late * (clock->rate / 1e9)) + 1;
-    return at_once > MOST_AT_ONCE ? MOST_AT_ONCE : at_once;
+    batch = late < 0 ? 0 : (int64_t)(late * (clock->rate / 1e9)) + 1;
+    return batch > BATCH_MAX ? BATCH_MAX : batch;
 }
 
 static void report_second(struct clock *clock)
@@ -177,7 +177,7 @@ static int sample(const struct place *place, struct shk_stream *stream, struct s
 
     clock.report_time = clock.start;
     while (!interrupted && status == DONE && (count == 0 || clock.done < count)) {
-        double samples[MOST_AT_ONCE];
+        double samples[BATCH_MAX];
         ssize_t n = wait_for_samples(&clock);
         int r;
 

@@ -1,5 +1,7 @@
 /* The live plot in a terminal: ncurses, and braille characters of 2 by 4 dots. */
-#include "plot.h"
+#include "screen.h"
+#include "curve.h"
+#include "picture.h"
 
 #ifdef HAVE_NCURSESW
 
@@ -19,21 +21,10 @@
  * numbers below.
  */
 enum { LEAST_WIDTH = 20, LEAST_HEIGHT = 2, AROUND = 3, MOST_CELLS = 1024 };
-enum { DOTS_X = 2, DOTS_Y = 4, PATTERNS = 1 << DOTS_X * DOTS_Y };
 
 static const short colours[] = {COLOR_CYAN,    COLOR_YELLOW, COLOR_GREEN,
                                 COLOR_MAGENTA, COLOR_BLUE,   COLOR_RED};
 enum { COLOURS = sizeof(colours) / sizeof(*colours) };
-
-/* What an axis shows: from low to high, with a number at each multiple of step. */
-struct axis {
-    double low, high, step;
-};
-
-/* The dots of one column, of rows that are counted from below; none if high < low. */
-struct span {
-    double low, high;
-};
 
 struct screen {
     struct plot *plot;  /* what is fetched */
@@ -44,136 +35,20 @@ struct screen {
     char message[400];                  /* instead of the keys, until the next one */
 };
 
-/* ---- axes ---- */
-
-/* The step of 1, 2 or 5 times a power of ten by which at most `most` numbers cover the range. */
-static double nice_step(double range, int most)
-{
-    double power = pow(10, floor(log10(range / most))), rest = range / most / power;
-
-    return power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10);
-}
-
-/* Change the axis if the samples have left it, or fill less than half of it: not at every frame. */
-static void adjust(struct axis *axis, const double *samples, size_t count, int numbers)
-{
-    double low = INFINITY, high = -INFINITY, margin;
-
-    for (size_t i = 0; i < count; i++) {
-        if (isfinite(samples[i])) {
-            low = fmin(low, samples[i]);
-            high = fmax(high, samples[i]);
-        }
-    }
-    if (low > high)
-        low = high = 0;
-    if (axis->step > 0 && low >= axis->low && high <= axis->high &&
-        high - low >= (axis->high - axis->low) / 2) {
-        axis->step = nice_step(axis->high - axis->low, numbers);
-        return;
-    }
-    margin = fmax(fabs(low), fabs(high)) * 1e-9; /* what a constant may seem to vary by */
-    if (high - low <= margin) {
-        margin = margin > 0 ? 0.1 * fabs(high) : 1;
-        low -= margin;
-        high += margin;
-    }
-    axis->step = nice_step(high - low, numbers);
-    axis->low = floor(low / axis->step) * axis->step;
-    axis->high = ceil(high / axis->step) * axis->step;
-}
-
-/* The number at a step, with as many digits as the step needs. */
-static void print_number(char *text, size_t size, double number, double step)
-{
-    int digits = -(int)floor(log10(step) + 1e-9);
-
-    if (fabs(number) < step / 2)
-        number = 0;
-    if (digits > 6 || fabs(number) >= 1e7)
-        snprintf(text, size, "%.4g", number);
-    else
-        snprintf(text, size, "%.*f", digits > 0 ? digits : 0, number);
-}
-
-/* ---- the curve ---- */
-
-static void extend(struct span *span, double y)
-{
-    span->low = fmin(span->low, y);
-    span->high = fmax(span->high, y);
-}
-
-/* The line between two samples, as the piece of it in each column of dots. */
-static void add_line(struct span *spans, double x0, double y0, double x1, double y1)
-{
-    int first = lround(x0), last = lround(x1);
-
-    for (int x = first; x <= last; x++) {
-        double from = fmax(x0, x - 0.5), to = fmin(x1, x + 0.5);
-        double slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : 0;
-
-        extend(&spans[x], y0 + (from - x0) * slope);
-        extend(&spans[x], to < x1 ? y0 + (to - x0) * slope : y1);
-    }
-}
-
-/* The newest sample is at the right end, where the window is not full yet, too. */
-static void trace_curve(struct span *spans, int columns, int rows, const struct axis *axis,
-                        const double *samples, size_t count, size_t window)
-{
-    double across = (columns - 1.0) / (window - 1), up = (rows - 1) / (axis->high - axis->low);
-    double last_x = 0, last_y = NAN;
-
-    for (int x = 0; x < columns; x++)
-        spans[x] = (struct span){INFINITY, -INFINITY};
-    for (size_t i = 0; i < count; i++) {
-        double x = (window - count + i) * across, y = (samples[i] - axis->low) * up;
-
-        if (isfinite(y) && isfinite(last_y))
-            add_line(spans, last_x, last_y, x, y);
-        else if (isfinite(y))
-            extend(&spans[lround(x)], y);
-        last_x = x;
-        last_y = y;
-    }
-    for (int x = 0; x < columns; x++)
-        spans[x] = (struct span){round(spans[x].low), round(spans[x].high)};
-}
-
-/*
- * The bit of a dot in the patterns of Unicode's braille block, by its column and its row from
- * above.
- */
-static const unsigned char dot_bits[DOTS_X][DOTS_Y] = {{0x01, 0x02, 0x04, 0x40},
-                                                       {0x08, 0x10, 0x20, 0x80}};
+/* ---- a stream's part of the screen ---- */
 
 static void put_curve(const cchar_t *braille, const struct span *spans, int top, int left,
                       int width, int height)
 {
     for (int row = 0; row < height; row++) {
-        int above =
-            (height - row) * DOTS_Y - 1; /* the highest dot of this row of cells, from below */
+        int above = (height - row) * DOTS_Y - 1; /* the highest dot of this row of cells */
         cchar_t cells[MOST_CELLS];
 
-        for (int column = 0; column < width; column++) {
-            unsigned pattern = 0;
-
-            for (int dx = 0; dx < DOTS_X; dx++) {
-                const struct span *span = &spans[column * DOTS_X + dx];
-
-                for (int dy = 0; dy < DOTS_Y && span->low <= span->high; dy++) {
-                    if (above - dy >= span->low && above - dy <= span->high)
-                        pattern |= dot_bits[dx][dy];
-                }
-            }
-            cells[column] = braille[pattern];
-        }
+        for (int column = 0; column < width; column++)
+            cells[column] = braille[pattern_of(spans, column, above)];
         mvadd_wchnstr(top + row, left, cells, width);
     }
 }
-
-/* ---- a stream's part of the screen ---- */
 
 static void put_value_axis(const struct axis *axis, int top, int left, int height)
 {
@@ -398,9 +273,9 @@ static bool await_frame(struct screen *screen, int64_t frame, bool *changed)
 
     do {
         int64_t left = frame - now();
-        struct timespec patience = {.tv_nsec = left > 0 ? left : 0};
+        struct timespec timeout = {.tv_nsec = left > 0 ? left : 0};
 
-        ppoll(&pollfd, 1, &patience, NULL);
+        ppoll(&pollfd, 1, &timeout, NULL);
         while ((key = getch()) != ERR) { /* KEY_RESIZE, too */
             *changed = true;
             if (!obey(screen, key))
@@ -412,7 +287,7 @@ static bool await_frame(struct screen *screen, int64_t frame, bool *changed)
     return !interrupted;
 }
 
-/* Returns the library's error, or 0 when a person has seen enough. */
+/* Returns the library's error, or 0 when a key has ended it. */
 static int run(struct screen *screen, struct trace **failing)
 {
     const int64_t period = SHK_SEC(1) / FRAMES_A_SECOND;

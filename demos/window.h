@@ -1,9 +1,9 @@
 /*
- * What a plotter shows: the newest samples of streams. It is fetched in one place, and shown by
- * screen.c or picture.c.
+ * What a plotter shows: a window of the newest samples of each of its streams. It is fetched here,
+ * and shown by screen.c or picture.c.
  */
-#ifndef DEMOS_PLOT_H
-#define DEMOS_PLOT_H
+#ifndef DEMOS_WINDOW_H
+#define DEMOS_WINDOW_H
 
 #include "common.h"
 
@@ -37,24 +37,14 @@ const double *window_of(const struct plot *, const struct trace *, size_t *count
 bool has_number(const double *samples, size_t count);
 
 /*
+ * Wait for samples of one stream. Returns how many have come, at least 1, or the library's error.
+ */
+ssize_t fetch_trace(struct trace *, int64_t timeout);
+
+/*
  * Fetch what has been appended. Returns how many samples, or a library's error; *failing is then
  * the trace that it is about.
  */
 ssize_t fetch(struct plot *, struct trace **failing);
-
-/* Show it in the terminal, until a person has seen enough. Returns an exit code. */
-int show_on_screen(struct plot *);
-
-/* Show it in a window of gnuplot's, until that is closed. Returns an exit code. */
-int show_in_window(struct plot *);
-
-/*
- * Have gnuplot make a picture of the window. The file appears whole or not at all; it is a .png,
- * .svg or .pdf. Returns whether it is there; if not, message says why.
- */
-bool make_picture(const struct plot *, const char *file, char *message, size_t size);
-
-/* Is it the name of a file that make_picture() can make? */
-bool is_picture(const char *file);
 
 #endif
