@@ -438,16 +438,23 @@ int shki_object_join(struct shki_object *o, struct shki_member **m)
     shki_error_save(&saved);
     r = shki_member_join(o->segment, m);
     if (r == -EUSERS) {
-        reap_everywhere(o->segment);
+        o->segment->kinds->reap(o->segment);
         r = shki_member_join(o->segment, m);
     }
     return shki_error_settle(r, &saved);
 }
 
+static bool uses_pool(uint32_t kind)
+{
+    return kind == SHK_KIND_QUEUE;
+}
+
+static const struct shki_kinds the_kinds = {.uses_pool = uses_pool, .reap = reap_everywhere};
+
 int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                      struct shk_segment **out)
 {
-    int r = shki_segment_open(name, flags, options, reap_everywhere, out);
+    int r = shki_segment_open(name, flags, options, &the_kinds, out);
 
     if (r == 0)
         shki_watchers(*out); /* or where it is needed, if there is no memory now */

@@ -273,12 +273,12 @@ void shki_directory_publish(struct shki_entry *e)
 }
 
 /*
- * By its keeper: the extent, and what a queue has of the pool. Killed in here: its next keeper does
+ * By its keeper: the extent, and the object's blocks of the pool. Killed in here: its next keeper does
  * it once more.
  */
 static void take_memory_back(struct shk_segment *s, struct shki_entry *e)
 {
-    if (e->kind == SHK_KIND_QUEUE)
+    if (s->kinds == NULL || s->kinds->uses_pool(e->kind))
         shki_pool_reclaim(s, shki_entry_index(s, e));
     if (is_possible(s, e))
         shki_punch(s, e->offset, e->size);

@@ -565,7 +565,7 @@ static int say_absent(const char *name)
 }
 
 /* Join what is mapped. -EAGAIN: it has been retired, and its name is free now. */
-static int join(struct shk_segment *s, void (*reap)(struct shk_segment *))
+static int join(struct shk_segment *s)
 {
     struct shki_member *m = shki_member_find(s);
     bool is_new = m == NULL;
@@ -576,7 +576,7 @@ static int join(struct shk_segment *s, void (*reap)(struct shk_segment *))
     else if (is_new)
         r = shki_member_join(s, &m);
     if (r == -EUSERS) {
-        reap(s);
+        s->kinds->reap(s);
         r = shki_member_join(s, &m);
     }
     if (r == 0 && shki_segment_is_lost(s)) { /* its name was removed before it had been joined */
@@ -604,7 +604,8 @@ static struct shk_segment *open_again(const struct stat *st)
 }
 
 /* The handle for a file, which is mapped if it is not yet. The descriptor stays the caller's. */
-static int enlist(const char *name, int fd, unsigned flags, struct shk_segment **out)
+static int enlist(const char *name, int fd, unsigned flags, const struct shki_kinds *kinds,
+                  struct shk_segment **out)
 {
     struct shk_segment *s, *other;
     struct stat st;
@@ -618,6 +619,7 @@ static int enlist(const char *name, int fd, unsigned flags, struct shk_segment *
     r = shki_segment_map(name, fd, flags, &s);
     if (r < 0)
         return r;
+    s->kinds = kinds;
     pthread_mutex_lock(&registry);
     other = find_mapped(&st); /* another thread has been faster */
     if (other == NULL) {
@@ -648,7 +650,7 @@ static void delist(struct shk_segment *s)
  * without a name goes with its last mapping. -EAGAIN: somebody else was faster.
  */
 static int attach_new(const char *name, unsigned flags, const struct shk_segment_options *options,
-                      struct shk_segment **out)
+                      const struct shki_kinds *kinds, struct shk_segment **out)
 {
     char path[SHKI_PATH_MAX], temporary[SHKI_PATH_MAX];
     struct shki_member *m;
@@ -656,7 +658,7 @@ static int attach_new(const char *name, unsigned flags, const struct shk_segment
 
     if (fd < 0)
         return fd;
-    r = enlist(name, fd, flags, out);
+    r = enlist(name, fd, flags, kinds, out);
     if (r < 0)
         goto done;
     r = shki_member_join(*out, &m);
@@ -703,14 +705,14 @@ static int give_way(const char *name, unsigned flags, int r)
 
 /* One attempt. -EAGAIN: something has just changed, try again. */
 static int attach(const char *name, unsigned flags, const struct shk_segment_options *options,
-                  void (*reap)(struct shk_segment *), struct shk_segment **out)
+                  const struct shki_kinds *kinds, struct shk_segment **out)
 {
     bool exclusive = flags & SHK_CREATE && flags & SHK_EXCL;
     int fd = shki_segment_open_file(name, O_RDWR), r;
 
     if (fd == -ENOENT)
-        return flags & SHK_CREATE ? attach_new(name, flags, options, out) : say_absent(name);
-    r = fd < 0 ? fd : enlist(name, fd, flags, out);
+        return flags & SHK_CREATE ? attach_new(name, flags, options, kinds, out) : say_absent(name);
+    r = fd < 0 ? fd : enlist(name, fd, flags, kinds, out);
     if (fd >= 0)
         close(fd);
     if (r < 0)
@@ -718,14 +720,14 @@ static int attach(const char *name, unsigned flags, const struct shk_segment_opt
     if (exclusive && !shki_segment_is_retired(*out))
         r = shki_fail(-EEXIST, "segment /%s exists already", name);
     else
-        r = join(*out, reap);
+        r = join(*out);
     if (r < 0)
         delist(*out);
     return r;
 }
 
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
-                      void (*reap)(struct shk_segment *), struct shk_segment **out)
+                      const struct shki_kinds *kinds, struct shk_segment **out)
 {
     struct shki_saved_error saved;
     int r;
@@ -744,7 +746,7 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
     shki_error_save(&saved);
     r = -EAGAIN;
     for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
-        r = attach(name, flags, options, reap, out);
+        r = attach(name, flags, options, kinds, out);
     if (r < 0)
         *out = NULL;
     if (r == -EAGAIN)

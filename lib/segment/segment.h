@@ -17,7 +17,16 @@
 #include <shmkit/segment.h>
 #include <sys/stat.h>
 
+struct shki_kind;
 struct shki_member;
+struct shk_segment;
+
+/* What a segment's objects do for the layers below them: see lib/kinds.c. */
+struct shki_kinds {
+    const struct shki_kind *(*of)(uint32_t number); /* NULL: of an unknown kind */
+    bool (*uses_pool)(uint32_t number);             /* its objects may have blocks of the pool */
+    void (*reap)(struct shk_segment *);             /* take the dead out of all waitlists */
+};
 
 struct shk_segment {
     char name[SHK_SEGMENT_NAME_MAX + 1]; /* without slash */
@@ -33,7 +42,8 @@ struct shk_segment {
     struct shki_geometry geometry;
     bool asymmetric; /* see base/fence.h */
 
-    struct shki_recovery recovery; /* for shki_mutex_lock(): see recover.h */
+    struct shki_recovery recovery;  /* for shki_mutex_lock(): see recover.h */
+    const struct shki_kinds *kinds; /* of objects; NULL: mapped only in order to be retired */
 
     /* relaxed: whoever sees it late is interrupted a slice later */
     const volatile sig_atomic_t *_Atomic interrupt;
@@ -139,12 +149,9 @@ int shki_check_namespace(const char *name, uint64_t created_in);
 #define SHKI_PATH_MAX  (sizeof(SHKI_DIRECTORY) + 1 + 256)
 void shki_path(char path[SHKI_PATH_MAX], const char *name);
 
-/*
- * What shk_segment_open() does, but for taking the dead out of waitlists: `reap` is called for that
- * when there is no room for the living.
- */
+/* What shk_segment_open() does, with the kinds that its objects may be of. */
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
-                      void (*reap)(struct shk_segment *), struct shk_segment **out);
+                      const struct shki_kinds *, struct shk_segment **out);
 
 /*
  * What shk_segment_unlink() does, but for waking those who sleep in it: `wake` is called for that,
