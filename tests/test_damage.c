@@ -4,7 +4,7 @@
  */
 #include "common.h"
 
-#include "object/shared.h"
+#include "object/semaphore.h"
 #include "segment/directory.h"
 #include "segment/member.h"
 

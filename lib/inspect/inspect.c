@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/name.h"
-#include "object/shared.h"
+#include "kinds.h"
 #include "segment/pool.h"
 #include "segment/image.h"
 #include "segment/segment.h"
@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <shmkit/queue.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,167 +213,25 @@ fail:
     return shki_say(-ENOMEM, "out of memory");
 }
 
-/* How long the holder has had the lock, if its note is about this time. */
-static int64_t held_for(const struct shki_image *r, const struct shki_mutex *mutex, uint64_t holder,
-                        uint64_t serial)
-{
-    struct shki_member_shared m;
-    int64_t since, now = shki_now();
-
-    if (holder == 0 || !shki_image_member(r, shki_member_index(holder), &m) ||
-        load_relaxed(&m.id) != holder)
-        return 0;
-    since = load_relaxed(&m.held_since);
-    /*
-     * WT2: no second look: a note that changes meanwhile is about other turns, or another serial.
-     */
-    if (since <= 0 || since >= now || load_relaxed(&m.held_serial) != serial ||
-        load_relaxed(&m.held_releases) != load_relaxed(&mutex->releases))
-        return 0;
-    return now - since;
-}
-
-static void lock_info(const struct shki_lock_shared *lock, struct shk_object_info *info)
-{
-    info->holder = shki_robust_is_held(&lock->mutex.robust) ? load_relaxed(&lock->mutex.holder) : 0;
-    info->as.lock.recursive = lock->recursive != 0;
-    info->as.lock.depth = info->holder ? (load_relaxed(&lock->mutex.state) & SHKI_AGAIN) + 1 : 0;
-    info->as.lock.orphaned = load_relaxed(&lock->mutex.state) & SHKI_OWNER_DIED ||
-                             shki_robust_owner_died(&lock->mutex.robust);
-    info->as.lock.no_deadlock_check = lock->no_deadlock_check != 0;
-}
-
-static void cond_info(const struct shki_image *r, const struct shki_cond_shared *cond,
-                      struct shk_object_info *info)
-{
-    struct shk_object_info own = {0};
-    struct shki_lock_shared lock;
-    struct shki_entry e;
-
-    if (cond->lock_number == 0) {
-        lock_info(&cond->lock, &own);
-    } else if (shki_image_entry(r, cond->lock_entry, &e) && e.serial == cond->lock_number &&
-               shki_image_has(r, &e, sizeof(lock)) &&
-               shki_image_read(r, e.offset, &lock, sizeof(lock))) {
-        lock_info(&lock, &own);
-        shki_copy_label(info->as.cond.lock, sizeof(info->as.cond.lock), e.name, sizeof(e.name));
-    }
-    /* a given lock's holder is shown with the lock */
-    info->holder = cond->lock_number == 0 ? own.holder : 0;
-    info->as.cond.kind = cond->kind;
-    info->as.cond.own_lock = cond->lock_number == 0;
-    info->as.cond.recursive = own.as.lock.recursive;
-    info->as.cond.depth = own.as.lock.depth;
-    info->as.cond.orphaned = own.as.lock.orphaned;
-    if (cond->lock_number == 0) {
-        info->holders_lost = load_relaxed(&cond->lock.repairs.holders_lost);
-        info->held = held_for(r, &cond->lock.mutex, info->holder, info->serial);
-    }
-}
-
-/* Who has claimed a lock, or has a reservation or a peek open there. */
-static uint64_t kept_by(const struct shki_mutex *lock)
-{
-    return shki_robust_is_held(&lock->robust) ? load_relaxed(&lock->holder) : 0;
-}
-
-/* The member that had a side last, by the lock or as its owner; 0: not known. */
-static uint64_t last_at(const struct shki_side_lock *lock)
-{
-    uint64_t owner = load_relaxed(&lock->bias_owner);
-
-    return owner ? owner : load_relaxed(&lock->last);
-}
-
-static void queue_info(const struct shki_queue_shared *q, struct shk_object_info *info)
-{
-    bool fifo = q->order == SHK_FIFO;
-    uint64_t puts = load_relaxed(&q->tail),
-             count = shki_state_count(load_relaxed(&q->ordered.state));
-    uint64_t gets = fifo ? load_relaxed(&q->head) : puts >= count ? puts - count : 0;
-    uint64_t size = puts - gets;
-
-    info->as.queue.order = q->order;
-    info->as.queue.shut_down = (load_relaxed(&q->shut_down) & SHKI_SHUT_STATE) != SHKI_OPEN;
-    info->as.queue.capacity = q->capacity;
-    info->as.queue.item_size = q->item_size;
-    info->as.queue.size = puts >= gets && (q->capacity == 0 || size <= q->capacity) ? size : 0;
-    info->as.queue.high_water = load_relaxed(&q->high_water) > info->as.queue.size
-                                    ? load_relaxed(&q->high_water)
-                                    : info->as.queue.size;
-    if (q->capacity && info->as.queue.high_water > q->capacity)
-        info->as.queue.high_water = q->capacity;
-    info->as.queue.puts = puts;
-    info->as.queue.gets = gets;
-    info->as.queue.producer = kept_by(&q->put_lock.mutex);
-    info->as.queue.consumer = kept_by(fifo ? &q->get_lock.mutex : &q->put_lock.mutex);
-    if (fifo) { /* both are alive, for all that is known here: see settle_dead() */
-        info->dead_giver = last_at(&q->put_lock);
-        info->dead_taker = last_at(&q->get_lock);
-    }
-}
-
-union any {
-    struct shki_repairs repairs;
-    struct shki_lock_shared lock;
-    struct shki_cond_shared cond;
-    struct shki_event_shared event;
-    struct shki_queue_shared queue;
-    struct shki_semaphore_shared semaphore;
-    struct shki_barrier_shared barrier;
-    struct shki_stream_shared stream;
-    struct shki_region_shared region;
-};
-
-/* What is in the extent; what cannot be read stays zero. */
-static void contents_info(const struct shki_image *r, const struct shki_entry *e,
+/* What is in the extent; what cannot be read stays zero. `shared` has room for that of any kind. */
+static void contents_info(const struct shki_image *r, const struct shki_entry *e, void *shared,
                           struct shk_object_info *info)
 {
-    union any any;
+    const struct shki_kind *kind = shki_kind(e->kind);
+    const struct shki_repairs *repairs = shared;
 
-    memset(&any, 0, sizeof(any));
-    if (!shki_image_has(r, e, shki_shared_size(e->kind)) ||
-        !shki_image_read(r, e->offset, &any, shki_shared_size(e->kind)))
+    if (!shki_image_has(r, e, shki_kind_size(kind)) ||
+        !shki_image_read(r, e->offset, shared, shki_kind_size(kind)))
         return;
-    info->holders_lost = load_relaxed(&any.repairs.holders_lost);
-    info->waiters_buried = load_relaxed(&any.repairs.waiters_buried);
-    info->wakeups_passed_on = load_relaxed(&any.repairs.wakeups_passed_on);
-    info->rebuilds = load_relaxed(&any.repairs.rebuilds);
-    if (e->kind == SHK_KIND_LOCK) {
-        lock_info(&any.lock, info);
-        info->held = held_for(r, &any.lock.mutex, info->holder, e->serial);
-    }
-    if (e->kind == SHK_KIND_COND)
-        cond_info(r, &any.cond, info);
-    if (e->kind == SHK_KIND_EVENT)
-        info->as.event.is_set = (load_relaxed(&any.event.state) & SHKI_EVENT_SET) != 0;
-    if (e->kind == SHK_KIND_QUEUE) {
-        queue_info(&any.queue, info);
-        if (any.queue.capacity == 0 && any.queue.map_at < e->size)
-            /* behind it there is address space; blocks are counted below */
-            info->size = any.queue.map_at;
-    }
-    if (e->kind == SHK_KIND_SEMAPHORE) {
-        info->as.semaphore.value = load_relaxed(&any.semaphore.value);
-        info->as.semaphore.max = any.semaphore.max;
-    }
-    if (e->kind == SHK_KIND_BARRIER) {
-        info->as.barrier.parties = any.barrier.parties;
-        info->as.barrier.arrived = load_relaxed(&any.barrier.waiters.count);
-        info->as.barrier.broken = load_relaxed(&any.barrier.broken) != 0;
-    }
-    if (e->kind == SHK_KIND_STREAM) {
-        info->as.stream.sample_size = any.stream.sample_size;
-        info->as.stream.history = any.stream.history;
-        info->as.stream.position = load_relaxed(&any.stream.published);
-    }
-    if (e->kind == SHK_KIND_REGION) {
-        info->as.region.size = any.region.size;
-        info->as.region.align = any.region.align;
-    }
+    info->holders_lost = load_relaxed(&repairs->holders_lost);
+    info->waiters_buried = load_relaxed(&repairs->waiters_buried);
+    info->wakeups_passed_on = load_relaxed(&repairs->wakeups_passed_on);
+    info->rebuilds = load_relaxed(&repairs->rebuilds);
+    if (kind && kind->describe)
+        kind->describe(r, e, shared, info);
 }
 
-static void object_info(const struct shki_image *r, const struct shki_entry *e,
+static void object_info(const struct shki_image *r, const struct shki_entry *e, void *shared,
                         struct shk_object_info *info)
 {
     shki_copy_label(info->name, sizeof(info->name), e->name, sizeof(e->name));
@@ -383,13 +240,17 @@ static void object_info(const struct shki_image *r, const struct shki_entry *e,
     info->size = e->size;
     info->creator = e->creator;
     info->created = e->created;
-    contents_info(r, e, info);
+    contents_info(r, e, shared, info);
 }
 
-/*
- * Queues without a limit: the blocks that they have of the pool. What cannot be read does not
- * count.
- */
+static bool uses_pool(uint32_t kind)
+{
+    const struct shki_kind *k = shki_kind(kind);
+
+    return k && k->uses_pool;
+}
+
+/* The blocks of the pool that objects have. What cannot be read does not count. */
 static void count_blocks(const struct shki_image *r, struct shk_object_info *objects)
 {
     uint64_t words[512], limit = r->header.size / SHKI_BLOCK, n;
@@ -403,14 +264,15 @@ static void count_blocks(const struct shki_image *r, struct shk_object_info *obj
             uint64_t entry = shki_block_entry(words[i]);
 
             if (entry < r->header.max_objects && objects[entry].serial != 0 &&
-                objects[entry].kind == SHK_KIND_QUEUE && objects[entry].as.queue.capacity == 0)
+                uses_pool(objects[entry].kind))
                 objects[entry].size += SHKI_BLOCK;
         }
     }
 }
 
 /* All objects; objects[i] belongs to entry i, which is none if its serial is 0. */
-static size_t read_objects(const struct shki_image *r, struct shk_object_info *objects)
+static size_t read_objects(const struct shki_image *r, void *shared,
+                           struct shk_object_info *objects)
 {
     struct shki_entry entries[SHKI_IMAGE_BATCH];
     size_t found = 0;
@@ -418,7 +280,7 @@ static size_t read_objects(const struct shki_image *r, struct shk_object_info *o
     for (uint32_t i = 0, n; (n = shki_image_entries(r, i, entries)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++)
             if (is_live(&entries[k])) {
-                object_info(r, &entries[k], &objects[i + k]);
+                object_info(r, &entries[k], shared, &objects[i + k]);
                 found++;
             }
     count_blocks(r, objects);
@@ -445,6 +307,13 @@ static bool is_dead(const struct shk_snapshot *s, uint64_t id)
     return m && !m->alive;
 }
 
+static bool waiter_may_keep(uint32_t kind)
+{
+    const struct shki_kind *k = shki_kind(kind);
+
+    return k && k->waiter_may_keep;
+}
+
 /*
  * What a dead member had open and did not last wait for, it may have been there to give. Where the
  * sides of a queue say which member came last, that is known instead. A member that came last and
@@ -461,8 +330,7 @@ static void note_dead(const struct shki_image *r, const struct shki_member_share
             bool waited = o && load_relaxed(&record->waits_serial) == o->serial &&
                           load_relaxed(&record->waits_segment) == r->header.id;
 
-            /* With a permit it may have died after it waited, too. */
-            if (o && o->kind == SHK_KIND_SEMAPHORE)
+            if (o && waiter_may_keep(o->kind))
                 waited = waited && load_relaxed(&record->waits_sequence) & 1;
 
             if (!o || o->serial == 0 || waited || o->dead_giver)
@@ -619,11 +487,12 @@ static int look(const struct shki_image *r, const char *name, struct shk_snapsho
     struct shki_member_shared *records = calloc(r->members_ready + 1, sizeof(*records));
     struct user *users = calloc(r->members_ready + 1, sizeof(*users));
     struct shki_process *row = calloc(1, r->geometry.process_size);
+    void *shared = aligned_alloc(64, shki_round_up(shki_kinds_size(), 64));
     int error = 0;
 
     s->members = calloc(r->members_ready + 1, sizeof(*s->members));
     s->objects = calloc(r->header.max_objects, sizeof(*s->objects));
-    if (records == NULL || users == NULL || row == NULL || s->members == NULL ||
+    if (records == NULL || users == NULL || row == NULL || shared == NULL || s->members == NULL ||
         s->objects == NULL) {
         error = shki_say(-ENOMEM, "out of memory");
         goto done;
@@ -632,7 +501,7 @@ static int look(const struct shki_image *r, const char *name, struct shk_snapsho
     header_info(r, &s->segment);
     s->n_members = read_members(r, records, s->members);
     waits_info(r, records, s);
-    s->n_objects = read_objects(r, s->objects);
+    s->n_objects = read_objects(r, shared, s->objects);
     for (size_t i = 0; i < s->n_members; i++) {
         users[i] = (struct user){.pid = s->members[i].pid, .member = (uint32_t)i};
         count_wait(r, &records[i], &s->members[i], s->objects);
@@ -651,6 +520,7 @@ done:
     free(records);
     free(users);
     free(row);
+    free(shared);
     return error;
 }
 

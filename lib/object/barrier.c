@@ -1,4 +1,4 @@
-#include "object/object.h"
+#include "object/barrier.h"
 
 #include <shmkit/barrier.h>
 #include <shmkit/inspect.h>
@@ -44,11 +44,7 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
                      const struct shk_barrier_options *options, struct shk_barrier **out)
 {
     static const struct shk_barrier_options defaults;
-    struct shki_plan plan = {.kind = SHK_KIND_BARRIER,
-                             .size = sizeof(struct shki_barrier_shared),
-                             .mutex_at = {offsetof(struct shki_barrier_shared, waiters)},
-                             .build = build,
-                             .check = check};
+    struct shki_plan plan = {.kind = &shki_barrier_kind};
     struct shk_barrier *b;
     int r;
 
@@ -71,7 +67,7 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
     r = shki_object_open(segment, name, flags, &plan, &b->object);
     if (r < 0)
         goto fail;
-    r = shki_object_waitlist(&b->object, SHK_KIND_BARRIER, &b->line);
+    r = shki_object_waitlist(&b->object, &shki_barrier_kind, &b->line);
     if (r < 0) {
         shki_object_close(&b->object);
         goto fail;
@@ -99,15 +95,15 @@ static struct shki_barrier_shared *barrier_of(struct shki_waitlist *l)
 }
 
 /* The member that died with the mutex may have broken the barrier, and not released the waiters. */
-void shki_barrier_finish(struct shki_waitlist *l)
+static void recover(struct shki_waitlist *l)
 {
     if (load_relaxed(&barrier_of(l)->broken) && !shki_waitlist_is_empty(l))
         shki_waitlist_notify_all(l, SHKI_BROKEN);
 }
 
-void shki_barrier_break(struct shki_waitlist *l)
+static void break_barrier(struct shki_waitlist *l)
 {
-    /* commits. Killed after: shki_barrier_finish() releases the others. */
+    /* commits. Killed after: recover() releases the others. */
     store_relaxed(&barrier_of(l)->broken, 1);
     /*
      * A waiter that leaves since the barrier has been unlinked is not the reason: the others would
@@ -179,7 +175,7 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
          */
         r = shki_deadline_check(&deadline);
         if (r < 0 && r != -EAGAIN)
-            shki_barrier_break(&b->line);
+            break_barrier(&b->line);
     }
     if (r < 0) {
         shki_waitlist_unlock(&b->line);
@@ -242,3 +238,28 @@ int shk_barrier_broken(struct shk_barrier *b)
 
     return r < 0 ? r : load_relaxed(&b->shared->broken) != 0;
 }
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_barrier_shared *barrier = shared;
+
+    (void)image;
+    (void)e;
+    info->as.barrier.parties = barrier->parties;
+    info->as.barrier.arrived = load_relaxed(&barrier->waiters.count);
+    info->as.barrier.broken = load_relaxed(&barrier->broken) != 0;
+}
+
+const struct shki_kind shki_barrier_kind = {
+    .number = SHK_KIND_BARRIER,
+    .name = "a barrier",
+    .size = sizeof(struct shki_barrier_shared),
+    .mutex_offset = {offsetof(struct shki_barrier_shared, waiters)},
+    .build = build,
+    .check = check,
+    .waitlist = {.offset = offsetof(struct shki_barrier_shared, waiters),
+                 .recover = recover,
+                 .on_leave = break_barrier},
+    .describe = describe,
+};

@@ -1,5 +1,7 @@
-#include "object/lock.h"
+#include "object/cond.h"
 
+#include "base/name.h"
+#include "segment/image.h"
 #include "sync/park.h"
 
 #include <shmkit/cond.h>
@@ -72,12 +74,14 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 /* The lock, as a handle of its own. */
 static int open_lock(struct shk_cond *c)
 {
+    static const struct shki_plan as_it_is = {.kind = &shki_lock_kind};
+
     if (c->own_lock) {
         c->lock.object = c->object;
         return shki_lock_adopt(&c->lock, &c->shared->lock);
     }
     return shki_object_open_serial(c->object.segment, c->shared->lock_entry, c->shared->lock_number,
-                                   &shki_lock_as_it_is, &c->lock.object);
+                                   &as_it_is, &c->lock.object);
 }
 
 static int check_options(struct shk_segment *segment, const struct shk_cond_options *options)
@@ -100,13 +104,7 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
 int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
                   const struct shk_cond_options *options, struct shk_cond **out)
 {
-    struct shki_plan plan = {.kind = SHK_KIND_COND,
-                             .size = sizeof(struct shki_cond_shared),
-                             .options = options,
-                             .mutex_at = {offsetof(struct shki_cond_shared, waiters),
-                                          offsetof(struct shki_cond_shared, lock.mutex)},
-                             .build = build,
-                             .check = check};
+    const struct shki_plan plan = {.kind = &shki_cond_kind, .options = options};
     struct shk_cond *c;
     int r;
 
@@ -125,7 +123,7 @@ int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
     r = open_lock(c);
     if (r < 0)
         goto close;
-    r = shki_object_waitlist(&c->object, SHK_KIND_COND, &c->line);
+    r = shki_object_waitlist(&c->object, &shki_cond_kind, &c->line);
     if (r < 0)
         goto close_lock;
     *out = c;
@@ -376,3 +374,64 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
         *mutex = &c->lock.shared->mutex.robust;
     return 0;
 }
+
+static void wake_at_unlink(struct shki_object *o)
+{
+    shki_lock_unlinked(&((struct shki_cond_shared *)(void *)o->shared)->lock);
+}
+
+static uint64_t owner(const struct shki_image *image, const struct shki_entry *e)
+{
+    return shki_lock_owner(image, e, offsetof(struct shki_cond_shared, lock));
+}
+
+/* The lock that was given to the condition, as it is now, and its name. */
+static bool read_given_lock(const struct shki_image *image, const struct shki_cond_shared *cond,
+                            struct shki_lock_shared *lock, struct shki_entry *e)
+{
+    return shki_image_entry(image, cond->lock_entry, e) && e->serial == cond->lock_number &&
+           shki_image_has(image, e, sizeof(*lock)) &&
+           shki_image_read(image, e->offset, lock, sizeof(*lock));
+}
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_cond_shared *cond = shared;
+    bool own_lock = cond->lock_number == 0;
+    struct shk_object_info of_lock = {0};
+    struct shki_lock_shared lock;
+    struct shki_entry given;
+
+    if (own_lock) {
+        shki_lock_describe(&cond->lock, &of_lock);
+    } else if (read_given_lock(image, cond, &lock, &given)) {
+        shki_lock_describe(&lock, &of_lock);
+        shki_copy_label(info->as.cond.lock, sizeof(info->as.cond.lock), given.name,
+                        sizeof(given.name));
+    }
+    info->as.cond.kind = cond->kind;
+    info->as.cond.own_lock = own_lock;
+    info->as.cond.recursive = of_lock.as.lock.recursive;
+    info->as.cond.depth = of_lock.as.lock.depth;
+    info->as.cond.orphaned = of_lock.as.lock.orphaned;
+    if (own_lock) { /* the holder of a given lock is shown with that lock */
+        info->holder = of_lock.holder;
+        info->holders_lost = load_relaxed(&cond->lock.repairs.holders_lost);
+        info->held = shki_lock_held_for(image, &cond->lock.mutex, info->holder, e->serial);
+    }
+}
+
+const struct shki_kind shki_cond_kind = {
+    .number = SHK_KIND_COND,
+    .name = "a condition",
+    .size = sizeof(struct shki_cond_shared),
+    .mutex_offset = {offsetof(struct shki_cond_shared, waiters),
+                     offsetof(struct shki_cond_shared, lock.mutex)},
+    .build = build,
+    .check = check,
+    .waitlist = {.offset = offsetof(struct shki_cond_shared, waiters)},
+    .wake_at_unlink = wake_at_unlink,
+    .owner = owner,
+    .describe = describe,
+};

@@ -23,7 +23,6 @@
 
 #include <shmkit/inspect.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CYCLE_MAX 256 /* a longer one is not found */
 
@@ -66,25 +65,21 @@ static bool read_wait(const struct shki_image *r, uint64_t id, struct wait *w)
            load_relaxed(&again.waits_sequence) == w->step.sequence; /* WT1 */
 }
 
-/* Who holds the lock that is waited for: a member id, or 0. */
-static uint64_t read_holder(const struct shki_image *r, const struct wait *w)
+/* The holder of the lock that is waited for: a member id, or 0. */
+static uint64_t read_holder(const struct shk_segment *s, const struct shki_image *r,
+                            const struct wait *w)
 {
-    struct shki_lock_shared lock;
+    const struct shki_kind *kind;
     struct shki_entry e;
-    uint64_t at;
 
     if (!shki_image_entry(r, w->entry, &e) || load_relaxed(&e.live_serial) != w->serial)
         return 0;
-    at = e.kind == SHK_KIND_COND ? offsetof(struct shki_cond_shared, lock) : 0;
-    if ((e.kind != SHK_KIND_LOCK && e.kind != SHK_KIND_COND) ||
-        !shki_image_has(r, &e, at + sizeof(lock)) ||
-        !shki_image_read(r, e.offset + at, &lock, sizeof(lock)))
-        return 0;
-    return shki_robust_is_held(&lock.mutex.robust) ? load_relaxed(&lock.mutex.holder) : 0;
+    kind = shki_kind_of(s, e.kind);
+    return kind && kind->owner ? kind->owner(r, &e) : 0;
 }
 
 /* One step: from a wait to the wait of the lock's holder. */
-static bool follow(struct wait *w)
+static bool follow(const struct shk_segment *s, struct wait *w)
 {
     const struct shk_segment *mine = shki_member_segment(w->inode, w->segment);
     struct shki_image r;
@@ -95,21 +90,21 @@ static bool follow(struct wait *w)
         shki_image_use_mapped(&r, mine);
     else if (shki_image_find(&r, w->inode, w->segment) < 0)
         return false;
-    holder = read_holder(&r, w);
+    holder = read_holder(s, &r, w);
     ok = holder != 0 && read_wait(&r, holder, w);
     shki_image_close(&r);
     return ok;
 }
 
 /* All the way round, from a wait back to the same thread. */
-static bool walk_round(struct wait w, struct walk *walk)
+static bool walk_round(const struct shk_segment *s, struct wait w, struct walk *walk)
 {
     uint64_t start = w.step.thread;
 
     walk->n = 0;
     do {
         walk->steps[walk->n++] = w.step;
-        if (!follow(&w))
+        if (!follow(s, &w))
             return false;
     } while (w.step.thread != start && walk->n < CYCLE_MAX);
     return w.step.thread == start;
@@ -125,7 +120,7 @@ int shki_deadlock_check(const struct shki_object *o, const struct shki_member *m
 
     mine.step = (struct step){m->record->thread, load_relaxed(&m->record->waits_sequence),
                               SHKI_WAITS_CHECKED};
-    if (!walk_round(mine, &first) || !walk_round(mine, &second))
+    if (!walk_round(o->segment, mine, &first) || !walk_round(o->segment, mine, &second))
         return 0;
     if (first.n != second.n ||
         memcmp(first.steps, second.steps, first.n * sizeof(first.steps[0])) != 0)

@@ -1,4 +1,6 @@
-#include "poll/poll.h"
+#include "object/event.h"
+
+#include "object/watch.h"
 #include "sync/leader.h"
 #include "sync/park.h"
 
@@ -29,10 +31,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags,
                    const struct shk_event_options *options, struct shk_event **out)
 {
-    struct shki_plan plan = {.kind = SHK_KIND_EVENT,
-                             .size = sizeof(struct shki_event_shared),
-                             .build = build,
-                             .check = check};
+    const struct shki_plan plan = {.kind = &shki_event_kind};
     struct shk_event *event;
     int r;
 
@@ -130,8 +129,10 @@ int shk_event_is_set(struct shk_event *event)
     return event && shki_is_entered(&event->object) ? is_set(event) : is_set_anyhow(event);
 }
 
-void shki_event_wake(struct shki_event_shared *shared)
+static void wake_at_unlink(struct shki_object *o)
 {
+    struct shki_event_shared *shared = (void *)o->shared;
+
     /* Killed before: they find it stale at the end of their slice; likewise after. */
     fetch_or_release(&shared->state, SHKI_EVENT_UNLINKED);
     shki_wake_all_at(&shared->state);
@@ -272,8 +273,11 @@ static void unref(void *event)
     shk_event_close(event);
 }
 
-void shki_event_watch(struct shk_event *event, struct shki_watch *w)
+static void watch(void *handle, uint32_t want, struct shki_watch *w)
 {
+    struct shk_event *event = handle;
+
+    (void)want;
     *w = (struct shki_watch){.object = &event->object,
                              .refs = &event->object.refs,
                              .watched = &event->shared->watched,
@@ -282,3 +286,32 @@ void shki_event_watch(struct shk_event *event, struct shki_watch *w)
                              .is_ready = is_ready,
                              .unref = unref};
 }
+
+static void wake_at_close(struct shki_object *o, uint32_t waits_for)
+{
+    (void)waits_for;
+    shki_wake_all_at(&((struct shki_event_shared *)(void *)o->shared)->state);
+}
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_event_shared *event = shared;
+
+    (void)image;
+    (void)e;
+    info->as.event.is_set = (load_relaxed(&event->state) & SHKI_EVENT_SET) != 0;
+}
+
+const struct shki_kind shki_event_kind = {
+    .number = SHK_KIND_EVENT,
+    .name = "an event",
+    .size = sizeof(struct shki_event_shared),
+    .build = build,
+    .check = check,
+    .wake_at_unlink = wake_at_unlink,
+    .wake_at_close = wake_at_close,
+    .watchable = SHK_READABLE,
+    .watch = watch,
+    .describe = describe,
+};

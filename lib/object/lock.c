@@ -1,5 +1,6 @@
 #include "object/lock.h"
 
+#include "segment/image.h"
 #include "segment/recover.h"
 #include "sync/park.h"
 
@@ -56,16 +57,10 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     return r;
 }
 
-const struct shki_plan shki_lock_as_it_is = {.kind = SHK_KIND_LOCK,
-                                             .size = sizeof(struct shki_lock_shared),
-                                             .mutex_at = {offsetof(struct shki_lock_shared, mutex)},
-                                             .build = build,
-                                             .check = check};
-
 int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags,
                   const struct shk_lock_options *options, struct shk_lock **out)
 {
-    struct shki_plan plan = shki_lock_as_it_is;
+    struct shki_plan plan = {.kind = &shki_lock_kind};
     struct shk_lock *l;
     int r;
 
@@ -379,3 +374,76 @@ int shk_lock_stamp(struct shk_lock *l)
                       load_relaxed(&l->shared->mutex.releases));
     return 0;
 }
+
+static void wake_at_unlink(struct shki_object *o)
+{
+    shki_lock_unlinked((void *)o->shared);
+}
+
+uint64_t shki_lock_owner(const struct shki_image *image, const struct shki_entry *e,
+                         uint64_t offset)
+{
+    struct shki_lock_shared lock;
+
+    if (!shki_image_has(image, e, offset + sizeof(lock)) ||
+        !shki_image_read(image, e->offset + offset, &lock, sizeof(lock)))
+        return 0;
+    return shki_robust_is_held(&lock.mutex.robust) ? load_relaxed(&lock.mutex.holder) : 0;
+}
+
+static uint64_t owner(const struct shki_image *image, const struct shki_entry *e)
+{
+    return shki_lock_owner(image, e, 0);
+}
+
+void shki_lock_describe(const struct shki_lock_shared *lock, struct shk_object_info *info)
+{
+    uint32_t state = load_relaxed(&lock->mutex.state);
+
+    info->holder = shki_robust_is_held(&lock->mutex.robust) ? load_relaxed(&lock->mutex.holder) : 0;
+    info->as.lock.recursive = lock->recursive != 0;
+    info->as.lock.depth = info->holder ? (state & SHKI_AGAIN) + 1 : 0;
+    info->as.lock.orphaned = state & SHKI_OWNER_DIED || shki_robust_owner_died(&lock->mutex.robust);
+    info->as.lock.no_deadlock_check = lock->no_deadlock_check != 0;
+}
+
+int64_t shki_lock_held_for(const struct shki_image *image, const struct shki_mutex *mutex,
+                           uint64_t holder, uint64_t serial)
+{
+    struct shki_member_shared m;
+    int64_t since, now = shki_now();
+
+    if (holder == 0 || !shki_image_member(image, shki_member_index(holder), &m) ||
+        load_relaxed(&m.id) != holder)
+        return 0;
+    since = load_relaxed(&m.held_since);
+    /*
+     * WT2: no second read: a note that changes meanwhile is about another turn of the holder, or of
+     * another serial.
+     */
+    if (since <= 0 || since >= now || load_relaxed(&m.held_serial) != serial ||
+        load_relaxed(&m.held_releases) != load_relaxed(&mutex->releases))
+        return 0;
+    return now - since;
+}
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_lock_shared *lock = shared;
+
+    shki_lock_describe(lock, info);
+    info->held = shki_lock_held_for(image, &lock->mutex, info->holder, e->serial);
+}
+
+const struct shki_kind shki_lock_kind = {
+    .number = SHK_KIND_LOCK,
+    .name = "a lock",
+    .size = sizeof(struct shki_lock_shared),
+    .mutex_offset = {offsetof(struct shki_lock_shared, mutex)},
+    .build = build,
+    .check = check,
+    .wake_at_unlink = wake_at_unlink,
+    .owner = owner,
+    .describe = describe,
+};

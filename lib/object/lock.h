@@ -1,10 +1,41 @@
-/* A lock as the other objects see it: a condition gives it up and takes it back. */
+/* A lock in shared memory, and what a condition does with one: give it up and take it back. */
 #ifndef SHKI_LOCK_H
 #define SHKI_LOCK_H
 
 #include "object/object.h"
 
 #include <shmkit/lock.h>
+
+/* What is not said to change was written before the lock was published. */
+struct shki_lock_shared {
+    struct shki_repairs repairs;
+    uint32_t recursive;
+    uint32_t no_deadlock_check;
+    /*
+     * 0: not unlinked. Else SHKI_UNLINKED_AFTER + mutex.releases as it was when the lock was
+     * unlinked, written by the unlinker.
+     */
+    _Atomic uint64_t unlinked_after;
+    uint64_t reserved[2];
+    /* .holder is the member that holds the lock, .state as below. An acquire touches no other line. */
+    struct shki_mutex mutex;
+};
+
+/*
+ * A waiter that is given the mutex after the unlink returns 0 if the mutex has not been released
+ * since the unlink: then the release that let it in came before.
+ */
+#define SHKI_UNLINKED_AFTER (UINT64_C(1) << 32)
+
+/*
+ * The state of a lock's mutex, most of the time 0. AGAIN: how often the holder has acquired it
+ * besides the first time; a new owner zeroes what a dead one left. OWNER_DIED: a holder died, and no
+ * later holder has been told yet.
+ */
+#define SHKI_AGAIN      UINT32_C(0x7fffffff)
+#define SHKI_OWNER_DIED UINT32_C(0x80000000)
+
+extern const struct shki_kind shki_lock_kind;
 
 struct shk_lock {
     struct shki_object object;
@@ -16,8 +47,6 @@ struct shk_lock {
 int shki_lock_build(struct shki_lock_shared *, bool recursive, bool no_deadlock_check);
 /* Copy the geometry; 0 or -EPROTO. */
 int shki_lock_adopt(struct shk_lock *, struct shki_lock_shared *);
-/* for shki_object_open_serial(): whatever lock is there */
-extern const struct shki_plan shki_lock_as_it_is;
 
 static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki_member *m)
 {
@@ -27,6 +56,14 @@ static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki
 
 /* The lock has just been unlinked: note after how many releases. */
 void shki_lock_unlinked(struct shki_lock_shared *);
+
+/* What inspection and the search for deadlocks read of a lock; `offset` is in the entry's extent. */
+uint64_t shki_lock_owner(const struct shki_image *, const struct shki_entry *, uint64_t offset);
+void shki_lock_describe(const struct shki_lock_shared *, struct shk_object_info *);
+
+/* How long the holder has had the lock; 0: it has not noted it, or not about this time. */
+int64_t shki_lock_held_for(const struct shki_image *, const struct shki_mutex *, uint64_t holder,
+                           uint64_t serial);
 
 /* For a caller who does not hold it: -EPERM, or -EBADF because the segment has been closed. */
 int shki_lock_refuse(const struct shk_lock *);

@@ -3,7 +3,7 @@
 #define SHKI_OBJECT_H
 
 #include "base/error.h"
-#include "object/shared.h"
+#include "object/kind.h"
 #include "segment/directory.h"
 #include "segment/member.h"
 #include "sync/waitlist.h"
@@ -23,24 +23,16 @@ struct shki_object {
     _Atomic unsigned refs;
 };
 
-/* How to make one, and how to check one that is there. */
+/* How an object is to be opened. */
 struct shki_plan {
-    uint32_t kind;
-    uint64_t size;                       /* of the extent; at least of the shared struct */
-    uint32_t mutex_at[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie; 0: none more */
+    const struct shki_kind *kind;
+    uint64_t size; /* of the extent; 0: of the kind's shared struct alone */
     /* so much of it gets memory at once, the rest when the object wants it; 0: all */
     uint64_t memory;
     int cannot_create; /* if not 0: what a creation gives, with the sentence */
     const char *why;
     const void *options;
     bool options_given; /* else what is there is taken as it is */
-    /* in zeroed memory that nobody else sees yet */
-    int (*build)(struct shki_object *, const struct shki_plan *);
-    /*
-     * Check what is shared against the extent (-EPROTO) and the options (-EPROTOTYPE), and copy the
-     * geometry into the handle.
-     */
-    int (*check)(struct shki_object *, const struct shki_plan *);
 };
 
 int shki_object_open(struct shk_segment *, const char *name, unsigned flags,
@@ -51,6 +43,29 @@ int shki_object_open_serial(struct shk_segment *, uint32_t entry, uint64_t seria
                             const struct shki_plan *, struct shki_object *);
 
 void shki_object_close(struct shki_object *);
+
+/*
+ * For what goes through all objects: fill in a handle from an entry, in private memory only. With
+ * the segment's lock, or by the entry's keeper; -EPROTO: its extent is damaged.
+ */
+int shki_object_find(struct shki_object *, struct shk_segment *, struct shki_entry *,
+                     const struct shki_kind *);
+
+/* The same, and the extent stays until shki_object_close(). */
+int shki_object_find_and_ref(struct shki_object *, struct shk_segment *, struct shki_entry *,
+                             const struct shki_kind *);
+
+/*
+ * Take back the memory of what is not open any more, unless the segment's lock cannot be had: then
+ * the next to create an object does it.
+ */
+void shki_object_reclaim(struct shk_segment *);
+
+/* Whether an entry, or NULL, has an object that can be opened. */
+static inline bool shki_object_is_live(const struct shki_entry *e)
+{
+    return e && load_acquire(&e->state) == SHKI_ENTRY_LIVE;
+}
 
 /*
  * One more has the handle, and is to close it, too. The first line of each close: whether it was
@@ -68,9 +83,6 @@ static inline bool shki_object_unref(struct shki_object *o)
 
 /* Whether an array of reserved fields is zero: 0 or -EINVAL. */
 int shki_check_reserved(const uint64_t *reserved, size_t n);
-
-/* "a lock", "an event" … */
-const char *shki_kind_name(uint32_t kind);
 
 /* Join the segment; reap the dead if that is what it takes. */
 int shki_object_join(struct shki_object *, struct shki_member **) __attribute__((cold));
@@ -138,18 +150,7 @@ static inline enum shki_waits_how shki_waits_how(const struct shki_deadline *dea
     return deadline->at == SHKI_NEVER ? SHKI_WAITS_UNINTERRUPTIBLE : SHKI_WAITS_TIMED;
 }
 
-/* Prepare a view of the object's waitlist. 0, -ENOMEM; -ENOTSUP: that kind has none. */
-int shki_object_waitlist(struct shki_object *, uint32_t kind, struct shki_waitlist *);
-
-/* What the kinds have to repair in their lines: the `finish` and `left` of a line. */
-void shki_semaphore_finish(struct shki_waitlist *);
-void shki_barrier_finish(struct shki_waitlist *);
-void shki_barrier_break(struct shki_waitlist *);
-
-/* End all waits of an event that has been unlinked: whoever wakes finds it stale. */
-void shki_event_wake(struct shki_event_shared *);
-
-/* Post both eventcounts of a queue: whoever wakes looks at the truth and wakes the next. */
-void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);
+/* Prepare a view of the object's waitlist. 0, -ENOMEM; -ENOTSUP: its kind has none. */
+int shki_object_waitlist(struct shki_object *, const struct shki_kind *, struct shki_waitlist *);
 
 #endif

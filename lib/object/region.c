@@ -1,5 +1,6 @@
-#include "object/object.h"
+#include "object/region.h"
 
+#include <shmkit/inspect.h>
 #include <shmkit/region.h>
 #include <stdlib.h>
 
@@ -18,7 +19,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
 
     shared->size = options->size;
     shared->align = options->align ? options->align : ALIGN_DEFAULT;
-    shared->data_at = shki_round_up(sizeof(*shared), shared->align);
+    shared->data_offset = shki_round_up(sizeof(*shared), shared->align);
     return 0;
 }
 
@@ -27,9 +28,9 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     const struct shk_region_options *options = plan->options;
     const struct shki_region_shared *shared = (void *)o->shared;
     struct shk_region *region = (struct shk_region *)o;
-    uint64_t size = shared->size, align = shared->align, data_at = shared->data_at;
+    uint64_t size = shared->size, align = shared->align, data_offset = shared->data_offset;
 
-    if (data_at < sizeof(*shared) || data_at > o->size || size > o->size - data_at)
+    if (data_offset < sizeof(*shared) || data_offset > o->size || size > o->size - data_offset)
         return shki_fail(-EPROTO, "%s/%s is damaged: its size", o->segment->name, o->name);
     if (options->size && options->size != size)
         return shki_fail(-EPROTOTYPE, "%s/%s has %llu bytes, not %zu", o->segment->name, o->name,
@@ -37,7 +38,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (options->align > align)
         return shki_fail(-EPROTOTYPE, "%s/%s is aligned to %llu bytes, not %zu", o->segment->name,
                          o->name, (unsigned long long)align, options->align);
-    region->data = o->shared + data_at;
+    region->data = o->shared + data_offset;
     region->size = (size_t)size;
     return 0;
 }
@@ -46,7 +47,7 @@ int shk_region_open(struct shk_segment *segment, const char *name, unsigned flag
                     const struct shk_region_options *options, struct shk_region **out)
 {
     static const struct shk_region_options defaults;
-    struct shki_plan plan = {.kind = SHK_KIND_REGION, .build = build, .check = check};
+    struct shki_plan plan = {.kind = &shki_region_kind};
     struct shk_region *region;
     size_t align;
     int r;
@@ -104,3 +105,23 @@ int shk_region_data(struct shk_region *region, void **data, size_t *size)
         *size = region->size;
     return 0;
 }
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_region_shared *region = shared;
+
+    (void)image;
+    (void)e;
+    info->as.region.size = region->size;
+    info->as.region.align = region->align;
+}
+
+const struct shki_kind shki_region_kind = {
+    .number = SHK_KIND_REGION,
+    .name = "a region",
+    .size = sizeof(struct shki_region_shared),
+    .build = build,
+    .check = check,
+    .describe = describe,
+};

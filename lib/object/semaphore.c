@@ -1,4 +1,6 @@
-#include "poll/poll.h"
+#include "object/semaphore.h"
+
+#include "object/watch.h"
 
 #include <shmkit/inspect.h>
 #include <shmkit/semaphore.h>
@@ -44,11 +46,7 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
                        const struct shk_semaphore_options *options, struct shk_semaphore **out)
 {
     static const struct shk_semaphore_options defaults = {.value = 1};
-    struct shki_plan plan = {.kind = SHK_KIND_SEMAPHORE,
-                             .size = sizeof(struct shki_semaphore_shared),
-                             .mutex_at = {offsetof(struct shki_semaphore_shared, waiters)},
-                             .build = build,
-                             .check = check};
+    struct shki_plan plan = {.kind = &shki_semaphore_kind};
     struct shk_semaphore *s;
     int r;
 
@@ -68,7 +66,7 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
     r = shki_object_open(segment, name, flags, &plan, &s->object);
     if (r < 0)
         goto fail;
-    r = shki_object_waitlist(&s->object, SHK_KIND_SEMAPHORE, &s->line);
+    r = shki_object_waitlist(&s->object, &shki_semaphore_kind, &s->line);
     if (r < 0) {
         shki_object_close(&s->object);
         goto fail;
@@ -95,12 +93,12 @@ static void promise(struct shki_semaphore_shared *shared, struct shki_waitlist *
 {
     uint32_t value = load_relaxed(&shared->value), promised = load_relaxed(&shared->promised);
 
-    /* killed in here: finish() counts anew and goes on */
+    /* killed in here: recover() counts anew and goes on */
     if (value > promised && !shki_waitlist_is_empty(l))
         store_relaxed(&shared->promised, promised + shki_waitlist_notify(l, value - promised));
 }
 
-void shki_semaphore_finish(struct shki_waitlist *l)
+static void recover(struct shki_waitlist *l)
 {
     struct shki_semaphore_shared *shared =
         (void *)((char *)l->shared - offsetof(struct shki_semaphore_shared, waiters));
@@ -129,7 +127,7 @@ static bool take_promised(struct shk_semaphore *s, struct shki_member *m)
 {
     uint32_t value = load_relaxed(&s->shared->value), promised = load_relaxed(&s->shared->promised);
 
-    /* killed after this: the promise is void, and finish() promises the permit to the next */
+    /* killed after this: the promise is void, and recover() promises the permit to the next */
     shki_waitlist_resume(m);
     if (promised > 0)
         store_relaxed(&s->shared->promised, promised - 1);
@@ -227,7 +225,7 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
         r = shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name,
                       s->object.name, s->max);
     } else {
-        /* P1: commits. Killed after: finish() promises them. */
+        /* P1: commits. Killed after: recover() promises them. */
         store_relaxed(&s->shared->value, value + n);
         promise(s->shared, &s->line);
     }
@@ -275,8 +273,11 @@ static void unref(void *semaphore)
     shk_semaphore_close(semaphore);
 }
 
-void shki_semaphore_watch(struct shk_semaphore *s, struct shki_watch *w)
+static void watch(void *handle, uint32_t want, struct shki_watch *w)
 {
+    struct shk_semaphore *s = handle;
+
+    (void)want;
     *w = (struct shki_watch){.object = &s->object,
                              .refs = &s->object.refs,
                              .watched = &s->shared->watched,
@@ -285,3 +286,30 @@ void shki_semaphore_watch(struct shk_semaphore *s, struct shki_watch *w)
                              .look_after = look_after,
                              .unref = unref};
 }
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_semaphore_shared *semaphore = shared;
+
+    (void)image;
+    (void)e;
+    info->as.semaphore.value = load_relaxed(&semaphore->value);
+    info->as.semaphore.max = semaphore->max;
+}
+
+const struct shki_kind shki_semaphore_kind = {
+    .number = SHK_KIND_SEMAPHORE,
+    .name = "a semaphore",
+    .size = sizeof(struct shki_semaphore_shared),
+    .mutex_offset = {offsetof(struct shki_semaphore_shared, waiters)},
+    .build = build,
+    .check = check,
+    .waitlist = {.offset = offsetof(struct shki_semaphore_shared, waiters),
+                 .recover = recover,
+                 .takes_back = true},
+    .waiter_may_keep = true,
+    .watchable = SHK_READABLE,
+    .watch = watch,
+    .describe = describe,
+};

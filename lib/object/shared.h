@@ -1,134 +1,15 @@
 /*
- * What the objects are in shared memory. Each lies at the start of its extent and begins with its
- * repair counters. Whatever is not said to change was written before the object was published.
+ * What a queue is in shared memory. It lies at the start of its extent and begins with its repair
+ * counters. What is not said to change was written before the object was published.
  */
 #ifndef SHKI_SHARED_H
 #define SHKI_SHARED_H
 
 #include "segment/layout.h"
 
-struct shki_lock_shared {
-    struct shki_repairs repairs;
-    uint32_t recursive;
-    uint32_t no_deadlock_check;
-    /*
-     * SHKI_UNLINKED_AFTER + mutex.releases of the moment when it was unlinked; 0: not unlinked.
-     * Written by the unlinker
-     */
-    _Atomic uint64_t unlinked_after;
-    uint64_t reserved[2];
-    /* .holder is who has it, .state the following; lock operations touch no other line */
-    struct shki_mutex mutex;
-};
-
-/*
- * A waiter that is given the mutex after the unlink returns 0 if no release has come since: then
- * the one that let it in came before.
- */
-#define SHKI_UNLINKED_AFTER (UINT64_C(1) << 32)
-
-/* The state of a lock's mutex. 0 most of the time. */
-/* how often the holder has it besides the first time; zeroed by a dead one's new owner */
-#define SHKI_AGAIN      UINT32_C(0x7fffffff)
-#define SHKI_OWNER_DIED UINT32_C(0x80000000) /* a holder died, and nobody has been told yet */
-
-struct shki_cond_shared {
-    struct shki_repairs repairs;
-    uint32_t kind;
-    uint32_t lock_entry;  /* of a given lock */
-    uint64_t lock_number; /* its serial; 0: its own lock */
-    uint64_t reserved[2];
-    struct shki_waitlist_shared waiters; /* SHK_COND_ROBUST; entered only with the lock held */
-    struct shki_lock_shared lock;        /* its own, if so */
-    alignas(64) pthread_cond_t native;   /* SHK_COND_PTHREAD */
-    /*
-     * how many are in shk_cond_wait(), a killed one for ever; this and the next are changed with
-     * the lock held
-     */
-    _Atomic uint32_t native_waiters;
-    _Atomic uint32_t native_notifies; /* how often anybody has been notified */
-    /* 1: programs may notify by pthread_cond_signal(), which is not counted; for ever */
-    _Atomic uint32_t native_shown;
-};
-
-/*
- * An event has no line of waiters, since each set releases all of them: they sleep at one word. It
- * is changed by anybody, by one atomic operation each, so that there is nothing to repair in it.
- *
- *      63                                              3          2         1       0
- *     +-------------------------------------------------+----------+---------+-------+
- *     | how often it has been set, having been clear    | UNLINKED | NEED_WAKEUP |  SET  |
- *     +-------------------------------------------------+----------+---------+-------+
- */
-enum {
-    SHKI_EVENT_SET = 1,
-    /*
-     * clear, and a waiter sleeps, or did: set by a waiter that goes to sleep, cleared by a set;
-     * never both
-     */
-    SHKI_EVENT_NEED_WAKEUP = 2,
-    /* for ever; wakes the waiters without counting as a set, so that each can tell the two apart */
-    SHKI_EVENT_UNLINKED = 4,
-    SHKI_EVENT_ONCE = 8
-};
-
-struct shki_event_shared {
-    struct shki_repairs repairs;
-    /* V1. A waiter has been released when the number is another than it was */
-    alignas(64) _Atomic uint64_t state;
-    _Atomic uint32_t watched;   /* SHKI_WATCHERS or 0: see poll.h */
-    _Atomic uint32_t followers; /* see sync/leader.h; by sleepers */
-    _Atomic uint64_t leaders[2];
-};
-
-struct shki_semaphore_shared {
-    struct shki_repairs repairs;
-    uint32_t max;
-    uint32_t reserved_32;
-    uint64_t reserved[3];
-    struct shki_waitlist_shared waiters;
-    /* Written with the waitlist's mutex, read without it. */
-    /* permits, those promised included: commits acquire and release: P1 */
-    alignas(64) _Atomic uint32_t value;
-    /* to waiters that have been notified and have not resumed; follows from the nodes */
-    _Atomic uint32_t promised;
-    _Atomic uint32_t watched; /* SHKI_WATCHERS or 0: see poll.h */
-};
-
-struct shki_barrier_shared {
-    struct shki_repairs repairs;
-    uint32_t parties;
-    uint32_t reserved_32;
-    uint64_t reserved[3];
-    struct shki_waitlist_shared waiters; /* who has arrived */
-    /* Written with the waitlist's mutex, read without it. */
-    alignas(64) _Atomic uint32_t broken;
-    uint32_t reserved_32_too;
-};
-
-struct shki_stream_shared {
-    struct shki_repairs repairs;
-    uint64_t sample_size, history, slots, samples_at;
-    /* one writer at a time; the marks are changed with it */
-    struct shki_mutex writer_lock;
-    alignas(64) _Atomic uint64_t claimed; /* may have been written up to here: T1 */
-    _Atomic uint64_t published;           /* has been written up to here: T2 */
-    _Atomic uint32_t watched;             /* SHKI_WATCHERS or 0: see poll.h */
-    struct shki_waitlist_shared waiters;  /* readers asleep */
-};
-
-struct shki_region_shared {
-    struct shki_repairs repairs;
-    uint64_t size, align;
-    uint64_t data_at; /* from the start of the extent */
-    uint64_t reserved;
-};
-
 /* Why who makes an object ready has to do more than that. */
 enum {
     SHKI_NEED_WAKEUP = 1, /* somebody sleeps, or did not long ago */
-    /* somebody waits for any of several objects, or did not long ago: see poll.h */
-    SHKI_WATCHERS = 2,
     /*
      * of a eventcount: there has been sleeping lately, so that who commits had better fence: see
      * queue.h
@@ -377,31 +258,6 @@ static inline bool shki_slot_has(uint64_t word, uint64_t number)
 static inline size_t shki_slot_length(uint64_t word)
 {
     return (uint32_t)word - UINT32_C(1);
-}
-
-/* How much an object of a kind has at least; of an unknown kind what all have. */
-static inline size_t shki_shared_size(uint32_t kind)
-{
-    switch (kind) {
-    case SHK_KIND_LOCK:
-        return sizeof(struct shki_lock_shared);
-    case SHK_KIND_COND:
-        return sizeof(struct shki_cond_shared);
-    case SHK_KIND_EVENT:
-        return sizeof(struct shki_event_shared);
-    case SHK_KIND_QUEUE:
-        return sizeof(struct shki_queue_shared);
-    case SHK_KIND_SEMAPHORE:
-        return sizeof(struct shki_semaphore_shared);
-    case SHK_KIND_BARRIER:
-        return sizeof(struct shki_barrier_shared);
-    case SHK_KIND_STREAM:
-        return sizeof(struct shki_stream_shared);
-    case SHK_KIND_REGION:
-        return sizeof(struct shki_region_shared);
-    default:
-        return sizeof(struct shki_repairs);
-    }
 }
 
 #endif

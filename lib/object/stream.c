@@ -12,7 +12,9 @@
  * when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can
  * seqlocks get along with programming language memory models?", MSPC 2012.
  */
-#include "poll/poll.h"
+#include "object/stream.h"
+
+#include "object/watch.h"
 
 #include <shmkit/inspect.h>
 #include <shmkit/stream.h>
@@ -74,7 +76,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     shared->sample_size = options->sample_size;
     shared->history = options->history ? options->history : HISTORY_DEFAULT;
     shared->slots = slots_for(shared->history);
-    shared->samples_at = shki_round_up(sizeof(*shared), 64);
+    shared->samples_offset = shki_round_up(sizeof(*shared), 64);
     r = shki_robust_init(&shared->writer_lock.robust);
     return r < 0 ? r : shki_waitlist_init(&shared->waiters);
 }
@@ -85,7 +87,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     struct shk_stream *st = (struct shk_stream *)o;
     struct shki_stream_shared *shared = (void *)o->shared;
     uint64_t sample_size = shared->sample_size, history = shared->history, slots = shared->slots,
-             at = shared->samples_at;
+             at = shared->samples_offset;
     uint64_t stride = shki_round_up(sample_size, sizeof(uint64_t));
 
     if (sample_size < 1 || sample_size > SAMPLE_MAX || history < 1 || history > HISTORY_MAX ||
@@ -112,11 +114,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
                     const struct shk_stream_options *options, struct shk_stream **out)
 {
     static const struct shk_stream_options defaults;
-    struct shki_plan plan = {.kind = SHK_KIND_STREAM,
-                             .build = build,
-                             .mutex_at = {offsetof(struct shki_stream_shared, writer_lock),
-                                          offsetof(struct shki_stream_shared, waiters)},
-                             .check = check};
+    struct shki_plan plan = {.kind = &shki_stream_kind};
     struct shk_stream *st;
     int r;
 
@@ -144,7 +142,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     r = shki_object_open(segment, name, flags, &plan, &st->object);
     if (r < 0)
         goto fail;
-    r = shki_object_waitlist(&st->object, SHK_KIND_STREAM, &st->line);
+    r = shki_object_waitlist(&st->object, &shki_stream_kind, &st->line);
     if (r < 0) {
         shki_object_close(&st->object);
         goto fail;
@@ -527,10 +525,12 @@ static bool is_ready(const struct shki_watch *w)
     return has_unread(w->handle);
 }
 
-void shki_reader_watch(struct shk_reader *reader, struct shki_watch *w)
+static void watch(void *handle, uint32_t want, struct shki_watch *w)
 {
+    struct shk_reader *reader = handle;
     struct shk_stream *st = reader->stream;
 
+    (void)want;
     *w = (struct shki_watch){.object = &st->object,
                              .refs = &reader->refs,
                              .watched = &st->shared->watched,
@@ -538,3 +538,29 @@ void shki_reader_watch(struct shk_reader *reader, struct shki_watch *w)
                              .is_ready = is_ready,
                              .unref = unref};
 }
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_stream_shared *stream = shared;
+
+    (void)image;
+    (void)e;
+    info->as.stream.sample_size = stream->sample_size;
+    info->as.stream.history = stream->history;
+    info->as.stream.position = load_relaxed(&stream->published);
+}
+
+const struct shki_kind shki_stream_kind = {
+    .number = SHK_KIND_STREAM,
+    .name = "a stream",
+    .size = sizeof(struct shki_stream_shared),
+    .mutex_offset = {offsetof(struct shki_stream_shared, writer_lock),
+                     offsetof(struct shki_stream_shared, waiters)},
+    .build = build,
+    .check = check,
+    .waitlist = {.offset = offsetof(struct shki_stream_shared, waiters), .asks = true},
+    .watchable = SHK_READABLE,
+    .watch = watch,
+    .describe = describe,
+};

@@ -1,133 +1,29 @@
 #include "poll/poll.h"
 
-#include "queue/queue.h"
+#include "base/fence.h"
+#include "kinds.h"
 
 #include <shmkit/inspect.h>
-#include <stdlib.h>
-
-/* ---- The line of the watchers ---- */
-
-/* One view for all threads of the process: what is not constant in it is used with the mutex. */
-struct view {
-    struct shki_waitlist line;
-    uint32_t order[];
-};
-
-struct shki_waitlist *shki_watchers(struct shk_segment *s)
-{
-    struct view *v = load_acquire(&s->watchers);
-    void *none = NULL;
-
-    if (likely(v != NULL))
-        return &v->line;
-    v = calloc(1, sizeof(*v) + s->max_members * sizeof(v->order[0]));
-    if (v == NULL)
-        return NULL;
-    v->line = (struct shki_waitlist){.segment = s,
-                                     .shared = &s->header->watchers,
-                                     .offset = offsetof(struct shki_header, watchers),
-                                     .repairs = &s->header->watch_repairs,
-                                     .asks = true,
-                                     .order = v->order};
-    if (!compare_exchange_acq_rel(&s->watchers, &none, v)) {
-        free(v);
-        v = none; /* another thread was faster */
-    }
-    return &v->line;
-}
-
-void shki_watchers_wake(struct shk_segment *s)
-{
-    struct shki_waitlist *l = shki_watchers(s);
-
-    if (l) /* else they find out at the end of their slice */
-        shki_waitlist_request(l);
-}
-
-void shki_watchers_reap(struct shk_segment *s)
-{
-    struct shki_waitlist *l = shki_watchers(s);
-
-    if (l == NULL || shki_waitlist_lock(l) != 0)
-        return;
-    shki_waitlist_reap(l);
-    shki_waitlist_unlock(l);
-}
 
 /* ---- What is watched ---- */
 
-/* A shutdown that was reopened is told to the watchers that waited for the queue when it came. */
-static uint64_t shutdowns_of(const struct shk_queue *q)
-{
-    return shki_shut_word(q) & ~SHKI_SHUT_STATE;
-}
-
-static void note_shutdowns(struct shki_watch *w)
-{
-    w->since = shutdowns_of(w->handle);
-}
-
-static bool is_readable(const struct shki_watch *w)
-{
-    return shki_queue_is_readable(w->handle) || shutdowns_of(w->handle) != w->since;
-}
-
-static bool is_writable(const struct shki_watch *w)
-{
-    return shki_queue_is_writable(w->handle) || shutdowns_of(w->handle) != w->since;
-}
-
-static void close_queue(void *queue)
-{
-    shk_queue_close(queue);
-}
-
-static void watch_queue(struct shk_queue *q, uint32_t want, struct shki_watch *w)
-{
-    bool get = want == SHK_READABLE;
-
-    *w = (struct shki_watch){.object = &q->object,
-                             .refs = &q->object.refs,
-                             .handle = q,
-                             .unref = close_queue,
-                             .watched =
-                                 get ? &q->shared->not_empty.flags : &q->shared->not_full.flags,
-                             .note = note_shutdowns,
-                             .is_ready = get ? is_readable : is_writable};
-}
-
 static int watch(const struct shk_ready *wanted, struct shki_watch *w)
 {
-    switch (wanted->kind) {
-    case SHK_KIND_QUEUE:
-    case SHK_KIND_EVENT:
-    case SHK_KIND_SEMAPHORE:
-    case SHK_KIND_STREAM:
-        break;
-    case SHK_KIND_LOCK:
-    case SHK_KIND_COND:
-    case SHK_KIND_BARRIER:
-    case SHK_KIND_REGION:
-        return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects",
-                         shki_kind_name(wanted->kind));
-    default:
+    const struct shki_kind *kind = shki_kind(wanted->kind);
+
+    if (kind == NULL)
         return shki_say(-EINVAL, "an object of the set has an unknown kind");
-    }
-    if (wanted->want != SHK_READABLE &&
-        (wanted->want != SHK_WRITABLE || wanted->kind != SHK_KIND_QUEUE))
+    if (kind->watch == NULL)
+        return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects",
+                         kind->name);
+    if ((wanted->want != SHK_READABLE && wanted->want != SHK_WRITABLE) ||
+        !(wanted->want & kind->watchable))
         return shki_say(
             -EINVAL,
             "an object of the set wants neither SHK_READABLE nor, as a queue may, SHK_WRITABLE");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
-    if (wanted->kind == SHK_KIND_QUEUE)
-        watch_queue(wanted->object, wanted->want, w);
-    else if (wanted->kind == SHK_KIND_EVENT)
-        shki_event_watch(wanted->object, w);
-    else if (wanted->kind == SHK_KIND_SEMAPHORE)
-        shki_semaphore_watch(wanted->object, w);
-    else
-        shki_reader_watch(wanted->object, w);
+    kind->watch(wanted->object, wanted->want, w);
     return 0;
 }
 

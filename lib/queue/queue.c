@@ -94,7 +94,7 @@ static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_si
     return l;
 }
 
-static int build(struct shki_object *o, const struct shki_plan *plan)
+int shki_queue_build(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_queue_options *options = plan->options;
     struct shki_queue_shared *shared = (void *)o->shared;
@@ -218,7 +218,7 @@ static int adopt(struct shk_queue *q, const struct layout *l)
     return 0;
 }
 
-static int check(struct shki_object *o, const struct shki_plan *plan)
+int shki_queue_check(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_queue_options *options = plan->options;
     struct shk_queue *q = (struct shk_queue *)o;
@@ -283,12 +283,7 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
                    const struct shk_queue_options *options, struct shk_queue **out)
 {
     static const struct shk_queue_options defaults;
-    struct shki_plan plan = {.kind = SHK_KIND_QUEUE,
-                             .build = build,
-                             .mutex_at = {offsetof(struct shki_queue_shared, put_lock.mutex),
-                                          offsetof(struct shki_queue_shared, get_lock.mutex)},
-                             .check = check,
-                             .options_given = options != NULL};
+    struct shki_plan plan = {.kind = &shki_queue_kind, .options_given = options != NULL};
     struct shk_queue *q;
     int r;
 

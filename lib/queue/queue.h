@@ -52,7 +52,8 @@
 #define SHKI_QUEUE_H
 
 #include "base/fence.h"
-#include "poll/poll.h"
+#include "object/shared.h"
+#include "object/watch.h"
 
 #include <shmkit/queue.h>
 #include <string.h>
@@ -740,5 +741,13 @@ static inline void shki_note_fill(struct shki_queue_shared *shared, uint64_t n)
     while (n > high && !compare_exchange_weak_relaxed(&shared->high_water, &high, n))
         continue;
 }
+
+/* The queue as a kind: see kind.c. Its functions build and check are with the layout. */
+extern const struct shki_kind shki_queue_kind;
+int shki_queue_build(struct shki_object *, const struct shki_plan *);
+int shki_queue_check(struct shki_object *, const struct shki_plan *);
+
+/* Post all eventcounts of a queue: a consumer or producer that wakes checks, and wakes the next. */
+void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);
 
 #endif

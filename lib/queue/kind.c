@@ -1,0 +1,139 @@
+/* The queue as a kind of objects: what wakes it, watches it and describes it. */
+#include "queue/queue.h"
+
+#include <shmkit/inspect.h>
+
+/* ---- Waking ---- */
+
+static void wake_at_unlink(struct shki_object *o)
+{
+    shki_queue_wake(o->segment, (void *)o->shared);
+}
+
+/* Perhaps too often: a permit too many is harmless. */
+static void post_all(const struct shk_segment *s, struct shki_eventcount *eventcount)
+{
+    uint32_t n = load_relaxed(&eventcount->sleepers);
+
+    for (uint32_t i = 0; i < n && i < s->max_members; i++)
+        sem_post(&eventcount->semaphore);
+}
+
+static void wake_at_close(struct shki_object *o, uint32_t waits_for)
+{
+    struct shki_queue_shared *q = (void *)o->shared;
+
+    post_all(o->segment, waits_for == SHK_WAITS_TO_GET   ? &q->not_empty
+                         : waits_for == SHK_WAITS_TO_PUT ? &q->not_full
+                                                         : &q->tasks);
+}
+
+/* ---- Watching ---- */
+
+/* A shutdown counts for the watchers that waited for the queue when it came, though reopened. */
+static uint64_t shutdowns_of(const struct shk_queue *q)
+{
+    return shki_shut_word(q) & ~SHKI_SHUT_STATE;
+}
+
+static void note_shutdowns(struct shki_watch *w)
+{
+    w->since = shutdowns_of(w->handle);
+}
+
+static bool is_readable(const struct shki_watch *w)
+{
+    return shki_queue_is_readable(w->handle) || shutdowns_of(w->handle) != w->since;
+}
+
+static bool is_writable(const struct shki_watch *w)
+{
+    return shki_queue_is_writable(w->handle) || shutdowns_of(w->handle) != w->since;
+}
+
+static void unref(void *queue)
+{
+    shk_queue_close(queue);
+}
+
+static void watch(void *handle, uint32_t want, struct shki_watch *w)
+{
+    struct shk_queue *q = handle;
+    bool get = want == SHK_READABLE;
+
+    *w = (struct shki_watch){.object = &q->object,
+                             .refs = &q->object.refs,
+                             .handle = q,
+                             .unref = unref,
+                             .watched =
+                                 get ? &q->shared->not_empty.flags : &q->shared->not_full.flags,
+                             .note = note_shutdowns,
+                             .is_ready = get ? is_readable : is_writable};
+}
+
+/* ---- Inspection ---- */
+
+/* The member that keeps a side: it has claimed it, or has a reservation or a peek open there. */
+static uint64_t kept_by(const struct shki_mutex *lock)
+{
+    return shki_robust_is_held(&lock->robust) ? load_relaxed(&lock->holder) : 0;
+}
+
+/* The member that had a side last, by the lock or as its bias owner; 0: not known. */
+static uint64_t last_at(const struct shki_side_lock *lock)
+{
+    uint64_t owner = load_relaxed(&lock->bias_owner);
+
+    return owner ? owner : load_relaxed(&lock->last);
+}
+
+static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
+                     struct shk_object_info *info)
+{
+    const struct shki_queue_shared *q = shared;
+    bool fifo = q->order == SHK_FIFO;
+    uint64_t puts = load_relaxed(&q->tail), high_water = load_relaxed(&q->high_water),
+             count = shki_state_count(load_relaxed(&q->ordered.state));
+    uint64_t gets = fifo ? load_relaxed(&q->head) : puts >= count ? puts - count : 0;
+    uint64_t size = puts - gets;
+
+    (void)image;
+    if (puts < gets || (q->capacity != 0 && size > q->capacity))
+        size = 0;
+    if (high_water < size)
+        high_water = size;
+    if (q->capacity != 0 && high_water > q->capacity)
+        high_water = q->capacity;
+    info->as.queue.order = q->order;
+    info->as.queue.shut_down = (load_relaxed(&q->shut_down) & SHKI_SHUT_STATE) != SHKI_OPEN;
+    info->as.queue.capacity = q->capacity;
+    info->as.queue.item_size = q->item_size;
+    info->as.queue.size = size;
+    info->as.queue.high_water = high_water;
+    info->as.queue.puts = puts;
+    info->as.queue.gets = gets;
+    info->as.queue.producer = kept_by(&q->put_lock.mutex);
+    info->as.queue.consumer = kept_by(fifo ? &q->get_lock.mutex : &q->put_lock.mutex);
+    if (fifo) { /* both are alive, for all that is known here: inspection drops the living */
+        info->dead_giver = last_at(&q->put_lock);
+        info->dead_taker = last_at(&q->get_lock);
+    }
+    if (q->capacity == 0 && q->map_at < e->size)
+        info->size = q->map_at; /* behind it is address space; inspection adds the pool's blocks */
+}
+
+const struct shki_kind shki_queue_kind = {
+    .number = SHK_KIND_QUEUE,
+    .name = "a queue",
+    .size = sizeof(struct shki_queue_shared),
+    .mutex_offset = {offsetof(struct shki_queue_shared, put_lock.mutex),
+                     offsetof(struct shki_queue_shared, get_lock.mutex)},
+    .uses_pool = true,
+    .build = shki_queue_build,
+    .check = shki_queue_check,
+    .wake_at_unlink = wake_at_unlink,
+    .wake_at_close = wake_at_close,
+    .watchable = SHK_READABLE | SHK_WRITABLE,
+    .watch = watch,
+    .describe = describe,
+};
