@@ -23,6 +23,28 @@ enum shki_repair {
     SHKI_POPULATE = 1 << 16
 };
 
+/* The heuristics, each to be switched off to show what it brings: tests/bench/without.c says what. */
+enum shki_policy {
+    SHKI_POLICY_SPIN = 1 << 0,
+    SHKI_POLICY_BACKOFF = 1 << 1,
+    SHKI_POLICY_PROBE = 1 << 2,
+    SHKI_POLICY_YIELD = 1 << 3,
+    SHKI_POLICY_SPARED = 1 << 4,
+    SHKI_POLICY_LOCK_FIRST = 1 << 5,
+    SHKI_POLICY_PAUSES = 1 << 6,
+    SHKI_POLICY_HANDOFF = 1 << 7,
+    SHKI_POLICY_RECHECK = 1 << 8,
+    SHKI_POLICY_SLIP = 1 << 9,
+    SHKI_POLICY_POLL = 1 << 10,
+    SHKI_POLICY_DEMOTE = 1 << 11,
+    SHKI_POLICY_PREFETCH_PUT = 1 << 12,
+    SHKI_POLICY_PREFETCH_GET = 1 << 13,
+    SHKI_POLICY_TURN = 1 << 14,
+    SHKI_POLICY_NEED_FENCE = 1 << 15,
+    SHKI_POLICY_BIAS = 1 << 16,
+    SHKI_POLICY_BIAS_DOUBLES = 1 << 17,
+};
+
 #ifdef SHKI_TEST_HOOKS
 #include <stdint.h>
 extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
@@ -31,8 +53,11 @@ extern int64_t shki_test_recheck;
 /* queues without a limit, when opened: memory in pieces of a page, and none to spare */
 extern unsigned shki_test_no_spare;
 #define shki_repair_enabled(step) (!(shki_test_disable & (step)))
+extern unsigned shki_test_without; /* a set of heuristics; defined in robust.c */
+#define shki_policy(heuristic) (!(shki_test_without & (heuristic)))
 #else
 #define shki_repair_enabled(step) 1
+#define shki_policy(heuristic) 1
 #endif
 
 #endif

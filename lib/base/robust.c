@@ -28,7 +28,7 @@
 _Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
 
 #ifdef SHKI_TEST_HOOKS
-unsigned shki_test_disable;
+unsigned shki_test_disable, shki_test_without;
 int64_t shki_test_recheck = SHK_MS(100);
 #endif
 

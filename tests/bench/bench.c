@@ -1,5 +1,5 @@
 /* make bench: the command. */
-#include "bench.h"
+#include "without.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -17,7 +17,7 @@ static const struct workload {
     {"W1", "items from one process to another, in millions a second", run_w1},
     {"W2", "three producers, one consumer, one place between them", run_w2},
     {"W3", "a round trip, awake and asleep", run_w3},
-    {"W4", "what an operation costs when nobody else is there", run_w4},
+    {"W4", "what an operation costs alone, in time and in instructions", run_w4},
     {"W5", "waking 2 to 500 processes at once", run_w5},
     {"W6", "n locks that n processes want", run_w6},
     {"W7", "LIFO and PRIORITY, with few and many items held", run_w7},
@@ -31,18 +31,27 @@ static void usage(FILE *file)
     fprintf(
         file,
         "Usage: bench [OPTION...]\n\n"
-        "Measure shmkit, what people would otherwise use, and what the machine can do, turn by turn.\n\n"
-        "  -s, --seconds=S    how long one measurement lasts (%g)\n"
-        "  -r, --rounds=N     how many turns each subject gets (%u)\n"
-        "  -f, --filter=TEXT  only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8 or /pinned; several with commas\n"
-        "  -q, --quick        a fifth of the time, for a first look: too short for verdicts to mean much\n"
-        "      --smoke        everything once, as short as can be: does it still work?\n"
-        "  -j, --json=FILE    the figures of every round, too; - for standard output instead of the table\n"
-        "  -p, --plot=FILE    a picture of the main rows (SVG), with gnuplot\n"
-        "  -l, --list         the workloads\n"
+        "Measure shmkit, what people would otherwise use, and what the machine can do, turn by "
+        "turn.\n\n"
+        "  -s, --seconds=S      how long one measurement lasts (%g)\n"
+        "  -r, --rounds=N       how many turns each subject gets (%u)\n"
+        "  -f, --filter=TEXT    only rows with TEXT in WORKLOAD/ROW/PLACE, such as W1/8 or\n"
+        "                       /pinned; several with commas\n"
+        "  -q, --quick          a fifth of the time, for a first impression: too short for\n"
+        "                       verdicts to mean much\n"
+        "      --smoke          everything once, as short as can be: does it still work?\n"
+        "  -j, --json=FILE      the figures of every round, too; - for standard output instead\n"
+        "                       of the table\n"
+        "  -p, --plot=FILE      a picture of the main rows (SVG), with gnuplot\n"
+        "  -R, --results=FILE   the long account (Markdown): machine, rows, verdicts, causes\n"
+        "  -w, --without=NAMES  what each of these heuristics brings, with commas, or all: only\n"
+        "                       in tests/bench/bench-without; --without=list names them\n"
+        "  -l, --list           the workloads\n"
         "  -h, --help\n\n"
-        "The environment sets the defaults: BENCH_SECONDS, BENCH_ROUNDS, BENCH_FILTER.\n"
-        "Exit status: 0 measured, 1 something could not be measured at all, 2 usage, 130 interrupted.\n",
+        "The environment sets the defaults: BENCH_SECONDS, BENCH_ROUNDS, BENCH_FILTER,\n"
+        "BENCH_WITHOUT.\n"
+        "Exit status: 0 measured, 1 something could not be measured at all, 2 usage,\n"
+        "130 interrupted.\n",
         bench.seconds, bench.rounds);
 }
 
@@ -64,42 +73,42 @@ static void list_workloads(void)
         printf("%-4s %s\n", workloads[i].name, workloads[i].summary);
 }
 
-/* What this program was built to measure shmkit beside, and what it was not. */
-static void print_peers(void)
+void peers_text(char *text, size_t size)
 {
-    printf("Beside: pipe, seqpacket socket, POSIX mq, textbook rings and pairs"
+    snprintf(text, size,
+             "Beside: pipe, seqpacket socket, POSIX mq, textbook rings and pairs"
 #ifdef HAVE_BOOST
-           ", Boost.Interprocess"
+             ", Boost.Interprocess"
 #endif
 #ifdef HAVE_ZEROMQ
-           ", ZeroMQ"
+             ", ZeroMQ"
 #endif
 #ifdef HAVE_NNG
-           ", nng"
+             ", nng"
 #endif
 #ifdef HAVE_CK
-           ", ck_ring"
+             ", ck_ring"
 #endif
 #ifdef PYTHON
-           ", Python"
+             ", Python"
 #endif
-           ". Not there:"
+             ". Not there:"
 #ifndef HAVE_BOOST
-           " Boost.Interprocess,"
+             " Boost.Interprocess,"
 #endif
 #ifndef HAVE_ZEROMQ
-           " ZeroMQ,"
+             " ZeroMQ,"
 #endif
 #ifndef HAVE_NNG
-           " nng,"
+             " nng,"
 #endif
 #ifndef HAVE_CK
-           " ck_ring,"
+             " ck_ring,"
 #endif
 #ifndef PYTHON
-           " Python,"
+             " Python,"
 #endif
-           " iceoryx (it needs a daemon of its own beside it).\n");
+             " iceoryx (it needs a daemon of its own).");
 }
 
 static void find_cpus(void)
@@ -119,18 +128,39 @@ static void find_cpus(void)
         bench.cpu[1] = bench.cpu[0];
 }
 
-static void read_options(int argc, char **argv, const char **json, const char **plot)
+/* Where to write what; NULL: nowhere. */
+struct files {
+    const char *json, *plot, *results;
+};
+
+static void read_without(const char *names)
+{
+    if (strcmp(names, "list") == 0) {
+        without_list();
+        exit(0);
+    }
+    if (!without_parse(names)) {
+        fprintf(stderr,
+                "bench: cannot do without '%s': --without=list; and only "
+                "tests/bench/bench-without can (make bench-without)\n",
+                names);
+        exit(2);
+    }
+}
+
+static void read_options(int argc, char **argv, struct files *files)
 {
     static const struct option options[] = {
         {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'},
         {"filter", required_argument, NULL, 'f'},  {"quick", no_argument, NULL, 'q'},
         {"smoke", no_argument, NULL, 'S'},         {"json", required_argument, NULL, 'j'},
-        {"plot", required_argument, NULL, 'p'},    {"list", no_argument, NULL, 'l'},
+        {"plot", required_argument, NULL, 'p'},    {"results", required_argument, NULL, 'R'},
+        {"without", required_argument, NULL, 'w'}, {"list", no_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "s:r:f:qj:p:lh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "s:r:f:qj:p:R:w:lh", options, NULL)) != -1) {
         switch (option) {
         case 's':
             bench.seconds = positive(optarg, "--seconds", 3600);
@@ -148,10 +178,16 @@ static void read_options(int argc, char **argv, const char **json, const char **
             bench.smoke = true;
             break;
         case 'j':
-            *json = optarg;
+            files->json = optarg;
             break;
         case 'p':
-            *plot = optarg;
+            files->plot = optarg;
+            break;
+        case 'R':
+            files->results = optarg;
+            break;
+        case 'w':
+            read_without(optarg);
             break;
         case 'l':
             list_workloads();
@@ -183,40 +219,58 @@ static void read_environment(void)
     if ((text = getenv("BENCH_ROUNDS")) && *text)
         bench.rounds = (unsigned)positive(text, "BENCH_ROUNDS", 64);
     bench.filter = getenv("BENCH_FILTER");
+    if ((text = getenv("BENCH_WITHOUT")) && *text)
+        read_without(text);
+}
+
+static void report(const double others[2])
+{
+    char peers[400];
+
+    peers_text(peers, sizeof(peers));
+    printf("make bench: %u rounds of %g s, %u CPUs; three times as many where a few percent decide "
+           "(W3, W6 64), twice\n"
+           "as many where a figure spreads. Medians; spread: between the quarters; the ratios to "
+           "the best peer that can\n"
+           "sleep and to the limit are medians of the rounds' own.\n%s\n",
+           bench.rounds, bench.seconds, bench.cpus, peers);
+    quiet_say_others("Before", others[0]);
+    if (bench.without) {
+        report_without();
+    } else {
+        report_table();
+        report_spreads();
+        report_verdicts();
+    }
+    if (!interrupted())
+        quiet_say_others("Afterwards", others[1]);
+    quiet_say_speed();
 }
 
 int main(int argc, char **argv)
 {
-    const char *json = NULL, *plot = NULL;
+    struct files files = {0};
+    double others[2];
     bool well = true;
 
     read_environment();
-    read_options(argc, argv, &json, &plot);
+    read_options(argc, argv, &files);
     find_cpus();
     team_start();
     unsetenv("SHK_SPIN");
-    double before = quiet_others();
+    others[0] = quiet_others();
     for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads) && !interrupted(); i++)
         workloads[i].run();
-    double after = interrupted() ? NAN : quiet_others();
+    others[1] = interrupted() ? NAN : quiet_others();
 
-    if (!json || strcmp(json, "-") != 0) {
-        printf(
-            "make bench: %u rounds of %g s, %u CPUs; three times as many where a few percent decide (W3, W6 64). Medians; spread: between\n"
-            "the quarters; the ratios to the best peer and to the limit are medians of the rounds' own.\n",
-            bench.rounds, bench.seconds, bench.cpus);
-        print_peers();
-        quiet_say_others("Before", before);
-        report_table();
-        report_verdicts();
-        if (!interrupted())
-            quiet_say_others("Afterwards", after);
-        quiet_say_speed();
-    }
-    if (json)
-        well = report_json(json) && well;
-    if (plot && !interrupted())
-        report_plot(plot);
+    if (!files.json || strcmp(files.json, "-") != 0)
+        report(others);
+    if (files.json)
+        well = report_json(files.json) && well;
+    if (files.results && !interrupted())
+        well = report_results(files.results, others) && well;
+    if (files.plot && !interrupted())
+        report_plot(files.plot);
     if (interrupted()) {
         fprintf(stderr, "bench: interrupted: what is there is not all\n");
         return 130;

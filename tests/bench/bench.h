@@ -21,6 +21,8 @@
 #error "the driver is C; C++ peers include channel.h"
 #endif
 
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
 /* ---- What was asked for ---- */
 
 extern struct settings {
@@ -28,6 +30,7 @@ extern struct settings {
     unsigned rounds; /* how many turns each subject gets */
     bool smoke;      /* everything once and tiny: does it still work? */
     const char *filter;
+    unsigned without; /* a set of heuristics to measure without; 0: an ordinary run */
     int cpu[2];    /* the first two CPUs that we may use; the same one twice if there is but one */
     unsigned cpus; /* how many we may use */
 } bench;
@@ -93,6 +96,13 @@ void pin(int cpu);
 /* "shmkit-bench-PID": of the driver, the same in all roles */
 const char *unique_name(void);
 
+/*
+ * Counting instructions: the one role calls begin and end, the driver the third after
+ * team_ready(): how many there were between them, and around; NAN: see team_trouble().
+ */
+void count_begin(void), count_end(void);
+double count_steps(void);
+
 /* ---- What is measured ---- */
 
 enum { OURS = 1, PEER = 2, LIMIT = 4, SPINS = 8 /* never sleeps */ };
@@ -119,7 +129,7 @@ struct contest {
     unsigned capacity, n;
     double seconds; /* 0: as asked for */
     unsigned rounds;
-    /* what is asked for is missed or reached by a few percent: three times as many rounds */
+    /* an aim is missed or reached by a few percent: three times as many rounds */
     bool by_little;
     bool pinned, one_cpu;
 };
@@ -130,30 +140,41 @@ double contest_seconds(const struct contest *);
 /* The CPU for a role of that contest. */
 int contest_cpu(const struct contest *, unsigned role);
 
-/* Figures of what needs no team of its own, or comes several at a time. */
-void result_add(const struct contest *, const struct subject *, const double figures[FIGURES]);
-
 /* Median of a figure over the rounds so far, NAN if it has not been measured. */
 double result_median(const char *workload, const char *row, const char *place, const char *subject,
                      unsigned figure);
 
 /* How quiet the machine is. */
-/* the part of the CPUs' time that others take, in a moment in which we do nothing */
+struct machine_time {
+    double all, busy, steal; /* of all CPUs, so far, in ticks */
+};
+struct machine_time machine_time(void);
+/* The part of the CPUs' time that others take, in a moment in which the bench does nothing. */
 double quiet_others(void);
 void quiet_say_others(const char *when, double part);
-void quiet_look(void); /* how fast the two CPUs are just now */
-/* the part of these looks that found bench.cpu[cpu] at its full speed */
+void quiet_check(void); /* how fast the two CPUs are just now */
+/* How much slower the slower one was at the last check than the fastest ever. */
+double quiet_slowness(void);
+/* The part of the checks that found bench.cpu[cpu] at its full speed. */
 double quiet_full_speed(int cpu);
 void quiet_say_speed(void);
 
 void report_table(void);
-/* how many subjects have failed to be measured, each told on stderr */
+/* The series of shmkit that spread too far, and what that goes with. */
+void report_spreads(void);
+/* How many subjects have failed to be measured, each told on stderr. */
 unsigned report_failures(void);
 void report_verdicts(void);
 bool report_json(const char *path);
 void report_plot(const char *path); /* with gnuplot; says so where there is none */
+/* The long account, in Markdown. `others`: what quiet_others() said before and afterwards. */
+bool report_results(const char *path, const double others[2]);
+
+/* What shmkit was measured beside, and what was not there: two sentences. */
+void peers_text(char *text, size_t size);
 
 int compare_doubles(const void *a, const void *b);
+bool words_match(const char *words, const char *text); /* one of the comma-separated is in it */
 
 /* The workloads. */
 void run_w1(void), run_w2(void), run_w3(void), run_w4(void), run_w5(void), run_w6(void),

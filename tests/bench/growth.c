@@ -1,11 +1,9 @@
 /* W9: what more of everything costs: segments, objects in one, members of one. */
-#include "bench.h"
+#include "common.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <shmkit.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,20 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 /* What there are many of, and what is done meanwhile, over and over. */
 struct growth {
     void (*prepare)(unsigned n);
     void (*once)(void);
     const char *command[3]; /* instead: shmctl VERB [SEGMENT], the last word is filled in */
 };
-
-static void must(long long result)
-{
-    if (result < 0)
-        give_up("%s", shk_last_error());
-}
 
 static struct shk_segment *segment;
 static struct shk_cond *cond;
@@ -69,8 +59,7 @@ static void many_objects(unsigned n)
 {
     char name[20];
 
-    must(shk_segment_open(unique_name(), SHK_CREATE,
-                          &(struct shk_segment_options){.max_objects = n + 8}, &segment));
+    segment = common_segment(&(struct shk_segment_options){.max_objects = n + 8});
     must(shk_queue_open(segment, "queue", SHK_CREATE,
                         &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
     must(shk_cond_open(segment, "cond", SHK_CREATE, NULL, &cond));
@@ -124,8 +113,7 @@ static void many_members(unsigned n)
     pthread_attr_t attributes;
     pthread_t thread;
 
-    must(shk_segment_open(unique_name(), SHK_CREATE,
-                          &(struct shk_segment_options){.max_members = n + 8}, &segment));
+    segment = common_segment(&(struct shk_segment_options){.max_members = n + 8});
     must(shk_queue_open(segment, "queue", SHK_CREATE,
                         &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
     must(shk_cond_open(segment, "cond", SHK_CREATE, NULL, &cond));

@@ -1,6 +1,5 @@
 /* W1, W2, W3: what goes through a channel, how fast, and how long it takes. */
 #include "channel.h"
-#include "targets.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -311,7 +310,7 @@ static void measure_wake(void)
     const struct subject futex = {
         .name = "raw futex", .is = LIMIT, .what = channel_named("raw futex")};
     struct contest contest = {.workload = "W2",
-                              .row = WAKE_ROW,
+                              .row = "a wake-up across CPUs",
                               .place = "pinned",
                               .unit = &trip,
                               .measure = measure_trip,

@@ -3,68 +3,59 @@
 #include <stddef.h>
 
 /*
- * {.workload = "W1", .row = "8 B", .subject = "shmkit", .at_least = true, .factor = 1.3, .against =
- * BEST_PEER}
+ * Aims compare with peers: with what a user would otherwise have. A peer is not beaten if shmkit is
+ * at most so much slower. Limits, and ck_ring, which only spins, are printed and not judged.
  */
+#define TOLERANCE 0.05
+
 #define FASTER(w, r, p, s, f, a)                                                          \
     {                                                                                     \
         .workload = w, .row = r, .place = p, .subject = s, .at_least = true, .factor = f, \
         .against = a                                                                      \
     }
-#define CHEAPER(w, r, p, s, f, a)                                                    \
-    {                                                                                \
-        .workload = w, .row = r, .place = p, .subject = s, .factor = f, .against = a \
+#define CHEAPER(w, r, p, s, f, a, ...)                                                           \
+    {                                                                                            \
+        .workload = w, .row = r, .place = p, .subject = s, .factor = f, .against = a __VA_ARGS__ \
     }
+#define NOT_SLOWER(w, r, s, a) FASTER(w, r, NULL, s, 1 - TOLERANCE, a)
+#define NOT_DEARER(w, r, s, a) CHEAPER(w, r, NULL, s, 1 + TOLERANCE, a)
 
 const struct target targets[] = {
-    FASTER("W1", "8 B", NULL, "shmkit", 1.3, BEST_PEER),
-    FASTER("W1", "8 B", NULL, "shmkit", 0.25, "limit ring"),
-    FASTER("W1", "64 B", NULL, "shmkit", 3, BEST_SLEEPING_PEER),
-    FASTER("W1", "8 B", NULL, "shmkit claimed", 2, BEST_PEER),
-    FASTER("W1", "8 B", NULL, "shmkit claimed", 0.8, "limit ring"),
-    FASTER("W1", "64 B", NULL, "shmkit claimed", 2, BEST_PEER),
-    FASTER("W1", "64 B", NULL, "shmkit claimed", 0.8, "limit ring"),
-    FASTER("W1", "8 B", NULL, "shmkit batches of 32", 1.5, "limit ring"),
-    FASTER("W1", "1 KiB", NULL, "shmkit zero copy", 1, BEST_PEER),
-    FASTER("W1", "1 KiB", NULL, "shmkit claimed, zero copy", 1, BEST_PEER),
-    FASTER("W1", "64 KiB", NULL, "shmkit zero copy", 1, BEST_PEER),
-    FASTER("W1", "64 KiB", NULL, "shmkit claimed, zero copy", 1, BEST_PEER),
+    NOT_SLOWER("W1", NULL, "shmkit", BEST_SLEEPING_PEER),
+    NOT_SLOWER("W1", NULL, "shmkit claimed", BEST_SLEEPING_PEER),
+    NOT_SLOWER("W1", NULL, "shmkit zero copy", BEST_SLEEPING_PEER),
+    NOT_SLOWER("W1", NULL, "shmkit claimed, zero copy", BEST_SLEEPING_PEER),
+    NOT_SLOWER("W1", NULL, "shmkit batches of 32", BEST_SLEEPING_PEER),
+    NOT_SLOWER("W1", NULL, "shmkit claimed, batches of 32", BEST_SLEEPING_PEER),
+    FASTER("W1", "1 KiB", NULL, "shmkit zero copy", 1, "shmkit"),
+    FASTER("W1", "1 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed"),
+    FASTER("W1", "64 KiB", NULL, "shmkit zero copy", 1, "shmkit"),
+    FASTER("W1", "64 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed"),
 
-#define W2(peer, far)                                                                         \
-    {                                                                                         \
-        .workload = "W2", .row = "3 to 1, capacity 1", .subject = "shmkit", .at_least = true, \
-        .factor = 2, .slow_wake_factor = far, .against = peer                                 \
-    }
-    W2("Boost message_queue", 20),
-    W2("Boost condition", 20),
-    W2("semaphore ring", 20),
-    W2("condition ring", 20),
-    W2("POSIX mq", 5),
+    NOT_SLOWER("W2", NULL, "shmkit", BEST_SLEEPING_PEER),
     {.workload = "W2",
-     .row = "3 to 1, at length",
      .subject = "shmkit",
      .figure = 1,
-     .factor = 5,
+     .factor = 10,
      .what = "ms, the longest wait"},
 
-    CHEAPER("W3", "awake", "pinned", "shmkit claimed", 0.9, "limit ring"),
-    CHEAPER("W3", "awake", "pinned", "shmkit claimed", 0.6, BEST_PEER),
-    CHEAPER("W3", "awake", "pinned", "shmkit", 1, "limit ring"),
-    CHEAPER("W3", "asleep", NULL, "shmkit", 1.1, "raw futex"),
-    CHEAPER("W3", "asleep", NULL, "shmkit claimed", 1.1, "raw futex"),
-    CHEAPER("W3", "asleep", NULL, "shmkit event", 1.1, "raw futex"),
-    CHEAPER("W3", "asleep", NULL, "shmkit condition", 1.1, "condition pair"),
+    NOT_DEARER("W3", NULL, "shmkit", BEST_SLEEPING_PEER),
+    NOT_DEARER("W3", NULL, "shmkit claimed", BEST_SLEEPING_PEER),
+    NOT_DEARER("W3", NULL, "shmkit event", BEST_SLEEPING_PEER),
+    NOT_DEARER("W3", NULL, "shmkit semaphore", BEST_SLEEPING_PEER),
+    NOT_DEARER("W3", NULL, "shmkit condition", "condition pair"),
 
-    CHEAPER("W4", "lock and release", "alone", "shmkit lock", 1.3, "robust mutex"),
-    CHEAPER("W4", "next to nothing", "alone", "shmkit event is_set", 2, "call and load"),
-    CHEAPER("W4", "next to nothing", "alone", "shmkit event wait, set", 2, "call and load"),
-    CHEAPER("W4", "next to nothing", "alone", "shmkit notify, no waiter", 2, "call and load"),
+    CHEAPER("W4", "lock and release", "counted", "shmkit lock", 1.3, "robust mutex"),
+    CHEAPER("W4", "next to nothing", "counted", "shmkit notify, no waiter", 1.3,
+            "pthread_cond_signal"),
+    CHEAPER("W4", "the others", "counted", "shmkit semaphore", 1 + TOLERANCE, "sem_wait, sem_post",
+            , .why = "permits of a killed holder come back: a record under a robust lock"),
 
-    CHEAPER("W5", "500 processes", NULL, "shmkit event", 1.2, "one sem_post each"),
-    CHEAPER("W5", "500 processes", NULL, "shmkit event", 0.3, "pthread broadcast"),
+    NOT_DEARER("W5", NULL, "shmkit event", BEST_SLEEPING_PEER),
+    NOT_DEARER("W5", NULL, "shmkit notify_all", "pthread broadcast"),
 
 #define W6(r, n)                                                                            \
-    FASTER("W6", r, NULL, "shmkit lock", 1, "robust mutex"),                                \
+    NOT_SLOWER("W6", r, "shmkit lock", "robust mutex"),                                     \
     {                                                                                       \
         .workload = "W6", .row = r, .subject = "shmkit lock", .figure = 1, .factor = 5 * n, \
         .what = "ms, the longest wait"                                                      \
@@ -75,15 +66,11 @@ const struct target targets[] = {
     W6("16 locks, 16 processes", 16),
     W6("64 locks, 64 processes", 64),
 
-    CHEAPER("W7", "PRIORITY, 10 held", NULL, "shmkit", 1.5, "private memory"),
-    CHEAPER("W7", "PRIORITY, 1000 held", NULL, "shmkit", 1.5, "private memory"),
-    CHEAPER("W7", "PRIORITY, 1000000 held", NULL, "shmkit", 1.5, "private memory"),
-
     CHEAPER("W8", "append", "pinned", "16 readers", 1.2, "1 reader"),
 
 /*
- * Whatever there are 10,000 of, it costs as much as with one; a list of a hundred times as many
- * takes a hundred times as long at most.
+ * An operation costs as much beside 10,000 of anything as beside one. A list of a hundred times as
+ * many takes a hundred times as long at most, and a fifth more.
  */
 #define W9(r, many, few, f) CHEAPER("W9", r, NULL, many, f, few)
     W9("open segment", "10000 segments", "1 segment", 1.2),
@@ -97,6 +84,7 @@ const struct target targets[] = {
     W9("notify, beside members", "10000 members", "1 member", 1.2),
     W9("shmctl ps", "10000 members", "100 members", 120),
 
+    /* Waking up to check, ten times a second each, costs no more than a timer does. */
     CHEAPER("idle", "1000 sleepers", NULL, "shmkit get", 1.5, "clock_nanosleep 100 ms"),
     CHEAPER("idle", "1000 sleepers", NULL, "shmkit event", 1.5, "clock_nanosleep 100 ms"),
     CHEAPER("idle", "1000 sleepers", NULL, "shmkit condition", 1.5, "clock_nanosleep 100 ms"),

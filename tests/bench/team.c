@@ -3,6 +3,7 @@
  * behind.
  */
 #include "bench.h"
+#include "circumstances.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -249,15 +250,22 @@ bool team_finish(void)
     return !trouble[0];
 }
 
+#define SAMPLES 8 /* checks on which CPUs a team of two is, in one run */
+
 bool team_run(double seconds)
 {
-    struct timespec rest = {.tv_sec = (time_t)seconds,
-                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-
     if (!team_ready())
         return false;
-    while (nanosleep(&rest, &rest) < 0 && !interrupted())
-        ;
+    int64_t begin = now();
+    for (int i = 1; i <= SAMPLES && !interrupted(); i++) {
+        int64_t end = begin + (int64_t)(seconds * 1e9 / SAMPLES * i);
+        struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR &&
+               !interrupted())
+            continue;
+        if (size == 2 && i < SAMPLES)
+            circumstances_sample(pids[0], pids[1]);
+    }
     atomic_store(&stage->stop, 1);
     return team_finish();
 }

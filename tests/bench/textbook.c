@@ -4,9 +4,9 @@
  * what is measured here.
  */
 #include "channel.h"
+#include "common.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 
 /* ---- Producers and consumers, with semaphores ---- */
@@ -83,31 +83,11 @@ static size_t condition_ring_shared(const struct line *line)
     return sizeof(struct condition_ring) + line->item * line->capacity;
 }
 
-static void shared_mutex(pthread_mutex_t *mutex)
-{
-    pthread_mutexattr_t attributes;
-
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutex_init(mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-}
-
-static void shared_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 static bool condition_ring_create(struct line *line)
 {
     struct condition_ring *ring = line->shared;
 
-    shared_mutex(&ring->mutex);
+    shared_mutex(&ring->mutex, false);
     shared_cond(&ring->not_full);
     shared_cond(&ring->not_empty);
     return true;
@@ -214,7 +194,7 @@ static bool condition_pair_create(struct line *line)
 {
     struct condition_pair *pair = line->shared;
 
-    shared_mutex(&pair->mutex);
+    shared_mutex(&pair->mutex, false);
     shared_cond(&pair->changed);
     return true;
 }

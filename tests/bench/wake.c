@@ -2,8 +2,8 @@
  * W5: many processes sleep, one wakes them all: how long until the last is awake. And what sleepers
  * cost meanwhile.
  */
-#include "bench.h"
 #include "channel.h"
+#include "common.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -42,35 +42,15 @@ static void nap(long ns)
     nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
-static void must(int result)
-{
-    if (result < 0)
-        give_up("%s", shk_last_error());
-}
-
 /* ---- shmkit: two events, one for the even waves and one for the odd ---- */
 
 static struct shk_event *events[2];
 static struct shk_cond *cond;
 static struct shk_queue *queue;
 
-static struct shk_segment *segment(void)
-{
-    struct shk_segment *opened;
-
-    must(shk_segment_open(unique_name(), SHK_CREATE, NULL, &opened));
-    return opened;
-}
-
-static void unlink_segment(void *argument)
-{
-    (void)argument;
-    shk_segment_unlink(unique_name());
-}
-
 static void event_attach(void)
 {
-    struct shk_segment *opened = segment();
+    struct shk_segment *opened = common_segment(NULL);
 
     must(shk_event_open(opened, "even", SHK_CREATE, NULL, &events[0]));
     must(shk_event_open(opened, "odd", SHK_CREATE, NULL, &events[1]));
@@ -95,7 +75,7 @@ static void event_wake(unsigned n, unsigned wave)
 
 static void cond_attach(void)
 {
-    must(shk_cond_open(segment(), "changed", SHK_CREATE, NULL, &cond));
+    must(shk_cond_open(common_segment(NULL), "changed", SHK_CREATE, NULL, &cond));
 }
 
 static void cond_wait(unsigned role, unsigned wave)
@@ -213,18 +193,11 @@ static void alarm_clock(void *argument, unsigned role)
 
 static bool make_room(void)
 {
-    pthread_mutexattr_t mutex;
-    pthread_condattr_t condition;
-
-    room = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED)
-        return team_fails("mmap: %s", strerror(errno));
-    pthread_mutexattr_init(&mutex);
-    pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
-    pthread_mutex_init(&room->mutex, &mutex);
-    pthread_condattr_init(&condition);
-    pthread_condattr_setpshared(&condition, PTHREAD_PROCESS_SHARED);
-    pthread_cond_init(&room->cond, &condition);
+    room = shared_memory(sizeof(*room));
+    if (!room)
+        return false;
+    shared_mutex(&room->mutex, false);
+    shared_cond(&room->cond);
     for (unsigned i = 0; i < ROLES_MAX; i++)
         sem_init(&room->semaphore[i], 1, 0);
     return true;
@@ -252,11 +225,9 @@ static bool measure_wake(const struct contest *contest, const struct subject *su
     well = team_ready() && team_finish();
     figures[0] = stage->role[0].figure[0];
     munmap(room, sizeof(*room));
-    in_child(unlink_segment, NULL);
+    in_child(common_unlink, NULL);
     return well;
 }
-
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 static const struct unit latency = {.name = "us", .scale = 1e3};
 
@@ -301,7 +272,7 @@ void run_w5(void)
 
 static void queue_attach(void)
 {
-    must(shk_queue_open(segment(), "items", SHK_CREATE,
+    must(shk_queue_open(common_segment(NULL), "items", SHK_CREATE,
                         &(struct shk_queue_options){.capacity = 4, .item_size = 8}, &queue));
 }
 
@@ -374,7 +345,7 @@ static bool measure_idle(const struct contest *contest, const struct subject *su
     }
     team_kill();
     munmap(room, sizeof(*room));
-    in_child(unlink_segment, NULL);
+    in_child(common_unlink, NULL);
     return well;
 }
 
