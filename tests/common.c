@@ -67,7 +67,9 @@ static int run_in_this_process(SRunner *runner)
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* The tests run in a child, so that somebody is left to clean up if they are ended from outside. */
+/*
+ * The tests run in a child, so that a process is left to clean up if they are ended from outside.
+ */
 int run_tests(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);
@@ -92,7 +94,7 @@ int run_tests(Suite *suite)
         sigprocmask(SIG_SETMASK, &before, NULL);
         return run_in_this_process(runner);
     }
-    signal(SIGPIPE, SIG_IGN); /* nobody may be left to read what is said about cleaning up */
+    signal(SIGPIPE, SIG_IGN); /* what is said about cleaning up may have no reader left */
     while (waitpid(child, &status, WNOHANG) == 0)
         if (sigwait(&watched, &signal_number) == 0 && signal_number != SIGCHLD) {
             ended_by = signal_number;
@@ -404,14 +406,14 @@ pthread_barrier_t *shared_barrier(unsigned count)
     return barrier;
 }
 
-void become_nobody(void)
+void become_unprivileged(void)
 {
-    enum { NOBODY = 65534 };
+    enum { OVERFLOW_ID = 65534 };
     pid_t parent = getppid();
 
     ck_assert_int_eq(setgroups(0, NULL), 0);
-    ck_assert_int_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
-    ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+    ck_assert_int_eq(setresgid(OVERFLOW_ID, OVERFLOW_ID, OVERFLOW_ID), 0);
+    ck_assert_int_eq(setresuid(OVERFLOW_ID, OVERFLOW_ID, OVERFLOW_ID), 0);
     die_with_parent(parent); /* a change of the user had cancelled it */
 }
 
@@ -425,7 +427,7 @@ static bool write_file(const char *path, const char *text)
     return written;
 }
 
-/* Who is not root may mount in a user namespace, where that is permitted. */
+/* A user other than root may mount in a user namespace, where that is permitted. */
 static bool leave_mount_namespace(void)
 {
     char uid_map[64], gid_map[64];

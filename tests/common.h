@@ -148,8 +148,8 @@ unsigned open_descriptors(void);
 pid_t child_start(int (*body)(void *argument), void *argument);
 
 /*
- * The same as a program of its own, which has not owner_died test_segment() but opened it itself:
- * it is mapped at another address than the caller's.
+ * The same as a program of its own, which does not have test_segment() from its parent but opened
+ * it itself: it is mapped at another address than the caller's.
  */
 pid_t stranger_start(int (*body)(void *argument), void *argument);
 
@@ -172,7 +172,7 @@ void *shared_memory(size_t size);
 pthread_barrier_t *shared_barrier(unsigned count);
 
 /* Become another user for good. Only as root, in a child. */
-void become_nobody(void);
+void become_unprivileged(void);
 
 /*
  * Put a small empty file system over /dev/shm for this process alone. False, with errno, if that is

@@ -74,7 +74,8 @@ find lib tests tools -type f \( -name '*.[ch]' -o -name '*.pml' -o -path tests/m
             if (!$files) { wrong("$first: the table in tests/labels.sh does not have its letters") }
             elsif (!@in_lib) { wrong("$first: lib/ does not have it") }
             elsif (!grep { $files->{$_->[0]} } @in_lib) {
-                wrong("$first: is not in the account of its protocol, " . join(" or ", sort keys %$files))
+                my $account = join " or ", sort keys %$files;
+                wrong("$first: is not in the account of its protocol, $account");
             }
             elsif (@in_lib < 2) { wrong("$first: has one end only") }
             $labels++;

@@ -1,8 +1,12 @@
 #!/bin/bash
-# The run's last test: no segment of the others is left. What was there before them (tests/before) is not theirs, nor is another
-# user's, nor one of a run beside this one: the first number in a test's segment is a process, which is alive there.
+# The run's last test: no segment of the others is left. What was there before them (tests/before)
+# is not theirs, nor is another user's, nor one of a run beside this one: the first number in a
+# test's segment is a process, which is alive there.
 . "$SHMKIT_SRCDIR/tests/processes.sh"
-test -f "$SHMKIT_TESTDIR/before" || { echo 'SKIPPED: it is not known what was there before'; exit 77; }
+if ! test -f "$SHMKIT_TESTDIR/before"; then
+    echo 'SKIPPED: it is not known what was there before'
+    exit 77
+fi
 
 left=$(list_segments | LC_ALL=C comm -13 "$SHMKIT_TESTDIR/before" -)
 for name in $left; do

@@ -6,7 +6,10 @@ names=$(grep -o '`test_[a-z0-9_]*`' tests/README.md | tr -d '`' | sort -u)
 test "$(echo "$names" | wc -l)" -gt 30
 failed=0
 for name in $names; do
-    grep -q "^START_TEST($name)" tests/test_*.c || { echo "tests/README.md names $name, which does not exist"; failed=1; }
+    if ! grep -q "^START_TEST($name)" tests/test_*.c; then
+        echo "tests/README.md names $name, which does not exist"
+        failed=1
+    fi
 done
 echo "$(echo "$names" | wc -l) tests are named"
 exit $failed

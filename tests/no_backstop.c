@@ -1,7 +1,8 @@
 /*
- * Linked to the tests of an object a second time: no sleeper looks up by itself at the end of a
- * slice. The wake-up that is meant for it has to come, or the test waits in vain. What needs the
- * backstop (a sleeper is stopped or killed, a flag is set) has it as its tag, and is left out.
+ * Linked to the tests of an object a second time: no sleeper rechecks by itself at the end of a
+ * recheck interval. The wake-up that is meant for it has to come, or the test waits in vain. What
+ * needs the backstop (a sleeper is stopped or killed, a flag is set) has it as its tag, and is left
+ * out.
  */
 #include "base/hooks.h"
 

@@ -205,9 +205,9 @@ static int await_test(double seconds, const sigset_t *watched)
 
     for (;;) {
         double left = deadline - now();
-        struct timespec patience = {.tv_sec = left > 0 ? (time_t)left : 0, .tv_nsec = 1000000};
+        struct timespec timeout = {.tv_sec = left > 0 ? (time_t)left : 0, .tv_nsec = 1000000};
         siginfo_t info;
-        int signal_number = sigtimedwait(watched, &info, &patience);
+        int signal_number = sigtimedwait(watched, &info, &timeout);
 
         reap();
         if (test == 0)

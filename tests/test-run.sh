@@ -1,5 +1,6 @@
 #!/bin/bash
-# tests/run, which runs every test: the status is the test's, its time has an end, and nothing that it has started is left.
+# tests/run, which runs every test: the status is the test's, its time has an end, and nothing that
+# it has started is left.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 run=$SHMKIT_TESTDIR/run
 
@@ -7,7 +8,8 @@ run=$SHMKIT_TESTDIR/run
 mine() {
     local file
     for file in /proc/[0-9]*/environ; do
-        { grep -qa "^MARK=$scratch$" <(tr '\0' '\n' <"$file"); } 2>/dev/null && cat "${file%/environ}/comm" 2>/dev/null
+        { grep -qa "^MARK=$scratch$" <(tr '\0' '\n' <"$file"); } 2>/dev/null &&
+            cat "${file%/environ}/comm" 2>/dev/null
     done
 }
 
@@ -33,10 +35,11 @@ claim "the status is the test's"
 
 export MARK=$scratch # of what follows, in the environment
 exits 1 env "$run" 60 bash -c 'setsid sleep 1h & disown; exit 0'
-grep -q '^left running: sleep (' "$out" && grep -q '^FAILED: it has left' "$out" || fail "it says $(cat "$out")"
+grep -q '^left running: sleep (' "$out" && grep -q '^FAILED: it has left' "$out" ||
+    fail "it says $(cat "$out")"
 left_nothing 'a test that leaves a process'
 exits 0 "$run" 60 bash -c 'sleep 0.3 & disown; exit 0'
-claim 'a test that leaves a process has failed, and the process is killed; one that ends soon is none'
+claim 'a test that leaves a process has failed, and it is killed; one that ends soon is none'
 
 exits 1 "$run" 1 bash -c "trap '' TERM; sleep 1h"
 grep -q '^FAILED: it has not ended after 1 s$' "$out" || fail "it says $(cat "$out")"
@@ -44,7 +47,8 @@ left_nothing 'a test whose time is over'
 claim 'the time of a test has an end'
 
 for signal in HUP INT TERM; do
-    env --default-signal "$run" 600 bash -c 'timeout 600 sleep 1h & setsid sleep 1h & wait' >"$out" &
+    env --default-signal "$run" 600 \
+        bash -c 'timeout 600 sleep 1h & setsid sleep 1h & wait' >"$out" &
     await started 2
     kill -s $signal $!
     ends $((128 + $(kill -l $signal))) $!
@@ -52,7 +56,8 @@ for signal in HUP INT TERM; do
 done
 claim 'a signal ends the test and what it has started, whatever process group that is in'
 
-# The keyboard: Ctrl-C goes to the foreground process group of the terminal. A make that runs tests on a terminal.
+# The keyboard: Ctrl-C goes to the foreground process group of the terminal. A make that runs tests
+# on a terminal.
 if ! script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     claim 'not tried: Ctrl-C, there is no terminal to be had from script(1)'
     exit 0
@@ -63,7 +68,8 @@ one two:
 	@sh -c "'$run' 600 bash -c 'timeout 600 sleep 1h; echo goes on'; exit \$\$?"
 END
 mkfifo "$scratch/keys"
-timeout 120 script -qec "exec make -j2 -f '$scratch/Makefile'" /dev/null <"$scratch/keys" >"$out" 2>&1 &
+timeout 120 script -qec "exec make -j2 -f '$scratch/Makefile'" /dev/null \
+    <"$scratch/keys" >"$out" 2>&1 &
 terminal=$!
 exec 8>"$scratch/keys"
 await started 2

@@ -115,7 +115,7 @@ END_TEST
 
 /* ---- Meeting ---- */
 
-START_TEST(test_barrier_for_one_holds_nobody_up)
+START_TEST(test_barrier_for_one_does_not_wait)
 {
     struct shk_barrier *start = open_start(1);
 
@@ -190,7 +190,7 @@ START_TEST(test_barrier_with_nowait_has_not_arrived)
 }
 END_TEST
 
-START_TEST(test_barrier_breaks_when_somebody_gives_up)
+START_TEST(test_barrier_breaks_when_a_waiter_gives_up)
 {
     struct shk_barrier *start = open_start(3);
     struct actor *other = start_waiter();
@@ -293,11 +293,11 @@ int main(void)
 
     tcase_add_test(opening, test_barrier_is_created_for_its_parties);
     tcase_add_test(opening, test_barrier_refuses_bad_arguments);
-    tcase_add_test(meeting, test_barrier_for_one_holds_nobody_up);
+    tcase_add_test(meeting, test_barrier_for_one_does_not_wait);
     tcase_add_test(meeting, test_barrier_releases_all_when_the_last_has_come);
     tcase_add_test(meeting, test_barrier_keeps_its_rounds_apart);
     tcase_add_test(breaking, test_barrier_with_nowait_has_not_arrived);
-    tcase_add_loop_test(breaking, test_barrier_breaks_when_somebody_gives_up, 0, 2);
+    tcase_add_loop_test(breaking, test_barrier_breaks_when_a_waiter_gives_up, 0, 2);
     tcase_add_test(breaking, test_barrier_breaks_when_the_time_is_over_already);
     tcase_add_test(breaking, test_barrier_is_completed_when_the_time_is_over_already);
     tcase_add_loop_test(breaking, test_barrier_is_aborted_and_reset_with_members_waiting, 0, 2);

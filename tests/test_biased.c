@@ -1,6 +1,6 @@
 /*
- * Going through a queue's lock without its mutex, and putting out who does so: what
- * lib/queue/queue.h says.
+ * The biased lock of a queue's side, as lib/sync/biased.h describes it: entering without the mutex,
+ * and revoking the bias.
  */
 #include "common.h"
 
@@ -71,7 +71,7 @@ struct place {
 };
 static struct place *place;
 
-/* Be the bias_owner, and do something else. */
+/* Be the bias owner, and do something else. */
 static int live_there(void *unused)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
@@ -86,7 +86,7 @@ static int live_there(void *unused)
 }
 
 /* … and be in the middle of an operation. */
-static int stay_inside(void *unused)
+static int stay_in_it(void *unused)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
     struct shki_member *m;
@@ -102,7 +102,7 @@ static int stay_inside(void *unused)
 }
 
 /* … and die in it, with the item in its slot and not yet counted. */
-static int die_inside(void *unused)
+static int die_in_it(void *unused)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
     uint64_t tail;
@@ -122,7 +122,7 @@ static int die_inside(void *unused)
 }
 
 /* A child that has moved in and does that. */
-static pid_t start_tenant(int (*body)(void *))
+static pid_t start_bias_owner(int (*body)(void *))
 {
     pid_t child;
 
@@ -134,7 +134,7 @@ static pid_t start_tenant(int (*body)(void *))
 
 /* ---- */
 
-START_TEST(test_biased_that_one_member_uses_alone_has_a_tenant)
+START_TEST(test_biased_lock_that_one_member_uses_alone_has_an_owner)
 {
     static const uint32_t all[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
     struct shk_queue *queue = open_jobs(all[_i], 4);
@@ -147,13 +147,13 @@ START_TEST(test_biased_that_one_member_uses_alone_has_a_tenant)
 }
 END_TEST
 
-START_TEST(test_biased_puts_out_a_tenant_that_is_elsewhere)
+START_TEST(test_biased_lock_revokes_an_owner_that_is_elsewhere)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
     pid_t child;
 
     needs_membarrier();
-    child = start_tenant(live_there);
+    child = start_bias_owner(live_there);
     child_stop(child); /* it need not do anything for it */
     assert_code(put(queue, 41, SHK_NOWAIT), 0);
     ck_assert_uint_eq(bias_owner(queue), 0);
@@ -166,13 +166,13 @@ START_TEST(test_biased_puts_out_a_tenant_that_is_elsewhere)
 }
 END_TEST
 
-START_TEST(test_biased_waits_for_a_tenant_that_is_inside)
+START_TEST(test_biased_lock_waits_for_an_owner_that_is_in_it)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
     pid_t child;
 
     needs_membarrier();
-    child = start_tenant(stay_inside);
+    child = start_bias_owner(stay_in_it);
     assert_code(put(queue, 1, SHK_NOWAIT), -EBUSY); /* it is not full */
     assert_code_after(SHK_MS(30), put(queue, 1, SHK_MS(30)), -ETIMEDOUT);
     atomic_store(&place->may_leave, 1);
@@ -255,16 +255,16 @@ START_TEST(test_nowait_does_not_wait_for_a_stopped_holder)
 END_TEST
 
 /*
- * Shut down while somebody kept the lock, who has given it back since: what is under way still
+ * Shut down while a member kept the lock, which has given it back since: what is under way still
  * comes.
  */
-START_TEST(test_biased_is_not_over_while_a_tenant_is_inside)
+START_TEST(test_biased_lock_is_not_over_while_its_owner_is_in_it)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
     pid_t child;
 
     needs_membarrier();
-    child = start_tenant(stay_inside);
+    child = start_bias_owner(stay_in_it);
     atomic_store(&queue->shared->shut_down, SHKI_SHUT_FOR_PUTS);
     assert_code(get(queue, SHK_NOWAIT), -EAGAIN);
     atomic_store(&place->may_leave, 1);
@@ -274,13 +274,13 @@ START_TEST(test_biased_is_not_over_while_a_tenant_is_inside)
 }
 END_TEST
 
-START_TEST(test_biased_counts_what_a_tenant_had_put_that_died_inside)
+START_TEST(test_biased_lock_counts_what_an_owner_had_put_that_died_in_it)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
     pid_t child;
 
     needs_membarrier();
-    child = start_tenant(die_inside);
+    child = start_bias_owner(die_in_it);
     child_kill(child);
     ck_assert_int_eq(shk_queue_size(queue), 1);
     assert_code(put(queue, 42, SHK_NOWAIT), 0);
@@ -294,7 +294,7 @@ END_TEST
 
 /* ---- Without membarrier(2) ---- */
 
-START_TEST(test_biased_has_no_tenant_where_membarrier_is_not_wanted)
+START_TEST(test_biased_lock_has_no_owner_where_membarrier_is_not_wanted)
 {
     struct shk_queue *queue;
 
@@ -342,7 +342,7 @@ static int is_refused(void *unused)
     return 0;
 }
 
-START_TEST(test_segment_that_relies_on_membarrier_refuses_who_may_not_call_it)
+START_TEST(test_segment_that_relies_on_membarrier_refuses_members_without)
 {
     pid_t child;
     int status;
@@ -362,14 +362,15 @@ int main(void)
     TCase *bias_owners = test_case(suite, "bias_owners"),
           *without = test_case(suite, "without membarrier");
 
-    tcase_add_loop_test(bias_owners, test_biased_that_one_member_uses_alone_has_a_tenant, 0, 3);
-    tcase_add_test(bias_owners, test_biased_puts_out_a_tenant_that_is_elsewhere);
-    tcase_add_test(bias_owners, test_biased_waits_for_a_tenant_that_is_inside);
-    tcase_add_test(bias_owners, test_biased_is_not_over_while_a_tenant_is_inside);
-    tcase_add_test(bias_owners, test_biased_counts_what_a_tenant_had_put_that_died_inside);
+    tcase_add_loop_test(bias_owners, test_biased_lock_that_one_member_uses_alone_has_an_owner, 0,
+                        3);
+    tcase_add_test(bias_owners, test_biased_lock_revokes_an_owner_that_is_elsewhere);
+    tcase_add_test(bias_owners, test_biased_lock_waits_for_an_owner_that_is_in_it);
+    tcase_add_test(bias_owners, test_biased_lock_is_not_over_while_its_owner_is_in_it);
+    tcase_add_test(bias_owners, test_biased_lock_counts_what_an_owner_had_put_that_died_in_it);
     tcase_add_loop_test(without, test_nowait_waits_for_a_lock_that_is_held_for_a_moment, 0, 3);
     tcase_add_loop_test(without, test_nowait_does_not_wait_for_a_stopped_holder, 0, 3);
-    tcase_add_test(without, test_biased_has_no_tenant_where_membarrier_is_not_wanted);
-    tcase_add_test(without, test_segment_that_relies_on_membarrier_refuses_who_may_not_call_it);
+    tcase_add_test(without, test_biased_lock_has_no_owner_where_membarrier_is_not_wanted);
+    tcase_add_test(without, test_segment_that_relies_on_membarrier_refuses_members_without);
     return run_tests(suite);
 }

@@ -233,7 +233,7 @@ START_TEST(test_cond_refuses_bad_arguments)
 }
 END_TEST
 
-static int acquire_inherited(void *cond)
+static int acquire_after_fork(void *cond)
 {
     assert_code(shk_cond_acquire(cond, SHK_FOREVER), -EUSERS);
     return 0;
@@ -248,7 +248,7 @@ START_TEST(test_cond_needs_room)
     assert_code(shk_segment_open(segment_name("small"), SHK_CREATE, &options, &small), 0);
     assert_code(shk_cond_open(small, "changed", SHK_CREATE, NULL, &cond), 0);
     assert_code(shk_cond_open(small, "other", SHK_CREATE, NULL, &other), -ENOSPC);
-    child_succeeds(child_start(acquire_inherited, cond));
+    child_succeeds(child_start(acquire_after_fork, cond));
     assert_code(shk_cond_close(cond), 0);
     assert_code(shk_segment_close(small), 0);
     assert_code(shk_segment_unlink(segment_name("small")), 0);
@@ -316,7 +316,7 @@ END_TEST
 
 /* ---- Waiting ---- */
 
-/* also longer than a slice of sleep */
+/* also longer than a recheck interval */
 static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_cond_wait_gives_up_when_the_time_is_over_and_holds_the_lock)
@@ -360,7 +360,7 @@ static void *try_in_a_thread(void *kind)
     return NULL;
 }
 
-START_TEST(test_cond_is_for_who_holds_its_lock)
+START_TEST(test_cond_is_for_the_holder_of_its_lock)
 {
     uint32_t kind = _i;
     struct shk_cond *cond = open_cond(kind);
@@ -464,8 +464,8 @@ START_TEST(test_cond_wait_ends_with_a_notify_and_nothing_else)
 END_TEST
 
 /*
- * Slices end while the lock is held: each who waits queues for the lock, and is none of those whom
- * a pthread_cond_signal() finds.
+ * Recheck intervals end while the lock is held: each waiter queues for the lock, and is none of
+ * those that a pthread_cond_signal() finds.
  */
 START_TEST(test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake)
 {
@@ -476,7 +476,7 @@ START_TEST(test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake)
         assert_code(shk_cond_acquire(cond, SHK_FOREVER), 0);
         let_time_pass();
         assert_code(i == 0 ? shk_cond_notify_all(cond) : shk_cond_notify(cond, 1), i == 0 ? 2 : 1);
-        /* who comes after it is not notified */
+        /* a later waiter is not notified */
         assert_code(shk_cond_wait(cond, SHK_MS(1)), -ETIMEDOUT);
         assert_code(shk_cond_notify(cond, 0), 0);
         assert_code(shk_cond_release(cond), 0);
@@ -569,7 +569,7 @@ START_TEST(test_cond_is_not_opened_on_a_closed_segment_with_a_lock)
 }
 END_TEST
 
-START_TEST(test_cond_that_is_unlinked_releases_who_waits)
+START_TEST(test_cond_that_is_unlinked_releases_its_waiters)
 {
     struct shk_cond *cond = open_cond(_i / 2);
     struct actor *patient = start_waiter();
@@ -644,7 +644,7 @@ END_TEST
 
 enum { WAITERS = 5 };
 
-START_TEST(test_cond_serves_first_who_came_first)
+START_TEST(test_cond_serves_in_order_of_arrival)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
     struct actor *waiters[WAITERS];
@@ -683,7 +683,7 @@ START_TEST(test_cond_notifies_as_many_as_are_asked_for)
 END_TEST
 
 /* In one critical section: each notify is for others than the one before. */
-START_TEST(test_cond_notifies_nobody_twice)
+START_TEST(test_cond_notifies_no_waiter_twice)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
     struct actor *waiters[WAITERS];
@@ -850,7 +850,7 @@ END_TEST
 
 /* ---- Deaths ---- */
 
-START_TEST(test_cond_passes_over_waiters_that_were_killed)
+START_TEST(test_cond_skips_waiters_that_were_killed)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
     struct actor *waiters[WAITERS];
@@ -934,8 +934,8 @@ START_TEST(test_cond_passes_on_the_wake_up_of_a_waiter_killed_before_it_has_the_
 }
 END_TEST
 
-/* Who came after the notify has no part in it. */
-START_TEST(test_cond_passes_no_wake_up_on_to_who_came_later)
+/* A waiter that came after the notify has no part in it. */
+START_TEST(test_cond_forwards_no_wake_up_to_a_later_waiter)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
     struct actor *killed = start_waiter();
@@ -1032,7 +1032,7 @@ START_TEST(test_cond_reports_a_dead_holder_to_the_next)
 }
 END_TEST
 
-/* Nobody notifies; the time is over, and then there is more to tell than that. */
+/* There is no notify; the time is over, and then there is more to tell than that. */
 START_TEST(test_cond_wait_reports_a_death_before_its_timeout)
 {
     struct shk_cond *cond = open_cond(SHK_COND_ROBUST);
@@ -1088,7 +1088,7 @@ static int first_in_line(const pid_t *takers)
     return first;
 }
 
-/* Whoever is told of a death notifies: the dead may have been on its way to the token. */
+/* A member that is told of a death notifies: the dead may have been on its way to the token. */
 static bool is_taken(struct shk_cond *cond, const struct tokens *tokens)
 {
     int r = shk_cond_acquire(cond, SHK_FOREVER);
@@ -1102,7 +1102,7 @@ static bool is_taken(struct shk_cond *cond, const struct tokens *tokens)
 
 /*
  * The first in line is killed at some moment around its wake-up. Whether it has taken the token, or
- * not yet, somebody takes it; nobody new comes meanwhile who would take it without a wake-up.
+ * not yet, a member takes it; no new one comes meanwhile that would take it without a wake-up.
  */
 START_TEST(test_cond_loses_no_wake_up_when_waiters_are_killed_at_random)
 {
@@ -1133,8 +1133,8 @@ START_TEST(test_cond_loses_no_wake_up_when_waiters_are_killed_at_random)
 END_TEST
 
 /*
- * Each waits for its turn and gives it to the next. Who finds that a holder died wakes all, as it
- * may not have.
+ * Each waits for its turn and gives it to the next. A member that finds that a holder died wakes
+ * all, as it may not have.
  */
 struct ring {
     volatile long turn;
@@ -1172,7 +1172,7 @@ static int pass_the_turn(void *argument)
     }
 }
 
-START_TEST(test_cond_goes_on_whoever_is_killed)
+START_TEST(test_cond_goes_on_whichever_member_is_killed)
 {
     enum { KILLS = 300 };
     struct ring *ring = shared_memory(sizeof(*ring));
@@ -1358,12 +1358,12 @@ int main(void)
 
     add_test_of_both_kinds(waiting,
                            test_cond_wait_gives_up_when_the_time_is_over_and_holds_the_lock);
-    add_test_of_both_kinds(waiting, test_cond_is_for_who_holds_its_lock);
+    add_test_of_both_kinds(waiting, test_cond_is_for_the_holder_of_its_lock);
     add_test_of_both_kinds(waiting, test_cond_wait_gives_up_every_level_and_restores_it);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_and_nothing_else);
     add_test_of_both_kinds(waiting, test_cond_wait_ends_with_a_notify_that_comes_while_it_is_awake);
     /* both kinds; object, segment */
-    tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_who_waits, 0, 4);
+    tcase_add_loop_test(waiting, test_cond_that_is_unlinked_releases_its_waiters, 0, 4);
     tcase_add_test(waiting, test_cond_is_not_opened_on_a_closed_segment_with_a_lock);
 
     add_test_of_both_kinds(interruption,
@@ -1373,9 +1373,9 @@ int main(void)
     tcase_add_loop_test(given, test_cond_shares_a_given_lock, 0, 2); /* plain, recursive */
     tcase_add_test(given, test_cond_gives_up_every_level_of_a_given_lock);
 
-    tcase_add_test(notifying, test_cond_serves_first_who_came_first);
+    tcase_add_test(notifying, test_cond_serves_in_order_of_arrival);
     tcase_add_test(notifying, test_cond_notifies_as_many_as_are_asked_for);
-    tcase_add_test(notifying, test_cond_notifies_nobody_twice);
+    tcase_add_test(notifying, test_cond_notifies_no_waiter_twice);
     add_test_of_both_kinds(notifying, test_cond_notifies_all);
     add_test_of_both_kinds(notifying, test_cond_works_in_a_forked_child);
     add_test_of_both_kinds(notifying, test_cond_alternates_the_deposits_and_draws_of_programs);
@@ -1383,12 +1383,12 @@ int main(void)
 
     tcase_add_loop_test(deaths,
                         test_cond_tells_whether_a_wait_that_was_told_of_a_death_was_notified, 0, 2);
-    tcase_add_test(deaths, test_cond_passes_over_waiters_that_were_killed);
+    tcase_add_test(deaths, test_cond_skips_waiters_that_were_killed);
     tcase_add_loop_test(deaths, test_cond_does_not_count_the_dead, 0, 2); /* notify_all, notify */
     tcase_add_test(deaths, test_cond_passes_on_the_wake_up_of_a_killed_waiter);
     tcase_add_test(deaths,
                    test_cond_passes_on_the_wake_up_of_a_waiter_killed_before_it_has_the_lock);
-    tcase_add_test(deaths, test_cond_passes_no_wake_up_on_to_who_came_later);
+    tcase_add_test(deaths, test_cond_forwards_no_wake_up_to_a_later_waiter);
     tcase_add_test(deaths, test_cond_loses_no_wake_up_on_a_waiter_that_gives_up);
     tcase_add_test(deaths, test_cond_notifies_all_but_the_stopped_and_the_killed);
     /* one level, two */
@@ -1396,7 +1396,7 @@ int main(void)
     tcase_add_test(deaths, test_cond_wait_reports_a_death_before_its_timeout);
     tcase_add_test(deaths, test_cond_loses_no_wake_up_when_waiters_are_killed_at_random);
     /* own lock, a given one */
-    tcase_add_loop_test(deaths, test_cond_goes_on_whoever_is_killed, 0, 2);
+    tcase_add_loop_test(deaths, test_cond_goes_on_whichever_member_is_killed, 0, 2);
 
     tcase_add_test(native, test_cond_of_the_pthread_kind_wakes_as_many_as_are_notified_or_more);
     add_test_of_both_kinds(native, test_cond_shows_its_pthread_objects_if_it_has_them);

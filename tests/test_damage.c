@@ -220,13 +220,13 @@ END_TEST
  * As if the mutex had been released time and again while a thread slept at it, and others had been
  * faster.
  */
-static void pass_over(struct shki_mutex *m)
+static void barge_past(struct shki_mutex *m)
 {
     for (int i = 0; i < 5000; i++)
         shki_mutex_count_release(m);
 }
 
-static bool has_favourite(const struct shki_mutex *m)
+static bool has_handoff_target(const struct shki_mutex *m)
 {
     return atomic_load(&m->handoff_target) != 0;
 }
@@ -239,7 +239,7 @@ static int create_something(void *unused)
     return shk_event_open(test_segment(), "something", SHK_CREATE, NULL, &event);
 }
 
-START_TEST(test_a_creator_that_is_passed_over_goes_first)
+START_TEST(test_a_creator_that_starves_goes_first)
 {
     struct shk_segment *s = test_segment();
     struct shki_mutex *m = &s->header->lock;
@@ -247,14 +247,14 @@ START_TEST(test_a_creator_that_is_passed_over_goes_first)
 
     assert_code(shki_segment_lock(s), 0);
     child = child_start(create_something, NULL);
-    for (int i = 0; i < 500 && !has_favourite(m); i++) {
-        pass_over(m);
+    for (int i = 0; i < 500 && !has_handoff_target(m); i++) {
+        barge_past(m);
         pause_briefly();
     }
-    ck_assert(has_favourite(m));
+    ck_assert(has_handoff_target(m));
     shki_segment_unlock(s);
     child_succeeds(child);
-    ck_assert(!has_favourite(m));
+    ck_assert(!has_handoff_target(m));
 }
 END_TEST
 
@@ -267,7 +267,7 @@ static int release_one(void *unused)
     return shk_semaphore_release(semaphore, 1);
 }
 
-START_TEST(test_a_member_that_is_passed_over_at_a_line_goes_first)
+START_TEST(test_a_member_that_starves_at_a_waitlist_goes_first)
 {
     struct shk_semaphore *semaphore = open_semaphore();
     struct shki_mutex *m = &line_of("permits")->mutex;
@@ -277,14 +277,14 @@ START_TEST(test_a_member_that_is_passed_over_at_a_line_goes_first)
     ck_assert_int_eq(pthread_mutex_lock(&m->robust), 0);
     child = child_start(release_one, (void *)(uintptr_t)begun);
     wait_until(*begun, TEST_DEADLINE);
-    for (int i = 0; i < 500 && !has_favourite(m); i++) {
-        pass_over(m);
+    for (int i = 0; i < 500 && !has_handoff_target(m); i++) {
+        barge_past(m);
         pause_briefly();
     }
-    ck_assert(has_favourite(m));
+    ck_assert(has_handoff_target(m));
     pthread_mutex_unlock(&m->robust);
     child_succeeds(child);
-    ck_assert(!has_favourite(m));
+    ck_assert(!has_handoff_target(m));
     assert_code(shk_semaphore_close(semaphore), 0);
 }
 END_TEST
@@ -299,7 +299,7 @@ int main(void)
     tcase_add_test(kinds, test_a_mutex_of_another_kind_is_damage);
     tcase_add_test(kinds, test_a_segment_with_a_mutex_of_another_kind_is_damaged);
     tcase_add_test(kinds, test_a_record_with_a_mutex_of_another_kind_is_left_alone);
-    tcase_add_test(fairness, test_a_creator_that_is_passed_over_goes_first);
-    tcase_add_test(fairness, test_a_member_that_is_passed_over_at_a_line_goes_first);
+    tcase_add_test(fairness, test_a_creator_that_starves_goes_first);
+    tcase_add_test(fairness, test_a_member_that_starves_at_a_waitlist_goes_first);
     return run_tests(suite);
 }

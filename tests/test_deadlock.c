@@ -1,6 +1,6 @@
 /*
- * Deadlock is an answer, not a hang: whoever is chosen from a cycle of acquires without a deadline
- * gets -EDEADLK, and a cycle is never reported where there is none.
+ * Deadlock is an answer, not a hang: the member that is chosen from a cycle of acquires without a
+ * deadline gets -EDEADLK, and a cycle is never reported where there is none.
  */
 #include "base/hooks.h"
 #include "common.h"
@@ -180,7 +180,7 @@ struct monitor {
 };
 
 /* Holds the outer lock, and waits on the inner condition. */
-static int wait_inside(void *argument)
+static int wait_in_monitor(void *argument)
 {
     struct monitor *monitor = argument;
     struct shk_lock *outer = open_lock(0);
@@ -216,7 +216,7 @@ START_TEST(test_deadlock_of_nested_monitors_is_told_to_the_notifier)
     pid_t waiter, notifier;
 
     monitor->table = lay_table(2);
-    waiter = stranger_start(wait_inside, monitor);
+    waiter = stranger_start(wait_in_monitor, monitor);
     notifier = stranger_start(notify_and_go_outside, monitor);
     child_succeeds(notifier);
     child_succeeds(waiter);
@@ -285,7 +285,7 @@ START_TEST(test_deadlock_of_threads_is_broken_by_one)
 }
 END_TEST
 
-/* Who has a deadline is in no deadlock: it will give up. Nobody else is told then, either. */
+/* A waiter with a deadline is in no deadlock: it will give up. No other is told then, either. */
 START_TEST(test_a_cycle_with_a_deadline_in_it_is_no_deadlock)
 {
     struct table *table = lay_table(3);
@@ -325,7 +325,7 @@ START_TEST(test_a_line_of_waiters_is_no_deadlock)
 }
 END_TEST
 
-/* Locks that are not checked: nobody is told, until somebody is killed. */
+/* Locks that are not checked: no member is told, until one is killed. */
 START_TEST(test_a_deadlock_of_unchecked_locks_lasts_until_a_death)
 {
     struct table *table = lay_table(2);
@@ -347,8 +347,8 @@ START_TEST(test_a_deadlock_of_unchecked_locks_lasts_until_a_death)
 }
 END_TEST
 
-/* Who waits for an unchecked lock is not chosen, whatever its place in the cycle. */
-START_TEST(test_whoever_can_be_told_is_told)
+/* A waiter for an unchecked lock is not chosen, whatever its place in the cycle. */
+START_TEST(test_a_member_that_can_be_told_is_told)
 {
     struct table *table = lay_table(3);
 
@@ -372,7 +372,7 @@ struct stress {
 
 /*
  * In one order with deadline, in any order with a deadline: no deadlock is possible, and all the
- * time somebody looks for one.
+ * time a member searches for one.
  */
 static int work_without_deadlock(void *argument)
 {
@@ -405,7 +405,7 @@ static int work_without_deadlock(void *argument)
             held[n++] = which;
         }
         if (rand_r(&seed) % 4 == 0)
-            sched_yield(); /* with the locks: somebody else wants them now */
+            sched_yield(); /* with the locks: others want them now */
         if (rand_r(&seed) % 1024 == 0)
             usleep((useconds_t)(rand_r(&seed) % 3000)); /* long enough to be looked at */
         stress->acquires += n;
@@ -458,7 +458,7 @@ int main(void)
     tcase_add_test(cycles, test_deadlock_across_segments_is_seen_where_descriptors_are_out);
     tcase_add_test(cycles, test_deadlock_of_conditions_with_locks_of_their_own_is_broken_by_one);
     tcase_add_test(cycles, test_deadlock_of_threads_is_broken_by_one);
-    tcase_add_loop_test(cycles, test_whoever_can_be_told_is_told, 0, 3);
+    tcase_add_loop_test(cycles, test_a_member_that_can_be_told_is_told, 0, 3);
     tcase_add_test(none, test_a_cycle_with_a_deadline_in_it_is_no_deadlock);
     tcase_add_test(none, test_a_line_of_waiters_is_no_deadlock);
     tcase_add_test(none, test_a_deadlock_of_unchecked_locks_lasts_until_a_death);

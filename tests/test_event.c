@@ -108,7 +108,7 @@ START_TEST(test_event_refuses_bad_arguments)
 }
 END_TEST
 
-static int wait_inherited(void *event)
+static int wait_after_fork(void *event)
 {
     assert_code(shk_event_wait(event, SHK_FOREVER), -EUSERS);
     return 0;
@@ -123,7 +123,7 @@ START_TEST(test_event_needs_room)
     assert_code(shk_segment_open(segment_name("small"), SHK_CREATE, &options, &small), 0);
     assert_code(shk_event_open(small, "go", SHK_CREATE, NULL, &event), 0);
     assert_code(shk_event_open(small, "other", SHK_CREATE, NULL, &other), -ENOSPC);
-    child_succeeds(child_start(wait_inherited, event));
+    child_succeeds(child_start(wait_after_fork, event));
     assert_code(shk_event_close(event), 0);
     assert_code(shk_segment_close(small), 0);
     assert_code(shk_segment_unlink(segment_name("small")), 0);
@@ -171,7 +171,7 @@ START_TEST(test_event_is_a_flag)
 }
 END_TEST
 
-/* also longer than a slice of sleep */
+/* also longer than a recheck interval */
 static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_event_wait_gives_up_when_the_time_is_over_and_not_before)
@@ -188,7 +188,7 @@ END_TEST
 
 enum { WAITERS = 5 };
 
-START_TEST(test_event_releases_all_who_wait)
+START_TEST(test_event_releases_all_waiters)
 {
     struct shk_event *go = open_event("go");
     struct actor *waiters[WAITERS];
@@ -207,16 +207,16 @@ START_TEST(test_event_releases_all_who_wait)
 END_TEST
 
 /*
- * They go through the same lock again and again, which is open for no longer than it takes to close
- * it.
+ * They go through the same turnstile again and again, which is open for no longer than it takes to
+ * close it.
  */
-struct lock {
+struct turnstile {
     atomic_bool end;
     _Atomic int passed[WAITERS];
 };
 
 struct walker {
-    struct lock *lock;
+    struct turnstile *turnstile;
     int number;
 };
 
@@ -225,35 +225,35 @@ static int pass_again_and_again(void *argument)
     const struct walker *walker = argument;
     struct shk_event *go = open_event("go");
 
-    while (!walker->lock->end) {
+    while (!walker->turnstile->end) {
         if (shk_event_wait(go, SHK_FOREVER) != 0)
             return 2;
-        walker->lock->passed[walker->number]++;
+        walker->turnstile->passed[walker->number]++;
     }
     return 0;
 }
 
-START_TEST(test_event_set_and_cleared_at_once_releases_all_who_waited)
+START_TEST(test_event_set_and_cleared_at_once_releases_all_waiters)
 {
     enum { ROUNDS = 200 };
     struct shk_event *go = open_event("go");
-    struct lock *lock = shared_memory(sizeof(*lock));
+    struct turnstile *turnstile = shared_memory(sizeof(*turnstile));
     struct shk_object_info info;
     pid_t walkers[WAITERS];
 
     for (int i = 0; i < WAITERS; i++)
-        walkers[i] = stranger_start(pass_again_and_again, &(struct walker){lock, i});
+        walkers[i] = stranger_start(pass_again_and_again, &(struct walker){turnstile, i});
     for (int round = 1; round <= ROUNDS; round++) {
         wait_until(look_at_object(segment_name(NULL), "go", &info) && info.waiters == WAITERS,
                    TEST_DEADLINE);
-        int passed[WAITERS]; /* who is quick passes twice while the lock is open */
+        int passed[WAITERS]; /* a quick one passes twice while the turnstile is open */
         for (int i = 0; i < WAITERS; i++)
-            passed[i] = lock->passed[i];
-        lock->end = round == ROUNDS;
+            passed[i] = turnstile->passed[i];
+        turnstile->end = round == ROUNDS;
         if (shk_event_set(go) != 0 || shk_event_clear(go) != 0)
             ck_abort_msg("set and clear failed: %s", shk_last_error());
         for (int i = 0; i < WAITERS; i++)
-            wait_until(lock->passed[i] > passed[i], TEST_DEADLINE);
+            wait_until(turnstile->passed[i] > passed[i], TEST_DEADLINE);
     }
     for (int i = 0; i < WAITERS; i++)
         child_succeeds(walkers[i]);
@@ -262,7 +262,7 @@ START_TEST(test_event_set_and_cleared_at_once_releases_all_who_waited)
 }
 END_TEST
 
-START_TEST(test_event_does_not_release_who_comes_after)
+START_TEST(test_event_does_not_release_a_later_waiter)
 {
     struct shk_event *go = open_event("go");
 
@@ -270,7 +270,7 @@ START_TEST(test_event_does_not_release_who_comes_after)
     assert_code(shk_event_clear(go), 0);
     struct actor *late = start_waiter(SHK_FOREVER);
     assert_code(shk_event_clear(go), 0);
-    usleep(350000); /* several slices of sleep: nothing is to happen in this time */
+    usleep(350000); /* several recheck intervals: nothing is to happen in this time */
     assert_result(late->result, PENDING);
     assert_code(shk_event_set(go), 0);
     assert_result(result_of(late), 0);
@@ -366,7 +366,7 @@ END_TEST
 
 /* ---- Unlinking ---- */
 
-START_TEST(test_event_that_is_unlinked_releases_who_waits)
+START_TEST(test_event_that_is_unlinked_releases_its_waiters)
 {
     struct shk_event *go = open_event("go");
     struct actor *patient = start_waiter(SHK_FOREVER);
@@ -467,7 +467,7 @@ static int wait_and_set(void *argument)
             return 2;
 }
 
-/* Whenever those who set, clear and wait are killed, the event goes on to work for the others. */
+/* Whenever those that set, clear and wait are killed, the event goes on to work for the others. */
 START_TEST(test_event_survives_kills_at_random)
 {
     enum { ACTORS = 3, KILLS = 300 };
@@ -512,9 +512,9 @@ int main(void)
     tcase_add_test(waiting, test_event_is_a_flag);
     tcase_add_loop_test(waiting, test_event_wait_gives_up_when_the_time_is_over_and_not_before, 0,
                         sizeof(timeouts) / sizeof(timeouts[0]));
-    tcase_add_test(waiting, test_event_releases_all_who_wait);
-    tcase_add_test(waiting, test_event_set_and_cleared_at_once_releases_all_who_waited);
-    tcase_add_test(waiting, test_event_does_not_release_who_comes_after);
+    tcase_add_test(waiting, test_event_releases_all_waiters);
+    tcase_add_test(waiting, test_event_set_and_cleared_at_once_releases_all_waiters);
+    tcase_add_test(waiting, test_event_does_not_release_a_later_waiter);
     tcase_add_test(waiting, test_event_releases_the_threads_of_a_process);
     tcase_add_test(waiting, test_event_works_in_a_forked_child);
 
@@ -522,7 +522,7 @@ int main(void)
     tcase_add_loop_test(interruption, test_event_wait_ends_with_an_interrupt, 0, 2);
     tcase_add_test(interruption, test_event_that_is_set_ignores_the_interrupt);
     /* object, segment */
-    tcase_add_loop_test(unlinking, test_event_that_is_unlinked_releases_who_waits, 0, 2);
+    tcase_add_loop_test(unlinking, test_event_that_is_unlinked_releases_its_waiters, 0, 2);
     tcase_add_test(unlinking, test_event_of_the_same_name_is_another_event);
 
     tcase_add_test(deaths, test_event_is_not_disturbed_by_killed_and_stopped_waiters);

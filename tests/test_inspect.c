@@ -366,7 +366,7 @@ START_TEST(test_events_queues_and_regions_are_shown)
 }
 END_TEST
 
-/* ---- Who waits ---- */
+/* ---- Waiters ---- */
 
 static int wait_to_acquire(void)
 {
@@ -619,7 +619,8 @@ START_TEST(test_sleepers_are_shown)
         ck_assert_uint_eq(object(sleepers[i].object)->waiters, 1);
         ck_assert_uint_eq(object(sleepers[i].object)->users, 2);
     }
-    for (int i = 0; i < SLEEPERS; i++) { /* the time goes by, over as many slices as it takes */
+    /* the time goes by, over as many recheck intervals as it takes */
+    for (int i = 0; i < SLEEPERS; i++) {
         wait_until(member(children[i])->waiting > SHK_MS(300), TEST_DEADLINE);
         ck_assert_uint_eq(member(children[i])->waits_for, sleepers[i].waits_for);
     }
@@ -632,7 +633,7 @@ START_TEST(test_sleepers_are_shown)
 }
 END_TEST
 
-START_TEST(test_tickets_show_who_came_first)
+START_TEST(test_tickets_show_the_order_of_arrival)
 {
     enum { COUNT = 5 };
     struct bedroom room = bedroom_open();
@@ -769,13 +770,13 @@ END_TEST
 
 /* ---- Permissions ---- */
 
-static int look_as_nobody(void *argument)
+static int look_unprivileged(void *argument)
 {
     struct shk_snapshot *look = NULL;
     struct stat status;
 
     ck_assert_int_eq(stat(shm_path(segment_name(NULL)), &status), 0);
-    become_nobody();
+    become_unprivileged();
     if (argument) { /* readable */
         ck_assert_uint_eq(object("event")->as.event.is_set, 1);
         ck_assert_uint_eq(member(getppid())->alive, 1);
@@ -809,27 +810,27 @@ START_TEST(test_a_permission_to_read_is_enough)
         skip_test("not root: cannot become another user");
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     assert_code(shk_event_set(event), 0);
-    child_succeeds(child_start(look_as_nobody, NULL)); /* 0600 */
+    child_succeeds(child_start(look_unprivileged, NULL)); /* 0600 */
     ck_assert_int_eq(chmod(shm_path(segment_name(NULL)), 0444), 0);
-    child_succeeds(child_start(look_as_nobody, "readable"));
+    child_succeeds(child_start(look_unprivileged, "readable"));
     ck_assert_int_eq(chmod(shm_path(segment_name(NULL)), 0004), 0);
-    child_succeeds(child_start(look_as_nobody, "readable"));
+    child_succeeds(child_start(look_unprivileged, "readable"));
     ck_assert_int_eq(chmod(shm_path(segment_name(NULL)), 0440), 0);
-    child_succeeds(child_start(look_as_nobody, NULL));
+    child_succeeds(child_start(look_unprivileged, NULL));
     assert_code(shk_event_close(event), 0);
 }
 END_TEST
 
-static int nobody_creates(void *argument)
+static int unprivileged_creates(void *argument)
 {
     struct shk_segment *segment;
     struct shk_event *event;
 
     (void)argument;
-    become_nobody();
-    assert_code(shk_segment_open(segment_name("nobody"), SHK_CREATE, NULL, &segment), 0);
+    become_unprivileged();
+    assert_code(shk_segment_open(segment_name("unprivileged"), SHK_CREATE, NULL, &segment), 0);
     assert_code(shk_event_open(segment, "event", SHK_CREATE, NULL, &event), 0);
-    ck_assert_int_eq(chmod(shm_path(segment_name("nobody")), 0400), 0);
+    ck_assert_int_eq(chmod(shm_path(segment_name("unprivileged")), 0400), 0);
     return 0;
 }
 
@@ -839,10 +840,10 @@ START_TEST(test_another_users_read_only_segment_can_be_looked_at)
 
     if (geteuid() != 0)
         skip_test("not root: cannot become another user");
-    child_succeeds(child_start(nobody_creates, NULL));
-    ck_assert(look_at_object(segment_name("nobody"), "event", &info));
+    child_succeeds(child_start(unprivileged_creates, NULL));
+    ck_assert(look_at_object(segment_name("unprivileged"), "event", &info));
     ck_assert_uint_eq(info.kind, SHK_KIND_EVENT);
-    ck_assert_int_eq(unlink(shm_path(segment_name("nobody"))), 0);
+    ck_assert_int_eq(unlink(shm_path(segment_name("unprivileged"))), 0);
 }
 END_TEST
 
@@ -937,7 +938,7 @@ START_TEST(test_what_is_no_good_segment_is_told_apart)
     assert_state(copy, SHK_SEGMENT_CORRUPT, -EPROTO);
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
 
-    /* nobody waits at the other end for a writer */
+    /* no reader waits at the other end for a writer */
     ck_assert_int_eq(mkfifo(shm_path(copy), 0600), 0);
     assert_cannot_be_looked_at(copy);
     ck_assert_int_eq(unlink(shm_path(copy)), 0);
@@ -1286,7 +1287,7 @@ START_TEST(test_the_largest_tables_are_looked_at_in_time)
         struct shki_member_shared *m = &members[i % STEP];
 
         m->id = (uint64_t)(i + 1) << SHKI_INDEX_BITS | i;
-        memset(&m->life, 1, sizeof(m->life)); /* somebody's thread id */
+        memset(&m->life, 1, sizeof(m->life)); /* a thread's id */
         m->waits_sequence = 1;
         m->waits_for = SHK_WAITS_FOR_SET;
         m->waits_segment = info.id;
@@ -1372,7 +1373,7 @@ int main(void)
     tcase_add_loop_test(truth, test_the_high_water_mark_of_a_queue_is_shown, 8, 10);
     tcase_add_test(truth, test_events_queues_and_regions_are_shown);
     tcase_add_test(truth, test_sleepers_are_shown);
-    tcase_add_test(truth, test_tickets_show_who_came_first);
+    tcase_add_test(truth, test_tickets_show_the_order_of_arrival);
     tcase_add_test(truth, test_members_are_shown_in_order_of_joining);
 
     TCase *touch = test_case(suite, "what is touched");

@@ -305,7 +305,7 @@ START_TEST(test_a_wait_ends_if_the_interrupt_call_says_so)
 }
 END_TEST
 
-/* No signal: the call asks whatever it likes, and is asked each slice. */
+/* No signal: the call asks whatever it likes, and is asked each recheck interval. */
 START_TEST(test_the_interrupt_call_is_asked_without_a_signal_too)
 {
     struct things t;

@@ -295,7 +295,7 @@ struct caller {
     atomic_int tid, code;
 };
 
-static void *join_slowly(void *argument)
+static void *join_slow(void *argument)
 {
     struct caller *caller = argument;
 
@@ -304,7 +304,7 @@ static void *join_slowly(void *argument)
     return NULL;
 }
 
-static void *open_slowly(void *argument)
+static void *open_slow(void *argument)
 {
     struct shk_segment *same;
     struct caller *caller = argument;
@@ -316,7 +316,7 @@ static void *open_slowly(void *argument)
     return NULL;
 }
 
-static void *create_slowly(void *argument)
+static void *create_slow(void *argument)
 {
     struct caller *caller = argument;
     struct shk_event *event = NULL;
@@ -354,7 +354,7 @@ static bool is_asleep(int tid)
 
 START_TEST(test_fork_does_not_wait_for_another_process)
 {
-    void *(*const calls[])(void *) = {join_slowly, open_slowly, create_slowly};
+    void *(*const calls[])(void *) = {join_slow, open_slow, create_slow};
     atomic_int *held = shared_memory(sizeof(*held));
     struct caller callers[3] = {0};
     struct shk_event *event;
@@ -655,7 +655,7 @@ static pid_t stopped_maker(void)
     return 0;
 }
 
-START_TEST(test_who_makes_an_object_holds_nobody_up)
+START_TEST(test_the_maker_of_an_object_holds_no_other_up)
 {
     struct shk_region *region = NULL;
     struct shk_event *event;
@@ -844,7 +844,7 @@ int main(void)
     tcase_add_test(uses, test_what_a_parent_opened_stays_for_its_child_when_it_has_ended);
     tcase_add_test(uses, test_what_is_open_ends_with_exec);
     tcase_add_test(uses, test_a_record_that_was_taken_over_is_its_new_owners);
-    tcase_add_test(making, test_who_makes_an_object_holds_nobody_up);
+    tcase_add_test(making, test_the_maker_of_an_object_holds_no_other_up);
     tcase_add_test(making, test_what_a_killed_maker_left_is_cleared);
     tcase_add_test(removed, test_a_segment_whose_file_was_removed_is_stale);
     tcase_add_test(joining, test_without_a_thread_specific_key_none_joins);

@@ -37,8 +37,8 @@ struct actor {
     const char *lock;
     int64_t timeout;
     bool interruptible;
-    atomic_bool unref;  /* the holder is to release it */
-    _Atomic int result; /* of its acquire */
+    atomic_bool released; /* the holder is to release it */
+    _Atomic int result;   /* of its acquire */
 };
 
 static int acquire_and_hold(void *argument)
@@ -51,7 +51,7 @@ static int acquire_and_hold(void *argument)
     actor->result = shk_lock_acquire(lock, actor->timeout);
     if (actor->result < 0)
         return shk_last_error()[0] ? 0 : 2;
-    while (!actor->unref)
+    while (!actor->released)
         pause_briefly();
     assert_code(shk_lock_release(lock), 0);
     return 0;
@@ -81,7 +81,7 @@ static struct actor *start_holder(const char *lock)
 static struct actor *start_waiter(const char *lock, int64_t timeout)
 {
     struct actor *waiter =
-        start_actor(&(struct actor){.lock = lock, .timeout = timeout, .unref = true});
+        start_actor(&(struct actor){.lock = lock, .timeout = timeout, .released = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, lock);
     return waiter;
@@ -89,7 +89,7 @@ static struct actor *start_waiter(const char *lock, int64_t timeout)
 
 static void release_holder(struct actor *holder)
 {
-    holder->unref = true;
+    holder->released = true;
     child_succeeds(holder->pid);
 }
 
@@ -104,7 +104,7 @@ static int result_of(struct actor *actor)
 static int result_elsewhere(const char *lock)
 {
     return result_of(
-        start_actor(&(struct actor){.lock = lock, .timeout = SHK_NOWAIT, .unref = true}));
+        start_actor(&(struct actor){.lock = lock, .timeout = SHK_NOWAIT, .released = true}));
 }
 
 /* ---- Opening ---- */
@@ -197,7 +197,7 @@ START_TEST(test_lock_needs_room_in_the_directory)
 }
 END_TEST
 
-static int acquire_inherited(void *lock)
+static int acquire_after_fork(void *lock)
 {
     assert_code(shk_lock_acquire(lock, SHK_FOREVER), -EUSERS);
     return 0;
@@ -211,7 +211,7 @@ START_TEST(test_lock_needs_a_free_place_among_the_members)
 
     assert_code(shk_segment_open(segment_name("small"), SHK_CREATE, &options, &small), 0);
     assert_code(shk_lock_open(small, "till", SHK_CREATE, NULL, &lock), 0);
-    child_succeeds(child_start(acquire_inherited, lock));
+    child_succeeds(child_start(acquire_after_fork, lock));
     assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_release(lock), 0);
     assert_code(shk_lock_close(lock), 0);
@@ -261,7 +261,7 @@ START_TEST(test_lock_is_held_by_one_program_at_a_time)
 }
 END_TEST
 
-/* also longer than a slice of sleep */
+/* also longer than a recheck interval */
 static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_lock_gives_up_when_the_time_is_over_and_not_before)
@@ -382,7 +382,7 @@ START_TEST(test_lock_is_released_by_its_holder_alone)
     child_succeeds(stranger_start(try_in_an_own_handle, "till"));
     ck_assert_int_eq(pthread_create(&thread, NULL, try_in_a_thread, "till"), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
-    /* The forked child has died without the lock: nobody is told of a death. */
+    /* The forked child has died without the lock: no member is told of a death. */
     assert_code(shk_lock_release(lock), 0);
     assert_result(result_elsewhere("till"), 0);
     assert_code(shk_lock_close(lock), 0);
@@ -483,7 +483,7 @@ static int be_greedy(void *argument)
     return 0;
 }
 
-START_TEST(test_lock_comes_to_everybody_in_the_end)
+START_TEST(test_lock_comes_to_every_member_in_the_end)
 {
     struct shk_lock *lock = open_lock("till");
     atomic_bool *end = shared_memory(sizeof(*end));
@@ -634,7 +634,7 @@ static void unlink_lock(int whole_segment)
         assert_code(shk_object_unlink(test_segment(), "till"), 0);
 }
 
-START_TEST(test_lock_that_is_unlinked_releases_who_waits)
+START_TEST(test_lock_that_is_unlinked_releases_its_waiters)
 {
     struct shk_lock *lock = open_lock("till");
 
@@ -680,7 +680,7 @@ struct mortal {
 static void *acquire_for_good(void *argument)
 {
     struct mortal *mortal = argument;
-    static struct shk_lock *lock; /* found by who looks for leaks at the exit */
+    static struct shk_lock *lock; /* found by the search for leaks at the exit */
 
     lock = open_lock("till");
     for (uint32_t level = 0; level < mortal->levels; level++)
@@ -780,7 +780,7 @@ START_TEST(test_lock_reports_each_death)
 }
 END_TEST
 
-START_TEST(test_lock_keeps_the_news_of_a_death_for_who_gets_it)
+START_TEST(test_lock_keeps_the_news_of_a_death_for_the_next_owner)
 {
     struct shk_lock *lock = open_lock("till");
     struct actor *holder = start_holder("till");
@@ -805,8 +805,8 @@ START_TEST(test_lock_reports_a_death_before_timeout_and_interrupt)
     const int64_t timeout = SHK_MS(500) * time_factor();
     struct actor *holder = start_holder("till");
     int64_t started = time_now();
-    struct actor *waiter = start_actor(
-        &(struct actor){.lock = "till", .timeout = timeout, .unref = true, .interruptible = true});
+    struct actor *waiter = start_actor(&(struct actor){
+        .lock = "till", .timeout = timeout, .released = true, .interruptible = true});
 
     wait_until_waiting(segment_name(NULL), waiter->pid, "till");
     child_stop(waiter->pid);
@@ -841,7 +841,7 @@ START_TEST(test_lock_does_not_miss_a_waiter_that_is_killed_or_stopped)
 END_TEST
 
 /*
- * The stopped waiter has been passed over, so that others let it go first; but not at the cost of a
+ * The stopped waiter starves, so that others yield to it; but not at the cost of a
  * refusal.
  */
 START_TEST(test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter)
@@ -870,18 +870,18 @@ START_TEST(test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter)
     assert_code(shk_lock_release(lock), 0);
     *interrupt = 0;
     before = time_now();
-    assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0); /* stands back for it, for a while */
+    assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0); /* yields to it, for a while */
     before = time_now() - before;
     assert_code(shk_lock_release(lock), 0);
     child_continue(stopped->pid);
     assert_result(result_of(stopped), 0);
     assert_code(shk_lock_close(lock), 0);
     if (before < SHK_MS(4))
-        skip_test("the waiter was so slow that nobody had to stand back for it");
+        skip_test("the waiter was so slow that no member had to yield to it");
 }
 END_TEST
 
-/* Two words that only a holder who was killed can leave different. */
+/* Two words that only a holder that was killed can leave different. */
 struct ledger {
     volatile long debit, credit;
     _Atomic long repairs;
@@ -913,21 +913,21 @@ static int keep_ledger(void *argument)
 
 START_TEST(test_lock_reports_every_half_done_change_of_killed_holders)
 {
-    enum { KEEPERS = 3, KILLS = 300 };
+    enum { HOLDERS = 3, KILLS = 300 };
     struct shk_lock *lock = create_lock("till", _i, 0);
     struct ledger *ledger = shared_memory(sizeof(*ledger));
-    pid_t refs[KEEPERS];
+    pid_t holders[HOLDERS];
 
-    for (int i = 0; i < KEEPERS; i++)
-        refs[i] = stranger_start(keep_ledger, ledger);
+    for (int i = 0; i < HOLDERS; i++)
+        holders[i] = stranger_start(keep_ledger, ledger);
     for (int i = 0; i < KILLS; i++) {
         usleep((unsigned)(random() % 2000 * time_factor()));
-        child_kill(refs[i % KEEPERS]);
-        refs[i % KEEPERS] = stranger_start(keep_ledger, ledger);
+        child_kill(holders[i % HOLDERS]);
+        holders[i % HOLDERS] = stranger_start(keep_ledger, ledger);
     }
     ledger->end = true;
-    for (int i = 0; i < KEEPERS; i++)
-        child_succeeds(refs[i]);
+    for (int i = 0; i < HOLDERS; i++)
+        child_succeeds(holders[i]);
     int r = shk_lock_acquire(lock, SHK_NOWAIT);
     ck_assert_msg(r == 0 || r == SHK_ORPHANED, "acquire gave %s", code_name(r));
     ck_assert(r == SHK_ORPHANED || ledger->debit == ledger->credit);
@@ -962,7 +962,7 @@ int main(void)
     tcase_add_test(holding, test_lock_works_in_a_forked_child);
     tcase_add_test(holding, test_lock_protects_between_programs);
     tcase_add_test(holding, test_lock_protects_between_threads);
-    tcase_add_test(holding, test_lock_comes_to_everybody_in_the_end);
+    tcase_add_test(holding, test_lock_comes_to_every_member_in_the_end);
     tcase_add_test(holding, test_lock_is_held_together_with_no_more_than_the_kernel_can_free);
 
     /* for ever, with a timeout */
@@ -970,14 +970,14 @@ int main(void)
     tcase_add_test(ending, test_lock_that_need_not_wait_ignores_the_interrupt);
     tcase_add_test(ending, test_lock_wait_ends_with_a_flag_that_another_thread_sets);
     /* object, segment */
-    tcase_add_loop_test(ending, test_lock_that_is_unlinked_releases_who_waits, 0, 2);
+    tcase_add_loop_test(ending, test_lock_that_is_unlinked_releases_its_waiters, 0, 2);
     tcase_add_test(ending, test_lock_of_the_same_name_is_another_lock);
 
     /* plain, recursive */
     tcase_add_loop_test(deaths, test_lock_reports_a_dead_holder_once, 0, 2 * WAYS_TO_DIE);
     tcase_add_test(deaths, test_lock_tells_one_sleeper_of_the_death);
     tcase_add_test(deaths, test_lock_reports_each_death);
-    tcase_add_test(deaths, test_lock_keeps_the_news_of_a_death_for_who_gets_it);
+    tcase_add_test(deaths, test_lock_keeps_the_news_of_a_death_for_the_next_owner);
     tcase_add_test(deaths, test_lock_reports_a_death_before_timeout_and_interrupt);
     tcase_add_test(deaths, test_lock_does_not_miss_a_waiter_that_is_killed_or_stopped);
     tcase_add_loop_test(deaths, test_lock_that_is_free_is_not_refused_because_of_a_stopped_waiter,

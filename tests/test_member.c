@@ -1,5 +1,5 @@
 /*
- * Members: who is attached, threads, forks, deaths; and what a thread has of its own: its name, its
+ * Members: joining, threads, forks, deaths; and what a thread has of its own: its name, its
  * interrupt, its last error.
  */
 #include "common.h"
@@ -161,7 +161,7 @@ START_TEST(test_a_name_is_never_seen_half_changed)
 }
 END_TEST
 
-START_TEST(test_who_is_killed_changing_its_name_has_the_old_or_the_new)
+START_TEST(test_a_member_killed_changing_its_name_has_the_old_or_the_new)
 {
     test_segment();
     for (int i = 0; i < 100; i++) {
@@ -363,7 +363,7 @@ static int open_full_segment(void *argument)
     struct shk_segment *segment = NULL;
 
     (void)argument;
-    assert_code(shk_segment_close(test_segment()), 0); /* as owner_died, it is no member yet */
+    assert_code(shk_segment_close(test_segment()), 0); /* after the fork it is no member yet */
     unsigned descriptors = open_descriptors();
     for (int i = 0; i < 3; i++) {
         assert_code(shk_segment_open(segment_name(NULL), 0, NULL, &segment), -EUSERS);
@@ -386,7 +386,7 @@ START_TEST(test_a_table_full_of_the_living_takes_no_more)
     }
     child_succeeds(child_start(open_full_segment, NULL));
     assert_result(join_in_thread(event), -EUSERS);
-    assert_code(shk_event_is_set(event), 0); /* who is in it has no trouble */
+    assert_code(shk_event_is_set(event), 0); /* a member has no trouble */
     assert_code(shk_event_set(event), 0);
     for (int i = 0; i < 3; i++)
         child_succeeds(children[i]);
@@ -448,7 +448,7 @@ static int sleep_at(void *argument)
     return ((const struct place *)argument)->sleep();
 }
 
-/* Wherever they were asleep when they died, and though nobody looks after them since. */
+/* Wherever they were asleep when they died, and though no member has cleaned up since. */
 START_TEST(test_the_dead_make_room)
 {
     test_segment_with(FEW);
@@ -497,7 +497,7 @@ START_TEST(test_a_dead_member_is_shown_until_its_place_is_needed)
     assert_code(shk_event_set(event), 0);
     child_succeeds(children[0]);
     child_succeeds(children[2]);
-    for (int i = 0; i < 3; i++) { /* those who ended orderly make room first */
+    for (int i = 0; i < 3; i++) { /* those that ended orderly make room first */
         children[i] = stranger_start(stay_a_member, NULL);
         wait_until(look_at_member(segment_name(NULL), children[i], &after), TEST_DEADLINE);
     }
@@ -545,7 +545,7 @@ static int become_another_program(void *argument)
     return 1;
 }
 
-START_TEST(test_a_membership_ends_with_exit_and_with_exec)
+START_TEST(test_a_member_ends_with_exit_and_with_exec)
 {
     test_segment_with(FEW);
     struct shk_event *event = event_open();
@@ -606,14 +606,14 @@ START_TEST(test_a_forked_child_is_a_member_of_its_own)
     assert_code(shk_lock_release(plain), 0);
     assert_code(shk_lock_release(recursive), 0);
     assert_code(shk_lock_release(recursive), -EPERM);
-    assert_code(shk_lock_acquire(plain, SHK_NOWAIT), 0); /* and nobody died holding it */
+    assert_code(shk_lock_acquire(plain, SHK_NOWAIT), 0); /* and no member died holding it */
     assert_code(shk_lock_release(plain), 0);
     assert_code(shk_lock_close(plain), 0);
     assert_code(shk_lock_close(recursive), 0);
 }
 END_TEST
 
-static int inherits_a_free_lock(void *argument)
+static int has_a_free_lock_after_fork(void *argument)
 {
     (void)argument;
     assert_code(shk_lock_acquire(plain, SHK_FOREVER), 0);
@@ -626,7 +626,7 @@ static int inherits_a_free_lock(void *argument)
 START_TEST(test_a_forked_child_may_die_holding_a_lock)
 {
     plain = lock_open("plain", 0);
-    ck_assert_int_eq(child_wait(child_start(inherits_a_free_lock, NULL)), 128 + SIGKILL);
+    ck_assert_int_eq(child_wait(child_start(has_a_free_lock_after_fork, NULL)), 128 + SIGKILL);
     assert_code(shk_lock_acquire(plain, SHK_FOREVER), SHK_ORPHANED);
     assert_code(shk_lock_release(plain), 0);
     assert_code(shk_lock_close(plain), 0);
@@ -635,8 +635,7 @@ END_TEST
 
 enum { BIG = 1 << 20 };
 
-struct new_owner
-{
+struct after_fork {
     struct shk_region *region;
     atomic_int *step;
 };
@@ -661,30 +660,30 @@ static struct shk_region *big_region(void)
 
 static int keep_what_is_used(void *argument)
 {
-    struct new_owner *new_owner = argument;
-    unsigned char *data = data_of(new_owner->region);
+    struct after_fork *after_fork = argument;
+    unsigned char *data = data_of(after_fork->region);
 
-    atomic_store(new_owner->step, 1);
-    wait_until(atomic_load(new_owner->step) == 2, TEST_DEADLINE);
+    atomic_store(after_fork->step, 1);
+    wait_until(atomic_load(after_fork->step) == 2, TEST_DEADLINE);
     for (int i = 0; i < BIG; i++)
         if (data[i] != 0x55)
             ck_abort_msg("byte %d has changed", i);
-    assert_code(shk_region_data(new_owner->region, NULL, NULL), -ESTALE);
+    assert_code(shk_region_data(after_fork->region, NULL, NULL), -ESTALE);
     return 0;
 }
 
 START_TEST(test_a_forked_child_keeps_the_memory_that_it_uses)
 {
-    struct new_owner new_owner = {.step = shared_memory(sizeof(*new_owner.step))};
+    struct after_fork after_fork = {.step = shared_memory(sizeof(*after_fork.step))};
 
     test_segment();
     uint64_t before = info_of_segment().resident;
-    new_owner.region = big_region();
-    memset(data_of(new_owner.region), 0x55, BIG);
-    pid_t child = child_start(keep_what_is_used, &new_owner);
-    wait_until(atomic_load(new_owner.step) == 1, TEST_DEADLINE);
+    after_fork.region = big_region();
+    memset(data_of(after_fork.region), 0x55, BIG);
+    pid_t child = child_start(keep_what_is_used, &after_fork);
+    wait_until(atomic_load(after_fork.step) == 1, TEST_DEADLINE);
     assert_code(shk_object_unlink(test_segment(), "big"), 0);
-    assert_code(shk_region_close(new_owner.region), 0);
+    assert_code(shk_region_close(after_fork.region), 0);
     for (int i = 0; i < 3; i++) {
         struct shk_region *other = big_region();
         memset(data_of(other), 0xff, BIG);
@@ -692,35 +691,36 @@ START_TEST(test_a_forked_child_keeps_the_memory_that_it_uses)
         assert_code(shk_region_close(other), 0);
     }
     ck_assert_uint_ge(info_of_segment().resident, before + BIG);
-    atomic_store(new_owner.step, 2);
+    atomic_store(after_fork.step, 2);
     child_succeeds(child);
-    assert_code(shk_event_close(event_open()), 0); /* who changes something next cleans up */
+    /* the next member that changes something cleans up */
+    assert_code(shk_event_close(event_open()), 0);
     ck_assert_uint_lt(info_of_segment().resident, before + BIG / 2);
 }
 END_TEST
 
 static int come_too_late(void *argument)
 {
-    struct new_owner *new_owner = argument;
+    struct after_fork *after_fork = argument;
     size_t size;
 
-    wait_until(atomic_load(new_owner->step) == 1, TEST_DEADLINE);
-    assert_code(shk_region_data(new_owner->region, NULL, &size), -ESTALE);
-    assert_code(shk_region_close(new_owner->region), 0);
+    wait_until(atomic_load(after_fork->step) == 1, TEST_DEADLINE);
+    assert_code(shk_region_data(after_fork->region, NULL, &size), -ESTALE);
+    assert_code(shk_region_close(after_fork->region), 0);
     return 0;
 }
 
-START_TEST(test_a_forked_child_that_comes_too_late_harms_nobody)
+START_TEST(test_a_forked_child_that_comes_too_late_harms_no_other)
 {
-    struct new_owner new_owner = {.region = big_region(),
-                                  .step = shared_memory(sizeof(*new_owner.step))};
+    struct after_fork after_fork = {.region = big_region(),
+                                    .step = shared_memory(sizeof(*after_fork.step))};
 
-    pid_t child = child_start(come_too_late, &new_owner);
+    pid_t child = child_start(come_too_late, &after_fork);
     assert_code(shk_object_unlink(test_segment(), "big"), 0);
-    assert_code(shk_region_close(new_owner.region), 0);
+    assert_code(shk_region_close(after_fork.region), 0);
     struct shk_region *other = big_region();
     memset(data_of(other), 0xff, BIG);
-    atomic_store(new_owner.step, 1);
+    atomic_store(after_fork.step, 1);
     child_succeeds(child);
     for (int i = 0; i < BIG; i++)
         if (data_of(other)[i] != 0xff)
@@ -986,7 +986,7 @@ int main(void)
     tcase_add_test(names, test_an_odd_command_is_no_odd_name);
     tcase_add_test(names, test_a_member_can_be_named);
     tcase_add_test(names, test_a_name_is_never_seen_half_changed);
-    tcase_add_test(names, test_who_is_killed_changing_its_name_has_the_old_or_the_new);
+    tcase_add_test(names, test_a_member_killed_changing_its_name_has_the_old_or_the_new);
 
     TCase *threads = test_case(suite, "threads");
     tcase_add_test(threads, test_each_thread_is_a_member_as_long_as_it_lives);
@@ -999,13 +999,13 @@ int main(void)
     tcase_add_test(table, test_the_dead_make_room);
     tcase_add_test(table, test_a_dead_member_is_shown_until_its_place_is_needed);
     tcase_add_test(table, test_member_ids_never_repeat);
-    tcase_add_test(table, test_a_membership_ends_with_exit_and_with_exec);
+    tcase_add_test(table, test_a_member_ends_with_exit_and_with_exec);
 
     TCase *forks = test_case(suite, "fork");
     tcase_add_test(forks, test_a_forked_child_is_a_member_of_its_own);
     tcase_add_test(forks, test_a_forked_child_may_die_holding_a_lock);
     tcase_add_test(forks, test_a_forked_child_keeps_the_memory_that_it_uses);
-    tcase_add_test(forks, test_a_forked_child_that_comes_too_late_harms_nobody);
+    tcase_add_test(forks, test_a_forked_child_that_comes_too_late_harms_no_other);
     tcase_add_test(forks, test_generations_of_children);
 
     TCase *interrupts = test_case(suite, "interrupts");

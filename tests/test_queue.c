@@ -60,7 +60,7 @@ struct actor {
     bool interruptible;
     int64_t timeout;
     char item[32];
-    size_t size; /* of the buffer, for who gets */
+    size_t size; /* of the buffer, for a get */
     _Atomic int result;
 };
 
@@ -228,7 +228,7 @@ START_TEST(test_queue_refuses_bad_arguments)
 }
 END_TEST
 
-static int use_inherited(void *queue)
+static int use_after_fork(void *queue)
 {
     char item[8];
 
@@ -251,7 +251,7 @@ START_TEST(test_queue_needs_room)
     assert_code(shk_queue_open(small, "jobs", 0, NULL, &queue), -ENOENT);
     assert_code(shk_queue_open(small, "jobs", SHK_CREATE, &little, &queue), 0);
     assert_code(shk_queue_open(small, "more", SHK_CREATE, &little, &other), -ENOSPC);
-    child_succeeds(child_start(use_inherited, queue));
+    child_succeeds(child_start(use_after_fork, queue));
     assert_code(shk_queue_close(queue), 0);
     assert_code(shk_segment_close(small), 0);
     assert_code(shk_segment_unlink(segment_name("small")), 0);
@@ -465,7 +465,7 @@ END_TEST
 
 /* ---- Waiting ---- */
 
-/* also longer than a slice of sleep */
+/* also longer than a recheck interval */
 static const int64_t timeouts[] = {1, SHK_MS(1), SHK_MS(30), SHK_MS(250)};
 
 START_TEST(test_queue_gives_up_when_the_time_is_over_and_not_before)
@@ -484,7 +484,7 @@ START_TEST(test_queue_gives_up_when_the_time_is_over_and_not_before)
 END_TEST
 
 /* Queue(2), whose third put blocks. */
-START_TEST(test_queue_lets_who_puts_wait_for_a_free_place)
+START_TEST(test_queue_lets_a_producer_wait_for_a_free_place)
 {
     struct shk_queue *queue = create_queue(2, 16);
 
@@ -501,7 +501,7 @@ START_TEST(test_queue_lets_who_puts_wait_for_a_free_place)
 }
 END_TEST
 
-START_TEST(test_queue_lets_who_gets_wait_for_an_item)
+START_TEST(test_queue_lets_a_consumer_wait_for_an_item)
 {
     struct shk_queue *queue = create_queue(2, 16);
     struct actor *getter = start_getter();
@@ -527,7 +527,7 @@ START_TEST(test_queue_wakes_a_sleeper_for_each_item_and_each_place)
     assert_code(put(queue, "1"), 0);
     assert_code(put(queue, "2"), 0);
     wait_until(shk_queue_size(queue) == 0, TEST_DEADLINE);
-    usleep(350000); /* several slices of sleep: nothing more is to happen in this time */
+    usleep(350000); /* several recheck intervals: nothing more is to happen in this time */
     for (int i = 0; i < SLEEPERS; i++)
         done += sleepers[i]->result != PENDING;
     ck_assert_int_eq(done, 2);
@@ -575,8 +575,8 @@ START_TEST(test_queue_works_in_a_forked_child)
 END_TEST
 
 /*
- * Whoever is quick takes what comes between two looks of a sleeper, which does not make the sleeper
- * give up earlier.
+ * A quick consumer takes what comes between two checks of a sleeper, which does not make the
+ * sleeper give up earlier.
  */
 static int get_within_half_a_second(void *argument)
 {
@@ -630,7 +630,7 @@ static int work_without_waiting(void *puts)
     return 0;
 }
 
-START_TEST(test_queue_refuses_nobody_because_others_are_at_work)
+START_TEST(test_queue_refuses_no_call_because_others_are_at_work)
 {
     struct shk_queue *queue = create_queue(AT_WORK * OPERATIONS, sizeof(int));
     pid_t children[AT_WORK];
@@ -766,7 +766,7 @@ END_TEST
 enum { SLEEPERS = 3 };
 
 /* All of them, or (_i 1) all but one that is stopped. */
-START_TEST(test_queue_shutdown_wakes_who_gets)
+START_TEST(test_queue_shutdown_wakes_consumers)
 {
     struct shk_queue *queue = create_queue(1, 8);
     struct actor *getters[SLEEPERS];
@@ -785,7 +785,7 @@ START_TEST(test_queue_shutdown_wakes_who_gets)
 }
 END_TEST
 
-START_TEST(test_queue_shutdown_wakes_who_puts)
+START_TEST(test_queue_shutdown_wakes_producers)
 {
     struct shk_queue *queue = create_queue(1, 8);
     struct actor *putters[SLEEPERS];
@@ -856,7 +856,7 @@ END_TEST
 
 /* ---- Unlinking ---- */
 
-START_TEST(test_queue_that_is_unlinked_releases_who_waits)
+START_TEST(test_queue_that_is_unlinked_releases_its_waiters)
 {
     const bool whole_segment = _i % 2, full = _i / 2;
     struct shk_queue *queue = create_queue(1, 8);
@@ -996,8 +996,8 @@ END_TEST
 
 /*
  * In the middle of a put or get: an item that takes milliseconds to copy, so that a signal often
- * meets the copying. That it did shows in the lock: it is closed, although the queue is neither
- * full nor empty.
+ * meets the copying. That it did shows in the side's lock: it is closed, although the queue is
+ * neither full nor empty.
  */
 enum { LARGE = 4 << 20, MEETINGS = 4, ATTEMPTS = 2000 };
 
@@ -1148,8 +1148,7 @@ struct traffic {
     uint32_t items; /* of each producer, at most */
     uint32_t burst; /* a producer pauses after so many; 0: never */
     int consumers;
-    bool
-        in_order; /* nothing is lost, and there is one consumer: it sees each item of a producer after the one before */
+    bool in_order;     /* nothing is lost, and one consumer sees each producer's items in order */
     bool interrupts;   /* there will be some */
     _Atomic int ready; /* for them */
     atomic_bool end;   /* for the producers */
@@ -1253,7 +1252,7 @@ static int consume(void *argument)
 }
 
 /*
- * How many items were acknowledged and never came. None comes twice, and none that nobody has put.
+ * How many items were acknowledged and never came. None comes twice, and none that was not put.
  */
 static unsigned lost_items(const struct traffic *traffic)
 {
@@ -1478,23 +1477,23 @@ int main(void)
 
     tcase_add_loop_test(waiting, test_queue_gives_up_when_the_time_is_over_and_not_before, 0,
                         COUNT(timeouts));
-    tcase_add_test(waiting, test_queue_lets_who_puts_wait_for_a_free_place);
-    tcase_add_test(waiting, test_queue_lets_who_gets_wait_for_an_item);
+    tcase_add_test(waiting, test_queue_lets_a_producer_wait_for_a_free_place);
+    tcase_add_test(waiting, test_queue_lets_a_consumer_wait_for_an_item);
     tcase_add_test(waiting, test_queue_wakes_a_sleeper_for_each_item_and_each_place);
     tcase_add_test(waiting, test_queue_works_in_a_forked_child);
     tcase_add_test(waiting, test_queue_timeout_is_not_shortened_by_what_others_do);
-    tcase_add_test(waiting, test_queue_refuses_nobody_because_others_are_at_work);
+    tcase_add_test(waiting, test_queue_refuses_no_call_because_others_are_at_work);
     /* orders; with and without a limit */
     tcase_add_loop_test(waiting, test_queue_says_empty_only_when_it_is, 0, 6);
     tcase_add_test(waiting, test_queue_serves_every_producer_in_the_end);
 
     tcase_add_test(shutdown, test_queue_that_is_shut_down_is_drained_and_takes_no_more);
-    tcase_add_loop_test(shutdown, test_queue_shutdown_wakes_who_gets, 0, 1);
-    tcase_add_loop_test(shutdown, test_queue_shutdown_wakes_who_puts, 0, 1);
+    tcase_add_loop_test(shutdown, test_queue_shutdown_wakes_consumers, 0, 1);
+    tcase_add_loop_test(shutdown, test_queue_shutdown_wakes_producers, 0, 1);
 
     tcase_add_test(interruption, test_queue_interrupt_neither_takes_nor_leaves_an_item);
     tcase_add_test(interruption, test_queue_that_need_not_wait_ignores_the_interrupt);
-    tcase_add_loop_test(unlinking, test_queue_that_is_unlinked_releases_who_waits, 0,
+    tcase_add_loop_test(unlinking, test_queue_that_is_unlinked_releases_its_waiters, 0,
                         4); /* object, segment; gets, puts */
     tcase_add_test(unlinking, test_queue_of_the_same_name_is_another_queue);
 
@@ -1502,8 +1501,8 @@ int main(void)
     tcase_add_test(deaths, test_queue_goes_on_without_a_stopped_producer);
     tcase_add_loop_test(deaths, test_queue_goes_on_without_a_killed_consumer, 0, 2);
     tcase_add_loop_test(deaths, test_queue_goes_on_without_a_killed_producer, 0, 2);
-    tcase_add_loop_test(deaths, test_queue_shutdown_wakes_who_gets, 1, 2);
-    tcase_add_loop_test(deaths, test_queue_shutdown_wakes_who_puts, 1, 2);
+    tcase_add_loop_test(deaths, test_queue_shutdown_wakes_consumers, 1, 2);
+    tcase_add_loop_test(deaths, test_queue_shutdown_wakes_producers, 1, 2);
     tcase_add_test(deaths, test_queue_has_an_item_wholly_or_not_at_all);
     tcase_add_test(deaths, test_queue_item_is_taken_wholly_or_not_at_all);
 

@@ -145,7 +145,7 @@ static int claim_consumer(struct shk_queue *queue)
 
 /* ---- Batches ---- */
 
-#define BARGING_MAX(array, i)           \
+#define PIECES(array, i)                \
     {                                   \
         &(array)[i], sizeof((array)[i]) \
     }
@@ -158,8 +158,8 @@ START_TEST(test_many_are_put_and_taken_in_order)
     int most = kinds[_i].capacity ? 4 : 6;
 
     for (int i = 0; i < 6; i++) {
-        items[i] = (struct iovec)BARGING_MAX(in, i);
-        buffers[i] = (struct iovec)BARGING_MAX(out, i);
+        items[i] = (struct iovec)PIECES(in, i);
+        buffers[i] = (struct iovec)PIECES(out, i);
     }
     assert_code(shk_queue_get_many(queue, buffers, 6, SHK_NOWAIT), -EAGAIN);
     assert_code(shk_queue_put_many(queue, items, 6, SHK_NOWAIT), most);
@@ -206,11 +206,11 @@ START_TEST(test_many_refuse_what_one_refuses)
 }
 END_TEST
 
-START_TEST(test_a_batch_wakes_all_who_can_go_on)
+START_TEST(test_a_batch_wakes_all_that_can_go_on)
 {
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
     int64_t in[3] = {1, 2, 3};
-    struct iovec items[3] = {BARGING_MAX(in, 0), BARGING_MAX(in, 1), BARGING_MAX(in, 2)};
+    struct iovec items[3] = {PIECES(in, 0), PIECES(in, 1), PIECES(in, 2)};
     struct actor *getters[3];
     int sum = 0;
 
@@ -277,7 +277,7 @@ START_TEST(test_a_reservation_refuses_what_a_put_refuses)
 }
 END_TEST
 
-START_TEST(test_who_has_a_reservation_can_neither_put_nor_go)
+START_TEST(test_a_member_with_a_reservation_can_neither_put_nor_go)
 {
     struct shk_queue *queue = create_queue(&kinds[_i], 8);
     struct shk_object_info info;
@@ -537,13 +537,13 @@ START_TEST(test_others_wait_for_a_claim_and_its_death_hands_it_on)
     assert_code_after(SHK_MS(20), shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_MS(20)),
                       -ETIMEDOUT);
     struct actor *putter = start_waiter(put_7), *getter = start_waiter(get_any);
-    struct actor *new_owner = start_actor(claim_producer, false);
-    wait_until_waiting(segment_name(NULL), new_owner->pid, "jobs");
+    struct actor *successor = start_actor(claim_producer, false);
+    wait_until_waiting(segment_name(NULL), successor->pid, "jobs");
     child_kill(producer->pid);
     child_kill(consumer->pid);
     assert_result(result_of(putter), 0);
     assert_result(result_of(getter), 7);
-    assert_result(result_of(new_owner), 0); /* it dies with its claim, too */
+    assert_result(result_of(successor), 0); /* it dies with its claim, too */
     assert_code(shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_FOREVER), 0);
     assert_code(put(queue, 5), 0);
     assert_code(get(queue), 5);
@@ -675,10 +675,11 @@ int main(void)
 
     tcase_add_loop_test(batches, test_many_are_put_and_taken_in_order, 0, KINDS);
     tcase_add_loop_test(batches, test_many_refuse_what_one_refuses, 0, KINDS);
-    tcase_add_loop_test(batches, test_a_batch_wakes_all_who_can_go_on, 0, KINDS);
+    tcase_add_loop_test(batches, test_a_batch_wakes_all_that_can_go_on, 0, KINDS);
     tcase_add_loop_test(reservations, test_a_reservation_becomes_an_item_or_nothing, 0, KINDS);
     tcase_add_loop_test(reservations, test_a_reservation_refuses_what_a_put_refuses, 0, KINDS);
-    tcase_add_loop_test(reservations, test_who_has_a_reservation_can_neither_put_nor_go, 0, KINDS);
+    tcase_add_loop_test(reservations, test_a_member_with_a_reservation_can_neither_put_nor_go, 0,
+                        KINDS);
     tcase_add_loop_test(reservations,
                         test_others_wait_for_a_reservation_and_its_death_leaves_nothing, 0, KINDS);
     tcase_add_loop_test(reservations, test_a_shutdown_lets_a_reservation_be_committed, 0, KINDS);

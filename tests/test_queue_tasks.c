@@ -194,7 +194,7 @@ START_TEST(test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken)
 }
 END_TEST
 
-START_TEST(test_the_last_task_wakes_all_who_join)
+START_TEST(test_the_last_task_wakes_all_joins)
 {
     struct shk_queue *queue = create_queue(&kinds[_i]);
     struct actor *joiners[3];
@@ -249,7 +249,7 @@ START_TEST(test_join_does_not_wait_for_the_dead_and_says_so_once)
 }
 END_TEST
 
-START_TEST(test_tasks_of_one_who_has_left_are_orphans_too)
+START_TEST(test_tasks_of_a_member_that_has_left_are_orphans_too)
 {
     struct shk_queue *queue = create_queue(&kinds[_i]);
 
@@ -373,12 +373,12 @@ int main(void)
     tcase_add_loop_test(tasks, test_unfinished_tasks_are_counted, 0, KINDS);
     tcase_add_loop_test(tasks, test_join_waits_for_what_is_in_the_queue_and_for_what_was_taken, 0,
                         KINDS);
-    tcase_add_loop_test(tasks, test_the_last_task_wakes_all_who_join, 0, KINDS);
+    tcase_add_loop_test(tasks, test_the_last_task_wakes_all_joins, 0, KINDS);
     tcase_add_loop_test(tasks, test_a_task_is_finished_by_the_thread_that_took_it, 0, KINDS);
     tcase_add_loop_test(tasks, test_join_ends_with_the_queue_and_not_with_a_shutdown, 0, KINDS);
     tcase_add_loop_test(tasks, test_join_is_never_too_early, 0, KINDS);
     tcase_add_loop_test(deaths, test_join_does_not_wait_for_the_dead_and_says_so_once, 0, KINDS);
-    tcase_add_loop_test(deaths, test_tasks_of_one_who_has_left_are_orphans_too, 0, KINDS);
+    tcase_add_loop_test(deaths, test_tasks_of_a_member_that_has_left_are_orphans_too, 0, KINDS);
     tcase_add_loop_test(deaths, test_orphans_are_told_though_their_record_is_in_use_again, 0,
                         KINDS);
     tcase_add_loop_test(deaths, test_a_finished_member_that_dies_is_no_orphan, 0, KINDS);

@@ -235,7 +235,7 @@ START_TEST(test_ready_of_a_queue_of_any_order)
         assert_code(shk_wait_any(&get, 1, SHK_NOWAIT), 0);
     }
     assert_code(shk_wait_any(&put, 1, SHK_NOWAIT), options.capacity ? -EAGAIN : 0);
-    assert_code(shk_queue_shutdown(q), 0); /* so that nobody waits for it any more */
+    assert_code(shk_queue_shutdown(q), 0); /* so that no member waits for it any more */
     assert_code(shk_wait_any(&put, 1, SHK_NOWAIT), 0);
     for (int i = 0; i < 2; i++)
         assert_code(shk_queue_get(q, item, sizeof(item), SHK_NOWAIT), 4);
@@ -316,7 +316,7 @@ enum { PENDING = INT_MIN };
 struct actor {
     pid_t pid;
     int64_t timeout;
-    bool relies_on_being_told; /* it does not look again by itself after each slice */
+    bool relies_on_being_told; /* it does not check again by itself after each recheck interval */
     _Atomic int result;
 };
 
@@ -364,7 +364,7 @@ static int result_of(struct actor *actor)
     return actor->result;
 }
 
-START_TEST(test_ready_wakes_all_who_wait)
+START_TEST(test_ready_wakes_all_waiters)
 {
     struct things t;
     struct actor *watchers[3];
@@ -380,9 +380,10 @@ START_TEST(test_ready_wakes_all_who_wait)
 END_TEST
 
 /*
- * Not by its own look at the end of a slice, and again and again: the flag is set anew each time.
+ * Not by its own check at the end of a recheck interval, and again and again: the flag is set anew
+ * each time.
  */
-START_TEST(test_ready_is_told_by_who_made_it_ready)
+START_TEST(test_ready_is_told_by_the_member_that_made_it_ready)
 {
     struct things t;
 
@@ -431,7 +432,7 @@ START_TEST(test_ready_wait_ends)
 }
 END_TEST
 
-/* Neither killed nor stopped watchers hold up anybody, and their records are used again. */
+/* Neither killed nor stopped watchers hold up any member, and their records are used again. */
 START_TEST(test_ready_survives_watchers_that_die_or_stop)
 {
     struct things t;
@@ -455,7 +456,7 @@ START_TEST(test_ready_survives_watchers_that_die_or_stop)
 }
 END_TEST
 
-/* A permit that was promised to a waiter which died is one for those who watch. */
+/* A permit that was promised to a waiter which died is one for the watchers. */
 static int acquire(void *unused)
 {
     struct things t;
@@ -482,7 +483,7 @@ START_TEST(test_ready_gets_the_permit_of_the_dead)
 }
 END_TEST
 
-/* Wakers are killed at random, watchers too: whoever is left gets on. */
+/* Wakers are killed at random, watchers too: those that are left get on. */
 struct storm {
     _Atomic bool stop;
     _Atomic long seen;
@@ -716,7 +717,9 @@ START_TEST(test_the_thread_of_a_descriptor_is_shown_as_what_it_is)
     wait_until(look_at_thread(&info), TEST_DEADLINE);
     ck_assert_str_eq(info.name, "a consumer (descriptor)");
     ck_assert_uint_eq(info.has_deadline, 0);
-    /* It waits for as long as there is nothing, not anew from slice to slice. */
+    /*
+     * It waits for as long as there is nothing, not anew from recheck interval to recheck interval.
+     */
     wait_until(look_at_thread(&info) && info.waiting > SHK_MS(350), TEST_DEADLINE);
     close(fd);
     wait_until(threads_of_descriptors() == 0, TEST_DEADLINE);
@@ -959,8 +962,8 @@ int main(void)
     tcase_add_test(state, test_ready_gives_each_its_turn);
     tcase_add_test(state, test_ready_of_as_many_as_there_may_be);
     tcase_add_test(state, test_ready_waits_as_long_as_it_was_told);
-    tcase_add_loop_test(programs, test_ready_wakes_all_who_wait, 0, KINDS);
-    tcase_add_loop_test(programs, test_ready_is_told_by_who_made_it_ready, 0, KINDS);
+    tcase_add_loop_test(programs, test_ready_wakes_all_waiters, 0, KINDS);
+    tcase_add_loop_test(programs, test_ready_is_told_by_the_member_that_made_it_ready, 0, KINDS);
     tcase_add_loop_test(programs, test_ready_wait_ends, 0, 5);
     tcase_add_test(deaths, test_ready_survives_watchers_that_die_or_stop);
     tcase_add_test(deaths, test_ready_gets_the_permit_of_the_dead);

@@ -23,7 +23,7 @@
 #define SYS_process_mrelease 448
 #endif
 
-#define SOON SHK_SEC(5) /* for what takes a slice or two */
+#define SOON SHK_SEC(5) /* for what takes a recheck interval or two */
 
 /* ---- Dying ---- */
 
@@ -147,7 +147,7 @@ START_TEST(test_lock_of_a_zombie_out_of_memory_is_reported)
 }
 END_TEST
 
-/* A waiter that never waits for as long as a slice finds out, too. */
+/* A waiter that never waits for as long as a recheck interval finds out, too. */
 START_TEST(test_lock_of_a_holder_out_of_memory_is_reported_to_one_that_polls)
 {
     const int64_t timeouts[] = {SHK_NOWAIT, SHK_MS(1), SHK_MS(10)};
@@ -583,7 +583,7 @@ static int acquire_with_hidden_proc(void *unused)
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("proc", "/proc", "proc", 0, "hidepid=2") != 0)
         return 77;
-    become_nobody();
+    become_unprivileged();
     return shk_lock_acquire(lock, SOON) == SHK_ORPHANED ? 0 : 1;
 }
 
@@ -595,7 +595,7 @@ static int wait_with_hidden_proc(void *unused)
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("proc", "/proc", "proc", 0, "hidepid=2") != 0)
         return 77;
-    become_nobody();
+    become_unprivileged();
     return shk_lock_acquire(lock, SHK_MS(700)) == -ETIMEDOUT ? 0 : 1;
 }
 

@@ -296,7 +296,7 @@ START_TEST(test_a_handle_of_a_closed_segment_gives_ebadf)
 }
 END_TEST
 
-START_TEST(test_who_holds_a_lock_cannot_close)
+START_TEST(test_the_holder_of_a_lock_cannot_close)
 {
     struct shk_segment *segment = test_segment();
     struct things all = things_open(segment);
@@ -317,7 +317,7 @@ START_TEST(test_who_holds_a_lock_cannot_close)
 }
 END_TEST
 
-START_TEST(test_who_holds_a_lock_can_close_one_of_two_openings)
+START_TEST(test_the_holder_of_a_lock_can_close_one_of_two_openings)
 {
     struct shk_lock *lock;
 
@@ -362,7 +362,7 @@ static void assert_not_created(const char *name)
     ck_assert_ptr_null(segment);
 }
 
-/* Nobody opens, changes or removes it. */
+/* No call opens, changes or removes it. */
 static void assert_refused(const char *name)
 {
     struct stat before, after;
@@ -432,7 +432,7 @@ START_TEST(test_what_is_no_file_is_no_segment)
     ck_assert_int_eq(rmdir(shm_path(name)), 0);
 
     ck_assert_int_eq(mkfifo(shm_path(name), 0600), 0);
-    assert_not_opened(name, 0, -EPROTO); /* and it does not wait for somebody at the other end */
+    assert_not_opened(name, 0, -EPROTO); /* and it does not wait for a process at the other end */
     assert_not_opened(name, SHK_CREATE, -EPROTO);
     assert_code(shk_segment_unlink(name), -EPROTO);
     ck_assert_int_eq(unlink(shm_path(name)), 0);
@@ -552,7 +552,7 @@ START_TEST(test_random_bytes_are_no_segment)
 }
 END_TEST
 
-/* An entry of the directory that claims what is not its own is not opened, or harms nobody. */
+/* An entry of the directory that claims what is not its own is not opened, or does no harm. */
 START_TEST(test_an_object_with_wrong_offsets_is_refused)
 {
     const char *name = segment_name(NULL);
@@ -598,7 +598,7 @@ START_TEST(test_an_object_with_wrong_offsets_is_refused)
 }
 END_TEST
 
-START_TEST(test_who_finds_a_dead_unlinkers_work_finishes_it)
+START_TEST(test_a_dead_unlinkers_work_is_finished_by_its_finder)
 {
     const char *name = segment_name(NULL);
     uint32_t retired = 1;
@@ -928,7 +928,7 @@ static int join_without_memory(void *argument)
     return 0;
 }
 
-START_TEST(test_who_joins_without_memory_is_told)
+START_TEST(test_a_join_without_memory_is_told)
 {
     if (!runs_with_own_shm(join_without_memory, NULL))
         skip_test(SKIP_OWN_SHM);
@@ -960,12 +960,12 @@ END_TEST
 
 /* ---- Other users, other namespaces ---- */
 
-static int nobody_opens_roots(void *argument)
+static int unprivileged_opens_roots(void *argument)
 {
     struct shk_segment *segment;
 
     (void)argument;
-    become_nobody();
+    become_unprivileged();
     /* Its permission bits are the border; that it is root's is no objection. */
     assert_not_opened(segment_name("0600"), 0, -EACCES);
     assert_not_opened(segment_name("0600"), SHK_CREATE | SHK_ANY_OWNER, -EACCES);
@@ -997,8 +997,8 @@ START_TEST(test_permission_bits_are_the_border)
         segments[i] =
             segment_open(segment_name(suffixes[i]), SHK_CREATE,
                          &(struct shk_segment_options){.mode = strtoul(suffixes[i], NULL, 8)});
-    child_succeeds(child_start(nobody_opens_roots, NULL));
-    for (int i = 0; i < 3; i++) { /* and that somebody tried to remove it has not hurt it */
+    child_succeeds(child_start(unprivileged_opens_roots, NULL));
+    for (int i = 0; i < 3; i++) { /* and the attempt to remove it has not hurt it */
         struct things all = things_open(segments[i]);
         assert_code(shk_event_is_set(all.event), i == 2);
         things_close(&all);
@@ -1008,12 +1008,12 @@ START_TEST(test_permission_bits_are_the_border)
 }
 END_TEST
 
-static int nobody_creates(void *argument)
+static int unprivileged_creates(void *argument)
 {
     struct shk_segment *segment;
 
     (void)argument;
-    become_nobody();
+    become_unprivileged();
     segment =
         segment_open(segment_name(NULL), SHK_CREATE, &(struct shk_segment_options){.mode = 0666});
     struct things all = things_open(segment);
@@ -1027,7 +1027,7 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
 
     if (geteuid() != 0)
         skip_test("not root: cannot become another user");
-    child_succeeds(child_start(nobody_creates, NULL));
+    child_succeeds(child_start(unprivileged_creates, NULL));
     assert_not_opened(segment_name(NULL), 0, -EPERM);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EPERM);
     assert_not_created(segment_name(NULL));
@@ -1043,13 +1043,13 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
 END_TEST
 
 /* Where only root may write in /dev/shm, and not even read it. */
-static int nobody_in_a_closed_directory(void *argument)
+static int unprivileged_in_a_closed_directory(void *argument)
 {
     struct shk_segment *segment = NULL;
     struct shk_segment_info *list = NULL;
 
     (void)argument;
-    become_nobody();
+    become_unprivileged();
     assert_not_opened("/new", SHK_CREATE, -EACCES);
     segment = segment_open("/there", SHK_CREATE, NULL); /* it is to be found all the same */
     struct things all = things_open(segment);
@@ -1067,7 +1067,7 @@ static int close_the_directory(void *argument)
     ck_assert_int_eq(chmod("/dev/shm", 0711), 0);
     struct shk_segment *segment =
         segment_open("/there", SHK_CREATE, &(struct shk_segment_options){.mode = 0666});
-    child_succeeds(child_start(nobody_in_a_closed_directory, NULL));
+    child_succeeds(child_start(unprivileged_in_a_closed_directory, NULL));
     struct things all = things_open(segment);
     assert_code(shk_event_is_set(all.event), 1);
     things_close(&all);
@@ -1085,10 +1085,10 @@ START_TEST(test_a_directory_without_permission_is_told)
 END_TEST
 
 /* Another user cannot make us hang or fall over a file of its own under the name we want. */
-static int nobody_puts_a_file_there(void *argument)
+static int unprivileged_puts_a_file_there(void *argument)
 {
     (void)argument;
-    become_nobody();
+    become_unprivileged();
     int fd = open(shm_path(segment_name(NULL)), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(fchmod(fd, 0666), 0);
@@ -1100,7 +1100,7 @@ START_TEST(test_another_users_file_is_refused)
 {
     if (geteuid() != 0)
         skip_test("not root: cannot become another user");
-    child_succeeds(child_start(nobody_puts_a_file_there, NULL));
+    child_succeeds(child_start(unprivileged_puts_a_file_there, NULL));
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EPERM);
     assert_not_opened(segment_name(NULL), SHK_CREATE | SHK_ANY_OWNER, -EPROTO);
     ck_assert_int_eq(unlink(shm_path(segment_name(NULL))), 0);
@@ -1113,8 +1113,8 @@ static int open_in_new_pid_namespace(void *argument)
     struct shk_segment *segment;
 
     (void)argument;
-    /* nor with what was owner_died across the border */
-    assert_code(shk_set_member_name(test_segment(), "owner_died"), -EXDEV);
+    /* nor with what came across the border */
+    assert_code(shk_set_member_name(test_segment(), "of parent"), -EXDEV);
     assert_not_opened(segment_name(NULL), 0, -EXDEV);
     assert_not_opened(segment_name(NULL), SHK_CREATE, -EXDEV);
     assert_not_created(segment_name(NULL));
@@ -1424,7 +1424,7 @@ static int blow_segment(void *argument)
                 shk_segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, SMALL, &segment), 0,
                 -EEXIST);
             break;
-        default: /* whatever others do, whoever wants a segment gets one */
+        default: /* whatever others do, a member that wants a segment gets one */
             segment = segment_open(segment_name(NULL), SHK_CREATE, SMALL);
         }
         if (!segment)
@@ -1531,30 +1531,30 @@ struct sleeper {
     int (*sleep)(void *);
 };
 
-static struct things owner_died; /* of test_segment() */
+static struct things of_parent; /* of test_segment() */
 
 static int sleep_on_lock(void *argument)
 {
     (void)argument;
-    assert_code(shk_lock_acquire(owner_died.lock, SHK_FOREVER), -ESTALE);
-    assert_code(shk_lock_release(owner_died.lock), -EPERM);
+    assert_code(shk_lock_acquire(of_parent.lock, SHK_FOREVER), -ESTALE);
+    assert_code(shk_lock_release(of_parent.lock), -EPERM);
     return 0;
 }
 
 static int sleep_on_cond(void *argument)
 {
     (void)argument;
-    assert_code(shk_cond_acquire(owner_died.cond, SHK_FOREVER), 0);
-    assert_code(shk_cond_wait(owner_died.cond, SHK_FOREVER), -ESTALE);
-    assert_code(shk_cond_release(owner_died.cond), 0); /* it had the lock back */
-    assert_code(shk_cond_release(owner_died.cond), -EPERM);
+    assert_code(shk_cond_acquire(of_parent.cond, SHK_FOREVER), 0);
+    assert_code(shk_cond_wait(of_parent.cond, SHK_FOREVER), -ESTALE);
+    assert_code(shk_cond_release(of_parent.cond), 0); /* it had the lock back */
+    assert_code(shk_cond_release(of_parent.cond), -EPERM);
     return 0;
 }
 
 static int sleep_on_event(void *argument)
 {
     (void)argument;
-    assert_code(shk_event_wait(owner_died.event, SHK_FOREVER), -ESTALE);
+    assert_code(shk_event_wait(of_parent.event, SHK_FOREVER), -ESTALE);
     return 0;
 }
 
@@ -1563,7 +1563,7 @@ static int sleep_getting(void *argument)
     char item[8];
 
     (void)argument;
-    assert_code(shk_queue_get(owner_died.queue, item, sizeof(item), SHK_FOREVER), -ESTALE);
+    assert_code(shk_queue_get(of_parent.queue, item, sizeof(item), SHK_FOREVER), -ESTALE);
     return 0;
 }
 
@@ -1585,16 +1585,16 @@ static const struct sleeper sleepers[] = {
 
 enum { SLEEPERS = sizeof(sleepers) / sizeof(sleepers[0]) };
 
-static struct shk_queue *put_sleepers_to_bed(pid_t children[SLEEPERS])
+static struct shk_queue *start_sleepers(pid_t children[SLEEPERS])
 {
     struct shk_queue *full;
 
-    owner_died = things_open(test_segment());
+    of_parent = things_open(test_segment());
     assert_code(shk_queue_open(test_segment(), "full", SHK_CREATE,
                                &(struct shk_queue_options){.capacity = 1}, &full),
                 0);
     assert_code(shk_queue_put(full, "a", 1, SHK_NOWAIT), 0);
-    assert_code(shk_lock_acquire(owner_died.lock, SHK_NOWAIT), 0);
+    assert_code(shk_lock_acquire(of_parent.lock, SHK_NOWAIT), 0);
     for (int i = 0; i < SLEEPERS; i++) {
         children[i] = child_start(sleepers[i].sleep, NULL);
         wait_until_waiting(segment_name(NULL), children[i], sleepers[i].object);
@@ -1605,7 +1605,7 @@ static struct shk_queue *put_sleepers_to_bed(pid_t children[SLEEPERS])
 START_TEST(test_unlinking_a_segment_wakes_everybody)
 {
     pid_t children[SLEEPERS];
-    struct shk_queue *full = put_sleepers_to_bed(children);
+    struct shk_queue *full = start_sleepers(children);
 
     assert_code(shk_segment_unlink(segment_name(NULL)), 0);
     struct shk_segment *successor = segment_open(segment_name(NULL), SHK_CREATE | SHK_EXCL, NULL);
@@ -1613,8 +1613,8 @@ START_TEST(test_unlinking_a_segment_wakes_everybody)
     for (int i = 0; i < SLEEPERS; i++)
         child_succeeds(children[i]);
 
-    assert_code(shk_lock_release(owner_died.lock), 0); /* what is held can be given back */
-    assert_every_call_gives(&owner_died, -ESTALE);
+    assert_code(shk_lock_release(of_parent.lock), 0); /* what is held can be given back */
+    assert_every_call_gives(&of_parent, -ESTALE);
     assert_code(shk_object_unlink(test_segment(), "event"), -ESTALE);
     assert_code(shk_set_member_name(test_segment(), "a"), -ESTALE);
     assert_code(
@@ -1623,19 +1623,19 @@ START_TEST(test_unlinking_a_segment_wakes_everybody)
     struct things all = things_open(successor);
     assert_code(shk_event_set(all.event), 0);
     assert_code(shk_event_wait(all.event, SHK_FOREVER), 0);
-    assert_code(shk_event_is_set(owner_died.event), -ESTALE);
+    assert_code(shk_event_is_set(of_parent.event), -ESTALE);
     things_close(&all);
-    things_close(&owner_died);
+    things_close(&of_parent);
     assert_code(shk_queue_close(full), 0);
     assert_code(shk_segment_close(successor), 0);
 }
 END_TEST
 
-START_TEST(test_unlinking_an_object_wakes_who_sleeps_on_it)
+START_TEST(test_unlinking_an_object_wakes_its_sleepers)
 {
     static const char *const names[] = {"lock", "cond", "event", "queue", "full", "region"};
     pid_t children[SLEEPERS];
-    struct shk_queue *full = put_sleepers_to_bed(children);
+    struct shk_queue *full = start_sleepers(children);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         assert_code(shk_object_unlink(test_segment(), names[i]), 0);
@@ -1648,16 +1648,16 @@ START_TEST(test_unlinking_an_object_wakes_who_sleeps_on_it)
                     ck_assert_int_eq(waitpid(children[k], NULL, WNOHANG), 0);
         }
     }
-    assert_code(shk_lock_release(owner_died.lock), 0);
-    assert_every_call_gives(&owner_died, -ESTALE);
+    assert_code(shk_lock_release(of_parent.lock), 0);
+    assert_every_call_gives(&of_parent, -ESTALE);
 
     /* the names are free, and what they name now is new */
     struct things all = things_open(test_segment());
     assert_code(shk_lock_acquire(all.lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_release(all.lock), 0);
     assert_code(shk_queue_size(all.queue), 0);
-    assert_every_call_gives(&owner_died, -ESTALE);
-    things_close(&owner_died);
+    assert_every_call_gives(&of_parent, -ESTALE);
+    things_close(&of_parent);
     assert_code(shk_lock_acquire(all.lock, SHK_NOWAIT), 0);
     assert_code(shk_lock_release(all.lock), 0);
     things_close(&all);
@@ -1685,7 +1685,7 @@ static int keep_open(void *argument)
     return 0;
 }
 
-START_TEST(test_an_unlinked_objects_memory_goes_with_the_last_who_has_it_open)
+START_TEST(test_an_unlinked_objects_memory_goes_with_the_last_opener)
 {
     atomic_int *state = shared_memory(sizeof(*state));
     struct shk_region *other;
@@ -1715,7 +1715,7 @@ START_TEST(test_an_unlinked_objects_memory_goes_with_the_last_who_has_it_open)
 }
 END_TEST
 
-START_TEST(test_an_unlinked_objects_memory_goes_when_who_has_it_open_is_killed)
+START_TEST(test_an_unlinked_objects_memory_goes_when_its_opener_is_killed)
 {
     atomic_int *state = shared_memory(sizeof(*state));
     struct shk_region *region;
@@ -1730,7 +1730,7 @@ START_TEST(test_an_unlinked_objects_memory_goes_when_who_has_it_open_is_killed)
     assert_code(shk_region_close(region), 0);
     ck_assert_uint_ge(resident(segment_name(NULL)), before + BIG);
     child_kill(child);
-    /* the dead are noticed by the next who changes something */
+    /* the dead are noticed by the next member that changes something */
     region = region_open(test_segment(), "small", 64);
     ck_assert_uint_lt(resident(segment_name(NULL)), before + BIG / 2);
     assert_code(shk_region_close(region), 0);
@@ -1743,15 +1743,15 @@ END_TEST
  */
 START_TEST(test_small_objects_come_and_go_beside_each_other)
 {
-    enum { BARGING_MAX = 200, EACH = 100 };
-    struct shk_region *regions[BARGING_MAX];
+    enum { REGIONS = 200, EACH = 100 };
+    struct shk_region *regions[REGIONS];
     char name[20];
 
     test_segment();
     struct shk_region *other = region_open(test_segment(), "other", 2 * SHKI_PAGE);
     uint64_t before = resident(segment_name(NULL));
     for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < BARGING_MAX; i++) {
+        for (int i = 0; i < REGIONS; i++) {
             snprintf(name, sizeof(name), "r%d", i);
             regions[i] = region_open(test_segment(), name, EACH);
             for (int k = 0; k < EACH; k++)
@@ -1759,10 +1759,10 @@ START_TEST(test_small_objects_come_and_go_beside_each_other)
                               "a new object is not zero");
             memset(data_of(regions[i]), i + 1, EACH);
         }
-        ck_assert_uint_lt(resident(segment_name(NULL)), before + BARGING_MAX * SHKI_PAGE / 4);
+        ck_assert_uint_lt(resident(segment_name(NULL)), before + REGIONS * SHKI_PAGE / 4);
         /* in another order: 77 and 200 have no common divisor */
-        for (int n = 0; n < BARGING_MAX; n++) {
-            int i = 77 * n % BARGING_MAX;
+        for (int n = 0; n < REGIONS; n++) {
+            int i = 77 * n % REGIONS;
             for (int k = 0; k < EACH; k++)
                 ck_assert_msg(((unsigned char *)data_of(regions[i]))[k] == (unsigned char)(i + 1),
                               "byte %d of object %d has changed", k, i);
@@ -1851,7 +1851,7 @@ static int hold_segment_lock(void *argument)
         pause();
 }
 
-START_TEST(test_a_stopped_process_keeps_nobody_for_ever)
+START_TEST(test_a_stopped_process_keeps_no_other_for_ever)
 {
     atomic_int *held = shared_memory(sizeof(*held));
     struct shk_event *event;
@@ -1859,7 +1859,7 @@ START_TEST(test_a_stopped_process_keeps_nobody_for_ever)
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     pid_t child = child_start(hold_segment_lock, held);
     wait_until(atomic_load(held), TEST_DEADLINE);
-    assert_code(shk_event_set(event), 0); /* those who are in it and change nothing do not notice */
+    assert_code(shk_event_set(event), 0); /* members that change nothing do not notice */
     assert_code(shk_event_wait(event, SHK_FOREVER), 0);
     assert_code_after(SHK_SEC(10), shk_object_unlink(test_segment(), "event"), -EBUSY);
     child_kill(child);
@@ -1879,8 +1879,8 @@ int main(void)
     tcase_add_test(opening, test_a_segment_is_as_the_options_say);
     tcase_add_loop_test(opening, test_a_segment_is_no_larger_than_the_limits_allow, 0, 2);
     tcase_add_test(opening, test_a_handle_of_a_closed_segment_gives_ebadf);
-    tcase_add_test(opening, test_who_holds_a_lock_cannot_close);
-    tcase_add_test(opening, test_who_holds_a_lock_can_close_one_of_two_openings);
+    tcase_add_test(opening, test_the_holder_of_a_lock_cannot_close);
+    tcase_add_test(opening, test_the_holder_of_a_lock_can_close_one_of_two_openings);
 
     TCase *refused = test_case(suite, "no good segments");
     tcase_add_test(refused, test_a_copy_of_the_bytes_is_a_segment);
@@ -1891,7 +1891,7 @@ int main(void)
     tcase_add_test(refused, test_a_header_with_wrong_offsets_is_refused);
     tcase_add_test(refused, test_random_bytes_are_no_segment);
     tcase_add_test(refused, test_an_object_with_wrong_offsets_is_refused);
-    tcase_add_test(refused, test_who_finds_a_dead_unlinkers_work_finishes_it);
+    tcase_add_test(refused, test_a_dead_unlinkers_work_is_finished_by_its_finder);
 
     TCase *limits = test_case(suite, "limits");
     tcase_add_test(limits, test_a_segment_beyond_the_limit_on_file_sizes_is_not_created);
@@ -1900,10 +1900,10 @@ int main(void)
     tcase_add_test(limits, test_without_address_space_nothing_is_opened);
     tcase_add_test(limits, test_a_segment_that_the_file_system_cannot_hold_is_not_created);
     tcase_add_test(limits, test_a_full_file_system_loses_nothing);
-    tcase_add_test(limits, test_who_joins_without_memory_is_told);
+    tcase_add_test(limits, test_a_join_without_memory_is_told);
     tcase_add_test(limits, test_an_unlinked_segments_memory_goes_with_the_last_member);
     tcase_add_test(limits, test_a_full_directory_is_told);
-    tcase_add_test(limits, test_a_stopped_process_keeps_nobody_for_ever);
+    tcase_add_test(limits, test_a_stopped_process_keeps_no_other_for_ever);
 
     TCase *others = test_case(suite, "other users and namespaces");
     tcase_add_test(others, test_permission_bits_are_the_border);
@@ -1923,9 +1923,9 @@ int main(void)
 
     TCase *unlinking = test_case(suite, "unlinking");
     tcase_add_test(unlinking, test_unlinking_a_segment_wakes_everybody);
-    tcase_add_test(unlinking, test_unlinking_an_object_wakes_who_sleeps_on_it);
-    tcase_add_test(unlinking, test_an_unlinked_objects_memory_goes_with_the_last_who_has_it_open);
-    tcase_add_test(unlinking, test_an_unlinked_objects_memory_goes_when_who_has_it_open_is_killed);
+    tcase_add_test(unlinking, test_unlinking_an_object_wakes_its_sleepers);
+    tcase_add_test(unlinking, test_an_unlinked_objects_memory_goes_with_the_last_opener);
+    tcase_add_test(unlinking, test_an_unlinked_objects_memory_goes_when_its_opener_is_killed);
     tcase_add_test(unlinking, test_small_objects_come_and_go_beside_each_other);
     tcase_add_test(unlinking, test_create_and_unlink_for_ever_in_a_small_segment);
     return run_tests(suite);

@@ -144,7 +144,7 @@ START_TEST(test_semaphore_never_has_more_than_its_maximum)
 }
 END_TEST
 
-START_TEST(test_semaphore_serves_first_who_came_first)
+START_TEST(test_semaphore_serves_in_order_of_arrival)
 {
     enum { WAITERS = 4 };
     struct shk_semaphore *slots = open_slots(0, 0);
@@ -209,7 +209,7 @@ START_TEST(test_semaphore_takes_back_what_it_promised_to_a_stopped_waiter)
     child_continue(stopped->pid);
     assert_result(stopped->result, PENDING);
     wait_until_waiting(segment_name(NULL), stopped->pid, "slots");
-    usleep(300000); /* its slice is over: it takes part again */
+    usleep(300000); /* its recheck interval is over: it takes part again */
     assert_code(shk_semaphore_release(slots, 1), 0);
     assert_result(result_of(stopped), 0);
     assert_result(last->result, PENDING);
@@ -270,8 +270,8 @@ START_TEST(test_semaphore_skips_a_dead_waiter)
 END_TEST
 
 /*
- * Promised to one that is stopped, and dies so: the next gets it; and if nobody is there, it can be
- * had again.
+ * Promised to one that is stopped, and dies so: the next gets it; and if there is no next, it can
+ * be had again.
  */
 START_TEST(test_semaphore_passes_a_dead_waiters_permit_on)
 {
@@ -347,7 +347,7 @@ int main(void)
     tcase_add_test(opening, test_semaphore_refuses_bad_arguments);
     tcase_add_test(permits, test_semaphore_counts);
     tcase_add_test(permits, test_semaphore_never_has_more_than_its_maximum);
-    tcase_add_test(permits, test_semaphore_serves_first_who_came_first);
+    tcase_add_test(permits, test_semaphore_serves_in_order_of_arrival);
     tcase_add_test(permits, test_semaphore_releases_several_at_once);
     tcase_add_test(permits, test_semaphore_wait_is_interrupted);
     tcase_add_loop_test(permits, test_semaphore_that_is_unlinked_releases_its_waiters, 0, 2);

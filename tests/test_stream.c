@@ -463,7 +463,7 @@ START_TEST(test_stream_never_delivers_a_torn_sample)
         readers[i] = stranger_start(read_and_check, race);
     for (int i = 0; _i && i < 200; i++) {
         long before = race->read;
-        wait_until(race->read > before, TEST_DEADLINE); /* somebody writes, and somebody gets it */
+        wait_until(race->read > before, TEST_DEADLINE); /* one writes, and another gets it */
         child_kill(writer);
         writer = stranger_start(write_at_full_speed, race);
     }

@@ -1,6 +1,6 @@
 /*
- * Claims: shk_segment_unlink_unused() removes what nobody uses and nothing else, whoever comes at
- * the same moment.
+ * Claims: shk_segment_unlink_unused() removes what is unused and nothing else, whichever member
+ * comes at the same moment.
  */
 #include "common.h"
 
@@ -13,7 +13,7 @@
 static const struct shk_segment_options SMALL = {
     .size = 1 << 18, .max_members = 64, .max_objects = 16};
 
-/* A segment that nobody is in, with an event in it if asked for. */
+/* A segment without members, with an event in it if asked for. */
 static void leave_one_behind(const char *name, bool with_event)
 {
     struct shk_segment *segment;
@@ -46,7 +46,7 @@ static uint32_t living(const char *name)
 
 /* ---- What is removed ---- */
 
-START_TEST(test_what_nobody_uses_is_removed)
+START_TEST(test_an_unused_segment_is_removed)
 {
     const char *name = segment_name(NULL);
 
@@ -107,7 +107,7 @@ static void *be_member(void *argument)
     return NULL;
 }
 
-START_TEST(test_what_somebody_uses_stays)
+START_TEST(test_a_segment_in_use_stays)
 {
     const char *name = segment_name(NULL), *other = segment_name("2");
     pthread_barrier_t *barrier = shared_barrier(2);
@@ -164,16 +164,16 @@ END_TEST
 
 /* ---- Other users ---- */
 
-static int nobody_leaves_one_behind(void *argument)
+static int unprivileged_leaves_one_behind(void *argument)
 {
-    become_nobody();
+    become_unprivileged();
     leave_one_behind(argument, true);
     return 0;
 }
 
-static int nobody_tries_roots(void *argument)
+static int unprivileged_tries_roots(void *argument)
 {
-    become_nobody();
+    become_unprivileged();
     assert_code(shk_segment_unlink_unused(segment_name("0600"), 0), -EACCES);
     /* it may write to it, and may not remove it */
     assert_code(shk_segment_unlink_unused(argument, 0), -EPERM);
@@ -188,7 +188,7 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
 
     if (geteuid() != 0)
         skip_test("not root: cannot become another user");
-    child_succeeds(child_start(nobody_leaves_one_behind, (void *)name));
+    child_succeeds(child_start(unprivileged_leaves_one_behind, (void *)name));
     assert_code(shk_segment_unlink_unused(name, 0), -EPERM);
     ck_assert_uint_eq(shm_files(name + 1), 1);
     assert_code(shk_segment_unlink_unused(name, SHK_ANY_OWNER | SHK_EMPTY), -ENOTEMPTY);
@@ -198,7 +198,7 @@ START_TEST(test_another_users_segment_is_refused_unless_any_owner_will_do)
     options.mode = 0666;
     assert_code(shk_segment_open(name, SHK_CREATE, &options, &segment), 0);
     assert_code(shk_segment_close(segment), 0);
-    child_succeeds(child_start(nobody_tries_roots, (void *)name));
+    child_succeeds(child_start(unprivileged_tries_roots, (void *)name));
     assert_code(shk_segment_unlink_unused(segment_name("0600"), 0), 0);
     assert_code(shk_segment_unlink_unused(name, 0), 0); /* that it was tried has not begun it */
 }
@@ -213,7 +213,9 @@ struct storm {
     atomic_int removed, kept;
 };
 
-/* Whoever has joined stays undisturbed until it leaves. In a hot loop, so without ck_assert. */
+/*
+ * A member that has joined stays undisturbed until it leaves. In a hot loop, so without ck_assert.
+ */
 static int come_and_go(void *argument)
 {
     struct storm *storm = argument;
@@ -255,7 +257,7 @@ static int clean_up(void *argument)
     return 0;
 }
 
-START_TEST(test_nothing_is_removed_under_who_has_just_come)
+START_TEST(test_nothing_is_removed_under_a_member_that_has_just_come)
 {
     struct storm *storm = shared_memory(sizeof(*storm));
     pid_t children[USERS + CLEANERS];
@@ -279,17 +281,17 @@ int main(void)
     Suite *suite = suite_create("unused");
 
     TCase *removed = test_case(suite, "removed");
-    tcase_add_test(removed, test_what_nobody_uses_is_removed);
+    tcase_add_test(removed, test_an_unused_segment_is_removed);
     tcase_add_test(removed, test_what_only_the_dead_were_in_is_removed);
     tcase_add_test(removed, test_with_objects_in_it_a_segment_is_not_empty);
 
     TCase *kept = test_case(suite, "kept");
-    tcase_add_test(kept, test_what_somebody_uses_stays);
+    tcase_add_test(kept, test_a_segment_in_use_stays);
     tcase_add_test(kept, test_what_is_not_shmkits_is_not_touched);
     tcase_add_test(kept, test_unknown_flags_are_refused);
     tcase_add_test(kept, test_another_users_segment_is_refused_unless_any_owner_will_do);
 
     TCase *storm = test_case(suite, "at the same moment");
-    tcase_add_test(storm, test_nothing_is_removed_under_who_has_just_come);
+    tcase_add_test(storm, test_nothing_is_removed_under_a_member_that_has_just_come);
     return run_tests(suite);
 }

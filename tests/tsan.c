@@ -1,7 +1,8 @@
 /*
- * For builds with --enable-sanitizer=thread. The ThreadSanitizer of gcc 12 does not see who gets a
- * lock by pthread_mutex_clocklock() or sem_clockwait(), and then takes what it does with the lock
- * held for a race. Here they are made of what it sees; nothing in the tests sets the clock.
+ * For builds with --enable-sanitizer=thread. The ThreadSanitizer of gcc 12 does not see which
+ * thread gets a lock by pthread_mutex_clocklock() or sem_clockwait(), and then takes what it does
+ * with the lock held for a race. Here they are made of what it sees; nothing in the tests sets the
+ * clock.
  */
 #ifdef __SANITIZE_THREAD__
 

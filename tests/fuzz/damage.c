@@ -28,7 +28,7 @@ static size_t below(struct target *t, size_t limit)
     return limit ? next_random(t) % limit : 0;
 }
 
-/* A word of it, mostly one in use: most of a segment is zero, and nobody looks there. */
+/* A word of it, mostly one in use: most of a segment is zero, and not read. */
 static size_t pick_place(struct target *t)
 {
     enum { TRIES = 30 };
@@ -101,17 +101,17 @@ static void make_noise(struct target *t)
 }
 
 /* The fields without which nothing else is looked at. */
-#define GATE offsetof(struct shki_header, reserved)
+#define HEADER_START offsetof(struct shki_header, reserved)
 
 size_t damage(uint8_t *bytes, size_t size, uint64_t seed)
 {
     struct target t = {.bytes = bytes, .size = size, .state = seed};
-    uint8_t lock[GATE];
+    uint8_t start[HEADER_START];
     size_t changes = 1 + below(&t, MOST_CHANGES);
-    bool spare_gate = size >= GATE && below(&t, 8) != 0;
+    bool spare_start = size >= HEADER_START && below(&t, 8) != 0;
 
-    if (spare_gate)
-        memcpy(lock, bytes, GATE);
+    if (spare_start)
+        memcpy(start, bytes, HEADER_START);
     for (size_t i = 0; i < changes; i++) {
         size_t what = below(&t, 16);
 
@@ -122,8 +122,8 @@ size_t damage(uint8_t *bytes, size_t size, uint64_t seed)
         else
             change_field(&t);
     }
-    if (spare_gate)
-        memcpy(bytes, lock, GATE);
+    if (spare_start)
+        memcpy(bytes, start, HEADER_START);
     return below(&t, 50) == 0 ? below(&t, size + 1) : size;
 }
 

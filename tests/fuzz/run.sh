@@ -1,6 +1,6 @@
 #!/bin/bash
-# Any bytes at all can be looked at: from real segments, made here, the fuzz target goes on for $FUZZ_SECONDS; then shmctl's verbs look at
-# damaged segments.
+# Any bytes at all can be looked at: from real segments, made here, the fuzz target goes on for
+# $FUZZ_SECONDS; then shmctl's verbs look at damaged segments.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 seconds=${FUZZ_SECONDS:-20}
 found=$SHMKIT_TESTDIR/fuzz/found
@@ -8,8 +8,10 @@ corpus=$scratch/corpus
 
 mkdir "$corpus"
 exits 0 "$SHMKIT_TESTDIR/fuzz/segments" "$corpus" "$segment"
-test "$(ls "$corpus")" = "$(printf '%s\n' dead empty filled objects retired waiting)" || fail "the corpus is $(ls "$corpus")"
-claim "a corpus of real segments: $(du -b "$corpus"/* | awk '{ n++; sum += $1 } END { print n, "files,", sum, "bytes" }')"
+test "$(ls "$corpus")" = "$(printf '%s\n' dead empty filled objects retired waiting)" ||
+    fail "the corpus is $(ls "$corpus")"
+size=$(du -b "$corpus"/* | awk '{ n++; sum += $1 } END { print n, "files,", sum, "bytes" }')
+claim "a corpus of real segments: $size"
 
 # What was looked at last is still in /dev/shm; cp leaves its holes out.
 keep_and_fail() {
@@ -21,14 +23,19 @@ keep_and_fail() {
 export FUZZ_SEGMENT=$segment-fuzz
 case $FUZZER in
 libfuzzer)
-    # No look takes 10 seconds or 128 MiB in one piece: the largest tables that there can be take 33 MiB.
-    "$SHMKIT_TESTDIR/fuzz/inspect" -max_total_time="$seconds" -timeout=10 -malloc_limit_mb=128 -rss_limit_mb=1024 -max_len=400000 \
-        -len_control=0 -print_final_stats=1 -artifact_prefix="$scratch/" "$corpus" >"$out" 2>&1 || keep_and_fail "the fuzz target ends with status $?"
-    claim "libFuzzer: $(sed -n 's/^stat::number_of_executed_units: *//p' "$out") segments looked at in $seconds s," \
+    # No look takes 10 seconds or 128 MiB in one piece: the largest tables that there can be take 33
+    # MiB.
+    "$SHMKIT_TESTDIR/fuzz/inspect" -max_total_time="$seconds" -timeout=10 \
+        -malloc_limit_mb=128 -rss_limit_mb=1024 -max_len=400000 -len_control=0 \
+        -print_final_stats=1 -artifact_prefix="$scratch/" "$corpus" >"$out" 2>&1 ||
+        keep_and_fail "the fuzz target ends with status $?"
+    units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out")
+    claim "libFuzzer: $units segments inspected in $seconds s," \
         "$(sed -n 's/.*DONE *\(cov: [0-9]*\).*/\1/p' "$out")"
     ;;
 *)
-    "$SHMKIT_TESTDIR/fuzz/inspect" "$seconds" "$corpus"/* >"$out" 2>&1 || keep_and_fail "the fuzz target ends with status $?"
+    "$SHMKIT_TESTDIR/fuzz/inspect" "$seconds" "$corpus"/* >"$out" 2>&1 ||
+        keep_and_fail "the fuzz target ends with status $?"
     claim "$(cat "$out") in $seconds s, without libFuzzer, flags: $FUZZ_FLAGS"
     ;;
 esac
@@ -43,7 +50,10 @@ looks() {
     status=$?
     case $status in
     0 | 1 | 2 | 4 | 6 | 7) ;;
-    *) cp --sparse=always "/dev/shm/$segment" "$found"; fail "shmctl $* ends with status $status; $found: $(cat "$err")" ;;
+    *)
+        cp --sparse=always "/dev/shm/$segment" "$found"
+        fail "shmctl $* ends with status $status; $found: $(cat "$err")"
+        ;;
     esac
     ! LC_ALL=C grep -q '[[:cntrl:]]' "$out" "$err" || fail "shmctl $*: control characters"
     iconv -f UTF-8 -t UTF-8 "$out" "$err" >/dev/null || fail "shmctl $*: not UTF-8"
@@ -64,7 +74,7 @@ for seed in {1..40}; do
 done
 claim 'shmctl ls, ps, show and doctor look at 40 damaged segments'
 
-# why takes two looks with a pause between them, at who seems to wait.
+# why takes two snapshots of the waiters, with a pause between them.
 for seed in {41..50}; do
     "$SHMKIT_TESTDIR/fuzz/damaged" "$corpus/waiting" $seed >"/dev/shm/$segment"
     looks why "$segment"

@@ -94,7 +94,7 @@ static void fill(void)
     CHECK(shk_stream_append(o.signal, samples, 6));
 }
 
-/* ---- who holds and who waits ---- */
+/* ---- holders and waiters ---- */
 
 static int hold(void)
 {

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Each public header compiles as the only one of a program, twice in a row, as strict C11 and as strict C++11,
-# with every warning an error, without the build's own definitions.
+# Each public header compiles as the only one of a program, twice in a row, as strict C11 and as
+# strict C++11, with every warning an error, without the build's own definitions.
 set -u
 flags="-fsyntax-only -Wall -Wextra -pedantic -Werror -Wstrict-prototypes -I$SHMKIT_SRCDIR/lib"
 checked=0 failed=0

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The example at the top of each public header compiles without a warning, with what that header alone declares; so do the
-# examples of the man pages of the library, all of a page as one function.
+# The example at the top of each public header compiles without a warning, with what that header
+# alone declares; so do the examples of the man pages of the library, all of a page as one function.
 set -u
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The library exports what lib/shmkit.map names, the map names what the public headers declare, and no more.
+# The library exports what lib/shmkit.map names, the map names what the public headers declare, and
+# no more.
 set -u
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -14,7 +15,8 @@ same() { # WHAT FILE WHAT FILE
     fi
 }
 
-sed 's,/\*.*\*/,,; s,#.*,,' "$SHMKIT_SRCDIR/lib/shmkit.map" | grep -oE '\<shk_[a-z0-9_]+' | sort -u >"$work/map"
+sed 's,/\*.*\*/,,; s,#.*,,' "$SHMKIT_SRCDIR/lib/shmkit.map" |
+    grep -oE '\<shk_[a-z0-9_]+' | sort -u >"$work/map"
 
 nm -D --defined-only "$library" |
     awk '$2 ~ /[A-Z]/ && $2 != "A" { sub("@.*", "", $3); print $3 }' |
@@ -24,9 +26,11 @@ same "in lib/shmkit.map" "$work/map" "in the library" "$work/library"
 # The functions, as the compiler saw them: gcc writes them down, others are not asked.
 for header in "$SHMKIT_SRCDIR"/lib/shmkit/*.h; do
     echo "#include \"$header\""
-done | $CC -std=c11 -fsyntax-only -I"$SHMKIT_SRCDIR/lib" -aux-info "$work/prototypes" -x c - 2>/dev/null
+done | $CC -std=c11 -fsyntax-only -I"$SHMKIT_SRCDIR/lib" \
+    -aux-info "$work/prototypes" -x c - 2>/dev/null
 if test -s "$work/prototypes"; then
-    grep -v ' static ' "$work/prototypes" | grep -oE '\<shk_[a-z0-9_]+ \(' | tr -d ' (' | sort -u >"$work/headers"
+    grep -v ' static ' "$work/prototypes" |
+        grep -oE '\<shk_[a-z0-9_]+ \(' | tr -d ' (' | sort -u >"$work/headers"
     same "in the headers" "$work/headers" "in lib/shmkit.map" "$work/map"
 fi
 echo "$(wc -l <"$work/map") functions"

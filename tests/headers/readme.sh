@@ -12,7 +12,8 @@ awk -v work="$work" '
 programs=0 failed=0
 for example in $(grep -l 'int main(' "$work"/*.c); do
     programs=$((programs + 1))
-    $CC -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror $SANITIZER_FLAGS -I"$SHMKIT_SRCDIR/lib" "$example" -o "$work/program" \
+    $CC -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror $SANITIZER_FLAGS \
+        -I"$SHMKIT_SRCDIR/lib" "$example" -o "$work/program" \
         -L"$SHMKIT_TESTDIR/../.libs" -lshmkit || { failed=$((failed + 1)); cat -n "$example"; }
 done
 echo "$programs programs, $failed failed"

@@ -1,5 +1,5 @@
 /*
- * A program of somebody else, built with what pkg-config says: puts one item for shmctl, and gets
+ * A program outside the tree, built with what pkg-config says: puts one item for shmctl, and gets
  * one from it.
  */
 #include <shmkit.h>

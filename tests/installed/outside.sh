@@ -1,5 +1,6 @@
 #!/bin/bash
-# make installcheck: a program outside the tree builds with what pkg-config says and talks to the installed shmctl.
+# make installcheck: a program outside the tree builds with what pkg-config says and talks to the
+# installed shmctl.
 set -eu
 work=$(mktemp -d)
 segment=outside-$$
@@ -9,7 +10,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-$CC -std=c11 -Wall -Wextra -pedantic -Werror "$SHMKIT_SRCDIR/tests/installed/outside.c" -o "$work/outside" \
+$CC -std=c11 -Wall -Wextra -pedantic -Werror \
+    "$SHMKIT_SRCDIR/tests/installed/outside.c" -o "$work/outside" \
     $TEST_FLAGS $(pkg-config --cflags --libs shmkit)
 cd "$work"
 ./outside "$segment" put

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The models hold, in every state that they can get into; and each of them fails when a fence, a look or a repair is
-# taken out of it.
+# The models hold, in every state that they can get into; and each of them fails when a fence, a
+# look or a repair is taken out of it.
 set -u
 skip() {
     echo "SKIPPED: $1"
@@ -9,7 +9,8 @@ skip() {
 }
 read -ra cc <<<"${CC:-cc}"
 read -ra spin <<<"${SPIN:-spin}"
-command -v "${spin[0]}" >/dev/null || skip "there is no spin, so the models were not checked (Debian package: spin)"
+command -v "${spin[0]}" >/dev/null ||
+    skip "there is no spin, so the models were not checked (Debian package: spin)"
 command -v "${cc[0]}" >/dev/null || skip "there is no C compiler, so the models were not checked"
 
 models=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +19,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 failed=0
 
-# Check model $2, translated with optimisation $1, with the switches that follow; what was said is in `out` then.
+# Check model $2, translated with optimisation $1, with the switches that follow; what was said is
+# in `out` then.
 check() {
     local optimisation=$1 model=$2
     shift 2

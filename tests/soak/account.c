@@ -91,7 +91,8 @@ static bool add_batches(void)
 
             if (came && missing)
                 return wrong(
-                    "a put to queue %s of several items was killed, and %llu came without the one before",
+                    "a put to queue %s of several items was killed, and %llu came without the one "
+                    "before",
                     queue_names[batches[b].queue], i);
             missing |= !came;
         }
@@ -138,12 +139,12 @@ static bool add_ledger(unsigned places, unsigned ledger)
     totals.commits[ledger] += notes->counts[ledger];
     totals.acked[ledger] += acked;
     return acked == notes->counts[ledger] ||
-           wrong(
-               "the ledger of %s has another number of commits than the %llu that were acknowledged",
-               ledger == ACCOUNT ? "the account"
-               : ledger == RELAY ? "the relay"
-                                 : "a lock",
-               acked);
+           wrong("the ledger of %s has another number of commits than the %llu that were "
+                 "acknowledged",
+                 ledger == ACCOUNT ? "the account"
+                 : ledger == RELAY ? "the relay"
+                                   : "a lock",
+                 acked);
 }
 
 /* The account's: what depositors and drawers have been told must be what is there. */
@@ -162,7 +163,7 @@ static bool add_account(unsigned places)
 }
 
 /*
- * Wake-ups have been counted by who gave them and who resumed. A death in between leaves one
+ * Wake-ups have been counted by the notifiers and by the waiters. A death in between leaves one
  * unsure.
  */
 static bool add_relay(unsigned places)
@@ -248,8 +249,9 @@ static void print_queues(void)
                (big)totals.queue[i].taken_along, (big)totals.queue[i].lost,
                (big)totals.queue[i].phantom);
     puts(
-        "unsure: the producer was killed in its put; of these so many came, whole. taken along: in the hand of a consumer\n"
-        "killed in its get. *or delivered though refused; an item that comes twice ends the soak at once.");
+        "unsure: the producer was killed in its put; of these so many came, whole. taken along: in\n"
+        "the hand of a consumer killed in its get. *or delivered though refused; an item that comes\n"
+        "twice ends the soak at once.");
     printf("shut down and reopened: %llu times\n", (big)totals.closings);
 }
 
@@ -261,18 +263,18 @@ static void print_ledgers(void)
         commits += totals.commits[i];
         acked += totals.acked[i];
     }
-    printf(
-        "\naccount    %llu deposits, %llu withdrawals acknowledged; balances at the ends of %llu rounds: %lld in all, "
-        "by the books %lld\n",
-        (big)totals.deposits, (big)totals.withdrawals, (big)totals.rounds,
-        (long long)totals.balance, (long long)(totals.deposits - totals.withdrawals) * AMOUNT);
+    printf("\naccount    %llu deposits, %llu withdrawals acknowledged; balances at the ends of "
+           "%llu rounds: %lld in all, "
+           "by the books %lld\n",
+           (big)totals.deposits, (big)totals.withdrawals, (big)totals.rounds,
+           (long long)totals.balance, (long long)(totals.deposits - totals.withdrawals) * AMOUNT);
     printf("locks      %llu commits under %d locks, %llu acknowledged or settled\n", (big)commits,
            LOCKS, (big)acked);
-    printf(
-        "relay      %llu tokens given or taken, %llu acknowledged or settled; %llu single wake-ups given, %llu waits "
-        "resumed, %llu unsure\n",
-        (big)totals.commits[RELAY], (big)totals.acked[RELAY], (big)totals.wakeups,
-        (big)totals.resumed, (big)totals.wakeups_unsure);
+    printf("relay      %llu tokens given or taken, %llu acknowledged or settled; "
+           "%llu single wake-ups given, %llu waits "
+           "resumed, %llu unsure\n",
+           (big)totals.commits[RELAY], (big)totals.acked[RELAY], (big)totals.wakeups,
+           (big)totals.resumed, (big)totals.wakeups_unsure);
     printf("event      %llu passages through the turnstile\n", (big)totals.laps);
     printf("semaphore  %llu permits released, %llu acquired, %llu unsure\n",
            (big)totals.permits_given, (big)totals.permits_taken, (big)totals.permits_unsure);

@@ -1,6 +1,6 @@
 /*
  * A ring as in the textbook: process-shared semaphores and a mutex. The control: it is right as
- * long as nobody dies.
+ * long as no process dies.
  */
 #include "soak.h"
 

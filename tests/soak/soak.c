@@ -1,5 +1,5 @@
 /*
- * The director of the soak: it starts the workers, kills and replaces them, watches the immortal
+ * The supervisor of the soak: it starts the workers, kills and replaces them, watches the immortal
  * ones, and draws up the account.
  */
 #include "soak.h"
@@ -40,13 +40,13 @@ static const struct {
 };
 
 static unsigned places;
-static uint64_t lives, deaths, own_clocks; /* deaths that were not the director's doing */
+static uint64_t lives, deaths, own_clocks; /* deaths that were not the supervisor's doing */
 static pid_t helper;
 static char trouble[400];
 static sigset_t watched_signals;
 static int interrupted; /* the signal */
-static bool nobody_is_killed;
-/* somebody has been without progress for a second: nobody is killed until that is over */
+static bool without_kills;
+/* an actor has been without progress for a second: none is killed until that is over */
 static bool suspicion;
 static int64_t lasted;
 
@@ -79,14 +79,14 @@ static void note_trouble(const char *what)
 
 static pid_t start(void (*body)(struct place *), struct place *place)
 {
-    pid_t director = getpid(), pid = fork();
+    pid_t supervisor = getpid(), pid = fork();
 
     if (pid < 0 && !trouble[0])
         snprintf(trouble, sizeof(trouble), "no process could be started: %s", strerror(errno));
     if (pid != 0)
         return pid > 0 ? pid : 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != director)
+    if (getppid() != supervisor)
         _exit(1);
     body(place);
     _exit(1);
@@ -98,7 +98,7 @@ static void start_worker(struct place *place)
     place->condemned = 0;
     place->started = now();
     atomic_store(&place->runs, 0);
-    place->clock = !nobody_is_killed && place->mortal;
+    place->clock = !without_kills && place->mortal;
     place->pid = start(work, place);
 }
 
@@ -133,7 +133,7 @@ static struct place *place_of(pid_t pid)
     return NULL;
 }
 
-/* Somebody has ended. Mortals are replaced, but not at the end of a round. */
+/* An actor has ended. Mortals are replaced, but not at the end of a round. */
 static void reap(struct place *place, int status)
 {
     bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
@@ -177,10 +177,10 @@ static void kill_one(void)
 {
     struct place *place = &notes->place[(unsigned)random() % places];
 
-    if (nobody_is_killed || suspicion || !place->mortal || place->pid == 0 || place->condemned)
+    if (without_kills || suspicion || !place->mortal || place->pid == 0 || place->condemned)
         return;
     place->condemned = now();
-    kill(place->pid, SIGKILL); /* the pid is nobody else's until it has been reaped here */
+    kill(place->pid, SIGKILL); /* no other process has the pid until it has been reaped here */
 }
 
 static void kill_all(void)
@@ -199,7 +199,7 @@ static void kill_all(void)
     }
 }
 
-/* Until somebody ends, or it is time. */
+/* Until an actor ends, or it is time. */
 static void sleep_until(int64_t time)
 {
     int64_t left = time - now();
@@ -234,7 +234,7 @@ static uint64_t run_delay_of(pid_t pid)
 
 /*
  * How long a worker has had to wait for a CPU: since its start if it has not had one yet, else
- * since this was last asked. A kernel with much to do may also take seconds to reap who has been
+ * since this was last asked. A kernel with much to do may also take seconds to reap what has been
  * killed, and only then there is a replacement.
  */
 static int64_t recent_delay(unsigned i)
@@ -284,7 +284,7 @@ static char state_of(pid_t pid)
     return end && end[1] ? end[2] : '?';
 }
 
-/* For whoever looks into it: what everybody was doing when one was found stuck. */
+/* For the one that looks into it: what each was doing when one was found stuck. */
 static void print_workers(const struct place *stuck)
 {
     const struct shk_member_info *member;
@@ -327,7 +327,7 @@ static void describe_stuck(const struct place *place, int64_t still, int64_t del
         shk_snapshot_close(look);
     }
     snprintf(trouble, sizeof(trouble),
-             "a %s%s%s has been stuck for %lld ms%s; meanwhile somebody waited %lld ms for a CPU",
+             "a %s%s%s has been stuck for %lld ms%s; meanwhile an actor waited %lld ms for a CPU",
              role_names[place->role], place->role <= CONSUMER ? " of queue " : "",
              place->role <= CONSUMER ? queue_names[place->queue] : "",
              (long long)(still / SHK_MS(1)), where, (long long)(delay / SHK_MS(1)));
@@ -336,9 +336,9 @@ static void describe_stuck(const struct place *place, int64_t still, int64_t del
 /*
  * No progress is not yet a hang: on a busy machine those that this one depends on, one after the
  * other, may have to wait for a CPU. So the second is lengthened by twenty times the longest that
- * anybody was seen to wait for one meanwhile, up to ten seconds; nobody is killed then, and nobody
- * comes anew and rescues by chance who hangs. What hangs stays so, and is found. A tick that comes
- * late counts as one: then the machine stood still.
+ * an actor was seen to wait for one meanwhile, up to ten seconds; none is killed then, and none
+ * comes anew and rescues by chance one that hangs. What hangs stays so, and is found. A tick that
+ * comes late counts as one: then the machine stood still.
  */
 static void look_at(unsigned i, int64_t tick, int64_t delay)
 {
@@ -390,7 +390,7 @@ static void begin_watch(void)
 }
 
 /*
- * The storm is over, nobody is told to stop yet: each must still get on. If somebody hangs, the
+ * The storm is over, no actor is told to stop yet: each must still get on. If one hangs, the
  * watch says so.
  */
 static void see_all_get_on(void)
@@ -423,10 +423,10 @@ static void report(void)
     }
     for (enum role role = 0; role < ROLES; role++)
         most = longest[role] > most ? longest[role] : most;
-    printf(
-        "%5lld s: %llu killed and replaced, %llu items, %llu commits, longest without progress %lld ms\n",
-        (long long)(lasted / SHK_SEC(1)), (unsigned long long)deaths, (unsigned long long)items,
-        (unsigned long long)commits, (long long)(most / SHK_MS(1)));
+    printf("%5lld s: %llu killed and replaced, %llu items, %llu commits, longest without progress "
+           "%lld ms\n",
+           (long long)(lasted / SHK_SEC(1)), (unsigned long long)deaths, (unsigned long long)items,
+           (unsigned long long)commits, (long long)(most / SHK_MS(1)));
     fflush(stdout);
 }
 
@@ -472,8 +472,8 @@ static unsigned still_there(bool consumers)
     return n;
 }
 
-/* Let them go. Those who are mortal are still killed. */
-static void unref(uint32_t stop, bool consumers)
+/* Let them go. The mortal ones are still killed. */
+static void stop_actors(uint32_t stop, bool consumers)
 {
     int64_t waited = 0;
 
@@ -513,10 +513,10 @@ static void await_helper(void)
 static void end_round(void)
 {
     if (!trouble[0] && !interrupted) {
-        atomic_store(&notes->stop, 1); /* before the helper does what nobody expects otherwise */
+        atomic_store(&notes->stop, 1); /* before the helper does what no actor expects otherwise */
         run_helper(release_all);
-        unref(1, false);
-        unref(2, true);
+        stop_actors(1, false);
+        stop_actors(2, true);
         atomic_store(&notes->stop, 3);
         await_helper();
     }
@@ -554,7 +554,7 @@ static void add_repairs(void)
 
 static void print_repairs(void)
 {
-    printf("\n%-10s %12s %14s %18s %14s\n", "repairs", "holders lost", "waiters buried",
+    printf("\n%-10s %12s %14s %18s %14s\n", "repairs", "holders lost", "waiters reaped",
            "wake-ups passed on", "lines rebuilt");
     for (const struct repairs *r = repairs; r->name[0]; r++)
         if (r->holders_lost + r->waiters_buried + r->wakeups_passed_on + r->rebuilds > 0)
@@ -619,7 +619,7 @@ static void print_longest(void)
         if (longest[role] > longest[most])
             most = role;
     printf(
-        "\nlongest without progress: %lld ms, a %s (meanwhile somebody waited %lld ms for a CPU)\n",
+        "\nlongest without progress: %lld ms, a %s (meanwhile an actor waited %lld ms for a CPU)\n",
         (long long)(longest[most] / SHK_MS(1)), role_names[most],
         (long long)(delay_then[most] / SHK_MS(1)));
 }
@@ -631,7 +631,8 @@ static int soak_and_tell(int64_t length)
     run(length);
     seconds = (double)lasted / (double)SHK_SEC(1);
     printf(
-        "\n%.1f s in %llu rounds, %u workers at a time, %llu killed and replaced (%.0f a second), %llu of them by their own "
+        "\n%.1f s in %llu rounds, %u workers at a time, %llu killed and replaced (%.0f a second), "
+        "%llu of them by their own "
         "clocks\n",
         seconds, (unsigned long long)totals.rounds, places, (unsigned long long)deaths,
         (double)deaths / seconds, (unsigned long long)own_clocks);
@@ -653,7 +654,7 @@ static const struct control controls[] = {
     {"ring", "a FIFO queue as in the textbook: semaphores and a mutex", 0},
 #ifdef SHKI_TEST_HOOKS
     {"consistent", "a mutex whose holder died is not made usable again", SHKI_REPAIR_CONSISTENT},
-    {"orphaned", "nobody is told that a lock's holder died", SHKI_REPAIR_OWNER_DIED},
+    {"orphaned", "no owner is told that a lock's holder died", SHKI_REPAIR_OWNER_DIED},
     {"reap", "the records of dead members are not used again", SHKI_REPAIR_REAP},
     {"pass-on", "a dead waiter's wake-up does not go to the next", SHKI_REPAIR_FORWARD},
     {"queue", "a PRIORITY queue's change is not finished when its author died",
@@ -725,21 +726,24 @@ static void usage(void)
         "Usage: soak [-t SECONDS]\n"
         "       soak [-t SECONDS] -c CONTROL...\n"
         "\n"
-        "Many processes work on queues, an account, a relay, events, a semaphore and locks of one segment, while others are\n"
-        "killed at random moments and replaced. In the end every item, deposit and wake-up is accounted for.\n"
+        "Many processes work on queues, an account, a relay, events, a semaphore and locks of one\n"
+        "segment, while others are killed at random moments and replaced. In the end every item,\n"
+        "deposit and wake-up is accounted for.\n"
         "\n"
         "  -t, --time SECONDS  how long; otherwise $SOAK_SECONDS, or 60\n"
-        "  -c, --control       put something that does not survive kills in the place of shmkit's own, each for that time\n"
+        "  -c, --control       put something that does not survive kills in the place of shmkit's\n"
+        "                      own, each for that time\n"
         "                      at most; this is to be found out\n"
-        "  -n, --no-kills      kill nobody: then a control comes through that is right as long as nobody dies\n"
+        "  -n, --no-kills      no kills: then a control comes through that is right as long as no\n"
+        "                      process dies\n"
         "  -h, --help          this text\n"
         "\n"
         "Controls:");
     for (int i = 0; i < CONTROLS; i++)
         printf("  %-10s  %s\n", controls[i].name, controls[i].what);
-    puts(
-        "\nExits with 0 if all accounts are right, or all controls were found out; 1 if not; 128 + the signal when\n"
-        "interrupted.");
+    puts("\nExits with 0 if all accounts are right, or all controls were found out; 1 if not;\n"
+         "128 + the signal when\n"
+         "interrupted.");
 }
 
 static int64_t parse_time(const char *text)
@@ -785,7 +789,7 @@ int main(int argc, char **argv)
             control = true;
             break;
         case 'n':
-            nobody_is_killed = true;
+            without_kills = true;
             break;
         case 'h':
             usage();

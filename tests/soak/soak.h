@@ -4,8 +4,9 @@
  * replaced. What each has done it writes down where no kill reaches it. At the end of a round all
  * are let go, the queues are drained, and all is added up.
  *
- *     director (soak.c)   starts, kills, replaces and watches      workers (work_*.c)   do their role's work
- *     account.c           adds up what a round has left in the notes
+ *     supervisor (soak.c)   starts, kills, replaces and watches
+ *     workers (work_*.c)    do their role's work
+ *     account.c             adds up what a round has left in the notes
  *
  * Of most roles there is one worker that is never killed: the watch looks at whether that one gets
  * on. The others are mortal. A mortal has a place in the notes; its replacement takes that over,
@@ -74,7 +75,7 @@ enum step {
     PERMIT_WAITING
 };
 
-/* Written by the worker alone; by the director before it starts and after it has been reaped. */
+/* Written by the worker alone; by the supervisor before it starts and after it has been reaped. */
 struct place {
     pid_t pid;
     unsigned number;
@@ -82,7 +83,7 @@ struct place {
     enum queue_number queue;
     bool mortal;
     bool clock;                 /* it kills itself, too, after some CPU time */
-    int64_t started, condemned; /* when; condemned: killed by the director, 0: not */
+    int64_t started, condemned; /* when; condemned: killed by the supervisor, 0: not */
     _Atomic uint32_t runs;      /* it has got a CPU for the first time */
     uint64_t life;              /* number of this incarnation, from 1 */
     _Atomic uint64_t progress;  /* grows with each thing done */
@@ -90,7 +91,7 @@ struct place {
     _Atomic uint64_t first;
     _Atomic uint32_t count;
     struct item hand[BATCH];
-    /* its commits; settled by the next one who has the place */
+    /* its commits; settled by the next actor that has the place */
     _Atomic uint64_t acked[LEDGERS];
     _Atomic uint32_t committing[LEDGERS]; /* a commit is on its way */
     _Atomic uint64_t laps;                /* a passenger's */
@@ -100,7 +101,7 @@ struct place {
 struct notes {
     /* 1: all but consumers end. 2: those, too, when the queues are drained. 3: all have */
     _Atomic uint32_t stop;
-    _Atomic uint32_t failing; /* who sets it first writes the sentence, */
+    _Atomic uint32_t failing; /* the first to set it writes the sentence, */
     _Atomic uint32_t failed;  /* then this */
     char failure[256];
     _Atomic uint32_t phase; /* the turnstile's: which of its events is set, or going to be */
@@ -121,14 +122,14 @@ struct notes {
 
 /*
  * A counter under a lock, and what depends on it, which is half done for a moment. The store to
- * `count` commits; last[n % 2] says who made commit n and which of its own it was. Whoever comes
- * next enters that into credit: so it is always known how many each has made, whatever it was
- * killed in.
+ * `count` commits; last[n % 2] says which life made commit n and which of its own it was. The life
+ * that comes next enters that into credit: so it is always known how many each has made, whatever
+ * it was killed in.
  */
 struct ledger {
     _Atomic uint64_t count;
-    _Atomic uint64_t inside; /* life of who is in the critical section */
-    _Atomic int64_t balance; /* functions of count, when nobody is inside */
+    _Atomic uint64_t inside; /* life in the critical section */
+    _Atomic int64_t balance; /* functions of count, when no life is inside */
     _Atomic uint64_t reverse;
     struct {
         _Atomic uint64_t place, mine;
@@ -168,12 +169,12 @@ extern struct shk_semaphore *permits;
 extern struct ledger *ledgers;
 
 _Noreturn void work(struct place *);
-_Noreturn void release_all(struct place *); /* whoever waits, again and again, for the end */
+_Noreturn void release_all(struct place *); /* all waiters, again and again, for the end */
 _Noreturn void audit(struct place *);       /* when all have ended: what is left */
 
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void expect(const char *call, long long result); /* it has not failed */
-bool is_patience(long long result);
+bool is_wait_over(long long result);
 bool stopping(void);
 void get_on(void);
 uint64_t chance(uint64_t below);
@@ -189,7 +190,7 @@ void produce(void), consume(void), close_and_reopen(void);
 void transact(void), give(void), take(void), lock_and_unlock(void);
 void turn(void), pass(void), post(void), wait_for_permits(void);
 
-/* ---- The director's ---- */
+/* ---- The supervisor's ---- */
 
 /* A mortal has been killed and reaped: note what it had under way. */
 void account_for_death(struct place *);

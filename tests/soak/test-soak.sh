@@ -34,7 +34,8 @@ begin -t 10
 wait "$pid" || fail "a short soak"
 test ! -e "/dev/shm/shmkit-soak-$pid" || fail "a segment is left"
 cat "$scratch/out"
-test -z "${TEST_CONSOLE-}" || grep -E 'killed and replaced \(|^soak:' "$scratch/out" >&"$TEST_CONSOLE"
+test -z "${TEST_CONSOLE-}" ||
+    grep -E 'killed and replaced \(|^soak:' "$scratch/out" >&"$TEST_CONSOLE"
 
 for signal in INT TERM HUP; do
     begin -t 500
@@ -48,7 +49,8 @@ for signal in INT TERM HUP; do
     test $status = $((128 + $(kill -l $signal))) || fail "after SIG$signal it exits with $status"
     test ! -e "/dev/shm/shmkit-soak-$pid" || fail "after SIG$signal a segment is left"
     test "$(workers)" = 0 || fail "after SIG$signal workers are left"
-    grep -q 'interrupted; until then all was right' "$scratch/out" || fail "it does not say that it was interrupted"
+    grep -q 'interrupted; until then all was right' "$scratch/out" ||
+        fail "it does not say that it was interrupted"
     echo "ok: SIG$signal ends it, and nothing is left"
 done
 pid=

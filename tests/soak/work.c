@@ -49,7 +49,7 @@ void expect(const char *call, long long result)
         fail("%s gave %lld to a %s: %s", call, result, role_names[me->role], shk_last_error());
 }
 
-bool is_patience(long long result)
+bool is_wait_over(long long result)
 {
     return result == -EAGAIN || result == -ETIMEDOUT;
 }
@@ -83,7 +83,7 @@ void pause_a_little(void)
     nanosleep(&t, NULL);
 }
 
-/* Only program order matters: the director looks after this process has ended. */
+/* Only program order matters: the supervisor looks after this process has ended. */
 void begin(enum step step)
 {
     atomic_store(&me->step, step);
@@ -130,7 +130,7 @@ static void open_locks(void)
     expect("lock_close", shk_lock_close(lock));
 }
 
-/* Whoever needs something first makes it. */
+/* The first actor that needs something makes it. */
 static void open_all(void)
 {
     static const struct shk_segment_options small = {.max_members = 2 * PLACES_MAX};
@@ -158,8 +158,8 @@ static int64_t balance_at(unsigned ledger, uint64_t count)
 }
 
 /*
- * Whoever had this place before may have been killed on its way to a commit: was that the last
- * thing that it did?
+ * The life that had this place before may have been killed on its way to a commit: was that the
+ * last thing that it did?
  */
 static void settle(unsigned ledger, uint64_t count)
 {
@@ -193,12 +193,13 @@ void enter(unsigned ledger, long long acquired)
         atomic_store(&l->balance, balance_at(ledger, count));
         atomic_store(&l->reverse, ~count);
     } else if (atomic_load(&l->inside) != 0) {
-        fail("two in the critical section of ledger %u, or one died there and nobody said so",
+        fail("two in the critical section of ledger %u, or one died there and the lock has not "
+             "said so",
              ledger);
     }
     if (count != 0 && (atomic_load(&l->balance) != balance_at(ledger, count) ||
                        atomic_load(&l->reverse) != ~count))
-        fail("ledger %u is half done at %llu, and nobody said so", ledger,
+        fail("ledger %u is half done at %llu, and the lock has not said so", ledger,
              (unsigned long long)count);
     atomic_store(&l->inside, me->life);
     settle(ledger, count);
@@ -207,7 +208,7 @@ void enter(unsigned ledger, long long acquired)
 void leave(unsigned ledger)
 {
     if (atomic_exchange(&ledgers[ledger].inside, 0) != me->life)
-        fail("somebody else came into the critical section of ledger %u", ledger);
+        fail("another came into the critical section of ledger %u", ledger);
 }
 
 void commit(unsigned ledger)
@@ -229,8 +230,8 @@ void commit(unsigned ledger)
 /* ---- Lives ---- */
 
 /*
- * A kill by the director finds most workers asleep. This one comes after some CPU time of the
- * worker's own, so it is at work. Where there is no such timer, there are still the director's.
+ * A kill by the supervisor finds most workers asleep. This one comes after some CPU time of the
+ * worker's own, so it is at work. Where there is no such timer, there are still the supervisor's.
  */
 static void arm_death(void)
 {
@@ -247,7 +248,7 @@ static void visit(void)
 {
     int r = shk_lock_acquire(locks[0], SHK_MS(1));
 
-    if (!is_patience(r)) {
+    if (!is_wait_over(r)) {
         enter(0, r);
         leave(0);
         expect("lock_release", shk_lock_release(locks[0]));

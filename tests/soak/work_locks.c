@@ -5,7 +5,7 @@
 
 /*
  * The account: deposits and draws alternate, and all wait on one condition with a lock of its own.
- * Who finds that a holder died wakes all: the dead may have committed and not said so.
+ * An owner that finds that a holder died wakes all: the dead may have committed and not said so.
  */
 static void transact_once(uint64_t parity)
 {
@@ -13,7 +13,7 @@ static void transact_once(uint64_t parity)
     long long r = shk_cond_acquire(account, SHK_FOREVER);
 
     for (;;) {
-        enter(ACCOUNT, is_patience(r) ? 0 : r);
+        enter(ACCOUNT, is_wait_over(r) ? 0 : r);
         if (r == SHK_ORPHANED)
             expect("cond_notify_all", shk_cond_notify_all(account));
         if (atomic_load(&ledgers[ACCOUNT].count) % 2 == parity || stopping())
@@ -39,10 +39,10 @@ void transact(void)
 }
 
 /*
- * The relay: a token is given by waking one taker, who takes it, and wakes one giver. Nobody else
+ * The relay: a token is given by waking one taker, which takes it, and wakes one giver. No other
  * hears of it, and a taker does not look for a token before it has been woken: so a wake-up that is
- * lost stops the relay, for newcomers, too. A wake-up may vanish when the one who had it is killed
- * and nobody else waited then; so one is given only while the immortal taker waits.
+ * lost stops the relay, for newcomers, too. A wake-up may vanish when the one that had it is killed
+ * and no other waited then; so one is given only while the immortal taker waits.
  */
 static void enter_relay(long long r)
 {
@@ -152,11 +152,11 @@ void lock_and_unlock(void)
         long long outer = acquire(i), inner;
 
         get_on();
-        if (is_patience(outer))
+        if (is_wait_over(outer))
             continue;
         expect("lock_acquire", outer);
         inner = j > i ? acquire(j) : -EAGAIN;
-        if (!is_patience(inner))
+        if (!is_wait_over(inner))
             use_lock(j, inner);
         use_lock(i, outer);
         if (chance(16) == 0)

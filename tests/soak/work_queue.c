@@ -1,4 +1,4 @@
-/* Producers, consumers, and who shuts the queues down and opens them again. */
+/* Producers, consumers, and those that shut the queues down and open them again. */
 #include "soak.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ static struct shk_queue *queue;
 static struct ring *ring; /* the control's, to be used instead; NULL */
 static unsigned claimed;  /* calls for which the side is still kept */
 
-static int64_t some_patience(void)
+static int64_t some_timeout(void)
 {
     static const int64_t timeouts[] = {SHK_FOREVER, SHK_FOREVER, SHK_FOREVER, SHK_MS(1),
                                        SHK_NOWAIT};
@@ -39,9 +39,9 @@ static void claim_at_times(unsigned side)
     if (claimed > 0 && --claimed == 0)
         expect("queue_unclaim", shk_queue_unclaim(queue, side));
     if (claimed == 0 && (which == FIFO || which == UNBOUNDED) && !ring && chance(256) == 0) {
-        long long r = shk_queue_claim(queue, side, some_patience());
+        long long r = shk_queue_claim(queue, side, some_timeout());
 
-        if (!is_patience(r)) {
+        if (!is_wait_over(r)) {
             expect("queue_claim", r);
             claimed = ROUNDS_CLAIMED;
         }
@@ -49,7 +49,7 @@ static void claim_at_times(unsigned side)
 }
 
 /*
- * Now and then one waits as somebody with several objects to look after does. Another may be faster
+ * Now and then one waits as a program with several objects does. Another may be faster
  * then.
  */
 static void watch_at_times(uint32_t want)
@@ -115,9 +115,9 @@ static int put_one(struct item *item, size_t length)
         return 1;
     }
     if (which == PRIORITY)
-        r = shk_queue_put_priority(queue, item, length, item->priority, some_patience());
+        r = shk_queue_put_priority(queue, item, length, item->priority, some_timeout());
     else
-        r = shk_queue_put(queue, item, length, some_patience());
+        r = shk_queue_put(queue, item, length, some_timeout());
     return r < 0 ? r : 1;
 }
 
@@ -131,7 +131,7 @@ static int put_in_place(uint64_t number)
     int r;
 
     begin(RESERVING);
-    r = shk_queue_reserve(queue, sizeof(struct item), &slot, some_patience());
+    r = shk_queue_reserve(queue, sizeof(struct item), &slot, some_timeout());
     if (r < 0)
         return r;
     size_t length = fill(slot, number);
@@ -155,7 +155,7 @@ static int put_many(uint64_t first, unsigned n)
         items[i].priority = 0; /* put_many gives them no other */
     }
     begin(PUTTING);
-    return shk_queue_put_many(queue, pieces, n, some_patience());
+    return shk_queue_put_many(queue, pieces, n, some_timeout());
 }
 
 static int put(uint64_t first, unsigned n)
@@ -179,7 +179,8 @@ static void write_down_put(uint64_t first, unsigned n, int r)
     for (unsigned i = 0; i < n; i++)
         atomic_fetch_or(&notes->item[which][first + i], (int)i < done ? ITEM_PUT : ITEM_REFUSED);
     end_step();
-    if (r < 0 && !is_patience(r) && r != -EPIPE && r != -EBUSY) /* -EBUSY: another keeps the side */
+    /* -EBUSY: another keeps the side */
+    if (r < 0 && !is_wait_over(r) && r != -EPIPE && r != -EBUSY)
         expect("a put", r);
 }
 
@@ -245,7 +246,7 @@ static int get_many(struct iovec *pieces, unsigned n)
         pieces[i] = (struct iovec){&me->hand[i], sizeof(me->hand[i])};
     empty_hand();
     begin(GETTING);
-    return shk_queue_get_many(queue, pieces, n, some_patience());
+    return shk_queue_get_many(queue, pieces, n, some_timeout());
 }
 
 static int get_one(struct iovec *piece)
@@ -257,7 +258,7 @@ static int get_one(struct iovec *piece)
     if (ring)
         r = (ssize_t)ring_get(ring, &me->hand[0]);
     else
-        r = shk_queue_get(queue, &me->hand[0], sizeof(me->hand[0]), some_patience());
+        r = shk_queue_get(queue, &me->hand[0], sizeof(me->hand[0]), some_timeout());
     if (ring && me->hand[0].number == NO_ITEM) { /* the ring's end, which is for the others, too */
         ring_put(ring, &me->hand[0], (size_t)r);
         r = -EPIPE;
@@ -270,7 +271,7 @@ static int get_one(struct iovec *piece)
 static int peek_and_consume(struct iovec *piece)
 {
     const void *item;
-    ssize_t r = shk_queue_peek(queue, &item, some_patience());
+    ssize_t r = shk_queue_peek(queue, &item, some_timeout());
 
     if (r < 0)
         return (int)r;
@@ -329,7 +330,7 @@ void consume(void)
         get_on();
         if (r == -EPIPE && end)
             return;
-        if (r < 0 && !is_patience(r) && r != -EPIPE && r != -EBUSY)
+        if (r < 0 && !is_wait_over(r) && r != -EPIPE && r != -EBUSY)
             expect("a get", r);
         claim_at_times(SHK_CONSUMER);
         if (chance(BURST) == 0 || r == -EPIPE)

@@ -41,7 +41,7 @@ void pass(void)
         long long r = shk_event_wait(turnstile[laps % 2],
                                      me->mortal && chance(4) == 0 ? SHK_MS(1) : SHK_FOREVER);
 
-        if (is_patience(r))
+        if (is_wait_over(r))
             continue;
         expect("event_wait", r);
         if (atomic_load(&notes->phase) != laps % 2 && !stopping())
@@ -53,7 +53,7 @@ void pass(void)
 }
 
 /*
- * The semaphore: permits are given when there are none left. A permit that waits while somebody
+ * The semaphore: permits are given when there are none left. A permit that waits while an actor
  * sleeps would stop it.
  */
 void post(void)
@@ -84,7 +84,7 @@ void wait_for_permits(void)
         if (r == 0)
             atomic_fetch_add(&me->taken, 1);
         end_step();
-        if (!is_patience(r))
+        if (!is_wait_over(r))
             expect("semaphore_acquire", r);
         if (r == 0)
             get_on();
