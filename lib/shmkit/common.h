@@ -15,8 +15,8 @@
  *     -ENOSPC   the thread's first call here, and there is no memory for its member record
  *     -ENOTSUP  the thread's first call here, and the process was made by a raw fork or clone
  *               system call
- *     -ENOLCK   the thread already holds 2000 robust mutexes (memberships, locks, claims); the
- *               kernel frees no more than 2048 when a thread dies
+ *     -ENOLCK   the thread already holds 2000 robust mutexes (one as a member of a segment, locks,
+ *               claims); the kernel frees no more than 2048 when a thread dies
  *     -EBUSY    a process has stayed in the middle of a change to the segment or the object for
  *               10 seconds (it is stopped, or in a debugger), whatever the timeout; SHK_NOWAIT:
  *               another member is in the way (see queue.h)
@@ -35,9 +35,9 @@
  * Threads and processes. Any number of threads of any number of processes may call anything at the
  * same time, if not said otherwise. The threads of a process may share a handle. Close a handle
  * only when no thread uses it any more. After fork() without exec the child may use the handles
- * that it inherits: it joins as a new member with its first call, and holds none of its parent's
- * locks. No call may be made from a signal handler or left by siglongjmp(), and no thread may be
- * cancelled in one.
+ * that it has from its parent: it joins as a new member with its first call, and holds none of its
+ * parent's locks. No call may be made from a signal handler or left by siglongjmp(), and no thread
+ * may be cancelled in one.
  *
  * Killed. What is said under "Killed" with each call holds for any way to die: SIGKILL, a crash,
  * exec, exit without closing, the OOM killer. Where the kernel does not mark a death, a waiter

@@ -100,13 +100,13 @@ SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags,
                                 struct shk_segment **out);
 
 /*
- * Leave the segment and give the handle back. NULL is allowed and does nothing. The calling
- * thread's membership ends. Those of other threads end with the threads, and the last one unmaps.
- * Their blocked calls give -EBADF, at once or (waiting for a lock, or on a condition of kind
- * SHK_COND_PTHREAD) within about 100 ms. Handles of objects in it give -EBADF from then on, and
- * still need their own close. Another thread can still release what it holds.
+ * Leave the segment and give the handle back. NULL is allowed and does nothing. Other threads stay
+ * members until they end, and the last one unmaps. Their blocked calls give -EBADF, at once or
+ * (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD) within about 100 ms. Handles of
+ * objects in it give -EBADF from then on, and still need their own close. Another thread can still
+ * release what it holds.
  * Returns 0, or -EBUSY: the calling thread holds a lock of the segment; nothing has changed.
- * Killed: the membership ends with the thread.
+ * Killed: the thread is no member any more.
  */
 SHK_PUBLIC int shk_segment_close(struct shk_segment *);
 
@@ -205,7 +205,7 @@ SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic
  * barrier does not break. Otherwise the wait ends with -EINTR. So a wait can go on after a signal
  * handler, as Python's PEP 475 asks.
  *   check  NULL: none. It belongs to the calling thread, and lasts until the thread sets another
- *          or ends its membership; so a child of fork() has none. It may call the library, but a
+ *          or leaves the segment; so a child of fork() has none. It may call the library, but a
  *          call that would have to wait gives -EDEADLK, and shk_segment_close() -EBUSY. It must
  *          return: no longjmp().
  * A thread that takes a lock back in shk_cond_wait() is not asked. The flag of shk_set_interrupt()

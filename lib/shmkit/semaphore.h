@@ -13,7 +13,7 @@
  *
  * A permit that has been given to a waiter goes to the next waiter if that one dies before it
  * resumes. If it is stopped instead, the permit goes to the next one after about 100 ms; the
- * stopped waiter keeps its place in line and is passed over until it runs.
+ * stopped waiter keeps its place in line and is skipped until it runs.
  *
  * A permit that a member has taken and not given back when it dies is lost, as with every counting
  * semaphore. Where that matters, use one lock for each thing instead.
