@@ -99,10 +99,16 @@ commands() { # README
     awk '/^```/ { fenced = !fenced; next } fenced || /^    / { sub(/^    /, ""); print }' "$1" |
         sed 's,/\*.*\*/,,; s,[[:space:]]# .*,,; s,[[:space:]]*$,,' | grep .
 }
+names() { # README: what stands between backquotes
+    awk '/^```/ { fenced = !fenced } !fenced' "$1" | grep -o '`[^`]*`' | sort -u
+}
 commands README.md >"$work/en"
 commands README.zh.md >"$work/zh"
 test -s "$work/en" || fail "README.md has no commands"
 same "in README.md" "$work/en" "in README.zh.md" "$work/zh"
+names README.md >"$work/en-names"
+names README.zh.md >"$work/zh-names"
+same "in README.md" "$work/en-names" "in README.zh.md" "$work/zh-names"
 for readme in README.md README.zh.md; do
     for link in $(grep -o '](\([^)#]*\)' "$readme" | sed 's,^](,,' | grep -v '^https\?:'); do
         test -e "$link" || fail "$readme links to $link, which does not exist"
