@@ -55,7 +55,7 @@ static uint64_t me(struct shk_queue *queue)
 
 static uint64_t bias_owner(struct shk_queue *queue)
 {
-    return atomic_load(&queue->shared->put_lock.bias_owner);
+    return atomic_load(&queue->shared->put_lock.bias.owner);
 }
 
 #define needs_membarrier()                                                        \
@@ -94,7 +94,7 @@ static int stay_in_it(void *unused)
     (void)unused;
     move_in(queue);
     m = shki_member_find(queue->object.segment);
-    ck_assert(shki_biased_enter(queue, m, &queue->shared->put_lock));
+    ck_assert(shki_side_enter(queue, m, &queue->shared->put_lock));
     atomic_store(&place->is_in, 1);
     wait_until(atomic_load(&place->may_leave), TEST_DEADLINE);
     shki_biased_leave(m);
@@ -110,8 +110,8 @@ static int die_in_it(void *unused)
 
     (void)unused;
     move_in(queue);
-    ck_assert(shki_biased_enter(queue, shki_member_find(queue->object.segment),
-                                &queue->shared->put_lock));
+    ck_assert(
+        shki_side_enter(queue, shki_member_find(queue->object.segment), &queue->shared->put_lock));
     tail = atomic_load(&queue->shared->tail);
     slot = (struct shki_slot *)(void *)(queue->slots + (tail & queue->mask) * queue->stride);
     memcpy(slot->bytes, &(int64_t){41}, sizeof(int64_t));
@@ -194,11 +194,11 @@ static int hold_for_a_moment(void *order)
         *(uint32_t *)order == SHK_FIFO ? &queue->shared->get_lock : &queue->shared->put_lock;
     struct shki_member *m = shki_member_find(queue->object.segment);
 
-    ck_assert_int_eq(shki_biased_trylock(queue, m, lock), 0);
+    ck_assert_int_eq(shki_side_trylock_slow(queue, m, lock), 0);
     atomic_store(&place->is_in, 1);
     nanosleep(&(struct timespec){.tv_nsec = MOMENT * 1000000}, NULL);
     wait_until(atomic_load(&place->may_leave), TEST_DEADLINE);
-    shki_biased_unlock(queue, m, lock);
+    shki_side_unlock_slow(queue, m, lock);
     return 0;
 }
 

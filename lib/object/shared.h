@@ -6,40 +6,17 @@
 #define SHKI_SHARED_H
 
 #include "segment/layout.h"
-
-/* Why who makes an object ready has to do more than that. */
-enum {
-    SHKI_NEED_WAKEUP = 1, /* somebody sleeps, or did not long ago */
-    /*
-     * of a eventcount: there has been sleeping lately, so that who commits had better fence: see
-     * queue.h
-     */
-    SHKI_NEED_FENCE = 4
-};
+#include "sync/layout.h"
 
 /*
- * A lock: producers, or consumers, take turns at it. Whoever has the mutex has the lock, once
- * nobody else is inside.
- *
- * Who is the only one to come, time after time, becomes the bias_owner, and then goes in and out
- * without the mutex: it says in its member record that it is inside, and looks whether it still is
- * the bias_owner. Somebody else takes the mutex, strikes the bias_owner out, and waits until it is
- * not inside, or dead. Whoever has claimed the lock, and so has the mutex, is the bias_owner that
- * nobody strikes out.
- *
- * Killed inside: whoever has the mutex next repairs what there is to repair, as for a dead holder;
- * and to be sure for every bias_owner that is dead.
+ * The lock of one side of a queue: producers, or consumers, take turns at it. A biased lock, see
+ * sync/biased.h, with what the side keeps in the line of the bias.
  */
 struct shki_side_lock {
-    /* .holder: who keeps it: has claimed it, or has something open; else 0 or dead */
+    /* .holder: the member that keeps it: has claimed it, or has something open; else 0 or dead */
     struct shki_mutex mutex;
-    alignas(64) _Atomic uint64_t bias_owner; /* id; given and taken with the mutex: G1, G2 */
-    /* id of one that has been struck out, until it is known not to be inside; with the mutex */
-    _Atomic uint64_t revoking;
+    alignas(64) struct shki_biased_shared bias;
     /* With the lock: */
-    _Atomic uint64_t last; /* who had it last by the mutex, */
-    /* how often in a row; and how often will make it the bias_owner */
-    _Atomic uint32_t streak, bias_threshold;
     /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
     union {
         uint64_t cached_head; /* put lock */
@@ -50,10 +27,6 @@ struct shki_side_lock {
      * consumers: P2
      */
     _Atomic uint64_t chunks;
-    /*
-     * bytes of an open reservation; or how many items a put of several has begun with, 0 when it is
-     * done
-     */
     union {
         uint64_t reserved_bytes; /* of an open reservation */
         uint64_t batch_items;    /* that a put of several has begun with; 0: done */
@@ -62,26 +35,10 @@ struct shki_side_lock {
 };
 
 _Static_assert(sizeof(struct shki_side_lock) == sizeof(struct shki_mutex) + 64,
-               "the bias_owner needs one line, and not the mutex's");
+               "the bias owner needs one line, and not the mutex's");
 
 /* What is open behind a lock. */
 enum { SHKI_OPEN_NOTHING = 0, SHKI_OPEN_RESERVATION = 1, SHKI_OPEN_PEEK = 2 };
-
-/* Where one side of a queue sleeps when it cannot go on. */
-struct shki_eventcount {
-    alignas(64) _Atomic uint32_t flags; /* set by who goes to sleep, cleared by who wakes: F1, F2 */
-    /*
-     * a hint: never too low; a killed sleeper is counted for ever, which costs a needless post now
-     * and then
-     */
-    _Atomic uint32_t sleepers;
-    /* permits may be too many after a crash; the truth is looked at each time */
-    sem_t semaphore;
-    _Atomic uint64_t leaders[2]; /* see sync/leader.h; by sleepers */
-    _Atomic uint32_t followers;
-};
-
-_Static_assert(sizeof(struct shki_eventcount) == 64, "the other side reads one line");
 
 /* What a member still has to say task_done() for. */
 struct shki_task {
@@ -209,9 +166,9 @@ struct shki_queue_shared {
     struct shki_ordered ordered;
     struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
 
-    struct shki_eventcount not_empty; /* consumers sleep here */
-    struct shki_eventcount not_full;  /* producers */
-    struct shki_eventcount tasks;     /* who waits for the tasks to be done */
+    struct shki_eventcount_shared not_empty; /* consumers sleep here */
+    struct shki_eventcount_shared not_full;  /* producers */
+    struct shki_eventcount_shared tasks;     /* who waits for the tasks to be done */
     /* members that died with tasks, and whose places have been taken since */
     _Atomic uint64_t orphans;
 };

@@ -62,7 +62,7 @@ static void unref(struct shki_member *m, struct shki_side_lock *lock)
      */
     store_release(&lock->open, SHKI_OPEN_NOTHING);
     if (look(&lock->claimed)) {
-        store_relaxed(&lock->bias_owner, m->id);
+        store_relaxed(&lock->bias.owner, m->id);
         return;
     }
     shki_side_unhold(lock);
@@ -130,9 +130,9 @@ static void end_reservation(struct shk_queue *q, struct shki_member *m)
     q->shared->put_lock.reserved_bytes = 0;
     unref(m, &q->shared->put_lock);
     /* for the item, or because nothing more comes */
-    shki_eventcount_notify(q, &q->shared->not_empty, &q->put_adaptive);
+    shki_queue_notify(q, &q->shared->not_empty, &q->put_adaptive);
     if (q->order != SHK_FIFO)
-        shki_eventcount_notify(q, &q->shared->not_full, &q->get_adaptive);
+        shki_queue_notify(q, &q->shared->not_full, &q->get_adaptive);
 }
 
 int shk_queue_commit(struct shk_queue *q, size_t len)
@@ -223,7 +223,7 @@ int shk_queue_consume(struct shk_queue *q)
     shki_count_tasks(q, m, 1);
     shki_order_of(q)->take(q, 1);
     unref(m, get_lock_of(q));
-    shki_eventcount_notify(q, &q->shared->not_full, &q->get_adaptive);
+    shki_queue_notify(q, &q->shared->not_full, &q->get_adaptive);
     return 0;
 }
 
@@ -294,7 +294,7 @@ static void unclaim(struct shk_queue *q, struct shki_member *m, unsigned side)
     shki_side_unhold(side == SHK_PRODUCER ? &q->shared->put_lock : &q->shared->get_lock);
     shki_held_less(m);
     if (side == SHK_PRODUCER)
-        shki_eventcount_notify(q, &q->shared->not_empty, &q->put_adaptive); /* it may be over now */
+        shki_queue_notify(q, &q->shared->not_empty, &q->put_adaptive); /* it may be over now */
 }
 
 static int check_sides(const struct shk_queue *q, unsigned sides)

@@ -10,22 +10,14 @@ static void wake_at_unlink(struct shki_object *o)
     shki_queue_wake(o->segment, (void *)o->shared);
 }
 
-/* Perhaps too often: a permit too many is harmless. */
-static void post_all(const struct shk_segment *s, struct shki_eventcount *eventcount)
-{
-    uint32_t n = load_relaxed(&eventcount->sleepers);
-
-    for (uint32_t i = 0; i < n && i < s->max_members; i++)
-        sem_post(&eventcount->semaphore);
-}
-
 static void wake_at_close(struct shki_object *o, uint32_t waits_for)
 {
     struct shki_queue_shared *q = (void *)o->shared;
 
-    post_all(o->segment, waits_for == SHK_WAITS_TO_GET   ? &q->not_empty
-                         : waits_for == SHK_WAITS_TO_PUT ? &q->not_full
-                                                         : &q->tasks);
+    shki_eventcount_post_all(waits_for == SHK_WAITS_TO_GET   ? &q->not_empty
+                             : waits_for == SHK_WAITS_TO_PUT ? &q->not_full
+                                                             : &q->tasks,
+                             0, o->segment->max_members);
 }
 
 /* ---- Watching ---- */
@@ -82,9 +74,9 @@ static uint64_t kept_by(const struct shki_mutex *lock)
 /* The member that had a side last, by the lock or as its bias owner; 0: not known. */
 static uint64_t last_at(const struct shki_side_lock *lock)
 {
-    uint64_t owner = load_relaxed(&lock->bias_owner);
+    uint64_t owner = load_relaxed(&lock->bias.owner);
 
-    return owner ? owner : load_relaxed(&lock->last);
+    return owner ? owner : load_relaxed(&lock->bias.last);
 }
 
 static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,

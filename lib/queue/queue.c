@@ -202,6 +202,7 @@ static int adopt(struct shk_queue *q, const struct layout *l)
     q->stride = l->stride;
     q->slots = q->object.shared + l->slots_at;
     q->chunks = l->chunks;
+    shki_side_init(q);
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
     if (q->grows)
         return adopt_lists(q, l);

@@ -2,51 +2,15 @@
  * The parts of a queue: its handle, how a call takes its turn at a lock, and the eventcounts where
  * a side sleeps that cannot go on.
  *
- * Sleeping and waking, for the side that sleeps on `eventcount` until `can_go_on`:
- *
- *     sleeper                                   other side, after its commit (Q1, Q2, Q3, O1 or T1)
- *     S1: flags |= NEED_WAKEUP | NEED_FENCE             F2: a light fence, if any flag is up then a real one
- *     F1: a heavy fence, but only a real        S2: if flags & NEED_WAKEUP: clear it, and if it was set: post
- *         one if NEED_FENCE was up already
- *     look: can_go_on? then do not sleep
- *     wait for the semaphore, a slice at most
- *
- * Either the sleeper's look sees the commit or the other side sees the flag. The first who sleeps
- * after a busy time pays for the heavy fence; then NEED_FENCE is up, and all who commit fence
- * before they look again, until a side has committed QUIET_COMMITS times in a row without a sleeper
- * and takes NEED_FENCE down. Where the segment is not asymmetric all of these fences are real ones,
- * and NEED_FENCE is not used. Whoever clears the flag posts once, so permits do not pile up. One
- * permit wakes one sleeper, and the flag is down then: whoever leaves after having slept, with
- * whatever result, puts the flag up again for the others and looks, as in S1, on their behalf
- * (shki_cascade_wakeup()). S2 may be left out, with the flag up, by who sees after F2 that the
- * sleepers could not go on: somebody who is awake has been faster, and whoever undoes that comes to
- * F2 in turn.
- *
- * WATCHERS is a flag of the same word, for those who wait for any of several objects: see poll.h.
- *
- * Killed after S1 before sleeping, or asleep: a needless post. Killed in S2 between clearing and
- * posting, or woken and then killed: a sleeper finds out at the end of its slice.
- *
  * Locks. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put lock, for
- * both. A lock is held for one operation, or kept: claimed, or with a reservation or a peek open.
- * Who keeps it is written in mutex.holder, which means nothing unless that member is alive; ids
- * never repeat.
+ * both. They are biased locks: see sync/biased.h. A lock is held for one operation, or kept:
+ * claimed, or with a reservation or a peek open. The member that keeps it is written in
+ * mutex.holder, which means nothing unless that member is alive; ids never repeat.
  *
- * Going in without the mutex, and putting out who does so:
- *
- *     bias_owner                                    who wants the lock, with the mutex
- *     G1: my record: inside                     leaving = bias_owner, bias_owner = 0
- *     light fence                               G2: heavy fence
- *     look: am I still the bias_owner?              G3: wait until that member is not inside, or dead
- *     ... the operation ...                     leaving = 0
- *     G3: my record: not inside
- *
- * Either the bias_owner sees that it is not any more, and comes by the mutex; or the other sees it
- * inside. What a member says about itself is in a record of its own: one that is late in seeing
- * that it has been struck out must not overwrite what the next bias_owner says.
- *
- * Killed inside: its new owner repairs. Killed, or out of deadline, before `leaving` is 0 again:
- * the next one with the mutex fences and waits.
+ * Sleeping. Consumers sleep on the eventcount `not_empty`, producers on `not_full`, joiners on
+ * `tasks`: see sync/eventcount.h. The changes that end in a notify are the commits Q1, Q2, Q3, O1
+ * and T1. WATCHERS is a flag of the same word, for those who wait for any of several objects: see
+ * poll.h.
  */
 #ifndef SHKI_QUEUE_H
 #define SHKI_QUEUE_H
@@ -54,6 +18,9 @@
 #include "base/fence.h"
 #include "object/shared.h"
 #include "object/watch.h"
+#include "queue/adaptive.h"
+#include "sync/biased.h"
+#include "sync/eventcount.h"
 
 #include <shmkit/queue.h>
 #include <string.h>
@@ -108,23 +75,7 @@ struct shki_poll_estimate {
     _Atomic uint32_t estimate;
 };
 
-#define SHKI_LINE          64u /* bytes of a cache line */
-#define SHKI_LOOK_AT_CLOCK 16u /* waits: so often a side looks whether its turn is over */
-
-/*
- * What a side remembers of its eventcounts: one that it wakes, one that it sleeps on. Private to
- * the process; threads race on it harmlessly.
- */
-struct shki_adaptive {
-    /* commits in a row without a sleeper, while NEED_FENCE was up */
-    _Atomic uint32_t quiet_commits;
-    /* how often in a row nobody has made use of it that this one gave way */
-    _Atomic uint32_t misses;
-    _Atomic uint32_t waits;     /* that have not been long */
-    _Atomic int64_t since;      /* when this one's turn began; 0: not yet */
-    _Atomic uint32_t spared;    /* wake-ups, since somebody awake on the other side was faster */
-    struct shki_spinner others; /* whether one is */
-};
+#define SHKI_LINE 64u /* bytes of a cache line */
 
 struct shk_queue {
     struct shki_object object;
@@ -172,6 +123,7 @@ struct shk_queue {
     struct shki_adaptive put_adaptive, get_adaptive, task_adaptive;
     struct shki_spinner put_lock_spinner, get_lock_spinner, not_full_spinner, not_empty_spinner,
         tasks_spinner;
+    struct shki_biased put_biased, get_biased; /* the locks, of shared->put_lock and get_lock */
 };
 
 #define SHKI_BATCH_MAX 65536u /* items moved with the lock; the others wait for that */
@@ -189,9 +141,10 @@ struct shki_call {
     struct shk_queue *queue;
     struct shki_member *member;
     struct shki_side_lock *lock;
+    const struct shki_biased *biased; /* the same */
     struct shki_spinner *lock_spinner;
     /* where this side sleeps, and the side that it wakes */
-    struct shki_eventcount *eventcount, *other;
+    struct shki_eventcount_shared *eventcount, *other;
     struct shki_spinner *spinner;
     struct shki_adaptive *adaptive;
     /* loads only; also true when there is nothing to wait for any more: shut down, unlinked */
@@ -313,54 +266,42 @@ static inline bool shki_side_is_held_by(const struct shki_side_lock *lock,
     return m && load_relaxed(&lock->mutex.holder) == m->id;
 }
 
-/*
- * Try to enter by the mutex: 0; 1: somebody is there; or an error. And leave: become the
- * bias_owner, if there is reason to.
- */
-int shki_biased_trylock(struct shk_queue *, struct shki_member *, struct shki_side_lock *lock);
-void shki_biased_unlock(struct shk_queue *, struct shki_member *, struct shki_side_lock *lock);
+/* The lock as a biased one. */
+static inline const struct shki_biased *shki_side_biased(const struct shk_queue *q,
+                                                         const struct shki_side_lock *lock)
+{
+    return lock == &q->shared->put_lock ? &q->put_biased : &q->get_biased;
+}
 
-/* What a member's record says of one that is inside. */
+/* Called when a queue is opened. */
+void shki_side_init(struct shk_queue *);
+
+/* Try to enter by the mutex: 0; 1: another member is there; or an error. And leave. */
+int shki_side_trylock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *lock);
+void shki_side_unlock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *lock);
+
+/* What a member's record says of one that is in the lock by its bias. */
 static inline __attribute__((always_inline)) uint64_t
-shki_biased_offset(const struct shk_queue *q, const struct shki_side_lock *lock)
+shki_side_offset(const struct shk_queue *q, const struct shki_side_lock *lock)
 {
     return q->object.offset + (uint64_t)((const char *)lock - (const char *)q->shared);
 }
 
-/* Enter as the bias_owner, if the caller is. */
-static inline __attribute__((always_inline)) bool shki_biased_enter(const struct shk_queue *q,
-                                                                    const struct shki_member *m,
-                                                                    struct shki_side_lock *lock)
+/* Enter as the bias owner, if the caller is. */
+static inline __attribute__((always_inline)) bool
+shki_side_enter(const struct shk_queue *q, const struct shki_member *m, struct shki_side_lock *lock)
 {
-    uint64_t at = shki_biased_offset(q, lock);
-
-    /* Relaxed: nobody else writes the caller's id there, and whoever strikes it out waits. */
-    if (unlikely(load_relaxed(&lock->bias_owner) != m->id))
-        return false;
-    /* Release: who waits for it to come out of another lock may see this instead. */
-    store_release(&m->record->biased_in, at);
-    /* G1: inside before these looks, at the bias_owner and at shut_down; pairs with G2 and F4 */
-    shki_fence_light(q->asymmetric);
-    if (likely(load_relaxed(&lock->bias_owner) == m->id))
-        return true;
-    store_relaxed(&m->record->biased_in, 0); /* nothing was done */
-    return false;
+    return shki_biased_enter(m, &lock->bias, shki_side_offset(q, lock), q->asymmetric);
 }
 
-static inline void shki_biased_leave(const struct shki_member *m)
-{
-    /* G3; and after Q1, for those who see it shut down */
-    store_release(&m->record->biased_in, 0);
-}
-
-/* Try to enter: 0; 1: somebody is there; or an error. */
+/* Try to enter: 0; 1: another member is there; or an error. */
 static inline __attribute__((always_inline)) int shki_side_trylock(struct shk_queue *q,
                                                                    struct shki_member *m,
                                                                    struct shki_side_lock *lock,
                                                                    bool *bias_owner)
 {
-    *bias_owner = shki_biased_enter(q, m, lock);
-    return likely(*bias_owner) ? 0 : shki_biased_trylock(q, m, lock);
+    *bias_owner = shki_side_enter(q, m, lock);
+    return likely(*bias_owner) ? 0 : shki_side_trylock_slow(q, m, lock);
 }
 
 static inline __attribute__((always_inline)) void shki_side_unlock(struct shk_queue *q,
@@ -371,29 +312,25 @@ static inline __attribute__((always_inline)) void shki_side_unlock(struct shk_qu
     if (likely(bias_owner))
         shki_biased_leave(m);
     else
-        shki_biased_unlock(q, m, lock);
+        shki_side_unlock_slow(q, m, lock);
 }
 
-/* S2, after a commit. `adaptive`: of the side that has committed. */
-void shki_eventcount_notify_slow(struct shk_queue *, struct shki_eventcount *,
-                                 struct shki_adaptive *);
+/* Notify, after a commit. `adaptive`: of the side that has committed. */
+void shki_queue_notify_slow(struct shk_queue *, struct shki_eventcount_shared *,
+                            struct shki_adaptive *);
 static inline __attribute__((always_inline)) void
-shki_eventcount_notify(struct shk_queue *q, struct shki_eventcount *eventcount,
-                       struct shki_adaptive *adaptive)
+shki_queue_notify(struct shk_queue *q, struct shki_eventcount_shared *eventcount,
+                  struct shki_adaptive *adaptive)
 {
-    /*
-     * F2: the commit before this look; pairs with F1, which is heavy unless NEED_FENCE is seen here
-     */
-    shki_fence_light(q->asymmetric);
-    if (unlikely(load_relaxed(&eventcount->flags) != 0))
-        shki_eventcount_notify_slow(q, eventcount, adaptive);
+    if (shki_eventcount_has_waiter(eventcount, q->asymmetric))
+        shki_queue_notify_slow(q, eventcount, adaptive);
 }
 
 /* The other side, after something has been moved. */
 static inline __attribute__((always_inline)) void shki_notify_other(struct shk_queue *q, bool puts)
 {
-    shki_eventcount_notify(q, puts ? &q->shared->not_empty : &q->shared->not_full,
-                           puts ? &q->put_adaptive : &q->get_adaptive);
+    shki_queue_notify(q, puts ? &q->shared->not_empty : &q->shared->not_full,
+                      puts ? &q->put_adaptive : &q->get_adaptive);
 }
 
 /*

@@ -496,14 +496,7 @@ static inline __attribute__((always_inline)) bool biased_enter_fast(const struct
 {
     if (unlikely(shki_segment_is_closed(m->segment)))
         return false;
-    /*
-     * As in shki_biased_enter(), but without a look before: who is not the bias_owner only seems to
-     * be inside for a moment, as one who has just been struck out does. Killed then, when it has
-     * been: one more is counted as lost in the lock.
-     */
-    store_release(&m->record->biased_in, shki_biased_offset(q, lock));
-    shki_fence_light(true); /* G1 */
-    return load_relaxed(&lock->bias_owner) == m->id &&
+    return shki_biased_enter_fast(m, &lock->bias, shki_side_offset(q, lock)) &&
            !shki_is_stale(m->segment, q->object.entry, q->object.serial);
 }
 
@@ -693,8 +686,7 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
     demote_slot(m, slot);
     move_tail(shared, tail + 1);
     shki_biased_leave(m);
-    shki_fence_light(true); /* F2 */
-    if (unlikely(load_relaxed(&shared->not_empty.flags) != 0))
+    if (shki_eventcount_has_waiter(&shared->not_empty, true))
         return wake_consumers(q);
     return 0;
 }
@@ -731,8 +723,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
         return get_otherwise(q, m, buf, size, timeout);
     if (unlikely(r < 0))
         return get_inside(q, m, buf, size);
-    shki_fence_light(true); /* F2 */
-    if (unlikely(load_relaxed(&shared->not_full.flags) != 0))
+    if (shki_eventcount_has_waiter(&shared->not_full, true))
         return wake_producers(q, length);
     return (ssize_t)length;
 }

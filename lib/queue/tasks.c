@@ -46,7 +46,7 @@ int shk_queue_task_done(struct shk_queue *q)
      */
     store_release(&task->count, count - 1);
     if (count == 1)
-        shki_eventcount_notify(q, &q->shared->tasks, &q->task_adaptive);
+        shki_queue_notify(q, &q->shared->tasks, &q->task_adaptive);
     return 0;
 }
 

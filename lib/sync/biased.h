@@ -1,0 +1,151 @@
+/*
+ * A biased lock: a robust mutex which the member that comes time after time enters without an
+ * atomic read-modify-write.
+ *
+ * Source: biased locking (Kawachiya, Koseki, Onodera, OOPSLA 2002; Dice, Moir, Scherer, "Quickly
+ * Reacquirable Locks", 2003; HotSpot), with the asymmetric fence of base/fence.h in place of a
+ * safepoint. New here: either side may be killed at every instruction.
+ *
+ * What always holds:
+ *   - A lock has at most one bias owner. Only a thread that holds the mutex writes `owner`, and it
+ *     writes its own id or 0. So a member that finds its id there knows that no other member enters
+ *     without the mutex.
+ *   - A member is in the lock if its record says so (biased_in is the offset of the lock) and it was
+ *     the owner after it said so; or if it holds the mutex and has revoked the bias.
+ *   - A record is written by its own thread alone.
+ *
+ * The loop to write. The revoker holds the mutex.
+ *
+ *     owner                                        revoker
+ *     owner == me? else lock the mutex             revoking = owner, owner = 0
+ *     BL1: biased_in = offset                      BL1: heavy fence
+ *     BL1: light fence                             BL2: wait until that member's biased_in is not
+ *     BL1: owner == me? else biased_in = 0,             offset, or that member is dead
+ *          lock the mutex                          dead: repair
+ *     ... the operation ...                        BL3: revoking = 0
+ *     BL2: biased_in = 0                           ... the operation ...
+ *
+ * Why a late owner cannot overwrite an item. The heavy fence is a full barrier in every running
+ * thread at some moment after `owner` was cleared. There are two cases.
+ *   - The owner's second check comes after that moment. It reads 0, and does not enter.
+ *   - The owner's second check came before it. Then the store to biased_in, which precedes that
+ *     check, is visible to the revoker after the fence. The revoker waits, however long it takes:
+ *     a time limit ends the revoker's call with -EBUSY, and never the wait of the lock. An owner that
+ *     is stopped in the middle of a copy finds the item's slot as it left it.
+ * BL2 is a release, and the revoker's load is an acquire: what the owner has written in the lock is
+ * visible to the revoker before the revoker writes.
+ *
+ * Why a killed owner cannot overwrite an item. A member counts as dead when the kernel has marked its
+ * life mutex, which it does after the thread's last instruction. Nothing is written later, and all
+ * that was written is visible. The revoker repairs what the dead one has left, as the next holder of
+ * a robust mutex does.
+ *
+ * Killed where:
+ *   - An owner before its second check, or after BL2: it was not in the lock.
+ *   - An owner between them: it is dead and biased_in is the offset. The next holder of the mutex
+ *     revokes, waits for nothing, and repairs. Its record may be another member's by then, so the
+ *     revoker repairs after every dead owner.
+ *   - A revoker before BL3, or out of time there: the mutex is released and `revoking` stays. The
+ *     next holder of the mutex executes the heavy fence and waits in its place.
+ *   - A member between becoming the owner and unlocking: a dead owner.
+ *
+ * What another order would cause:
+ *   - biased_in stored after the second check, or no fence between them: the revoker sees the owner
+ *     outside, and two members are in the lock.
+ *   - `owner` cleared before `revoking` is set: a revoker killed between the two leaves no trace of
+ *     an owner that may be inside.
+ *   - "inside" kept in the lock and not in the member's record: an owner that is late in noticing
+ *     that it was revoked clears the mark of the next owner.
+ *
+ * A member with the mutex may grant itself the bias and keep both (a claim): no revoker gets the
+ * mutex, so no revoker comes.
+ *
+ * The model: tests/model/biased.pml.
+ */
+#ifndef SHKI_BIASED_H
+#define SHKI_BIASED_H
+
+#include "base/fence.h"
+#include "segment/member.h"
+#include "sync/layout.h"
+
+/* A biased lock as this process sees it. All of it is written before the first call. */
+struct shki_biased {
+    struct shk_segment *segment;
+    struct shki_mutex *mutex;
+    struct shki_biased_shared *shared;
+    uint64_t offset;                /* what a member's record says of one that is in the lock */
+    _Atomic uint64_t *holders_lost; /* counts members that died in the lock */
+    /*
+     * Repair what a member that died in the lock has left. The caller holds the mutex and no living
+     * member is in the lock. Killed anywhere in it: it is called once more.
+     */
+    void (*repair)(void *object, const struct shki_biased *);
+    void *object;
+};
+
+/*
+ * Enter by the bias: true if the caller is the owner. If not, the caller must leave, and lock the
+ * mutex. It does not check `owner` before: a member that is not the owner seems to be in the lock
+ * for a moment, as one does that has just been revoked. Killed then, it is counted once more as
+ * lost in the lock.
+ */
+static inline __attribute__((always_inline)) bool
+shki_biased_enter_fast(const struct shki_member *m, const struct shki_biased_shared *shared,
+                       uint64_t offset)
+{
+    /* BL2: release: to a revoker of the lock that the caller left before, this store says so too. */
+    store_release(&m->record->biased_in, offset);
+    /* BL1: biased_in before the check of owner; pairs with the heavy fence of a revoker */
+    shki_fence_light(true);
+    return likely(load_relaxed(&shared->owner) == m->id);
+}
+
+static inline __attribute__((always_inline)) void shki_biased_leave(const struct shki_member *m)
+{
+    /* BL2: release: what was done in the lock; pairs with the acquire in shki_biased_is_in() */
+    store_release(&m->record->biased_in, 0);
+}
+
+/* Enter by the bias, or not: then nothing has been done. */
+static inline __attribute__((always_inline)) bool
+shki_biased_enter(const struct shki_member *m, const struct shki_biased_shared *shared,
+                  uint64_t offset, bool asymmetric)
+{
+    /* Relaxed: no other member writes the caller's id there, and a revoker that clears it waits. */
+    if (unlikely(load_relaxed(&shared->owner) != m->id))
+        return false;
+    store_release(&m->record->biased_in, offset); /* BL2, as above */
+    shki_fence_light(asymmetric);                 /* BL1, as above */
+    if (likely(load_relaxed(&shared->owner) == m->id))
+        return true;
+    store_relaxed(&m->record->biased_in, 0); /* nothing was done */
+    return false;
+}
+
+/* Try to enter by the mutex: 0; 1: another member is in the lock. */
+int shki_biased_trylock(const struct shki_biased *, struct shki_member *);
+
+/*
+ * Enter by the mutex, however long it takes: 0; what shki_mutex_lock() returns at the end of the
+ * deadline; what `recheck`, if not NULL, returns after a recheck interval, unless that is 0.
+ */
+int shki_biased_lock(const struct shki_biased *, struct shki_member *, struct shki_deadline *,
+                     struct shki_spinner *, int (*recheck)(void *arg), void *arg);
+
+/* Unlock the mutex, and become the owner if the caller alone has come for long. */
+void shki_biased_unlock(const struct shki_biased *, struct shki_member *);
+
+/* Whether the member is in the lock by the bias. Acquire: BL2. */
+bool shki_biased_is_in(const struct shki_biased *, uint64_t id);
+
+/*
+ * Whether an owner, or a former one, that is alive is in the lock. The caller has read that the
+ * mutex is free after a heavy fence.
+ */
+bool shki_biased_owner_is_in(const struct shki_biased *);
+
+/* The thread of a former owner that has not left the lock yet; 0: none. A hint. */
+int32_t shki_biased_revoked_thread(const struct shki_biased *);
+
+#endif

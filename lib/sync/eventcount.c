@@ -1,0 +1,127 @@
+#include "sync/eventcount.h"
+
+#include "segment/recover.h"
+#include "sync/leader.h"
+#include "sync/park.h"
+
+/*
+ * Commits in a row without a waiter, after which NEED_FENCE is cleared. The next waiter then pays a
+ * heavy fence, which costs as much as hundreds of full ones.
+ */
+#define QUIET_COMMITS 1000u
+
+uint32_t shki_eventcount_wake_one(struct shki_eventcount_shared *e)
+{
+    /*
+     * Ordered by EC1. EC2: acquire; pairs with the release in prepare_wait(): the waiter that this
+     * wakes sees the sleepers that were counted before it.
+     */
+    uint32_t were = fetch_and_acquire(&e->flags, SHKI_NEED_FENCE);
+
+    if (were & SHKI_NEED_WAKEUP)
+        sem_post(&e->semaphore);
+    return were & ~(uint32_t)(SHKI_NEED_WAKEUP | SHKI_NEED_FENCE);
+}
+
+void shki_eventcount_post_all(struct shki_eventcount_shared *e, uint32_t first,
+                              uint32_t sleepers_max)
+{
+    uint32_t sleepers = load_relaxed(&e->sleepers);
+
+    for (uint32_t n = first; n < sleepers && n < sleepers_max; n++)
+        sem_post(&e->semaphore);
+}
+
+uint32_t shki_eventcount_wake_all(struct shki_eventcount_shared *e, uint32_t sleepers_max)
+{
+    uint32_t of_object;
+
+    atomic_thread_fence(memory_order_seq_cst); /* EC1 */
+    of_object = shki_eventcount_wake_one(e);
+    shki_eventcount_post_all(e, 1, sleepers_max);
+    return of_object;
+}
+
+uint32_t shki_eventcount_notify(struct shki_eventcount_shared *e, bool asymmetric,
+                                _Atomic uint32_t *quiet_commits, bool (*is_used_up)(void *arg),
+                                void *arg)
+{
+    uint32_t quiet = 0, need_fence = SHKI_NEED_FENCE, flags, of_object = 0;
+
+    if (asymmetric)
+        atomic_thread_fence(memory_order_seq_cst); /* EC1: a flag is set */
+    flags = load_relaxed(&e->flags);
+    if ((flags & ~need_fence) == SHKI_NEED_WAKEUP && is_used_up && is_used_up(arg))
+        return 0;
+    if (flags != SHKI_NEED_FENCE)
+        of_object = shki_eventcount_wake_one(e);
+    else
+        quiet = load_relaxed(quiet_commits) + 1;
+    /*
+     * Fails if a waiter has set NEED_WAKEUP meanwhile. One that does so later finds NEED_FENCE
+     * clear, and executes a heavy fence.
+     */
+    if (quiet >= QUIET_COMMITS)
+        compare_exchange_relaxed(&e->flags, &need_fence, 0);
+    store_relaxed(quiet_commits, quiet);
+    return of_object;
+}
+
+/* EC2 and EC1: after it, the waiter checks its condition. */
+static void prepare_wait(struct shki_eventcount_shared *e, bool asymmetric)
+{
+    /* EC2: release: the count of sleepers before the flag; pairs with the acquire in wake_one() */
+    uint32_t were = fetch_or_release(&e->flags, asymmetric ? SHKI_NEED_WAKEUP | SHKI_NEED_FENCE
+                                                           : SHKI_NEED_WAKEUP);
+
+    /* EC1: the flags before the check; pairs with the fence of a notifier */
+    shki_fence_heavy(asymmetric && !(were & SHKI_NEED_FENCE));
+}
+
+int shki_eventcount_wait(struct shki_eventcount_shared *e, struct shk_segment *s,
+                         const struct shki_member *m, const struct shki_deadline *deadline,
+                         bool (*holds)(const void *arg), const void *arg)
+{
+    struct shki_role role = {s, m, e->leaders, &e->followers, 0, false, false};
+    struct timespec until;
+    int r = 0;
+
+    fetch_add_relaxed(&e->sleepers, 1); /* EC2: before the flag */
+    for (;;) {
+        /*
+         * The permits first, as in park.h. Here they are not the thread's alone. One that was meant
+         * for another waiter is paid back as every permit is that has woken a waiter: the flag is
+         * set now, and a waiter that returns notifies the next.
+         */
+        shki_take_permits(&e->semaphore);
+        prepare_wait(e, s->asymmetric);
+        if (holds(arg) || r != 0)
+            break;
+        until = shki_deadline_recheck_at(deadline, shki_repair_enabled(SHKI_REPAIR_BACKSTOP)
+                                                       ? shki_role_interval(&role, deadline)
+                                                       : SHK_SEC(3600));
+        if (!shki_sleep_on(&e->semaphore, &until)) {
+            role.slices++;
+            shki_deadline_slept(deadline);
+            shki_recover(s);
+        }
+        if (holds(arg))
+            break;
+        r = shki_deadline_check(deadline);
+    }
+    fetch_sub_relaxed(&e->sleepers, 1);
+    if (shki_role_end(&role))
+        /* a waiter takes over; killed before: the other leader rechecks */
+        sem_post(&e->semaphore);
+    return r;
+}
+
+uint32_t shki_eventcount_cascade(struct shki_eventcount_shared *e, bool asymmetric,
+                                 bool (*holds)(const void *arg), const void *arg)
+{
+    /* Relaxed: a waiter that is not counted yet has still to check for itself. */
+    if (load_relaxed(&e->sleepers) == 0)
+        return 0;
+    prepare_wait(e, asymmetric);
+    return holds(arg) ? shki_eventcount_wake_one(e) : 0;
+}
