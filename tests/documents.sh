@@ -1,7 +1,8 @@
 #!/bin/bash
-# The documents say what is there. The symbol map, the public headers and the man pages name the same functions;
-# a page's synopsis declares what the header declares; links lead somewhere; README.md and README.zh.md have the
-# same commands; HACKING's tree has each folder, and no file that does not exist.
+# The documents say what is there. The symbol map, the public headers and the man pages name the
+# same functions; a page's synopsis declares what the header declares; links lead somewhere;
+# README.md and README.zh.md have the same commands; HACKING's tree has each folder, and no file
+# that does not exist.
 set -u
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -39,7 +40,8 @@ test -s "$work/map" || fail "lib/shmkit.map names nothing"
 same "in lib/shmkit.map" "$work/map" "in the headers" "$work/headers"
 same "in lib/shmkit.map" "$work/map" "in the NAME sections of the pages" "$work/pages"
 
-# A synopsis as C, for the compiler to compare it with the header: .Ft type, .Fn name argument..., or .Fo, .Fa, .Fc.
+# A synopsis as C, for the compiler to compare it with the header: .Ft type, .Fn name argument...,
+# or .Fo, .Fa, .Fc.
 prototypes() { # PAGE
     section SYNOPSIS "$1" | awk '
         function words(line,    n) { # into arguments[]: quoted, or single words
@@ -84,7 +86,8 @@ for page in "${pages[@]}"; do
     for name in $(sed -n 's/^\.F[no] \(shk_[a-z0-9_]*\).*/\1/p' "$page" | sort -u); do
         grep -qx "$name" "$work/map" || fail "$page names $name(), which does not exist"
     done
-    grep -q " $page " <(tr '\n' ' ' <lib/Makemodule.am) || fail "lib/Makemodule.am does not name $page"
+    grep -q " $page " <(tr '\n' ' ' <lib/Makemodule.am) ||
+        fail "lib/Makemodule.am does not name $page"
 done
 
 if command -v mandoc >/dev/null; then
@@ -94,7 +97,8 @@ else
     echo "there is no mandoc: not asked"
 fi
 
-# What there is to type, or to compile, in a README: its code blocks without comments, which are translated.
+# What there is to type, or to compile, in a README: its code blocks without comments, which are
+# translated.
 commands() { # README
     awk '/^```/ { fenced = !fenced; next } fenced || /^    / { sub(/^    /, ""); print }' "$1" |
         sed 's,/\*.*\*/,,; s,[[:space:]]# .*,,; s,[[:space:]]*$,,' | grep .
@@ -114,15 +118,18 @@ for readme in README.md README.zh.md; do
         test -e "$link" || fail "$readme links to $link, which does not exist"
     done
 done
-for command in $(grep -ohE '\./bootstrap [a-z]+' README.md README.zh.md HACKING | cut -d' ' -f2 | sort -u); do
-    ./bootstrap --help | grep -q "^  $command " || fail "./bootstrap $command is named, and does not exist"
+for command in $(grep -ohE '\./bootstrap [a-z]+' README.md README.zh.md HACKING | sort -u |
+    cut -d' ' -f2); do
+    ./bootstrap --help | grep -q "^  $command " ||
+        fail "./bootstrap $command is named, and does not exist"
 done
 
-# HACKING: in "The tree" a line begins with a folder, and further words with a suffix are files in it.
-awk '/^[^ ]/ { inside = $0 == "The tree" } inside && /^    [^ ]/' HACKING | awk '{ print $1 }' | sort >"$work/tree"
+# HACKING: in "The tree" a line begins with a folder, and words with a suffix are files in it.
+awk '/^[^ ]/ { inside = $0 == "The tree" } inside && /^    [^ ]/ { print $1 }' HACKING |
+    sort >"$work/tree"
 find lib tools demos tests -type d -not -path '*/.*' | sed 's,$,/,' | sort >"$work/folders"
 while read -r folder; do
-    case $folder in */) grep -qx "$folder" "$work/folders" || fail "HACKING: there is no folder $folder" ;; esac
+    grep -qx "$folder" "$work/folders" || fail "HACKING: there is no folder $folder"
 done <"$work/tree"
 while read -r folder; do
     grep -qx "$folder" "$work/tree" || fail "HACKING's tree does not have $folder"
@@ -142,6 +149,12 @@ while read -r folder file; do
     test -e "$folder$file" || test -e "$file" || fail "HACKING: there is no $file in $folder"
 done <"$work/files"
 
-echo "$(wc -l <"$work/map") functions, ${#pages[@]} pages, $(wc -l <"$work/en") lines of commands," \
-    "$(wc -l <"$work/files") files"
+# The letters of the ordering labels are those that tests/labels.sh checks.
+awk '/^[^ ]/ { inside = $0 == "Ordering labels" } inside' HACKING | grep -oE '\<[A-Z]{2} [a-z]' |
+    cut -d' ' -f1 | sort >"$work/letters"
+sed -n 's/^\([A-Z][A-Z]\)  lib.*/\1/p' tests/labels.sh | sort >"$work/checked"
+same "in HACKING" "$work/letters" "in tests/labels.sh" "$work/checked"
+
+echo "$(wc -l <"$work/map") functions, ${#pages[@]} pages," \
+    "$(wc -l <"$work/en") lines of commands, $(wc -l <"$work/files") files"
 exit $failed
