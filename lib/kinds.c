@@ -8,6 +8,8 @@
 #include "base/name.h"
 #include "object/object.h"
 #include "object/watch.h"
+#include "segment/retire.h"
+#include "segment/segment.h"
 #include "sync/park.h"
 
 #include <stdlib.h>

@@ -35,9 +35,9 @@ DE  lib/segment/directory.h                                     directory entrie
 ME  lib/segment/member.h                                        a member joins, leaves
 NM  lib/segment/member.h,lib/segment/layout.h                   names of members
 WT  lib/segment/member.h,lib/segment/layout.h                   what a member waits for
-RT  lib/segment/retire.c,lib/segment/segment.h                  retirement
+RT  lib/segment/retire.h                                        retirement
 PR  lib/segment/process.h                                       processes
-PB  lib/segment/pool.h                                          pool of blocks
+PB  lib/segment/blocks.h                                        pool of blocks
 TABLE
 }
 

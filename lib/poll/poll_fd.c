@@ -17,6 +17,8 @@
  */
 #include "poll/poll.h"
 
+#include "segment/fork.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 #include "segment/image.h"
 
 #include "base/error.h"
-#include "segment/member.h"
+#include "segment/tables.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -94,20 +94,20 @@ int shki_image_find(struct shki_image *r, uint64_t inode, uint64_t id)
 }
 
 /* As pread(2), and it does not fault either. */
-static ssize_t read_at(const struct shki_image *r, void *to, size_t size, uint64_t at)
+static ssize_t read_at(const struct shki_image *r, void *to, size_t size, uint64_t offset)
 {
     struct iovec from, into = {to, size};
 
     if (r->base == NULL)
-        return pread(r->fd, to, size, (off_t)at);
-    from = (struct iovec){(void *)(uintptr_t)(r->base + at), size};
+        return pread(r->fd, to, size, (off_t)offset);
+    from = (struct iovec){(void *)(uintptr_t)(r->base + offset), size};
     return process_vm_readv(getpid(), &into, 1, &from, 1, 0);
 }
 
-bool shki_image_read(const struct shki_image *r, uint64_t at, void *to, size_t size)
+bool shki_image_read(const struct shki_image *r, uint64_t offset, void *to, size_t size)
 {
-    return at <= r->header.size && size <= r->header.size - at &&
-           read_at(r, to, size, at) == (ssize_t)size;
+    return offset <= r->header.size && size <= r->header.size - offset &&
+           read_at(r, to, size, offset) == (ssize_t)size;
 }
 
 bool shki_image_entry(const struct shki_image *r, uint32_t index, struct shki_entry *e)
@@ -125,15 +125,15 @@ bool shki_image_member(const struct shki_image *r, uint32_t index, struct shki_m
 }
 
 /*
- * Of a table of `n` records. The geometry has been checked against the size of the file, which may
- * have been made shorter since.
+ * From a table of `n` records. The geometry has been checked against the size of the file, which
+ * may have been made shorter since.
  */
-static uint32_t read_records(const struct shki_image *r, uint64_t at, uint32_t n, uint32_t first,
-                             void *to, size_t size)
+static uint32_t read_records(const struct shki_image *r, uint64_t offset, uint32_t n,
+                             uint32_t first, void *to, size_t size)
 {
     uint32_t left = first < n ? n - first : 0;
     ssize_t got = read_at(r, to, size * (left < SHKI_IMAGE_BATCH ? left : SHKI_IMAGE_BATCH),
-                          at + (uint64_t)first * size);
+                          offset + (uint64_t)first * size);
 
     return got > 0 ? (uint32_t)((size_t)got / size) : 0;
 }

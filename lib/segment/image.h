@@ -1,18 +1,16 @@
 /*
- * A segment seen from outside, through a descriptor: pread(2) only, so nothing faults, no page is
- * allocated and nobody is disturbed. Believes nothing: the header has been checked against the
- * file, and every offset is checked against the header.
+ * A segment seen from outside, through a descriptor: pread(2) only. So nothing faults, no page is
+ * allocated and no member is disturbed. Nothing is believed: the header has been checked against
+ * the file, and every offset is checked against the header.
  */
 #ifndef SHKI_IMAGE_H
 #define SHKI_IMAGE_H
 
-#include "segment/layout.h"
-
-#include <sys/stat.h>
+#include "segment/map.h"
 
 struct shki_image {
-    int fd;                    /* or, */
-    const unsigned char *base; /* if not NULL, the mapping in this process */
+    int fd;
+    const unsigned char *base; /* if not NULL, the mapping in this process, instead of fd */
     struct stat stat;
     struct shki_header header;
     struct shki_geometry geometry;
@@ -27,7 +25,6 @@ int shki_image_open(struct shki_image *, const char *name);
 int shki_image_use(struct shki_image *, const char *name, int fd);
 void shki_image_close(struct shki_image *);
 
-struct shk_segment;
 /*
  * What this process has mapped, and keeps mapped meanwhile: needs no descriptor. To be closed
  * likewise.
@@ -41,7 +38,7 @@ void shki_image_use_mapped(struct shki_image *, const struct shk_segment *);
 int shki_image_find(struct shki_image *, uint64_t inode, uint64_t id);
 
 /* Read: true if all of it lies in the file and could be read. */
-bool shki_image_read(const struct shki_image *, uint64_t at, void *to, size_t size);
+bool shki_image_read(const struct shki_image *, uint64_t offset, void *to, size_t size);
 bool shki_image_entry(const struct shki_image *, uint32_t index, struct shki_entry *);
 bool shki_image_member(const struct shki_image *, uint32_t index, struct shki_member_shared *);
 
@@ -52,7 +49,7 @@ uint32_t shki_image_entries(const struct shki_image *, uint32_t first,
 uint32_t shki_image_members(const struct shki_image *, uint32_t first,
                             struct shki_member_shared members[SHKI_IMAGE_BATCH]);
 
-/* Whether it has an extent in the heap that holds a struct of that size. */
+/* Whether an entry has an extent in the heap that holds a struct of that size. */
 bool shki_image_has(const struct shki_image *, const struct shki_entry *, size_t size);
 
 #endif

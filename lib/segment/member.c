@@ -4,15 +4,13 @@
 #include "base/fence.h"
 #include "base/name.h"
 #include "base/thread.h"
-#include "segment/directory.h"
+#include "segment/lock.h"
 #include "segment/recover.h"
+#include "segment/slab.h"
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -20,139 +18,14 @@
 #include <unistd.h>
 
 _Thread_local struct shki_member *shki_last_member __attribute__((tls_model("initial-exec")));
-static _Thread_local struct shki_member *members __attribute__((tls_model("initial-exec")));
+_Thread_local struct shki_member *shki_members_of_thread __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
 
-static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER; /* the following; taken last */
-static struct block *blocks;
-static struct slot *free_slots;
-static bool has_key;
-static pthread_key_t at_thread_exit;
-
-/*
- * Members lie in memory that a forked child finds zeroed. So the child of a raw fork(2), which
- * runs no handlers, does not take its parent's members for its own.
- * Source: madvise(2), MADV_WIPEONFORK.
- */
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
-#define BLOCK_SIZE (UINT64_C(16) << 10) /* bytes */
-
-union slot_size {
-    struct shki_member member;
-    alignas(64) unsigned char lines[1];
-};
-
-struct slot {
-    union slot_size used;
-    struct slot *next; /* while it is free */
-};
-
-struct block {
-    struct block *next;
-    struct slot *slots;
-};
-
-static void free_block(struct block *b)
-{
-    for (size_t i = 0; i < BLOCK_SIZE / sizeof(struct slot); i++) {
-        b->slots[i].next = free_slots;
-        free_slots = &b->slots[i];
-    }
-}
-
-/* With `pool`. */
-static bool more_slots(void)
-{
-    struct block *b = malloc(sizeof(*b));
-    void *slots;
-
-    if (b == NULL)
-        return false;
-    slots = mmap(NULL, BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (slots == MAP_FAILED) {
-        free(b);
-        return false;
-    }
-    madvise(slots, BLOCK_SIZE, MADV_WIPEONFORK); /* kernels before 4.14 do without */
-    *b = (struct block){blocks, slots};
-    blocks = b;
-    free_block(b);
-    return true;
-}
-
-/* Zeroed; NULL: no memory. */
-static struct shki_member *member_new(void)
-{
-    struct slot *slot = NULL;
-
-    pthread_mutex_lock(&pool);
-    if (free_slots || more_slots()) {
-        slot = free_slots;
-        free_slots = slot->next;
-        memset(slot, 0, sizeof(*slot));
-    }
-    pthread_mutex_unlock(&pool);
-    return slot ? &slot->used.member : NULL;
-}
-
-static void member_free(struct shki_member *m)
-{
-    struct slot *slot = (struct slot *)(void *)m;
-
-    m->segment = NULL;
-    pthread_mutex_lock(&pool);
-    slot->next = free_slots;
-    free_slots = slot;
-    pthread_mutex_unlock(&pool);
-}
-
-struct shki_member_shared *shki_record_at(const struct shk_segment *s, uint32_t index)
-{
-    if (index >= s->max_members)
-        return NULL;
-    return (struct shki_member_shared *)(void *)(s->base + s->geometry.members_offset) + index;
-}
-
-struct shki_node *shki_node_at(const struct shk_segment *s, uint32_t number)
-{
-    if (number >= s->max_members)
-        return NULL;
-    return (struct shki_node *)(void *)(s->base + s->geometry.nodes_offset) + number;
-}
-
-uint32_t shki_members_ready(const struct shk_segment *s)
-{
-    /*
-     * ME1: acquire; pairs with the release in more_records(). Bounded by the private copy, whatever
-     * it says.
-     */
-    uint32_t n = load_acquire(&s->header->members_ready);
-
-    return n < s->max_members ? n : s->max_members;
-}
-
-bool shki_member_is_alive(const struct shk_segment *s, uint64_t id)
-{
-    uint32_t index = shki_member_index(id);
-    const struct shki_member_shared *m;
-
-    if (id == 0 || index >= shki_members_ready(s))
-        return false;
-    m = shki_record_at(s, index);
-    /*
-     * ME2: acquire on the id; pairs with the releases in join and leave. The life is looked at
-     * between two looks at the id: a record used anew in between shows another id.
-     */
-    if (load_acquire(&m->id) != id)
-        return false;
-    return shki_robust_is_held(&m->life) && load_acquire(&m->id) == id;
-}
+_Static_assert(sizeof(struct shki_member) <= SHKI_SLAB_SLOT, "a member fits into a slot");
 
 struct shki_member *shki_member_search(struct shk_segment *s)
 {
-    for (struct shki_member *m = members; m; m = m->next_of_thread) {
+    for (struct shki_member *m = shki_members_of_thread; m; m = m->next_of_thread) {
         if (m->segment == s) {
             shki_last_member = m;
             return m;
@@ -163,34 +36,33 @@ struct shki_member *shki_member_search(struct shk_segment *s)
 
 struct shk_segment *shki_member_segment(uint64_t inode, uint64_t id)
 {
-    for (struct shki_member *m = members; m; m = m->next_of_thread)
+    for (struct shki_member *m = shki_members_of_thread; m; m = m->next_of_thread)
         if (m->segment && m->segment->inode == inode && m->segment->id == id)
             return m->segment;
     return NULL;
 }
 
-#define ALLOWANCE 32
+/* ---- Robust mutexes that the thread holds ---- */
 
-/*
- * How many more robust mutexes the thread may hold, beside its lives and what its members have
- * been allowed.
- */
+#define ALLOWANCE 32 /* mutexes: by so much an allowance is extended */
+
+/* How many more the thread may hold, beside its lives and the allowances of its members. */
 static unsigned may_hold_more(void)
 {
     unsigned n = 0;
 
-    for (const struct shki_member *m = members; m; m = m->next_of_thread)
+    for (const struct shki_member *m = shki_members_of_thread; m; m = m->next_of_thread)
         n += 1 + m->may_hold;
     return n < SHKI_HELD_MAX ? SHKI_HELD_MAX - n : 0;
 }
 
-/* The same, allowances that are not used having been taken back if there is nothing left. */
+/* The same, after unused allowances have been withdrawn if there is nothing left. */
 static unsigned find_more_to_hold(void)
 {
     unsigned n = may_hold_more();
 
     if (n == 0) {
-        for (struct shki_member *m = members; m; m = m->next_of_thread)
+        for (struct shki_member *m = shki_members_of_thread; m; m = m->next_of_thread)
             m->may_hold = m->held;
         n = may_hold_more();
     }
@@ -210,21 +82,23 @@ int shki_held_extend(struct shki_member *m)
     return n ? 0 : -ENOLCK;
 }
 
-static bool nodes_are_free(const struct shk_segment *s, uint32_t index)
+/* ---- Records ---- */
+
+static bool node_is_free(const struct shk_segment *s, uint32_t index)
 {
     return load_acquire(&shki_node_at(s, index)->list) == 0;
 }
 
 /*
- * Take over a record's life, if nobody living has it and no waitlist knows it. Under the segment's
+ * Acquire a record's life, if no living thread has it and no waitlist its node. Under the segment's
  * lock, as every lock of a life.
  */
-static bool take_life(struct shk_segment *s, uint32_t index)
+static bool acquire_life(struct shk_segment *s, uint32_t index)
 {
     struct shki_member_shared *m = shki_record_at(s, index);
     int r;
 
-    if (shki_robust_is_held(&m->life) || !nodes_are_free(s, index) ||
+    if (shki_robust_is_held(&m->life) || !node_is_free(s, index) ||
         !shki_robust_is_intact(&m->life))
         return false;
     if (!shki_repair_enabled(SHKI_REPAIR_REAP) && load_relaxed(&m->id) != 0)
@@ -232,8 +106,8 @@ static bool take_life(struct shk_segment *s, uint32_t index)
     r = pthread_mutex_trylock(&m->life);
     if (r == EOWNERDEAD) {
         /*
-         * killed between here and ME2: the record has the id of a dead member, or none, and is
-         * taken over likewise
+         * Killed between here and ME2: the record has the id of a dead member, or none, and is used
+         * again likewise.
          */
         pthread_mutex_consistent(&m->life);
         r = 0;
@@ -241,8 +115,8 @@ static bool take_life(struct shk_segment *s, uint32_t index)
     return r == 0;
 }
 
-/* Memory and initialised lives for the next few records. Under the segment's lock. */
-static int more_records(struct shk_segment *s)
+/* Allocate the next few records and initialise their lives. Under the segment's lock. */
+static int add_records(struct shk_segment *s)
 {
     uint32_t from = shki_members_ready(s);
     uint32_t to =
@@ -267,21 +141,21 @@ static int more_records(struct shk_segment *s)
                              s->name);
     }
     /*
-     * ME1: publishes the records. Killed before: the next one does it all once more, nobody has
-     * used them.
+     * ME1: publishes the records; pairs with the acquire in shki_members_ready(). Killed before:
+     * the next one does it all once more, and no member has used them.
      */
     store_release(&s->header->members_ready, to);
     return 0;
 }
 
-/* A record whose life the caller has taken: a free one, else a dead member's. */
+/* A record whose life the caller has acquired: a free one, else a dead member's. */
 static bool find_used_record(struct shk_segment *s, uint32_t *index)
 {
     for (int dead = 0; dead < 2; dead++) {
         for (uint32_t i = 0; i < shki_members_ready(s); i++) {
             uint64_t id = load_relaxed(&shki_record_at(s, i)->id);
 
-            if ((id != 0) == dead && take_life(s, i)) {
+            if ((id != 0) == dead && acquire_life(s, i)) {
                 *index = i;
                 return true;
             }
@@ -303,11 +177,11 @@ static int find_record(struct shk_segment *s, uint32_t *index)
     if (ready == s->max_members)
         return shki_fail(-EUSERS, "segment /%s has %u members already; it was created for no more",
                          s->name, ready);
-    r = more_records(s);
+    r = add_records(s);
     if (r < 0)
         return r;
     *index = ready;
-    return take_life(s, ready)
+    return acquire_life(s, ready)
                ? 0
                : shki_fail(-EPROTO, "segment /%s: a fresh member record is in use", s->name);
 }
@@ -321,17 +195,17 @@ static uint64_t random_id(void)
     return n ? n : 1;
 }
 
-static void set_name(struct shki_member_shared *m, const char *name)
+void shki_record_rename(struct shki_member_shared *m, const char *name)
 {
     uint32_t n = load_relaxed(&m->renames) + 1;
 
     memset(m->names[n % 2], 0, sizeof(m->names[0]));
     memcpy(m->names[n % 2], name, strlen(name));
-    /* NM1: commits; pairs with the inspector's second look. Killed before: it has its old name. */
+    /* NM1: commits; pairs with the inspector's two copies. Killed before: it has its old name. */
     store_release(&m->renames, n);
 }
 
-/* Everything before the id: nobody looks at it yet. */
+/* Everything but the id: until that is stored, no member reads the rest. */
 static void fill_record(struct shki_member_shared *m)
 {
     char command[16] = "";
@@ -341,14 +215,14 @@ static void fill_record(struct shki_member_shared *m)
         thread_id = random_id();
     prctl(PR_GET_NAME, command);
     m->pid = getpid();
-    /* Atomic: read by recoverers, which look at the id afterwards. */
+    /* Atomic: a recoverer reads them, and the id afterwards. */
     __atomic_store_n(&m->start, shki_thread_start(), __ATOMIC_RELAXED);
     __atomic_store_n(&m->tid, (int32_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
     m->thread = thread_id;
     m->joined = time(NULL);
     memcpy(m->command, command, sizeof(m->command));
     shki_copy_label(label, sizeof(label), command, sizeof(command));
-    set_name(m, label);
+    shki_record_rename(m, label);
     store_relaxed(&m->waits_for, 0);
     store_relaxed(&m->waits_serial, 0);
     store_relaxed(&m->held_since, 0);
@@ -364,31 +238,36 @@ static int join_locked(struct shk_segment *s, struct shki_member *m)
         return r;
     m->record = shki_record_at(s, m->index);
     m->node = shki_node_at(s, m->index);
-    /* killed up to ME2: a life without an id, or with a dead member's: free */
+    /* Killed up to ME2: a life without an id, or with a dead member's: the record is free. */
     store_relaxed(&m->record->id, 0);
-    /* after the id: what is said of a dead member's place is true, or not of it any more */
+    /* After the id: a reader that sees a dead member's id sees where that member was. */
     store_release(&m->record->biased_in, 0);
     fill_record(m->record);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;
-    /* ME2: commits the joining. Killed after: a dead member, whose record the next one takes. */
+    /*
+     * ME2: commits the join; pairs with the acquires in shki_member_is_alive(). Killed after: a
+     * dead member, whose record is used again.
+     */
     store_release(&m->record->id, m->id);
     return 0;
 }
+
+/* ---- Joining and leaving ---- */
 
 static void leave_at_thread_exit(void *unused)
 {
     (void)unused;
     shki_registry_lock();
-    while (members && members->segment) { /* NULL: the child of a raw fork */
-        struct shki_member *m = members;
+    while (shki_members_of_thread && shki_members_of_thread->segment) { /* NULL: a raw fork */
+        struct shki_member *m = shki_members_of_thread;
         struct shk_segment *s = m->segment;
 
         /*
-         * A thread that ends holding a lock stays a member: its death will tell the others, and the
+         * A thread that ends holding a lock stays a member: its death frees the lock, and the
          * mapping must stay until then.
          */
         if (m->held || shki_member_leave(s) < 0) {
-            members = m->next_of_thread;
+            shki_members_of_thread = m->next_of_thread;
             continue;
         }
         shki_segment_unmap_if_unused(s);
@@ -397,52 +276,28 @@ static void leave_at_thread_exit(void *unused)
     shki_registry_unlock();
 }
 
-void shki_members_before_fork(void)
-{
-    pthread_mutex_lock(&pool);
-}
-
-void shki_members_after_fork(struct shk_segment *s)
-{
-    s->members = NULL; /* their memory is free: see below */
-}
-
-void shki_members_after_fork_in_parent(void)
-{
-    pthread_mutex_unlock(&pool);
-}
-
-void shki_members_forget_parent(void)
-{
-    shki_last_member = NULL;
-    members = NULL;
-    thread_id = 0;
-    free_slots = NULL;
-    for (struct block *b = blocks; b; b = b->next)
-        free_block(b);
-    pthread_mutex_unlock(&pool);
-}
-
-/* From now on the thread's end is noticed. */
+/* From now on the end of the thread ends its members. */
 static int watch_for_end(void)
 {
+    static bool has_key; /* both with the registry's lock, which fork(2) acquires */
+    static pthread_key_t at_thread_exit;
     int r = 0;
 
-    pthread_mutex_lock(&pool);
+    shki_registry_lock();
     if (!has_key) {
         r = pthread_key_create(&at_thread_exit, leave_at_thread_exit);
         has_key = r == 0;
     }
-    pthread_mutex_unlock(&pool);
+    shki_registry_unlock();
     if (r == 0)
-        r = pthread_setspecific(at_thread_exit, &pool); /* any value but NULL */
+        r = pthread_setspecific(at_thread_exit, &has_key); /* any value but NULL */
     return r ? shki_fail(-ENOMEM, "there is no thread-specific key left: %s", strerror(r)) : 0;
 }
 
 /*
- * The C library notes a thread's id and puts it into the mutexes that it locks. In the child of a
- * raw fork(2) or clone(2) that is the parent's, for which the mutexes would be taken.
- * Source: pthread_getcpuclockid(3), whose clocks contain the id that was noted.
+ * The C library stores a thread's id and puts it into the mutexes that the thread locks. In the
+ * child of a raw fork(2) or clone(2) that id is still the parent's, and so the mutexes would seem
+ * to be the parent's. Source: pthread_getcpuclockid(3), whose clocks contain the stored id.
  */
 static int check_thread_id(void)
 {
@@ -452,7 +307,7 @@ static int check_thread_id(void)
     bool knows = pthread_getcpuclockid(pthread_self(), &clock) != 0 ||
                  ~(clock >> 3) == (clockid_t)syscall(SYS_gettid);
 
-    /* Nor does the kernel know such a child's list of mutexes, which it is to mark. */
+    /* Nor does the kernel know such a child's list of mutexes, which it has to mark. */
     if (syscall(SYS_get_robust_list, 0, &list, &length) == 0 && list == NULL)
         knows = false;
     if (knows)
@@ -471,8 +326,7 @@ static int may_join(struct shk_segment *s)
         r = watch_for_end();
     if (r == 0)
         r = find_more_to_hold() ? 0 : -ENOLCK;
-    if (r == 0)
-        /* fork may have led into another one */
+    if (r == 0) /* a fork may have led into another one */
         r = shki_check_namespace(s->name, s->header->pid_namespace);
     if (r == 0 && s->asymmetric && !shki_fence_register())
         r = shki_fail(-ENOSYS,
@@ -490,7 +344,7 @@ int shki_member_join(struct shk_segment *s, struct shki_member **out)
     if (r < 0)
         return r;
     r = may_join(s);
-    m = r == 0 ? member_new() : NULL;
+    m = r == 0 ? shki_slab_allocate() : NULL;
     if (r == 0 && m == NULL)
         r = shki_say(-ENOMEM, "out of memory");
     if (r == 0)
@@ -505,11 +359,11 @@ int shki_member_join(struct shk_segment *s, struct shki_member **out)
         m->next_in_segment = s->members;
         s->members = m;
         pthread_mutex_unlock(&s->local);
-        m->next_of_thread = members;
-        members = m;
+        m->next_of_thread = shki_members_of_thread;
+        shki_members_of_thread = m;
         *out = shki_last_member = m;
     } else if (m) {
-        member_free(m);
+        shki_slab_free(m);
     }
     shki_segment_unpin(s);
     return r;
@@ -528,107 +382,30 @@ int shki_member_leave(struct shk_segment *s)
             -EBUSY, "segment /%s: the thread's interrupt call cannot end the wait by closing it",
             s->name);
     pthread_mutex_lock(&s->local);
-    /*
-     * ME2: the record is free; killed between the two: free all the same, and the kernel frees the
-     * life
-     */
+    /* ME2: the record is free. Killed between the two: likewise, and the kernel frees the life. */
     store_release(&m->record->id, 0);
     pthread_mutex_unlock(&m->record->life);
     for (link = &s->members; *link != m; link = &(*link)->next_in_segment)
         ;
     *link = m->next_in_segment;
     pthread_mutex_unlock(&s->local);
-    for (link = &members; *link != m; link = &(*link)->next_of_thread)
+    for (link = &shki_members_of_thread; *link != m; link = &(*link)->next_of_thread)
         ;
     *link = m->next_of_thread;
     shki_last_member = NULL;
-    member_free(m);
+    m->segment = NULL;
+    shki_slab_free(m);
     return 0;
 }
 
-void shki_member_sleeps(const struct shki_member *where, uint32_t waits_for, uint32_t entry,
-                        uint64_t serial, enum shki_waits_how how)
+void shki_members_after_fork(struct shk_segment *s)
 {
-    int64_t now = shki_now();
-
-    for (struct shki_member *m = members; m; m = m->next_of_thread) {
-        struct shki_member_shared *r = m->record;
-
-        /*
-         * Relaxed: only this thread writes them; a reader that sees WT1 odd and unchanged around
-         * its reads has seen them all. Killed anywhere: the record is a dead member's.
-         */
-        store_relaxed(&r->waits_segment, where->segment->id);
-        store_relaxed(&r->waits_inode, where->segment->inode);
-        store_relaxed(&r->waits_entry, entry);
-        store_relaxed(&r->waits_serial, serial);
-        store_relaxed(&r->waits_since, now);
-        store_relaxed(&r->waits_how, how);
-        store_relaxed(&r->waits_for, waits_for);
-        store_release(&r->waits_sequence, load_relaxed(&r->waits_sequence) | 1); /* WT1 */
-    }
+    s->members = NULL; /* their memory is free: see slab.h */
 }
 
-void shki_member_is_awake(void)
+void shki_members_forget_parent(void)
 {
-    for (struct shki_member *m = members; m; m = m->next_of_thread) {
-        struct shki_member_shared *r = m->record;
-        uint32_t n = load_relaxed(&r->waits_sequence);
-
-        /* WT1: even before the fields change again */
-        store_relaxed(&r->waits_sequence, (n | 1) + 1);
-        atomic_thread_fence(memory_order_release);
-        store_relaxed(&r->waits_for, 0);
-    }
-}
-
-void shki_member_holds(const struct shki_member *m, uint64_t serial, uint32_t turns)
-{
-    struct shki_member_shared *r = m->record;
-
-    /*
-     * Relaxed: only this thread writes them. Killed anywhere: there is no note, and the lock's
-     * holder is dead.
-     */
-    store_relaxed(&r->held_since, 0);
-    atomic_thread_fence(memory_order_release);
-    store_relaxed(&r->held_serial, serial);
-    store_relaxed(&r->held_releases, turns);
-    store_release(&r->held_since, shki_now()); /* WT2: commits */
-}
-
-const char *shki_member_name(const struct shki_member *m)
-{
-    return m->record->names[load_relaxed(&m->record->renames) % 2];
-}
-
-void shki_member_note_death(struct shki_member_shared *m)
-{
-    int64_t not_noticed = 0;
-
-    /* Relaxed: for people. Killed before: the next member that finds it dead notes its own time. */
-    if (load_relaxed(&m->death_noticed) == 0)
-        compare_exchange_relaxed(&m->death_noticed, &not_noticed, time(NULL));
-}
-
-int shk_set_member_name(struct shk_segment *s, const char *utf8)
-{
-    struct shki_member *m;
-    int r;
-
-    if (s == NULL)
-        return shki_say(-EINVAL, "the segment is NULL");
-    r = shki_check_label("the member's name", utf8, SHK_NAME_MAX);
-    if (r < 0)
-        return r;
-    m = shki_member_find(s);
-    if (m == NULL) {
-        r = shki_member_join(s, &m);
-        if (r < 0)
-            return r;
-    }
-    if (shki_segment_is_retired(s))
-        return shki_fail(-ESTALE, "segment /%s has been unlinked", s->name);
-    set_name(m->record, utf8);
-    return 0;
+    shki_last_member = NULL;
+    shki_members_of_thread = NULL;
+    thread_id = 0;
 }

@@ -1,10 +1,11 @@
 /*
- * Memory of a mapped segment: given and taken back through the mapping, so that no descriptor is
- * kept. A descriptor's number belongs to the program: close_range(2) closes it, and its number may
- * then be that of a file of the program's.
+ * Memory is allocated and freed through the mapping, so that no descriptor is kept. A descriptor's
+ * number belongs to the program: close_range(2) closes it, and the number may then be that of a
+ * file of the program's.
  *
- * Kernels before 5.14 have no MADV_POPULATE_WRITE. There a descriptor is kept, at FIRST_KEPT or
- * above, and compared with the segment's device and inode before each use and before it is closed.
+ * Kernels before 5.14 have no MADV_POPULATE_WRITE. There a descriptor is kept, at FIRST_DESCRIPTOR
+ * or above, and compared with the segment's device and inode before each use and before it is
+ * closed.
  *
  * Source: madvise(2), mlock2(2), fallocate(2), fcntl(2).
  */
@@ -26,9 +27,9 @@
 #define MLOCK_ONFAULT 1
 #endif
 
-#define PIECE      (UINT64_C(16) << 20) /* bytes at a time, so that a signal is answered soon */
-#define FIRST_KEPT 100                  /* the lowest number of a descriptor that is kept */
-#define STANDARD   3                    /* standard input, output and error are below this */
+#define PIECE            (UINT64_C(16) << 20) /* bytes at a time: a signal is answered soon */
+#define FIRST_DESCRIPTOR 100                  /* the lowest number of a descriptor that is kept */
+#define STANDARD         3                    /* standard input, output and error are below this */
 
 static uint64_t page_size(void)
 {
@@ -40,8 +41,8 @@ int shki_open(const char *path, int flags, mode_t mode)
     int low[STANDARD], n = 0, fd, error;
 
     /*
-     * Where a standard descriptor is closed, its number is occupied meanwhile by one that can be
-     * neither read nor written: what another thread prints then must not go into a segment.
+     * Where a standard descriptor is closed, one that can be neither read nor written has its
+     * number meanwhile: what another thread prints then must not go into a segment.
      */
     while ((fd = open("/", O_PATH | O_CLOEXEC)) >= 0 && fd < STANDARD && n < STANDARD)
         low[n++] = fd;
@@ -68,7 +69,7 @@ void *shki_map(int fd, uint64_t size)
 
     if (base == MAP_FAILED)
         return NULL;
-    /* A core dump would give memory to each page; what is in other processes is not its affair. */
+    /* A core dump would allocate each page, and dump what belongs to other processes. */
     madvise(base, size, MADV_DONTDUMP);
     if (mprotect(base, size, PROT_READ | PROT_WRITE) != 0) {
         error = errno;
@@ -77,8 +78,8 @@ void *shki_map(int fd, uint64_t size)
         return NULL;
     }
     /*
-     * After mlockall(MCL_FUTURE) a mapping is locked, and a readable one is given all its memory at
-     * once: therefore PROT_NONE. From here on a page is locked when it is touched first.
+     * After mlockall(MCL_FUTURE) a mapping is locked, and a readable one is allocated as a whole:
+     * therefore PROT_NONE above. From here on a page is locked when it is first touched.
      */
     if (is_locked(base) && mlock2(base, size, MLOCK_ONFAULT) != 0)
         munlock(base, size);
@@ -92,7 +93,7 @@ static bool is_file_of(int fd, uint64_t device, uint64_t inode)
     return fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-/* Whether the kernel gives memory through a mapping. The first page of a segment has it already. */
+/* Whether the kernel allocates through a mapping. A segment's first page is allocated already. */
 static bool populates(void *base)
 {
     return shki_repair_enabled(SHKI_POPULATE) &&
@@ -103,14 +104,17 @@ void shki_memory_open(struct shki_memory *m, int fd, const struct stat *st)
 {
     m->device = st->st_dev;
     m->inode = st->st_ino;
-    m->kept = populates(m->base) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_KEPT);
-    m->keeps = !populates(m->base);
+    m->descriptor = populates(m->base) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR);
+    m->needs_descriptor = !populates(m->base);
 }
 
-/* Kept descriptors only: one of its own for this use, which no other thread can exchange; -1. */
-static int descriptor(struct shki_memory *m)
+/*
+ * A duplicate of the descriptor that is kept, for one use: no other thread can exchange it. -1: it
+ * is not the segment's any more.
+ */
+static int own_descriptor(struct shki_memory *m)
 {
-    int fd = fcntl(m->kept, F_DUPFD_CLOEXEC, FIRST_KEPT);
+    int fd = fcntl(m->descriptor, F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR);
 
     if (fd >= 0 && !is_file_of(fd, m->device, m->inode)) {
         close(fd);
@@ -121,9 +125,9 @@ static int descriptor(struct shki_memory *m)
 
 void shki_memory_close(struct shki_memory *m)
 {
-    if (m->keeps && is_file_of(m->kept, m->device, m->inode))
-        close(m->kept);
-    m->kept = -1;
+    if (m->needs_descriptor && is_file_of(m->descriptor, m->device, m->inode))
+        close(m->descriptor);
+    m->descriptor = -1;
 }
 
 static int populate(unsigned char *at, uint64_t size)
@@ -133,13 +137,13 @@ static int populate(unsigned char *at, uint64_t size)
     do
         r = madvise(at, size, MADV_POPULATE_WRITE);
     while (r != 0 && (errno == EINTR || errno == EAGAIN));
-    /* EFAULT stands for the SIGBUS that a store would have been answered with. */
+    /* EFAULT stands for the SIGBUS that a store would have caused. */
     return r == 0 ? 0 : errno == EFAULT ? -ENOSPC : -errno;
 }
 
-static int allocate_kept(struct shki_memory *m, uint64_t at, uint64_t size)
+static int allocate_by_descriptor(struct shki_memory *m, uint64_t at, uint64_t size)
 {
-    int fd = descriptor(m), r;
+    int fd = own_descriptor(m), r;
 
     if (fd < 0)
         return -EBADF;
@@ -169,9 +173,9 @@ int shki_memory_allocate(struct shki_memory *m, uint64_t at, uint64_t size, bool
     uint64_t done = at / page_size() * page_size(), end = at + size, piece;
     int r = 0;
 
-    if (m->keeps)
-        r = allocate_kept(m, at, size);
-    for (; !m->keeps && done < end && r == 0; done += piece) {
+    if (m->needs_descriptor)
+        r = allocate_by_descriptor(m, at, size);
+    for (; !m->needs_descriptor && done < end && r == 0; done += piece) {
         piece = end - done < PIECE ? end - done : PIECE;
         r = populate(m->base + done, piece);
     }
@@ -192,9 +196,7 @@ int shki_memory_allocate_zeroed(struct shki_memory *m, uint64_t at, uint64_t siz
     if (!zero || head >= end || tail < head) {
         memset(m->base + at, 0, first);
     } else {
-        /*
-         * the whole pages between are zero; what others have in the pages at the ends is left alone
-         */
+        /* The whole pages between are zero; the rest of the pages at the ends is other objects'. */
         memset(m->base + at, 0, head - at);
         memset(m->base + tail, 0, end - tail);
     }

@@ -1,6 +1,6 @@
 /*
- * The memory behind a mapping of a segment: given so that no store faults, and taken back. Both go
- * through the mapping; see memory.c.
+ * The memory behind a mapping of a segment: allocated so that no store faults, and punched out
+ * again. Both go through the mapping; see memory.c.
  */
 #ifndef SHKI_MEMORY_H
 #define SHKI_MEMORY_H
@@ -13,16 +13,17 @@
 struct shki_memory {
     unsigned char *base; /* of the mapping; NULL: unmapped */
     uint64_t device, inode;
-    bool keeps; /* the kernel cannot give memory through a mapping: a descriptor is kept */
-    int kept;   /* that; -1: none */
+    /* true: the kernel cannot allocate through a mapping, so a descriptor is kept open */
+    bool needs_descriptor;
+    int descriptor; /* that; -1: none */
 };
 
-/* open(2) with O_CLOEXEC, whose descriptor is never standard input, output or error. */
+/* open(2) with O_CLOEXEC. The descriptor is never standard input, output or error. */
 int shki_open(const char *path, int flags, mode_t mode);
 
 /*
- * Map a file shared, readable and writable. No page is given memory: not by mlockall(2), and not
- * by a core dump. NULL with errno as mmap(2).
+ * Map a file shared, readable and writable. No page is allocated, neither by mlockall(2) nor by a
+ * core dump. NULL with errno as mmap(2).
  */
 void *shki_map(int fd, uint64_t size);
 
@@ -31,25 +32,26 @@ void shki_memory_open(struct shki_memory *, int fd, const struct stat *);
 void shki_memory_close(struct shki_memory *);
 
 /*
- * Give memory to [at, at + size), so that a store there never faults: 0; -ENOSPC, -ENOMEM; -EBADF
- * where the descriptor has to be kept and the program has closed it. What is there already is left
- * alone. If `undo` nothing is left after a failure.
+ * Allocate [offset, offset + size), so that a store there never faults. What is allocated already
+ * is left alone. Returns 0; -ENOSPC, -ENOMEM; -EBADF where a descriptor is needed and the program
+ * has closed it. With `undo` a failure leaves nothing allocated.
  */
-int shki_memory_allocate(struct shki_memory *, uint64_t at, uint64_t size, bool undo);
+int shki_memory_allocate(struct shki_memory *, uint64_t offset, uint64_t size, bool undo);
 
 /*
- * Memory for the first `first` bytes of [at, at + size), all of it zero; nothing is left after a
- * failure.
+ * Allocate the first `first` bytes of [offset, offset + size), all of them zero. A failure leaves
+ * nothing allocated.
  */
-int shki_memory_allocate_zeroed(struct shki_memory *, uint64_t at, uint64_t size, uint64_t first);
+int shki_memory_allocate_zeroed(struct shki_memory *, uint64_t offset, uint64_t size,
+                                uint64_t first);
 
 /* shki_memory_allocate() for a file that is not mapped yet. */
-int shki_allocate_file(int fd, uint64_t at, uint64_t size);
+int shki_allocate_file(int fd, uint64_t offset, uint64_t size);
 
 /*
- * Take back the whole pages in [at, at + size); what is read there afterwards is zero. The parts of
+ * Free the whole pages in [offset, offset + size): a read there gives zero afterwards. The parts of
  * pages at both ends are left as they are. False where the file system cannot do it.
  */
-bool shki_memory_punch(struct shki_memory *, uint64_t at, uint64_t size);
+bool shki_memory_punch(struct shki_memory *, uint64_t offset, uint64_t size);
 
 #endif

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/deadline.h"
 #include "base/thread.h"
-#include "segment/member.h"
+#include "segment/tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +12,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define FORK_LIMIT SHK_SEC(10) /* so long a child may take to its first handler */
-#define ROWS_STEP  16u         /* rows that are given memory at a time */
-#define NO_ROW     UINT32_MAX
+#define FORK_LIMIT SHK_SEC(10) /* how long a child may take to its first handler */
+#define ROWS_STEP  16u         /* rows that are allocated at a time */
+#define NO_ROW     SHKI_NO_ROW
 
 #define STATE_BITS      2
 #define GENERATION_BITS 30
@@ -43,7 +43,7 @@ static struct shki_process *row_at(const struct shk_segment *s, uint32_t index)
                                            index * s->geometry.process_size);
 }
 
-/* PR1: acquire; pairs with the release of each exchange and with that of uses. */
+/* PR1: acquire; pairs with the release of each exchange, and with those of `uses`. */
 static uint64_t load(const struct shki_process *p)
 {
     return load_acquire(&p->word);
@@ -54,7 +54,7 @@ static bool exchange(struct shki_process *p, uint64_t from, uint64_t to)
     return compare_exchange_acq_rel(&p->word, &from, to);
 }
 
-/* Bounded by the private copy, whatever it says. Acquire: pairs with more_rows(). */
+/* PR2: acquire; pairs with add_rows(). The private copy bounds it, whatever the bytes are. */
 static uint32_t rows_ready(const struct shk_segment *s)
 {
     uint32_t n = load_acquire(&s->header->processes_ready);
@@ -62,8 +62,8 @@ static uint32_t rows_ready(const struct shk_segment *s)
     return n < s->max_members ? n : s->max_members;
 }
 
-/* Killed in here: the rows have memory or not, and the next one gives it once more. */
-static int more_rows(struct shk_segment *s, uint32_t ready)
+/* Killed in it: the rows are allocated or not; the next one allocates them once more. */
+static int add_rows(struct shk_segment *s, uint32_t ready)
 {
     uint32_t n = s->max_members - ready < ROWS_STEP ? s->max_members - ready : ROWS_STEP;
     uint32_t before = ready;
@@ -74,11 +74,13 @@ static int more_rows(struct shk_segment *s, uint32_t ready)
     r = shki_allocate(s, s->geometry.processes_offset + ready * s->geometry.process_size,
                       n * s->geometry.process_size, false);
     if (r == 0)
-        compare_exchange_acq_rel(&s->header->processes_ready, &before, ready + n);
+        compare_exchange_acq_rel(&s->header->processes_ready, &before, ready + n); /* PR2 */
     return r;
 }
 
-/* Whether a line of /proc/PID/maps is about that file: proc(5). */
+/* ---- Which processes are over ---- */
+
+/* Whether a line of /proc/PID/maps is about the segment's file. Source: proc(5). */
 static bool is_mapping(const char *line, const struct shk_segment *s)
 {
     unsigned long long inode;
@@ -92,7 +94,7 @@ static bool is_mapping(const char *line, const struct shk_segment *s)
 static bool maps(const struct shk_segment *s, int32_t pid)
 {
     char path[32], line[512];
-    bool found = false, any = false;
+    bool found = false, is_empty = true;
     FILE *file;
 
     snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
@@ -100,12 +102,12 @@ static bool maps(const struct shk_segment *s, int32_t pid)
     if (file == NULL)
         return true;
     while (!found && fgets(line, sizeof(line), file)) {
-        any = true;
+        is_empty = false;
         found = is_mapping(line, s);
     }
     fclose(file);
-    /* nothing is mapped where the first thread has ended, and others are there */
-    return found || !any;
+    /* The list is empty when the first thread has ended and others are there. */
+    return found || is_empty;
 }
 
 static bool is_own(const struct shk_segment *s, const struct shki_process *p, uint64_t word)
@@ -113,7 +115,7 @@ static bool is_own(const struct shk_segment *s, const struct shki_process *p, ui
     return s->row != NO_ROW && p == row_at(s, s->row) && word == s->row_word;
 }
 
-/* Cheap, and not for numbers that are used again. */
+/* Cheap: a pid that is used again counts as its process. */
 static bool is_gone(const struct shki_process *p, uint64_t word)
 {
     int64_t forked = load_relaxed(&p->forked);
@@ -123,7 +125,7 @@ static bool is_gone(const struct shki_process *p, uint64_t word)
     return shki_process_has_ended(pid_of(word));
 }
 
-/* The usual answer, without a system call. */
+/* Most often true, and no system call. */
 static bool has_living_member(const struct shk_segment *s, int32_t pid)
 {
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
@@ -151,14 +153,16 @@ static bool is_over(const struct shk_segment *s, const struct shki_process *p, u
            !maps(s, pid_of(word));
 }
 
-/* Make a row free that has that word, and is the caller's to free. */
+/* ---- Rows ---- */
+
+/* Free a row that has that word, and is the caller's to free. */
 static bool clear_row(const struct shk_segment *s, struct shki_process *p, uint64_t word)
 {
     uint64_t mine = word_of(getpid(), word, SHKI_PROCESS_CLEARING);
 
     if (!exchange(p, word, mine))
         return false;
-    /* killed here: it is CLEARING by a process that is over, and cleared once more */
+    /* Killed here: the row is CLEARING by a process that is over, and is cleared once more. */
     store_relaxed(&p->started, 0);
     store_relaxed(&p->forked, 0);
     for (uint32_t i = 0; i < s->geometry.uses_words; i++)
@@ -200,7 +204,7 @@ static int claim(struct shk_segment *s, enum shki_process_state state, uint32_t 
 
     *row = claim_free(s, state, word);
     while (*row == NO_ROW && r == 0) {
-        r = more_rows(s, rows_ready(s));
+        r = add_rows(s, rows_ready(s));
         if (r < 0 && clear_rows(s) > 0)
             r = 0;
         *row = claim_free(s, state, word);
@@ -215,13 +219,13 @@ static void note_start(struct shki_process *p)
 
 static void note_untracked(struct shk_segment *s)
 {
-    /* Release: before the object is used, whose memory it keeps. */
+    /* PR3: release; pairs with the acquire in shki_process_any_uses(). */
     store_release(&s->header->untracked, 1);
 }
 
 /*
- * A row that bears this process's number already is of the program that it was before an exec(3),
- * or of an earlier process.
+ * A row that bears this process's pid already is that of the program before an exec(3), or of an
+ * earlier process.
  */
 static void clear_former(struct shk_segment *s)
 {
@@ -240,7 +244,7 @@ int shki_process_enter(struct shk_segment *s)
     clear_former(s);
     r = claim(s, SHKI_PROCESS_LIVE, &s->row, &s->row_word);
 
-    if (r == -EUSERS) { /* as many processes as members may be there already */
+    if (r == -EUSERS) { /* max_members processes have the segment mapped */
         note_untracked(s);
         return 0;
     }
@@ -253,7 +257,7 @@ int shki_process_enter(struct shk_segment *s)
 
 void shki_process_leave(struct shk_segment *s)
 {
-    if (s->row != NO_ROW && pid_of(s->row_word) == getpid()) /* else the child of a raw fork */
+    if (s->row != NO_ROW && pid_of(s->row_word) == getpid()) /* not the child of a raw fork */
         clear_row(s, row_at(s, s->row), s->row_word);
     s->row = NO_ROW;
 }
@@ -280,7 +284,7 @@ void shki_process_uses_no_more(struct shk_segment *s, uint32_t entry)
 
 bool shki_process_any_uses(struct shk_segment *s, uint32_t entry)
 {
-    if (load_acquire(&s->header->untracked))
+    if (load_acquire(&s->header->untracked)) /* PR3 */
         return true;
     for (uint32_t i = 0; i < rows_ready(s); i++) {
         struct shki_process *p = row_at(s, i);
@@ -309,7 +313,7 @@ void shki_process_before_fork(struct shk_segment *s)
         if (s->uses[i])
             fetch_or_release(&p->uses[i / 64], UINT64_C(1) << i % 64);
     /*
-     * Killed before: it is the row of a process that is over. A fork that fails leaves it for
+     * Killed before: it is the row of a process that is over. A fork that fails leaves the row for
      * FORK_LIMIT.
      */
     store_release(&p->forked, shki_now());

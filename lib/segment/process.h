@@ -2,35 +2,44 @@
  * Which processes have which objects open. An object that has been unlinked keeps its memory until
  * the last of them has closed it or has ended.
  *
- * Not the members are asked: a handle belongs to all threads of its process, those that end, those
- * that come, and those of a forked child that have not called anything yet. And not a lock on the
- * file: that needs a descriptor, and descriptors belong to the program.
+ * Processes are counted, not members: a handle belongs to all threads of its process, to those that
+ * end, those that come, and those of a forked child that have not called anything yet. A lock on
+ * the file would not do either: it needs a descriptor, and descriptors belong to the program.
  *
- *     FREE --claim--> LIVE ------------------ unmap, or the next one finds its process over --+
+ *     FREE --claim--> LIVE ------------- unmap, or a later claim finds the process over ------+
  *     FREE --claim before a fork--> FORKING --the child takes it--> LIVE                      |
  *     FREE <----------------------- CLEARING <------------------------------------------------+
  *
- * A process is over if there is none of its number, if it has ended and is a zombie, if the number
- * has been used again (its start time differs), or if it does not map the segment any more: after
- * an exec(3). Mostly one of its threads is a living member, and nothing else is asked. What cannot
- * be known is taken to be in use.
+ * A process is over
+ *   - if no process has its pid, or a zombie has it;
+ *   - if the pid has been used again: the start times differ;
+ *   - if it does not map the segment any more: after an exec(3).
+ * Most often one of its threads is a living member, and nothing else is checked. A process that
+ * cannot be checked counts as one that is there.
  *
  * A child that is held up between fork(2) and its handler, while its parent ends, keeps its row for
  * FORK_LIMIT. A row is claimed without the segment's lock, for fork(2) must not wait for another
- * process. If none is left, `untracked` is set and memory is not reclaimed any more.
+ * process. If none is free, `untracked` is set and memory is not reclaimed any more.
  *
- * Order: a bit is set under the segment's lock, before the object is found or published, and looked
- * at under it. Killed at any step: the row is that of a process that is over.
+ * A bit in `uses` is set under the segment's lock, before the object is found or published, and
+ * read under it. Killed at any step: the row is that of a process that is over.
+ *
+ *     PR1: the word of a row. Each exchange pairs with the acquire of the next reader, so that a
+ *          reader sees the row cleared, and `uses` as of that state.
+ *     PR2: rows that have memory. The release of the exchange pairs with the acquire of each
+ *          reader: else it would read rows that are not allocated.
+ *     PR3: `untracked`. The release comes before the use of the object; it pairs with the acquire
+ *          of the member that reclaims.
  */
 #ifndef SHKI_PROCESS_H
 #define SHKI_PROCESS_H
 
-#include "segment/segment.h"
+#include "segment/map.h"
 
 /* Claim a row for this process, which has just mapped the segment: 0, -ENOSPC. */
 int shki_process_enter(struct shk_segment *);
 
-/* Give it back; the segment is about to be unmapped. With `local`, as the following. */
+/* Free it; the segment is about to be unmapped. With `local`, as the following. */
 void shki_process_leave(struct shk_segment *);
 
 /* This process has the object of an entry open, or not any more. */

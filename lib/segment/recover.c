@@ -2,22 +2,20 @@
 
 #include "base/error.h"
 #include "base/thread.h"
-#include "segment/directory.h"
-#include "segment/member.h"
+#include "segment/lock.h"
+#include "segment/tables.h"
 
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* for the segment's lock: if not, the next slice tries again */
-#define LOCK_SOON SHK_MS(50)
-#define POLLED    SHK_MS(5) /* between two questions about one mutex that a thread polls */
-/* between two questions of a thread that read files of /proc */
-#define THOROUGHLY        SHK_MS(250)
-#define RECORDS_AT_A_TIME 2u /* whose start time a sweep compares, in turn */
+#define LOCK_LIMIT SHK_MS(50)  /* for the segment's lock: a later check tries again */
+#define POLLED     SHK_MS(5)   /* between two checks of one mutex that a thread polls */
+#define THOROUGHLY SHK_MS(250) /* between two checks of a thread that read files of /proc */
+#define BATCH      2u          /* records of which one sweep compares the start time, in turn */
 
-/* ---- What is to be known ---- */
+/* ---- Which thread it is ---- */
 
 /* Written once, before the record's id; another id before and after means another thread. */
 static uint64_t start_of(const struct shki_member_shared *m)
@@ -30,8 +28,8 @@ static int32_t tid_of(const struct shki_member_shared *m)
     return __atomic_load_n(&m->tid, __ATOMIC_RELAXED);
 }
 
-/* A number means a thread only among processes of one pid namespace. */
-static bool numbers_mean_the_same(const struct shk_segment *s)
+/* Whether a thread id means the same thread here as in the segment: in its pid namespace only. */
+static bool tids_are_comparable(const struct shk_segment *s)
 {
     uint64_t there = s->header->pid_namespace;
 
@@ -44,11 +42,11 @@ static bool is_attached(const struct shki_member_shared *m, int32_t tid)
     return tid_of(m) == tid && shki_robust_holder(&m->life) == tid;
 }
 
-/* The record of the member with that number, or NULL. */
-static struct shki_member_shared *find_attached(const struct shk_segment *s, uint64_t perhaps,
+/* The record of the member with that thread id, that of `hint` perhaps; or NULL. */
+static struct shki_member_shared *find_attached(const struct shk_segment *s, uint64_t hint,
                                                 int32_t tid)
 {
-    uint32_t ready = shki_members_ready(s), index = shki_member_index(perhaps);
+    uint32_t ready = shki_members_ready(s), index = shki_member_index(hint);
 
     if (index < ready && is_attached(shki_record_at(s, index), tid))
         return shki_record_at(s, index);
@@ -72,7 +70,7 @@ static bool has_gone(const struct shki_member_shared *m, int32_t tid, bool thoro
 /* ---- Marking ---- */
 
 /*
- * What the kernel's handle_futex_death() does. False if the thread of that number does not hold it.
+ * What the kernel's handle_futex_death() does. False if the thread with that id does not hold it.
  */
 static bool mark(pthread_mutex_t *m, int32_t tid)
 {
@@ -84,7 +82,7 @@ static bool mark(pthread_mutex_t *m, int32_t tid)
             return false;
     while (!__atomic_compare_exchange_n(word, &was, (was & FUTEX_WAITERS) | FUTEX_OWNER_DIED, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-    /* killed here: the waiter that would have been woken sees it at the end of its slice */
+    /* Killed here: the waiter that would have been woken sees it after a SHKI_RECHECK. */
     if (was & FUTEX_WAITERS)
         syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
     return true;
@@ -110,15 +108,16 @@ static void mark_in_objects(struct shk_segment *s, int32_t tid)
 }
 
 /*
- * Under the segment's lock: recover a member if its thread is gone. Killed anywhere in here: its
- * life is not marked yet, and the next one does it all once more; or it is, and that was the end.
+ * Under the segment's lock: recover a member if its thread is gone. Killed anywhere in it: its life
+ * is not marked yet, and the next one does it all once more; or it is marked, and nothing is left
+ * to do.
  */
 static bool recover_member(struct shk_segment *s, struct shki_member_shared *m, bool thoroughly,
-                           bool mine)
+                           bool own_tid)
 {
     int32_t tid = shki_robust_holder(&m->life);
 
-    if (tid == 0 || !(mine || has_gone(m, tid, thoroughly)))
+    if (tid == 0 || !(own_tid || has_gone(m, tid, thoroughly)))
         return false;
     mark_in_objects(s, tid);
     return mark(&m->life, tid);
@@ -127,9 +126,9 @@ static bool recover_member(struct shk_segment *s, struct shki_member_shared *m, 
 /* ---- The segment's lock ---- */
 
 /*
- * Marked without being under a lock. Should the caller be stopped between the question and the mark
- * until the number has been used again, and that thread holds the lock at the very moment when the
- * caller is continued, it would lose it: not excluded, but no more than that.
+ * Marked without a lock. One fault remains: the caller is stopped between check and mark until the
+ * thread id has been used again, and that thread holds the lock at the moment when the caller is
+ * continued. Then it loses the lock.
  */
 static void recover_segment_lock(struct shk_segment *s)
 {
@@ -139,11 +138,11 @@ static void recover_segment_lock(struct shk_segment *s)
     uint64_t start = (int32_t)load_relaxed(&m->state) == tid ? load_relaxed(&m->holder) : 0;
     bool gone = tid > 0 && (tid == (int32_t)syscall(SYS_gettid) || is_gone(tid, start, true));
 
-    if (gone && numbers_mean_the_same(s) && load_relaxed(&m->releases) == releases)
+    if (gone && tids_are_comparable(s) && load_relaxed(&m->releases) == releases)
         mark(&m->robust, tid);
 }
 
-/* Take it unless the caller has it: 0, or an error; `taken`: to be given back. */
+/* Acquire it unless the caller has it: 0, or an error. `taken`: to be released. */
 static int lock(struct shk_segment *s, bool *taken)
 {
     struct shki_saved_error saved;
@@ -152,19 +151,19 @@ static int lock(struct shk_segment *s, bool *taken)
     *taken = !shki_segment_lock_is_mine(s);
     if (*taken) {
         shki_error_save(&saved);
-        r = shki_segment_lock_within(s, LOCK_SOON);
-        shki_error_settle(0, &saved); /* there is a next time */
+        r = shki_segment_lock_within(s, LOCK_LIMIT);
+        shki_error_settle(0, &saved); /* a later check tries again */
     }
     return r;
 }
 
-/* ---- Questions ---- */
+/* ---- Checks ---- */
 
 bool shki_recover_locked(struct shk_segment *s, bool thoroughly)
 {
     bool found = false;
 
-    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
+    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !tids_are_comparable(s))
         return false;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
         found |= recover_member(s, shki_record_at(s, i), thoroughly, false);
@@ -175,27 +174,27 @@ void shki_recover_own_tid(struct shk_segment *s)
 {
     int32_t tid = (int32_t)syscall(SYS_gettid);
 
-    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !numbers_mean_the_same(s))
+    if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !tids_are_comparable(s))
         return;
     for (uint32_t i = 0; i < shki_members_ready(s); i++)
         if (shki_robust_holder(&shki_record_at(s, i)->life) == tid)
             recover_member(s, shki_record_at(s, i), false, true);
 }
 
-/* Whether it is this caller's turn to look at all members. */
+/* Whether this caller is to sweep. */
 static bool is_due(struct shk_segment *s)
 {
     int64_t now = shki_now(), last = load_relaxed(&s->header->last_sweep);
 
-    /* In the future: it was written in another time namespace. */
+    /* A time in the future was written in another time namespace. */
     if (now - last < SHKI_RECHECK / 2 && last <= now)
         return false;
-    /* Relaxed: it only says when. Killed after: the next sweep is half a slice later. */
+    /* Relaxed: it only says when. Killed after: the next sweep is half a SHKI_RECHECK later. */
     return compare_exchange_relaxed(&s->header->last_sweep, &last, now);
 }
 
 /*
- * For people: when it was first found dead. A record that has been taken over meanwhile has another
+ * For people: when it was first found dead. A record that has been used again meanwhile has another
  * id.
  */
 static void note_death(struct shki_member_shared *m)
@@ -208,22 +207,22 @@ static void note_death(struct shki_member_shared *m)
 
 void shki_recover(struct shk_segment *s)
 {
-    static _Atomic uint32_t next; /* relaxed: which start times are compared is only to change */
+    static _Atomic uint32_t next; /* relaxed: whose start time is compared has only to change */
     uint32_t n = shki_members_ready(s), first;
     bool found = false, taken;
 
     if (n == 0 || !is_due(s) || shki_segment_is_lost(s) ||
         !shki_repair_enabled(SHKI_REPAIR_UNMARKED))
         return;
-    first = fetch_add_relaxed(&next, RECORDS_AT_A_TIME) % n;
+    first = fetch_add_relaxed(&next, BATCH) % n;
     for (uint32_t i = 0; i < n && !found; i++) {
         struct shki_member_shared *m = shki_record_at(s, i);
         int32_t tid = shki_robust_holder(&m->life);
 
         note_death(m);
-        found = tid > 0 && has_gone(m, tid, (i + n - first) % n < RECORDS_AT_A_TIME);
+        found = tid > 0 && has_gone(m, tid, (i + n - first) % n < BATCH);
     }
-    if (!found || !numbers_mean_the_same(s) || lock(s, &taken) < 0)
+    if (!found || !tids_are_comparable(s) || lock(s, &taken) < 0)
         return;
     shki_recover_locked(s, true);
     if (taken)
@@ -239,7 +238,7 @@ void shki_recover_one(struct shk_segment *s, uint64_t id)
     if (!shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !shki_member_is_alive(s, id))
         return;
     m = shki_record_at(s, index);
-    if (!has_gone(m, shki_robust_holder(&m->life), false) || !numbers_mean_the_same(s) ||
+    if (!has_gone(m, shki_robust_holder(&m->life), false) || !tids_are_comparable(s) ||
         lock(s, &taken) < 0)
         return;
     recover_member(s, m, false, false);
@@ -247,24 +246,24 @@ void shki_recover_one(struct shk_segment *s, uint64_t id)
         shki_segment_unlock(s);
 }
 
-/* A thread that polls many times a slice asks now and then. */
-static bool asks_again(const struct shki_mutex *m, int32_t tid, bool *thoroughly)
+/* Whether to check: a thread that polls a mutex many times per SHKI_RECHECK checks now and then. */
+static bool is_to_check(const struct shki_mutex *m, int32_t tid, bool *thoroughly)
 {
     static _Thread_local struct {
         const struct shki_mutex *mutex;
         int32_t tid;
-        int64_t at, thoroughly_at;
+        int64_t checked, checked_thoroughly;
     } last __attribute__((tls_model("initial-exec")));
     int64_t now = shki_now();
 
-    *thoroughly = now - last.thoroughly_at >= THOROUGHLY;
+    *thoroughly = now - last.checked_thoroughly >= THOROUGHLY;
     if (*thoroughly)
-        last.thoroughly_at = now;
-    if (last.mutex == m && last.tid == tid && now - last.at < POLLED)
+        last.checked_thoroughly = now;
+    if (last.mutex == m && last.tid == tid && now - last.checked < POLLED)
         return false;
     last.mutex = m;
     last.tid = tid;
-    last.at = now;
+    last.checked = now;
     return true;
 }
 
@@ -276,7 +275,7 @@ void shki_recover_mutex(void *segment, struct shki_mutex *m)
     struct shki_member_shared *member;
     bool thoroughly, taken;
 
-    if (tid == 0 || !shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !asks_again(m, tid, &thoroughly))
+    if (tid == 0 || !shki_repair_enabled(SHKI_REPAIR_UNMARKED) || !is_to_check(m, tid, &thoroughly))
         return;
     if (m == &s->header->lock) {
         recover_segment_lock(s);
@@ -287,20 +286,25 @@ void shki_recover_mutex(void *segment, struct shki_mutex *m)
         if (member == NULL || !shki_thread_is_another(tid, start_of(member)))
             return;
     }
-    if (!numbers_mean_the_same(s) || lock(s, &taken) < 0)
+    if (!tids_are_comparable(s) || lock(s, &taken) < 0)
         return;
     member = find_attached(s, load_relaxed(&m->holder), tid);
     if (member)
         recover_member(s, member, true, false);
     else if (load_relaxed(&m->releases) == releases && shki_thread_is_gone(tid))
-        mark(&m->robust, tid); /* held without a life: not by this library's doing, but it helps */
+        mark(&m->robust, tid); /* held without a life: not by a call of this library */
     if (taken)
         shki_segment_unlock(s);
+}
+
+void shki_recover_enable(struct shk_segment *s)
+{
+    s->recovery = (struct shki_recovery){shki_recover_mutex, s};
 }
 
 bool shki_holder_is_gone(const struct shk_segment *s, const struct shki_mutex *m)
 {
     int32_t tid = shki_robust_holder(&m->robust);
 
-    return tid > 0 && shki_thread_is_gone(tid) && numbers_mean_the_same(s);
+    return tid > 0 && shki_thread_is_gone(tid) && tids_are_comparable(s);
 }

@@ -1,19 +1,11 @@
-/*
- * The end of a segment: its retirement and the removal of its name.
- *
- * Retired means: each call of its members gives -ESTALE. Processes that remove a name take turns by
- * flock(2) on the file, which the kernel ends with its holder in whatever pid namespace that is.
- * Otherwise two that meant the same file could remove it and then the new one of that name.
- *
- * A read lease tells whether a process of any pid namespace uses the file: the kernel grants it
- * only while no process has the file open for writing or mapped. Source: fcntl(2), F_SETLEASE.
- */
-#include "segment/segment.h"
+#include "segment/retire.h"
 
 #include "base/error.h"
-#include "segment/directory.h"
-#include "segment/member.h"
+#include "segment/fork.h"
+#include "segment/lock.h"
 #include "segment/recover.h"
+#include "segment/registry.h"
+#include "segment/tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +15,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* a turn lasts for microseconds; a longer one is a stopped process's */
-#define TURN_LIMIT SHK_SEC(10)
+/* A name is removed within microseconds; a process that takes longer is stopped. */
+#define REMOVAL_LIMIT SHK_SEC(10)
+#define ATTEMPTS      1000 /* to open a file that is being removed */
 
 struct file {
     const char *name; /* without slash */
@@ -45,6 +38,8 @@ static int say_not_unlinked(const char *name, int r)
 {
     return shki_fail(r, "segment /%s cannot be unlinked: %s", name, strerror(-r));
 }
+
+/* ---- Removing a name ---- */
 
 static bool has_name(const struct file *file, struct stat *st)
 {
@@ -73,11 +68,11 @@ static int may_unlink(const struct file *file)
                : 0;
 }
 
-/* A turn at removing that file's name. Ends with end_turn(), and with the process. */
-static int take_turn(int fd)
+/* Exclude others from removing that file's name: until end_removal(), or the process ends. */
+static int begin_removal(int fd)
 {
     static const struct timespec nap = {.tv_nsec = 1000000};
-    int64_t end = shki_now() + TURN_LIMIT;
+    int64_t end = shki_now() + REMOVAL_LIMIT;
 
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
@@ -89,14 +84,14 @@ static int take_turn(int fd)
     return 0;
 }
 
-/* Explicitly: a child forked meanwhile has the same open file. */
-static void end_turn(int fd)
+/* Explicitly: a child that was forked meanwhile has the same open file. */
+static void end_removal(int fd)
 {
     flock(fd, LOCK_UN);
     close(fd);
 }
 
-/* The last step of an unlink: the name goes if it still is this file's; else -ENOENT. */
+/* The last step of an unlink: the name is removed if it still is this file's; else -ENOENT. */
 static int remove_name(const struct file *file)
 {
     char path[SHKI_PATH_MAX];
@@ -106,17 +101,19 @@ static int remove_name(const struct file *file)
     shki_path(path, file->name);
     fd = shki_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd >= 0)
-        r = take_turn(fd);
+        r = begin_removal(fd);
     if (r == 0)
         r = !has_name(file, &st) ? -ENOENT : unlink(path) == 0 ? 0 : -errno;
     if (fd >= 0)
-        end_turn(fd);
+        end_removal(fd);
     return r;
 }
 
+/* ---- A segment that is mapped ---- */
+
 /*
- * Under the segment's lock, which a thread that joins has until it is a member: none is between the
- * two.
+ * Under the segment's lock. A thread that joins holds it until it is a member, so each thread is a
+ * member or has not begun to join.
  */
 static int check_unused(struct shk_segment *s, unsigned flags)
 {
@@ -136,7 +133,7 @@ static int may_retire(struct shk_segment *s, unsigned flags)
     int r;
 
     if (shki_segment_is_retired(s))
-        return 0; /* what was begun is finished */
+        return 0; /* an unlink that was begun is completed */
     r = flags & SHKI_RETIRE_FORCED ? 0 : check_unused(s, flags);
     if (r < 0)
         return r;
@@ -144,7 +141,7 @@ static int may_retire(struct shk_segment *s, unsigned flags)
     return r < 0 ? say_not_unlinked(s->name, r) : 0;
 }
 
-/* -ENOENT: another has done it; without a sentence, for that may be no failure. */
+/* -ENOENT: another process has done it; without a sentence, for that may be no failure. */
 static int retire(struct shk_segment *s, unsigned flags)
 {
     struct file file = file_of_segment(s);
@@ -155,8 +152,8 @@ static int retire(struct shk_segment *s, unsigned flags)
     r = may_retire(s, flags);
     if (r == 0) {
         /*
-         * RT1: commits. Killed after this: the next to open the name finds it retired and comes
-         * here.
+         * RT1: commits; pairs with the acquire in shki_segment_is_retired(). Killed after this: the
+         * next process that opens the name finds it retired, and completes the unlink.
          */
         store_release(&s->header->retired, 1);
         r = remove_name(&file);
@@ -172,9 +169,10 @@ int shki_segment_finish_unlink(struct shk_segment *s)
     return retire(s, SHKI_RETIRE_FORCED);
 }
 
+/* ---- A segment that is not mapped ---- */
+
 /*
- * Has its members told, by a mark that is written through a descriptor; they find it within a
- * slice.
+ * Store `retired` through a descriptor: members find it within a SHKI_RECHECK.
  */
 static int mark_retired(int fd)
 {
@@ -204,7 +202,7 @@ static int retire_unmapped(const struct file *file, int fd)
  */
 static int take_lease(int fd)
 {
-    /* A process that opens it meanwhile has the kernel send a signal: one that is ignored. */
+    /* When a process opens it meanwhile, the kernel sends a signal: one that is ignored. */
     fcntl(fd, F_SETSIG, SIGURG);
     if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
         return errno == EAGAIN ? -EBUSY : -errno;
@@ -230,8 +228,8 @@ static bool is_empty(int fd, const struct shki_header *h)
 }
 
 /*
- * With a lease: no process can come into it. Killed before the unlink: the lease is gone, nothing
- * has happened.
+ * With a lease: no process can open it. Killed before the unlink: the lease is gone, nothing has
+ * happened.
  */
 static int remove_leased(const char *name, int fd, const struct stat *st, unsigned flags)
 {
@@ -278,6 +276,8 @@ int shki_segment_remove_deserted(const char *name)
     return r == -ENOENT ? 0 : r;
 }
 
+/* ---- Either ---- */
+
 /* Retire what this process has mapped, pinned. */
 static int retire_mapped(struct shk_segment *s, int fd, unsigned flags,
                          void (*wake)(struct shk_segment *))
@@ -287,7 +287,6 @@ static int retire_mapped(struct shk_segment *s, int fd, unsigned flags,
     int r;
 
     shki_error_save(&saved);
-    /* fork(2) led into another */
     if (shki_check_namespace(s->name, s->header->pid_namespace) < 0) {
         shki_error_settle(0, &saved);
         return flags & SHKI_RETIRE_FORCED ? retire_unmapped(&file, fd)
@@ -315,10 +314,13 @@ static int retire_in_private(const char *name, int fd, unsigned flags,
                              void (*wake)(struct shk_segment *))
 {
     struct shk_segment *s;
-    int r = shki_segment_map(name, fd, flags, &s);
+    int r = shki_fork_is_handled();
 
+    if (r == 0)
+        r = shki_segment_map(name, fd, flags, &s);
     if (r < 0)
         return r;
+    shki_recover_enable(s);
     madvise(s->base, s->size, MADV_DONTFORK); /* a child would have it mapped for ever */
     r = retire(s, flags);
     if (r == 0)
@@ -350,7 +352,7 @@ static int retire_file(const char *name, int *descriptor, unsigned flags,
         !is_foreign(&st, &h, flags))
         return retire_in_private(name, fd, flags, wake);
     if (!(flags & SHKI_RETIRE_FORCED)) {
-        close(fd); /* it would be in the way of the lease */
+        close(fd); /* it would prevent the lease */
         *descriptor = -1;
         return remove_unused(name, flags);
     }
@@ -366,7 +368,7 @@ int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct sh
     if (r < 0)
         return r;
     shki_error_save(&saved);
-    for (int i = 0; fd == -EAGAIN && i < 1000; i++)
+    for (int i = 0; fd == -EAGAIN && i < ATTEMPTS; i++)
         fd = shki_segment_open_file(name, O_RDWR);
     if (fd == -EAGAIN)
         return shki_fail(-EBUSY, "segment /%s is being removed", name);
@@ -377,8 +379,8 @@ int shki_segment_retire(const char *name, unsigned flags, void (*wake)(struct sh
                         : shki_error_settle(r, &saved);
 }
 
-/* Whatever the file is: 0 or -errno of unlink(2). A header that can be told is marked. */
-static int remove_in_any_case(const char *name)
+/* Whatever the file is: 0 or -errno of unlink(2). A header that is recognised is marked. */
+static int remove_forced(const char *name)
 {
     struct shki_header h;
     char path[SHKI_PATH_MAX];
@@ -412,6 +414,6 @@ int shki_segment_remove(const char *name, void (*wake)(struct shk_segment *))
     r = shki_segment_retire(name, SHKI_RETIRE_FORCED, wake);
     if (r == 0 || r == -ENOENT)
         return r;
-    r = remove_in_any_case(bare);
+    r = remove_forced(bare);
     return r < 0 ? say_not_unlinked(bare, r) : shki_error_settle(0, &saved);
 }
