@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,52 @@ static struct shk_snapshot *look_open(const char *segment)
     return look;
 }
 
+/*
+ * The sizes and where the reserves begin: a new figure takes a reserved place, so that programs built
+ * with an older header run on.
+ */
+_Static_assert(sizeof(struct shk_segment_info) == 624 &&
+                   offsetof(struct shk_segment_info, reserved) == 560,
+               "a part of the ABI");
+_Static_assert(sizeof(struct shk_member_info) == 280 &&
+                   offsetof(struct shk_member_info, reserved) == 216,
+               "a part of the ABI");
+_Static_assert(sizeof(struct shk_object_info) == 376 &&
+                   offsetof(struct shk_object_info, as) == 184 &&
+                   offsetof(struct shk_object_info, reserved) == 312,
+               "a part of the ABI");
+
+static void assert_zero(const uint64_t *reserved)
+{
+    for (int i = 0; i < 8; i++)
+        ck_assert_uint_eq(reserved[i], 0);
+}
+
 /* ---- What has been done is what is shown ---- */
+
+START_TEST(test_what_is_reserved_is_zero)
+{
+    struct shk_segment_info *list;
+    struct shk_event *event;
+    ssize_t n;
+
+    assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
+    struct shk_snapshot *snapshot = look_open(segment_name(NULL));
+    assert_zero(shk_snapshot_segment(snapshot)->reserved);
+    assert_zero(shk_snapshot_member(snapshot, 0)->reserved);
+    const struct shk_object_info *info = shk_snapshot_object(snapshot, 0);
+    assert_zero(info->reserved);
+    for (size_t i = 1; i < sizeof(info->as.room) / sizeof(info->as.room[0]); i++)
+        ck_assert_uint_eq(info->as.room[i], 0); /* an event uses the first */
+    shk_snapshot_close(snapshot);
+    n = shk_segment_list(SHK_LIST_FOREIGN, &list);
+    ck_assert_int_gt(n, 0);
+    for (ssize_t i = 0; i < n; i++)
+        assert_zero(list[i].reserved);
+    free(list);
+    assert_code(shk_event_close(event), 0);
+}
+END_TEST
 
 START_TEST(test_an_empty_segment_is_shown)
 {
@@ -1361,6 +1407,7 @@ int main(void)
 {
     Suite *suite = suite_create("inspect");
     TCase *truth = test_case(suite, "what is shown");
+    tcase_add_test(truth, test_what_is_reserved_is_zero);
     tcase_add_test(truth, test_an_empty_segment_is_shown);
     tcase_add_test(truth, test_objects_are_shown_in_order_of_name);
     tcase_add_test(truth, test_every_object_has_its_common_figures);

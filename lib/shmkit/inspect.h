@@ -15,8 +15,15 @@
  *     }
  *
  * Strings in the structs are zero-terminated valid UTF-8 without control characters, whatever was
- * in the segment. The structs belong to the snapshot (or the list) and live as long as it. A
- * snapshot is for one thread at a time. Killed: nothing shared is touched.
+ * in the segment.
+ *
+ * Each struct ends with `reserved`, and the union of the kinds with `room`: both are zero. Figures
+ * that a later version adds take their places from the front, so that no size and no offset
+ * changes. A program that was built with an older header runs on, and one built with a newer header
+ * reads 0 where an older library knows no such figure.
+ *
+ * The structs belong to the snapshot (or the list) and live as long as it. A snapshot is for one
+ * thread at a time. Killed: nothing shared is touched.
  */
 #ifndef SHMKIT_INSPECT_H
 #define SHMKIT_INSPECT_H
@@ -85,8 +92,8 @@ struct shk_member_info {
     uint32_t waits_for;              /* enum shk_wait_for */
     char waits_on[SHK_NAME_MAX + 1]; /* the object's name, "" if none */
     int64_t waiting;                 /* nanoseconds so far */
-    uint32_t has_deadline;           /* it gives up by itself when its time is over */
-    uint64_t ticket;                 /* place in the object's line of waiters, where it has one */
+    uint32_t has_deadline;           /* it gives up by itself at a deadline */
+    uint64_t ticket; /* place among the object's waiters, where they have an order */
     /* of a dead one: seconds since 1970 when another member first found it dead; 0: not known */
     int64_t death_noticed;
     uint64_t reserved[8];
@@ -114,9 +121,9 @@ struct shk_object_info {
     uint64_t dead_giver, dead_taker;
     /* repairs so far */
     uint64_t holders_lost;      /* died holding the lock or in the middle of a change */
-    uint64_t waiters_buried;    /* died in the line of waiters */
+    uint64_t waiters_buried;    /* died while they waited */
     uint64_t wakeups_passed_on; /* from a dead waiter to the next */
-    uint64_t rebuilds;          /* of the line of waiters */
+    uint64_t rebuilds;          /* of the waitlist */
     union {
         struct {
             uint32_t recursive, depth, orphaned, no_deadlock_check;
@@ -149,7 +156,7 @@ struct shk_object_info {
         struct {
             uint64_t size, align;
         } region;
-        uint64_t room[16]; /* for more */
+        uint64_t room[16]; /* of each kind; what it does not use is zero */
     } as;
     uint64_t reserved[8];
 };

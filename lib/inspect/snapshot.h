@@ -1,0 +1,60 @@
+/*
+ * A snapshot in the making: what the files of lib/inspect/ read of a segment, through a descriptor,
+ * table by table. Each table is read once, whatever is in it: damage must not cost members times
+ * objects.
+ */
+#ifndef SHKI_SNAPSHOT_H
+#define SHKI_SNAPSHOT_H
+
+#include "segment/image.h"
+
+#include <shmkit/inspect.h>
+
+struct shk_snapshot {
+    struct shk_segment_info segment;
+    struct shk_object_info *objects; /* by entry at first, without gaps and by name at last */
+    struct shk_member_info *members; /* in the order of the records at first, of joining at last */
+    size_t n_objects, n_members;
+};
+
+/* ---- segments.c: what a file is ---- */
+
+void shki_snapshot_file(struct shk_segment_info *, const char *name, const struct stat *);
+void shki_snapshot_header(const struct shki_image *, struct shk_segment_info *);
+
+/* ---- members.c ---- */
+
+/*
+ * All members, alive and dead, and what each living one waits for. `records` and s->members have
+ * room for members_ready.
+ */
+void shki_snapshot_members(const struct shki_image *, struct shki_member_shared *records,
+                           struct shk_snapshot *);
+
+/* Whether the member sleeps in this segment. (A thread notes its wait in all its records.) */
+bool shki_snapshot_sleeps(const struct shki_image *, const struct shki_member_shared *);
+
+/* ---- objects.c ---- */
+
+/* No living object has the serial 0. */
+static inline bool shki_snapshot_is_live(const struct shki_entry *e)
+{
+    return load_relaxed(&e->state) == SHKI_ENTRY_LIVE && e->serial != 0;
+}
+
+/* All objects: s->objects[i] is that of entry i, and none if its serial is 0. 0 or -ENOMEM. */
+int shki_snapshot_objects(const struct shki_image *, struct shk_snapshot *);
+
+/* ---- uses.c: which members have which objects open, or sleep on them ---- */
+
+/*
+ * Count the users and the waiters of each object, and find its dead giver and taker. `records` are
+ * those of s->members. 0 or -ENOMEM.
+ */
+int shki_snapshot_uses(const struct shki_image *, const struct shki_member_shared *records,
+                       struct shk_snapshot *);
+
+/* A dead giver or taker that turned out to be alive, or to have left, is none. */
+void shki_snapshot_drop_living(const struct shk_snapshot *, struct shk_object_info *);
+
+#endif
