@@ -31,8 +31,8 @@ extern struct settings {
     bool smoke;      /* everything once and tiny: does it still work? */
     const char *filter;
     unsigned without; /* a set of heuristics to measure without; 0: an ordinary run */
-    int cpu[2];    /* the first two CPUs that we may use; the same one twice if there is but one */
-    unsigned cpus; /* how many we may use */
+    int cpu[2];    /* the first two CPUs that may be used; the same one twice if there is but one */
+    unsigned cpus; /* how many may be used */
 } bench;
 
 /*

@@ -1,4 +1,5 @@
-// Boost.Interprocess: message_queue, and a ring with interprocess_condition, as its documentation shows them.
+// Boost.Interprocess: message_queue, and a ring with interprocess_condition, as its documentation
+// shows them.
 #include "boost.h"
 
 #include <boost/interprocess/ipc/message_queue.hpp>
@@ -21,7 +22,8 @@ const char *boost_trouble(void)
 void *boost_queue_create(const char *name, unsigned capacity, size_t item)
 {
     try {
-        message_queue *queue = new message_queue(create_only, name, capacity, item, permissions(0600));
+        message_queue *queue =
+            new message_queue(create_only, name, capacity, item, permissions(0600));
         message_queue::remove(name);
         return queue;
     } catch (std::exception &e) {

@@ -2,8 +2,9 @@
  * A channel: a way to hand items from one process to another. One file for each family. Each gives
  * two functions,
  *
- *     static inline void x_send(struct line *, uint64_t n);      make item number n and send it
- *     static inline uint64_t x_receive(struct line *);           receive one, check every byte of it, return its number
+ *     static inline void x_send(struct line *, uint64_t n);    make item number n and send it
+ *     static inline uint64_t x_receive(struct line *);         receive one, check every byte of it,
+ *                                                              return its number
  *
  * and LOOPS(x) makes of them the loops that the workloads run, the same for all and inlined where
  * the peer can be inlined.
@@ -26,15 +27,15 @@ struct line {
     int fd[2];
     void *handle[2];   /* the role's own */
     uint64_t position; /* the role's own */
-    uint64_t seen;     /* the role's own */
+    uint64_t cached;   /* the role's own: the other side's position */
     void *buffer;      /* the role's own, room for 32 items */
 };
 
 enum { SENDER = 1, RECEIVER = 2 };
 
 struct loops {
-    void (*produce)(struct line *, unsigned who);
-    void (*produce_timed)(struct line *, unsigned who, int64_t *longest);
+    void (*produce)(struct line *, unsigned producer);
+    void (*produce_timed)(struct line *, unsigned producer, int64_t *longest);
     uint64_t (*consume)(struct line *, double *seconds);
     uint64_t (*consume_shared)(struct line *, double *seconds, uint64_t *runs);
     void (*ping)(struct line *out, struct line *in, uint32_t *times, unsigned count,
@@ -79,7 +80,7 @@ bool python_measures(double figures[FIGURES], const char *what, const char *form
 #define END_OF_ITEMS   (UINT64_MAX >> 1)
 #define PRODUCER_SHIFT 48
 
-/* Every word of an item is its number, and every word is looked at. */
+/* Every word of an item is its number, and every word is checked. */
 static inline void item_make(void *item, size_t size, uint64_t n)
 {
     uint64_t words[8] = {n, n, n, n, n, n, n, n};
@@ -115,9 +116,9 @@ static inline uint64_t item_check(const void *item, size_t size)
 typedef void send_function(struct line *, uint64_t n);
 typedef uint64_t receive_function(struct line *);
 
-ALWAYS_INLINE void produce_loop(struct line *line, unsigned who, send_function *send)
+ALWAYS_INLINE void produce_loop(struct line *line, unsigned producer, send_function *send)
 {
-    uint64_t n = (uint64_t)who << PRODUCER_SHIFT;
+    uint64_t n = (uint64_t)producer << PRODUCER_SHIFT;
 
     do {
         for (int i = 0; i < 64; i++)
@@ -126,10 +127,10 @@ ALWAYS_INLINE void produce_loop(struct line *line, unsigned who, send_function *
     send(line, END_OF_ITEMS);
 }
 
-ALWAYS_INLINE void produce_timed_loop(struct line *line, unsigned who, int64_t *longest,
+ALWAYS_INLINE void produce_timed_loop(struct line *line, unsigned producer, int64_t *longest,
                                       send_function *send)
 {
-    uint64_t n = (uint64_t)who << PRODUCER_SHIFT;
+    uint64_t n = (uint64_t)producer << PRODUCER_SHIFT;
     int64_t before = now();
 
     do {
@@ -165,21 +166,21 @@ ALWAYS_INLINE uint64_t consume_shared_loop(struct line *line, double *seconds, u
     int64_t begin = now(), end = begin;
 
     while (ended < line->producers) {
-        uint64_t n = receive(line), who = n >> PRODUCER_SHIFT;
+        uint64_t n = receive(line), producer = n >> PRODUCER_SHIFT;
         if (n == END_OF_ITEMS) {
             if (++ended == 1)
-                end = now(); /* from then on it is not all of them any more */
+                end = now(); /* from here on one producer is missing */
             continue;
         }
-        if (who >= line->producers ||
-            (n & (((uint64_t)1 << PRODUCER_SHIFT) - 1)) != expected[who]++)
+        if (producer >= line->producers ||
+            (n & (((uint64_t)1 << PRODUCER_SHIFT) - 1)) != expected[producer]++)
             give_up("item %llx has come out of turn", (unsigned long long)n);
         if (ended)
             continue;
         count++;
-        if (who != last)
+        if (producer != last)
             ++*runs;
-        last = who;
+        last = producer;
     }
     *seconds = (double)(end - begin) / 1e9;
     return count;
@@ -191,7 +192,7 @@ ALWAYS_INLINE void ping_loop(struct line *out, struct line *in, uint32_t *times,
     int64_t before;
     uint64_t n = 0;
 
-    send(out, n); /* not measured: who has to connect first does so now */
+    send(out, n); /* not measured: a channel that has to connect first does so now */
     if (receive(in) != n)
         give_up("another answer has come back");
     before = now();
@@ -217,13 +218,13 @@ ALWAYS_INLINE void pong_loop(struct line *in, struct line *out, send_function *s
 }
 
 #define LOOPS(x)                                                                               \
-    static void x##_produce(struct line *line, unsigned who)                                   \
+    static void x##_produce(struct line *line, unsigned producer)                              \
     {                                                                                          \
-        produce_loop(line, who, x##_send);                                                     \
+        produce_loop(line, producer, x##_send);                                                \
     }                                                                                          \
-    static void x##_produce_timed(struct line *line, unsigned who, int64_t *longest)           \
+    static void x##_produce_timed(struct line *line, unsigned producer, int64_t *longest)      \
     {                                                                                          \
-        produce_timed_loop(line, who, longest, x##_send);                                      \
+        produce_timed_loop(line, producer, longest, x##_send);                                 \
     }                                                                                          \
     static uint64_t x##_consume(struct line *line, double *seconds)                            \
     {                                                                                          \

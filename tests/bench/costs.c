@@ -252,7 +252,7 @@ void run_w4(void)
         {"robust mutex", PEER, OPERATION(.times = robust_times)},
         {"mutex", PEER, OPERATION(.times = plain_times)},
     };
-    const struct subject looks[] = {
+    const struct subject checks[] = {
         {"shmkit event is_set", OURS, OPERATION(.before = set_event, .times = is_set_times)},
         {"shmkit event wait, set", OURS, OPERATION(.before = set_event, .times = wait_times)},
         {"shmkit notify, no waiter", OURS,
@@ -278,7 +278,7 @@ void run_w4(void)
     };
 
     costs("lock and release", locks, COUNT(locks));
-    costs("next to nothing", looks, COUNT(looks));
+    costs("next to nothing", checks, COUNT(checks));
     costs("put and get, 8 B", queues, COUNT(queues));
     costs("the others", rest, COUNT(rest));
 }

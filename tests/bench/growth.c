@@ -126,7 +126,7 @@ static void many_members(unsigned n)
             give_up("thread %u of %u: %s", i + 1, n, strerror(r));
     }
     pthread_barrier_wait(&all_joined);
-    /* They all have something to do still, on the CPU that is measured, before they sleep. */
+    /* They all still run a little, on the CPU that is measured, before they sleep. */
     nanosleep(&(struct timespec){.tv_sec = n / 10000, .tv_nsec = 100000L * (n % 10000)}, NULL);
 }
 
@@ -204,7 +204,7 @@ static void grower(void *argument, unsigned role)
     stage->role[role].figure[0] = (double)(now() - begin) / (double)done;
 }
 
-/* Whoever made them is gone: only the names are left. */
+/* The process that made them has ended: only the names are left. */
 static void remove_all(void *argument)
 {
     const char *prefix = unique_name();

@@ -29,8 +29,8 @@ static const struct unit hand_offs = {
     .name = "k/s", .more_is_better = true, .scale = 1e3, .also = {"longest ms", "mean run"}};
 
 /*
- * Who has sent the last item stays until it has arrived: some channels lose what is on its way when
- * their sender closes.
+ * The producer of the last item stays until it has arrived: some channels lose what is on its way
+ * when their sender closes.
  */
 static void leave(struct line *line, unsigned sides)
 {
@@ -255,8 +255,8 @@ static bool goes_to_and_fro(const struct channel *channel, const struct contest 
     if (!channel->python && !channel->loops->ping)
         return false;
     /*
-     * Who only spins has nothing to show where the other cannot run meanwhile, or where all are to
-     * sleep.
+     * A channel that only spins has nothing to show where the other side cannot run meanwhile, or
+     * where both are to sleep.
      */
     if ((contest->one_cpu || contest->n) && channel->is & SPINS)
         return false;

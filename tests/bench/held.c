@@ -75,7 +75,7 @@ struct holding {
     unsigned held;
 };
 
-static void keep_private(const struct holding *holding, struct note *note)
+static void hold_in_private(const struct holding *holding, struct note *note)
 {
     struct private_heap *h = calloc(1, sizeof(*h));
     uint64_t random = 88172645463325252, done = 0, sum = 0;
@@ -112,7 +112,7 @@ static void keep_private(const struct holding *holding, struct note *note)
     note->count = sum; /* so that it is not optimised away */
 }
 
-static void keep_in_queue(const struct holding *holding, struct note *note)
+static void hold_in_queue(const struct holding *holding, struct note *note)
 {
     struct shk_queue_options options = {.order = holding->priority ? SHK_PRIORITY : SHK_LIFO,
                                         .capacity = holding->held + 1,
@@ -143,14 +143,14 @@ static void keep_in_queue(const struct holding *holding, struct note *note)
     note->count = sum;
 }
 
-static void keeper(void *argument, unsigned role)
+static void hold_items(void *argument, unsigned role)
 {
     const struct holding *holding = argument;
 
     if (holding->ours)
-        keep_in_queue(holding, &stage->role[role]);
+        hold_in_queue(holding, &stage->role[role]);
     else
-        keep_private(holding, &stage->role[role]);
+        hold_in_private(holding, &stage->role[role]);
 }
 
 static bool measure_held(const struct contest *contest, const struct subject *subject,
@@ -160,7 +160,7 @@ static bool measure_held(const struct contest *contest, const struct subject *su
         .ours = subject->is & OURS, .priority = contest->capacity, .held = contest->n};
 
     team_start();
-    team_add(keeper, &holding, contest_cpu(contest, 1));
+    team_add(hold_items, &holding, contest_cpu(contest, 1));
     bool well = team_run(contest_seconds(contest));
     figures[0] = stage->role[0].figure[0];
     in_child(common_unlink, NULL);

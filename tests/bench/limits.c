@@ -37,9 +37,9 @@ static inline void ring_send(struct line *line, uint64_t n)
 {
     struct ring *ring = line->shared;
 
-    while (line->position - line->seen == line->capacity) {
-        line->seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-        if (line->position - line->seen == line->capacity)
+    while (line->position - line->cached == line->capacity) {
+        line->cached = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (line->position - line->cached == line->capacity)
             pause_briefly();
     }
     item_make(ring->slots + (line->position & (line->capacity - 1)) * line->item, line->item, n);
@@ -50,9 +50,9 @@ static inline uint64_t ring_receive(struct line *line)
 {
     struct ring *ring = line->shared;
 
-    while (line->position == line->seen) {
-        line->seen = atomic_load_explicit(&ring->head, memory_order_acquire);
-        if (line->position == line->seen)
+    while (line->position == line->cached) {
+        line->cached = atomic_load_explicit(&ring->head, memory_order_acquire);
+        if (line->position == line->cached)
             pause_briefly();
     }
     uint64_t n =
@@ -116,7 +116,7 @@ struct eventcount {
     uint64_t n;
 };
 
-static size_t bed_shared(const struct line *line)
+static size_t eventcount_shared(const struct line *line)
 {
     (void)line;
     return sizeof(struct eventcount);
@@ -151,15 +151,14 @@ static inline uint64_t futex_receive(struct line *line)
 LOOPS(futex)
 
 /*
- * The same for who wants to look up after 100 ms at the latest, as one has to where others may be
- * killed.
+ * The same for a sleeper that checks every 100 ms, as it has to where the notifier may be killed.
  */
-static inline void futex_slices_send(struct line *line, uint64_t n)
+static inline void futex_recheck_send(struct line *line, uint64_t n)
 {
     futex_send(line, n);
 }
 
-static inline uint64_t futex_slices_receive(struct line *line)
+static inline uint64_t futex_recheck_receive(struct line *line)
 {
     struct eventcount *eventcount = line->shared;
 
@@ -171,27 +170,24 @@ static inline uint64_t futex_slices_receive(struct line *line)
     }
     return take_from(eventcount);
 }
-LOOPS(futex_slices)
+LOOPS(futex_recheck)
 
 const struct channel channel_futex = {.name = "raw futex",
                                       .is = LIMIT,
                                       .producers_max = 1,
                                       .item_max = 8,
                                       .capacity_max = 1,
-                                      .shared = bed_shared,
+                                      .shared = eventcount_shared,
                                       .loops = &futex_loops};
-const struct channel channel_futex_slices = {.name = "raw futex, 100 ms at a time",
-                                             .is = LIMIT,
-                                             .producers_max = 1,
-                                             .item_max = 8,
-                                             .capacity_max = 1,
-                                             .shared = bed_shared,
-                                             .loops = &futex_slices_loops};
+const struct channel channel_futex_recheck = {.name = "raw futex, 100 ms at a time",
+                                              .is = LIMIT,
+                                              .producers_max = 1,
+                                              .item_max = 8,
+                                              .capacity_max = 1,
+                                              .shared = eventcount_shared,
+                                              .loops = &futex_recheck_loops};
 
-/*
- * ---- memcpy: an item made, copied and looked at by one process, nobody else there. What any way
- * of copying costs at least ----
- */
+/* ---- memcpy: an item made, copied and checked by one process: the least a copy costs ---- */
 
 static inline uint64_t copy_once(struct line *line, uint64_t n)
 {
@@ -219,10 +215,10 @@ static uint64_t copy_consume(struct line *line, double *seconds)
     return n;
 }
 
-static void copy_produce(struct line *line, unsigned who)
+static void copy_produce(struct line *line, unsigned producer)
 {
     (void)line;
-    (void)who;
+    (void)producer;
 }
 
 static const struct loops copy_loops = {.produce = copy_produce, .consume = copy_consume};

@@ -13,7 +13,7 @@
 extern const struct channel channel_shmkit, channel_shmkit_claimed, channel_shmkit_in_place,
     channel_shmkit_claimed_in_place, channel_shmkit_batch, channel_shmkit_claimed_batch,
     channel_shmkit_event, channel_shmkit_semaphore, channel_shmkit_cond, channel_limit_ring,
-    channel_cache_line, channel_futex, channel_futex_slices, channel_memcpy, channel_ck,
+    channel_cache_line, channel_futex, channel_futex_recheck, channel_memcpy, channel_ck,
     channel_zeromq, channel_nng, channel_boost_queue, channel_boost_condition, channel_iceoryx,
     channel_condition_ring, channel_semaphore_ring, channel_condition_pair, channel_semaphore_pair,
     channel_pipe, channel_socket, channel_mqueue;
@@ -41,7 +41,7 @@ const struct channel *const channels[] = {
     &channel_limit_ring,
     &channel_cache_line,
     &channel_futex,
-    &channel_futex_slices,
+    &channel_futex_recheck,
     &channel_memcpy,
 #ifdef HAVE_CK
     &channel_ck,

@@ -29,7 +29,7 @@ static void nng_attach(struct line *line, unsigned sides)
     if (sides & SENDER) {
         check_nng(nng_push0_open(socket), "nng_push0_open");
         nng_setopt_int(*socket, NNG_OPT_SENDBUF, (int)line->capacity);
-        /* Who pulls may not be there yet: it is tried again until it is. */
+        /* The pulling side may not be there yet: nng tries again until it is. */
         check_nng(nng_dial(*socket, address, NULL, NNG_FLAG_NONBLOCK), "nng_dial");
     } else {
         check_nng(nng_pull0_open(socket), "nng_pull0_open");

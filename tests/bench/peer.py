@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Python's multiprocessing as a peer of make bench. Prints the figures of one measurement, the main one first."""
+"""Python's multiprocessing as a peer of make bench. Prints the figures of one measurement."""
 import multiprocessing as mp
 import os
 import sys
@@ -30,7 +30,10 @@ def throughput(size, capacity, producers, seconds, cpus):
     queue = mp.Queue(capacity)
     stop = mp.Value("b", 0, lock=False)
     pin(cpus, 0)
-    team = [mp.Process(target=produce, args=(queue, size, stop, cpus, i + 1), daemon=True) for i in range(producers)]
+    team = [
+        mp.Process(target=produce, args=(queue, size, stop, cpus, i + 1), daemon=True)
+        for i in range(producers)
+    ]
     for process in team:
         process.start()
     expected = {}
@@ -142,7 +145,10 @@ def wake(n, cpus):
     """From set() until the last of n is awake, in us."""
     event, ready = mp.Event(), mp.Value("i", 0)
     stamps = mp.Array("d", n, lock=False)
-    team = [mp.Process(target=wait_and_stamp, args=(event, ready, stamps, i), daemon=True) for i in range(n)]
+    team = [
+        mp.Process(target=wait_and_stamp, args=(event, ready, stamps, i), daemon=True)
+        for i in range(n)
+    ]
     for process in team:
         process.start()
     while ready.value < n:

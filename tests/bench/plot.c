@@ -103,27 +103,27 @@ void report_plot(const char *path)
     for (size_t i = 0; i < PANELS; i++)
         shown += (extent[i] = write_bars(file, &panels[i], i)).bars;
     if (shown) {
-        fprintf(
-            file,
-            "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\nset border 2\nset logscale x\n"
-            "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
+        fprintf(file,
+                "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\n"
+                "set border 2\nset logscale x\n"
+                "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
         for (size_t i = 0; i < PANELS; i++) {
             if (!extent[i].bars)
                 continue;
             double left = extent[i].least / 2;
-            fprintf(
-                file,
-                "set title '%s'\nset yrange [%g:-0.6]\nset xrange [%g:%g]\n"
-                "plot $bars%zu using (%g):1:(%g):2:($1 - 0.35):($1 + 0.35):3:ytic(4) with boxxyerror lc rgb variable, "
-                "$bars%zu using 2:1:5 with labels left offset 0.5,0\n",
-                panels[i].title, extent[i].bars - 0.4, left, extent[i].most * 3, i, left, left, i);
+            fprintf(file,
+                    "set title '%s'\nset yrange [%g:-0.6]\nset xrange [%g:%g]\n"
+                    "plot $bars%zu using (%g):1:(%g):2:($1 - 0.35):($1 + 0.35):3:ytic(4) "
+                    "with boxxyerror lc rgb variable, "
+                    "$bars%zu using 2:1:5 with labels left offset 0.5,0\n",
+                    panels[i].title, extent[i].bars - 0.4, left, extent[i].most * 3, i, left, left,
+                    i);
         }
         fprintf(file, "unset multiplot\n");
     }
     if (pclose(file) != 0)
-        fprintf(
-            stderr,
-            "bench: no picture: gnuplot has failed, or is not there (Debian package: gnuplot-nox)\n");
+        fprintf(stderr,
+                "bench: no picture: gnuplot has failed, or is not there (package: gnuplot-nox)\n");
     else if (shown)
         fprintf(stderr, "bench: the picture is in %s\n", path);
 }

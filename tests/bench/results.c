@@ -171,6 +171,50 @@ static void write_row(FILE *file, const struct series *first)
     }
 }
 
+/* ---- The main table: what README shows ---- */
+
+static const struct column {
+    const char *title, *workload, *row;
+    double scale;
+} columns[] = {
+    {"8 bytes, M/s", "W1", "8 B", 1e6},
+    {"64 bytes, M/s", "W1", "64 B", 1e6},
+    {"1 KiB, M/s", "W1", "1 KiB", 1e6},
+    {"3 producers, 1 place, k/s", "W2", "3 to 1, capacity 1", 1e3},
+    {"round trip, us", "W3", "awake", 1e3},
+};
+
+static const char *const main_subjects[] = {
+    "limit ring",           "ck_ring",        "shmkit",          "shmkit claimed",
+    "shmkit batches of 32", "ZeroMQ ipc",     "nng ipc",         "Boost condition",
+    "Boost message_queue",  "condition ring", "semaphore ring",  "pipe",
+    "seqpacket socket",     "POSIX mq",       "Python mp.Queue",
+};
+
+static void write_main_table(FILE *file)
+{
+    fprintf(file, "\n## In short\n\nEach process on a CPU of its own.\n\n| |");
+    for (size_t k = 0; k < COUNT(columns); k++)
+        fprintf(file, " %s |", columns[k].title);
+    fprintf(file, "\n| --- |");
+    for (size_t k = 0; k < COUNT(columns); k++)
+        fprintf(file, " ---: |");
+    for (size_t i = 0; i < COUNT(main_subjects); i++) {
+        fprintf(file, "\n| %s |", main_subjects[i]);
+        for (size_t k = 0; k < COUNT(columns); k++) {
+            double value =
+                result_median(columns[k].workload, columns[k].row, "pinned", main_subjects[i], 0);
+            if (isnan(value))
+                fprintf(file, " |");
+            else
+                write_number(file, value / columns[k].scale);
+        }
+    }
+    fprintf(file,
+            "\n\nck_ring and the limit ring only spin: neither can sleep, and neither survives "
+            "a kill.\n");
+}
+
 bool report_results(const char *path, const double others[2])
 {
     FILE *file = fopen(path, "w");
@@ -184,6 +228,7 @@ bool report_results(const char *path, const double others[2])
             "# What was measured\n\nWritten by `make bench-results`; not to be edited. What the "
             "workloads are: `make bench BENCH_FLAGS=--list`.\n\n");
     write_machine(file, others);
+    write_main_table(file);
     write_verdicts(file);
     fprintf(file, "\n## Rows\n\nMedians; spread: between the quarters; ratios: medians of the "
                   "rounds' own. Units: M/s and k/s more is better, times and instr less.\n");

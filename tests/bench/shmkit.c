@@ -136,10 +136,10 @@ static void batch_vectors(struct line *line, struct iovec vectors[BATCH])
         vectors[i] = (struct iovec){(char *)line->buffer + (size_t)i * line->item, line->item};
 }
 
-static void batch_produce(struct line *line, unsigned who)
+static void batch_produce(struct line *line, unsigned producer)
 {
     struct iovec vectors[BATCH];
-    uint64_t n = (uint64_t)who << PRODUCER_SHIFT;
+    uint64_t n = (uint64_t)producer << PRODUCER_SHIFT;
 
     batch_vectors(line, vectors);
     do {

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE 60000000000 /* ns: longer than any team needs to get ready, or to end */
+#define TIME_LIMIT 60000000000 /* ns: longer than any team needs to get ready, or to end */
 
 struct stage *stage;
 static pid_t pids[ROLES_MAX];
@@ -113,7 +113,7 @@ static pid_t fork_child(void)
     pid_t pid = fork();
     if (pid != 0)
         return pid;
-    /* The driver ends us when it is interrupted, and the kernel when it dies. */
+    /* The driver ends its children when it is interrupted, the kernel when the driver dies. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != driver)
         _exit(1);
@@ -209,7 +209,7 @@ void team_kill(void)
 
 bool team_ready(void)
 {
-    int64_t deadline = now() + PATIENCE;
+    int64_t deadline = now() + TIME_LIMIT;
     unsigned left;
 
     while (!trouble[0] && atomic_load(&stage->ready) < size) {
@@ -235,7 +235,7 @@ bool team_ready(void)
 
 bool team_finish(void)
 {
-    int64_t deadline = now() + PATIENCE;
+    int64_t deadline = now() + TIME_LIMIT;
     unsigned left;
 
     while (reap(&left) && left && !trouble[0]) {
@@ -282,7 +282,7 @@ pid_t team_pid(unsigned role)
 
 bool in_child(void (*body)(void *), void *argument)
 {
-    int64_t deadline = now() + PATIENCE;
+    int64_t deadline = now() + TIME_LIMIT;
     int status = 1;
     pid_t pid = fork_child();
 

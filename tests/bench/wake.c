@@ -268,7 +268,7 @@ void run_w5(void)
     }
 }
 
-/* ---- Idle: 1,000 sleepers for whom nobody comes ---- */
+/* ---- Idle: 1,000 sleepers that are not woken ---- */
 
 static void queue_attach(void)
 {
@@ -301,7 +301,7 @@ static void idler(void *argument, unsigned role)
         waker->attach();
     stage_ready();
     waker->wait(role, 0);
-    give_up("somebody has woken an idler");
+    give_up("an idle sleeper was woken");
 }
 
 static double processor_time(void)

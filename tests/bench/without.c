@@ -19,8 +19,8 @@ static const struct heuristic {
     bool less_is_better;        /* … where it is not the first one */
 } heuristics[] = {
     {"spin", SHKI_POLICY_SPIN,
-     "a waiter stays awake for 20 us before it sleeps: a hand-off between running CPUs takes 0.4 us, "
-     "a wake-up 60",
+     "a waiter stays awake for 20 us before it sleeps: a hand-off between running CPUs takes "
+     "0.4 us, a wake-up 60",
      "W3/awake/,capacity 1", "shmkit", 0, false},
     {"backoff", SHKI_POLICY_BACKOFF,
      "a waiter that spins in vain spins half as long the next time: the CPU is the other side's",
