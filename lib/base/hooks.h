@@ -57,7 +57,7 @@ extern unsigned shki_test_without; /* a set of heuristics; defined in robust.c *
 #define shki_policy(heuristic) (!(shki_test_without & (heuristic)))
 #else
 #define shki_repair_enabled(step) 1
-#define shki_policy(heuristic) 1
+#define shki_policy(heuristic)    1
 #endif
 
 #endif

@@ -147,7 +147,7 @@ int shki_mutex_recover(struct shki_mutex *m)
 /* Each look takes the line from the holder, who writes to it: not too often. */
 static bool looks_free(const void *arg)
 {
-    for (int i = 0; i < BETWEEN_LOOKS; i++)
+    for (int i = 0; i < BETWEEN_LOOKS && shki_policy(SHKI_POLICY_PAUSES); i++)
         shki_pause();
     return !(word_of(arg) & FUTEX_TID_MASK);
 }
@@ -211,7 +211,8 @@ static void request_handoff(struct shki_mutex *m, uint64_t me)
 {
     uint64_t nobody = 0;
 
-    compare_exchange_relaxed(&m->handoff_target, &nobody, me);
+    if (shki_policy(SHKI_POLICY_HANDOFF))
+        compare_exchange_relaxed(&m->handoff_target, &nobody, me);
 }
 
 static void cancel_handoff(struct shki_mutex *m, uint64_t me)
@@ -250,7 +251,8 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, 
     yield_to_handoff(m, deadline, me);
     since = releases_of(m);
     r = try_briefly(m, spinner);
-    if (r == EBUSY && load_relaxed(&looked_in_vain) && !is_soon_over(deadline))
+    if (r == EBUSY && load_relaxed(&looked_in_vain) && !is_soon_over(deadline) &&
+        shki_policy(SHKI_POLICY_RECHECK))
         length = STARVING_RECHECK;
     while (r == EBUSY || r == ETIMEDOUT) {
         if (r == ETIMEDOUT)

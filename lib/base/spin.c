@@ -1,6 +1,7 @@
 #include "base/spin.h"
 
 #include "base/deadline.h"
+#include "base/hooks.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -60,7 +61,8 @@ static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_w
     misses = load_relaxed(&spinner->misses) + 1;
     store_relaxed(&spinner->misses, misses);
     /* ever more rarely */
-    if (misses >= PROBE_FIRST && ((misses & (misses - 1)) == 0 || misses % PROBE_EVERY == 0))
+    if (misses >= PROBE_FIRST && shki_policy(SHKI_POLICY_PROBE) &&
+        ((misses & (misses - 1)) == 0 || misses % PROBE_EVERY == 0))
         return shki_spin_longest << PROBE_SHIFT;
     return gives_way ? 0 : shki_spin_longest >> SHIFT_MAX;
 }
@@ -88,6 +90,8 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     int64_t took;
     bool is_ready;
 
+    if (!shki_policy(SHKI_POLICY_YIELD))
+        return false;
     if (yield_debt > -CREDIT_MAX)
         yield_debt--;
     if (yield_debt < 0) {
@@ -114,9 +118,11 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
 static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
                  bool (*ready)(const void *arg), const void *arg)
 {
-    uint32_t shift = load_relaxed(&spinner->backoff);
+    uint32_t shift = shki_policy(SHKI_POLICY_BACKOFF) ? load_relaxed(&spinner->backoff) : 0;
     int64_t length, end;
 
+    if (!shki_policy(SHKI_POLICY_SPIN))
+        return ready(arg);
     if (one_cpu) /* whoever we wait for needs it */
         return (shki_spin_longest && give_way(spinner, ready, arg)) || ready(arg);
     length = shki_spin_longest ? budget(spinner, shift, gives_way) : 0;
@@ -158,7 +164,7 @@ bool shki_spin_short(struct shki_spinner *spinner, bool (*done)(const void *arg)
     uint32_t shift = load_relaxed(&spinner->backoff), misses = load_relaxed(&spinner->misses) + 1;
 
     pthread_once(&once, setup);
-    if (shki_spin_longest == 0 || one_cpu)
+    if (shki_spin_longest == 0 || one_cpu || !shki_policy(SHKI_POLICY_SPARED))
         return false;
     store_relaxed(&spinner->misses, misses);
     if (misses & ((1u << shift) - 1)) /* every 2^shift-th time only */

@@ -27,7 +27,7 @@ int shki_lock_build(struct shki_lock_shared *shared, bool recursive, bool no_dea
 int shki_lock_adopt(struct shk_lock *l, struct shki_lock_shared *shared)
 {
     l->shared = shared;
-    atomic_init(&l->spinner.backoff, SPIN_FIRST);
+    atomic_init(&l->spinner.backoff, shki_policy(SHKI_POLICY_LOCK_FIRST) ? SPIN_FIRST : 0);
     l->recursive = shared->recursive != 0;
     l->no_deadlock_check = shared->no_deadlock_check != 0;
     return shared->recursive > 1 || shared->no_deadlock_check > 1

@@ -86,7 +86,8 @@ static int revoke_bias(const struct shki_biased *b, bool owner_died)
     store_release(&shared->owner, 0);
     /* BL1: owner before the check of its record; pairs with the light fence of enter */
     shki_fence_heavy(b->segment->asymmetric);
-    if (owner && bias_threshold < BIAS_THRESHOLD_MAX && shki_member_is_alive(b->segment, owner))
+    if (owner && bias_threshold < BIAS_THRESHOLD_MAX && shki_policy(SHKI_POLICY_BIAS_DOUBLES) &&
+        shki_member_is_alive(b->segment, owner))
         store_relaxed(&shared->bias_threshold, 2 * bias_threshold);
     if (!has_left(&r) && !shki_spin_for(REVOKE_SPIN, has_left, &r) &&
         shki_member_is_alive(b->segment, r.id))
@@ -195,7 +196,8 @@ void shki_biased_unlock(const struct shki_biased *b, struct shki_member *m)
         store_relaxed(&shared->streak, streak);
         if (bias_threshold < BIAS_THRESHOLD_FIRST)
             store_relaxed(&shared->bias_threshold, BIAS_THRESHOLD_FIRST);
-        else if (streak >= bias_threshold) /* killed after: a dead owner */
+        else if (streak >= bias_threshold && shki_policy(SHKI_POLICY_BIAS))
+            /* killed after: a dead owner */
             store_relaxed(&shared->owner, m->id);
     } else if (b->segment->asymmetric) {
         store_relaxed(&shared->last, m->id);

@@ -61,7 +61,7 @@ uint32_t shki_eventcount_notify(struct shki_eventcount_shared *e, bool asymmetri
      * Fails if a waiter has set NEED_WAKEUP meanwhile. One that does so later finds NEED_FENCE
      * clear, and executes a heavy fence.
      */
-    if (quiet >= QUIET_COMMITS)
+    if (quiet >= QUIET_COMMITS && shki_policy(SHKI_POLICY_NEED_FENCE))
         compare_exchange_relaxed(&e->flags, &need_fence, 0);
     store_relaxed(quiet_commits, quiet);
     return of_object;
