@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -271,6 +272,93 @@ START_TEST(test_a_core_dump_does_not_walk_the_segment)
 {
     test_segment();
     ck_assert(has_flag(" dd"));
+}
+END_TEST
+
+#define MARK 64 /* bytes */
+
+/* Bytes that are nowhere else in a child that makes them: two sequences, of its parent's pid. */
+static void make_mark(unsigned char *mark, pid_t parent, unsigned which)
+{
+    uint32_t x = (uint32_t)parent * 2 + which;
+
+    for (unsigned i = 0; i < MARK; i++, x = x * 1664525 + 1013904223)
+        mark[i] = (unsigned char)(x >> 24);
+}
+
+/* Dies with one mark in private memory and the other in a segment. */
+static int dump_core(void *directory)
+{
+    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+    FILE *filter = fopen("/proc/self/coredump_filter", "we");
+    unsigned char *private = malloc(MARK);
+
+    /* Shared mappings of files, too, which are left out by default. */
+    if (!filter || fputs("0x7f", filter) < 0 || fclose(filter) != 0 || !private)
+        return 1;
+    if (setrlimit(RLIMIT_CORE, &unlimited) != 0 || chdir(directory) != 0)
+        return 1;
+    make_mark(private, getppid(), 0);
+    make_mark(data_of(region_open(test_segment(), "marked", MARK)), getppid(), 1);
+    signal(SIGABRT, SIG_DFL);
+    raise(SIGABRT);
+    return private[0];
+}
+
+static bool has_mark(const char *path, unsigned which)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    unsigned char mark[MARK];
+    struct stat st;
+    void *core;
+    bool has;
+
+    ck_assert(fd >= 0 && fstat(fd, &st) == 0);
+    core = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    ck_assert_ptr_ne(core, MAP_FAILED);
+    make_mark(mark, getpid(), which);
+    has = memmem(core, (size_t)st.st_size, mark, MARK) != NULL;
+    munmap(core, (size_t)st.st_size);
+    close(fd);
+    return has;
+}
+
+/* Whether a process that dumps core leaves a file in its working directory. */
+static bool dumps_here(void)
+{
+    char pattern[256] = "|";
+    FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
+
+    if (file && !fgets(pattern, sizeof(pattern), file))
+        pattern[0] = '|';
+    if (file)
+        fclose(file);
+    return pattern[0] != '|' && !strchr(pattern, '/');
+}
+
+START_TEST(test_a_core_dump_does_not_have_the_segment)
+{
+    char directory[] = "/tmp/shmkit-test-XXXXXX", pattern[64];
+    bool has_private = false, has_segment = false;
+    glob_t cores;
+
+    if (!dumps_here())
+        skip_test("core_pattern does not leave core dumps in the working directory");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    test_segment_with(SMALL);
+    ck_assert_int_eq(child_wait(stranger_start(dump_core, directory)), 128 + SIGABRT);
+    snprintf(pattern, sizeof(pattern), "%s/*", directory);
+    bool dumped = glob(pattern, 0, NULL, &cores) == 0;
+    if (dumped) {
+        has_private = has_mark(cores.gl_pathv[0], 0);
+        has_segment = has_mark(cores.gl_pathv[0], 1);
+        unlink(cores.gl_pathv[0]);
+        globfree(&cores);
+    }
+    rmdir(directory);
+    if (!dumped || !has_private)
+        skip_test("there is no complete core dump");
+    ck_assert(!has_segment);
 }
 END_TEST
 
@@ -839,6 +927,7 @@ int main(void)
     tcase_add_test(descriptors, test_no_segment_is_ever_standard_error);
     tcase_add_test(memory, test_locked_memory_is_what_is_used_and_no_more);
     tcase_add_test(memory, test_a_core_dump_does_not_walk_the_segment);
+    tcase_add_test(memory, test_a_core_dump_does_not_have_the_segment);
     tcase_add_test(joining, test_fork_does_not_wait_for_another_process);
     tcase_add_test(uses, test_what_a_thread_opened_stays_when_it_has_ended);
     tcase_add_test(uses, test_what_a_parent_opened_stays_for_its_child_when_it_has_ended);
