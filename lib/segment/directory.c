@@ -214,8 +214,8 @@ void shki_directory_publish(struct shki_entry *e)
 }
 
 /*
- * By the entry's owner: free the extent, and the object's blocks of the pool. Killed in it: the next
- * owner does it once more.
+ * By the entry's owner: free the extent, and the object's blocks of the pool. Killed in it: the
+ * next owner does it once more.
  */
 static void free_memory(struct shk_segment *s, struct shki_entry *e)
 {
