@@ -115,8 +115,8 @@ static int wait_condition(struct teller *teller)
 
 /*
  * Under the lock, and this side may not go on: so its event may be cleared, and must be, or the
- * wait would spin. From here on each process that makes it this side's turn sets the event, so there
- * is nothing to miss between release and wait.
+ * wait would spin. From here on each process that makes it this side's turn sets the event, so
+ * there is nothing to miss between release and wait.
  */
 static int wait_event(struct teller *teller)
 {
@@ -140,10 +140,11 @@ static int wait_for_change(struct teller *teller)
 /* ---- transactions ---- */
 
 /*
- * Under the lock, which the others need before they can check whose turn it is. They are woken first
- * of all: if this process is killed after it has counted, no process that could go on sleeps on. The
- * transaction counts when its lines are sure to be taken without blocking, and just before they are
- * written, because a kill does not cut such a write short: what counts is printed.
+ * Under the lock, which the others need before they can check whose turn it is. They are woken
+ * first: if this process is killed after it has counted, no process that could go on sleeps on.
+ *
+ * The transaction counts when its lines are sure to be taken without blocking, and just before they
+ * are written, because a kill does not cut such a write short: what counts is printed.
  */
 static int carry_out(struct teller *teller)
 {

@@ -7,7 +7,7 @@
 struct side {
     const char *program; /* "depositor" */
     const char *purpose;
-    const char *name;  /* who it is, if nobody says so: "存款者" */
+    const char *name;  /* its own, without --name: "存款者" */
     const char *does;  /* "存款" */
     int64_t sign;      /* of its amount in the balance */
     uint32_t needs;    /* the flag paid_in that lets it go on; it leaves the other */

@@ -1,4 +1,4 @@
-/* A curve in the dots of a terminal's braille characters, and its axis. It prints nothing itself. */
+/* A curve in the dots of a terminal's braille characters, and its axis. It prints nothing. */
 #ifndef DEMOS_CURVE_H
 #define DEMOS_CURVE_H
 

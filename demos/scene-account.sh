@@ -1,6 +1,6 @@
 #!/bin/sh
-# An account that several processes share: three depositors pay in and one drawer draws, strictly in turn.
-# They wait for a condition; with --event for events beside a lock.
+# An account that several processes share: three depositors pay in and one drawer draws, strictly in
+# turn. They wait for a condition; with --event for events beside a lock.
 set -u
 case $0 in
 *-event.sh) way=--event arguments='' ;;
@@ -15,9 +15,9 @@ case $way in
 *) echo "usage: $0 [--event]" >&2 && exit 2 ;;
 esac
 
-# Who comes first makes the segment and the account. The depositors do here: were the drawer there already, the first of
-# them might have made its hundred deposits before the others have started.
-note "Three depositors. One of them pays in, and all wait for somebody to draw:"
+# The first program makes the segment and the account. Here that is a depositor: were the drawer
+# there already, one depositor might have made its hundred deposits before the others start.
+note "Three depositors. One of them pays in, and all wait for a drawer:"
 depositor $way "$account" --name 存款者甲 --times 100 >>"$lines" &
 first=$!
 depositor $way "$account" --name 存款者乙 --times 100 >>"$lines" &
@@ -28,7 +28,7 @@ await printed 2 "$lines"
 await asleep 3 "$why"
 type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
-note "A drawer, who draws a hundred times:"
+note "A drawer that draws a hundred times:"
 drawer $way "$account" --name 取钱者 --times 100 >>"$lines" &
 join $! || fail "the drawer ended with status $?"
 await printed 402 "$lines"
@@ -44,8 +44,9 @@ status=$?
 cat "$scratch/why"
 test $status = 0 || fail "why ends with status $status, not 0: a drawer may still come"
 test "$(grep -c '^waiting: 存款者' "$scratch/why")" = 3 || fail "why does not call all three waiting"
-test "$(grep -c '^  nothing is attached now that could' "$scratch/why")" = 3 || fail "why does not say that nothing could wake them"
-echo "Blocked is not deadlocked: nobody holds a lock that another waits for. One more"
+test "$(grep -c '^  nothing is attached now that could' "$scratch/why")" = 3 ||
+    fail "why does not say that nothing could wake them"
+echo "Blocked is not deadlocked: no process holds a lock that another waits for. One more"
 echo "drawer, and they would go on."
 
 LC_ALL=C awk '

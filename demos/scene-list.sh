@@ -1,6 +1,6 @@
 #!/bin/sh
-# A list that processes share: append, pop and len. It is a queue whose last item comes out first. One of the processes
-# that append is killed at it, and nothing is lost.
+# A list that processes share: append, pop and len. It is a queue whose last item comes out first.
+# One of the processes that append is killed at it, and nothing is lost.
 set -u
 arguments=''
 . "$(dirname "$0")/scene.sh"
@@ -33,7 +33,8 @@ test $? = 3 || fail "there was something to pop"
 
 # Each number begins with its place, so that the order can be seen afterwards.
 numbers() {
-    LC_ALL=C awk -v from="$1" -v to="$2" 'BEGIN { srand(7 + from); for (i = from; i <= to; i++) printf "%05d %.6f\n", i, rand() }'
+    LC_ALL=C awk -v from="$1" -v to="$2" \
+        'BEGIN { srand(7 + from); for (i = from; i <= to; i++) printf "%05d %.6f\n", i, rand() }'
 }
 numbers 1 90000 >"$scratch/first" # more than it will come to
 numbers 90001 92000 >"$scratch/second"
@@ -62,14 +63,16 @@ wait $append 2>/dev/null
 whole=$(($(len) + 5))
 echo "$whole were appended, 5 popped: len(arr) is $(len)"
 echo "\$ shmctl demo producer $list --stdin <more"
-producer "$list" --stdin --name append <"$scratch/second" || fail "the second producer ended with status $?"
+producer "$list" --stdin --name append <"$scratch/second" ||
+    fail "the second producer ended with status $?"
 echo "len(arr) is $(len)"
 shmctl get "$list" --count "$(len)" >"$scratch/late" || fail "pop ended with status $?"
 test "$(len)" = 0 || fail "it is not empty"
 
 # All that was appended came out once, what came last first.
 head -n $whole "$scratch/first" | LC_ALL=C sort - "$scratch/second" >"$scratch/in"
-LC_ALL=C sort "$scratch/early" "$scratch/late" | cmp - "$scratch/in" || fail "something is lost, or came twice"
+LC_ALL=C sort "$scratch/early" "$scratch/late" | cmp - "$scratch/in" ||
+    fail "something is lost, or came twice"
 LC_ALL=C sort -r "$scratch/late" | cmp - "$scratch/late" || fail "that is not the order of a list"
 echo "and all of them are popped, the last one first:"
 head -n 2 "$scratch/late"

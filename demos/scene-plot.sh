@@ -1,6 +1,7 @@
 #!/bin/sh
-# A signal of 1000 random samples a second, and a plot of the last 100. In a terminal the plot is live, until q; elsewhere
-# two pictures are made, by gnuplot. Arguments are those of 'shmctl demo sampler', such as --eeg.
+# A signal of 1000 random samples a second, and a plot of the last 100. In a terminal the plot is
+# live, until q; elsewhere two pictures are made, by gnuplot. Arguments are those of 'shmctl demo
+# sampler', such as --eeg.
 set -u
 arguments='[SAMPLER-OPTION...]'
 . "$(dirname "$0")/scene.sh"
@@ -19,7 +20,8 @@ if test -t 0 && test -t 1; then
     exit 0
 fi
 
-command -v gnuplot >/dev/null || fail "gnuplot is not there, which makes pictures (Debian package: gnuplot-nox)"
+command -v gnuplot >/dev/null ||
+    fail "gnuplot is not there, which makes pictures (Debian package: gnuplot-nox)"
 
 note "A signal of 1000 samples a second, for three seconds:"
 echo "\$ shmctl demo sampler $signal --count 3000 $* &"
@@ -43,7 +45,8 @@ test "$points" -ge 100 || fail "the curve has $points points"
 # A PNG's signature, then its header, which begins with its width and height.
 header=$(od -An -tx1 -N24 "$scratch/plot.png" | tr -d ' \n')
 test "$header" = 89504e470d0a1a0a0000000d49484452000003e8000001f4 || fail "not a PNG of 1000 by 500"
-echo "an SVG of 1000 by 500 with a curve of $points points, a PNG of $(wc -c <"$scratch/plot.png") bytes"
+echo "an SVG of 1000 by 500 with a curve of $points points," \
+    "a PNG of $(wc -c <"$scratch/plot.png") bytes"
 
 note "One more plotter, which is killed; the sampler does not notice:"
 echo "\$ shmctl demo plotter $signal --window 100000 --output never.svg &"
@@ -57,4 +60,4 @@ kill -KILL $plotter
 join "$sampler" || fail "the sampler ended with status $?: $(cat "$scratch/rate")"
 cat "$scratch/rate"
 grep -q '^sampler: 3000 samples' "$scratch/rate" || fail "not 3000 samples"
-passed "two pictures of the signal while it came in, and a killed plotter, which disturbed nobody"
+passed "two pictures of the signal while it came in, and a killed plotter, which disturbed no other"

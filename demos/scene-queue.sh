@@ -1,6 +1,6 @@
 #!/bin/sh
-# Queues: the third put into one of two places blocks; the three orders, first in first out, last in first out and by priority;
-# three producers and one consumer; three real text files.
+# Queues: the third put into one of two places blocks; the three orders, first in first out, last in
+# first out and by priority; three producers and one consumer; three real text files.
 set -u
 arguments=''
 . "$(dirname "$0")/scene.sh"
@@ -19,7 +19,7 @@ third=$!
 await asleep 1 'put words'
 type_in shmctl ps -o PID,COMMAND,NAME,HOLDS,WAITS,FOR "$segment"
 
-note "Somebody gets an item, and the third put is done:"
+note "A consumer gets an item, and the third put is done:"
 type_in shmctl get "$words"
 join "$third" || fail "the third put ended with status $?"
 echo 2222222222
@@ -30,7 +30,8 @@ note "Queue, LifoQueue and PriorityQueue, side by side. Into each, of three plac
     "a producer puts Python, Kotlin, Swift and Python; the fourth put waits:"
 for order in fifo lifo priority; do
     echo "\$ shmctl demo producer $segment/$order --order $order --capacity 3 --count 4 &"
-    producer "$segment/$order" --order $order --capacity 3 --count 4 --name $order --interval 0 >"$scratch/said-$order" &
+    producer "$segment/$order" --order $order --capacity 3 --count 4 --name $order \
+        --interval 0 >"$scratch/said-$order" &
     echo $! >"$scratch/$order.pid"
 done
 for order in fifo lifo priority; do
@@ -38,10 +39,12 @@ for order in fifo lifo priority; do
 done
 type_in shmctl ls -o PATH,ORDER,CAPACITY,ITEMS,WAITERS "$segment"
 for order in fifo lifo priority; do
-    consumer "$segment/$order" --raw --count 1 >"$scratch/got-$order" || fail "a consumer ended with status $?"
+    consumer "$segment/$order" --raw --count 1 >"$scratch/got-$order" ||
+        fail "a consumer ended with status $?"
     join "$(cat "$scratch/$order.pid")" || fail "the producer of $order ended with status $?"
     test "$(grep -c '生产者生产元组元素完成！$' "$scratch/said-$order")" = 4 || fail "it has not put four items"
-    consumer "$segment/$order" --raw --count 3 >>"$scratch/got-$order" || fail "a consumer ended with status $?"
+    consumer "$segment/$order" --raw --count 3 >>"$scratch/got-$order" ||
+        fail "a consumer ended with status $?"
 done
 
 note "What a consumer gets: one item, and when the fourth put is done, the others:"
@@ -81,13 +84,16 @@ exec 3>&-
 for process in "$first" "$second" "$third" "$consumer" "$tee"; do
     join "$process" || fail "a process ended with status $?"
 done
-# Each line is somebody's, whole, and everything that was put has been got.
+# Each line is whole, and everything that was put has been got.
 LC_ALL=C awk '
     /^(甲|乙|丙) +生产者(准备生产元组元素|生产元组元素完成)！$/ { produced++; next }
     /^丁 +消费者准备消费元组元素！$/ { next }
     /^丁 +消费者消费\[ (Python|Kotlin|Swift) \]元素完成！$/ { consumed[$3]++; next }
     { print "not a line of theirs: " $0; wrong = 1; exit }
-    END { exit wrong || produced != 18 || consumed["Python"] != 3 || consumed["Kotlin"] != 3 || consumed["Swift"] != 3 }
+    END {
+        exit wrong || produced != 18 ||
+            consumed["Python"] != 3 || consumed["Kotlin"] != 3 || consumed["Swift"] != 3
+    }
 ' "$scratch/lines" || fail "not three times Python, Kotlin and Swift"
 
 # ---- 4: real input ----
@@ -96,18 +102,21 @@ LC_ALL=C awk '
 texts() {
     source=${SHMKIT_SRCDIR:-$here/..}
     if test -f "$source/lib/shmkit.h"; then
-        find "$source/lib" "$source/tools" "$source/demos" "$source/tests" -name '*.[ch]' -o -name '*.sh' -o -name '*.1'
+        find "$source/lib" "$source/tools" "$source/demos" "$source/tests" -name '*.[ch]' \
+            -o -name '*.sh' -o -name '*.1'
     else
-        find /usr/share/common-licenses/ /usr/share/doc/bash /usr/share/doc/coreutils -type f ! -name '*.gz'
+        find /usr/share/common-licenses/ /usr/share/doc/bash /usr/share/doc/coreutils -type f ! \
+            -name '*.gz'
     fi 2>/dev/null | LC_ALL=C sort
     ls "$here"/*.sh
 }
 
-# Every third of those files from the $1st on, again and again until there are 4,000 lines; after every 50th an empty line,
-# after every 200th one of several KiB.
+# Every third of those files from the $1st on, again and again until there are 4,000 lines; after
+# every 50th an empty line, after every 200th one of several KiB.
 text() {
     while test "$(wc -l <"$scratch/raw")" -lt 4000; do
-        texts | awk -v n="$1" 'NR % 3 == n % 3' | while read -r file; do cat "$file"; done >>"$scratch/raw"
+        texts | awk -v n="$1" 'NR % 3 == n % 3' |
+            while read -r file; do cat "$file"; done >>"$scratch/raw"
     done
     LC_ALL=C awk '
         { print }
@@ -121,7 +130,8 @@ text() {
     : >"$scratch/raw"
 }
 
-note "Real input: three producers put the lines of three text files, and one" "consumer writes them out:"
+note "Real input: three producers put the lines of three text files, and one" \
+    "consumer writes them out:"
 : >"$scratch/raw"
 for n in 1 2 3; do
     text $n >"$scratch/text$n"
@@ -152,10 +162,11 @@ join "$consumer" || fail "the consumer ended with status $?"
 
 # Nothing lost, nothing twice, each file in its order, byte for byte.
 for n in 1 2 3; do
-    LC_ALL=C sed -n "s/^$n://p" "$scratch/out" | cmp - "$scratch/text$n" || fail "text $n did not arrive as it was sent"
+    LC_ALL=C sed -n "s/^$n://p" "$scratch/out" | cmp - "$scratch/text$n" ||
+        fail "text $n did not arrive as it was sent"
 done
 total=$(cat "$scratch"/text? | wc -l)
-test "$(wc -l <"$scratch/out")" = "$total" || fail "there are lines that nobody sent"
+test "$(wc -l <"$scratch/out")" = "$total" || fail "there are lines that no producer sent"
 test "$total" -ge 10000 || fail "only $total lines of text"
 turns=$(LC_ALL=C awk -F: '$1 != last { last = $1; n++ } END { print n }' "$scratch/out")
 echo "$total lines came out, $turns times from another file than the line before."

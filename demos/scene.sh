@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# What the scenes share; each begins with ". scene.sh". However a scene ends, its processes and its segment go away.
-# The programs are looked for in $SHMKIT_DEMOS, else beside the scenes; shmctl is $SHMCTL, else the one in PATH.
+# What the scenes share; each begins with ". scene.sh". However a scene ends, its processes and its
+# segment go away. The programs are looked for in $SHMKIT_DEMOS, else beside the scenes; shmctl is
+# $SHMCTL, else the one in PATH.
 
 # A scene's arguments are in $arguments, "" for none; its comment at the top is its help.
 help() {
@@ -41,7 +42,8 @@ clean_up() {
     exit "$status"
 }
 
-# A signal ends the scene, which then dies of it: who runs one scene after the other (a shell at Ctrl-C) goes on after an exit.
+# A signal ends the scene, which then dies of it: a shell that runs one scene after the other would
+# go on after an exit.
 ended_by=
 end_by() {
     ended_by=$1
@@ -96,7 +98,8 @@ await() {
 
 # asleep N WHY: do so many members wait, as WHY ("notify account.changed") says it?
 asleep() {
-    test "$(shmctl ps --raw --noheadings -o WAITS "$segment" 2>/dev/null | grep -cx "${2% *}.*${2#* }")" = "$1"
+    test "$(shmctl ps --raw --noheadings -o WAITS "$segment" 2>/dev/null |
+        grep -cx "${2% *}.*${2#* }")" = "$1"
 }
 
 # printed N FILE: have so many lines been printed?

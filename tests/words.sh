@@ -49,7 +49,7 @@ shki_orphaned                   SHKI_OWNER_DIED
 shki_repairs\(                  shki_repair_enabled(
 TABLE
 }
-public='waiters[_-]buried|shm(ki)?t?_orphaned'
+public='waiters[ _-]buried|shm(ki)?t?_orphaned'
 
 count=0
 if test "${1-}" = -c; then

@@ -77,9 +77,8 @@ const struct command cmd_barrier = {
     .name = "barrier",
     .arguments = "[OPTION...] wait|reset|abort BARRIER",
     .summary = "wait at a barrier for the others, mend it, or break it",
-    .notes =
-        "'wait' prints its place in the order of arrival, from 0. A broken barrier is exit status "
-        "5.",
+    .notes = "'wait' prints its place in the order of arrival, from 0. A broken barrier is\n"
+             "exit status 5.",
     .options = options,
     .run = run,
 };

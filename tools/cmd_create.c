@@ -214,7 +214,7 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 4, "align", "SIZE", "region: alignment of its first byte (64)"},
     {OPTION_PRIVATE + 5, "recursive", NULL, "lock: its holder may acquire it again"},
     {OPTION_PRIVATE + 6, "no-deadlock-check", NULL,
-     "lock: let those who wait for each other wait for ever"},
+     "lock: let waiters that wait for each other do so for ever"},
     {OPTION_PRIVATE + 7, "lock", "NAME",
      "cond: the lock to go with it, of the same segment (its own)"},
     {OPTION_PRIVATE + 8, "kind", "KIND", "cond: robust or pthread (robust)"},
@@ -297,10 +297,9 @@ const struct command cmd_create = {
     .name = "create",
     .arguments = "[OPTION...] KIND PATH",
     .summary = "create an object of that kind, or a segment, if it is absent",
-    .notes =
-        "The kinds are lock, cond, event, semaphore, barrier, queue, stream, region and segment.\n"
-        "The segment is created, too, if it is absent. What is there already must be of that kind and\n"
-        "geometry; a segment that is there is left as it is.",
+    .notes = "The kinds are lock, cond, event, semaphore, barrier, queue, stream, region and\n"
+             "segment. The segment is created, too, if it is absent. What is there already\n"
+             "must be of that kind and geometry; a segment that is there is left as it is.",
     .options = options,
     .run = run,
 };

@@ -58,10 +58,8 @@ const struct command cmd_event = {
     .name = "event",
     .arguments = "[OPTION...] set|clear|wait|is-set EVENT",
     .summary = "set an event, clear it, wait for it, or ask whether it is set",
-    .notes =
-        "'is-set' prints nothing: its exit status is 0 if the event is set, 1 if not, 4 if it is "
-        "absent.\n"
-        "The others create the event if it is absent.",
+    .notes = "'is-set' prints nothing: its exit status is 0 if the event is set, 1 if not, 4\n"
+             "if it is absent. The others create the event if it is absent.",
     .options = options,
     .run = run,
 };

@@ -109,10 +109,9 @@ const struct command cmd_get = {
     .name = "get",
     .arguments = "[OPTION...] QUEUE",
     .summary = "take items out of a queue and print them, one a line",
-    .notes =
-        "An item is taken when it has been printed; into a pipe the next is printed when that one "
-        "has\n"
-        "been read. The queue is created if it is absent. For work by several see 'shmctl work'.",
+    .notes = "An item is taken when it has been printed; into a pipe the next is printed when\n"
+             "that one has been read. The queue is created if it is absent. For work by\n"
+             "several see 'shmctl work'.",
     .options = options,
     .run = run,
 };

@@ -72,7 +72,7 @@ static int look(struct measurement *m)
     return STATUS_DONE;
 }
 
-/* Numbers that people watch stay where they are. */
+/* Numbers that a person watches stay where they are. */
 static void set(const struct measurement *m, struct table *t, const char *column, double value)
 {
     bool pad = !m->style.json && !m->style.raw;
@@ -200,7 +200,8 @@ const struct command cmd_hz = {
     .name = "hz",
     .arguments = "[OPTION...] QUEUE|STREAM",
     .summary = "tell how many items or samples a second come and go",
-    .notes = "It looks from outside, and disturbs nobody. JSON is printed at the end.",
+    .notes = "It reads the counters from outside, and disturbs no process. JSON is printed at\n"
+             "the end.",
     .options = options,
     .tables = (const struct table_kind *const[]){&rate_table, NULL},
     .run = run,

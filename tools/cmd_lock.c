@@ -108,11 +108,9 @@ const struct command cmd_lock = {
     .name = "lock",
     .arguments = "[OPTION...] LOCK [--] COMMAND [ARGUMENT...]",
     .summary = "run a command while a lock is held",
-    .notes =
-        "The lock is released however the command ends. The exit status is the command's, 128 and the\n"
-        "signal's number if it was killed, 127 if it was not found. What follows COMMAND is the "
-        "command's.\n"
-        "LOCK may be a condition.",
+    .notes = "The lock is released however the command ends. The exit status is the command's,\n"
+             "128 and the signal's number if it was killed, 127 if it was not found. What\n"
+             "follows COMMAND is the command's. LOCK may be a condition.",
     .options = options,
     .runs_command = true,
     .run = run,

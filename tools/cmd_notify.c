@@ -5,12 +5,11 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <time.h>
 
 struct request {
     struct path path;
     struct acting acting;
-    unsigned count; /* of those to be woken; UINT_MAX: all */
+    unsigned count; /* how many waiters are to be woken; UINT_MAX: all */
     int (*act)(struct shk_cond *, const struct request *, int64_t left);
 };
 
@@ -27,15 +26,7 @@ static int wait(struct shk_cond *cond, const struct request *request, int64_t le
     return shk_cond_wait(cond, left);
 }
 
-static int64_t now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return SHK_SEC(ts.tv_sec) + ts.tv_nsec;
-}
-
-/* Its lock is held again then, by this process: that is not why. */
+/* The lock is held again then, by this process: it is not named as the reason. */
 static int not_notified(const struct request *request)
 {
     char time[TIME_MAX];
@@ -46,15 +37,15 @@ static int not_notified(const struct request *request)
 }
 
 /*
- * Act with the condition's lock held. What the lock protects is not known here, so the death of a
- * former holder is not for shmctl to hear: it ends holding the lock then, as if it had died itself,
- * and the next one is told.
+ * Act with the condition's lock held. What the lock protects is not known here, so the mark that a
+ * former holder died has to reach another process: shmctl ends holding the lock then, as if it had
+ * died itself, and the next holder is told.
  */
 static int act_locked(struct shk_cond *cond, const struct request *request)
 {
     const char *path = request->path.text;
     int64_t left = request->acting.timeout;
-    int64_t since = now();
+    int64_t since = monotonic_now();
     int status = STATUS_DONE;
     bool orphaned;
     int r = shk_cond_acquire(cond, left);
@@ -63,7 +54,7 @@ static int act_locked(struct shk_cond *cond, const struct request *request)
         return failed_to_wait(&request->path, &request->acting, r, "its lock is held");
     orphaned = r == SHK_ORPHANED;
     if (left > 0 && left != SHK_FOREVER)
-        left = left > now() - since ? left - (now() - since) : 1;
+        left = left > monotonic_now() - since ? left - (monotonic_now() - since) : 1;
     r = request->act(cond, request, left);
     if (r < 0)
         status = r == -ETIMEDOUT ? not_notified(request) : failed(path, r);
@@ -114,8 +105,8 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row notify_options[] = {
-    {'a', "all", NULL, "wake all who wait"},
-    {'c', "count", "N", "wake so many of them, those who came first (1)"},
+    {'a', "all", NULL, "wake all waiters"},
+    {'c', "count", "N", "wake so many of them, in order of arrival (1)"},
     TIMEOUT_ROW("wait no longer for the condition's lock"),
     NO_CREATE_ROW,
     ANY_OWNER_ROW,
@@ -125,8 +116,8 @@ static const struct option_row notify_options[] = {
 const struct command cmd_notify = {
     .name = "notify",
     .arguments = "[OPTION...] CONDITION",
-    .summary = "wake those who wait on a condition",
-    .notes = "Where nobody waits, nothing happens.",
+    .summary = "wake waiters of a condition",
+    .notes = "Without a waiter nothing happens.",
     .options = notify_options,
     .run = run,
 };
@@ -141,7 +132,7 @@ static const struct option_row wait_options[] = {
 const struct command cmd_wait = {
     .name = "wait",
     .arguments = "[OPTION...] CONDITION",
-    .summary = "wait on a condition until somebody notifies it",
+    .summary = "wait on a condition until it is notified",
     .notes = "What was notified before is not seen.",
     .options = wait_options,
     .run = run,

@@ -39,11 +39,11 @@ static ssize_t next_item(struct source *from, const char **item)
         *item = *from->items;
         return *item ? (ssize_t)strlen(*from->items++) : -1;
     }
-    if (interrupts_end_at_once(true))
+    if (let_interrupts_kill(true))
         return -1;
     length =
         from->whole ? read_whole(from) : getdelim(&from->line, &from->room, from->separator, stdin);
-    interrupts_end_at_once(false);
+    let_interrupts_kill(false);
     *item = from->line;
     if (from->whole)
         return length;
@@ -159,10 +159,8 @@ const struct command cmd_put = {
     .name = "put",
     .arguments = "[OPTION...] QUEUE {ITEM... | --stdin | --whole}",
     .summary = "put items into a queue",
-    .notes =
-        "Items that begin with '-' go after '--'. The queue is created if it is absent: first in, "
-        "first\n"
-        "out, without a limit; with --priority a priority queue.",
+    .notes = "Items that begin with '-' go after '--'. The queue is created if it is absent:\n"
+             "first in, first out, without a limit; with --priority a priority queue.",
     .options = options,
     .run = run,
 };

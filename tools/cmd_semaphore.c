@@ -67,10 +67,8 @@ const struct command cmd_semaphore = {
     .name = "semaphore",
     .arguments = "[OPTION...] acquire|release|value SEMAPHORE",
     .summary = "take a permit of a semaphore, give some, or ask how many there are",
-    .notes =
-        "A permit that was acquired stays taken until one is released. 'acquire' and 'release' "
-        "create the\n"
-        "semaphore if it is absent, with one permit.",
+    .notes = "A permit that was acquired stays taken until one is released. 'acquire' and\n"
+             "'release' create the semaphore if it is absent, with one permit.",
     .options = options,
     .run = run,
 };

@@ -18,8 +18,8 @@ static const char *usual_columns(uint32_t kind)
     case SHK_KIND_EVENT:
         return COMMON "SET" REPAIRS;
     case SHK_KIND_QUEUE:
-        return COMMON
-            "ORDER,CAPACITY,ITEM-SIZE,ITEMS,FILL,HIGH-WATER,PUTS,GETS,PUT-RATE,GET-RATE,SHUT-DOWN" REPAIRS;
+        return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,FILL,HIGH-WATER,PUTS,GETS,PUT-RATE,GET-RATE,"
+                      "SHUT-DOWN" REPAIRS;
     case SHK_KIND_SEMAPHORE:
         return COMMON "VALUE,MAX" REPAIRS;
     case SHK_KIND_BARRIER:
@@ -43,11 +43,10 @@ static int show(const struct path *path, const struct shk_snapshot *before, int6
     int status;
 
     if (!*path->object) {
-        t = table_new(
-            &segment_table,
-            "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,CREATOR,NAMESPACE,"
-            "MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
-            style);
+        t = table_new(&segment_table,
+                      "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,"
+                      "CREATOR,NAMESPACE,MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
+                      style);
         add_segment(t, shk_snapshot_segment(look));
     } else {
         object = shk_snapshot_find_object(look, path->object);

@@ -200,7 +200,7 @@ static int next_sample(const struct request *q, unsigned char *sample, size_t si
     size_t n = 0;
     bool any;
 
-    if (interrupts_end_at_once(true))
+    if (let_interrupts_kill(true))
         return 0;
     if (q->format->kind == RAW) {
         n = fread(sample, 1, size, stdin);
@@ -208,7 +208,7 @@ static int next_sample(const struct request *q, unsigned char *sample, size_t si
     } else {
         any = getline(&line, &room, stdin) >= 0;
     }
-    interrupts_end_at_once(false);
+    let_interrupts_kill(false);
     if (ferror(stdin)) {
         complain("standard input", "%s", strerror(errno));
         return -1;
@@ -423,12 +423,10 @@ const struct command cmd_stream = {
     .name = "stream",
     .arguments = "[OPTION...] {append STREAM {SAMPLE... | --stdin} | read STREAM}",
     .summary = "append samples to a stream, or read them",
-    .notes =
-        "A sample is a line, or an operand: its values with blanks or commas between them. The formats are\n"
-        "double, float, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and raw: the bytes as\n"
-        "they are. Samples that begin with '-' go after '--'. The stream is created if it is "
-        "absent, for\n"
-        "samples of one value.",
+    .notes = "A sample is a line, or an operand: its values with blanks or commas between\n"
+             "them. The formats are double, float, int64, int32, int16, int8, uint64, uint32,\n"
+             "uint16, uint8, and raw: the bytes as they are. Samples that begin with '-' go\n"
+             "after '--'. The stream is created if it is absent, for samples of one value.",
     .options = options,
     .run = run,
 };

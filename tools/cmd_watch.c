@@ -303,12 +303,12 @@ static bool await_look(struct watch *w, int64_t since)
 
     while (!again && !interrupted()) {
         int64_t left = since + w->interval - monotonic_now();
-        struct timespec patience = {.tv_sec = (time_t)(left / SHK_SEC(1)),
-                                    .tv_nsec = left % SHK_SEC(1)};
+        struct timespec timeout = {.tv_sec = (time_t)(left / SHK_SEC(1)),
+                                   .tv_nsec = left % SHK_SEC(1)};
 
         if (left <= 0)
             break;
-        ppoll(&pollfd, 1, &patience, NULL);
+        ppoll(&pollfd, 1, &timeout, NULL);
         while ((key = getch()) != ERR) { /* KEY_RESIZE, too */
             if (!obey(w, key, &again))
                 return false;
@@ -411,9 +411,9 @@ const struct command cmd_watch = {
     .name = "watch",
     .arguments = "[OPTION...] [SEGMENT]",
     .summary = "show the objects as they change: rates, fill, waiters",
-    .notes =
-        "Keys: q quit; s another order (path, rate, waiters); + - the interval; space look now; arrows\n"
-        "and page keys scroll. Where there is no terminal, and with --json or --raw, --batch is implied.",
+    .notes = "Keys: q quit; s another order (path, rate, waiters); + - the interval; space\n"
+             "refresh; arrows and page keys scroll. Where there is no terminal, and with\n"
+             "--json or --raw, --batch is implied.",
     .options = options,
     .tables = (const struct table_kind *const[]){&object_table, NULL},
     .run = run,

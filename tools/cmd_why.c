@@ -103,7 +103,7 @@ static void add_thread(struct table *t, const struct world *world, const struct 
 /* ---- in words ---- */
 
 /*
- * "waits to acquire bank/till", "waits for race/go to be set"; who could wake it "could release
+ * "waits to acquire bank/till", "waits for race/go to be set"; what could wake it: "could release
  * it", "could set it"
  */
 static const struct words {
@@ -408,14 +408,12 @@ const struct command cmd_why = {
     .name = "why",
     .arguments = "[OPTION...] [SEGMENT | PID]",
     .summary = "tell what the blocked wait for, and whether that can end",
-    .notes =
-        "deadlocked: its chain of locks and holders leads into a circle\n"
-        "stranded:   the member that would have woken it is known to have died\n"
-        "stalled:    what it waits for is stopped, traced, frozen, or in disk sleep\n"
-        "waiting:    all else; nothing may be attached at the moment that could wake it\n\n"
-        "Exit status: 7 a member is deadlocked; 6 none is, but one is stranded; 8 none of these, "
-        "but one\n"
-        "is stalled; 0 otherwise.",
+    .notes = "deadlocked: its chain of locks and holders leads into a circle\n"
+             "stranded:   the member that would have woken it is known to have died\n"
+             "stalled:    what it waits for is stopped, traced, frozen, or in disk sleep\n"
+             "waiting:    all else; nothing may be attached at the moment that could wake it\n\n"
+             "Exit status: 7 a member is deadlocked; 6 none is, but one is stranded; 8 none of\n"
+             "these, but one is stalled; 0 otherwise.",
     .options = options,
     .tables = (const struct table_kind *const[]){&blocked_table, NULL},
     .run = run,

@@ -246,12 +246,10 @@ const struct command cmd_work = {
     .name = "work",
     .arguments = "[OPTION...] QUEUE [--] COMMAND [ARGUMENT...]",
     .summary = "run a command for each item of a queue, one at a time",
-    .notes =
-        "An item is taken when the command for the one before has ended, so any number of workers "
-        "share\n"
-        "the queue. They end when it is shut down and drained. Exit status: 0 all commands exited "
-        "with 0,\n"
-        "1 one did not; with --stop the command's own. The queue is created if it is absent.",
+    .notes = "An item is taken when the command for the one before has ended, so any number of\n"
+             "workers share the queue. They end when it is shut down and drained. Exit status:\n"
+             "0 all commands exited with 0, 1 one did not; with --stop the command's own. The\n"
+             "queue is created if it is absent.",
     .options = options,
     .runs_command = true,
     .run = run,

@@ -6,10 +6,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t caught; /* the signal, 0: none */
-static volatile sig_atomic_t end_at_once;
+static volatile sig_atomic_t may_kill;
 
 static const char *verb = "";
 
@@ -62,7 +63,7 @@ int failed(const char *what, int error)
     const char *sentence = shk_last_error();
 
     if (error == -EINTR && caught)
-        return status_of(error); /* who pressed Ctrl-C knows */
+        return status_of(error); /* the user that pressed Ctrl-C knows */
     if (strncmp(sentence, what, strlen(what)) == 0)
         fprintf(stderr, "shmctl: %s\n", sentence); /* it begins so by itself */
     else
@@ -174,7 +175,7 @@ int64_t parse_signed(const char *text)
 
 static void on_signal(int number)
 {
-    if (!end_at_once) {
+    if (!may_kill) {
         caught = number;
         return;
     }
@@ -206,9 +207,9 @@ void interrupt(int signal)
     caught = signal;
 }
 
-bool interrupts_end_at_once(bool on)
+bool let_interrupts_kill(bool on)
 {
-    end_at_once = on; /* before the look: a signal from here on does not set it */
+    may_kill = on; /* before the load: a signal from here on does not set `caught` */
     return caught != 0;
 }
 
@@ -272,4 +273,21 @@ char *add_to_list(char *list, const char *separator, const char *more)
 
     free(list);
     return longer;
+}
+
+int64_t monotonic_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return SHK_SEC(now.tv_sec) + now.tv_nsec;
+}
+
+bool sleep_until(int64_t when)
+{
+    struct timespec until = {.tv_sec = (time_t)(when / SHK_SEC(1)), .tv_nsec = when % SHK_SEC(1)};
+
+    while (!interrupted() && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0)
+        continue;
+    return !interrupted();
 }

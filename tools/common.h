@@ -62,10 +62,10 @@ enum { NO_SIGNAL = -1 };
 void interrupt(int signal);
 
 /*
- * With true, such a signal ends the program at once: it waits for something that is not the
- * library's, and has nothing in hand. Returns whether one has come before.
+ * With true, such a signal ends the program immediately: the program waits for something that is
+ * not the library's, and has nothing in hand. Returns whether one has come before.
  */
-bool interrupts_end_at_once(bool on);
+bool let_interrupts_kill(bool on);
 
 /* Whether such a signal has come. */
 bool interrupted(void);
@@ -75,6 +75,12 @@ bool interrupted(void);
  * status.
  */
 int finish(int status);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+int64_t monotonic_now(void);
+
+/* Sleep until then; false if a signal that ends the program has come. */
+bool sleep_until(int64_t when);
 
 /* Memory, or the end of the program. */
 void *allocate(size_t count, size_t size);

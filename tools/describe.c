@@ -138,7 +138,7 @@ const char *describe_object(char *buffer, const struct shk_snapshot *look,
     return buffer;
 }
 
-static int by_place_in_line(const void *left, const void *right)
+static int by_arrival(const void *left, const void *right)
 {
     const struct shk_member_info *a = *(const struct shk_member_info *const *)left;
     const struct shk_member_info *b = *(const struct shk_member_info *const *)right;
@@ -163,7 +163,7 @@ size_t list_waiters(const struct shk_snapshot *look, const char *object,
             strcmp(member->waits_on, object) == 0)
             (*out)[n++] = member;
     }
-    qsort(*out, n, sizeof(**out), by_place_in_line);
+    qsort(*out, n, sizeof(**out), by_arrival);
     return n;
 }
 

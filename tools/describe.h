@@ -30,7 +30,7 @@ const char *describe_member_id(char *buffer, const struct shk_snapshot *, uint64
 const char *describe_object(char *buffer, const struct shk_snapshot *,
                             const struct shk_object_info *);
 
-/* The object's waiters, in the order in which they stand in line. malloc'ed; how many. */
+/* The object's waiters, in order of arrival. malloc'ed; how many. */
 size_t list_waiters(const struct shk_snapshot *, const char *object,
                     const struct shk_member_info ***out);
 

@@ -71,7 +71,7 @@ void unmake_segment(const char *name, unsigned any_owner)
     shk_segment_unlink_unused(name, SHK_EMPTY | any_owner);
 }
 
-/* On a terminal a mistyped name is seen so; a script's output is left alone. */
+/* On a terminal a mistyped name is seen so; the output of a script stays as it is. */
 static void tell_created(const struct opening *o)
 {
     if (isatty(STDERR_FILENO))

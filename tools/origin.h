@@ -10,7 +10,7 @@ void set_member_name(const char *name);
 /*
  * Name this process in the segment that it has opened: as --name says, else after the script that
  * started it. A script is what an interpreter such as bash or python3 was given to run; a program
- * that only starts another, such as timeout or xargs, is passed over.
+ * that only starts another, such as timeout or xargs, is skipped.
  */
 void name_member(struct shk_segment *);
 

@@ -125,7 +125,7 @@ int output_await_room(void)
     bool room = !has_other_end();
     bool gone = false;
 
-    if (interrupts_end_at_once(true))
+    if (let_interrupts_kill(true))
         gone = true;
     while (!room && !gone) {
         int n = poll(&output, 1, -1);
@@ -133,7 +133,7 @@ int output_await_room(void)
         gone = n > 0 && output.revents & (POLLERR | POLLHUP | POLLNVAL);
         room = n > 0 && !gone && may_follow();
     }
-    interrupts_end_at_once(false);
+    let_interrupts_kill(false);
     return gone ? -EINTR : 0;
 }
 

@@ -1,7 +1,4 @@
 #include "rates.h"
-#include "common.h"
-
-#include <time.h>
 
 struct moves moves_of(const struct shk_snapshot *look, const struct shk_object_info *o,
                       int64_t when)
@@ -44,21 +41,4 @@ void add_rates(struct table *t, const struct rates *r)
         table_set(t, "PUT-RATE", "%.1f", r->put);
     if (r->get >= 0)
         table_set(t, "GET-RATE", "%.1f", r->get);
-}
-
-int64_t monotonic_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return SHK_SEC(now.tv_sec) + now.tv_nsec;
-}
-
-bool sleep_until(int64_t when)
-{
-    struct timespec until = {.tv_sec = (time_t)(when / SHK_SEC(1)), .tv_nsec = when % SHK_SEC(1)};
-
-    while (!interrupted() && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0)
-        continue;
-    return !interrupted();
 }

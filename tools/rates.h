@@ -9,12 +9,11 @@
 #include <stdbool.h>
 
 /*
- * How often something has been put and taken since an object was created, and when that was looked
- * at.
+ * How often something has been put and taken since an object was created, and when that was read.
  */
 struct moves {
     uint64_t segment, object; /* which it is: random id, serial */
-    uint64_t puts, gets;      /* items; of a stream samples, which nobody takes */
+    uint64_t puts, gets;      /* items; of a stream samples, which are not taken */
     int64_t when;             /* CLOCK_MONOTONIC, nanoseconds */
     bool has_puts, has_gets;
 };
@@ -30,10 +29,5 @@ struct rates rates_between(const struct moves *before, const struct moves *after
 
 /* Columns PUT-RATE and GET-RATE of the last row. */
 void add_rates(struct table *, const struct rates *);
-
-int64_t monotonic_now(void);
-
-/* Sleep until then; false if a signal that ends the program has come. */
-bool sleep_until(int64_t when);
 
 #endif

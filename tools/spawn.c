@@ -93,7 +93,7 @@ _Noreturn static void become(const struct run *run, const struct signals *before
     char word;
     int error;
 
-    interrupts_end_at_once(true);
+    let_interrupts_kill(true);
     restore_signals(before);
     if (run->dies_with_us) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -15,7 +15,7 @@
 
 /*
  * The command of the guard's process, a child of shmctl that is no part of the command's: 'why'
- * passes it over.
+ * skips it.
  */
 #define GUARD_NAME "shmctl-guard"
 

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#define BETWEEN_LOOKS \
-    SHK_MS(300) /* sleepers look for themselves each 100 ms whether they were passed over */
+#define BETWEEN_LOOKS SHK_MS(300) /* a sleeper checks each 100 ms whether its wake-up was lost */
 
 static int by_identity(const void *a, const void *b)
 {
@@ -70,7 +69,7 @@ static void gather_threads(struct world *w)
     }
 }
 
-/* Who sits where: the threads of each look in its order, and where each waits. */
+/* Note the threads of each look in its order, and where each waits. */
 static void seat_threads(struct world *w)
 {
     const struct shk_member_info *m;

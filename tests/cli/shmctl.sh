@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the tests of shmctl share; each begins with ". shmctl.sh". However a test ends, its processes and segments go away.
-# The test's segment is $segment; others that it makes begin with that name.
+# What the tests of shmctl share; each begins with ". shmctl.sh". However a test ends, its processes
+# and segments go away. The test's segment is $segment; others that it makes begin with that name.
 
 set -u
 . "$SHMKIT_SRCDIR/tests/processes.sh"
@@ -16,7 +16,8 @@ clean_up() {
     trap '' HUP INT TERM
     trap - EXIT
     jobs -p >"$scratch/jobs"
-    test ! -s "$scratch/jobs" || kill -KILL $(cat "$scratch/jobs") 2>/dev/null # the shell's: kill(1) is not everywhere
+    # the shell's: kill(1) is not everywhere
+    test ! -s "$scratch/jobs" || kill -KILL $(cat "$scratch/jobs") 2>/dev/null
     wait 2>/dev/null
     rm -f "/dev/shm/$segment"*
     rm -rf "$scratch"
@@ -34,7 +35,8 @@ claim() {
     echo "ok: $*"
 }
 
-# Run a command, with its input from $input and its output to $out and $err: it must end with that exit status.
+# Run a command, with its input from $input and its output to $out and $err: it must end with that
+# exit status.
 input=/dev/null
 exits() {
     local wanted=$1 status
@@ -61,8 +63,9 @@ complains() {
     test ! -s "$out" || fail "it prints: $(cat "$out")"
 }
 
-# What the last command printed is as in expected/NAME, but for what differs from run to run: process ids, times, memory in
-# use, how wide a column is. With UPDATE_EXPECTED=1 in the environment that file is made anew, to be read with git diff.
+# What the last command printed is as in expected/NAME, but for what differs from run to run:
+# process ids, times, memory in use, how wide a column is. With UPDATE_EXPECTED=1 in the environment
+# that file is made anew, to be read with git diff.
 as_expected() {
     sed -E "s/$segment/SEGMENT/g
         s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}([+-][0-9]{4})?/DATE/g
@@ -90,7 +93,7 @@ await() {
     done
 }
 
-# Does somebody wait, so that WAITS in shmctl ps says it?
+# Does a member wait, so that WAITS in shmctl ps says it?
 waits() {
     shmctl ps -n -r -o WAITS "$segment" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
 }

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The demo programs: options, exit codes, what they print, who comes first, Ctrl-C, and deaths.
+# The demo programs: options, exit codes, what they print, which program is first, Ctrl-C, and
+# deaths.
 set -u
 . "$SHMKIT_SRCDIR/demos/scene.sh"
 export LC_ALL=C # the programs are to know UTF-8 all the same
@@ -7,7 +8,8 @@ programs='producer consumer depositor drawer worker'
 out=$scratch/out
 err=$scratch/err
 
-# Run a command, with its input from $input and its output to $out and $err: it must end with that exit code.
+# Run a command, with its input from $input and its output to $out and $err: it must end with that
+# exit code.
 input=/dev/null
 exits() {
     local wanted=$1
@@ -144,14 +146,16 @@ got_in_order() {
 for order in fifo lifo priority; do
     exits 0 producer --order $order --capacity 0 --count 3 --interval 0 "$segment/$order"
     exits 1 consumer --raw --capacity 1 "$segment/$order"
-    complains "^consumer: $segment/$order: it is a queue without a limit, for items of at most 4096 bytes"
+    complains \
+        "^consumer: $segment/$order: it is a queue without a limit, for items of at most 4096 bytes"
 done
 exits 1 consumer --raw --order priority "$segment/lifo"
 complains "^consumer: $segment/lifo: "
 got_in_order fifo Python Kotlin Swift
 got_in_order lifo Swift Kotlin Python
 got_in_order priority Kotlin Python Swift
-printf 'b\n存款\n\n' | (input=/dev/stdin exits 0 producer --stdin --order priority "$segment/priority") || exit 1
+printf 'b\n存款\n\n' |
+    (input=/dev/stdin exits 0 producer --stdin --order priority "$segment/priority") || exit 1
 got_in_order priority '' b 存款
 exits 0 producer --count 1 --interval 0 --priority 5 "$segment/priority"
 exits 0 producer --count 2 --interval 0 --priority -5 "$segment/priority"
@@ -173,13 +177,16 @@ for n in 1 2 3 4 5 6; do
 done
 consumer "$segment/many" --capacity 2 --count 180 --interval 0 >"$scratch/fifo" &
 timeout 60 cat "$scratch/fifo" >"$out"
-test "$(grep -cE '^[1-6] {7} 生产者(准备生产元组元素|生产元组元素完成)！$' "$out")" = 360 || fail 'lines of producers are not whole'
-test "$(grep -cE '消费者(准备消费元组元素|消费\[ (Python|Kotlin|Swift) \]元素完成)！$' "$out")" = 360 || fail 'lines of the consumer are not whole'
+test "$(grep -cE '^[1-6] {7} 生产者(准备生产元组元素|生产元组元素完成)！$' "$out")" = 360 ||
+    fail 'lines of producers are not whole'
+test "$(grep -cE '消费者(准备消费元组元素|消费\[ (Python|Kotlin|Swift) \]元素完成)！$' "$out")" = 360 ||
+    fail 'lines of the consumer are not whole'
 claim 'lines stay whole when seven processes share a pipe'
 
 # ---- the account ----
 
-# An output that takes nothing more: who prints into it stands still in the middle of a transaction.
+# An output that takes nothing more: a process that prints into it stands still in the middle of a
+# transaction.
 mkfifo "$scratch/stuck"
 exec 4<>"$scratch/stuck"
 dd if=/dev/zero of="$scratch/stuck" bs=4096 oflag=nonblock 2>"$err" && fail 'a pipe never fills up'
@@ -233,7 +240,8 @@ full_output() {
     claim "account $way: a deposit that could not be printed was not made"
 }
 
-# Killed in the middle of a deposit, and of a draw, while others wait for the lock: they are told, and carry on.
+# Killed in the middle of a deposit, and of a draw, while others wait for the lock: they are told,
+# and carry on.
 killed_in_the_middle() {
     depositor $way "$account" --name 存款者甲 >"$scratch/stuck" &
     stuck=$!
@@ -275,7 +283,8 @@ killed_asleep() {
     await holds 取钱者甲
     kill -KILL $stuck
     await ended $stuck
-    drawer $way "$account" --name 取钱者乙 --times 1 >"$scratch/drawn" 2>>"$err" || fail "the next drawer exits with $?"
+    drawer $way "$account" --name 取钱者乙 --times 1 >"$scratch/drawn" 2>>"$err" ||
+        fail "the next drawer exits with $?"
     join $next || fail "the depositor that was asleep exits with $?"
     complains '取钱者甲 died in the middle of a draw of 800, which does not count; the balance is 800'
     prints '存款者乙 存款:800' '账户余额为：800'
@@ -289,8 +298,9 @@ insist() {
     ended "$1"
 }
 
-# One is told to end in the middle of a transaction, another while it waits for the lock, a third while it waits for its
-# turn. A fourth has been woken for its turn and waits for the lock: a condition insists on that, a second Ctrl-C does more.
+# One is told to end in the middle of a transaction, another while it waits for the lock, a third
+# while it waits for its turn. A fourth has been woken for its turn and waits for the lock: a
+# condition insists on that, a second Ctrl-C does more.
 interrupted() {
     drawer $way "$account" --name 取钱者 2>"$err" &
     first=$!
@@ -306,17 +316,17 @@ interrupted() {
     await waits 存款者乙 "$lock"
     kill -INT $second
     join $second
-    test $? = 130 || fail 'Ctrl-C does not end who waits for the lock'
+    test $? = 130 || fail 'Ctrl-C does not end a waiter for the lock'
     await waits 取钱者乙 "$lock"
     await insist $fourth
     join $fourth
-    test $? = 130 || fail 'Ctrl-C twice does not end who was woken'
+    test $? = 130 || fail 'Ctrl-C twice does not end a waiter that was woken'
     kill -TERM $stuck
     join $stuck
-    test $? = 143 || fail 'SIGTERM does not end who cannot print'
+    test $? = 143 || fail 'SIGTERM does not end a process that cannot print'
     kill -INT $first
     join $first
-    test $? = 130 || fail 'Ctrl-C does not end who waits for its turn'
+    test $? = 130 || fail 'Ctrl-C does not end a waiter for its turn'
     test ! -s "$err" || fail "interrupted, they say: $(cat "$err")"
     test ! -s "$out" || fail "interrupted, it has deposited: $(cat "$out")"
     exits 0 depositor $way "$account" --times 1
@@ -325,13 +335,14 @@ interrupted() {
     claim "account $way: Ctrl-C ends it, whatever it waits for, and takes nothing along"
 }
 
-# Six of them, killed at random and replaced. If one is killed between its count and its lines, its lines are missing, and
-# the next one says that it died. Nothing else may be out of turn.
+# Six of them, killed at random and replaced. If one is killed between its count and its lines, its
+# lines are missing, and the next one says that it died. Nothing else may be out of turn.
 storm() {
     lines=$scratch/lines
     said=$scratch/said
     : >"$said"
-    cat "$scratch/fifo" >"$lines" & # a kill does not cut a write to a pipe short, as it can one to a file
+    # a kill does not cut a write to a pipe short, as it can one to a file
+    cat "$scratch/fifo" >"$lines" &
     cat=$!
     exec 6>"$scratch/fifo"
     for n in 0 1 2 3 4 5; do
@@ -344,7 +355,8 @@ storm() {
             wait "${pids[n]}"
         fi
         case $n in
-        [012]) depositor $way "$account" --interval 0 --times 1000000 --name "存款者$n" >&6 2>>"$said" & ;;
+        [012]) depositor $way "$account" --interval 0 --times 1000000 \
+            --name "存款者$n" >&6 2>>"$said" & ;;
         *) drawer $way "$account" --interval 0 --times 1000000 --name "取钱者$n" >&6 2>>"$said" & ;;
         esac
         pids[n]=$!
@@ -355,7 +367,7 @@ storm() {
     drawer $way "$account" --times 10 >&6 2>>"$said" &
     pids[7]=$!
     for n in 6 7; do
-        join "${pids[n]}" || fail "after the storm, somebody exits with $?"
+        join "${pids[n]}" || fail "after the storm, a process exits with $?"
     done
     for n in 0 1 2 3 4 5; do
         kill -KILL "${pids[n]}"
@@ -367,13 +379,18 @@ storm() {
     exec 6>&-
     join "$cat"
     LC_ALL=C awk -v died="$(grep -c ', which counts' "$said")" '
-        NR % 2 == 1 && /^存款者[0-5 ]  ?存款:800$/ || /^取钱者[0-5 ]  ?取钱:800$/ { twice += $2 == last; last = $2; next }
+        NR % 2 == 1 && /^存款者[0-5 ]  ?存款:800$/ || /^取钱者[0-5 ]  ?取钱:800$/ {
+            twice += $2 == last
+            last = $2
+            next
+        }
         NR % 2 == 0 && $0 == (last ~ /^存/ ? "账户余额为：800" : "账户余额为：0") { next }
         { print "line " NR ": " $0; wrong = 1; exit }
         END {
             if (wrong || twice > died)
                 exit 1
-            print "  " NR / 2 " transactions, " twice + 0 " not printed, " died " who died in the middle of one that counts"
+            print "  " NR / 2 " transactions, " twice + 0 " not printed, " died \
+                " deaths in the middle of one that counts"
         }
     ' "$lines" || fail "lines out of turn; they said: $(cat "$said")"
     claim "account $way: a storm of kills, and it is balanced"
@@ -382,9 +399,11 @@ storm() {
 for way in '' --event; do
     account=$segment/account$way
     if test -z "$way"; then
-        deposits='notify account.changed' draws='notify account.changed' lock='acquire account.changed'
+        deposits='notify account.changed' draws='notify account.changed' \
+            lock='acquire account.changed'
     else
-        deposits='set account--event.drawn' draws='set account--event.paid-in' lock='acquire account--event.lock'
+        deposits='set account--event.drawn' draws='set account--event.paid-in' \
+            lock='acquire account--event.lock'
     fi
     transactions
     other_way
@@ -410,7 +429,8 @@ grep -qE '^进程-[0-9]+ 启动$' "$out" || fail "without a name it is $(head -n
 exits 0 shmctl event clear "$segment/go"
 claim 'a worker waits for the event, if it has to'
 
-# interrupt STATE PROGRAM ...: start it, wait for the state, send each signal: it dies of that, and says nothing.
+# interrupt STATE PROGRAM ...: start it, wait for the state, send each signal: it dies of that, and
+# says nothing.
 interrupt() {
     local state=$1 signal
     shift
@@ -446,7 +466,7 @@ join $!
 test $? = 4 || fail 'removed beneath it, the worker goes on'
 claim 'the segment is removed beneath a worker'
 
-# ---- who comes first ----
+# ---- which program is first ----
 
 for _ in 1 2 3 4 5 6; do
     pids=()
@@ -458,7 +478,7 @@ for _ in 1 2 3 4 5 6; do
     depositor "$segment/b" --event --times 5 >"$scratch/6" & pids+=($!)
     drawer "$segment/b" --event --times 5 >"$scratch/7" & pids+=($!)
     for pid in "${pids[@]}"; do
-        join "$pid" || fail "one of those who came at the same time exits with $?"
+        join "$pid" || fail "one of those that came at the same time exits with $?"
     done
     exits 0 shmctl rm "$segment"
 done

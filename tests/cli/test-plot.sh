@@ -1,5 +1,6 @@
 #!/bin/bash
-# sampler and plotter: what is appended, how fast, what is shown, and that nobody is in the sampler's way.
+# sampler and plotter: what is appended, how fast, what is shown, and that no reader is in the
+# sampler's way.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 PATH=$SHMKIT_DEMOS:$PATH
 
@@ -61,29 +62,36 @@ claim 'options, and the exit code for wrong ones'
 # ---- what is appended ----
 
 exits 0 sampler --count 2000 --rate 1000000 "$segment/random"
-numbers random | awk '$1 < 0 || $1 >= 1 { exit 1 } { sum += $1 } END { exit !(NR == 2000 && sum > 900 && sum < 1100) }' ||
+numbers random |
+    awk '$1 < 0 || $1 >= 1 { exit 1 }
+        { sum += $1 }
+        END { exit !(NR == 2000 && sum > 900 && sum < 1100) }' ||
     fail 'not 2000 random numbers from 0 to 1'
 for n in 1 2; do
     exits 0 sampler --eeg --seed 7 --rate 1000 --count 1500 "$segment/eeg$n"
 done
 numbers eeg1 >"$scratch/eeg"
 numbers eeg2 | cmp - "$scratch/eeg" || fail 'a seed does not give the same EEG'
-awk '$1 > most { most = $1 } $1 < least { least = $1 } END { exit !(NR == 1500 && most > 60 && most < 400 && least < -10 && least > -300) }' \
-    "$scratch/eeg" || fail 'that is no EEG'
+awk '$1 > most { most = $1 }
+    $1 < least { least = $1 }
+    END { exit !(NR == 1500 && most > 60 && most < 400 && least < -10 && least > -300) }
+' "$scratch/eeg" || fail 'that is no EEG'
 exits 0 sampler --eeg --seed 8 --rate 1000000 --count 1500 "$segment/eeg3"
 numbers eeg3 | cmp -s - "$scratch/eeg" && fail 'another seed gives the same EEG'
 claim 'random numbers, and an EEG that is the same for a seed'
 
 printf '1\n -2.5 \n1e3\n0.1\n-0\r\n7' >"$scratch/lines"
 input=$scratch/lines exits 0 sampler --stdin "$segment/lines"
-numbers lines | diff - <(printf '1\n-2.5\n1000\n0.1\n-0\n7\n') || fail 'the numbers did not come through'
+numbers lines | diff - <(printf '1\n-2.5\n1000\n0.1\n-0\n7\n') ||
+    fail 'the numbers did not come through'
 complains '^sampler: 6 samples'
 for bad in x '' 1x nan inf '1 2' "$(printf '%01001d' 0)"; do
     printf '8\n9\n%s\n10\n' "$bad" >"$scratch/lines"
     input=$scratch/lines exits 1 sampler --stdin "$segment/bad"
     complains '^sampler: standard input: line 3'
 done
-test "$(numbers bad | tail -n 2 | tr '\n' ' ')" = '8 9 ' || fail 'those before the bad line are missing'
+test "$(numbers bad | tail -n 2 | tr '\n' ' ')" = '8 9 ' ||
+    fail 'those before the bad line are missing'
 mkfifo "$scratch/fifo"
 sampler --stdin --count 2 "$segment/live" <"$scratch/fifo" 2>"$scratch/said" &
 sampler=$!
@@ -106,7 +114,8 @@ claim 'a stream that is there is taken as it is, unless that is not what was ask
 
 # ---- the rate ----
 
-# 2000 samples at 1000 a second take 1.999 s, and no less; more only if the machine has no time for it.
+# 2000 samples at 1000 a second take 1.999 s, and no less; more only if the machine has no time for
+# it.
 exits 0 sampler --rate 1000 --count 2000 --verbose "$segment/paced"
 complains '^sampler: [0-9]* samples, [0-9.]* a second$'
 complains '^sampler: 2000 samples in [0-9.]* s, [0-9.]* a second$'
@@ -122,7 +131,8 @@ for signal in INT TERM; do
     kill -$signal $sampler
     wait $sampler
     status=$?
-    test $status = $((128 + $(kill -l $signal))) || fail "SIG$signal: the sampler exits with $status"
+    test $status = $((128 + $(kill -l $signal))) ||
+        fail "SIG$signal: the sampler exits with $status"
     complains '^sampler: [0-9]* samples'
     is_member 采样者 && fail 'it is still a member'
 done
@@ -137,7 +147,8 @@ field() {
     printf "%-${width}s" "$@"
 }
 
-# edf TYPE: two records of half a second, with 4 samples of Oz and 2 of ECG each. -100..100 are stored as -1000..1000.
+# edf TYPE: two records of half a second, with 4 samples of Oz and 2 of ECG each. -100..100 are
+# stored as -1000..1000.
 edf() {
     field 8 0; field 80 'X X X X' 'Startdate 22-NOV-2026 X X X'
     field 8 22.11.26 09.00.00 768; field 44 "$1"; field 8 2 0.5; field 4 2
@@ -154,7 +165,8 @@ edf() {
     printf '\x01\x00\xff\xff\x00\x01\x00\xff' ; printf '\xe8\x03\x00\x00'
 }
 
-# edf_d BEGIN BEGIN: a recording that may have gaps, whose records begin at these times, with the same samples of ECG.
+# edf_d BEGIN BEGIN: a recording that may have gaps, whose records begin at these times, with the
+# same samples of ECG.
 edf_d() {
     field 8 0; field 80 'X X X X' 'Startdate 22-NOV-2026 X X X'
     field 8 22.11.26 09.00.00 768; field 44 EDF+D; field 8 2 0.5; field 4 2
@@ -175,10 +187,12 @@ if sampler --edf "$scratch/a.edf" "$segment/none" 2>&1 | grep -q 'without libedf
     leave_out 'recordings: sampler was built without libedf'
 else
     exits 0 sampler --edf "$scratch/a.edf" --signal 'EEG Oz' "$segment/oz"
-    numbers oz | diff - <(printf '%s\n' 0 1 100 -100 0.1 -0.1 25.6 -25.6) || fail 'not the values of the recording'
+    numbers oz | diff - <(printf '%s\n' 0 1 100 -100 0.1 -0.1 25.6 -25.6) ||
+        fail 'not the values of the recording'
     grep -q '8 samples in' "$err" || fail "it says: $(cat "$err")"
     if ! grep -q 'held up' "$err"; then # 8 a second: the last one is due after 7/8 s
-        sed -n 's/.* in \([0-9.]*\) s.*/\1/p' "$err" | awk '{ exit !($1 >= 0.874 && $1 < 2.5) }' || fail "its rate is wrong: $(cat "$err")"
+        sed -n 's/.* in \([0-9.]*\) s.*/\1/p' "$err" | awk '{ exit !($1 >= 0.874 && $1 < 2.5) }' ||
+            fail "its rate is wrong: $(cat "$err")"
     fi
     exits 0 sampler --edf "$scratch/a.edf" --signal ECG --rate 1000 "$segment/ecg"
     numbers ecg | diff - <(printf '%s\n' 0.5 -0.5 1 0) || fail 'not the values of the other signal'
@@ -194,12 +208,14 @@ else
         head -c $cut "$scratch/a.edf" >"$scratch/cut.edf"
         exits 1 sampler --edf "$scratch/cut.edf" --signal ECG "$segment/none"
     done
-    edf EDF+D >"$scratch/d.edf" # which has no annotations, and so does not say when its records begin
+    # which has no annotations, and so does not say when its records begin
+    edf EDF+D >"$scratch/d.edf"
     exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
     complains 'not a recording'
     edf_d 0 0.5 >"$scratch/d.edf"
     exits 0 sampler --edf "$scratch/d.edf" --signal ECG --rate 1000 "$segment/d"
-    numbers d | diff - <(printf '%s\n' 0.5 -0.5 1 0) || fail 'not the values of a recording that might have gaps'
+    numbers d | diff - <(printf '%s\n' 0.5 -0.5 1 0) ||
+        fail 'not the values of a recording that might have gaps'
     edf_d 0 0.75 >"$scratch/d.edf"
     exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
     complains 'the recording has a gap: record 1 ends at 0.5 s, the next one begins at 0.75 s'
@@ -220,10 +236,13 @@ else
              />/ { if (n > most) most = n; inside = 0 } END { print most + 0 }' "$1"
     }
     exits 0 plotter "$segment/random" --window 500 --unit "µV 'x' \"y\"" --output "$scratch/a.svg"
-    test "$(points "$scratch/a.svg")" = 500 || fail "the curve has $(points "$scratch/a.svg") points"
-    grep -qF "µV 'x' &quot;y&quot;" "$scratch/a.svg" || grep -qF "µV 'x' \"y\"" "$scratch/a.svg" || fail 'the unit is not there'
+    test "$(points "$scratch/a.svg")" = 500 ||
+        fail "the curve has $(points "$scratch/a.svg") points"
+    grep -qF "µV 'x' &quot;y&quot;" "$scratch/a.svg" || grep -qF "µV 'x' \"y\"" "$scratch/a.svg" ||
+        fail 'the unit is not there'
     exits 0 plotter "$segment/random" "$segment/eeg1" --output "$scratch/a.png"
-    od -An -tx1 -N24 "$scratch/a.png" | tr -d ' \n' | grep -q '^89504e470d0a1a0a0000000d49484452000003e8000002ee$' ||
+    od -An -tx1 -N24 "$scratch/a.png" | tr -d ' \n' |
+        grep -q '^89504e470d0a1a0a0000000d49484452000003e8000002ee$' ||
         fail 'not a PNG of 1000 by 750'
     exits 0 plotter "$segment/random" --output "$scratch/a.pdf"
     test "$(head -c 5 "$scratch/a.pdf")" = %PDF- || fail 'not a PDF'
@@ -246,9 +265,11 @@ else
     exits 3 plotter "$segment/empty" --output "$scratch/never.svg"
     complains "^plotter: $segment/empty: it has no samples, and none has come for 10s$"
     exits 3 plotter "$segment/fifty" --output "$scratch/never.svg"
-    complains "^plotter: $segment/fifty: it has 9 of 100 samples, and no other has come for 10s; the stream keeps the last 50"
+    complains "^plotter: $segment/fifty: it has 9 of 100 samples, and no other has come for 10s; "
+    complains '; the stream keeps the last 50'
     complains "^plotter: --window 9 "
-    sampler "$segment/slow" --rate 10 --count 105 2>"$scratch/said" & # longer than the patience, but it comes
+    # longer than plotter waits for one sample, but they come
+    sampler "$segment/slow" --rate 10 --count 105 2>"$scratch/said" &
     sampler=$!
     exits 0 plotter "$segment/slow" --window 105 --output "$scratch/d.svg"
     wait $sampler
@@ -260,7 +281,8 @@ else
         exits 0 shmctl stream append "$segment/nan" -- $sample
     done
     exits 1 plotter "$segment/nan" --window 4 --output "$scratch/never.svg"
-    complains "^plotter: $scratch/never.svg: $segment/nan: none of the last 4 samples is a finite number$"
+    complains \
+        "^plotter: $scratch/never.svg: $segment/nan: none of the last 4 samples is a finite number$"
     exits 0 shmctl stream append "$segment/nan" -- 5 6
     exits 0 plotter "$segment/nan" --window 6 --output "$scratch/d.svg"
     claim 'a window without a number is told as that'
@@ -287,13 +309,18 @@ test "$(grep -c 'unset multiplot' "$scratch/frames")" -ge 5 || fail 'no frames'
 printf '#!/bin/sh\necho >&2\necho "no such luck" >&2\nexit 1\n' >"$scratch/bin/gnuplot"
 PATH=$scratch/bin:$PATH exits 1 plotter "$segment/random" --output "$scratch/never.svg"
 complains 'never.svg: gnuplot has failed: no such luck'
-printf '#!/bin/sh\nprintf "\\ngnuplot> plot x\\n         ^\\n         line 3: no such luck\\n" >&2\nexit 1\n' >"$scratch/bin/gnuplot"
+cat >"$scratch/bin/gnuplot" <<'END'
+#!/bin/sh
+printf "\ngnuplot> plot x\n         ^\n         line 3: no such luck\n" >&2
+exit 1
+END
 PATH=$scratch/bin:$PATH exits 1 plotter "$segment/random" --output "$scratch/never.svg"
 complains 'never.svg: gnuplot has failed: no such luck'
 rm "$scratch/bin/gnuplot"
 real=$SHMKIT_DEMOS/.libs/plotter # in the build tree, plotter itself is a script that needs PATH
 test -x "$real" || real=$SHMKIT_DEMOS/plotter
-exits 1 env PATH="$scratch/bin" LD_LIBRARY_PATH="$SHMKIT_DEMOS/../.libs" "$real" "$segment/random" --output "$scratch/never.svg"
+exits 1 env PATH="$scratch/bin" LD_LIBRARY_PATH="$SHMKIT_DEMOS/../.libs" "$real" "$segment/random" \
+    --output "$scratch/never.svg"
 complains 'never.svg: gnuplot is not there (Debian package: gnuplot-nox)'
 ls "$scratch"/never.svg* 2>/dev/null && fail 'something is left of a picture that was not made'
 claim 'a window of gnuplot gets frames until it is closed; a gnuplot that fails is quoted'
@@ -304,7 +331,8 @@ before=$(shmctl ls -r -n -o NAME "$segment" | sort)
 exits 4 plotter "$segment/mistyped" --timeout 0 --output "$scratch/never.svg"
 complains "^plotter: $segment/mistyped: the stream is not there; there are: .*random"
 exits 4 plotter "$segment-absent/x" --timeout 1.2 --output "$scratch/never.svg"
-complains "^plotter: $segment-absent/x: waiting for the stream, which is not there, nor is the segment$"
+complains \
+    "^plotter: $segment-absent/x: waiting for the stream, which is not there, nor is the segment$"
 complains "^plotter: $segment-absent/x: the stream is not there, nor is the segment$"
 test "$(shmctl ls -r -n -o NAME "$segment" | sort)" = "$before" || fail 'a stream was made'
 test ! -e "/dev/shm/$segment-absent" || fail 'a segment was made'
@@ -313,16 +341,19 @@ plotter "$segment-later/x" --window 2 --timeout 60 --output "$scratch/e.svg" 2>"
 plotter=$!
 await grep -q waiting "$err"
 exits 0 sampler "$segment-later/x" --count 3
-wait $plotter || { command -v gnuplot >/dev/null && fail "a plotter that came before the segment exits with $?"; }
+wait $plotter || { command -v gnuplot >/dev/null &&
+    fail "a plotter that came before the segment exits with $?"; }
 claim 'a reader makes no stream: it waits for one, and says which there are'
 
 # ---- the terminal ----
 
-# on_terminal COLUMNS ROWS PLOTTER-ARGUMENT...: in a terminal of that size, which takes keys from descriptor 6.
+# on_terminal COLUMNS ROWS PLOTTER-ARGUMENT...: in a terminal of that size, which takes keys from
+# descriptor 6.
 on_terminal() {
     local size="stty cols $1 rows $2"
     shift 2
-    TERM=xterm TMPDIR=$scratch timeout 120 script -qefc "$size; cd '$scratch'; exec plotter $*" /dev/null <"$scratch/keys" >"$scratch/screen" 2>&1
+    TERM=xterm TMPDIR=$scratch timeout 120 script -qefc "$size; cd '$scratch'; exec plotter $*" \
+        /dev/null <"$scratch/keys" >"$scratch/screen" 2>&1
 }
 shows() {
     grep -qaF -- "$1" "$scratch/screen"
@@ -343,7 +374,8 @@ else
         wait $terminal
         test $? = 1 || fail 'without ncurses, that is a failure'
     else
-        for text in "$segment/eeg1" '[µV]' 'samples/s' 'dropped 0' 'window 100 ' '-50' '0 samples' '1.0' ⣿; do
+        for text in "$segment/eeg1" '[µV]' 'samples/s' 'dropped 0' 'window 100 ' '-50' '0 samples' \
+            '1.0' ⣿; do
             await shows "$text"
         done
         printf + >&6
@@ -354,7 +386,8 @@ else
         if command -v gnuplot >/dev/null; then
             printf s >&6
             await shows 'saved shown-'
-            test "$(points "$scratch"/shown-*.svg)" = 100 || fail 'the saved picture is not that of the window'
+            test "$(points "$scratch"/shown-*.svg)" = 100 ||
+                fail 'the saved picture is not that of the window'
         fi
         printf q >&6
         wait $terminal || fail "q: the plotter exits with $?"
@@ -370,13 +403,14 @@ else
         claim 'a terminal that is too small says so'
 
         script -qec "TERM=dumb plotter $segment/shown" /dev/null </dev/null >"$scratch/screen" 2>&1
-        test $? = 1 && shows "a terminal of the type 'dumb' cannot place its cursor" || fail "TERM=dumb: $(cat "$scratch/screen")"
+        test $? = 1 && shows "a terminal of the type 'dumb' cannot place its cursor" ||
+            fail "TERM=dumb: $(cat "$scratch/screen")"
         claim 'a terminal without a cursor is sent nothing'
     fi
     exec 6>&-
 fi
 
-# ---- nobody is in the sampler's way ----
+# ---- no reader is in the sampler's way ----
 
 for _ in 1 2 3 4 5 6; do
     plotter "$segment/shown" --window 100000 --output "$scratch/never.svg" --name 看 &
@@ -390,7 +424,8 @@ test "$before" = 1 || fail 'the sampler has gone'
 kill -INT $sampler
 wait $sampler
 test $? = 130 || fail "the sampler was disturbed: $(cat "$scratch/said")"
-grep -q '^sampler: [0-9]* samples in .* a second$' "$scratch/said" || fail "it says: $(cat "$scratch/said")"
+grep -q '^sampler: [0-9]* samples in .* a second$' "$scratch/said" ||
+    fail "it says: $(cat "$scratch/said")"
 claim 'plotters come, are killed and go, and the sampler does not notice'
 
 exits 0 sampler --stdin "$segment/removed"

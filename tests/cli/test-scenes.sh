@@ -1,5 +1,6 @@
 #!/bin/bash
-# Every scene passes its own check when it is started as a person would, and leaves nothing behind, also when interrupted.
+# Every scene passes its own check when it is started as a person would, and leaves nothing behind,
+# also when interrupted.
 set -u
 scratch=$(mktemp -d) || exit 1
 output=$(mktemp) || exit 1
@@ -11,7 +12,8 @@ fail() {
     exit 1
 }
 
-# Of a program that is killed, what it has started itself may live for a moment longer: libtool's scripts in the build tree.
+# Of a program that is killed, what it has started itself may live for a moment longer: libtool's
+# scripts in the build tree.
 await_end_of_processes() {
     local deadline=$((SECONDS + 60))
     while grep -lsa "scene-[a-z-]*-$1/" /proc/[0-9]*/cmdline; do
@@ -27,10 +29,12 @@ left_nothing() {
     test -z "$(ls "$scratch")" || fail "$1 left files: $(ls "$scratch")"
 }
 
-# In the end of scene $1, of process $2, shmctl why says what is in expected/; in which order the depositors came is chance.
+# In the end of scene $1, of process $2, shmctl why says what is in expected/; in which order the
+# depositors came is chance.
 ends_waiting() {
     sed -E -n "s/scene-$1-$2/SEGMENT/; s/\([0-9]+\)/(PID)/; s/ for [0-9.]+(ms|s)\$/ for TIME/
-        /^waiting:/,/^  /p" "$output" | LC_ALL=C sort | diff "$SHMKIT_SRCDIR/tests/cli/expected/scene-$1.txt" - ||
+        /^waiting:/,/^  /p" "$output" |
+        LC_ALL=C sort | diff "$SHMKIT_SRCDIR/tests/cli/expected/scene-$1.txt" - ||
         fail "the end of $1 is not as in expected/scene-$1.txt"
 }
 
@@ -50,7 +54,7 @@ for name in $scenes; do
     left_nothing $name $!
     case $name in account*) ends_waiting $name $! ;; esac
 
-    echo "==== shmctl demo $name, of which nobody wants to see more than a line"
+    echo "==== shmctl demo $name, of which no more than a line is read"
     shmctl demo $name </dev/null > >(head -n 1 >/dev/null) 2>/dev/null &
     wait $!
     left_nothing $name $!
@@ -65,10 +69,12 @@ for name in $scenes; do
     done
 done
 
-# A scene that is interrupted at the keyboard dies of the signal: a shell that runs one after the other, as make demo does, ends, too.
+# A scene that is interrupted at the keyboard dies of the signal: a shell that runs one after the
+# other, as make demo does, ends, too.
 if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     mkfifo "$scratch.keys"
-    timeout 120 script -qec "bash -c 'shmctl demo queue </dev/null; echo the next scene'" /dev/null <"$scratch.keys" >"$output" &
+    timeout 120 script -qec "bash -c 'shmctl demo queue </dev/null; echo the next scene'" \
+        /dev/null <"$scratch.keys" >"$output" &
     terminal=$!
     exec 8>"$scratch.keys"
     rm -f "$scratch.keys"

@@ -1,5 +1,6 @@
 #!/bin/bash
-# shmctl clean: what nobody uses goes, and nothing else. It is told which segments are this test's: others have theirs.
+# shmctl clean: what no process uses goes, and nothing else. It is told which segments are this
+# test's: others have theirs.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 used=$segment-1-used
 left=$segment-2-存款
@@ -60,7 +61,7 @@ exits 1 shmctl clean "$foreign"
 grep -q "is not a segment of shmkit" "$err" || fail "it says $(cat "$err")"
 exits 0 shmctl event set "$used/go"
 ends 0 $user
-claim 'what nobody uses is removed; who is in a segment is not disturbed'
+claim 'what no process uses is removed; a member of a segment is not disturbed'
 
 exits 0 shmctl clean "$used"
 exits 2 shmctl clean "$segment/go"
@@ -68,7 +69,7 @@ complains "'$segment/go' is an object"
 test "$(cat "/dev/shm/$foreign")" = precious || fail 'the foreign file has been changed'
 claim 'once all have left, it goes, too'
 
-# Without operands, where there is nobody else.
+# Without operands, where there is no other segment.
 if unshare -m true 2>/dev/null; then
     exits 0 unshare -m bash -c "
         mount -t tmpfs tmpfs /dev/shm || exit
@@ -76,7 +77,8 @@ if unshare -m true 2>/dev/null; then
         echo precious >/dev/shm/foreign && shmctl clean && ls /dev/shm"
     normal
     prints 'nothing to remove' \
-        'NAME RESULT  MEMORY OBJECTS DEAD REASON' "one  removed    N       0    0 " "two  removed    N       1    0 " \
+        'NAME RESULT  MEMORY OBJECTS DEAD REASON' "one  removed    N       0    0 " \
+        "two  removed    N       1    0 " \
         '2 segments removed, N of memory given back' foreign
-    claim 'without operands it removes all that nobody uses'
+    claim 'without operands it removes all that no process uses'
 fi

@@ -26,11 +26,14 @@ are() {
 for verb in $(shmctl --help | sed -n 's/^  \([a-z]\+\) .*/\1/p'); do
     is_offered "$verb" ''
     is_offered "$verb" help ''
-    for option in $(shmctl "$verb" --help | grep -o '^  \(-., \|    \)--[a-z-]*' | grep -o -- '--.*'); do
+    for option in $(shmctl "$verb" --help | grep -o '^  \(-., \|    \)--[a-z-]*' |
+        grep -o -- '--.*'); do
         is_offered "$option" "$verb" --
     done
-    for option in $(shmctl "$verb" --help | sed -n 's/^  \(-., \|    \)\(--[a-z-]*\) [A-Z].*/\2/p'); do
-        _shmctl_takes_argument "$option" || fail "the completion does not know that $option takes an argument"
+    for option in $(shmctl "$verb" --help |
+        sed -n 's/^  \(-., \|    \)\(--[a-z-]*\) [A-Z].*/\2/p'); do
+        _shmctl_takes_argument "$option" ||
+            fail "the completion does not know that $option takes an argument"
     done
 done
 are 'show shutdown' sh

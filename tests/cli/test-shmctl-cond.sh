@@ -38,8 +38,10 @@ test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
 claim 'what was notified before is not seen'
 
 start_waiters 4
-shmctl show "$cond" | sed -n 's/^Waiting *//; s/^  *//; s/.*(\([0-9]*\)) for .*/\1/p' >"$scratch/line"
-printf '%s\n' "${pids[@]}" | cmp - "$scratch/line" || fail "they stand in line as $(cat "$scratch/line")"
+shmctl show "$cond" |
+    sed -n 's/^Waiting *//; s/^  *//; s/.*(\([0-9]*\)) for .*/\1/p' >"$scratch/line"
+printf '%s\n' "${pids[@]}" | cmp - "$scratch/line" ||
+    fail "they stand in line as $(cat "$scratch/line")"
 exits 0 shmctl notify "$cond"
 prints_nothing
 ends 0 "${pids[0]}"
@@ -59,7 +61,7 @@ await waiters 0
 for pid in "${pids[@]}"; do
     ends 0 "$pid"
 done
-claim 'notify wakes those who came first, one, so many, or all'
+claim 'notify wakes waiters in order of arrival, one, so many, or all'
 
 shmctl lock "$cond" -- sleep 1h &
 holder=$!
@@ -86,9 +88,10 @@ await waiters 1
 shmctl lock "$cond" -- sh -c 'kill -KILL $PPID' 2>/dev/null
 await orphaned
 exits 1 shmctl notify "$cond"
-complains "^shmctl: $cond: its lock is orphaned: a holder died holding it; the next holder will be told$"
+complains \
+    "^shmctl: $cond: its lock is orphaned: a holder died holding it; the next holder will be told$"
 ends 1 $waiter
-orphaned || fail 'nobody will be told'
+orphaned || fail 'no later holder will be told'
 exits 0 shmctl lock "$cond" -- true
 grep -q 'a former holder died' "$err" || fail 'the next one was not told'
 exits 0 shmctl notify "$cond"

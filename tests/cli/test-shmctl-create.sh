@@ -8,8 +8,10 @@ columns() {
 
 exits 0 shmctl create queue "$segment/jobs" --capacity 4
 prints_nothing
-test "$(columns OWNER,MODE,SIZE,OBJECTS "$segment")" = "$(id -un) 0600 64G 1" || fail "$(shmctl show "$segment")"
-test "$(columns KIND,CAPACITY,ITEM-SIZE,ORDER,ITEMS "$segment/jobs")" = 'queue 4 1K fifo 0' || fail "not that queue"
+test "$(columns OWNER,MODE,SIZE,OBJECTS "$segment")" = "$(id -un) 0600 64G 1" ||
+    fail "$(shmctl show "$segment")"
+test "$(columns KIND,CAPACITY,ITEM-SIZE,ORDER,ITEMS "$segment/jobs")" = 'queue 4 1K fifo 0' ||
+    fail "not that queue"
 exits 0 shmctl create queue "/$segment/jobs" --capacity 4 --item-size 1K
 exits 0 shmctl create queue "$segment/jobs"
 exits 1 shmctl create queue "$segment/jobs" --capacity 8
@@ -29,14 +31,17 @@ test "$(columns RECURSIVE,DEADLOCK-CHECK "$segment/odd")" = 'yes no' || fail "no
 exits 0 shmctl create cond "$segment/changed"
 exits 0 shmctl create cond "$segment/native" --kind pthread
 exits 0 shmctl create cond "$segment/with" --lock plain --kind robust
-test "$(columns TYPE,LOCK,RECURSIVE "$segment/changed")" = 'robust - yes' || fail "not that condition"
+test "$(columns TYPE,LOCK,RECURSIVE "$segment/changed")" = 'robust - yes' ||
+    fail "not that condition"
 test "$(columns TYPE,LOCK "$segment/native")" = 'pthread -' || fail "not that condition"
-test "$(columns TYPE,LOCK,STATE "$segment/with")" = 'robust plain with\x20lock\x20plain' || fail "not that condition"
+test "$(columns TYPE,LOCK,STATE "$segment/with")" = 'robust plain with\x20lock\x20plain' ||
+    fail "not that condition"
 exits 4 shmctl create cond "$segment/without" --lock none
 exits 0 shmctl create event "$segment/go"
 test "$(columns KIND,SET "$segment/go")" = 'event no' || fail "not that event"
 exits 0 shmctl create region "$segment/account" --size 24 --align 4K
-test "$(columns KIND,DATA-SIZE,ALIGN "$segment/account")" = 'region 24 4096' || fail "not that region"
+test "$(columns KIND,DATA-SIZE,ALIGN "$segment/account")" = 'region 24 4096' ||
+    fail "not that region"
 exits 1 shmctl create region "$segment/none"
 complains "^shmctl: $segment/none[: ]"
 exits 0 shmctl create queue "$segment/list" --order lifo
@@ -45,8 +50,11 @@ exits 1 shmctl create queue "$segment/list" --order priority
 exits 2 shmctl create queue "$segment/none" --order upside-down
 claim 'create makes every kind, as its options say'
 
-(umask 077 && exits 0 shmctl create segment "$segment-second" --segment-size 1M --max-members 7 --max-objects 3 --mode 0640) || exit 1
-test "$(columns MODE,SIZE,MAX-MEMBERS,MAX-OBJECTS,OBJECTS "$segment-second")" = '0640 1M 7 3 0' || fail "not that segment"
+(umask 077 &&
+    exits 0 shmctl create segment "$segment-second" --segment-size 1M --max-members 7 \
+    --max-objects 3 --mode 0640) || exit 1
+test "$(columns MODE,SIZE,MAX-MEMBERS,MAX-OBJECTS,OBJECTS "$segment-second")" = '0640 1M 7 3 0' ||
+    fail "not that segment"
 exits 0 shmctl create segment "$segment-second"
 exits 1 shmctl create segment "$segment-second" --exclusive
 for i in 1 2 3; do
@@ -110,11 +118,13 @@ await waits 'get wide'
 exits 0 shmctl rm "$segment"
 ends 4 $sleeper
 exits 4 shmctl ls "$segment"
-claim 'rm wakes those who sleep on it'
+claim 'rm wakes the members that sleep on it'
 
-for wrong in 'queue --item-size 4G' 'stream --history 2000000' 'region --size 1T' 'cond --lock none' 'barrier'; do
+for wrong in 'queue --item-size 4G' 'stream --history 2000000' 'region --size 1T' \
+    'cond --lock none' 'barrier'; do
     kind=${wrong%% *}
-    exits $(test $kind = cond && echo 4 || echo 1) shmctl create $wrong "$segment-new/$kind" --segment-size 1M
+    exits $(test $kind = cond && echo 4 || echo 1) shmctl create $wrong "$segment-new/$kind" \
+        --segment-size 1M
     complains "^shmctl: $segment-new/$kind[: ]"
     test ! -e "/dev/shm/$segment-new" || fail "create $wrong leaves a segment"
 done
@@ -161,11 +171,14 @@ use 0 'put --priority 1' urgent x
 columns=NAME,KIND,SAMPLE-SIZE
 use 0 'stream append --format int16' short 7
 {
-    printf '%s\n' 'queue queue' 'queue queue' 'queue queue' 'lock lock' 'event event' 'event event' 'event event'
-    printf '%s\n' 'semaphore semaphore' 'semaphore semaphore' 'barrier barrier' 'stream stream' 'stream stream'
+    printf '%s\n' 'queue queue' 'queue queue' 'queue queue' 'lock lock' 'event event' \
+        'event event' 'event event'
+    printf '%s\n' 'semaphore semaphore' 'semaphore semaphore' 'barrier barrier' 'stream stream' \
+        'stream stream'
     printf '%s\n' 'cond cond' 'cond cond' 'urgent queue priority' 'short stream 2'
 } | diff - "$scratch/created" || fail 'other objects have been created'
-for look in 'event is-set' 'semaphore value' 'barrier wait' 'barrier reset' 'barrier abort' shutdown; do
+for look in 'event is-set' 'semaphore value' 'barrier wait' 'barrier reset' 'barrier abort' \
+    shutdown; do
     exits 4 shmctl $look "$first/x"
     test ! -e "/dev/shm/$first" || fail "$look creates a segment"
 done
@@ -174,7 +187,8 @@ exits 0 shmctl create event "$first/go"
 exits 1 shmctl put "$first/queue" x
 exits 1 shmctl put "$first/go" x
 on_terminal 80 "shmctl event set $first-2/go" >"$scratch/said"
-grep -qx "shmctl: $first-2/go: event created" "$scratch/said" || fail "on a terminal it says $(cat "$scratch/said")"
+grep -qx "shmctl: $first-2/go: event created" "$scratch/said" ||
+    fail "on a terminal it says $(cat "$scratch/said")"
 on_terminal 80 "shmctl event set $first-2/go" >"$scratch/said"
 test ! -s "$scratch/said" || fail "it says $(cat "$scratch/said")"
 claim 'the first to use an object creates it, and a look creates nothing'
@@ -185,7 +199,8 @@ mkdir "$scratch/yard"
 cp "$scratch/created" "$scratch/yard/some-file"
 sed -n '/^\.SH EXAMPLES/,/^\.SH SEE/p' "$SHMKIT_SRCDIR/tools/shmctl.1" |
     sed -n 's/\\-/-/g; s/^\$ \\fB\(.*\)\\fR$/\1/p' |
-    sed "s,\(bank\|yard\|race\)\(/\| \|$\),$segment-\1\2,g; s/--timeout 10/--timeout 0.2/" >"$scratch/examples"
+    sed "s,\(bank\|yard\|race\)\(/\| \|$\),$segment-\1\2,g; s/--timeout 10/--timeout 0.2/" \
+        >"$scratch/examples"
 test "$(wc -l <"$scratch/examples")" -ge 10 || fail 'where are the examples?'
 while read -r line; do
     rm -f "$scratch/yard/count"* # gzip takes all that is there

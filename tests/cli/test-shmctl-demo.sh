@@ -3,7 +3,8 @@
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 
 exits 0 shmctl demo
-for name in account account-event queue list event plot producer consumer depositor drawer worker sampler plotter; do
+for name in account account-event queue list event plot producer consumer depositor drawer worker \
+    sampler plotter; do
     grep -Eq "^$name +[a-z]" "$out" || fail "shmctl demo does not list $name: $(cat "$out")"
 done
 exits 2 shmctl demo nonsense
@@ -16,7 +17,8 @@ claim 'shmctl demo lists the programs and scenes, and runs them'
 
 for scene in account account-event queue list event plot; do
     exits 0 shmctl demo $scene --help
-    grep -q "^Usage: shmctl demo $scene" "$out" && test "$(wc -l <"$out")" -gt 4 || fail "demo $scene --help prints $(cat "$out")"
+    grep -q "^Usage: shmctl demo $scene" "$out" && test "$(wc -l <"$out")" -gt 4 ||
+        fail "demo $scene --help prints $(cat "$out")"
     test ! -s "$err" || fail "demo $scene --help complains: $(cat "$err")"
     exits 0 shmctl demo $scene -h
 done
@@ -54,9 +56,11 @@ claim 'a scene that lacks one of its programs is not there, and says which'
 
 cp "$(type -P true)" "$SHMKIT_DEMOS/worker"
 exits 0 shmctl demo
-test "$(sed 's/ .*//' "$out" | tr '\n' ' ')" = 'event worker ' || fail "it lists what is not there: $(cat "$out")"
+test "$(sed 's/ .*//' "$out" | tr '\n' ' ')" = 'event worker ' ||
+    fail "it lists what is not there: $(cat "$out")"
 exits 9 shmctl demo event --name 'a b' -x ''
-sed 1d "$out" | diff - <(printf '%s\n' --name 'a b' -x '') || fail 'the arguments are not what they were'
+sed 1d "$out" | diff - <(printf '%s\n' --name 'a b' -x '') ||
+    fail 'the arguments are not what they were'
 test -x "$(head -n 1 "$out")" || fail "SHMCTL=$(head -n 1 "$out")"
 exits 0 shmctl demo worker
 claim "its arguments and its exit status are the program's own, and the program knows this shmctl"

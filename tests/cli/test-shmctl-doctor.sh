@@ -5,7 +5,8 @@
 # What it says to $user about something: "STATE FINDING".
 user=
 says() {
-    $user shmctl doctor -r -n -o ABOUT,STATE,FINDING 2>"$err" | sed 's/\\x20/ /g' | grep -F -- "$1 " | sed "s|^$1 ||"
+    $user shmctl doctor -r -n -o ABOUT,STATE,FINDING 2>"$err" | sed 's/\\x20/ /g' |
+        grep -F -- "$1 " | sed "s|^$1 ||"
 }
 
 expect() {
@@ -24,9 +25,11 @@ outside() {
     head -c 8192 "/dev/shm/$segment" >"/dev/shm/$segment-truncated"
     expect "segment $segment-truncated" 'problem segment /*'
     exits 1 shmctl doctor
-    grep -qx "         if it is not needed: shmctl rm -f $segment-truncated" "$out" || fail "it says $(cat "$out")"
+    grep -qx "         if it is not needed: shmctl rm -f $segment-truncated" "$out" ||
+        fail "it says $(cat "$out")"
     exits 1 shmctl doctor --json
-    grep -q "\"about\": \"segment $segment-truncated\"" "$out" || fail "in JSON it says $(cat "$out")"
+    grep -q "\"about\": \"segment $segment-truncated\"" "$out" ||
+        fail "in JSON it says $(cat "$out")"
     (
         ulimit -f 1000
         expect 'file size limit' 'problem 1000K, *'
@@ -44,7 +47,8 @@ outside() {
     ends 137 $sleeper
     expect "segment $segment" 'problem all its members are dead (1)'
     exits 1 shmctl doctor
-    grep -qx "         if what is in it is not needed: shmctl clean $segment" "$out" || fail "it says $(cat "$out")"
+    grep -qx "         if what is in it is not needed: shmctl clean $segment" "$out" ||
+        fail "it says $(cat "$out")"
     exits 0 shmctl clean "$segment"
     test ! -e "/dev/shm/$segment" || fail 'its advice is in vain'
     claim 'limits, damaged and deserted segments are found'
@@ -55,7 +59,8 @@ outside() {
 # Do what it says is to be done as root; of several ways the one with that word.
 follow_advice() {
     local advice
-    advice=$(shmctl doctor -r -n -o STATE,FIX | sed -n 's/\\x20/ /g; s/^problem .*as root: //p' | grep -F -- "$1" | head -n 1 | sed 's/, in a container.*//')
+    advice=$(shmctl doctor -r -n -o STATE,FIX | sed -n 's/\\x20/ /g; s/^problem .*as root: //p' |
+        grep -F -- "$1" | head -n 1 | sed 's/, in a container.*//')
     test "$advice" || fail "there is no advice with $1: $(shmctl doctor)"
     $advice || fail "the advice fails: $advice"
 }
@@ -80,7 +85,8 @@ inside() {
     follow_advice '/dev/shm'
     expect /dev/shm 'ok 1M, *'
     mount -o remount,nr_inodes=2 /dev/shm && : >/dev/shm/one
-    shmctl doctor -r -n -o FINDING | grep -q '^it.x20cannot' || fail 'it does not see that no file can be created'
+    shmctl doctor -r -n -o FINDING | grep -q '^it.x20cannot' ||
+        fail 'it does not see that no file can be created'
     follow_advice 'nr_inodes'
     : >/dev/shm/two || fail 'its advice is in vain'
     rm -f /dev/shm/one /dev/shm/two
@@ -88,24 +94,30 @@ inside() {
     follow_advice 'size='
     expect /dev/shm 'ok 2M, *'
     rm /dev/shm/ballast
-    # A container's segment, whose pid namespace has gone: with a member that was killed, and without.
+    # A container's segment, whose pid namespace has gone: with a member that was killed, and
+    # without.
     if unshare --pid --fork true 2>/dev/null; then
         exits 0 unshare --pid --fork --kill-child shmctl put "$segment/jobs" 1
         expect "segment $segment" 'problem it is of another pid namespace*'
         exits 1 shmctl doctor
-        grep -q "^         if its container has ended: shmctl rm -f $segment; else " "$out" || fail "it says $(cat "$out")"
+        grep -q "^         if its container has ended: shmctl rm -f $segment; else " "$out" ||
+            fail "it says $(cat "$out")"
         exits 0 shmctl rm -f "$segment"
         test ! -e "/dev/shm/$segment" || fail 'its advice is in vain'
-        exits 137 unshare --pid --fork sh -c 'shmctl lock "$0" -- sh -c "kill -KILL \$PPID"; exit $?' "$segment/till"
+        exits 137 unshare --pid --fork sh \
+            -c 'shmctl lock "$0" -- sh -c "kill -KILL \$PPID"; exit $?' "$segment/till"
         exits 0 shmctl rm -f "$segment"
         test ! -e "/dev/shm/$segment" || fail 'rm -f is in vain'
-        exits 137 unshare --pid --fork sh -c 'shmctl lock "$0" -- sh -c "kill -KILL \$PPID"; exit $?' "$segment/till"
+        exits 137 unshare --pid --fork sh \
+            -c 'shmctl lock "$0" -- sh -c "kill -KILL \$PPID"; exit $?' "$segment/till"
         exits 0 shmctl put "$segment/jobs" 1
         exits 0 shmctl clean "$segment"
     fi
 
-    mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system /run/systemd/logind.conf.d || fail 'no /run'
-    mkdir -p /etc/systemd && mount -t tmpfs tmpfs /etc/systemd && mkdir /etc/systemd/logind.conf.d || fail 'no /etc/systemd'
+    mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system /run/systemd/logind.conf.d ||
+        fail 'no /run'
+    mkdir -p /etc/systemd && mount -t tmpfs tmpfs /etc/systemd &&
+        mkdir /etc/systemd/logind.conf.d || fail 'no /etc/systemd'
     expect RemoveIPC 'ok not for system users'
     user='setpriv --reuid=1234 --regid=1234 --clear-groups'
     if ! $user shmctl --version >/dev/null 2>&1; then

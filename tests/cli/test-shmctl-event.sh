@@ -50,7 +50,7 @@ exits 0 shmctl event clear "$event"
 kill -CONT $first $second
 ends 0 $first
 ends 0 $second
-claim 'set releases all who wait, even if it is cleared at once'
+claim 'set releases all waiters, even if it is cleared at once'
 
 env --default-signal shmctl event wait "$event" 2>"$scratch/said" &
 sleeper=$!

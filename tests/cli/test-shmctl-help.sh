@@ -15,20 +15,32 @@ for way in -h help; do
 done
 claim 'shmctl --help lists the verbs'
 
+# section WORD...: those sections of the man page whose first word is one of these.
+section() {
+    awk -v words=" $* " '/^\.S[SH] / { on = index(words, " " $2 " ") } on' "$page"
+}
+
+awk '/^\.SS / { print $2 }' "$page" | sort -u >"$scratch/paged"
+printf '%s\n' $verbs | sort | diff - "$scratch/paged" ||
+    fail 'shmctl(1) has other verbs (>) than shmctl --help (<)'
+claim 'the verbs of the man page are those of shmctl'
+
 for verb in $verbs; do
     exits 0 shmctl help "$verb"
     cp "$out" "$scratch/help"
     exits 0 shmctl "$verb" --help
     cmp "$out" "$scratch/help" || fail "shmctl help $verb and shmctl $verb --help differ"
     exits 0 shmctl "$verb" -h
-    head -n 1 "$out" | grep -q "^Usage: shmctl $verb" || fail "$verb --help begins with $(head -n 1 "$out")"
+    head -n 1 "$out" | grep -q "^Usage: shmctl $verb" ||
+        fail "$verb --help begins with $(head -n 1 "$out")"
     awk 'length > 100 { print "too wide: " $0; exit 1 }' "$out" || exit 1
 
-    grep -q "^\.SS $verb" "$page" || fail "shmctl(1) does not tell about $verb"
-    for option in $(grep -o -- '--[a-z][a-z-]*' "$out" | sort -u); do
-        grep -q -- "$option" "$page" || fail "shmctl(1) does not tell about $option of $verb"
+    # The options of many verbs are in sections of their own: TABLE OPTIONS, OTHER OPTIONS.
+    for option in $(grep -o '^  \(-., \|    \)--[a-z-]*' "$out" | grep -o -- '--.*'); do
+        test $option = --help || section "$verb" TABLE OTHER | grep -q -e "$option\([^a-z-]\|$\)" ||
+            fail "shmctl(1) does not tell about $option of $verb"
     done
-    for option in $(awk -v verb="$verb" '/^\.S[SH] / { on = $2 == verb } on' "$page" | grep -o -- '--[a-z][a-z-]*' | sort -u); do
+    for option in $(section "$verb" | grep -o -- '--[a-z][a-z-]*' | sort -u); do
         grep -q -- "$option" "$out" || fail "shmctl(1) invents $option of $verb"
     done
 

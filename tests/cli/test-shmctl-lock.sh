@@ -24,12 +24,14 @@ complains "^shmctl: $scratch/none: "
 exits 126 shmctl lock "$lock" -- "$scratch"
 complains "^shmctl: $scratch: "
 is_free || fail 'the lock is not free'
-# Where the parent ignores SIGCHLD the kernel keeps no status; the command still finds it ignored. (In the build tree shmctl
-# is a shell's script, which would put SIGCHLD right: so its program is called, from within a command that it runs.)
+# Where the parent ignores SIGCHLD the kernel keeps no status; the command still finds it ignored.
+# (In the build tree shmctl is a shell's script, which would put SIGCHLD right: so its program is
+# called, from within a command that it runs.)
 exits 0 shmctl create lock "$segment/outer"
 program=$(shmctl lock "$segment/outer" -- sh -c 'readlink /proc/$PPID/exe')
 deaf() {
-    exits "$1" shmctl lock "$segment/outer" -- env --ignore-signal=CHLD "$program" lock "$lock" -- "${@:2}"
+    exits "$1" shmctl lock "$segment/outer" -- env --ignore-signal=CHLD "$program" lock "$lock" \
+        -- "${@:2}"
 }
 deaf 9 sh -c 'exit 9'
 deaf 1 false
@@ -62,7 +64,8 @@ claim 'while a command runs the others wait, and no longer than they want'
 
 # A command that ignores Ctrl-C goes on, and keeps the lock until it has ended.
 mkfifo "$scratch/fifo"
-env --default-signal shmctl lock "$lock" -- sh -c "trap '' INT; echo > '$scratch/fifo'; read line < '$scratch/fifo'; exit 9" &
+env --default-signal shmctl lock "$lock" -- sh \
+    -c "trap '' INT; echo > '$scratch/fifo'; read line < '$scratch/fifo'; exit 9" &
 holder=$!
 read -r line <"$scratch/fifo"
 kill -INT $holder
@@ -104,7 +107,9 @@ claim 'a killed holder takes its command with it, and the next command is told o
 exits 1 env SHMKIT_ORPHANED=1 shmctl lock "$lock" -- printenv SHMKIT_ORPHANED
 prints_nothing
 shmctl lock "$lock" -- sh -c 'kill -KILL $PPID' 2>/dev/null
-exits 1 shmctl lock "$lock" -- sh -c 'test "$SHMKIT_ORPHANED" = 1 && exec shmctl lock "$1" -- printenv SHMKIT_ORPHANED' sh "$segment/outer"
+exits 1 shmctl lock "$lock" -- sh \
+    -c 'test "$SHMKIT_ORPHANED" = 1 && exec shmctl lock "$1" -- printenv SHMKIT_ORPHANED' sh \
+    "$segment/outer"
 test ! -s "$out" || fail 'a clean lock within an orphaned one is called orphaned'
 claim 'of an outer lock that was orphaned a command in a clean one hears nothing'
 
@@ -123,7 +128,8 @@ exits 2 shmctl lock "$lock" --nonsense echo
 exits 2 shmctl lock "$lock" --
 claim 'options end at the command, whose own are left to it'
 
-# The kernel forgets what it was to send at the death of the parent when a process changes its user; the guard does not.
+# The kernel forgets what it was to send at the death of the parent when a process changes its user;
+# the guard does not.
 if test "$(id -u)" = 0 && command -v setpriv >/dev/null; then
     shmctl lock "$lock" -- setpriv --reuid=65534 --regid=65534 --clear-groups sleep 1h &
     holder=$!
@@ -144,7 +150,8 @@ ends 0 $holder
 claim 'the guard may be killed'
 
 shmctl lock "$lock" -- true >&- 2>"$scratch/said" || fail "it ends with $?: $(cat "$scratch/said")"
-shmctl lock "$lock" -- sh -c 'for i in 0 1 2; do test ! -e /proc/$$/fd/$i || exit; done' <&- >&- 2>&- ||
+shmctl lock "$lock" -- sh \
+    -c 'for i in 0 1 2; do test ! -e /proc/$$/fd/$i || exit; done' <&- >&- 2>&- ||
     fail 'the command has descriptors that were closed'
 exits 0 shmctl show "$lock"
 shmctl lock "$lock" -- "$scratch/none" 2>&-

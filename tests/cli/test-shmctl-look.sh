@@ -9,7 +9,7 @@ lists() {
     shmctl "$@" -r -n | grep -qx -- "$line"
 }
 
-# ---- a segment with one of each, and somebody at work ----
+# ---- a segment with one of each, and a process at work ----
 
 exits 4 shmctl ls "$segment"
 complains "^shmctl: $segment[: ]"
@@ -33,7 +33,8 @@ exits 4 shmctl show "$segment/none"
 complains "^shmctl: $segment/none[: ]"
 
 mkfifo "$scratch/fifo"
-shmctl lock "$segment/changed" -- shmctl lock "$segment/till" -- sh -c "read line <'$scratch/fifo'" &
+shmctl lock "$segment/changed" -- shmctl lock "$segment/till" -- sh \
+    -c "read line <'$scratch/fifo'" &
 exec 3>"$scratch/fifo" # which waits until it holds both
 shmctl lock "$segment/till" -- true &
 await waits 'acquire till'
@@ -60,7 +61,7 @@ exits 0 bash -c "for path in $objects /$segment; do shmctl show \$path || exit; 
 as_expected show.txt
 exits 0 bash -c "for path in $objects /$segment; do shmctl show \$path --json || exit; done"
 as_expected show.json
-claim 'ls, ps and show tell who holds what and who waits for what'
+claim 'ls, ps and show tell holders and waiters'
 
 for command in "ls" "ls $segment" "ps" "ps $segment" "show $segment" "show $segment/till"; do
     exits 0 shmctl $command --json
@@ -69,8 +70,14 @@ for command in "ls" "ls $segment" "ps" "ps $segment" "show $segment" "show $segm
     fi
     for column in $(shmctl ${command%% *} --help | sed -n 's/^  \([A-Z][A-Z-]*\) .*/\1/p'); do
         case "$command $column" in
-        ls\ "$segment"\ * | show\ "$segment/till"\ *) known=$(shmctl show --help | sed -n '/Columns of objects/,$s/^  \([A-Z][A-Z-]*\) .*/\1/p') ;;
-        ls\ * | show\ *) known=$(shmctl show --help | sed -n '/Columns of segments/,/^$/s/^  \([A-Z][A-Z-]*\) .*/\1/p') ;;
+        ls\ "$segment"\ * | show\ "$segment/till"\ *)
+            known=$(shmctl show --help |
+                sed -n '/Columns of objects/,$s/^  \([A-Z][A-Z-]*\) .*/\1/p')
+            ;;
+        ls\ * | show\ *)
+            known=$(shmctl show --help |
+                sed -n '/Columns of segments/,/^$/s/^  \([A-Z][A-Z-]*\) .*/\1/p')
+            ;;
         *) known=$column ;;
         esac
         wanted=0
@@ -91,7 +98,8 @@ sed -i 's/(.*)/(PID)/; s/x20[0-9.m]*[0-9]m\?s$/x20TIME/' "$out"
 held="held\x20by\x20$script\x20(PID)\x20for\x20TIME"
 prints '24\x20bytes' "$held" 'with\x20lock\x20till' clear "$held" '3/3\x20items'
 exits 0 shmctl ls "$segment" -n -o +SERIAL
-awk '{ print NF > "/dev/stderr" } $1 == "go" && $NF != 4 { exit 1 }' "$out" 2>/dev/null || fail "+SERIAL: $(cat "$out")"
+awk '{ print NF > "/dev/stderr" } $1 == "go" && $NF != 4 { exit 1 }' "$out" 2>/dev/null ||
+    fail "+SERIAL: $(cat "$out")"
 exits 0 shmctl show "$segment/工作" -n -o ITEMS,CAPACITY
 prints 3 3
 exits 0 shmctl show "$segment/工作" -o ITEM-SIZE,HOLDER
@@ -122,7 +130,8 @@ claim 'a column that is asked for twice is printed once'
 
 exits 0 shmctl ps "$segment" -r -n -o ALIVE,HOLDS,WAITS,ON
 sort -o "$out" "$out"
-prints 'yes - acquire\x20till till' 'yes - put\x20工作 工作' 'yes - set\x20go go' 'yes changed - -' 'yes till - -'
+prints 'yes - acquire\x20till till' 'yes - put\x20工作 工作' 'yes - set\x20go go' 'yes changed - -' \
+    'yes till - -'
 exits 0 shmctl ps -r -n -o SEGMENT,HOLDS
 grep -qx "$segment changed" "$out" || fail "ps prints $(cat "$out")"
 echo >&3
@@ -132,7 +141,7 @@ kill -KILL "$(shmctl ps "$segment" -r -n -o PID,WAITS | sed -n 's/ put.*//p')"
 await lists "$segment 1 1" ls -o NAME,MEMBERS,DEAD
 exits 0 shmctl ps "$segment" -r -n -o ALIVE,WAITS,FOR
 grep -qx 'no - -' "$out" || fail "the dead: $(cat "$out")"
-claim 'ps shows who is dead as dead'
+claim 'ps shows a dead member as dead'
 
 # ---- at a terminal ----
 
@@ -162,7 +171,8 @@ not grep -q "$problem" "$scratch/screen" || fail "not cut: $(cat "$scratch/scree
 grep -q "^$name " "$scratch/screen" || fail "the name is cut: $(cat "$scratch/screen")"
 claim 'sentences are cut to fit a terminal, names are not, and in a file nothing is'
 
-# Whatever the width, the pid of the holder is there as a whole or not at all, and where something is missing there is a mark.
+# Whatever the width, the pid of the holder is there as a whole or not at all, and where something
+# is missing there is a mark.
 holder=$(shmctl ls "$name" -r -n -o STATE | sed -n 's/.*(\([0-9]*\)).*/\1/p')
 states="$(shmctl ls "$name" -n -o STATE | sed 's/ for .*//')"
 for width in {12..60}; do
@@ -170,8 +180,10 @@ for width in {12..60}; do
     while read -r line; do
         state=$(sed 's/ *[0-9]*$//' <<<"$line")
         number=$(sed 's/ for .*//' <<<"$state" | tr -dc 0-9)
-        test -z "$number" -o "$number" = "$holder" || fail "at $width columns half a number is shown: $line"
-        [[ $state == *… ]] || grep -qxF -- "${state% for *}" <<<"$states" || fail "at $width columns it is cut without a mark: $line"
+        test -z "$number" -o "$number" = "$holder" ||
+            fail "at $width columns half a number is shown: $line"
+        [[ $state == *… ]] || grep -qxF -- "${state% for *}" <<<"$states" ||
+            fail "at $width columns it is cut without a mark: $line"
     done <"$scratch/screen"
 done
 claim 'what is cut ends in an ellipsis, and never inside a number'
@@ -203,7 +215,8 @@ holds e shmctl --name 夜班 lock "$segment/e" -- sleep 1h
 holds f timeout 1h shmctl lock "$segment/f" -- sleep 1h
 exits 0 shmctl ps "$segment" -r -n -o HOLDS,COMMAND,NAME
 sort -o "$out" "$out"
-prints 'a shmctl 备份\x20backup.sh' 'b shmctl 备份\x20backup.sh' 'c shmctl bash' 'd shmctl 备份\x20backup.sh' \
+prints 'a shmctl 备份\x20backup.sh' 'b shmctl 备份\x20backup.sh' 'c shmctl bash' \
+    'd shmctl 备份\x20backup.sh' \
     'e shmctl 夜班' "f shmctl $script"
 exits 0 shmctl --name=夜班 event --help
 exits 2 shmctl --name '' ls

@@ -32,11 +32,16 @@ claim 'two meet at a barrier'
 exits 0 shmctl create stream "$segment/eeg" --history 100
 exits 0 shmctl create queue "$segment/stack" --order lifo
 exits 0 shmctl put "$segment/stack" 1 2 3
-test "$(shmctl get --count 3 "$segment/stack" | tr '\n' ' ')" = '3 2 1 ' || fail 'the last does not come first'
+test "$(shmctl get --count 3 "$segment/stack" | tr '\n' ' ')" = '3 2 1 ' ||
+    fail 'the last does not come first'
 shmctl ls -r -n -o NAME,KIND,STATE "$segment" | sed 's/\\x20/ /g' >"$scratch/objects"
-grep -q '^eeg stream 0 samples' "$scratch/objects" || fail "the stream is shown as $(grep eeg "$scratch/objects")"
-grep -q '^slots semaphore 2 permits' "$scratch/objects" || fail "the semaphore is shown as $(grep slots "$scratch/objects")"
-grep -q '^start barrier 0/2 have come, broken' "$scratch/objects" || fail "the barrier is shown as $(grep start "$scratch/objects")"
-grep -q '^stack queue 0 items' "$scratch/objects" || fail "the stack is shown as $(grep stack "$scratch/objects")"
+grep -q '^eeg stream 0 samples' "$scratch/objects" ||
+    fail "the stream is shown as $(grep eeg "$scratch/objects")"
+grep -q '^slots semaphore 2 permits' "$scratch/objects" ||
+    fail "the semaphore is shown as $(grep slots "$scratch/objects")"
+grep -q '^start barrier 0/2 have come, broken' "$scratch/objects" ||
+    fail "the barrier is shown as $(grep start "$scratch/objects")"
+grep -q '^stack queue 0 items' "$scratch/objects" ||
+    fail "the stack is shown as $(grep stack "$scratch/objects")"
 shmctl show -o HISTORY "$segment/eeg" | grep -q 100 || fail "the history is not shown"
 claim 'every kind is created and shown'

@@ -17,7 +17,9 @@ make() {
 }
 make truncated && truncate -s 8192 "/dev/shm/$segment-truncated"
 make layout && printf '\377' | dd of="/dev/shm/$segment-layout" bs=1 seek=8 conv=notrunc status=none
-make noise && dd if=/dev/urandom of="/dev/shm/$segment-noise" bs=4064 count=1 oflag=seek_bytes seek=32 conv=notrunc status=none
+make noise &&
+    dd if=/dev/urandom of="/dev/shm/$segment-noise" bs=4064 count=1 oflag=seek_bytes seek=32 \
+    conv=notrunc status=none
 head -c 10000 /dev/urandom >"/dev/shm/$segment-foreign"
 : >"/dev/shm/$segment-empty"
 
@@ -33,22 +35,26 @@ mismatch | corrupt) ;;
 esac
 exits 0 shmctl ls
 for problem in truncated layout noise; do
-    grep -Eq "^$segment-$problem .* (corrupt|mismatch) +[^ ]+ [^ ]+ " "$out" || fail "ls does not say what is wrong: $(cat "$out")"
+    grep -Eq "^$segment-$problem .* (corrupt|mismatch) +[^ ]+ [^ ]+ " "$out" ||
+        fail "ls does not say what is wrong: $(cat "$out")"
 done
-not grep -q "^$segment-\(foreign\|empty\) " "$out" || fail "ls lists what is not shmkit's: $(cat "$out")"
+not grep -q "^$segment-\(foreign\|empty\) " "$out" ||
+    fail "ls lists what is not shmkit's: $(cat "$out")"
 exits 0 shmctl ls --all
 for problem in foreign empty; do
-    grep -q "^$segment-$problem .* foreign" "$out" || fail "ls --all does not list the $problem one: $(cat "$out")"
+    grep -q "^$segment-$problem .* foreign" "$out" ||
+        fail "ls --all does not list the $problem one: $(cat "$out")"
 done
 exits 0 shmctl ls --all --json
 grep -q "\"name\": \"$segment-noise\"" "$out" || fail 'not in JSON'
 claim 'ls shows segments that cannot be used, and what is wrong'
 
 for problem in truncated layout noise foreign empty; do
-    for command in "ls $segment-$problem" "show $segment-$problem" "show $segment-$problem/jobs" "ps $segment-$problem" \
-        "put $segment-$problem/jobs item" "get $segment-$problem/jobs --nowait" "shutdown $segment-$problem/jobs" \
-        "event set $segment-$problem/jobs" "create queue $segment-$problem/jobs --capacity 4" "rm $segment-$problem/jobs" \
-        "lock $segment-$problem/jobs -- true"; do
+    for command in "ls $segment-$problem" "show $segment-$problem" "show $segment-$problem/jobs" \
+        "ps $segment-$problem" "put $segment-$problem/jobs item" \
+        "get $segment-$problem/jobs --nowait" "shutdown $segment-$problem/jobs" \
+        "event set $segment-$problem/jobs" "create queue $segment-$problem/jobs --capacity 4" \
+        "rm $segment-$problem/jobs" "lock $segment-$problem/jobs -- true"; do
         exits 1 shmctl $command
         complains "^shmctl: $segment-$problem"
     done
@@ -79,49 +85,53 @@ if test "$(id -u)" != 0 || ! command -v setpriv >/dev/null; then
     echo 'not tried: what needs root and setpriv'
     exit 0
 fi
-as_nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
-if ! $as_nobody shmctl --version >/dev/null 2>&1; then
-    echo 'not tried: nobody may not run shmctl here'
+unprivileged="setpriv --reuid=65534 --regid=65534 --clear-groups"
+if ! $unprivileged shmctl --version >/dev/null 2>&1; then
+    echo 'not tried: user 65534 may not run shmctl here'
     exit 0
 fi
-exits 0 $as_nobody shmctl ls
+exits 0 $unprivileged shmctl ls
 grep -q "^$segment .* denied " "$out" || fail "what may not be read: $(cat "$out")"
-for command in "ls $segment" "show $segment" "ps $segment" "put $segment/jobs 1" "get $segment/jobs" "rm $segment" \
-    "rm $segment/jobs" "create queue $segment/jobs"; do
-    exits 1 $as_nobody shmctl $command
+for command in "ls $segment" "show $segment" "ps $segment" "put $segment/jobs 1" \
+    "get $segment/jobs" "rm $segment" "rm $segment/jobs" "create queue $segment/jobs"; do
+    exits 1 $unprivileged shmctl $command
     complains "^shmctl: $segment"
 done
 for option in '' -f; do
-    exits 1 $as_nobody shmctl rm $option "$segment"
-    complains "^shmctl: $segment: segment $segment belongs to $(id -un) ($(id -u)); only that user and root may remove it$"
+    exits 1 $unprivileged shmctl rm $option "$segment"
+    complains "^shmctl: $segment: segment $segment belongs to $(id -un) ($(id -u)); "
+    complains '; only that user and root may remove it$'
 done
-exits 1 $as_nobody shmctl put "$segment/jobs" 1
-complains "^shmctl: $segment/jobs: permission denied: segment $segment belongs to $(id -un) ($(id -u)), mode 0600$"
-exits 0 $as_nobody shmctl ps
+exits 1 $unprivileged shmctl put "$segment/jobs" 1
+owner="segment $segment belongs to $(id -un) ($(id -u))"
+complains "^shmctl: $segment/jobs: permission denied: $owner, mode 0600$"
+exits 0 $unprivileged shmctl ps
 chmod 644 "$good"
-exits 0 $as_nobody shmctl show "$segment/jobs" -n -o ITEMS
+exits 0 $unprivileged shmctl show "$segment/jobs" -n -o ITEMS
 prints 0
-exits 0 $as_nobody shmctl ls "$segment"
-exits 1 $as_nobody shmctl put "$segment/jobs" 1
+exits 0 $unprivileged shmctl ls "$segment"
+exits 1 $unprivileged shmctl put "$segment/jobs" 1
 claim 'the permission to read is enough to look'
 
-exits 0 $as_nobody shmctl create queue "$segment-nobody/jobs" --capacity 2
-for command in "put $segment-nobody/jobs 1" "get $segment-nobody/jobs --nowait" "shutdown $segment-nobody/jobs" \
-    "event set $segment-nobody/go" "create event $segment-nobody/go" "rm $segment-nobody/jobs" "lock $segment-nobody/till true"; do
+exits 0 $unprivileged shmctl create queue "$segment-other/jobs" --capacity 2
+for command in "put $segment-other/jobs 1" "get $segment-other/jobs --nowait" \
+    "shutdown $segment-other/jobs" "event set $segment-other/go" "create event $segment-other/go" \
+    "rm $segment-other/jobs" "lock $segment-other/till true"; do
     exits 1 shmctl $command
-    complains "^shmctl: $segment-nobody"
+    complains "^shmctl: $segment-other"
 done
-exits 1 shmctl put "$segment-nobody/jobs" 1
-complains "^shmctl: $segment-nobody/jobs: segment $segment-nobody belongs to nobody (65534); use --any-owner if you trust that user$"
-exits 0 shmctl put "$segment-nobody/jobs" 1 --any-owner
-exits 0 shmctl get "$segment-nobody/jobs" --any-owner
+exits 1 shmctl put "$segment-other/jobs" 1
+owner="segment $segment-other belongs to $(id -un 65534) (65534)"
+complains "^shmctl: $segment-other/jobs: $owner; use --any-owner if you trust that user$"
+exits 0 shmctl put "$segment-other/jobs" 1 --any-owner
+exits 0 shmctl get "$segment-other/jobs" --any-owner
 prints 1
-exits 0 shmctl create event "$segment-nobody/go" --any-owner
-exits 0 shmctl event set "$segment-nobody/go" --any-owner
-exits 0 shmctl create lock "$segment-nobody/till" --any-owner
-exits 0 shmctl lock "$segment-nobody/till" --any-owner -- true
-exits 0 shmctl shutdown "$segment-nobody/jobs" --any-owner
-exits 0 shmctl rm "$segment-nobody/jobs" --any-owner
+exits 0 shmctl create event "$segment-other/go" --any-owner
+exits 0 shmctl event set "$segment-other/go" --any-owner
+exits 0 shmctl create lock "$segment-other/till" --any-owner
+exits 0 shmctl lock "$segment-other/till" --any-owner -- true
+exits 0 shmctl shutdown "$segment-other/jobs" --any-owner
+exits 0 shmctl rm "$segment-other/jobs" --any-owner
 exits 0 shmctl ls -r -n -o NAME,OWNER
-grep -qx "$segment-nobody nobody" "$out" || fail "the owner: $(cat "$out")"
+grep -qx "$segment-other $(id -un 65534)" "$out" || fail "the owner: $(cat "$out")"
 claim "another user's segment is worked on with --any-owner only"

@@ -63,7 +63,8 @@ claim 'a time out is told by the exit status'
 # Each order, with a capacity and without.
 for capacity in 7 0; do
     for order in fifo lifo priority; do
-        exits 0 shmctl create queue "$segment/$order" --order $order --capacity $capacity --item-size 64
+        exits 0 shmctl create queue "$segment/$order" --order $order --capacity $capacity \
+            --item-size 64
         exits 0 shmctl show -r -n -o ORDER,CAPACITY,ITEM-SIZE,ITEMS,STATE "$segment/$order"
         test $capacity = 0 && state='0\x20items' || state='0/7\x20items'
         prints "$order $capacity 64 0 $state"
@@ -91,9 +92,13 @@ for capacity in 7 0; do
     exits 0 shmctl get "$segment/priority" -c 7
     prints first 4 5 1 2 3 last
     exits 0 shmctl show -J -o KIND,ORDER,CAPACITY,ITEMS,SHUT-DOWN "$segment/priority"
-    tr -d ' \n' <"$out" | grep -q '"kind":"queue","order":"priority","capacity":'$capacity',"items":0,"shut-down":false' || fail "$(cat "$out")"
+    tr -d ' \n' <"$out" >"$scratch/json"
+    grep -q '"kind":"queue","order":"priority","capacity":'$capacity',"items":0,"shut-down":false' \
+        "$scratch/json" || fail "$(cat "$out")"
     exits 0 shmctl ls -J -o NAME,ORDER,CAPACITY,ITEMS "$segment"
-    tr -d ' \n' <"$out" | grep -q '{"name":"lifo","order":"lifo","capacity":'$capacity',"items":0}' || fail "$(cat "$out")"
+    tr -d ' \n' <"$out" |
+        grep -q '{"name":"lifo","order":"lifo","capacity":'$capacity',"items":0}' ||
+        fail "$(cat "$out")"
     exits 0 shmctl rm "$segment/fifo" "$segment/lifo" "$segment/priority"
 done
 claim 'items come out in the order of their queue, and priorities are for priority queues'
@@ -152,13 +157,15 @@ for signal in INT TERM HUP; do
     for verb in get put; do
         test $verb = get || exits 0 shmctl put "$queue" 1 2 3 4
         # A shell starts what it puts into the background with SIGINT ignored; env puts it right.
-        env --default-signal shmctl $verb "$queue" $(test $verb = get || echo 5) >"$scratch/got" 2>&1 &
+        env --default-signal shmctl $verb "$queue" \
+            $(test $verb = get || echo 5) >"$scratch/got" 2>&1 &
         sleeper=$!
         await waits "$verb jobs"
         kill -$signal $sleeper
         ends $((128 + $(kill -l $signal))) $sleeper
         test ! -s "$scratch/got" || fail "SIG$signal: $verb says $(cat "$scratch/got")"
-        test "$(shmctl show -r -n -o MEMBERS,DEAD "$segment")" = '0 0' || fail "SIG$signal: $verb did not leave"
+        test "$(shmctl show -r -n -o MEMBERS,DEAD "$segment")" = '0 0' ||
+            fail "SIG$signal: $verb did not leave"
     done
     exits 0 shmctl get "$queue" -c 4
 done
@@ -210,7 +217,7 @@ exits 5 shmctl get "$segment/few" -c 3
 test "$(tr '\n' ' ' <"$out")" = '1 2 ' || fail "get -c 3 prints $(cat "$out")"
 exits 4 shmctl shutdown "$segment/none"
 exits 1 shmctl shutdown "$segment/go"
-claim 'shutdown wakes who sleeps in a put, and what is in the queue can still be taken'
+claim 'shutdown wakes a producer that sleeps in a put, and what is in the queue can still be taken'
 
 # Nothing is taken that could not be printed.
 left() {
@@ -236,10 +243,12 @@ for treatment in default ignore; do
         test $status = 0 || fail "it exits with $status"
         exits 0 shmctl put "$segment/full" 1
     elif test $treatment = default; then
-        test $status = 141 -a ! -s "$scratch/said" || fail "it exits with $status: $(cat "$scratch/said")"
+        test $status = 141 -a ! -s "$scratch/said" ||
+            fail "it exits with $status: $(cat "$scratch/said")"
     else
         test $status = 1 || fail "it exits with $status: $(cat "$scratch/said")"
-        grep -qx 'shmctl: standard output: Broken pipe' "$scratch/said" || fail "it says $(cat "$scratch/said")"
+        grep -qx 'shmctl: standard output: Broken pipe' "$scratch/said" ||
+            fail "it says $(cat "$scratch/said")"
     fi
 done
 exits 0 shmctl get "$segment/full" -c 2
@@ -256,7 +265,8 @@ for size in 1 5000; do
     exec 3<"$scratch/output"
     await left 2
     sleep 0.2
-    left 2 || fail "the first of $size bytes has not been read, and there are $(shmctl show -n -o ITEMS "$segment/full") left"
+    left 2 || fail "the first of $size bytes has not been read, and there are left:" \
+        "$(shmctl show -n -o ITEMS "$segment/full")"
     read -r -t 60 line <&3
     test "$line" = "$(printf "%0${size}d" 1)" || fail "it prints '$line'"
     await left 1
@@ -291,7 +301,8 @@ for order in fifo priority; do
     seq 200 | shmctl put --stdin "$segment/many-$order" || fail 'put'
     getters=()
     for i in 1 2 3 4; do
-        while shmctl get --nowait "$segment/many-$order" >>"$scratch/many-$order-$i" 2>/dev/null; do :; done &
+        while shmctl get \
+            --nowait "$segment/many-$order" >>"$scratch/many-$order-$i" 2>/dev/null; do :; done &
         getters+=($!)
     done
     wait "${getters[@]}"

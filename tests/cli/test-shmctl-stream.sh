@@ -34,7 +34,8 @@ prints 1 2.5 0.1
 exits 3 shmctl stream read "$stream" --oldest --follow --nowait
 test "$(wc -l <"$out")" = 6 || fail "it prints $(cat "$out")"
 exits 1 shmctl stream append "$stream" 4 5 x 6
-grep -qx "shmctl: $stream: invalid double 'x'; a sample has 1 value" "$err" || fail "it says $(cat "$err")"
+grep -qx "shmctl: $stream: invalid double 'x'; a sample has 1 value" "$err" ||
+    fail "it says $(cat "$err")"
 grep -qx "shmctl: $stream: 2 samples were appended before" "$err" || fail "it says $(cat "$err")"
 test "$(position)" = 8 || fail "at $(position)"
 exits 1 shmctl stream append "$stream" '1 2'
@@ -45,7 +46,8 @@ claim 'samples go in and come out as they are, in order'
 seq -f '%.17g' 0.1 0.1 1 >"$scratch/numbers"
 input=$scratch/numbers exits 0 shmctl stream append --stdin "$stream"
 exits 0 shmctl stream read "$stream" --latest 10
-awk 'NR == FNR { a[FNR] = $1; next } a[FNR] + 0 != $1 + 0 { exit 1 }' "$scratch/numbers" "$out" || fail "it prints $(cat "$out")"
+awk 'NR == FNR { a[FNR] = $1; next } a[FNR] + 0 != $1 + 0 { exit 1 }' "$scratch/numbers" "$out" ||
+    fail "it prints $(cat "$out")"
 printf '1\nx\n' >"$scratch/numbers"
 input=$scratch/numbers exits 1 shmctl stream append --stdin "$stream"
 grep -q "^shmctl: line 2: invalid double 'x'" "$err" || fail "it says $(cat "$err")"
@@ -71,7 +73,7 @@ done
 kill -INT $reader
 ends 130 $reader
 exec 3<&-
-claim 'who waits for samples gets them as they come'
+claim 'a reader that waits for samples gets them as they come'
 
 env --default-signal=PIPE shmctl stream read "$stream" --follow >"$scratch/fifo" &
 reader=$!
@@ -92,9 +94,11 @@ kill -CONT $reader
 await grep -qx 1000 "$scratch/got"
 kill -KILL $reader
 ends 137 $reader
-lost=$(sed -n "s|^shmctl: $stream: \([0-9]*\) samples were overwritten before they could be read$|\1|p" "$scratch/complaints")
-test "$lost" -gt 0 -a $((lost + $(wc -l <"$scratch/got"))) = 1000 || fail "lost $lost: $(cat "$scratch/complaints")"
-claim 'who reads too slowly is told how many samples it has lost'
+sentence='samples were overwritten before they could be read'
+lost=$(sed -n "s|^shmctl: $stream: \([0-9]*\) $sentence$|\1|p" "$scratch/complaints")
+test "$lost" -gt 0 -a $((lost + $(wc -l <"$scratch/got"))) = 1000 ||
+    fail "lost $lost: $(cat "$scratch/complaints")"
+claim 'a reader that is too slow is told how many samples it has lost'
 
 for format in int8 int16 int32 int64 uint8 uint16 uint32 uint64 float; do
     bytes=$(echo $format | sed 's/[^0-9]*//')
@@ -133,7 +137,8 @@ exits 0 shmctl stream read --format raw --oldest -c 16 "$segment/raw"
 cmp "$scratch/bytes" "$out" || fail 'the bytes are not what they were'
 head -c 65 "$scratch/bytes" >"$scratch/more"
 input=$scratch/more exits 1 shmctl stream append --format raw --stdin "$segment/raw"
-grep -q '^shmctl: standard input: incomplete sample at the end: 1 of 64 bytes$' "$err" || fail "it says $(cat "$err")"
+grep -q '^shmctl: standard input: incomplete sample at the end: 1 of 64 bytes$' "$err" ||
+    fail "it says $(cat "$err")"
 exits 2 shmctl stream append --format raw "$segment/raw" x
 claim 'raw samples are bytes'
 

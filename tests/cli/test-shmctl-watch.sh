@@ -1,5 +1,6 @@
 #!/bin/bash
-# shmctl watch, hz and show --interval: what moves, and how fast. Rates are only asked whether there are any.
+# shmctl watch, hz and show --interval: what moves, and how fast. Rates are only asked whether there
+# are any.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 queue=$segment/工作
 
@@ -26,33 +27,42 @@ exits 0 shmctl hz "$segment/signal" -i 10ms -c 1 --json
 as_expected hz.json
 claim 'where nothing moves, the rate is 0'
 
-# Somebody who puts, appends and takes until the test is over.
+# A process that puts, appends and takes until the test is over.
 shmctl put --stdin "$queue" < <(yes 1) &
 shmctl get --follow "$queue" >/dev/null &
 shmctl stream append --stdin "$segment/signal" < <(yes 2.5) &
 shmctl event wait "$segment/go" &
 await waits 'set go'
 moves() {
-    test "$(shmctl show -n -r -o GETS "$queue")" -gt 0 -a "$(shmctl show -n -r -o POSITION "$segment/signal")" -gt 0
+    test "$(shmctl show -n -r -o GETS "$queue")" -gt 0 \
+        -a "$(shmctl show -n -r -o POSITION "$segment/signal")" -gt 0
 }
 await moves
 # However busy the machine is: within some looks both have moved.
 rates() {
-    shmctl show -i 0.5 -n -r -o PUT-RATE,GET-RATE "$queue" | grep -qx '[0-9]*[1-9][0-9]*\.[0-9] [0-9]*[1-9][0-9]*\.[0-9]' &&
-        shmctl show -i 0.5 -n -r -o PUT-RATE,GET-RATE "$segment/signal" | grep -qx '[0-9]*[1-9][0-9]*\.[0-9] -'
+    shmctl show -i 0.5 -n -r -o PUT-RATE,GET-RATE "$queue" |
+        grep -qx '[0-9]*[1-9][0-9]*\.[0-9] [0-9]*[1-9][0-9]*\.[0-9]' &&
+        shmctl show -i 0.5 -n -r -o PUT-RATE,GET-RATE "$segment/signal" |
+            grep -qx '[0-9]*[1-9][0-9]*\.[0-9] -'
 }
 await rates
 exits 0 shmctl show -n -r -o PUT-RATE,GET-RATE "$queue"
 prints '- -'
 exits 0 shmctl show --json -i 10ms -o PATH,PUT-RATE "$segment/go"
-prints '{' '   "objects": [' '      {' "         \"path\": \"$segment/go\"," '         "put-rate": null' '      }' '   ]' '}'
+prints '{' '   "objects": [' '      {' "         \"path\": \"$segment/go\"," \
+    '         "put-rate": null' '      }' '   ]' '}'
 claim 'show --interval tells the rates'
 
 hz() {
     shmctl hz "$1" -i 0.3 -c 4 --window 2 >"$out" 2>"$err"
     awk -v n="$2" 'NR == 1 { next }
         NF != n || $NF != (NR == 2 ? 1 : 2) { exit 1 }
-        { for (i = 1; i < n; i += 4) if ($(i + 1) < $(i + 2) || $(i + 1) > $(i + 3) || $(i + 3) <= 0) exit 1 }
+        {
+            for (i = 1; i < n; i += 4) {
+                if ($(i + 1) < $(i + 2) || $(i + 1) > $(i + 3) || $(i + 3) <= 0)
+                    exit 1
+            }
+        }
         END { if (NR != 5) exit 1 }' "$out"
 }
 await hz "$queue" 9
@@ -60,7 +70,8 @@ await hz "$segment/signal" 5
 claim 'hz prints a line each interval, the mean between the lowest and the highest'
 
 exits 0 shmctl watch "$segment" --batch -i 0.1 -c 1 -o PATH,KIND,WAITERS
-grep -Eqx "[0-9:]{8}, every 100ms; segments: 1, objects: 3, members: 4, waiting: [1-4]" "$out" || fail "it prints $(cat "$out")"
+grep -Eqx "[0-9:]{8}, every 100ms; segments: 1, objects: 3, members: 4, waiting: [1-4]" "$out" ||
+    fail "it prints $(cat "$out")"
 grep -Eqx "$segment/go +event +1" "$out" || fail "it prints $(cat "$out")"
 test "$(tail -n 1 "$out")" = '' || fail 'no empty line after a look'
 exits 0 shmctl watch "$segment" -i 0.1 -c 2 -r -n -o PATH,WAITERS
@@ -88,16 +99,20 @@ claim 'Ctrl-C ends it by that signal'
 screen() {
     local columns=$1 rows=$2
     (while sleep 0.3; do printf q || exit; done) 2>/dev/null |
-        timeout 180 script -qec "stty cols $columns rows $rows; TERM=vt100 shmctl watch $segment" /dev/null
+        timeout 180 script -qec "stty cols $columns rows $rows; TERM=vt100 shmctl watch $segment" \
+            /dev/null
 }
 if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
     for size in '80 24' '200 60' '40 6'; do
-        screen $size >"$scratch/screen" || fail "on a screen of $size it exits with $?: $(cat "$scratch/screen")"
-        grep -q "$segment/g" "$scratch/screen" || fail "on a screen of $size there is no object: $(cat "$scratch/screen")"
+        screen $size >"$scratch/screen" ||
+            fail "on a screen of $size it exits with $?: $(cat "$scratch/screen")"
+        grep -q "$segment/g" "$scratch/screen" ||
+            fail "on a screen of $size there is no object: $(cat "$scratch/screen")"
     done
     claim 'on a screen it shows the objects until q is pressed'
     exits 0 script -qec "stty cols 200; TERM=dumb shmctl watch $segment -i 0.1 -c 2" /dev/null
-    test "$(grep -c "^$segment/go  *event " "$out")" = 2 || fail "on a dumb terminal it prints $(cat "$out")"
+    test "$(grep -c "^$segment/go  *event " "$out")" = 2 ||
+        fail "on a dumb terminal it prints $(cat "$out")"
     claim 'a terminal on which the cursor cannot be placed gets one look after the other'
 else
     screen 80 24 >"$scratch/screen" && fail 'without ncurses there is no screen'
@@ -105,5 +120,6 @@ else
     claim 'without ncurses it names what is missing'
 fi
 exits 1 script -qec "TERM=nonsense shmctl watch $segment" /dev/null
-grep -q "a terminal of the type 'nonsense' cannot be used; --batch needs none\|libncurses-dev" "$out" || fail "it says $(cat "$out")"
+grep -q "a terminal of the type 'nonsense' cannot be used; --batch needs none\|libncurses-dev" \
+    "$out" || fail "it says $(cat "$out")"
 claim 'a terminal that cannot be used is told'

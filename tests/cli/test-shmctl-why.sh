@@ -1,5 +1,6 @@
 #!/bin/bash
-# shmctl why: what is deadlocked, stranded, stalled, or just waits; and nothing that is at work is called stuck.
+# shmctl why: what is deadlocked, stranded, stalled, or just waits; and nothing that is at work is
+# called stuck.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 two_locks=$SHMKIT_TESTDIR/cli/two_locks
 
@@ -23,13 +24,14 @@ prints '{' '   "blocked": []' '}'
 exits 4 shmctl why 2000000000
 complains '^shmctl: 2000000000: '
 exits 2 shmctl why "$segment/go"
-claim 'where nobody is blocked, there is nothing to say'
+claim 'where no member is blocked, there is nothing to say'
 
 for lock in a b c d; do
     exits 0 shmctl create lock "$segment/$lock"
 done
 
-# They are told in the order of their numbers, which begin again from low ones now and then: not while these are started.
+# They are told in the order of their numbers, which begin again from low ones now and then: not
+# while these are started.
 in_order() {
     local last=0 pid
     for pid; do
@@ -38,7 +40,7 @@ in_order() {
     done
 }
 
-# 甲 has a and will want b, 乙 has b and will want a; 丙 has c and will want a, and somebody wants c.
+# 甲 has a and will want b, 乙 has b and will want a; 丙 has c and will want a, and a fourth wants c.
 start_all() {
     "$two_locks" "$segment" 甲 a b &
     first=$!
@@ -79,7 +81,8 @@ sed -i -E 's/\([0-9]+\)/(PID)/g' "$out"
 prints 'deadlocked 甲 acquire\x20b 乙\x20(PID) yes' 'deadlocked 乙 acquire\x20a 甲\x20(PID) yes' \
     'deadlocked 丙 acquire\x20a 甲\x20(PID) no' "deadlocked $script acquire\x20c 丙\x20(PID) no"
 exits 7 shmctl why "$segment" --json
-sed -i 's/"holder-state": "running"/"holder-state": "sleeping"/' "$out" # each looks after its wait now and then
+# each looks after its wait now and then
+sed -i 's/"holder-state": "running"/"holder-state": "sleeping"/' "$out"
 as_expected why-deadlock.json
 exits 7 shmctl why $first
 grep -q '^deadlocked: 甲 ' "$out" || fail "about its process: $(cat "$out")"
@@ -98,10 +101,11 @@ claim 'it ends when one of them is killed'
 # ---- the end of the article's account: the drawer has gone, three depositors are left ----
 
 exits 0 shmctl rm "$segment"
-for who in 甲 乙 丙; do
-    shmctl demo depositor "$segment/account" --name 存款者$who --times 100 >/dev/null &
+for name in 甲 乙 丙; do
+    shmctl demo depositor "$segment/account" --name 存款者$name --times 100 >/dev/null &
 done
-shmctl demo drawer "$segment/account" --name 取钱者 --times 100 >/dev/null || fail "the drawer exits with $?"
+shmctl demo drawer "$segment/account" --name 取钱者 --times 100 >/dev/null ||
+    fail "the drawer exits with $?"
 all_asleep() {
     test "$(shmctl ps -r -n -o WAITS "$segment" | grep -c '^notify')" = 3
 }
@@ -113,7 +117,7 @@ exits 0 shmctl why "$segment" -r -n -o VERDICT,WAKERS
 prints 'waiting -' 'waiting -' 'waiting -'
 claim 'what waits for a member that has left in order is not stranded: another may come'
 
-# A drawer who is there, but does nothing at the moment: he could still draw.
+# A drawer that is there, but does nothing at the moment: it could still draw.
 shmctl demo drawer "$segment/account" --name 取钱者 --times 1000 >/dev/null &
 drawer=$!
 is_there() {
@@ -129,13 +133,13 @@ for _ in 1 2 3 4 5; do
     not depositors_are_stuck || fail "while they work, it says $(cat "$out")"
 done
 kill $drawer
-claim 'who takes turns with others is not stuck'
+claim 'a member that takes turns with others is not stuck'
 
 # ---- queues ----
 
 exits 0 shmctl create queue "$segment/jobs" --capacity 1
 exits 0 shmctl put "$segment/jobs" 1
-# Somebody is at work in the segment, but has nothing to do with the queue.
+# A member is at work in the segment, but has nothing to do with the queue.
 exits 0 shmctl create lock "$segment/till"
 shmctl lock "$segment/till" -- sleep 1h &
 holds_till() {
@@ -146,7 +150,8 @@ shmctl put "$segment/jobs" 2 &
 putter=$!
 await waits 'put jobs'
 exits 0 shmctl why $putter
-grep -q "^waiting: $script ($putter) waits to put into $segment/jobs, for " "$out" || fail "it says $(cat "$out")"
+grep -q "^waiting: $script ($putter) waits to put into $segment/jobs, for " "$out" ||
+    fail "it says $(cat "$out")"
 grep -qx "  $nothing get from it" "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl get "$segment/jobs"
 ends 0 $putter
@@ -184,8 +189,10 @@ kill -KILL $producer
 exec 3>&-
 ends 137 $producer
 exits 6 shmctl why $worker
-grep -q "^stranded: worker ($worker) waits to get from $segment/orders, for " "$out" || fail "it says $(cat "$out")"
-grep -qx "  $nothing put into it; producer ($producer) has died" "$out" || fail "it says $(cat "$out")"
+grep -q "^stranded: worker ($worker) waits to get from $segment/orders, for " "$out" ||
+    fail "it says $(cat "$out")"
+grep -qx "  $nothing put into it; producer ($producer) has died" "$out" ||
+    fail "it says $(cat "$out")"
 exits 6 shmctl why $worker -r -n -o VERDICT,WAKERS
 prints 'stranded -'
 died() {
@@ -193,7 +200,8 @@ died() {
 }
 await died
 shmctl ps "$segment" -r -n -o ALIVE >"$scratch/order"
-sort -r "$scratch/order" | cmp - "$scratch/order" || fail "the dead are not below the living: $(cat "$scratch/order")"
+sort -r "$scratch/order" | cmp - "$scratch/order" ||
+    fail "the dead are not below the living: $(cat "$scratch/order")"
 exits 0 shmctl put "$segment/orders" another
 await has_got 2
 exits 0 shmctl why $worker
@@ -208,10 +216,12 @@ shmctl event wait "$segment/late" --timeout 1h &
 sleeper=$!
 await waits 'set late'
 exits 0 shmctl why $sleeper
-grep -Eq "^waiting: $script \($sleeper\) waits for $segment/late to be set, for [^,]*, with a deadline$" "$out" || fail "it says $(cat "$out")"
+wait="waits for $segment/late to be set"
+grep -Eq "^waiting: $script \($sleeper\) $wait, for [^,]*, with a deadline$" "$out" ||
+    fail "it says $(cat "$out")"
 exits 0 shmctl why $sleeper -r -n -o VERDICT,DEADLINE
 prints 'waiting yes'
-# Who has a deadline goes on one day, and may then do what the other waits for.
+# A waiter with a deadline goes on one day, and may then do what the other waits for.
 exits 0 shmctl create event "$segment/never"
 shmctl event wait "$segment/never" &
 other=$!
@@ -231,7 +241,9 @@ exits 0 shmctl create queue "$segment/many"
 any=$!
 await waits 'any of several'
 exits 0 shmctl why $any
-grep -Eq "^waiting: wait_any \($any\) waits for any of several, the first of them $segment/few, for [0-9.ms]*$" "$out" || fail "it says $(cat "$out")"
+wait="waits for any of several, the first of them $segment/few"
+grep -Eq "^waiting: wait_any \($any\) $wait, for [0-9.ms]*$" "$out" ||
+    fail "it says $(cat "$out")"
 grep -qx "  $nothing make one ready" "$out" || fail "it says $(cat "$out")"
 exits 0 shmctl create lock "$segment/busy"
 shmctl lock "$segment/busy" -- sleep 1h &
@@ -246,7 +258,7 @@ kill -KILL $worker
 exits 0 shmctl put "$segment/many" 1
 ends 0 $any
 test "$(cat "$scratch/any")" = many || fail "it found $(cat "$scratch/any")"
-claim 'who waits for any of several is said to, and could be woken by anybody in the segment'
+claim 'a member that waits for any of several is said to, and any member could wake it'
 
 # ---- scripts ----
 
@@ -256,9 +268,11 @@ for lock in a b; do
 done
 mkfifo "$scratch/go1" "$scratch/go2"
 start_both() {
-    shmctl lock "$segment/a" -- bash -c "read line <'$scratch/go1'; exec shmctl lock '$segment/b' -- true" &
+    shmctl lock "$segment/a" -- bash \
+        -c "read line <'$scratch/go1'; exec shmctl lock '$segment/b' -- true" &
     first=$!
-    shmctl lock "$segment/b" -- bash -c "read line <'$scratch/go2'; exec shmctl lock '$segment/a' -- true" &
+    shmctl lock "$segment/b" -- bash \
+        -c "read line <'$scratch/go2'; exec shmctl lock '$segment/a' -- true" &
     second=$!
     exec 3>"$scratch/go1" 4>"$scratch/go2" # which waits until both hold theirs
 }
@@ -275,15 +289,18 @@ prints_nothing
 echo >&3
 await waits 'acquire b'
 exits 0 shmctl why "$segment"
-sed -i -E 's/\([0-9]+\)/(PID)/g; s/ for [0-9.]+(ms|s|m[0-9]+s)\b/ for TIME/g; s/sleeps$/has slept for TIME/' "$out"
-prints "waiting: $script (PID) waits to acquire $segment/b, for TIME" "  held by $script (PID) for TIME, which has slept for TIME"
+sed -i -E 's/\([0-9]+\)/(PID)/g; s/ for [0-9.]+(ms|s|m[0-9]+s)\b/ for TIME/g
+    s/sleeps$/has slept for TIME/' "$out"
+prints "waiting: $script (PID) waits to acquire $segment/b, for TIME" \
+    "  held by $script (PID) for TIME, which has slept for TIME"
 echo >&4
 await waits 'acquire a'
 exits 7 shmctl why "$segment"
 as_expected why-scripts.txt
 exits 7 shmctl why "$segment" -r -n -o VERDICT,WAITS,CIRCLE
 sort -o "$out" "$out"
-prints 'deadlocked acquire\x20a yes' 'deadlocked acquire\x20b yes' 'deadlocked its\x20command yes' 'deadlocked its\x20command yes'
+prints 'deadlocked acquire\x20a yes' 'deadlocked acquire\x20b yes' 'deadlocked its\x20command yes' \
+    'deadlocked its\x20command yes'
 kill $second
 ends 143 $second
 ends 0 $first
@@ -300,9 +317,11 @@ read -r line <"$1"
 true
 END
 start_with_shells() {
-    shmctl --name left lock "$segment/a" -- bash "$scratch/outer.sh" "$scratch/go1" "$scratch/inner.sh" left-inner "$segment/b" &
+    shmctl --name left lock "$segment/a" -- bash "$scratch/outer.sh" "$scratch/go1" \
+        "$scratch/inner.sh" left-inner "$segment/b" &
     first=$!
-    shmctl --name right lock "$segment/b" -- sh "$scratch/outer.sh" "$scratch/go2" "$scratch/inner.sh" right-inner "$segment/a" &
+    shmctl --name right lock "$segment/b" -- sh "$scratch/outer.sh" "$scratch/go2" \
+        "$scratch/inner.sh" right-inner "$segment/a" &
     second=$!
     exec 3>"$scratch/go1" 4>"$scratch/go2"
 }
@@ -311,13 +330,16 @@ echo >&3
 await named left-inner 'acquire b'
 # One of two waits: the other's command reads from a pipe, and is at work for all that is known.
 exits 0 shmctl why "$segment"
-grep -q "^  held by right ($second) for [0-9.ms]*, which \(has slept\|sleeps\)" "$out" || fail "it says $(cat "$out")"
+grep -q "^  held by right ($second) for [0-9.ms]*, which \(has slept\|sleeps\)" "$out" ||
+    fail "it says $(cat "$out")"
 echo >&4
 await named right-inner 'acquire a'
 exits 7 shmctl why "$segment"
 test "$(grep -c '^deadlocked: ' "$out")" = 1 || fail "it says $(cat "$out")"
-grep -Eq "^ +in which left-inner \([0-9]+\) waits to acquire $segment/b, for " "$out" || fail "it says $(cat "$out")"
-grep -Eq "^ +in which right-inner \([0-9]+\) waits to acquire $segment/a, for " "$out" || fail "it says $(cat "$out")"
+grep -Eq "^ +in which left-inner \([0-9]+\) waits to acquire $segment/b, for " "$out" ||
+    fail "it says $(cat "$out")"
+grep -Eq "^ +in which right-inner \([0-9]+\) waits to acquire $segment/a, for " "$out" ||
+    fail "it says $(cat "$out")"
 grep -q ', which closes the circle$' "$out" || fail "it says $(cat "$out")"
 exits 7 shmctl why "$segment" -r -n -o VERDICT,CIRCLE
 sort -u -o "$out" "$out"
@@ -332,7 +354,10 @@ await nothing_waits
 claim 'so they are whatever shells stand between'
 
 # As long as one process below the holder is at work, nothing is deadlocked.
-shmctl lock "$segment/a" -- bash -c "read -r line <'$scratch/go1'; shmctl lock '$segment/b' -- true & read -r line <'$scratch/go1'; kill \$!" &
+shmctl lock "$segment/a" -- bash -c "read -r line <'$scratch/go1'
+    shmctl lock '$segment/b' -- true &
+    read -r line <'$scratch/go1'
+    kill \$!" &
 first=$!
 exec 3>"$scratch/go1"
 shmctl lock "$segment/b" -- bash -c "shmctl lock '$segment/a' -- true; true" &
@@ -359,15 +384,19 @@ shmctl --name waiter lock "$segment/a" -- true &
 waiter=$!
 await waits 'acquire a'
 exits 0 shmctl why "$segment"
-grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, which (has slept for [0-9.ms]*|sleeps)$" "$out" || fail "it says $(cat "$out")"
+grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, which (has slept for [0-9.ms]*|sleeps)$" \
+    "$out" || fail "it says $(cat "$out")"
 kill -STOP $holder
 is_stopped() {
     grep -q "^State:.T" "/proc/$holder/status"
 }
 await is_stopped
 exits 8 shmctl why "$segment"
-grep -q "^stalled: waiter ($waiter) waits to acquire $segment/a, for " "$out" || fail "it says $(cat "$out")"
-grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, which (has been stopped for [0-9.ms]*|is stopped)$" "$out" || fail "it says $(cat "$out")"
+grep -q "^stalled: waiter ($waiter) waits to acquire $segment/a, for " "$out" ||
+    fail "it says $(cat "$out")"
+stopped='which (has been stopped for [0-9.ms]*|is stopped)'
+grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, $stopped$" "$out" ||
+    fail "it says $(cat "$out")"
 exits 8 shmctl why $waiter -r -n -o VERDICT,WAKERS,HOLDER-STATE
 prints "stalled holder\\x20($holder) stopped"
 kill -CONT $holder
@@ -379,14 +408,15 @@ await not_stopped
 command=$(children $holder sleep)
 kill -STOP "$command"
 exits 8 shmctl why "$segment"
-grep -q "which waits for sleep ($command), which \(has been\|is\) stopped" "$out" || fail "it says $(cat "$out")"
+grep -q "which waits for sleep ($command), which \(has been\|is\) stopped" "$out" ||
+    fail "it says $(cat "$out")"
 kill -CONT "$command"
 kill $holder
 ends 143 $holder
 ends 0 $waiter
-claim 'a holder that is stopped, or waits for what is stopped, is not called at work, and the exit status tells'
+claim 'a holder that is stopped, or waits for what is stopped, is stalled, with exit status 8'
 
-# Whoever could put is stopped: a queue waits for it, too.
+# The only producer is stopped: a waiter at a queue waits for it, too.
 exits 0 shmctl create queue "$segment/parcels"
 shmctl --name getter get "$segment/parcels" >/dev/null &
 getter=$!
@@ -403,7 +433,9 @@ exits 0 shmctl why $getter
 kill -STOP $holder
 await is_stopped
 exits 8 shmctl why $getter
-grep -Eq "^  putter \($holder\), which (has been stopped for [0-9.ms]*|is stopped), could put into it$" "$out" || fail "it says $(cat "$out")"
+grep -Eq \
+    "^  putter \($holder\), which (has been stopped for [0-9.ms]*|is stopped), could put into it$" \
+    "$out" || fail "it says $(cat "$out")"
 kill -CONT $holder
 echo parcel >&3
 exec 3>&-

@@ -20,7 +20,8 @@ exits 0 shmctl put "$queue" 存款
 exits 0 shmctl work -c 1 "$queue" -- sh -c 'cat; echo "$1, $SHMKIT_ORPHANED"' sh
 prints '存款, '
 printf 'a\0b\n' | shmctl put --whole "$queue" || fail 'put'
-exits 0 env SHMKIT_ORPHANED=1 shmctl work -c 1 --stdin "$queue" -- sh -c 'cat; test -z "$SHMKIT_ORPHANED"'
+exits 0 env SHMKIT_ORPHANED=1 shmctl work -c 1 --stdin "$queue" -- sh \
+    -c 'cat; test -z "$SHMKIT_ORPHANED"'
 printf 'a\0b\n' | cmp - "$out" || fail "it prints $(cat "$out")"
 left 0 || fail 'there are items left'
 claim 'an item is the last argument of the command, or its standard input'
@@ -33,7 +34,8 @@ exits 0 shmctl put "$queue" 1 2 3
 exits 7 shmctl work --stop "$queue" -- sh -c 'test $0 != 2 || exit 7'
 left 1 || fail 'it went on'
 exits 1 shmctl work -c 1 "$queue" -- sh -c 'kill -KILL $$'
-grep -q "^shmctl: $queue: item '3': sh was killed by signal 9 " "$err" || fail "it says $(cat "$err")"
+grep -q "^shmctl: $queue: item '3': sh was killed by signal 9 " "$err" ||
+    fail "it says $(cat "$err")"
 claim 'the exit status tells whether all went well'
 
 exits 0 shmctl create queue "$segment/order" --order priority
@@ -102,7 +104,9 @@ queue=$segment/signals
 exits 0 shmctl put "$queue" 1 2 3 4 5
 mkfifo "$scratch/fifo"
 for signal in TERM INT; do
-    env --default-signal shmctl work "$queue" -- sh -c "trap '' INT; echo \$1 >'$scratch/fifo'; exec cat '$scratch/fifo'" sh >"$scratch/got" 2>"$scratch/said" &
+    env --default-signal shmctl work "$queue" -- sh \
+        -c "trap '' INT; echo \$1 >'$scratch/fifo'; exec cat '$scratch/fifo'" \
+        sh >"$scratch/got" 2>"$scratch/said" &
     worker=$!
     read -r line <"$scratch/fifo"
     kill -$signal $worker
@@ -120,7 +124,8 @@ ends 130 $ends_when_drained
 claim 'a signal ends it, when the command in hand has ended'
 
 exits 0 shmctl put "$queue" 1 2
-shmctl work "$queue" -- sh -c "echo \$1 >'$scratch/fifo'; read line <'$scratch/fifo'; echo >'$scratch/finished'" sh &
+shmctl work "$queue" -- sh \
+    -c "echo \$1 >'$scratch/fifo'; read line <'$scratch/fifo'; echo >'$scratch/finished'" sh &
 worker=$!
 read -r line <"$scratch/fifo"
 kill -KILL $worker
