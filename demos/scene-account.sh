@@ -46,8 +46,8 @@ test $status = 0 || fail "why ends with status $status, not 0: a drawer may stil
 test "$(grep -c '^waiting: 存款者' "$scratch/why")" = 3 || fail "why does not call all three waiting"
 test "$(grep -c '^  nothing is attached now that could' "$scratch/why")" = 3 ||
     fail "why does not say that nothing could wake them"
-echo "Blocked is not deadlocked: no process holds a lock that another waits for. One more"
-echo "drawer, and they would go on."
+echo "Blocked is not deadlocked: no process holds a lock that another waits for."
+echo "One more drawer, and they would go on."
 
 LC_ALL=C awk '
     NR % 4 == 1 && /^存款者(甲|乙|丙) 存款:800$/ { deposits++; next }

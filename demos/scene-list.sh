@@ -39,8 +39,8 @@ numbers() {
 numbers 1 90000 >"$scratch/first" # more than it will come to
 numbers 90001 92000 >"$scratch/second"
 
-note "As in the article: one process appends a random number each millisecond, another" \
-    "prints len(arr) and pops. It is the slower one, so the list grows:"
+note "As in the article: one process appends a random number each millisecond," \
+    "another prints len(arr) and pops. It is the slower one, so the list grows:"
 echo "\$ shmctl demo producer $list --stdin --interval 1ms <numbers &"
 producer "$list" --stdin --interval 1ms --name append <"$scratch/first" &
 append=$!

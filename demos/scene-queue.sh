@@ -171,4 +171,4 @@ test "$total" -ge 10000 || fail "only $total lines of text"
 turns=$(LC_ALL=C awk -F: '$1 != last { last = $1; n++ } END { print n }' "$scratch/out")
 echo "$total lines came out, $turns times from another file than the line before."
 passed "the third put waited; three orders of the same items; three producers shared" \
-    "one place; every line of three files arrived, in its file's order, byte for byte"
+    "one place; every line of three files arrived, in order, byte for byte"

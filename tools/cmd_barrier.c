@@ -66,7 +66,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
     {'p', "parties", "N", "with wait: create it for so many if it is absent"},
-    TIMEOUT_ROW("with wait: no longer than this; the barrier is broken then"),
+    TIMEOUT_ROW("with wait: no longer; it is broken then"),
     NOWAIT_ROW,
     NO_CREATE_ROW,
     ANY_OWNER_ROW,

@@ -202,7 +202,7 @@ static void check_segment(struct report *report, const struct shk_segment_info *
         found(report, about, larger, "it has %" PRIu32 " members and room for no more",
               s->members_alive);
     else if (s->state == SHK_SEGMENT_GOOD)
-        found(report, about, NULL, "%" PRIu32 " members, %" PRIu32 " dead ones", s->members_alive,
+        found(report, about, NULL, "members: %" PRIu32 " alive, %" PRIu32 " dead", s->members_alive,
               s->members_dead);
     free(about);
     free(way);

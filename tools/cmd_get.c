@@ -95,7 +95,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
     {'c', "count", "N", "take so many (1)"},
-    {'f', "follow", NULL, "go on until the queue is shut down and drained; that is then no error"},
+    {'f', "follow", NULL, "go on until the queue is shut down and drained"},
     {'w', "whole", NULL, "print it as it is, with nothing after it"},
     {'0', "null", NULL, "end each item with a zero byte, not a newline"},
     TIMEOUT_ROW("wait no longer for each item"),

@@ -78,7 +78,7 @@ static void set(const struct measurement *m, struct table *t, const char *column
     bool pad = !m->style.json && !m->style.raw;
 
     if (value >= 0)
-        table_set(t, column, "%*.1f", pad ? 9 : 0, value);
+        table_set(t, column, "%*.1f", pad ? 8 : 0, value);
 }
 
 static void add_line(const struct measurement *m, struct table *t)
@@ -117,7 +117,7 @@ static struct table *new_table(const struct measurement *m, const struct table_s
                      style);
 }
 
-/* At once, unless it is JSON. */
+/* Print the line, or keep it for the end if it is JSON. */
 static int tell(struct measurement *m)
 {
     struct table_style style = m->style;

@@ -147,7 +147,7 @@ static const struct option_row options[] = {
     {'s', "stdin", NULL, "put each line of the standard input"},
     {'w', "whole", NULL, "put the whole standard input as one item"},
     {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
-    {'p', "priority", "N", "the items' priority in a priority queue, the lowest comes first (0)"},
+    {'p', "priority", "N", "priority in a priority queue: the lowest is first (0)"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
     NO_CREATE_ROW,

@@ -72,7 +72,7 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row options[] = {
-    {'f', "force", NULL, "any name that may be removed: damaged, no segment; absent is no error"},
+    {'f', "force", NULL, "also what is damaged or no segment; absent is no error"},
     ANY_OWNER_ROW,
     {0},
 };

@@ -406,11 +406,10 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
     {'F', "format", "FORMAT", "what a sample is made of (double, if its size permits)"},
-    {'s', "stdin", NULL, "append each line of the standard input; with format raw its bytes"},
+    {'s', "stdin", NULL, "append the lines of the input; with format raw its bytes"},
     {'c', "count", "N", "read so many (1)"},
     {'f', "follow", NULL, "read on and on"},
-    {OPTION_OLDEST, "oldest", NULL,
-     "begin with the oldest that there is, not with the next to come"},
+    {OPTION_OLDEST, "oldest", NULL, "begin with the oldest that there is, not with the next"},
     {OPTION_LATEST, "latest", "N", "read the newest N that there are, and do not wait"},
     TIMEOUT_ROW("with read: wait no longer for samples"),
     NOWAIT_ROW,
@@ -421,7 +420,7 @@ static const struct option_row options[] = {
 
 const struct command cmd_stream = {
     .name = "stream",
-    .arguments = "[OPTION...] {append STREAM {SAMPLE... | --stdin} | read STREAM}",
+    .arguments = "[OPTION...] append|read STREAM [SAMPLE...]",
     .summary = "append samples to a stream, or read them",
     .notes = "A sample is a line, or an operand: its values with blanks or commas between\n"
              "them. The formats are double, float, int64, int32, int16, int8, uint64, uint32,\n"

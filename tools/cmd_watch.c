@@ -28,7 +28,7 @@ struct watch {
     const char *operand; /* NULL: all segments */
     struct table_style style;
     int64_t interval;
-    uint64_t count; /* of looks shown; 0: any number */
+    uint64_t count; /* of displays; 0: any number */
     enum order order;
     size_t first; /* row on the screen */
     struct shk_snapshot **looks;
@@ -249,7 +249,7 @@ static void paint(struct watch *w)
         row++;
     }
     free(line);
-    line = print_to_memory("q quit   s order: %s   + - interval   space look now%s",
+    line = print_to_memory("q quit   s order: %s   + - interval   space refresh%s",
                            orders[w->order], w->n > shown ? "   up down" : "");
     if (LINES > 2)
         put_text(LINES - 1, line, strlen(line), A_DIM);
@@ -400,9 +400,9 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row options[] = {
-    {'i', "interval", "TIME", "between two looks (1s)"},
-    {'c', "count", "N", "end after N looks"},
-    {OPTION_PRIVATE, "batch", NULL, "print one look after the other, without a screen"},
+    {'i', "interval", "TIME", "between two displays (1s)"},
+    {'c', "count", "N", "end after N displays"},
+    {OPTION_PRIVATE, "batch", NULL, "print one display after the other, without a screen"},
     TABLE_ROWS,
     {0},
 };

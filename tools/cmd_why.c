@@ -21,7 +21,7 @@ static const struct column columns[] = {
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
     {"NAME", "its name in the segment", COLUMN_CUT},
-    {"WAITS", "what it waits for, acquire, set, put, get, and on which object; or its command", 0},
+    {"WAITS", "what it waits for: acquire, set and so on, and the object", 0},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"DEADLINE", "whether it gives up by itself one day", COLUMN_BOOL},
     {"WAKERS", "what holds what it waits for, or could wake it", COLUMN_CUT | COLUMN_LIST},

@@ -232,9 +232,9 @@ static int run(const struct command *command, int argc, char **argv)
 }
 
 static const struct option_row options[] = {
-    {'s', "stdin", NULL, "the item is the command's standard input, not its last argument"},
+    {'s', "stdin", NULL, "the item is the command's input, not its last argument"},
     {'c', "count", "N", "end after so many items"},
-    {'x', "stop", NULL, "end after the first command that fails, with its exit status"},
+    {'x', "stop", NULL, "end at the first command that fails, with its status"},
     TIMEOUT_ROW("wait no longer for each item"),
     NOWAIT_ROW,
     NO_CREATE_ROW,

@@ -21,7 +21,7 @@ expect() {
 outside() {
     # Out here others may have left problems, so only what is ours can be looked for.
     exits 0 shmctl create event "$segment/go"
-    expect "segment $segment" 'ok 0 members, 0 dead ones'
+    expect "segment $segment" 'ok members: 0 alive, 0 dead'
     head -c 8192 "/dev/shm/$segment" >"/dev/shm/$segment-truncated"
     expect "segment $segment-truncated" 'problem segment /*'
     exits 1 shmctl doctor
@@ -42,7 +42,7 @@ outside() {
     shmctl event wait "$segment/go" &
     sleeper=$!
     await waits 'set go'
-    expect "segment $segment" 'ok 1 members, 0 dead ones'
+    expect "segment $segment" 'ok members: 1 alive, 0 dead'
     kill -KILL $sleeper
     ends 137 $sleeper
     expect "segment $segment" 'problem all its members are dead (1)'

@@ -33,7 +33,7 @@ for verb in $verbs; do
     exits 0 shmctl "$verb" -h
     head -n 1 "$out" | grep -q "^Usage: shmctl $verb" ||
         fail "$verb --help begins with $(head -n 1 "$out")"
-    awk 'length > 100 { print "too wide: " $0; exit 1 }' "$out" || exit 1
+    awk 'length > 80 { print "too wide: " $0; exit 1 }' "$out" || exit 1
 
     # The options of many verbs are in sections of their own: TABLE OPTIONS, OTHER OPTIONS.
     for option in $(grep -o '^  \(-., \|    \)--[a-z-]*' "$out" | grep -o -- '--.*'); do

@@ -442,3 +442,45 @@ exec 3>&-
 ends 0 $holder
 ends 0 $getter
 claim 'so is what could only be woken by a stopped process'
+
+# stalled_by STATE WORDS: a holder in that state, of which the sentence about it says WORDS.
+stalled_by() {
+    local process tracer waiter
+    mkfifo "$scratch/$1"
+    "$SHMKIT_TESTDIR/cli/stalled" "$segment" a "$1" <"$scratch/$1" >"$scratch/pid" &
+    tracer=$!
+    exec 3>"$scratch/$1"
+    is_told() {
+        test -s "$scratch/pid" || ! kill -0 $tracer 2>/dev/null
+    }
+    await is_told
+    process=$(cat "$scratch/pid")
+    if test -z "$process"; then
+        wait $tracer
+        test $? = 77 || fail "there is no holder that is $1"
+        echo "not tried: no process can be $1 here"
+        exec 3>&-
+        return
+    fi
+    shmctl --name waiter lock "$segment/a" -- true 3>&- &
+    waiter=$!
+    await waits 'acquire a'
+    in_state() {
+        grep -q "^State:.$2" "/proc/$1/status"
+    }
+    await in_state "$process" "$3"
+    exits 8 shmctl why "$segment"
+    grep -q "^stalled: waiter ($waiter) waits to acquire $segment/a, for " "$out" ||
+        fail "it says $(cat "$out")"
+    grep -Eq "^  held by holder \($process\), which $2( for [0-9.ms]*)?$" "$out" ||
+        fail "it says $(cat "$out")"
+    exits 8 shmctl why $waiter -r -n -o VERDICT,WAKERS,HOLDER-STATE
+    prints "stalled holder\\x20($process) $1"
+    exec 3>&-
+    ends 0 $tracer
+    ends 0 $waiter
+}
+stalled_by traced '(is|has been) stopped by a debugger' t
+claim 'so is what waits for a holder that a debugger has stopped'
+stalled_by disk-sleep '(is|has been) in disk sleep' D
+claim 'so is what waits for a holder in disk sleep'
