@@ -19,7 +19,7 @@ enum shki_repair {
     SHKI_REPAIR_FINISH_QUEUE = 1 << 7,
     SHKI_REPAIR_UNMARKED = 1 << 8, /* a death that the kernel has not marked is found */
     SHKI_REPAIR_ALL = (1 << 9) - 1,
-    /* the kernel gives memory through a mapping; see segment/memory.c */
+    /* the kernel allocates through a mapping; see segment/memory.c */
     SHKI_POPULATE = 1 << 16
 };
 

@@ -19,8 +19,9 @@
  *          that a plain store, an opener could find an object that is not initialised yet, or a
  *          creator a page that is punched afterwards.
  *     DE2: the live serial. The release of 0 commits an unlink. It pairs with the acquire of each
- *          call, which so gives -ESTALE. It comes before the state UNLINKED (DE1): in the other
- *          order a call could use an extent that is being reclaimed already.
+ *          call, which so gives -ESTALE. It comes before the state UNLINKED (DE1). In the other
+ *          order an unlinker that is killed between the two would leave an object without a name
+ *          on which calls succeed: two processes would wait in different objects of one name.
  */
 #ifndef SHKI_DIRECTORY_H
 #define SHKI_DIRECTORY_H

@@ -3,8 +3,8 @@
  * its members gives -ESTALE.
  *
  *     RT1: the release of `retired`, by the unlinker, pairs with the acquire of each call and of
- *          each join. It comes before the removal of the name: in the other order an unlinker that
- *          is killed between the two would leave members that wait in a segment without a name.
+ *          each join. It comes before the removal of the name. In the other order a member could
+ *          wait in this segment while another process creates and opens a new one of its name.
  *
  * Processes that remove a name exclude each other by flock(2) on the file, which the kernel ends
  * with its holder in whatever pid namespace that is. Otherwise two that meant the same file could
