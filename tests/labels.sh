@@ -27,8 +27,8 @@ WL  lib/sync/waitlist.h                                         waitlist
 LF  lib/sync/leader.h                                           leader and followers
 SM  lib/object/semaphore.c                                      semaphore
 EV  lib/object/event.c                                          event
-ST  lib/object/stream.c                                         stream
-PW  lib/poll/poll.h                                             poll, wait_any
+ST  lib/object/stream.h                                         stream
+PW  lib/object/watch.h                                          poll, wait_any
 CD  lib/object/cond.c                                           condition
 LK  lib/object/lock.c,lib/base/robust.h                         lock
 DE  lib/segment/directory.h                                     directory entries

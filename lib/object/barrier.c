@@ -1,3 +1,20 @@
+/*
+ * A barrier: the parties wait in a waitlist until its count is theirs.
+ *
+ *     wait
+ *     lock the waitlist
+ *     the last party?  release all with the verdict GO; unlock
+ *     else             enter; unlock; sleep; the verdict says whether the parties have met
+ *
+ * The verdict is stored at each waiter before the release commits. So a waiter that runs late is
+ * told what happened in its round, and not what happened to the barrier since.
+ *
+ * A party that gives up or dies breaks the barrier: the others would wait for it in vain. `broken` is
+ * stored before the waiters are released, so that a breaker that dies in between is completed by
+ * recover(). `broken` is written with the mutex, which orders it.
+ *
+ * Killed anywhere in a wait: it has not arrived, or the barrier is broken, or the parties have met.
+ */
 #include "object/barrier.h"
 
 #include <shmkit/barrier.h>
@@ -5,8 +22,6 @@
 #include <stdlib.h>
 
 #define PARTIES_MAX 65535u
-
-/* All under the waitlist's mutex, which orders them. */
 
 struct shk_barrier {
     struct shki_object object;
@@ -94,7 +109,7 @@ static struct shki_barrier_shared *barrier_of(struct shki_waitlist *l)
     return (void *)((char *)l->shared - offsetof(struct shki_barrier_shared, waiters));
 }
 
-/* The member that died with the mutex may have broken the barrier, and not released the waiters. */
+/* A member that died with the mutex may have broken the barrier, and not released the waiters. */
 static void recover(struct shki_waitlist *l)
 {
     if (load_relaxed(&barrier_of(l)->broken) && !shki_waitlist_is_empty(l))
@@ -103,11 +118,11 @@ static void recover(struct shki_waitlist *l)
 
 static void break_barrier(struct shki_waitlist *l)
 {
-    /* commits. Killed after: recover() releases the others. */
+    /* Commits. Killed after: recover() releases the others. */
     store_relaxed(&barrier_of(l)->broken, 1);
     /*
-     * A waiter that leaves since the barrier has been unlinked is not the reason: the others would
-     * find that out, too.
+     * A waiter that leaves because the barrier has been unlinked has not broken it: the others are
+     * told of the unlink, too.
      */
     shki_waitlist_notify_all(l, shki_waitlist_is_stale(l) ? SHKI_UNLINKED : SHKI_BROKEN);
 }
@@ -121,8 +136,8 @@ static int say_broken(const struct shk_barrier *b)
 }
 
 /*
- * With the mutex, which is given up: the last to arrive. The release commits: killed before, it has
- * not arrived; killed after, the others have met.
+ * The last party, with the mutex, which is unlocked. The release commits: killed before, the party
+ * has not arrived; killed after, the others have met.
  */
 static void complete(struct shk_barrier *b)
 {
@@ -161,7 +176,7 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
     r = shki_waitlist_lock(&b->line);
     if (r < 0)
         return r;
-    shki_waitlist_reap(&b->line); /* nobody is to meet the dead */
+    shki_waitlist_reap(&b->line); /* dead parties do not count */
     index = load_relaxed(&b->shared->waiters.count);
     if (load_relaxed(&b->shared->broken)) {
         r = say_broken(b);
@@ -170,8 +185,8 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
         return (int)index;
     } else {
         /*
-         * A party whose time is over before it has waited gives up like any other: the others must
-         * not wait for it. SHK_NOWAIT has not arrived.
+         * A party whose deadline is over before it has waited gives up like any other: the others
+         * must not wait for it. A party with SHK_NOWAIT has not arrived.
          */
         r = shki_deadline_check(&deadline);
         if (r < 0 && r != -EAGAIN)
@@ -185,7 +200,7 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
     return r < 0 ? r : (int)index;
 }
 
-/* Release those who wait, with the barrier broken or mended. */
+/* Release the waiters, with the barrier broken or mended. */
 static int release_all(struct shk_barrier *b, uint32_t broken)
 {
     struct shki_member *m;
@@ -196,8 +211,8 @@ static int release_all(struct shk_barrier *b, uint32_t broken)
     if (r < 0)
         return r;
     /*
-     * Killed between the two: a broken barrier is finished; a mended one had nobody waiting, or
-     * they wait on.
+     * Killed between the two: recover() releases the waiters of a broken barrier. Those of a mended
+     * one wait on.
      */
     store_relaxed(&b->shared->broken, broken);
     shki_waitlist_notify_all(&b->line, SHKI_BROKEN);

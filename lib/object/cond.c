@@ -1,3 +1,23 @@
+/*
+ * A condition: a waitlist that is entered with a lock held.
+ *
+ *     wait, with the lock held                     notify, with the lock held
+ *     lock the waitlist; enter; unlock             (change the predicate)
+ *     give up the lock                             lock the waitlist; release n waiters; unlock
+ *     sleep until released                         (give up the lock)
+ *     take the lock back; resume
+ *
+ * The waiter is in the waitlist before it gives up the lock. In the other order a notifier that gets
+ * the lock in between would find no waiter, and the waiter would sleep on a predicate that holds.
+ *
+ * The waiter resumes after it has taken the lock back. Killed before that, its wake-up goes to the
+ * next waiter. Resumed earlier, it could die with the wake-up while it waits for the lock.
+ *
+ * A condition of kind SHK_COND_PTHREAD has a pthread_cond_t instead, which programs may use too. It
+ * does not survive kills: see wait_native().
+ *
+ * The model: tests/model/cond.pml.
+ */
 #include "object/cond.h"
 
 #include "base/name.h"
@@ -93,8 +113,8 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
     if (options->lock && segment && options->lock->object.segment != segment)
         return shki_say(-EXDEV, "the condition's lock is of another segment");
     /*
-     * What is in the segment, such as whether the lock has been unlinked, is for build() to see:
-     * here it may not even be mapped.
+     * Whether the lock has been unlinked is for build() to check: here the segment may not even be
+     * mapped.
      */
     if (options->lock && segment && shki_segment_is_closed(segment))
         return shki_stale(&options->lock->object);
@@ -170,14 +190,14 @@ int shk_cond_stamp(struct shk_cond *c)
 }
 
 /*
- * The first lines of wait and notify: the caller holds the lock. An unlinked condition is told
- * after that, since the lock must be given back.
+ * The first line of wait and notify: the caller must hold the lock. -ESTALE comes after -EPERM, since
+ * a holder must know that it has to release the lock.
  */
 static int enter(struct shk_cond *c, struct shki_member **m)
 {
     if (c == NULL)
         return SHKI_NO_HANDLE;
-    *m = shki_member_find(c->object.segment); /* who has one has the segment mapped */
+    *m = shki_member_find(c->object.segment); /* not NULL: the segment is mapped */
     if (unlikely(!shki_lock_is_mine(&c->lock, *m)))
         return shki_lock_refuse(&c->lock);
     return unlikely(shki_object_is_stale(&c->object)) ? shki_stale(&c->object) : 0;
@@ -191,18 +211,15 @@ static int wait_robust(struct shk_cond *c, struct shki_member *m,
 
     if (r < 0)
         return r;
-    /*
-     * In the line before the lock is given up: whoever changes the predicate and notifies holds the
-     * lock, and finds this member.
-     */
+    /* Before the lock is given up: a notifier holds the lock, so it finds this waiter. */
     shki_waitlist_enter(&c->line, m);
     shki_waitlist_unlock(&c->line);
-    again = shki_lock_give_up(&c->lock, m);
+    again = shki_lock_release_all(&c->lock, m);
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(deadline));
     r = shki_waitlist_sleep(&c->line, m, deadline);
     shki_member_is_awake();
-    orphaned = shki_lock_take_back(&c->lock, m, again);
-    /* Not before it has the lock: killed while it waits for that, its wake-up is passed on. */
+    orphaned = shki_lock_reacquire(&c->lock, m, again);
+    /* With the lock: killed while it waits for that, its wake-up is forwarded. */
     if (r == 0)
         shki_waitlist_resume(m);
     m->notified = r == 0;
@@ -210,11 +227,14 @@ static int wait_robust(struct shk_cond *c, struct shki_member *m,
 }
 
 /*
- * A native wait in slices, so that it can be interrupted. Whoever's slice ends while a notifier
- * holds the mutex is none of those whom pthread_cond_signal() finds. So it looks whether anybody
- * has been notified meanwhile, and takes it for its own: one wake-up too many is better than one
- * too few. Programs that call pthread_cond_signal() themselves do not count theirs: where there may
- * be any, each slice ends the wait.
+ * A native wait, a recheck interval at a time, so that it can be interrupted.
+ *
+ * A waiter whose interval ends while a notifier holds the mutex is none of those that
+ * pthread_cond_signal() finds. So it checks whether there has been a notification meanwhile, and
+ * takes that for its own: a wake-up too many does less harm than one too few.
+ *
+ * A program that calls pthread_cond_signal() itself does not count its notifications. Where there
+ * may be such a program (native_shown), the end of each interval ends the wait.
  */
 static int wait_native(struct shk_cond *c, struct shki_member *m,
                        const struct shki_deadline *deadline)
@@ -223,7 +243,7 @@ static int wait_native(struct shk_cond *c, struct shki_member *m,
     struct shki_mutex *mutex = &c->lock.shared->mutex;
     uint32_t again = load_relaxed(&mutex->state);
     uint32_t notifies = load_relaxed(&shared->native_notifies);
-    bool past = false, woken;
+    bool ends = false, woken;
     struct timespec until;
     int r, why = 0;
 
@@ -244,15 +264,14 @@ static int wait_native(struct shk_cond *c, struct shki_member *m,
             shki_segment_is_lost(c->object.segment); /* it is stale then */
         }
         /*
-         * Relaxed, these too: the mutex orders them, and whoever can notify natively comes after
-         * the store of native_shown.
+         * Relaxed: the mutex orders them. A native notifier comes after the store of native_shown.
          */
         m->notified = r == 0 || load_relaxed(&shared->native_notifies) != notifies;
         woken = r != ETIMEDOUT || m->notified;
         if (!woken)
-            past = shki_object_is_stale(&c->object) || shki_deadline_has_passed(deadline);
-    } while (!woken && !past && !load_relaxed(&shared->native_shown));
-    if (past)
+            ends = shki_object_is_stale(&c->object) || shki_deadline_has_passed(deadline);
+    } while (!woken && !ends && !load_relaxed(&shared->native_shown));
+    if (ends)
         why = shki_object_is_stale(&c->object) ? shki_stale(&c->object)
                                                : shki_deadline_check(deadline);
     shki_member_is_awake();
@@ -285,7 +304,7 @@ int shk_cond_was_notified(struct shk_cond *c)
 
     if (c == NULL)
         return SHKI_NO_HANDLE;
-    /* the thread's own memory: whether the object still exists does not matter */
+    /* the thread's own memory: the object may have been unlinked */
     m = shki_member_find(c->object.segment);
     return m && m->waited_on == c->object.serial && m->notified;
 }
@@ -297,7 +316,10 @@ static __attribute__((noinline)) int notify_native(struct shk_cond *c, unsigned 
 
     if (n == 0)
         return 0;
-    /* Killed before: nobody is notified. Killed after: all are, at the ends of their slices. */
+    /*
+     * Killed before: no waiter is notified. Killed after: all are, at the end of their recheck
+     * interval.
+     */
     store_relaxed(&shared->native_notifies, load_relaxed(&shared->native_notifies) + 1);
     if (n >= THREADS_MAX)
         pthread_cond_broadcast(&shared->native);
@@ -318,13 +340,13 @@ static int notify_robust(struct shk_cond *c, struct shki_member *m, unsigned n)
     return r;
 }
 
-/* Without the line's mutex: nobody enters without the lock, which is held. */
-static bool nobody_waits(const struct shk_cond *c)
+/* Without the waitlist's mutex: a waiter enters with the lock held, which the caller holds. */
+static bool has_no_waiter(const struct shk_cond *c)
 {
     return !c->native && shki_waitlist_is_empty(&c->line);
 }
 
-static __attribute__((noinline)) int notify_anyhow(struct shk_cond *c, unsigned n)
+static __attribute__((noinline)) int notify_slow(struct shk_cond *c, unsigned n)
 {
     struct shki_member *m;
     int r = enter(c, &m);
@@ -338,14 +360,11 @@ static __attribute__((noinline)) int notify_anyhow(struct shk_cond *c, unsigned 
 
 int shk_cond_notify(struct shk_cond *c, unsigned n)
 {
-    /*
-     * As most of them end, without a call. As in enter(), who holds the lock need not ask whether
-     * the segment is closed.
-     */
+    /* The usual end, without a call. A holder need not check whether the segment is closed. */
     if (c && shki_lock_is_mine(&c->lock, shki_member_cached(c->object.segment)) &&
-        !shki_object_is_stale(&c->object) && nobody_waits(c))
+        !shki_object_is_stale(&c->object) && has_no_waiter(c))
         return 0;
-    return notify_anyhow(c, n);
+    return notify_slow(c, n);
 }
 
 int shk_cond_notify_all(struct shk_cond *c)
@@ -364,8 +383,8 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
         return shki_object_say(&c->object, -ENOTSUP,
                                "the condition is of the robust kind: it has no pthread_cond_t");
     /*
-     * Before anybody can notify by them, so that no wait that begins later misses it; and each
-     * looks at the end of its slice.
+     * Before a program can notify by them. Waits that begin later see it; those that have begun see
+     * it at the end of their recheck interval.
      */
     store_relaxed(&c->shared->native_shown, 1);
     if (cond)

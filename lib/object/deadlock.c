@@ -1,18 +1,20 @@
 /*
- * Deadlock: a cycle of threads of which each waits for a lock that the next one holds. A waiter
- * without a deadline looks for it once a slice. It follows holder -> what the holder waits for ->
- * its holder, across segments.
+ * Deadlock: a cycle of threads, each of which waits for a lock that the next one holds.
  *
- * Why a cycle that is found is one: each thread in it is alive and asleep in an acquire, the same
- * one (by its sequence number) in two walks, and is the holder of the lock that the one before it
- * waits for. A holder notes its id after it got the mutex and removes it before it gives the mutex
- * up, and a thread asleep in an acquire does neither. An edge that cannot be read means no verdict.
+ * A waiter without a deadline searches for one at the end of each recheck interval. It follows holder
+ * -> what the holder waits for -> the holder of that, across segments (a walk of the wait-for graph).
+ * Which member holds an object that is waited for, its kind says: shki_kind.owner.
  *
- * A wait for a condition takes its lock back when it ends. That is an acquire, too, but one that
- * cannot be refused: such a thread is part of a cycle, and another one is told. (Where monitors are
- * nested, this is the usual cycle: a notifier holds the inner lock and wants the outer one, which a
- * waiter on the inner condition holds.) Of the threads in the cycle that can be told, the one with
- * the highest random id is.
+ * Why a cycle that is found is one: each of its threads is alive and sleeps in an acquire, the same
+ * one (by its sequence number) in two walks, and holds the lock that the thread before it waits for.
+ * A holder notes its id after it was given the mutex and removes the id before it unlocks. A thread
+ * that sleeps in an acquire does neither. With one walk a thread could have gone from one lock to
+ * another meanwhile. An edge that cannot be read means no verdict.
+ *
+ * A wait for a condition ends with an acquire of its lock that cannot be refused. Such a thread is
+ * part of a cycle, and another one is told. (Where monitors are nested, this is the usual cycle: a
+ * notifier holds the inner lock and wants the outer one, which a waiter on the inner condition
+ * holds.) Of the threads in the cycle that can be told, the one with the highest random id is.
  *
  * Segments that the thread is a member of are read in their mapping, others through descriptors:
  * damaged or foreign ones do no harm.

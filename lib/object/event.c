@@ -1,3 +1,23 @@
+/*
+ * An event: a word that waiters sleep on (futex), and that a set changes for all of them at once.
+ *
+ *     waiter                                       set
+ *     EV1: read the state; SET? then done          EV1: state |= SET, &= ~NEED_WAKEUP, count += 1
+ *     state |= NEED_WAKEUP                              (nothing if it is SET)
+ *     sleep while the state is as it was,          was NEED_WAKEUP set? then wake all
+ *       for a recheck interval at most             PW4, PW5: watchers
+ *     EV1: count another, or SET? then done
+ *
+ * A waiter is released by a count that is another than when its wait began. So a set that is cleared
+ * before the waiter runs has released it all the same, and so has one that comes before an unlink.
+ *
+ * NEED_WAKEUP is in the word that the kernel compares before it puts a waiter to sleep, and that a
+ * set changes. In a word of its own it could be cleared between the waiter's check and its sleep,
+ * and the waiter would sleep through the set. A waiter that is killed or gives up leaves the flag,
+ * which costs the next set one needless system call.
+ *
+ * The model: tests/model/event.pml.
+ */
 #include "object/event.h"
 
 #include "object/watch.h"
@@ -62,8 +82,8 @@ int shk_event_close(struct shk_event *event)
 }
 
 /*
- * V1: acquire; pairs with the release in set: who sees it set, or that it has been, sees what was
- * done before.
+ * EV1: acquire; pairs with the release in shk_event_set(): a thread that sees that the event is set,
+ * or has been, sees what the setter did before.
  */
 static uint64_t state_of(const struct shk_event *event)
 {
@@ -83,7 +103,7 @@ int shk_event_set(struct shk_event *event)
 
     if (r < 0)
         return r;
-    /* a guess, which the exchange checks */
+    /* Relaxed: the exchange checks it. */
     before = load_relaxed(&event->shared->state);
     do
         after =
@@ -92,12 +112,12 @@ int shk_event_set(struct shk_event *event)
                 : ((before | SHKI_EVENT_SET) & ~(uint64_t)SHKI_EVENT_NEED_WAKEUP) + SHKI_EVENT_ONCE;
     while (!compare_exchange_weak_release(&event->shared->state, &before, after));
     /*
-     * V1: has committed, and released all who wait. Killed before: nothing has happened. Killed
-     * after: those asleep find out at the end of their slice.
+     * EV1: release; committed, and all waiters are released. Killed before: nothing has happened.
+     * Killed after: waiters that sleep find out at the end of their recheck interval.
      */
     if (before & SHKI_EVENT_NEED_WAKEUP)
         shki_wake_all_at(&event->shared->state);
-    atomic_thread_fence(memory_order_seq_cst); /* A4 */
+    atomic_thread_fence(memory_order_seq_cst); /* PW4 */
     shki_watched_wake(event->object.segment, &event->shared->watched);
     return 0;
 }
@@ -110,13 +130,14 @@ int shk_event_clear(struct shk_event *event)
     if (r < 0)
         return r;
     /*
-     * V1: commits. The number stays: whoever was waiting when it was set is released all the same.
+     * EV1: release; commits. The count stays, so the waiters of the time when it was set are released
+     * all the same.
      */
     fetch_and_release(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET);
     return 0;
 }
 
-static __attribute__((noinline)) int is_set_anyhow(struct shk_event *event)
+static __attribute__((noinline)) int is_set_slow(struct shk_event *event)
 {
     struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
@@ -126,27 +147,27 @@ static __attribute__((noinline)) int is_set_anyhow(struct shk_event *event)
 
 int shk_event_is_set(struct shk_event *event)
 {
-    return event && shki_is_entered(&event->object) ? is_set(event) : is_set_anyhow(event);
+    return event && shki_is_entered(&event->object) ? is_set(event) : is_set_slow(event);
 }
 
 static void wake_at_unlink(struct shki_object *o)
 {
     struct shki_event_shared *shared = (void *)o->shared;
 
-    /* Killed before: they find it stale at the end of their slice; likewise after. */
+    /* Killed before or after: waiters find it stale at the end of their recheck interval. */
     fetch_or_release(&shared->state, SHKI_EVENT_UNLINKED);
     shki_wake_all_at(&shared->state);
 }
 
 struct waiting {
     const struct shk_event *event;
-    uint64_t clear; /* the state in which it was found: clear, and without a sleeper */
+    uint64_t clear; /* the state when the wait began: clear, and without NEED_WAKEUP */
 };
 
-/* Whether it has been set since the state `clear`, cleared again and unlinked or not. */
-static bool is_another(uint64_t state, uint64_t clear)
+/* Whether it has been set since the state `clear`, be it cleared again or unlinked since. */
+static bool has_been_set(uint64_t state, uint64_t clear)
 {
-    /* the latter without the former only in damaged bytes */
+    /* SET with the same count is seen only where the word is damaged */
     return (state ^ clear) >= SHKI_EVENT_ONCE || state & SHKI_EVENT_SET;
 }
 
@@ -154,26 +175,21 @@ static bool was_released(const void *arg)
 {
     const struct waiting *w = arg;
 
-    return is_another(state_of(w->event), w->clear);
+    return has_been_set(state_of(w->event), w->clear);
 }
 
 /*
- * Unless it has been set. That somebody sleeps is in the word that the kernel compares and that the
- * next set changes, so it is never forgotten; who has been killed or has given up costs that set a
- * needless look for sleepers.
+ * Sleep for a recheck interval, unless it has been set. Returns whether the thread was woken, or need
+ * not sleep; false: a signal or the end of the interval has ended the sleep.
  */
-/*
- * Returns whether it was woken, or need not sleep: not that a signal or the end of the slice has
- * ended the sleep.
- */
-static bool sleep_a_slice(const struct waiting *w, const struct shki_deadline *deadline,
-                          struct shki_role *role)
+static bool sleep_once(const struct waiting *w, const struct shki_deadline *deadline,
+                       struct shki_role *role)
 {
     const uint64_t asleep = w->clear | SHKI_EVENT_NEED_WAKEUP;
     uint64_t state = w->clear;
     struct timespec until;
 
-    /* Relaxed: was_released() looks again. Killed after: see above. */
+    /* Relaxed: was_released() checks with EV1. Killed after: the flag stays. */
     if (!compare_exchange_relaxed(&w->event->shared->state, &state, asleep) && state != asleep)
         return true;
     until = shki_deadline_recheck_at(deadline, shki_repair_enabled(SHKI_REPAIR_BACKSTOP)
@@ -196,24 +212,24 @@ static int sleep_until_released(const struct waiting *w, const struct shki_deadl
     int r = 0;
 
     do {
-        bool over = shki_object_is_stale(&w->event->object) || shki_deadline_has_passed(deadline);
+        bool ends = shki_object_is_stale(&w->event->object) || shki_deadline_has_passed(deadline);
 
         /*
-         * looked at last: a waiter of the moment when it was set is released, however late it runs,
-         * and whatever came after
+         * Checked last: a waiter of the moment when it was set is released, however late it runs
+         * and whatever came after.
          */
         if (was_released(w))
             break;
-        if (over)
+        if (ends)
             r = shki_object_is_stale(&w->event->object) ? shki_stale(&w->event->object)
                                                         : shki_deadline_check(deadline);
         if (r == 0)
-            woken = sleep_a_slice(w, deadline, &role);
+            woken = sleep_once(w, deadline, &role);
     } while (r == 0);
     leader_missing = shki_role_end(&role);
     /*
-     * It was set, and this waiter was not woken: perhaps the setter has died. Or a sleeper has to
-     * take over.
+     * It was set, and this waiter was not woken: the setter may have died, so the other waiters are
+     * woken. Without a set, one of them has to become the leader.
      */
     if (r == 0 ? !woken : leader_missing)
         shki_wake_all_at(&shared->state);
@@ -230,7 +246,7 @@ static int wait_for_set(struct shk_event *event, struct shki_member *m, uint64_t
 
     if (r < 0)
         return r;
-    /* Who finds others asleep joins them: they have stayed awake for it, and in vain. */
+    /* Where other waiters sleep, spinning has been in vain for them: no spin then. */
     if (state & SHKI_EVENT_NEED_WAKEUP || !shki_spin(&event->spinner, was_released, &w)) {
         shki_object_sleeps(&event->object, m, SHK_WAITS_FOR_SET, shki_waits_how(&deadline));
         r = sleep_until_released(&w, &deadline, m);
@@ -239,7 +255,7 @@ static int wait_for_set(struct shk_event *event, struct shki_member *m, uint64_t
     return r;
 }
 
-static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_t timeout)
+static __attribute__((noinline)) int wait_slow(struct shk_event *event, int64_t timeout)
 {
     struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
@@ -254,10 +270,10 @@ static __attribute__((noinline)) int wait_anyhow(struct shk_event *event, int64_
 int shk_event_wait(struct shk_event *event, int64_t timeout)
 {
     return event && shki_is_entered(&event->object) && is_set(event) ? 0
-                                                                     : wait_anyhow(event, timeout);
+                                                                     : wait_slow(event, timeout);
 }
 
-/* For wait_any, as `clear` is for a wait. */
+/* `since` is for shk_wait_any() what `clear` is for a wait. */
 static void note(struct shki_watch *w)
 {
     w->since = state_of(w->handle) / SHKI_EVENT_ONCE * SHKI_EVENT_ONCE;
@@ -265,7 +281,7 @@ static void note(struct shki_watch *w)
 
 static bool is_ready(const struct shki_watch *w)
 {
-    return is_another(state_of(w->handle), w->since);
+    return has_been_set(state_of(w->handle), w->since);
 }
 
 static void unref(void *event)

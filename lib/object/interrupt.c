@@ -1,4 +1,4 @@
-/* What may end a wait from within its own process: a flag of all threads, a call of each. */
+/* What ends a wait from within its process: a flag of all threads, and a call of each thread. */
 #include "object/object.h"
 
 int shk_set_interrupt(struct shk_segment *s, const volatile sig_atomic_t *flag)

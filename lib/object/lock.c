@@ -1,3 +1,20 @@
+/*
+ * A lock: a robust mutex with the member that holds it, a count of its acquires, and a note when a
+ * holder has died.
+ *
+ *     acquire                                      release
+ *     lock the mutex; was its owner dead?          state > 0? state -= 1; done
+ *       then state = OWNER_DIED                    holder = 0
+ *     holder = this member                         unlock the mutex
+ *     state = 0; was it OWNER_DIED?
+ *       then SHK_ORPHANED
+ *
+ * OWNER_DIED is stored before the caller is told, and cleared by telling. So a new owner that dies
+ * before it has been told leaves it to the next one. Cleared first, the death would be forgotten with
+ * a second one.
+ *
+ * The holder alone writes `holder` and `state`, and the mutex orders them: all accesses are relaxed.
+ */
 #include "object/lock.h"
 
 #include "segment/image.h"
@@ -9,8 +26,8 @@
 #include <string.h>
 
 /*
- * none to begin with: with many locks the first tries add up. At one that is waited for often a
- * probe finds out that it pays
+ * The backoff of a new lock's spinner: it does not spin at first, since with many locks the first
+ * spins add up. At a lock that is waited for often a probe finds that spinning pays.
  */
 #define SPIN_FIRST 3
 
@@ -106,9 +123,8 @@ static inline __attribute__((always_inline)) int settle(struct shki_lock_shared 
     struct shki_mutex *mutex = &shared->mutex;
 
     /*
-     * Relaxed, all of them: only who has the mutex changes them, and the mutex orders them. Killed
-     * before or after any: the mutex is a dead holder's again, and the next one comes here with r
-     * == 1.
+     * Relaxed: see above. Killed before or after any of them: the mutex is a dead holder's again,
+     * and the next owner comes here with r == 1.
      */
     if (unlikely(r == 1)) {
         store_relaxed(&mutex->state, SHKI_OWNER_DIED);
@@ -117,10 +133,7 @@ static inline __attribute__((always_inline)) int settle(struct shki_lock_shared 
     store_relaxed(&mutex->holder, m->id);
     if (likely(load_relaxed(&mutex->state) == 0))
         return 0;
-    /*
-     * Cleared only by telling the caller. Killed after this: it dies holding the lock, and that is
-     * told.
-     */
+    /* Cleared by telling the caller. Killed after this: that death is told to the next owner. */
     store_relaxed(&mutex->state, 0);
     return shki_repair_enabled(SHKI_REPAIR_OWNER_DIED) ? SHK_ORPHANED : 0;
 }
@@ -130,10 +143,10 @@ int shki_lock_settle(struct shk_lock *l, struct shki_member *m, int r)
     return settle(l->shared, m, r);
 }
 
-/* The mutex alone: the thread's count of what it holds is the caller's affair. */
+/* The mutex alone: the thread's count of what it holds stays. */
 static void unlock_mutex(struct shk_lock *l, struct shki_member *m)
 {
-    /* Killed before, between or after: the mutex is the next one's, as a dead holder's or not. */
+    /* Killed before, between or after: the next owner gets the mutex, as a dead holder's or not. */
     store_relaxed(&l->shared->mutex.holder, 0);
     shki_mutex_unlock(&l->shared->mutex);
     shki_unpark_released(m);
@@ -151,7 +164,7 @@ struct waiting {
     bool check; /* for deadlocks */
 };
 
-static int each_slice(void *arg)
+static int recheck(void *arg)
 {
     const struct waiting *w = arg;
 
@@ -160,11 +173,11 @@ static int each_slice(void *arg)
     return w->check ? shki_deadlock_check(&w->lock->object, w->member) : 0;
 }
 
-/* It was held all the time: by which member, as far as that is to be seen. */
+/* The lock has been held all the time: note by which member, as far as that can be read. */
 static void note_holder(const struct shk_lock *l)
 {
     const struct shk_segment *s = l->object.segment;
-    /* a hint, all of this */
+    /* Relaxed: all of this is a hint. */
     uint64_t id = load_relaxed(&l->shared->mutex.holder);
     const struct shki_member_shared *m = id ? shki_record_at(s, shki_member_index(id)) : NULL;
 
@@ -172,7 +185,7 @@ static void note_holder(const struct shk_lock *l)
         shki_note_holder(m->names[load_acquire(&m->renames) % 2], m->pid);
 }
 
-/* Another thread has it. */
+/* Another thread holds the lock. */
 static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t timeout)
 {
     struct shki_deadline deadline = shki_object_deadline(&l->object, timeout, "the lock is held");
@@ -185,7 +198,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t tim
     if (timeout != SHK_NOWAIT)
         shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, how);
     r = shki_mutex_lock(&l->shared->mutex, &deadline, m->id, &l->spinner,
-                        &l->object.segment->recovery, each_slice, &w);
+                        &l->object.segment->recovery, recheck, &w);
     if (timeout != SHK_NOWAIT)
         shki_member_is_awake();
     if (r == -EAGAIN || r == -ETIMEDOUT)
@@ -193,7 +206,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t tim
     return r;
 }
 
-/* Who has it already. */
+/* By the holder. */
 static int acquire_again(struct shk_lock *l)
 {
     struct shki_mutex *mutex = &l->shared->mutex;
@@ -217,18 +230,18 @@ int shki_lock_refuse(const struct shk_lock *l)
     return shki_object_say(&l->object, -EPERM, "the calling thread does not hold the lock");
 }
 
-uint32_t shki_lock_give_up(struct shk_lock *l, struct shki_member *m)
+uint32_t shki_lock_release_all(struct shk_lock *l, struct shki_member *m)
 {
     struct shki_mutex *mutex = &l->shared->mutex;
     uint32_t again = load_relaxed(&mutex->state);
 
-    /* killed after: a dead holder's */
+    /* Killed after: the next owner is told of a dead holder. */
     store_relaxed(&mutex->state, 0);
-    unlock_mutex(l, m); /* it stays counted: taking it back must not fail */
+    unlock_mutex(l, m); /* it stays counted, so that acquiring it again does not fail */
     return again;
 }
 
-int shki_lock_take_back(struct shk_lock *l, struct shki_member *m, uint32_t again)
+int shki_lock_reacquire(struct shk_lock *l, struct shki_member *m, uint32_t again)
 {
     struct shki_deadline deadline = shki_deadline(SHK_FOREVER, NULL);
     int r = shki_mutex_trylock(&l->shared->mutex, m->id);
@@ -252,15 +265,15 @@ void shki_lock_unlinked(struct shki_lock_shared *shared)
     uint64_t not_unlinked = 0, note = SHKI_UNLINKED_AFTER + load_relaxed(&shared->mutex.releases);
 
     /*
-     * The first note stays. Killed before: waiters that are given the mutex return 0, those that
-     * are not find it stale at the end of their slice.
+     * The first note stays. Killed before: waiters that are given the mutex return 0; the others
+     * find it stale at the end of their recheck interval.
      */
     compare_exchange_relaxed(&shared->unlinked_after, &not_unlinked, note);
 }
 
 /*
- * By a waiter that has been given the mutex. Relaxed: the holder alone changes `turns`; a note that
- * is late belongs to an unlink that is not over.
+ * By a waiter that has been given the mutex. Relaxed: the holder alone changes `releases`. A note
+ * that comes late is that of an unlink that has not returned.
  */
 static bool was_released_before_the_unlink(const struct shk_lock *l)
 {
@@ -269,12 +282,9 @@ static bool was_released_before_the_unlink(const struct shk_lock *l)
     return note == 0 || (uint32_t)note == load_relaxed(&l->shared->mutex.releases);
 }
 
-/*
- * Who has not been given it at the first try, r being negative, or must repair what a dead holder
- * left, r being 1.
- */
-static __attribute__((noinline)) int acquire_slowly(struct shk_lock *l, struct shki_member *m,
-                                                    int64_t timeout, int r)
+/* The first try has failed, r being negative, or has found a dead holder, r being 1. */
+static __attribute__((noinline)) int acquire_slow(struct shk_lock *l, struct shki_member *m,
+                                                  int64_t timeout, int r)
 {
     int more;
 
@@ -304,21 +314,21 @@ int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
 
     if (unlikely(!l))
         return SHKI_NO_HANDLE;
-    shki_prefetch_write(&l->shared->mutex); /* on its way while the rest is looked at */
+    shki_prefetch_write(&l->shared->mutex); /* on its way while the rest is checked */
     r = shki_enter(&l->object, &m);
     if (unlikely(r < 0))
         return r;
-    /* A holder's own mutex is refused like anybody's: whose it is is asked only then. */
+    /* The holder's own try fails like any other: only then is it asked which member holds it. */
     r = likely(m->held != m->may_hold) ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
     if (unlikely(r != 0))
-        return acquire_slowly(l, m, timeout, r);
+        return acquire_slow(l, m, timeout, r);
     m->held++;
     return settle(l->shared, m, 0);
 }
 
 int shk_lock_release(struct shk_lock *l)
 {
-    /* who is a member has the segment mapped */
+    /* a member has the segment mapped */
     struct shki_member *m = l ? shki_member_find(l->object.segment) : NULL;
     uint32_t again;
 
@@ -326,7 +336,7 @@ int shk_lock_release(struct shk_lock *l)
         return SHKI_NO_HANDLE;
     if (unlikely(!shki_lock_is_mine(l, m)))
         return shki_lock_refuse(l);
-    /* who holds it has been told of the dead */
+    /* OWNER_DIED is clear: the holder has been told */
     again = load_relaxed(&l->shared->mutex.state);
     if (unlikely(again > 0))
         store_relaxed(&l->shared->mutex.state, again - 1);
@@ -356,7 +366,7 @@ int shk_lock_depth(struct shk_lock *l)
 
     if (r < 0 || !shki_lock_is_mine(l, m))
         return r;
-    /* written by the caller alone */
+    /* Relaxed: written by the caller alone. */
     again = load_relaxed(&l->shared->mutex.state) & SHKI_AGAIN;
     return again < INT32_MAX ? (int)again + 1 : INT32_MAX;
 }

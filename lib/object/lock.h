@@ -1,4 +1,4 @@
-/* A lock in shared memory, and what a condition does with one: give it up and take it back. */
+/* A lock in shared memory, and what a condition does with one: release it and acquire it again. */
 #ifndef SHKI_LOCK_H
 #define SHKI_LOCK_H
 
@@ -65,19 +65,19 @@ void shki_lock_describe(const struct shki_lock_shared *, struct shk_object_info 
 int64_t shki_lock_held_for(const struct shki_image *, const struct shki_mutex *, uint64_t holder,
                            uint64_t serial);
 
-/* For a caller who does not hold it: -EPERM, or -EBADF because the segment has been closed. */
+/* For a caller that does not hold it: -EPERM, or -EBADF because the segment has been closed. */
 int shki_lock_refuse(const struct shk_lock *);
 
 /*
- * Give it up, however often it was acquired `again`. Take it back, whatever happens meanwhile: 0 or
- * SHK_ORPHANED.
+ * Release it, however often it has been acquired `again`; acquire it as often, whatever happens
+ * meanwhile: 0 or SHK_ORPHANED.
  */
-uint32_t shki_lock_give_up(struct shk_lock *, struct shki_member *);
-int shki_lock_take_back(struct shk_lock *, struct shki_member *, uint32_t again);
+uint32_t shki_lock_release_all(struct shk_lock *, struct shki_member *);
+int shki_lock_reacquire(struct shk_lock *, struct shki_member *, uint32_t again);
 
 /*
- * Told that the mutex has been given to the calling thread by other means, r being 0 or 1 for
- * EOWNERDEAD: 0 or SHK_ORPHANED.
+ * The mutex has been given to the calling thread by other means, r being 0 or 1 for EOWNERDEAD: 0 or
+ * SHK_ORPHANED.
  */
 int shki_lock_settle(struct shk_lock *, struct shki_member *, int r);
 

@@ -66,7 +66,7 @@ int shki_object_find(struct shki_object *o, struct shk_segment *s, struct shki_e
 
 /*
  * From now on the extent stays until this handle is closed or the process ends. Under the segment's
- * lock, or by the entry's keeper.
+ * lock, or by the entry's owner.
  */
 static void ref_extent(struct shki_object *o)
 {
@@ -101,8 +101,8 @@ static int begin(struct shk_segment *s, uint64_t me, const char *name, const str
 }
 
 /*
- * Without the lock, for it may take long: what has been begun. Killed before it is published: the
- * next to create an object clears it.
+ * Build what has been begun; without the lock, since it may take long. Killed before it is published:
+ * the next creation of an object clears it.
  */
 static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_plan *plan,
                 struct shki_object *o)
@@ -125,8 +125,8 @@ static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_p
 }
 
 /*
- * Under the segment's lock: its mutexes are where the kind has them, and are of the kind that libc
- * can do with.
+ * Under the segment's lock: the mutexes are where the kind has them, and are such that libc works with
+ * them.
  */
 static bool mutexes_are_intact(const struct shki_object *o, const struct shki_kind *kind)
 {
@@ -172,11 +172,11 @@ static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags,
     return open_entry(s, e, plan, o);
 }
 
-#define MAKING_LIMIT SHK_SEC(10) /* so long an opener waits for another that makes the object */
+#define MAKING_LIMIT SHK_SEC(10) /* so long an opener waits for another one's creation */
 
 /*
- * What has that name, or what is to be made, after a wait if another makes it: 0 with the segment's
- * lock, and *e is NULL if there is nothing yet; or -errno without it.
+ * Find the entry of that name; if another opener is creating the object, wait for the end of that. 0
+ * with the segment's lock, and *e is NULL if there is none; or -errno without the lock.
  */
 static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned flags,
                   struct shki_entry **e)

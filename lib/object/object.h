@@ -19,20 +19,19 @@ struct shki_object {
     uint64_t offset, size; /* validated copies of its extent */
     unsigned char *shared; /* where the extent is mapped */
     char name[SHK_NAME_MAX + 1];
-    /* besides the one who opened the handle: it is gone when the last of all has closed it */
+    /* besides the program's own: the handle goes with the last of all */
     _Atomic unsigned refs;
 };
 
 /* How an object is to be opened. */
 struct shki_plan {
     const struct shki_kind *kind;
-    uint64_t size; /* of the extent; 0: of the kind's shared struct alone */
-    /* so much of it gets memory at once, the rest when the object wants it; 0: all */
-    uint64_t memory;
+    uint64_t size;     /* of the extent; 0: of the kind's shared struct alone */
+    uint64_t memory;   /* bytes that get memory now, the rest when the object wants it; 0: all */
     int cannot_create; /* if not 0: what a creation gives, with the sentence */
     const char *why;
     const void *options;
-    bool options_given; /* else what is there is taken as it is */
+    bool options_given; /* else an object that exists is taken as it is */
 };
 
 int shki_object_open(struct shk_segment *, const char *name, unsigned flags,
@@ -46,7 +45,7 @@ void shki_object_close(struct shki_object *);
 
 /*
  * For what goes through all objects: fill in a handle from an entry, in private memory only. With
- * the segment's lock, or by the entry's keeper; -EPROTO: its extent is damaged.
+ * the segment's lock, or by the entry's owner; -EPROTO: its extent is damaged.
  */
 int shki_object_find(struct shki_object *, struct shk_segment *, struct shki_entry *,
                      const struct shki_kind *);
@@ -67,10 +66,7 @@ static inline bool shki_object_is_live(const struct shki_entry *e)
     return e && load_acquire(&e->state) == SHKI_ENTRY_LIVE;
 }
 
-/*
- * One more has the handle, and is to close it, too. The first line of each close: whether it was
- * the last.
- */
+/* One more reference to the handle; one less: whether it was the last. */
 static inline void shki_object_ref(struct shki_object *o)
 {
     fetch_add_relaxed(&o->refs, 1);
@@ -98,7 +94,7 @@ static inline bool shki_object_is_stale(const struct shki_object *o)
  */
 int shki_stale(const struct shki_object *) __attribute__((cold));
 
-/* The first line of each call: who am I, and is the object still there? */
+/* The first line of each call: the calling thread as a member; -ESTALE, -EBADF and others. */
 static inline int shki_enter(struct shki_object *o, struct shki_member **m)
 {
     struct shki_member *me = shki_member_find(o->segment);
@@ -117,9 +113,9 @@ static inline int shki_enter(struct shki_object *o, struct shki_member **m)
 }
 
 /*
- * Whether shki_enter() would succeed without a call. For calls that mostly end with a look at
- * shared memory: so they need neither frame nor saved registers, and leave everything else to a
- * function that begins with shki_enter().
+ * Whether shki_enter() would succeed without a call. For calls that mostly end with a load from
+ * shared memory: they need neither a frame nor saved registers, and leave the rest to a function
+ * that begins with shki_enter().
  */
 static inline bool shki_is_entered(const struct shki_object *o)
 {
@@ -133,7 +129,7 @@ int shki_object_say(const struct shki_object *, int code, const char *state);
 
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "the handle, or the pointer to it, is NULL")
 
-/* `state` is a literal: what the caller waits for is not so, as in "the queue is empty". */
+/* `state` is a literal that says what the caller waits to change, as "the queue is empty". */
 struct shki_deadline shki_object_deadline(const struct shki_object *, int64_t timeout,
                                           const char *state);
 

@@ -71,7 +71,7 @@ int shk_region_open(struct shk_segment *segment, const char *name, unsigned flag
     }
     plan.size = shki_round_up(sizeof(struct shki_region_shared), align) + options->size;
     if (align > SHKI_SMALL_UNIT && plan.size <= SHKI_SMALL)
-        plan.size = SHKI_PAGE; /* it begins at a page */
+        plan.size = SHKI_PAGE; /* then it begins at a page */
     region = calloc(1, sizeof(*region));
     if (region == NULL)
         return shki_say(-ENOMEM, "out of memory");

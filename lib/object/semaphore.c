@@ -1,3 +1,22 @@
+/*
+ * A semaphore: permits under the mutex of a waitlist.
+ *
+ *     acquire                                      release of n permits
+ *     lock the waitlist                            lock the waitlist
+ *     value > promised? SM1: value -= 1            SM1: value += n
+ *     else enter; unlock; sleep until notified     promise: notify the first waiters, as many as
+ *       lock; resume; promised -= 1;                 there are permits; promised += that many
+ *       SM1: value -= 1                            unlock; PW4, PW5: watchers
+ *     unlock
+ *
+ * A notify does not hand a permit over, it promises one: until its waiter has resumed, the permit is
+ * still in `value`, and no other thread may take it. So a waiter that dies on its way loses nothing:
+ * recover() counts the promises anew, and promises the permit to the next waiter. With the permit
+ * taken from `value` by the notifier, it would be lost with the waiter.
+ *
+ * `value` and `promised` are written with the mutex, which orders them. They are read without it as
+ * a hint.
+ */
 #include "object/semaphore.h"
 
 #include "object/watch.h"
@@ -7,8 +26,6 @@
 #include <stdlib.h>
 
 #define VALUE_MAX ((uint32_t)INT32_MAX)
-
-/* All under the waitlist's mutex, which orders them; read elsewhere as a hint. */
 
 struct shk_semaphore {
     struct shki_object object;
@@ -88,12 +105,12 @@ int shk_semaphore_close(struct shk_semaphore *s)
     return 0;
 }
 
-/* Promise what is there and not promised yet to those who came first. */
+/* Promise the permits that are not promised yet to the waiters that came first. */
 static void promise(struct shki_semaphore_shared *shared, struct shki_waitlist *l)
 {
     uint32_t value = load_relaxed(&shared->value), promised = load_relaxed(&shared->promised);
 
-    /* killed in here: recover() counts anew and goes on */
+    /* Killed in here: recover() counts anew and goes on. */
     if (value > promised && !shki_waitlist_is_empty(l))
         store_relaxed(&shared->promised, promised + shki_waitlist_notify(l, value - promised));
 }
@@ -107,33 +124,33 @@ static void recover(struct shki_waitlist *l)
     promise(shared, l);
 }
 
-/* With the mutex: a permit that is promised to nobody else. */
+/* With the mutex: take a permit that is not promised. */
 static bool take_free(struct shk_semaphore *s)
 {
     uint32_t value = load_relaxed(&s->shared->value);
 
     if (value <= load_relaxed(&s->shared->promised))
         return false;
-    /* P1: commits. Killed before: it is there. Killed after: the dead has taken it along. */
+    /* SM1: commits. Killed before: the permit is there. Killed after: it went with the dead. */
     store_relaxed(&s->shared->value, value - 1);
     return true;
 }
 
 /*
- * With the mutex, having been notified: the permit that was promised. False if there is none, after
- * deaths in between.
+ * With the mutex, having been notified: take the permit that was promised. False: there is none any
+ * more, after deaths in between.
  */
 static bool take_promised(struct shk_semaphore *s, struct shki_member *m)
 {
     uint32_t value = load_relaxed(&s->shared->value), promised = load_relaxed(&s->shared->promised);
 
-    /* killed after this: the promise is void, and recover() promises the permit to the next */
+    /* Killed after this: the promise is void, and recover() promises the permit to the next. */
     shki_waitlist_resume(m);
     if (promised > 0)
         store_relaxed(&s->shared->promised, promised - 1);
     if (value == 0)
         return false;
-    store_relaxed(&s->shared->value, value - 1); /* P1 */
+    store_relaxed(&s->shared->value, value - 1); /* SM1: commits */
     return true;
 }
 
@@ -153,7 +170,7 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_member *m,
         if (r < 0)
             return r;
         while (shki_waitlist_lock(&s->line) < 0)
-            ; /* what was promised must be taken */
+            ; /* a permit that was promised must be taken */
         if (shki_waitlist_has_lost_it(&s->line, m))
             continue;
         taken = take_promised(s, m);
@@ -166,8 +183,8 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_member *m,
 }
 
 /*
- * With the mutex, by a caller that would have to give up: perhaps it is promised to a member whose
- * death is not known yet.
+ * With the mutex, by a caller that would have to give up: the permit may be promised to a member
+ * whose death the kernel has not marked.
  */
 static bool take_from_unmarked(struct shk_semaphore *s)
 {
@@ -188,7 +205,7 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
     if (r < 0)
         return r;
     if (!take_free(s)) {
-        /* perhaps it is promised to the dead, or to one that is stopped */
+        /* a permit may be promised to a dead waiter, or to a stopped one */
         if (load_relaxed(&s->shared->value) > 0) {
             shki_waitlist_take_back(&s->line);
             shki_waitlist_reap(&s->line);
@@ -225,13 +242,13 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
         r = shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name,
                       s->object.name, s->max);
     } else {
-        /* P1: commits. Killed after: recover() promises them. */
+        /* SM1: commits. Killed after: recover() promises them. */
         store_relaxed(&s->shared->value, value + n);
         promise(s->shared, &s->line);
     }
     shki_waitlist_unlock(&s->line);
     if (r == 0) {
-        atomic_thread_fence(memory_order_seq_cst); /* A4 */
+        atomic_thread_fence(memory_order_seq_cst); /* PW4 */
         shki_watched_wake(s->object.segment, &s->shared->watched);
     }
     return r;
@@ -255,8 +272,8 @@ static bool is_ready(const struct shki_watch *w)
     return has_free(w->handle);
 }
 
-/* Permits may be promised to the dead, or to waiters that are stopped. */
-static void look_after(void *semaphore)
+/* Permits may be promised to dead waiters, or to stopped ones. */
+static void repair(void *semaphore)
 {
     struct shk_semaphore *s = semaphore;
 
@@ -283,7 +300,7 @@ static void watch(void *handle, uint32_t want, struct shki_watch *w)
                              .watched = &s->shared->watched,
                              .handle = s,
                              .is_ready = is_ready,
-                             .look_after = look_after,
+                             .repair = repair,
                              .unref = unref};
 }
 

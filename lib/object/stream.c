@@ -1,17 +1,4 @@
-/*
- * A ring that is overwritten, with two marks:
- *
- *     claimed - slots          published        claimed
- *          |  can be read whole   |  being written |
- *          v                      v                v
- *     .....[======================][~~~~~~~~~~~~~~~]       position p is in slot p & mask
- *
- * The writer first moves `claimed` (T1), then writes, then moves `published` (T2). A reader copies
- * what is published and then looks at `claimed` (T3): what lies more than a ring below it may have
- * been overwritten while it was copied, and is thrown away. `claimed` never goes back, not even
- * when a writer dies between the two: what it has spoiled stays spoiled. Source: H. Boehm, "Can
- * seqlocks get along with programming language memory models?", MSPC 2012.
- */
+/* A stream and its writers: the protocol is told in stream.h. */
 #include "object/stream.h"
 
 #include "object/watch.h"
@@ -25,32 +12,8 @@
 #define HISTORY_MAX     (UINT64_C(1) << 30)
 #define HISTORY_DEFAULT 4096u
 #define PIECE_MAX       1024u /* samples that one step of an append writes at the most */
-/* an append lasts microseconds; who is in one longer is stopped */
+/* an append lasts microseconds; a writer that takes longer is stopped */
 #define WRITER_LIMIT SHK_SEC(10)
-/* to copy what is overwritten meanwhile, of a reader that does not wait, or not any longer */
-#define TRIES_MAX 10
-
-struct shk_stream {
-    struct shki_object object;
-    struct shki_stream_shared *shared;
-
-    /* Validated copies. */
-    uint64_t history, slots, piece;
-    size_t sample_size, stride;
-    unsigned char *samples;
-
-    struct shki_spinner lock_spinner;
-    struct shki_waitlist line;
-};
-
-struct shk_reader {
-    struct shk_stream *stream;
-    /* relaxed: written by the one thread that reads, looked at by one that watches for it */
-    _Atomic uint64_t position;
-    int64_t dropped;
-    _Atomic unsigned refs; /* as of an object */
-    struct shki_spinner spinner;
-};
 
 static uint64_t piece_for(uint64_t history)
 {
@@ -156,26 +119,18 @@ fail:
 
 int shk_stream_close(struct shk_stream *st)
 {
-    if (st == NULL || !shki_object_unref(&st->object))
-        return 0;
-    shki_waitlist_close(&st->line);
-    shki_object_close(&st->object);
-    free(st);
+    if (st)
+        shki_stream_unref(st);
     return 0;
 }
 
-static _Atomic uint64_t *words_at(const struct shk_stream *st, uint64_t position)
-{
-    return (_Atomic uint64_t *)(void *)(st->samples + (position & (st->slots - 1)) * st->stride);
-}
-
 /*
- * Word by word and atomic, for a reader may be copying the same: relaxed, because the marks and
- * fences around it order it.
+ * Word by word and atomic, since a reader may be copying the same words. Relaxed: the marks and fences
+ * around the copy order it.
  */
 static void write_sample(const struct shk_stream *st, uint64_t position, const unsigned char *from)
 {
-    _Atomic uint64_t *to = words_at(st, position);
+    _Atomic uint64_t *to = shki_stream_words(st, position);
     uint64_t word;
     size_t left = st->sample_size;
 
@@ -190,56 +145,34 @@ static void write_sample(const struct shk_stream *st, uint64_t position, const u
     }
 }
 
-static void read_sample(const struct shk_stream *st, uint64_t position, unsigned char *to)
-{
-    const _Atomic uint64_t *from = words_at(st, position);
-    uint64_t word;
-    size_t left = st->sample_size;
-
-    for (; left >= sizeof(word); left -= sizeof(word), to += sizeof(word)) {
-        word = load_relaxed(from++);
-        memcpy(to, &word, sizeof(word));
-    }
-    if (left) {
-        word = load_relaxed(from);
-        memcpy(to, &word, left);
-    }
-}
-
-static uint64_t published(const struct shk_stream *st)
-{
-    /* T2: acquire; pairs with the release in append: the samples below it have been written. */
-    return load_acquire(&st->shared->published);
-}
-
 /* With the writer_lock. */
 static void append_piece(struct shk_stream *st, const unsigned char *samples, uint64_t n)
 {
     struct shki_stream_shared *shared = st->shared;
-    /* ours: the writer_lock orders it */
+    /* Relaxed: writer_lock orders it. */
     uint64_t from = load_relaxed(&shared->published);
 
     /*
-     * Not backwards: a writer that died may have claimed more. Killed after this: readers lose the
-     * oldest n, which nobody has overwritten.
+     * Never backwards: a writer that died may have claimed more. Killed after this: readers lose the
+     * oldest n samples, though they have not been overwritten.
      */
     if (from + n > load_relaxed(&shared->claimed))
-        store_relaxed(&shared->claimed, from + n); /* T1 */
-    /* T1 before the samples; pairs with the fence in T3 */
+        store_relaxed(&shared->claimed, from + n); /* ST1 */
+    /* ST1: the claim before the samples; pairs with the fence of ST3 */
     atomic_thread_fence(memory_order_release);
     for (uint64_t i = 0; i < n; i++)
         write_sample(st, from + i, samples + i * st->sample_size);
-    /* T2: commits. Killed before: the next writer writes the same slots anew. */
+    /* ST2: release; commits. Killed before: the next writer writes the same slots anew. */
     store_release(&shared->published, from + n);
 }
 
 /*
- * Wake the readers that sleep, without waiting for one that is in the middle of a change: it does
- * it then.
+ * Wake the readers that sleep, without waiting for the waitlist's mutex: its holder carries out the
+ * request.
  */
 static void wake_readers(struct shk_stream *st)
 {
-    /* T4, A4: T2 before these looks; pairs with T5 and A3 */
+    /* ST4, PW4: ST2 before the loads of `watched` and the waitlist; pairs with ST5 and PW3 */
     atomic_thread_fence(memory_order_seq_cst);
     shki_watched_wake(st->object.segment, &st->shared->watched);
     if (unlikely(!shki_waitlist_is_empty(&st->line)))
@@ -288,7 +221,7 @@ int64_t shk_stream_position(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int64_t)published(st);
+    return r < 0 ? r : (int64_t)shki_stream_published(st);
 }
 
 ssize_t shk_stream_sample_size(struct shk_stream *st)
@@ -305,238 +238,6 @@ ssize_t shk_stream_history(struct shk_stream *st)
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? r : (ssize_t)st->history;
-}
-
-static uint64_t position_of(const struct shk_reader *reader)
-{
-    return load_relaxed(&reader->position);
-}
-
-static void set_position(struct shk_reader *reader, uint64_t position)
-{
-    store_relaxed(&reader->position, position);
-}
-
-int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **out)
-{
-    struct shki_member *m;
-    struct shk_reader *reader;
-    uint64_t position;
-    int r;
-
-    if (out == NULL)
-        return SHKI_NO_HANDLE;
-    *out = NULL;
-    r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
-    if (r < 0)
-        return r;
-    if (from != SHK_OLDEST && from != SHK_NEXT)
-        return shki_say(-EINVAL, "a reader begins at SHK_OLDEST or SHK_NEXT");
-    reader = calloc(1, sizeof(*reader));
-    if (reader == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    reader->stream = st;
-    shki_object_ref(&st->object);
-    position = published(st);
-    if (from == SHK_OLDEST)
-        position -= position < st->history ? position : st->history;
-    set_position(reader, position);
-    *out = reader;
-    return 0;
-}
-
-int shk_reader_close(struct shk_reader *reader)
-{
-    if (reader == NULL || fetch_sub_acq_rel(&reader->refs, 1) > 0)
-        return 0;
-    shk_stream_close(reader->stream);
-    free(reader);
-    return 0;
-}
-
-/*
- * Copy up to n published samples from `position` on. Returns how many are whole, and moves them to
- * the front of buf; *position is then where the first of them was.
- */
-static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void *buf, size_t n)
-{
-    uint64_t end = published(st), from = *position, lowest, claimed;
-
-    if (end - from > st->slots) /* lapped: no use in copying what is gone */
-        from = end - st->history;
-    if (n > end - from)
-        n = end - from;
-    for (size_t i = 0; i < n; i++)
-        read_sample(st, from + i, (unsigned char *)buf + i * st->sample_size);
-    /* T3: the samples before this look; pairs with the fence after T1 */
-    atomic_thread_fence(memory_order_acquire);
-    claimed = load_relaxed(&st->shared->claimed);
-    lowest = claimed > st->slots ? claimed - st->slots : 0;
-    if (lowest > from) {
-        uint64_t torn = lowest - from < n ? lowest - from : n;
-
-        n -= torn;
-        memmove(buf, (unsigned char *)buf + torn * st->sample_size, n * st->sample_size);
-        from += torn;
-    }
-    *position = from;
-    return n;
-}
-
-static bool has_unread(const struct shk_reader *reader)
-{
-    return published(reader->stream) != position_of(reader);
-}
-
-static bool has_samples(const void *arg)
-{
-    const struct shk_reader *reader = arg;
-
-    return has_unread(reader) || shki_object_is_stale(&reader->stream->object);
-}
-
-/*
- * Sleep until something has been appended, a slice at the most: a writer may have died before it
- * woke anybody.
- */
-static int sleep_a_slice(struct shk_reader *reader, struct shki_member *m,
-                         const struct shki_deadline *deadline)
-{
-    struct shk_stream *st = reader->stream;
-    struct shki_deadline slice = *deadline;
-    struct shki_saved_error saved;
-    int64_t end = shki_now() + SHKI_RECHECK;
-    int r;
-
-    if (slice.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
-        slice.at = end;
-    r = shki_waitlist_lock(&st->line);
-    if (r < 0)
-        return r;
-    shki_waitlist_enter(&st->line, m);
-    /* T5: in the line before this look at T2; pairs with T4 */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (has_samples(reader))
-        slice.at = 0; /* leave the line at once */
-    shki_waitlist_unlock(&st->line);
-    shki_error_save(&saved);
-    r = shki_waitlist_sleep(&st->line, m, &slice);
-    if (r == 0)
-        shki_waitlist_resume(m);
-    /* whether the time is over is the caller's to say */
-    return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved);
-}
-
-static int wait_for_samples(struct shk_reader *reader, struct shki_member *m,
-                            const struct shki_deadline *deadline)
-{
-    struct shk_stream *st = reader->stream;
-    int r = shki_deadline_check(deadline);
-
-    if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
-        return r;
-    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(deadline));
-    while (r == 0 && !has_samples(reader)) {
-        r = sleep_a_slice(reader, m, deadline);
-        if (r == 0 && !has_samples(reader))
-            r = shki_deadline_check(deadline);
-    }
-    shki_member_is_awake();
-    return r;
-}
-
-ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
-{
-    struct shki_deadline deadline;
-    struct shki_saved_error saved;
-    struct shki_member *m;
-    uint64_t position;
-    size_t got;
-    int r;
-
-    if (reader == NULL)
-        return SHKI_NO_HANDLE;
-    if (buf == NULL || n == 0)
-        return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
-    r = shki_enter(&reader->stream->object, &m);
-    if (r < 0)
-        return r;
-    for (int tries = 0;; tries++) {
-        position = position_of(reader);
-        got = copy_samples(reader->stream, &position, buf, n);
-        reader->dropped += (int64_t)(position - position_of(reader));
-        set_position(reader, position + got);
-        /*
-         * the append released it, and came before what ended the wait: an unlink, or the end of its
-         * time
-         */
-        if (got > 0 && r < 0)
-            shki_error_settle(0, &saved);
-        if (got > 0)
-            return (ssize_t)got;
-        if (r < 0)
-            return r;
-        if (tries == 0) /* one deadline, however often it is lapped */
-            deadline =
-                shki_object_deadline(&reader->stream->object, timeout, "there are no new samples");
-        if (tries < TRIES_MAX && has_unread(reader))
-            continue;
-        shki_error_save(&saved);
-        r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object)
-                                                          : wait_for_samples(reader, m, &deadline);
-    }
-}
-
-ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
-{
-    struct shki_member *m;
-    uint64_t position;
-    size_t got = 0;
-    int r = reader ? shki_enter(&reader->stream->object, &m) : SHKI_NO_HANDLE;
-
-    if (r < 0)
-        return r;
-    if (buf == NULL && n > 0)
-        return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
-    if (n > reader->stream->history)
-        n = reader->stream->history;
-    for (int tries = 0; got == 0 && tries < TRIES_MAX; tries++) {
-        position = published(reader->stream);
-        if (position == 0 || n == 0)
-            break;
-        position -= position < n ? position : n;
-        got = copy_samples(reader->stream, &position, buf, n);
-    }
-    return (ssize_t)got;
-}
-
-int64_t shk_reader_dropped(struct shk_reader *reader)
-{
-    return reader ? reader->dropped : SHKI_NO_HANDLE;
-}
-
-static void unref(void *reader)
-{
-    shk_reader_close(reader);
-}
-
-static bool is_ready(const struct shki_watch *w)
-{
-    return has_unread(w->handle);
-}
-
-static void watch(void *handle, uint32_t want, struct shki_watch *w)
-{
-    struct shk_reader *reader = handle;
-    struct shk_stream *st = reader->stream;
-
-    (void)want;
-    *w = (struct shki_watch){.object = &st->object,
-                             .refs = &reader->refs,
-                             .watched = &st->shared->watched,
-                             .handle = reader,
-                             .is_ready = is_ready,
-                             .unref = unref};
 }
 
 static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
@@ -561,6 +262,6 @@ const struct shki_kind shki_stream_kind = {
     .check = check,
     .waitlist = {.offset = offsetof(struct shki_stream_shared, waiters), .asks = true},
     .watchable = SHK_READABLE,
-    .watch = watch,
+    .watch = shki_stream_watch,
     .describe = describe,
 };

@@ -1,8 +1,42 @@
-/* A stream in shared memory. */
+/*
+ * A stream: a ring that is overwritten, with two marks.
+ *
+ *     claimed - slots          published        claimed
+ *          |  can be read whole   |  being written |
+ *          v                      v                v
+ *     .....[======================][~~~~~~~~~~~~~~~]       position p is in slot p & mask
+ *
+ * Source: H. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012.
+ *
+ *     writer, with writer_lock                     reader
+ *     ST1: claimed = published + n; fence          ST2: end = published (acquire)
+ *     write n samples                              copy samples below `end`
+ *     ST2: published += n (release)                ST3: fence; read claimed
+ *     unlock                                       drop what lies below claimed - slots
+ *     ST4: full fence                              nothing new: lock the waitlist, enter,
+ *     readers in the waitlist? request                 ST5: full fence; check `published`
+ *       the release of all                             unlock; sleep for a recheck interval
+ *
+ * A reader drops the samples that may have been overwritten while it copied them: those more than a
+ * ring below `claimed`. If `claimed` moved after the samples were written, a reader could copy half
+ * of a new sample and keep it.
+ *
+ * `claimed` never goes back, not even when a writer dies between ST1 and ST2: the slots that it has
+ * spoiled stay spoiled, and the next writer writes them anew.
+ *
+ * ST4 and ST5: either the writer sees the reader in the waitlist, or the reader sees what the writer
+ * has published. Without one of the fences both could miss, and the reader would sleep until its
+ * recheck.
+ *
+ * The model: tests/model/stream.pml.
+ */
 #ifndef SHKI_STREAM_H
 #define SHKI_STREAM_H
 
 #include "object/object.h"
+
+#include <shmkit/stream.h>
+#include <stdlib.h>
 
 /* What is not said to change was written before the stream was published. */
 struct shki_stream_shared {
@@ -14,6 +48,43 @@ struct shki_stream_shared {
     _Atomic uint32_t watched;             /* SHKI_WATCHERS or 0: see watch.h */
     struct shki_waitlist_shared waiters;  /* readers asleep */
 };
+
+struct shk_stream {
+    struct shki_object object;
+    struct shki_stream_shared *shared;
+
+    /* Validated copies. */
+    uint64_t history, slots, piece;
+    size_t sample_size, stride;
+    unsigned char *samples;
+
+    struct shki_spinner lock_spinner;
+    struct shki_waitlist line;
+};
+
+static inline uint64_t shki_stream_published(const struct shk_stream *st)
+{
+    /* ST2: acquire; pairs with the release in append_piece(): samples below have been written. */
+    return load_acquire(&st->shared->published);
+}
+
+static inline _Atomic uint64_t *shki_stream_words(const struct shk_stream *st, uint64_t position)
+{
+    return (_Atomic uint64_t *)(void *)(st->samples + (position & (st->slots - 1)) * st->stride);
+}
+
+/* The handle is closed with the last of its references: the program's, and one of each reader. */
+static inline void shki_stream_unref(struct shk_stream *st)
+{
+    if (!shki_object_unref(&st->object))
+        return;
+    shki_waitlist_close(&st->line);
+    shki_object_close(&st->object);
+    free(st);
+}
+
+/* The kind's `watch`, of a reader: see reader.c. */
+void shki_stream_watch(void *reader, uint32_t want, struct shki_watch *);
 
 extern const struct shki_kind shki_stream_kind;
 

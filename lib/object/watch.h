@@ -14,7 +14,7 @@
  *     … and once more from the top, until an object is ready
  *
  * Either the watcher's check sees the commit, or the notifier sees the mark: PW4 is sequentially
- * consistent, or, of a queue, the light fence F2. PW3 is heavy and slow, so it stands before the
+ * consistent, or, of a queue, the light fence EC1. PW3 is heavy and slow, so it stands before the
  * mutex.
  *
  * PW6: a mark that a notifier clears between PW2 and PW1 does not release the watcher, which is not
@@ -30,7 +30,7 @@
  * that is left behind by the last watcher costs one needless request.
  *
  * A queue has the mark in the word that it reads anyway after a commit, one for each side: the
- * flags of an eventcount; there F2 is PW4.
+ * flags of an eventcount; there EC1 is PW4.
  *
  * Edges: an event that is set and cleared has released its waiters, and so has a queue that is shut
  * down and opened again. shki_watch.since is their count when the wait began.
@@ -62,8 +62,8 @@ struct shki_watch {
     void (*note)(struct shki_watch *); /* or NULL */
     /* loads only; whether it has been unlinked is another question */
     bool (*is_ready)(const struct shki_watch *);
-    void (*look_after)(void *handle); /* repair what keeps it from being ready; or NULL */
-    void (*unref)(void *handle);      /* close a handle that has been referenced */
+    void (*repair)(void *handle); /* repair what keeps it from being ready; or NULL */
+    void (*unref)(void *handle);  /* close a handle that has been referenced */
 };
 
 /*

@@ -1,3 +1,4 @@
+/* shk_wait_any(): the watcher's side of the protocol that object/watch.h tells. */
 #include "poll/poll.h"
 
 #include "base/fence.h"
@@ -27,7 +28,7 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
     return 0;
 }
 
-/* From now on an event that is set counts, though it is cleared at once. */
+/* An event that is set from now on counts, though it may be cleared again. */
 static void note(struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
@@ -81,11 +82,11 @@ static int find_stale(const struct shki_set *set)
 }
 
 /*
- * The index of one that is ready, n if there is none, or an error. What has become ready during
- * the wait is told, though it has been unlinked then; a set with an unlinked object cannot be
- * waited for.
+ * The index of an object that is ready, n if there is none, or an error. An object that has become
+ * ready during the wait is told, though it has been unlinked since. A set with an unlinked object
+ * cannot be waited for.
  */
-static int look(const struct shki_set *set)
+static int check(const struct shki_set *set)
 {
     int none = (int)set->n, r = set->waits ? find_ready(set) : none, error;
 
@@ -97,17 +98,17 @@ static int look(const struct shki_set *set)
 
 static bool has_news(const void *set)
 {
-    return look(set) != (int)((const struct shki_set *)set)->n;
+    return check(set) != (int)((const struct shki_set *)set)->n;
 }
 
-static void look_after(const struct shki_set *set)
+static void repair(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
-        if (set->watches[i].look_after)
-            set->watches[i].look_after(set->watches[i].handle);
+        if (set->watches[i].repair)
+            set->watches[i].repair(set->watches[i].handle);
 }
 
-/* A2, A3: the marks before the look that follows; pairs with A4, which of a queue is F2. */
+/* PW2, PW3: the marks before the check that follows; pairs with PW4, which of a queue is EC1. */
 static void set_marks(const struct shki_set *set, bool asymmetric)
 {
     for (unsigned i = 0; i < set->n; i++)
@@ -115,7 +116,7 @@ static void set_marks(const struct shki_set *set, bool asymmetric)
     shki_fence_heavy(asymmetric);
 }
 
-/* A6: relaxed: a member that clears one after this comes to the line after this thread. */
+/* PW6. Relaxed: a notifier that clears a mark after this comes to the waitlist after the watcher. */
 static bool has_marks(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
@@ -124,65 +125,66 @@ static bool has_marks(const struct shki_set *set)
     return true;
 }
 
-static int sleep_a_slice(const struct shki_set *set, struct shki_waitlist *l, struct shki_member *m,
-                         const struct shki_deadline *deadline)
+/* Sleep until the watchers are released, for a recheck interval at most. */
+static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struct shki_member *m,
+                      const struct shki_deadline *deadline)
 {
-    struct shki_deadline slice = *deadline;
+    struct shki_deadline recheck = *deadline;
     int64_t end = shki_now() + SHKI_RECHECK;
     int r;
 
-    if (slice.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
-        slice.at = end;
+    if (recheck.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
+        recheck.at = end;
     set_marks(set, m->segment->asymmetric);
     r = shki_waitlist_lock(l);
     if (r < 0)
         return r;
-    shki_waitlist_enter(l, m); /* A1 */
+    shki_waitlist_enter(l, m); /* PW1 */
     if (!has_marks(set))
-        set_marks(set, m->segment->asymmetric); /* with the mutex, which no waker waits for */
+        set_marks(set, m->segment->asymmetric); /* with the mutex, which no notifier waits for */
     if (has_news(set))
-        slice.at = 0; /* leave the line at once */
+        recheck.at = 0; /* leave the waitlist at once */
     shki_waitlist_unlock(l);
-    r = shki_waitlist_sleep(l, m, &slice);
+    r = shki_waitlist_sleep(l, m, &recheck);
     if (r == 0)
         shki_waitlist_resume(m);
-    /* what is stale, and why, is for look() to say */
+    /* what is stale, and why, check() says */
     return r == -ETIMEDOUT || r == -ESTALE ? 0 : r;
 }
 
-/* What is found at a look, or the end of deadline; n: neither. */
-static int look_carefully(const struct shki_set *set, const struct shki_deadline *deadline)
+/* An object that is ready, after repairs if need be; an error, or the deadline's end; n: neither. */
+static int check_and_repair(const struct shki_set *set, const struct shki_deadline *deadline)
 {
-    int r = look(set), over;
+    int r = check(set), ends;
 
     if (r == (int)set->n) {
-        look_after(set);
-        r = look(set);
+        repair(set);
+        r = check(set);
     }
-    over = r == (int)set->n ? shki_deadline_check(deadline) : 0;
-    return over < 0 ? over : r;
+    ends = r == (int)set->n ? shki_deadline_check(deadline) : 0;
+    return ends < 0 ? ends : r;
 }
 
 static int wait(struct shki_set *set, struct shki_member *m, const struct shki_deadline *deadline)
 {
     static struct shki_spinner spinner; /* there is no handle to keep one */
-    struct shki_waitlist *line = shki_watchers(m->segment);
-    int r = look_carefully(set, deadline), none = (int)set->n;
+    struct shki_waitlist *l = shki_watchers(m->segment);
+    int r = check_and_repair(set, deadline), none = (int)set->n;
 
     if (r != none)
         return r;
     set->waits = true;
     if (shki_spin(&spinner, has_news, set))
-        r = look_carefully(set, deadline);
-    if (r == none && line == NULL)
+        r = check_and_repair(set, deadline);
+    if (r == none && l == NULL)
         r = shki_say(-ENOMEM, "out of memory");
     if (r != none)
         return r;
     shki_object_sleeps(set->watches[0].object, m, SHK_WAITS_FOR_ANY, shki_waits_how(deadline));
     do {
-        r = sleep_a_slice(set, line, m, deadline);
+        r = sleep_once(set, l, m, deadline);
         if (r == 0)
-            r = look_carefully(set, deadline);
+            r = check_and_repair(set, deadline);
     } while (r == none);
     shki_member_is_awake();
     return r;
@@ -198,9 +200,9 @@ int shki_set_wait(struct shki_set *set, struct shki_member *m, const struct shki
 }
 
 /*
- * Whose turn it is, if several are ready: the one after that which this thread was given last from
- * the same set. A set has no memory of its own, so the thread has one, for the sets that it has
- * waited for last.
+ * If several objects are ready, the thread is given the one after that which it was given last from
+ * the same set. A set has no memory of its own, so the thread has one of the sets that it has waited
+ * for last.
  */
 struct turn {
     uint64_t set; /* a hash of what is in it */

@@ -4,8 +4,8 @@
  *
  * The pipe holds one message: it is in packet mode, where each takes a page of its own however
  * short it is, and has one page. So it is full as long as the message has not been read, and the
- * thread learns from poll() that it has been (POLLOUT), or that no reading end is left (POLLERR).
- * While it waits for the objects it learns of the latter at the end of a slice.
+ * thread learns from poll() that it has been read (POLLOUT), or that no reading end is left
+ * (POLLERR). While it waits for the objects it learns the latter at the end of a recheck interval.
  *
  * The writing end is the thread's alone:
  *   - A program may close all descriptors above 2 and open a file of its own, which gets the
@@ -83,9 +83,7 @@ static void destroy(struct watcher *w)
     unref(w);
 }
 
-/*
- * A forked child has no such threads: neither the pipes nor the handles are bias_threshold there.
- */
+/* A forked child has no such threads: it needs neither the pipes nor the handles. */
 static void forget_watchers(void)
 {
     struct watcher *w;
@@ -108,8 +106,8 @@ static void enlist(struct watcher *w)
 
 enum { BUSY, FREE, GONE };
 
-/* The state of the pipe, waiting a slice until it is free. */
-static int look_at_pipe(const struct watcher *w, int milliseconds)
+/* The state of the pipe, after a wait until it is free. */
+static int state_of_pipe(const struct watcher *w, int milliseconds)
 {
     struct pollfd pipe = {.fd = w->out, .events = POLLOUT};
 
@@ -128,15 +126,15 @@ static bool tell(struct watcher *w, uint32_t index)
         return false;
     w->set.first = index + 1;
     do
-        state = look_at_pipe(w, (int)(SHKI_RECHECK / 1000000));
+        state = state_of_pipe(w, (int)(SHKI_RECHECK / 1000000));
     while (state == BUSY && !shki_segment_is_closed(w->set.watches[0].object->segment));
     return state == FREE;
 }
 
-/* At the end of each slice. */
+/* At the end of each recheck interval. */
 static int is_gone(void *watcher)
 {
-    return look_at_pipe(watcher, 0) == GONE;
+    return state_of_pipe(watcher, 0) == GONE;
 }
 
 /*
@@ -253,7 +251,7 @@ static int open_pipe(struct watcher *w, int ends[2])
     return 0;
 }
 
-int shk_ready_fd(const struct shk_ready *bias_threshold, unsigned n)
+int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
 {
     struct watcher *w = malloc(sizeof(*w));
     struct shki_member *m;
@@ -261,7 +259,7 @@ int shk_ready_fd(const struct shk_ready *bias_threshold, unsigned n)
 
     if (w == NULL)
         return shki_say(-ENOMEM, "out of memory");
-    r = shki_set_open(&w->set, bias_threshold, n, &m);
+    r = shki_set_open(&w->set, wanted, n, &m);
     for (unsigned i = 0; r == 0 && i < n; i++)
         r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object)
                                                            : 0;

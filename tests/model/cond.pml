@@ -51,12 +51,12 @@ proctype waiter(byte me)
                   line_enter();
                   line_unlock()
               };
-              lock = 0; /* shki_lock_give_up() */
+              lock = 0; /* shki_lock_release_all() */
               line_sleep();
 #ifdef RESUME_EARLY
               node[me].in = false;
 #endif
-              atomic { lock == 0 -> lock = me + 1 }; /* shki_lock_take_back() */
+              atomic { lock == 0 -> lock = me + 1 }; /* shki_lock_reacquire() */
               if
               :: gave_up
               :: !gave_up ->

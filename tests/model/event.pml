@@ -31,7 +31,7 @@
 
 mtype = { RUNNING, ASLEEP, DONE, DEAD }
 
-bool is_set, sleeper; byte sets /* state: V1 */
+bool is_set, sleeper; byte sets /* state: EV1 */
 mtype doing[MEMBERS] = RUNNING
 bool waits[WAITERS]     /* has found it clear, and has not come back */
 bool yield_debt[WAITERS]      /* it has been set since */

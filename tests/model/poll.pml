@@ -9,7 +9,7 @@
  * step. Up to CRASHES wakers die, between any two steps; a dead holder's mutex is free. At the end
  * of a slice a watcher looks (where that changes nothing, it is no step).
  *
- * Not modelled: weak memory (the fences A3, A4 and those of L5 and L6 stand between the two steps
+ * Not modelled: weak memory (the fences PW3, PW4 and those of WL5 and WL6 stand between the two steps
  * of each side), spinning (another look), the links of the line (waitlist.pml).
  *
  * Claim: when nobody can move any more, no watcher sleeps while its object is ready. Without
@@ -45,7 +45,7 @@ bool killed[MEMBERS]    /* dies at its next step */
 #define slice_is_over false
 #endif
 
-/* L6 */
+/* WL6 */
 inline answer()
 {
     do
@@ -92,10 +92,10 @@ proctype watcher(byte me)
        :: !ready[me] -> mark[me] = true; in[me] = true; line_unlock()
        fi;
 #else
-       mark[me] = true; /* A2 */
+       mark[me] = true; /* PW2 */
        atomic { mutex == 0 -> mutex = me + 1 };
-       d_step { in[me] = true; released[me] = false }; /* A1 */
-#ifndef NO_A6
+       d_step { in[me] = true; released[me] = false }; /* PW1 */
+#ifndef NO_PW6
        if
        :: !mark[me] -> mark[me] = true
        :: mark[me]
@@ -128,17 +128,17 @@ proctype waker(byte me)
         :: commits < COMMITS ->
            commits++;
            ready[0] = true;
-           d_step { was = mark[0]; mark[0] = false }; /* A5 */
+           d_step { was = mark[0]; mark[0] = false }; /* PW5 */
            if
            :: was ->
               was = false;
 #ifdef ASK_LATE
               if
-              :: mutex == 0 -> asked++; answer() /* L5, after a look at the mutex */
+              :: mutex == 0 -> asked++; answer() /* WL5, after a look at the mutex */
               :: mutex != 0
               fi
 #else
-              asked++; /* L5 */
+              asked++; /* WL5 */
               answer()
 #endif
            :: !was

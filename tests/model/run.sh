@@ -100,7 +100,7 @@ fails event NO_BACKSTOP -DCRASHES=1
 
 holds stream
 holds stream -DCRASHES=1 -DAPPENDS=1
-for taken_out in NO_T1_FENCE NO_T2_RELEASE NO_T2_ACQUIRE NO_T3 NO_RECHECK NO_T4 NO_T5; do
+for taken_out in NO_ST1_FENCE NO_ST2_RELEASE NO_ST2_ACQUIRE NO_ST3 NO_RECHECK NO_ST4 NO_ST5; do
     fails stream $taken_out
 done
 fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
@@ -108,7 +108,7 @@ fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
 # A mark that a waker has taken down is answered, also where another one has the line.
 holds poll
 holds poll -DWAKERS=1 -DCRASHES=1
-for taken_out in NO_A6 NO_ANSWER ASK_LATE MARK_LATE; do
+for taken_out in NO_PW6 NO_ANSWER ASK_LATE MARK_LATE; do
     fails poll $taken_out
 done
 fails poll NO_SLICE -DWAKERS=1 -DCRASHES=1

@@ -51,15 +51,15 @@ bool killed[MEMBERS]        /* dies at its next step */
 #define fence() empty(buffer[me])
 #define overtakes(store) (!buffer[me]??[FENCE, 0, 0] && buffer[me]??[store, _, _])
 
-#ifdef NO_T4
-#define T4 true
+#ifdef NO_ST4
+#define ST4 true
 #else
-#define T4 fence()
+#define ST4 fence()
 #endif
-#ifdef NO_T5
-#define T5 true
+#ifdef NO_ST5
+#define ST5 true
 #else
-#define T5 fence()
+#define ST5 fence()
 #endif
 
 proctype memory(byte me)
@@ -68,14 +68,14 @@ proctype memory(byte me)
 
 end:
     do
-    :: d_step { buffer[me]?CLAIM, x, _ -> claimed = x; x = 0 }                      /* T1 */
+    :: d_step { buffer[me]?CLAIM, x, _ -> claimed = x; x = 0 }                      /* ST1 */
     :: d_step { buffer[me]?FENCE, _, _ }
     :: d_step { buffer[me]?WORD, x, y -> words[x] = y; x = 0; y = 0 }
     :: d_step { overtakes(WORD) -> buffer[me]??WORD, x, y; words[x] = y; x = 0; y = 0 }
-#ifdef NO_T2_RELEASE
+#ifdef NO_ST2_RELEASE
     :: d_step { buffer[me]??PUBLISH, x, _ -> published = x; x = 0 }
 #else
-    :: d_step { buffer[me]?PUBLISH, x, _ -> published = x; x = 0 }                  /* T2 */
+    :: d_step { buffer[me]?PUBLISH, x, _ -> published = x; x = 0 }                  /* ST2 */
 #endif
     :: d_step { buffer[me]?OPEN_GATE, _, _ -> lock = 0 }
     :: d_step { buffer[me]?COUNT_IN, _, _ -> count++ }
@@ -125,10 +125,10 @@ proctype writer(byte me, life)
            fi;
            /* append_piece() */
            if
-           :: from + n > mine -> buffer[me]!CLAIM, from + n, 0 /* T1 */
+           :: from + n > mine -> buffer[me]!CLAIM, from + n, 0 /* ST1 */
            :: from + n <= mine /* not backwards */
            fi;
-#ifndef NO_T1_FENCE
+#ifndef NO_ST1_FENCE
            buffer[me]!FENCE, 0, 0;
 #endif
            for (i : 0 .. n - 1) {
@@ -136,13 +136,13 @@ proctype writer(byte me, life)
                buffer[me]!WORD, 2 * ((from + i) % SLOTS) + 1, sample(life, from + i)
            }
            i = 0;
-           buffer[me]!PUBLISH, from + n, 0; /* T2 */
+           buffer[me]!PUBLISH, from + n, 0; /* ST2 */
            buffer[me]!OPEN_GATE, 0, 0;
            atomic { n = 0; from = 0; mine = 0 };
            /* wake_readers() */
            if
-           :: T4 && count == 0
-           :: T4 && count > 0 ->
+           :: ST4 && count == 0
+           :: ST4 && count > 0 ->
               d_step { line == 0 -> line = me + 1 };
               release_all();
               d_step { fence() -> line = 0 }
@@ -170,7 +170,7 @@ copy:   /* copy_samples(), of one sample */
         do
         :: !has_end ->
            d_step {
-               end = published; /* T2 */
+               end = published; /* ST2 */
                has_end = true;
                if
                :: end - from > SLOTS -> from = end - HISTORY; has[0] = false; has[1] = false /* read at another place then */
@@ -181,17 +181,17 @@ copy:   /* copy_samples(), of one sample */
            :: end == from -> goto nothing
            :: end != from
            fi
-#ifdef NO_T2_ACQUIRE
-#define T2 true
+#ifdef NO_ST2_ACQUIRE
+#define ST2 true
 #else
-#define T2 has_end
+#define ST2 has_end
 #endif
-        :: d_step { T2 && !has[0] -> word[0] = word_at(from, 0); has[0] = true }
-        :: d_step { T2 && !has[1] -> word[1] = word_at(from, 1); has[1] = true }
-#ifdef NO_T3
+        :: d_step { ST2 && !has[0] -> word[0] = word_at(from, 0); has[0] = true }
+        :: d_step { ST2 && !has[1] -> word[1] = word_at(from, 1); has[1] = true }
+#ifdef NO_ST3
         :: d_step { has_end && !has_seen -> seen = claimed; has_seen = true }
 #else
-        :: d_step { has[0] && has[1] && has_end && !has_seen -> seen = claimed; has_seen = true } /* T3 */
+        :: d_step { has[0] && has[1] && has_end && !has_seen -> seen = claimed; has_seen = true } /* ST3 */
 #endif
         :: has_end && has[0] && has[1] && has_seen -> break
         od;
@@ -222,11 +222,11 @@ nothing:
         d_step { line == 0 -> line = me + 1 };
         d_step { in[me] = true; buffer[me]!COUNT_IN, 0, 0 };
         if
-        :: T5 && published != position[me] -> /* leaves the line at once */
+        :: ST5 && published != position[me] -> /* leaves the line at once */
            d_step { fence() -> in[me] = false; count-- };
            d_step { line = 0 };
            goto copy
-        :: T5 && published == position[me]
+        :: ST5 && published == position[me]
         fi;
         buffer[me]!OPEN_LINE, 0, 0;
         doing[me] = ASLEEP;

@@ -1,0 +1,268 @@
+/* Readers of a stream: the protocol is told in stream.h. */
+#include "object/stream.h"
+
+#include "object/watch.h"
+
+#include <shmkit/inspect.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* copies that a writer has overtaken, of a reader that does not wait, or not any longer */
+#define TRIES_MAX 10
+
+struct shk_reader {
+    struct shk_stream *stream;
+    /* Relaxed: written by the one thread that reads, read by a thread that watches for it. */
+    _Atomic uint64_t position;
+    int64_t dropped;
+    _Atomic unsigned refs; /* as of an object */
+    struct shki_spinner spinner;
+};
+
+static uint64_t position_of(const struct shk_reader *reader)
+{
+    return load_relaxed(&reader->position);
+}
+
+static void set_position(struct shk_reader *reader, uint64_t position)
+{
+    store_relaxed(&reader->position, position);
+}
+
+static void read_sample(const struct shk_stream *st, uint64_t position, unsigned char *to)
+{
+    const _Atomic uint64_t *from = shki_stream_words(st, position);
+    uint64_t word;
+    size_t left = st->sample_size;
+
+    for (; left >= sizeof(word); left -= sizeof(word), to += sizeof(word)) {
+        word = load_relaxed(from++);
+        memcpy(to, &word, sizeof(word));
+    }
+    if (left) {
+        word = load_relaxed(from);
+        memcpy(to, &word, left);
+    }
+}
+
+int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **out)
+{
+    struct shki_member *m;
+    struct shk_reader *reader;
+    uint64_t position;
+    int r;
+
+    if (out == NULL)
+        return SHKI_NO_HANDLE;
+    *out = NULL;
+    r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+    if (r < 0)
+        return r;
+    if (from != SHK_OLDEST && from != SHK_NEXT)
+        return shki_say(-EINVAL, "a reader begins at SHK_OLDEST or SHK_NEXT");
+    reader = calloc(1, sizeof(*reader));
+    if (reader == NULL)
+        return shki_say(-ENOMEM, "out of memory");
+    reader->stream = st;
+    shki_object_ref(&st->object);
+    position = shki_stream_published(st);
+    if (from == SHK_OLDEST)
+        position -= position < st->history ? position : st->history;
+    set_position(reader, position);
+    *out = reader;
+    return 0;
+}
+
+int shk_reader_close(struct shk_reader *reader)
+{
+    if (reader == NULL || fetch_sub_acq_rel(&reader->refs, 1) > 0)
+        return 0;
+    shki_stream_unref(reader->stream);
+    free(reader);
+    return 0;
+}
+
+/*
+ * Copy up to n published samples from `position` on. Returns how many are whole, and moves them to
+ * the front of buf; *position is then where the first of them was.
+ */
+static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void *buf, size_t n)
+{
+    uint64_t end = shki_stream_published(st), from = *position, lowest, claimed;
+
+    if (end - from > st->slots) /* lapped: those samples are gone */
+        from = end - st->history;
+    if (n > end - from)
+        n = end - from;
+    for (size_t i = 0; i < n; i++)
+        read_sample(st, from + i, (unsigned char *)buf + i * st->sample_size);
+    /* ST3: the samples before this load; pairs with the fence of ST1 */
+    atomic_thread_fence(memory_order_acquire);
+    claimed = load_relaxed(&st->shared->claimed);
+    lowest = claimed > st->slots ? claimed - st->slots : 0;
+    if (lowest > from) {
+        uint64_t torn = lowest - from < n ? lowest - from : n;
+
+        n -= torn;
+        memmove(buf, (unsigned char *)buf + torn * st->sample_size, n * st->sample_size);
+        from += torn;
+    }
+    *position = from;
+    return n;
+}
+
+static bool has_unread(const struct shk_reader *reader)
+{
+    return shki_stream_published(reader->stream) != position_of(reader);
+}
+
+static bool has_samples(const void *arg)
+{
+    const struct shk_reader *reader = arg;
+
+    return has_unread(reader) || shki_object_is_stale(&reader->stream->object);
+}
+
+/*
+ * Sleep until samples have been appended, for a recheck interval at most: a writer may have died
+ * before it woke the readers.
+ */
+static int sleep_once(struct shk_reader *reader, struct shki_member *m,
+                      const struct shki_deadline *deadline)
+{
+    struct shk_stream *st = reader->stream;
+    struct shki_deadline recheck = *deadline;
+    struct shki_saved_error saved;
+    int64_t end = shki_now() + SHKI_RECHECK;
+    int r;
+
+    if (recheck.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
+        recheck.at = end;
+    r = shki_waitlist_lock(&st->line);
+    if (r < 0)
+        return r;
+    shki_waitlist_enter(&st->line, m);
+    /* ST5: in the waitlist before the load of ST2; pairs with ST4 */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (has_samples(reader))
+        recheck.at = 0; /* leave the waitlist at once */
+    shki_waitlist_unlock(&st->line);
+    shki_error_save(&saved);
+    r = shki_waitlist_sleep(&st->line, m, &recheck);
+    if (r == 0)
+        shki_waitlist_resume(m);
+    /* the caller checks its own deadline */
+    return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved);
+}
+
+static int wait_for_samples(struct shk_reader *reader, struct shki_member *m,
+                            const struct shki_deadline *deadline)
+{
+    struct shk_stream *st = reader->stream;
+    int r = shki_deadline_check(deadline);
+
+    if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
+        return r;
+    shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(deadline));
+    while (r == 0 && !has_samples(reader)) {
+        r = sleep_once(reader, m, deadline);
+        if (r == 0 && !has_samples(reader))
+            r = shki_deadline_check(deadline);
+    }
+    shki_member_is_awake();
+    return r;
+}
+
+ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
+{
+    struct shki_deadline deadline;
+    struct shki_saved_error saved;
+    struct shki_member *m;
+    uint64_t position;
+    size_t got;
+    int r;
+
+    if (reader == NULL)
+        return SHKI_NO_HANDLE;
+    if (buf == NULL || n == 0)
+        return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
+    r = shki_enter(&reader->stream->object, &m);
+    if (r < 0)
+        return r;
+    for (int tries = 0;; tries++) {
+        position = position_of(reader);
+        got = copy_samples(reader->stream, &position, buf, n);
+        reader->dropped += (int64_t)(position - position_of(reader));
+        set_position(reader, position + got);
+        /*
+         * The append released the reader, and came before what ended the wait: an unlink, or the
+         * end of the deadline.
+         */
+        if (got > 0 && r < 0)
+            shki_error_settle(0, &saved);
+        if (got > 0)
+            return (ssize_t)got;
+        if (r < 0)
+            return r;
+        if (tries == 0) /* one deadline, however often the reader is lapped */
+            deadline =
+                shki_object_deadline(&reader->stream->object, timeout, "there are no new samples");
+        if (tries < TRIES_MAX && has_unread(reader))
+            continue;
+        shki_error_save(&saved);
+        r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object)
+                                                          : wait_for_samples(reader, m, &deadline);
+    }
+}
+
+ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
+{
+    struct shki_member *m;
+    uint64_t position;
+    size_t got = 0;
+    int r = reader ? shki_enter(&reader->stream->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (buf == NULL && n > 0)
+        return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
+    if (n > reader->stream->history)
+        n = reader->stream->history;
+    for (int tries = 0; got == 0 && tries < TRIES_MAX; tries++) {
+        position = shki_stream_published(reader->stream);
+        if (position == 0 || n == 0)
+            break;
+        position -= position < n ? position : n;
+        got = copy_samples(reader->stream, &position, buf, n);
+    }
+    return (ssize_t)got;
+}
+
+int64_t shk_reader_dropped(struct shk_reader *reader)
+{
+    return reader ? reader->dropped : SHKI_NO_HANDLE;
+}
+
+static void unref(void *reader)
+{
+    shk_reader_close(reader);
+}
+
+static bool is_ready(const struct shki_watch *w)
+{
+    return has_unread(w->handle);
+}
+
+void shki_stream_watch(void *handle, uint32_t want, struct shki_watch *w)
+{
+    struct shk_reader *reader = handle;
+    struct shk_stream *st = reader->stream;
+
+    (void)want;
+    *w = (struct shki_watch){.object = &st->object,
+                             .refs = &reader->refs,
+                             .watched = &st->shared->watched,
+                             .handle = reader,
+                             .is_ready = is_ready,
+                             .unref = unref};
+}
