@@ -1,12 +1,12 @@
 #include "base/error.h"
 
-#include "base/name.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The parts of a sentence that has not been asked for yet. */
+/* The parts of a sentence that shk_last_error() has not made yet. */
 struct parts {
     char segment[SHK_SEGMENT_NAME_MAX + 1], object[SHK_NAME_MAX + 1], holder[SHK_NAME_MAX + 1];
     const char *state;
@@ -21,7 +21,7 @@ static _Thread_local char text[SHKI_SENTENCE_MAX];
 static _Thread_local struct parts parts;
 static _Thread_local const char *last = "";
 
-/* `last` is this one: the sentence is still to be made */
+/* `last` points to this one: the sentence has still to be made of the parts. */
 static const char in_parts[] = "not made yet";
 
 int shki_fail(int code, const char *format, ...)

@@ -16,14 +16,14 @@ static inline int shki_say(int code, const char *sentence)
 }
 
 /*
- * The end of a wait that was in vain: "demo/jobs: timed out after 2 s; the queue is empty". A
- * program that polls takes this path a million times a second, so only the parts are noted;
- * shk_last_error() makes the sentence of them.
+ * The end of a wait whose condition was not met: "demo/jobs: timed out after 2 s; the queue is
+ * empty". A program that polls takes this path a million times a second. So only the parts are
+ * noted, and shk_last_error() makes the sentence of them.
  */
 struct shki_unmet {
     /* copied; object NULL: the sentence is about the segment; both NULL: about neither */
     const char *segment, *object;
-    const char *state; /* a literal: what the call waited for is not so; NULL: unknown */
+    const char *state; /* a literal: the state that is not what the call waited for; or NULL */
     /* of the call that timed out, in nanoseconds; 0: it was not to wait */
     int64_t timeout;
 };
@@ -36,9 +36,8 @@ int shki_say_unmet(int code, const struct shki_unmet *);
 void shki_note_holder(const char *name, int32_t pid);
 
 /*
- * For a caller that tries something that may fail, and goes on: a call that succeeds after all
- * leaves the thread's last sentence as it was. settle() brings it back if r is no failure, and
- * returns r.
+ * For a caller that tries something that may fail, and continues. A call that succeeds leaves the
+ * thread's last sentence as it was: settle() restores it if r is no failure. It returns r.
  */
 #define SHKI_SENTENCE_MAX 512
 struct shki_saved_error {

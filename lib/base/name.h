@@ -1,12 +1,12 @@
 /*
- * Names: valid UTF-8 without control characters, so that every terminal and every file system shows
- * them right.
+ * Names: valid UTF-8 without control characters. So each terminal and each file system shows them
+ * right.
  */
 #ifndef SHKI_NAME_H
 #define SHKI_NAME_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/utf8.h"
+
 #include <sys/types.h>
 
 /*
@@ -15,14 +15,8 @@
  */
 int shki_check_name(const char *what, const char *name, size_t longest);
 
-/* The same for what is only shown, not looked up: a slash and a dot are allowed. */
+/* The same for a text that is only shown: a slash and a dot are allowed. */
 int shki_check_label(const char *what, const char *label, size_t longest);
-
-/*
- * Copy at most `size` - 1 bytes of doubtful origin (not necessarily terminated within `length`),
- * replacing what is not printable by '?'.
- */
-void shki_copy_label(char *to, size_t size, const char *from, size_t length);
 
 /*
  * The name of a user as /etc/passwd has it, "a user" if it has none. Not by getpwuid(3), which may

@@ -8,28 +8,28 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SPIN_DEFAULT 20000 /* ns: evidence says that 10 to 20 us pay */
+#define SPIN_DEFAULT 20000 /* ns: 10 to 20 us were best where a wake-up took 60 us */
 #define SPIN_MAX     SHK_MS(10)
 #define SHIFT_MAX    3 /* 20 us >> 3: still long enough for a hand-off between running CPUs */
 #define PROBE_FIRST  32
 #define PROBE_EVERY  1024
 /* 20 us << 2: longer than it takes to wake the other side on another CPU */
 #define PROBE_SHIFT    2
-#define BURST          16    /* pauses between two looks at the clock */
-#define YIELD_REPAID   50    /* ns in each call: a sleep takes 20 times as long at least */
-#define YIELD_DEBT_MAX 10000 /* for one try */
-/* less than that: who loses so much leaves it alone, whatever has been made good before */
+#define BURST          16    /* checks between two reads of the clock */
+#define YIELD_REPAID   50    /* ns a call: a sleep takes 20 times as long at least */
+#define YIELD_DEBT_MAX 10000 /* calls, for one yield */
+/* calls; below YIELD_DEBT_MAX, so that one yield that loses much ends yielding for a while */
 #define CREDIT_MAX 5000
 /*
- * looks, of about 50 ns: longer than one who is awake takes, and nothing beside what it costs to
- * wake somebody
+ * checks, of about 50 ns each: longer than a member that is awake needs, and little beside the cost
+ * of a wake-up
  */
 #define SHORT_SPINS          24
 #define SHORT_SPIN_SHIFT_MAX 10
 
 int64_t shki_spin_longest;
-static bool pinned;  /* to one CPU: the other side may be on the same */
-static bool one_cpu; /* there is no other: it is on the same */
+static bool pinned;  /* the process may run on one CPU: the other side may be on the same */
+static bool one_cpu; /* the machine has one: the other side is on it */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void setup(void)
@@ -49,8 +49,8 @@ static void setup(void)
 }
 
 /*
- * How long to stay awake this time. Where both sides sleep each other's wake-up takes longer than
- * either would spin, so neither would ever find that it pays: now and then a long try finds out.
+ * The budget of this spin, ns. Where both sides sleep, the wake-up of each takes longer than the
+ * other's smallest budget, and no spin would ever be a hit: therefore a long probe now and then.
  */
 static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_way)
 {
@@ -60,14 +60,14 @@ static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_w
         return shki_spin_longest >> shift;
     misses = load_relaxed(&spinner->misses) + 1;
     store_relaxed(&spinner->misses, misses);
-    /* ever more rarely */
+    /* at powers of two, later every PROBE_EVERY */
     if (misses >= PROBE_FIRST && shki_policy(SHKI_POLICY_PROBE) &&
         ((misses & (misses - 1)) == 0 || misses % PROBE_EVERY == 0))
         return shki_spin_longest << PROBE_SHIFT;
     return gives_way ? 0 : shki_spin_longest >> SHIFT_MAX;
 }
 
-static void paid(struct shki_spinner *spinner, uint32_t shift)
+static void note_hit(struct shki_spinner *spinner, uint32_t shift)
 {
     store_relaxed(&spinner->hit, 1);
     if (shift == 0)
@@ -77,12 +77,13 @@ static void paid(struct shki_spinner *spinner, uint32_t shift)
 }
 
 /*
- * Where spinning does not pay since both sides are on one CPU: let the other one have it, which
- * costs less than to be put to sleep and woken. It does not pay if nobody wants the CPU, or
- * somebody else does and keeps it for milliseconds, when a sleeper would have been woken in time.
- * What a try has lost is made good little by little, in each call, and until then there is no
- * other. What has been made good in advance lets it get over the odd try that a clock tick has held
- * up.
+ * Yield the CPU to the other side, where both are on one CPU: that costs less than a sleep and a
+ * wake-up. It is in vain if no thread wants the CPU. It loses time if an unrelated thread gets the
+ * CPU and keeps it for milliseconds, where a sleeper would have been woken in time.
+ *
+ * The time that a yield has lost becomes a debt. Each call repays YIELD_REPAID of it, and until the
+ * debt is repaid there is no other yield. So yields cost YIELD_REPAID a call on average at most. A
+ * credit of up to CREDIT_MAX calls absorbs single yields that a clock tick has delayed.
  */
 static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
@@ -102,7 +103,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
         if (!is_ready || took >= shki_spin_longest)
             yield_debt += took < YIELD_DEBT_MAX * YIELD_REPAID ? (int32_t)(took / YIELD_REPAID)
                                                                : YIELD_DEBT_MAX;
-        else if (pinned || one_cpu) /* else spinning may pay some day */
+        else if (pinned || one_cpu) /* elsewhere probes go on: a spin may be a hit again */
             store_relaxed(&spinner->misses, 0);
     } else {
         is_ready = false;
@@ -111,10 +112,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     return is_ready;
 }
 
-/*
- * With so many looks between two at the clock. `gives_way`: does so instead, where spinning does
- * not pay.
- */
+/* `burst`: checks between two reads of the clock. `gives_way`: yield where spins are in vain. */
 static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
                  bool (*ready)(const void *arg), const void *arg)
 {
@@ -123,7 +121,7 @@ static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
 
     if (!shki_policy(SHKI_POLICY_SPIN))
         return ready(arg);
-    if (one_cpu) /* whoever we wait for needs it */
+    if (one_cpu) /* the other side needs it */
         return (shki_spin_longest && give_way(spinner, ready, arg)) || ready(arg);
     length = shki_spin_longest ? budget(spinner, shift, gives_way) : 0;
     if (gives_way && shki_spin_longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
@@ -134,7 +132,7 @@ static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
     do {
         for (int i = 0; i < burst; i++) {
             if (ready(arg)) {
-                paid(spinner, shift);
+                note_hit(spinner, shift);
                 return true;
             }
             shki_pause();
@@ -167,7 +165,7 @@ bool shki_spin_short(struct shki_spinner *spinner, bool (*done)(const void *arg)
     if (shki_spin_longest == 0 || one_cpu || !shki_policy(SHKI_POLICY_SPARED))
         return false;
     store_relaxed(&spinner->misses, misses);
-    if (misses & ((1u << shift) - 1)) /* every 2^shift-th time only */
+    if (misses & ((1u << shift) - 1)) /* one call in 2^shift only */
         return false;
     for (int i = 0; i < SHORT_SPINS; i++) {
         if (done(arg)) {
@@ -191,7 +189,7 @@ bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg)
                 return true;
             shki_pause();
         }
-        sched_yield(); /* whoever we wait for may want this CPU */
+        sched_yield(); /* the other side may want this CPU */
     } while (shki_now() < end);
     return false;
 }

@@ -1,9 +1,15 @@
 /*
- * Staying awake for a moment before going to sleep. On a virtual machine a hand-off to a sleeper on
- * another CPU costs 60 us, one to a spinner 0.4 us. Spinning is bounded (20 us, or SHK_SPIN
- * nanoseconds from the environment), shrinks while it does not pay, and is off on a machine with
- * one CPU. Who may run on one CPU only gives way once where it does not pay: the other side may be
- * on the same.
+ * Adaptive spinning: a waiter stays awake for a moment before it sleeps. On a virtual machine a
+ * wake-up of a sleeper on another CPU takes 60 us, a store that a spinner sees 0.4 us.
+ *
+ *     while (!ready && !shki_spin(&spinner, ready, arg))
+ *         sleep
+ *
+ *   - A spin is bounded by a budget: 20 us, or SHK_SPIN nanoseconds from the environment.
+ *   - The budget is halved by each spin that was in vain, down to an eighth, and doubled by each
+ *     hit. Without that a waiter whose other side is slow would burn 20 us before each sleep.
+ *   - On a machine with one CPU there is no spin. There, and in a process that may run on one CPU
+ *     only, a waiter yields the CPU once instead: the other side may be on the same CPU.
  */
 #ifndef SHKI_SPIN_H
 #define SHKI_SPIN_H
@@ -13,18 +19,18 @@
 #include <stdint.h>
 
 /*
- * One per handle, private to the process. Zero: not used yet. Threads race on it harmlessly: it is
- * a guess.
+ * One per handle and side, private to the process; zero at first. Relaxed, and threads race on it:
+ * it only guides a guess, and nothing depends on it.
  */
 struct shki_spinner {
-    /* the budget is the maximum >> shift; relaxed, nothing depends on it */
+    /* the budget is the maximum >> backoff */
     _Atomic uint32_t backoff;
-    _Atomic uint32_t misses; /* how often it has been tried with hardly any */
-    /* for what giving way has lost, in calls that make it good; below 0: made good in advance */
+    _Atomic uint32_t misses; /* spins since a hit, with the smallest budget */
+    /* time lost by yields, in calls of YIELD_REPAID that repay it; below 0: repaid in advance */
     _Atomic int32_t yield_debt;
     /*
-     * the latest try has succeeded: who can tell by one load what it waits for may look a few times
-     * before it comes here
+     * 1: the latest spin was a hit. A caller that can check its condition by one load may then
+     * check a few times before it calls shki_spin().
      */
     _Atomic uint32_t hit;
 };
@@ -41,50 +47,50 @@ static inline void shki_pause(void)
 }
 
 /*
- * Have the cache line of what is to be written soon to oneself. What compilers make of
- * __builtin_prefetch() for any x86 only reads it.
+ * Fetch a cache line exclusively, for a store that follows soon. On x86 compilers make a prefetch
+ * for reading of __builtin_prefetch(), hence the instruction.
  */
 static inline __attribute__((always_inline)) void shki_prefetch_write(const void *at)
 {
 #if defined(__x86_64__)
-    /* a processor that does not know it takes it for a nop */
+    /* a nop on a processor that does not have it */
     __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)at));
 #else
     __builtin_prefetch(at, 1);
 #endif
 }
 
-/* Give the cache line of what has been written away, to where another processor gets it sooner. */
+/* Demote a cache line that has been written, to a cache that other processors reach sooner. */
 static inline __attribute__((always_inline)) void shki_demote_line(const void *at)
 {
 #if defined(__x86_64__)
-    /* a nop, likewise, where it is not known */
+    /* likewise a nop */
     __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at));
 #else
     (void)at;
 #endif
 }
 
-/* ns, 0: never. Found out by who spins first in the process; for the tests to change after that. */
+/* ns, 0: never spin. Set by the process's first spin; tests change it after that. */
 extern int64_t shki_spin_longest;
 
-/* Spin until ready(arg), or the budget is used up. Returns what ready() said last. */
+/* Spin until ready(arg), or the budget is used up. Returns the last result of ready(). */
 bool shki_spin(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 /*
- * The same with a ready() that takes its time, for one whose holder may be waiting for this CPU:
- * where it does not pay, give way once instead.
+ * The same for a mutex: ready() takes its time, and the holder may be waiting for this CPU. Where
+ * spins are in vain it yields the CPU once instead.
  */
 bool shki_spin_at_mutex(struct shki_spinner *, bool (*ready)(const void *arg), const void *arg);
 
 /*
- * A few looks, where that is not in vain as a rule: whether somebody who is awake does it
- * meanwhile, so that nobody who is asleep has to.
+ * For a notifier, before it wakes a sleeper: check a few times whether a member that is awake does
+ * the work meanwhile. Rarely where that was in vain.
  */
 bool shki_spin_short(struct shki_spinner *, bool (*done)(const void *arg), const void *arg);
 
 /*
- * shki_spin() without learning, for moments that must end soon: at most about `ns`, whatever the
- * number of CPUs, yielding now and then.
+ * shki_spin() without adaption, for a condition that is about to come true: about `ns` at most,
+ * whatever the number of CPUs, with a yield now and then.
  */
 bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg);
 

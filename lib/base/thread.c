@@ -15,7 +15,7 @@
 #define START_FIELDS 19 /* of /proc/…/stat, from the state to the start time: proc_pid_stat(5) */
 #define START_BITS   40 /* ticks of 10 ms: enough for 348 years */
 
-/* What /proc says of a thread. */
+/* What /proc tells of a thread. */
 struct facts {
     int32_t tid;
     char state;
@@ -60,7 +60,7 @@ static uint64_t stamp_of(const struct facts *f)
 
 uint64_t shki_thread_start(void)
 {
-    static _Thread_local struct { /* after a fork the number is another */
+    static _Thread_local struct { /* after a fork the thread id is another */
         int32_t tid;
         uint64_t start;
     } known __attribute__((tls_model("initial-exec")));
@@ -69,7 +69,7 @@ uint64_t shki_thread_start(void)
 
     if (known.tid != tid) {
         known.tid = tid;
-        /* Another number: this /proc belongs to another pid namespace, and its numbers too. */
+        /* Another id: this /proc belongs to another pid namespace, and so do its ids. */
         known.start = read_facts("/proc/thread-self/stat", &f) && f.tid == tid ? stamp_of(&f) : 0;
     }
     return known.start;
@@ -82,7 +82,7 @@ uint64_t shki_process_start(void)
     return read_facts("/proc/self/stat", &f) && f.tid == getpid() ? stamp_of(&f) : 0;
 }
 
-static bool look_up(int32_t tid, struct facts *f)
+static bool read_thread(int32_t tid, struct facts *f)
 {
     char path[32];
 
@@ -112,15 +112,12 @@ bool shki_thread_is_gone(int32_t tid)
     struct facts f;
     size_t length;
 
-    /*
-     * The kernel takes the list off a thread when it has walked it, be it for its end or for an
-     * exec.
-     */
+    /* The kernel removes a thread's list once it has walked it, at its end or at an exec. */
     if (syscall(SYS_get_robust_list, tid, &head, &length) == 0)
         return head == NULL;
     if (kill(tid, 0) != 0 && errno == ESRCH)
         return true;
-    if (look_up(tid, &f))
+    if (read_thread(tid, &f))
         return f.state == 'Z' || f.state == 'X' || f.state == 'x';
     return shki_process_has_ended(tid); /* hidden by hidepid, or no /proc */
 }
@@ -129,7 +126,7 @@ bool shki_thread_is_stopped(int32_t tid)
 {
     struct facts f;
 
-    return look_up(tid, &f) && (f.state == 'T' || f.state == 't');
+    return read_thread(tid, &f) && (f.state == 'T' || f.state == 't');
 }
 
 bool shki_thread_is_another(int32_t tid, uint64_t start)
@@ -137,7 +134,7 @@ bool shki_thread_is_another(int32_t tid, uint64_t start)
     struct facts f;
     uint64_t found;
 
-    if (start == 0 || !look_up(tid, &f))
+    if (start == 0 || !read_thread(tid, &f))
         return false;
     found = stamp_of(&f);
     return found != start && found >> START_BITS == start >> START_BITS;
