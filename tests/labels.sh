@@ -19,7 +19,7 @@ table() {
 RQ  lib/queue/ring.h,lib/queue/ring.c,lib/queue/layout.h        ring: bounded FIFO
 CH  lib/queue/chunks.h,lib/queue/chunks.c                       chunks: unbounded FIFO
 OR  lib/queue/ordered.h,lib/queue/ordered.c                     LIFO, PRIORITY
-SD  lib/queue/queue.h,lib/queue/queue.c,lib/queue/shutdown.c    shutdown of a queue
+SD  lib/queue/state.h                                            shutdown of a queue
 TK  lib/queue/tasks.h,lib/queue/tasks.c                         tasks and join
 BL  lib/sync/biased.h                                           biased lock
 EC  lib/sync/eventcount.h                                       eventcount

@@ -4,7 +4,7 @@
  */
 #include "common.h"
 
-#include "queue/queue.h"
+#include "queue/side.h"
 
 #include <errno.h>
 #include <linux/filter.h>

@@ -64,3 +64,96 @@ bool shki_spare_wakeup(struct shki_adaptive *a, bool (*is_used_up)(const void *a
     store_relaxed(&a->spared, spared);
     return spared % SPARED_MAX != 0;
 }
+
+/* ---- Slip ---- */
+
+/* Items, or free slots: a side that finds no more is close. Bench row W1/8. */
+#define SLIP_CLOSE_ITEMS 8u
+/* The same in a ring with fewer slots than SLIP_FEW_SLOTS, of which 8 would be a large part. */
+#define SLIP_CLOSE_ITEMS_FEW 2u
+#define SLIP_FEW_SLOTS       256u
+/* Items, or free slots: so many make up for the pauses. Bench row W1/8. */
+#define SLIP_PAID 8u
+/* Doublings: a side that has backed off in vain so often tries once in 1024 checks. */
+#define SLIP_FAILED_MAX 8u
+/* Pauses: less than a thread that wants the lock spins for the one that has it. */
+#define SLIP_PAUSES_MAX 1024u
+
+void shki_slip_back_off(uint64_t stride)
+{
+    /* longer for larger items, so that as many come meanwhile */
+    uint64_t pauses = SHKI_SLIP_PAUSES + stride / 2;
+
+    for (uint64_t i = 0; i < pauses && i < SLIP_PAUSES_MAX; i++)
+        shki_pause();
+}
+
+void shki_slip_learn(struct shki_slip *s, uint64_t capacity, bool backed_off, uint64_t n)
+{
+    if (backed_off) {
+        bool paid = n >= SLIP_PAID;
+
+        /* The other side half a lap ahead: then this side keeps the other waiting. */
+        s->close = paid && n < capacity / 2 ? SHKI_SLIP_CLOSE : 0;
+        s->failed_backoffs = paid ? 0 : s->failed_backoffs + (s->failed_backoffs < SLIP_FAILED_MAX);
+    } else if (n > (capacity < SLIP_FEW_SLOTS ? SLIP_CLOSE_ITEMS_FEW : SLIP_CLOSE_ITEMS)) {
+        s->close = 0;
+    } else if (n > 0) {
+        s->close++;
+    }
+}
+
+/* ---- Hybrid poll ---- */
+
+/* Every 64th get polls at once, to find out whether there is anything to wait for. */
+#define POLL_SAMPLE 64u
+#define POLL_PARTS  16u /* of a pause, in which the estimate counts */
+/*
+ * Pauses: the first estimate is that of one wait, which may have been disturbed. It is better too
+ * short, which costs a few polls, than too long.
+ */
+#define POLL_GUESS_MAX 16u
+/*
+ * Parts more after a poll that was too early, one part less after one that was not: so one poll in
+ * three is too early, and the item waits less than it would for a later one. Bench row W3.
+ */
+#define POLL_TOO_EARLY 2u
+
+static uint32_t min(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+struct shki_wait shki_adaptive_wait_next(const struct shki_adaptive *a,
+                                         const struct shki_poll_estimate *e, bool has_tried)
+{
+    uint32_t waits = load_relaxed(&a->waits) + 1;
+
+    if (waits % SHKI_LOOK_AT_CLOCK == 0)
+        return (struct shki_wait){SHKI_WAIT_SLEEP, 0};
+    if (has_tried || waits % POLL_SAMPLE == 1)
+        return (struct shki_wait){SHKI_WAIT_POLL, 0};
+    return (struct shki_wait){SHKI_WAIT_PAUSE, load_relaxed(&e->sixteenths) / POLL_PARTS};
+}
+
+void shki_adaptive_wait_result(struct shki_adaptive *a, struct shki_poll_estimate *e,
+                               const struct shki_wait *wait, bool found, unsigned polls)
+{
+    uint32_t parts = load_relaxed(&e->sixteenths);
+
+    if (found || wait->step != SHKI_WAIT_SLEEP) /* else the slow loop counts it */
+        store_relaxed(&a->waits, load_relaxed(&a->waits) + 1);
+    if (wait->step == SHKI_WAIT_SLEEP)
+        return;
+    if (!found)
+        parts = 0;
+    else if (wait->step == SHKI_WAIT_POLL && polls == 0)
+        parts /= 2;
+    else if (parts == 0)
+        parts = min(polls, POLL_GUESS_MAX) * POLL_PARTS;
+    else if (wait->step == SHKI_WAIT_PAUSE && polls == 0)
+        parts--;
+    else if (wait->step == SHKI_WAIT_PAUSE)
+        parts = min(parts + POLL_TOO_EARLY, SHKI_POLLS_MAX * POLL_PARTS);
+    store_relaxed(&e->sixteenths, parts);
+}

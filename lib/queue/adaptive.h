@@ -7,6 +7,12 @@
  *     That is what makes it fast; after a turn it lets the sleepers have one (eventual fairness).
  *   - Spared wake-ups. A wake-up costs 5 to 50 us of system call and scheduling. A notifier waits a
  *     moment whether a thread that is awake uses the change, so that no sleeper need be woken.
+ *   - Slip. A consumer one item behind its producer moves a cache line between processors for each
+ *     item. It backs off for a moment, and then finds many (temporal slipping: Giacomoni, Moseley
+ *     and Vachharajani, "FastForward", PPoPP 2008).
+ *   - Hybrid poll. An answer is awaited by polling, and the poll begins when the answer is about to
+ *     come: each poll before that takes the line from the producer that is going to write it (the
+ *     hybrid polling of Linux's block layer).
  */
 #ifndef SHKI_ADAPTIVE_H
 #define SHKI_ADAPTIVE_H
@@ -45,5 +51,83 @@ void shki_turn_ends(struct shki_adaptive *);
  */
 bool shki_spare_wakeup(struct shki_adaptive *, bool (*is_used_up)(const void *arg),
                        const void *arg);
+
+/* ---- Slip: one for each side of a ring, with the side's lock ---- */
+
+struct shki_slip {
+    uint32_t close; /* checks in a row that have found hardly anything */
+    /* in a row; each doubles how often it must have been close to back off again */
+    uint32_t failed_backoffs;
+};
+
+/* Checks: so often in a row a side must have been close to back off. Bench row W1/8. */
+#define SHKI_SLIP_CLOSE 4u
+/*
+ * A pause instruction, times so many, is how long a side backs off at least: bench row W1/8. A ring
+ * with fewer slots is full before that, and its sides do not back off.
+ */
+#define SHKI_SLIP_PAUSES 64
+
+static inline __attribute__((always_inline)) bool shki_slip_is_too_close(const struct shki_slip *s,
+                                                                         uint64_t capacity)
+{
+    return s->close >= SHKI_SLIP_CLOSE << s->failed_backoffs && capacity >= SHKI_SLIP_PAUSES;
+}
+
+/*
+ * A side that finds its items without the other side's count: whether it should read that count, to
+ * learn how close it is. When it is known to be close it does so seldom, since that is the line
+ * which the words in the slots spare.
+ */
+static inline __attribute__((always_inline)) bool shki_slip_should_measure(struct shki_slip *s,
+                                                                           uint64_t capacity)
+{
+    if (s->close < SHKI_SLIP_CLOSE || shki_slip_is_too_close(s, capacity))
+        return true;
+    s->close++;
+    return false;
+}
+
+/* `stride`: bytes of a slot. */
+void shki_slip_back_off(uint64_t stride);
+
+/* The side has checked, after it backed off or not, and found n items, or n free slots. */
+void shki_slip_learn(struct shki_slip *, uint64_t capacity, bool backed_off, uint64_t n);
+
+/* ---- Hybrid poll: of the consumers of a ring ---- */
+
+struct shki_poll_estimate {
+    /*
+     * How many pauses until the next item is there, in sixteenths of a pause. 0: it is there already
+     * as a rule, or nothing is known.
+     */
+    _Atomic uint32_t sixteenths;
+};
+
+#define SHKI_POLLS_MAX 64u /* polls: then the consumer goes to sleep; about 2 us: bench row W3 */
+
+enum shki_wait_step {
+    SHKI_WAIT_POLL,  /* at once */
+    SHKI_WAIT_PAUSE, /* so many pauses first */
+    SHKI_WAIT_SLEEP /* not polling: the slow loop, which sees to it that other threads get a turn */
+};
+
+struct shki_wait {
+    enum shki_wait_step step;
+    unsigned pauses;
+};
+
+static inline bool shki_adaptive_expects_item(const struct shki_poll_estimate *e)
+{
+    return load_relaxed(&e->sixteenths) != 0;
+}
+
+/* How to wait for the next item. `has_tried`: the caller has just found that there is none. */
+struct shki_wait shki_adaptive_wait_next(const struct shki_adaptive *,
+                                         const struct shki_poll_estimate *, bool has_tried);
+
+/* It was found at the poll of that number, from 0; or not, and the caller goes to sleep. */
+void shki_adaptive_wait_result(struct shki_adaptive *, struct shki_poll_estimate *,
+                               const struct shki_wait *, bool found, unsigned polls);
 
 #endif

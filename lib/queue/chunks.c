@@ -6,32 +6,47 @@
  *         v                                                    v
  *   chunk 7 | word item | word item | word item | skip |  chunk 8 | word item | word item | free …
  *
- * A record is a word with the item's length + 1, and the item; it begins at a multiple of 8 bytes
- * and lies in one chunk. Where the rest of a chunk is too short, a word SKIP says that the next
- * record begins the next chunk.
+ * A record is a word with the item's length + 1, and the item. It begins at a multiple of 8 bytes
+ * and lies in one chunk. Where the rest of a chunk is too short for the next record, a word SKIP
+ * says that the record begins the next chunk.
  *
- * The tail, a count, commits a put (Q1), the head a get (Q2). Which byte goes with a count is in
- * the side's two places: see struct shki_place. So there is nothing to repair in the records.
+ * Source: the two-lock queue of Michael and Scott (PODC 1996), with a log in place of a list.
+ *
+ * What always holds: one store commits an operation. The tail, a count, commits a put (CH1), the
+ * head a get (CH2). Which byte goes with a count is in the side's two places: see struct shki_place.
+ * So there is nothing to repair in the records.
+ *
+ *     producer, with the put lock                 consumer, with the get lock
+ *     write records behind the place              CH1: cached_tail = tail, if no more is known
+ *     the other place = where they end            copy records out
+ *     CH1: tail += n                              the other place = where they end
+ *                                                 CH2: head += n
+ *
+ * CH1 and CH2 are releases, and their loads acquires: what a count covers has been written, or read.
+ * The place after the count would leave, after a kill between them, a count without a place.
  *
  *     chunks    … | spare  spare | consumed … producers' | not mapped yet
  *                 recycled       released                mapped
  *
  * A producer maps the next chunk: it gives the oldest spare chunk's blocks the new chunk's number,
- * or takes blocks from the pool. One store commits (P1: `mapped`, and how many there are from
- * `recycled` on, in one word). A consumer gives a chunk that has been consumed back to the pool,
- * or, if there are few spare ones, leaves it to the producers; then it is spare (P2). So in a
- * steady flow no memory is given back and taken all the time.
+ * or takes blocks from the pool. One store commits that (CH3: `mapped`, and how many there are from
+ * `recycled` on, in one word). A consumer gives a chunk that has been consumed back to the pool, or,
+ * if there are few spare ones, leaves it to the producers: then it is spare. CH4, `released`, says
+ * that no consumer touches it any more: a release, which pairs with the acquire of the producer that
+ * recycles it. So in a steady flow no memory is given back and taken all the time.
  *
- * Chunks of several blocks are for items of more than one: they get memory as far as they are
+ * Chunks of several blocks are for items of more than one. They get memory as far as they are
  * written, and lose it as far as they have been read.
  */
-#include "queue/queue.h"
+#include "queue/chunk_list.h"
+#include "queue/side.h"
+#include "queue/state.h"
 
 #define SKIP (UINT64_C(1) << 32) /* no item's word has that half */
 /* bytes of a large chunk that get, or lose, memory at a time */
 #define PIECE (UINT64_C(64) << 10)
 
-static struct shki_list *log_of(const struct shk_queue *q)
+static SHKI_INLINE struct shki_list *log_of(const struct shk_queue *q)
 {
     return &q->lists[0];
 }
@@ -97,7 +112,7 @@ static uint64_t recycled_of(uint64_t memory)
     return mapped_of(memory) - (memory & SHKI_CHUNKS_MAX);
 }
 
-/* With the put side's lock: blocks for one more chunk, and memory if it is one block. */
+/* With the put lock: blocks for one more chunk, and memory if it is one block. */
 static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
 {
     struct shki_queue_shared *shared = q->shared;
@@ -105,7 +120,7 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
     uint64_t memory = load_relaxed(&shared->put_lock.chunks);
     uint64_t mapped = mapped_of(memory), recycled = recycled_of(memory);
     /*
-     * P2: acquire; pairs with the release in give_back(): no consumer touches the spare chunks any
+     * CH4: acquire; pairs with the release in give_back(): no consumer touches the spare chunks any
      * more.
      */
     uint64_t released = load_acquire(&shared->get_lock.chunks);
@@ -116,12 +131,12 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
     r = shki_list_prepare(q, log_of(q), mapped);
     if (r < 0)
         return r;
-    /* Those that are the pool's again; and one that a dead producer had renamed already. */
+    /* Those that are the pool's again; and one that a dead producer has renamed already. */
     while (recycled < released && !shki_list_has(q, log_of(q), recycled))
         recycled++;
     /*
-     * killed up to P1: the next one with the lock finds the blocks under the new number, or where
-     * they were
+     * killed up to CH3: the next member with the lock finds the blocks under the new number, or
+     * where they were
      */
     if (recycled < released && !shki_list_has(q, log_of(q), mapped)) {
         r = shki_list_rename(q, log_of(q), recycled, mapped);
@@ -133,13 +148,13 @@ static __attribute__((noinline)) int map_chunk(struct shk_queue *q)
         r = shki_list_allocate(q, log_of(q), mapped << q->shift, (mapped + 1) << q->shift);
     if (r < 0)
         return r;
-    /* P1: commits. Killed after: the chunk is the next producer's. */
+    /* CH3: release: commits. Killed after: the chunk is the next producer's. */
     store_release(&shared->put_lock.chunks,
                   (mapped + 1) << SHKI_FRESH_BITS | (mapped + 1 - recycled));
     return 0;
 }
 
-/* With the put side's lock, in a chunk of several blocks: memory up to there. */
+/* With the put lock, in a chunk of several blocks: memory up to there. */
 static int need_memory(struct shk_queue *q, uint64_t at, uint64_t size)
 {
     struct shki_side *side = &q->shared->put_side;
@@ -158,8 +173,8 @@ static int need_memory(struct shk_queue *q, uint64_t at, uint64_t size)
 }
 
 /*
- * With the get side's lock: what lies before a place has been consumed. Killed anywhere in here:
- * done once more by the next one.
+ * With the get lock: what lies before a place has been consumed. Killed anywhere in here: done once
+ * more by the next member with the lock.
  */
 static __attribute__((noinline)) void give_back(struct shk_queue *q, uint64_t at)
 {
@@ -170,12 +185,12 @@ static __attribute__((noinline)) void give_back(struct shk_queue *q, uint64_t at
     uint64_t upto = at >> q->shift, from, to;
 
     for (; released < upto && upto - released <= q->chunks; released++) {
-        /* Relaxed: only to know about how many spare ones there are. */
+        /* CH3, relaxed: it tells only about how many spare ones there are. */
         uint64_t recycled = recycled_of(load_relaxed(&shared->put_lock.chunks));
 
         if (log_of(q)->blocks > 1 || released - recycled >= q->spare)
             shki_list_give(q, log_of(q), released);
-        /* P2 */
+        /* CH4: release; pairs with the acquire in map_chunk() */
         store_release(&shared->get_lock.chunks, released + 1);
     }
     if (log_of(q)->blocks == 1)
@@ -213,7 +228,7 @@ static inline int make_room(struct shk_queue *q, uint64_t *at, size_t length,
             r = reach(q, &q->put_chunk, *at, slot);
         if (r < 0)
             return r;
-        store_relaxed(&(*slot)->word, SKIP); /* Q1 publishes it */
+        store_relaxed(&(*slot)->word, SKIP); /* CH1 publishes it */
         *at += q->chunk_mask + 1 - offset;
     }
     mapped = mapped_of(load_relaxed(&q->shared->put_lock.chunks));
@@ -243,13 +258,13 @@ static inline void commit_puts(struct shk_queue *q, unsigned n, uint64_t at)
 
     set_place(&q->shared->put_side, tail, tail + n, at);
     /*
-     * Q1: commits; pairs with the acquire of the tail in look_at_tail(). Killed after: the items
-     * are in.
+     * CH1: release: commits; pairs with the acquire in known_items(). Killed before: nothing was
+     * put. Killed after: the items are in.
      */
     store_release(&q->shared->tail, tail + n);
 }
 
-int shki_flow_put_now(struct shk_queue *q, struct shki_work *w)
+static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     const struct shki_place *place;
     struct shki_slot *slot = NULL;
@@ -257,6 +272,7 @@ int shki_flow_put_now(struct shk_queue *q, struct shki_work *w)
     uint64_t at;
     int r = shki_may_put(q);
 
+    (void)m;
     if (r < 0)
         return r;
     place = find_place(&q->shared->put_side, tail_of(q));
@@ -277,29 +293,20 @@ int shki_flow_put_now(struct shk_queue *q, struct shki_work *w)
     return (int)n;
 }
 
-/*
- * For a reservation: room for one of that length; and its commit, of as much as has been written
- * there.
- */
-static int room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
+static int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
 {
     const struct shki_place *place = find_place(&q->shared->put_side, tail_of(q));
 
-    (void)i; /* one at a time */
     if (place == NULL || length > q->item_size)
         return shki_damaged_place(q);
     q->reserved_at = place->at;
     return make_room(q, &q->reserved_at, length, slot);
 }
 
-static void put(struct shk_queue *q, unsigned n, int64_t priority)
+static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
-    struct shki_slot *slot = NULL;
-
-    (void)priority;
-    if (reach(q, &q->put_chunk, q->reserved_at, &slot) > 0)
-        commit_puts(q, n,
-                    q->reserved_at + record_size(shki_slot_length(load_relaxed(&slot->word))));
+    store_relaxed(&slot->word, shki_slot_word(0, length)); /* CH1 publishes it */
+    commit_puts(q, 1, q->reserved_at + record_size(length));
 }
 
 /* ---- Getting ---- */
@@ -310,14 +317,14 @@ static inline uint64_t head_of(const struct shk_queue *q)
     return load_relaxed(&q->shared->head);
 }
 
-/* How many items there are, as far as is known; if none are, look. */
-static uint64_t known_items(struct shk_queue *q, uint64_t head, uint64_t bias_threshold)
+/* How many items there are, as far as is known; if fewer than are wanted, read the tail. */
+static uint64_t known_items(struct shk_queue *q, uint64_t head, uint64_t wanted)
 {
     struct shki_side_lock *lock = &q->shared->get_lock;
     uint64_t tail;
 
-    if ((int64_t)(lock->cached_tail - head) < (int64_t)bias_threshold) {
-        /* Q1: the records up to it have been written */
+    if ((int64_t)(lock->cached_tail - head) < (int64_t)wanted) {
+        /* CH1: acquire; pairs with the release in commit_puts(): the records have been written. */
         tail = load_acquire(&q->shared->tail);
         lock->cached_tail = (int64_t)(tail - head) > 0 ? tail : head;
         shki_note_fill(q->shared, lock->cached_tail - head);
@@ -352,35 +359,34 @@ static inline void commit_gets(struct shk_queue *q, unsigned n, uint64_t at)
     uint64_t head = head_of(q);
 
     set_place(&q->shared->get_side, head, head + n, at);
-    /* Q2: commits. Killed before: the items are still in. Killed after: they are out. */
+    /*
+     * CH2: release: commits; pairs with the acquire in counts(). Killed before: the items are still
+     * in. Killed after: they are out.
+     */
     store_release(&q->shared->head, head + n);
     clean_up(q, at);
 }
 
-/*
- * Whether there is an item: 1, 0, or an error. Once it is over nothing more comes, so a second look
- * is the last word.
- */
-static int look(struct shk_queue *q, uint64_t head, uint64_t bias_threshold)
+/* Whether there is an item, and how many of those wanted: 1; 0; or an error. */
+static int check(struct shk_queue *q, uint64_t head, uint64_t wanted)
 {
     if (shki_object_is_stale(&q->object))
         return shki_stale(&q->object);
-    if (known_items(q, head, bias_threshold) > 0)
+    if (known_items(q, head, wanted) > 0)
         return 1;
     if (!shki_queue_is_over(q))
         return 0;
-    return known_items(q, head, 1) > 0
-               ? 1
-               : shki_say(-EPIPE, "the queue has been shut down and is drained");
+    /* Once it is over nothing more comes, so a second check is the last word. */
+    return known_items(q, head, 1) > 0 ? 1 : shki_say_drained(q);
 }
 
-int shki_flow_get_now(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     uint64_t head = head_of(q), at, known, word;
     const struct shki_place *place;
     struct shki_slot *slot = NULL;
     unsigned n = 0;
-    int r = look(q, head, w->n);
+    int r = check(q, head, w->n);
 
     if (r <= 0)
         return r;
@@ -406,13 +412,11 @@ int shki_flow_get_now(struct shk_queue *q, struct shki_member *m, struct shki_wo
     return (int)n;
 }
 
-/* For a peek: the next item's slot; and its consumption. */
-static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static int item(struct shk_queue *q, struct shki_slot **slot)
 {
     uint64_t head = head_of(q), at, word;
     const struct shki_place *place;
 
-    (void)i; /* one at a time */
     if (known_items(q, head, 1) == 0)
         return 0;
     place = find_place(&q->shared->get_side, head);
@@ -423,7 +427,7 @@ static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
     return find_record(q, &at, slot, &word);
 }
 
-static void take(struct shk_queue *q, unsigned n)
+static void consume(struct shk_queue *q)
 {
     const struct shki_place *place = find_place(&q->shared->get_side, head_of(q));
     struct shki_slot *slot;
@@ -433,8 +437,69 @@ static void take(struct shk_queue *q, unsigned n)
         return;
     at = place->at;
     if (find_record(q, &at, &slot, &word) > 0)
-        commit_gets(q, n, at + record_size(shki_slot_length(word)));
+        commit_gets(q, 1, at + record_size(shki_slot_length(word)));
 }
 
-const struct shki_order shki_flow = {
-    .batch = 1, .room = room, .item = item, .put = put, .take = take};
+/* ---- One item, without waiting ---- */
+
+static int try_put(struct shk_queue *q, struct shki_member *m, const void *item_, size_t length,
+                   int64_t priority)
+{
+    struct iovec one = {(void *)(uintptr_t)item_, length};
+    struct shki_work w = {.items = &one, .n = 1};
+
+    (void)priority;
+    return shki_side_try(q, m, true, put, &w);
+}
+
+static int try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
+{
+    struct iovec one = {buffer, *length};
+    struct shki_work w = {.buffers = &one, .n = 1};
+    int r = shki_side_try(q, m, false, get, &w);
+
+    *length = one.iov_len;
+    return r;
+}
+
+/* ---- Loads only ---- */
+
+static struct shki_counts counts(const struct shk_queue *q)
+{
+    /* CH2: acquire, head first; and the counts of tasks that were raised before it */
+    uint64_t head = load_acquire(&q->shared->head);
+    uint64_t tail = load_acquire(&q->shared->tail); /* CH1 */
+
+    return (struct shki_counts){tail, tail - head};
+}
+
+static bool has_item(const struct shk_queue *q)
+{
+    return (int64_t)counts(q).items > 0;
+}
+
+static bool has_room(const struct shk_queue *q)
+{
+    (void)q;
+    return true;
+}
+
+/* Nothing: see struct shki_place. */
+static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
+{
+    (void)q;
+    (void)lock;
+}
+
+const struct shki_order shki_chunks = {.put = put,
+                                       .get = get,
+                                       .try_put = try_put,
+                                       .try_get = try_get,
+                                       .room = room,
+                                       .commit = commit,
+                                       .item = item,
+                                       .consume = consume,
+                                       .has_item = has_item,
+                                       .has_room = has_room,
+                                       .counts = counts,
+                                       .repair = repair};

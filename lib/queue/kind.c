@@ -1,5 +1,7 @@
 /* The queue as a kind of objects: what wakes it, watches it and describes it. */
-#include "queue/queue.h"
+#include "object/watch.h"
+#include "queue/side.h"
+#include "queue/state.h"
 
 #include <shmkit/inspect.h>
 

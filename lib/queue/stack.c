@@ -9,13 +9,12 @@
  * found from behind. It begins at a multiple of 8 bytes and lies in one chunk. Each chunk begins
  * with the place of the top as it was when its first record was put.
  *
- * The state commits (O1), as in a LIFO queue with a capacity. Which byte the top is goes with the
+ * The state commits (OR1), as in a LIFO queue with a capacity. Which byte the top is goes with the
  * state: see struct shki_place. So there is nothing to repair but memory that was to be given back
  * (shki_list_repair()).
  */
-#include "queue/queue.h"
-
-#define step() atomic_signal_fence(memory_order_seq_cst)
+#include "queue/chunk_list.h"
+#include "queue/ordered.h"
 
 static struct shki_list *stack_of(const struct shk_queue *q)
 {
@@ -37,41 +36,33 @@ static uint64_t record_size(size_t length)
     return body_size(length) + sizeof(uint64_t);
 }
 
-static uint64_t state_of(const struct shk_queue *q)
-{
-    /* the lock orders it */
-    return load_relaxed(&q->shared->ordered.state);
-}
-
 /* With the lock: where the top is; UINT64_MAX: damaged. */
 static uint64_t top_of(const struct shk_queue *q)
 {
     const struct shki_side *side = &q->shared->put_side;
-    uint64_t state = state_of(q);
+    uint64_t state = ordered_state(q);
 
     return side->place[0].number == state   ? side->place[0].at
            : side->place[1].number == state ? side->place[1].at
                                             : UINT64_MAX;
 }
 
-static void commit(struct shk_queue *q, unsigned puts, uint64_t count, uint64_t top)
+static void set_top(struct shk_queue *q, unsigned puts, uint64_t count, uint64_t top)
 {
     struct shki_side *side = &q->shared->put_side;
-    uint64_t before = state_of(q),
+    uint64_t before = ordered_state(q),
              state = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
     struct shki_place *place = &side->place[side->place[0].number == before];
 
     place->at = top;
     place->number = state;
-    step(); /* killed here: the other place still counts */
-    /* O1: commits; pairs with the lock, and with the acquire in shki_ordered_size() and in join. */
-    store_release(&q->shared->ordered.state, state);
-    step();
+    ordered_step(); /* killed here: the other place still counts */
+    ordered_commit(q, puts, count, SHKI_INTENT_NONE);
 }
 
 static uint64_t items(const struct shk_queue *q)
 {
-    return shki_state_count(state_of(q));
+    return shki_state_count(ordered_state(q));
 }
 
 /* The byte at a place. */
@@ -122,20 +113,29 @@ static uint64_t end_record(uint64_t at, struct shki_slot *slot, size_t length)
     return at + size;
 }
 
-int shki_stack_put_now(struct shk_queue *q, struct shki_work *w)
+static void commit_puts(struct shk_queue *q, unsigned n, uint64_t top)
+{
+    uint64_t count = items(q) + n;
+
+    shki_count_puts(q, n);
+    set_top(q, n, count, top);
+    shki_note_fill(q->shared, count);
+}
+
+static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     struct shki_slot *slot = NULL;
     unsigned n = 0;
     uint64_t top = top_of(q);
     int r = shki_may_put(q);
 
+    (void)m;
     if (r < 0)
         return r;
     if (top == UINT64_MAX)
         return shki_damaged_place(q);
     if (w->n > UINT32_MAX - items(q))
-        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name,
-                         q->object.name);
+        return shki_too_many(q);
     for (; n < w->n; n++) {
         uint64_t at = top;
 
@@ -147,35 +147,22 @@ int shki_stack_put_now(struct shk_queue *q, struct shki_work *w)
     }
     if (n == 0)
         return r;
-    shki_count_puts(q, n);
-    commit(q, n, items(q) + n, top);
-    shki_note_fill(q->shared, items(q));
+    commit_puts(q, n, top);
     return (int)n;
 }
 
-static int room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
+static int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
 {
-    (void)i; /* one at a time */
     q->reserved_at = top_of(q);
     if (q->reserved_at == UINT64_MAX || length > q->item_size || items(q) == UINT32_MAX)
         return shki_damaged_place(q);
     return make_room(q, &q->reserved_at, length, slot);
 }
 
-static void put(struct shk_queue *q, unsigned n, int64_t priority)
+static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
-    struct shki_slot *slot;
-    unsigned char *byte = NULL;
-    uint64_t top;
-
-    (void)priority;
-    if (reach(q, q->reserved_at, &byte) < 0)
-        return;
-    slot = (struct shki_slot *)(void *)byte;
-    top = end_record(q->reserved_at, slot, shki_slot_length(load_relaxed(&slot->word)));
-    shki_count_puts(q, n);
-    commit(q, n, items(q) + n, top);
-    shki_note_fill(q->shared, items(q));
+    store_relaxed(&slot->word, shki_slot_word(0, length)); /* OR1 publishes it */
+    commit_puts(q, 1, end_record(q->reserved_at, slot, length));
 }
 
 /* ---- Getting ---- */
@@ -205,21 +192,39 @@ static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **sl
 
 static void commit_gets(struct shk_queue *q, unsigned n, uint64_t top)
 {
-    commit(q, 0, items(q) - n, top);
+    set_top(q, 0, items(q) - n, top);
     if (shki_list_is_long(stack_of(q), top))
         shki_list_shrink(q, stack_of(q), top);
 }
 
-int shki_stack_get_now(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+static int item(struct shk_queue *q, struct shki_slot **slot)
+{
+    uint64_t top = top_of(q), word;
+
+    if (items(q) == 0)
+        return 0;
+    return top == UINT64_MAX ? shki_damaged_place(q) : find_record(q, &top, slot, &word);
+}
+
+static int has_any(struct shk_queue *q, struct shki_slot **slot)
+{
+    (void)slot;
+    return items(q) > 0;
+}
+
+static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     uint64_t top, below, word;
     struct shki_slot *slot = NULL;
-    unsigned n = 0;
-    int r = shki_next_item(q, &shki_stack, &slot);
+    unsigned n = 0, count;
+    int r = shki_next_item(q, has_any, &slot);
 
     if (r <= 0)
         return r;
-    for (top = below = top_of(q); n < w->n && n < items(q); n++, top = below) {
+    top = below = top_of(q);
+    if (top == UINT64_MAX)
+        return shki_damaged_place(q);
+    for (count = (unsigned)items(q); n < w->n && n < count; n++, top = below) {
         r = find_record(q, &below, &slot, &word);
         if (r > 0)
             r = shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len);
@@ -233,24 +238,52 @@ int shki_stack_get_now(struct shk_queue *q, struct shki_member *m, struct shki_w
     return (int)n;
 }
 
-static int item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
-{
-    uint64_t top = top_of(q), word;
-
-    (void)i; /* one at a time */
-    if (items(q) == 0)
-        return 0;
-    return top == UINT64_MAX ? shki_damaged_place(q) : find_record(q, &top, slot, &word);
-}
-
-static void take(struct shk_queue *q, unsigned n)
+static void consume(struct shk_queue *q)
 {
     uint64_t top = top_of(q), word;
     struct shki_slot *slot;
 
     if (find_record(q, &top, &slot, &word) > 0)
-        commit_gets(q, n, top);
+        commit_gets(q, 1, top);
 }
 
-const struct shki_order shki_stack = {
-    .batch = 1, .room = room, .item = item, .put = put, .take = take};
+/* ---- One item, without waiting ---- */
+
+static int try_put(struct shk_queue *q, struct shki_member *m, const void *item_, size_t length,
+                   int64_t priority)
+{
+    struct iovec one = {(void *)(uintptr_t)item_, length};
+    struct shki_work w = {.items = &one, .n = 1};
+
+    (void)priority;
+    return shki_side_try(q, m, true, put, &w);
+}
+
+static int try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
+{
+    struct iovec one = {buffer, *length};
+    struct shki_work w = {.buffers = &one, .n = 1};
+    int r = shki_side_try(q, m, false, get, &w);
+
+    *length = one.iov_len;
+    return r;
+}
+
+static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
+{
+    (void)lock;
+    shki_list_repair(q, stack_of(q));
+}
+
+const struct shki_order shki_stack = {.put = put,
+                                      .get = get,
+                                      .try_put = try_put,
+                                      .try_get = try_get,
+                                      .room = room,
+                                      .commit = commit,
+                                      .item = item,
+                                      .consume = consume,
+                                      .has_item = ordered_has_item,
+                                      .has_room = ordered_has_room,
+                                      .counts = ordered_counts,
+                                      .repair = repair};

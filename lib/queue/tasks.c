@@ -1,14 +1,26 @@
 /*
- * task_done and join: which items have been taken but not finished, counted for each member, so
- * that nobody waits for the dead.
+ * task_done and join: which items have been taken and are not done, counted for each member, so that
+ * no thread waits for the dead.
  *
- * A member's count is raised before its get commits. So, at any moment at which the queue is empty,
- * each item that was put is in a count, or done. join looks at the puts, at the emptiness, at the
- * counts of the living, and at the first two again: if nothing was put meanwhile, the queue was
- * empty all the time, and counts only fell. T1: the store of a count that falls; then the
- * eventcount is woken as after any commit.
+ * What always holds: a member's count is raised before its get commits. So, at any moment at which
+ * the queue is empty, each item that was put is in a count, or done.
+ *
+ *     consumer, with the lock            done                 join
+ *     count++                            TK1: count--         read puts and items: any items? wait
+ *     RQ2, CH2, OR1: the get             notify               TK1: a living member's count? wait
+ *                                                             read puts and items: the same as before?
+ *                                                             then all is done
+ *
+ * If nothing was put between the two reads, the queue was empty all the time, and counts only fell.
+ * Read the other way round, counts first, an item would be missed that is taken in between.
+ *
+ * TK1: the store of a count that falls is a release, and join's load an acquire: what was done for
+ * the item is visible.
+ *
+ * Killed: a dead member's count is not waited for. join returns SHK_ORPHANED once for it.
  */
-#include "queue/queue.h"
+#include "queue/call.h"
+#include "queue/state.h"
 
 #include <shmkit/inspect.h>
 
@@ -16,7 +28,7 @@ void shki_task_begin(struct shk_queue *q, struct shki_member *m, struct shki_tas
 {
     uint64_t former = load_relaxed(&task->member);
 
-    /* The record was a dead member's. Killed between any two: its death is told once too often. */
+    /* The record was a dead member's. Killed between any two: its death is told once more. */
     if (load_relaxed(&task->count) > 0 && former != 0 && !(former & SHKI_TOLD))
         fetch_add_relaxed(&q->shared->orphans, 1);
     store_relaxed(&task->member, 0);
@@ -41,8 +53,8 @@ int shk_queue_task_done(struct shk_queue *q)
             &q->object, -EINVAL,
             "the calling thread has no unfinished task: each item that it took is done");
     /*
-     * T1: release: who sees the task done sees what was done for it. Killed before: a dead member's
-     * task. After: those who join see it in a slice.
+     * TK1: release; pairs with the acquires in living_have_tasks() and tasks_of_the_living(). Killed
+     * before: a dead member's task. After: join sees it at the end of its recheck interval.
      */
     store_release(&task->count, count - 1);
     if (count == 1)
@@ -50,36 +62,12 @@ int shk_queue_task_done(struct shk_queue *q)
     return 0;
 }
 
-struct puts {
-    uint64_t total, left;
-};
-
-static struct puts look_at_puts(const struct shk_queue *q)
-{
-    struct puts p;
-    uint64_t head;
-
-    if (q->order != SHK_FIFO) {
-        /* O1: acquire: both at one moment, and the counts raised before it. */
-        uint64_t state = load_acquire(&q->shared->ordered.state);
-
-        p.total = shki_state_puts(state);
-        p.left = shki_state_count(state);
-        return p;
-    }
-    /* Q2: and the counts raised before it */
-    head = load_acquire(&q->shared->head);
-    p.total = shki_fifo_tail(q);
-    p.left = p.total - head;
-    return p;
-}
-
 static bool living_have_tasks(const struct shk_queue *q)
 {
     struct shk_segment *s = q->object.segment;
 
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-        /* T1, Q1: acquire. A member that begins meanwhile takes an item that was put meanwhile. */
+        /* TK1: acquire. A member that begins meanwhile takes an item that was put meanwhile. */
         uint64_t id = load_acquire(&q->tasks[i].member);
 
         if (id != 0 && !(id & SHKI_TOLD) && load_acquire(&q->tasks[i].count) > 0 &&
@@ -89,8 +77,8 @@ static bool living_have_tasks(const struct shk_queue *q)
     return false;
 }
 
-/* at items and tasks, until both are of one moment; after that the count may be too high */
-#define LOOKS 4
+/* Reads of items and tasks until both are of one moment; after that the count may be too high. */
+#define READS_MAX 4
 
 static uint64_t tasks_of_the_living(const struct shk_queue *q)
 {
@@ -98,7 +86,7 @@ static uint64_t tasks_of_the_living(const struct shk_queue *q)
     uint64_t n = 0;
 
     for (uint32_t i = 0; i < shki_members_ready(s); i++) {
-        uint64_t id = load_acquire(&q->tasks[i].member); /* T1, Q1 */
+        uint64_t id = load_acquire(&q->tasks[i].member); /* TK1 */
 
         if (id != 0 && !(id & SHKI_TOLD) && shki_member_is_alive(s, id))
             n += load_acquire(&q->tasks[i].count);
@@ -110,34 +98,34 @@ ssize_t shk_queue_unfinished(struct shk_queue *q)
 {
     struct shki_member *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
-    struct puts before, after;
+    struct shki_counts before, after;
     uint64_t tasks;
 
     if (r < 0)
         return r;
     /* The items first: one that is taken meanwhile counts twice, and never not at all. */
-    before = look_at_puts(q);
-    for (int i = 0; i < LOOKS; i++) {
+    before = q->ops->counts(q);
+    for (int i = 0; i < READS_MAX; i++) {
         tasks = tasks_of_the_living(q);
         atomic_thread_fence(memory_order_acquire);
-        after = look_at_puts(q);
-        if (after.total == before.total && after.left == before.left)
+        after = q->ops->counts(q);
+        if (after.puts == before.puts && after.items == before.items)
             break;
-        if (i < LOOKS - 1)
+        if (i < READS_MAX - 1)
             before = after;
     }
-    return (ssize_t)(before.left + tasks);
+    return (ssize_t)(before.items + tasks);
 }
 
 static bool is_done(const struct shk_queue *q)
 {
-    struct puts before = look_at_puts(q), after;
+    struct shki_counts before = q->ops->counts(q), after;
 
-    if (before.left > 0 || living_have_tasks(q))
+    if (before.items > 0 || living_have_tasks(q))
         return false;
     atomic_thread_fence(memory_order_acquire);
-    after = look_at_puts(q);
-    return after.left == 0 && after.total == before.total;
+    after = q->ops->counts(q);
+    return after.items == 0 && after.puts == before.puts;
 }
 
 static bool is_done_or_stale(const void *arg)
@@ -147,7 +135,7 @@ static bool is_done_or_stale(const void *arg)
     return is_done(q) || shki_object_is_stale(&q->object);
 }
 
-/* Whether members have died with tasks since somebody was told last. */
+/* Whether members have died with tasks that no join has reported yet. */
 static bool tell_orphans(struct shk_queue *q)
 {
     struct shk_segment *s = q->object.segment;
@@ -160,8 +148,8 @@ static bool tell_orphans(struct shk_queue *q)
             shki_member_is_alive(s, id))
             continue;
         /*
-         * Fails if the record is somebody else's now: then it has been counted as an orphan, for
-         * the next one who joins.
+         * Fails if the record is another member's now: then the dead one has been counted as an
+         * orphan, for the next join.
          */
         if (compare_exchange_relaxed(&q->tasks[i].member, &id, id | SHKI_TOLD))
             found = true;
@@ -189,7 +177,7 @@ int shk_queue_join(struct shk_queue *q, int64_t timeout)
     }
     if (stale)
         done = is_done(q); /* all was done before the unlink, which only woke it */
-    shki_cascade_wakeup(&c);
+    shki_call_end(&c);
     if (r < 0)
         return r;
     if (!done)

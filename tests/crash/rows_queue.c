@@ -1,7 +1,7 @@
 /* The queue, killed. */
 #include "harness.h"
 
-#include "queue/queue.h"
+#include "queue/side.h"
 
 #include <errno.h>
 
@@ -82,7 +82,7 @@ static int64_t move_in_with_items(struct world *w, int64_t unused)
  */
 static void expect_soon(struct world *w)
 {
-    atomic_store(&w->queue->poll.estimate, 32);
+    atomic_store(&w->queue->poll.sixteenths, 32);
     atomic_store(&w->queue->get_adaptive.waits,
                  /* or the next one would check at once whether there is anything to wait for */
                  1);

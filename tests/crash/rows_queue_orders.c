@@ -1,7 +1,7 @@
 /* The queue's orders, queues without a limit, and all but the plain put and get, killed. */
 #include "harness.h"
 
-#include "queue/queue.h"
+#include "queue/side.h"
 #include "segment/pool.h"
 
 #include <errno.h>

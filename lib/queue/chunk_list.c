@@ -1,27 +1,4 @@
-/*
- * Lists of chunks: where a queue without a limit keeps its items. A chunk is one or several
- * consecutive blocks of the segment's pool.
- *
- *     map of a list     | 7 | 3 | 9 | …      chunk c begins at block map[c % chunks]
- *     blocks' words     block 7: this queue, this list, chunk 0
- *
- * The words of the blocks are the truth; the map, which is written before a block is taken, says
- * where to look. So to take chunk c is one call, that may be made again by the next one with the
- * lock if the first was killed in it: shki_pool_allocate() finds what has been taken for c.
- * Likewise shki_list_give().
- *
- * A FIFO queue's chunks are numbered without end (chunks.c). The other orders' lists grow and
- * shrink at their end:
- *
- *     bytes   0 ........................ memory ........ chunks * size of a chunk
- *             used, or spare: has memory  address space only
- *
- * All of it is changed with the lock of the producer side; of a FIFO queue chunks are given back
- * with that of the consumer side.
- */
-#include "queue/queue.h"
-
-#include "segment/pool.h"
+#include "queue/chunk_list.h"
 
 #define step() atomic_signal_fence(memory_order_seq_cst)
 
@@ -50,13 +27,6 @@ int shki_list_prepare(struct shk_queue *q, struct shki_list *list, uint64_t chun
         return shki_no_memory(q, r);
     list->map_page = page;
     return 0;
-}
-
-int shki_no_memory(const struct shk_queue *q, int r)
-{
-    return shki_fail(
-        r, "%s/%s: out of memory for more items: %s (" SHKI_DIRECTORY " or the machine is full)",
-        q->object.segment->name, q->object.name, strerror(-r));
 }
 
 int shki_list_take(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
@@ -166,8 +136,7 @@ int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 
     while ((chunks = chunks_of(q, list)) << list->shift < bytes) {
         if (chunks >= q->chunks)
-            return shki_fail(-ENOSPC, "%s/%s has as many items as it can have",
-                             q->object.segment->name, q->object.name);
+            return shki_too_many(q);
         r = shki_list_take(q, list, chunks);
         if (r < 0)
             return r;
@@ -211,4 +180,23 @@ void shki_list_repair(struct shk_queue *q, struct shki_list *list)
     shki_list_punch(q, list, memory_of(q, list), chunks << list->shift);
     if (chunks < q->chunks && shki_list_prepare(q, list, chunks) == 0)
         shki_list_give(q, list, chunks);
+}
+
+/* ---- Size classes: 64, 96, 128, 192, 256 … bytes ---- */
+
+unsigned shki_size_class(size_t length)
+{
+    uint64_t need = length + sizeof(uint64_t) + sizeof(struct shki_slot);
+    unsigned power;
+
+    if (need <= 64)
+        return 0;
+    /* need is above 2^power, and at most twice that */
+    power = 63 - (unsigned)__builtin_clzll(need - 1);
+    return 2 * (power - 6) + (need <= UINT64_C(3) << (power - 1) ? 1 : 2);
+}
+
+uint64_t shki_class_slot(unsigned class)
+{
+    return (class % 2 ? UINT64_C(96) : UINT64_C(64)) << class / 2;
 }

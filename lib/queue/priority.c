@@ -1,15 +1,12 @@
 /*
- * LIFO with a capacity, and PRIORITY: slots, with one lock for both sides. (LIFO without a limit:
- * stack.c.)
+ * PRIORITY: a binary heap of entries, and slots.
  *
- * LIFO: the slots from 0 to count - 1 are the stack. The store of the state commits (O1); there is
- * nothing to repair.
- *
- * PRIORITY: the entries from 0 to count - 1 are a binary heap; each has the priority and the
- * sequence number of an item and says in which slot it is. An operation writes down what goes where
- * in the heap and commits with the store of the state (O1), which has both: how many items there
- * are now, and what is left to do. That can be done twice, from any of its steps on: the next
- * owner of the lock finishes it before it does anything of its own.
+ * What always holds: the entries from 0 to count - 1 are a heap, or it is written down what is left
+ * to do until they are. Each has the priority and the sequence number of an item and says in which
+ * slot it is. An operation writes down what goes where in the heap, and commits with the store of
+ * the state (OR1), which has both: how many items there are now, and what is left to do. That can be
+ * done twice, from any of its steps on: the next owner of the lock finishes it before it does
+ * anything of its own.
  *
  *     PUT: rise()   the new entry moves up from the end to its place
  *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot
@@ -19,7 +16,7 @@
  * which slots are free: those of 0 to count - 1 and these are at any time all slots. An entry that
  * has never been used says nothing (0), and means the slot of its own number.
  *
- * Without a limit the entries are a list of chunks (list.c), and the items are in further
+ * Without a limit the entries are a list of chunks (chunk_list.h), and the items are in further
  * lists, one for each size class: 64, 96, 128, 192, 256 … bytes, the last one as large as the
  * largest item. In each class the slots in use are those from 0 to its count - 1: the item of the
  * last slot moves into the one that was freed. So memory is used without gaps, at most half as much
@@ -29,22 +26,14 @@
  *     entries    | e e e e …
  *     class 64   | where word item | where word item |
  *     class 96   | where word item | …
- *
- * The steps are single stores in the order of the program. A barrier for the compiler is enough: a
- * dead thread's stores are those up to some instruction, and the kernel has made them visible when
- * it marks the lock, or the life of the member that was inside.
  */
-#include "queue/queue.h"
-
-#define step() atomic_signal_fence(memory_order_seq_cst)
-
-/* Under the lock, which orders them. */
+#include "queue/chunk_list.h"
+#include "queue/ordered.h"
 
 /* What does the work is there twice, with and without chunks: `grows` is a constant in it. */
-#define INLINE inline __attribute__((always_inline))
 
 /* Whatever number was read in shared memory, it leads to a place within the extent. */
-static INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
+static SHKI_INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
 {
     return i < q->limit ? i : 0;
 }
@@ -57,7 +46,8 @@ _Static_assert(sizeof(struct shki_heap_entry) <= ENTRY_SIZE &&
                "entries fill a block");
 
 /* i is below the limit. */
-static INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows, uint64_t i)
+static SHKI_INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows,
+                                                    uint64_t i)
 {
     if (!grows)
         return (struct shki_heap_entry *)(void *)q->slots + i;
@@ -66,7 +56,7 @@ static INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool g
 }
 
 /* With a capacity. */
-static INLINE struct shki_slot *slot_at(const struct shk_queue *q, uint64_t i)
+static SHKI_INLINE struct shki_slot *slot_at(const struct shk_queue *q, uint64_t i)
 {
     return (struct shki_slot *)(void *)(q->slots + q->entries_size + i * q->stride);
 }
@@ -79,13 +69,14 @@ static struct shki_list *class_at(const struct shk_queue *q, uint32_t number)
     return &q->lists[number > 0 && number < q->n_lists ? number : 1];
 }
 
-/* Where a slot's item is in the heap; its slot follows. */
-static uint64_t *where_at(const struct shk_queue *q, const struct shki_list *class, uint64_t i)
+/* Where a slot's item is in the heap; its slot follows. Both numbers are below 2^32. */
+static SHKI_INLINE uint64_t *where_at(const struct shk_queue *q, const struct shki_list *class,
+                                      uint64_t i)
 {
-    uint64_t chunk = i / class->per_chunk;
+    uint32_t per_chunk = (uint32_t) class->per_chunk, chunk = (uint32_t)i / per_chunk;
 
     return (uint64_t *)(void *)(shki_list_at(q, class, chunk < q->chunks ? chunk : 0) +
-                                i % class->per_chunk * class->slot);
+                                (uint32_t)i % per_chunk * class->slot);
 }
 
 static struct shki_slot *record_at(const struct shk_queue *q, const struct shki_list *class,
@@ -103,80 +94,29 @@ static uint64_t bytes_of(const struct shki_list *class, uint64_t n)
 }
 
 /* How many items a state says there are: never more than there are places. */
-static INLINE uint64_t count_of(const struct shk_queue *q, uint64_t state)
+static SHKI_INLINE uint64_t count_of(const struct shk_queue *q, uint64_t state)
 {
     uint64_t count = shki_state_count(state);
 
     return count <= q->limit ? count : q->limit;
 }
 
-static INLINE uint64_t items(const struct shk_queue *q)
+static SHKI_INLINE uint64_t items(const struct shk_queue *q)
 {
-    return count_of(q, load_relaxed(&q->shared->ordered.state));
+    return count_of(q, ordered_state(q));
 }
 
-/* `puts`: how many more have been put. */
-static INLINE void set_state(struct shk_queue *q, unsigned puts, uint64_t count,
-                             enum shki_intent intent)
-{
-    uint64_t before = shki_state_puts(load_relaxed(&q->shared->ordered.state));
+/* ---- The heap ---- */
 
-    /* O1: commits; pairs with the lock, and with the acquire in shki_ordered_size() and in join. */
-    store_release(&q->shared->ordered.state, shki_state(before + puts, count, intent));
-    step();
-}
-
-/* ---- LIFO ---- */
-
-static INLINE int lifo_room(struct shk_queue *q, unsigned i, size_t length, struct shki_slot **slot)
-{
-    uint64_t number = items(q) + i;
-
-    (void)length;
-    if (number >= q->capacity)
-        return 0;
-    *slot = slot_at(q, number);
-    return 1;
-}
-
-static INLINE void lifo_put(struct shk_queue *q, unsigned n, int64_t priority)
-{
-    uint64_t count = items(q) + n;
-
-    (void)priority;
-    shki_count_puts(q, n);
-    set_state(q, n, count, SHKI_INTENT_NONE);
-    shki_note_fill(q->shared, count);
-}
-
-static INLINE int lifo_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
-{
-    uint64_t count = items(q);
-
-    if (i >= count)
-        return 0;
-    *slot = slot_at(q, count - 1 - i);
-    return 1;
-}
-
-static INLINE void lifo_take(struct shk_queue *q, unsigned n)
-{
-    set_state(q, 0, items(q) - n, SHKI_INTENT_NONE);
-}
-
-const struct shki_order shki_lifo = {
-    .batch = UINT32_MAX, .room = lifo_room, .item = lifo_item, .put = lifo_put, .take = lifo_take};
-
-/* ---- PRIORITY ---- */
-
-static INLINE bool goes_before(const struct shki_heap_entry *a, const struct shki_heap_entry *b)
+static SHKI_INLINE bool goes_before(const struct shki_heap_entry *a,
+                                    const struct shki_heap_entry *b)
 {
     return a->priority != b->priority ? a->priority < b->priority : a->sequence < b->sequence;
 }
 
 /* Doing it twice is the same as once. */
-static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place,
-                             const struct shki_heap_entry *e)
+static SHKI_INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place,
+                                  const struct shki_heap_entry *e)
 {
     struct shki_heap_entry *to = entry_at(q, grows, place);
 
@@ -187,23 +127,23 @@ static INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place,
         to->class = e->class;
         *where_at(q, class_at(q, e->class), e->slot) = place;
     }
-    step();
+    ordered_step();
 }
 
-static INLINE uint64_t move_hole(struct shk_queue *q, uint64_t to)
+static SHKI_INLINE uint64_t move_hole(struct shk_queue *q, uint64_t to)
 {
     /*
      * killed before this: the entry is in both places, and is copied again. After: the hole is
      * where it was.
      */
     q->shared->ordered.hole = (uint32_t)to;
-    step();
+    ordered_step();
     return to;
 }
 
 /* From the hole towards the top, until it may stand under its parent. */
-static INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole,
-                        const struct shki_heap_entry *moving)
+static SHKI_INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole,
+                             const struct shki_heap_entry *moving)
 {
     while (hole > 0) {
         const struct shki_heap_entry *parent = entry_at(q, grows, (hole - 1) / 2);
@@ -220,8 +160,8 @@ static INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole,
  * From the hole away from the top, until it may stand above its children, of which there are those
  * below n.
  */
-static INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t n,
-                        const struct shki_heap_entry *moving)
+static SHKI_INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t n,
+                             const struct shki_heap_entry *moving)
 {
     uint64_t child;
 
@@ -256,29 +196,29 @@ static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t free
         shki_copy(to->bytes, from->bytes, length <= most ? length : most);
         *where_at(q, class, freed) = where;
         entry_at(q, true, bounded(q, where))->slot = (uint32_t)freed;
-        step();
+        ordered_step();
     }
     class->shared->count = last;
-    step();
+    ordered_step();
 }
 
 /*
  * What is left to do once it has been committed: by whoever committed it, or by the next one with
  * the lock. `count` is how many there are now.
  */
-static INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
-                              const struct shki_heap_entry *moving)
+static SHKI_INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
+                                   const struct shki_heap_entry *moving)
 {
     rise(q, grows, hole, moving);
     if (grows)
         class_at(q, moving->class)->shared->count = (uint64_t)moving->slot + 1;
-    step();
+    ordered_step();
     /* killed before: all of it is done once more, with the same result */
-    set_state(q, 0, count, SHKI_INTENT_NONE);
+    ordered_commit(q, 0, count, SHKI_INTENT_NONE);
 }
 
-static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
-                               uint64_t freed, const struct shki_heap_entry *moving)
+static SHKI_INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
+                                    uint64_t freed, const struct shki_heap_entry *moving)
 {
     const struct shki_ordered *o = &q->shared->ordered;
 
@@ -287,7 +227,7 @@ static INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t count, 
         fill_gap(q, class_at(q, o->freed_class), freed, o->last);
     else
         entry_at(q, false, count)->slot = (uint32_t)freed + 1;
-    set_state(q, 0, count, SHKI_INTENT_NONE); /* killed before: likewise */
+    ordered_commit(q, 0, count, SHKI_INTENT_NONE); /* killed before: likewise */
 }
 
 static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state)
@@ -307,9 +247,9 @@ static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state
 }
 
 /* How many items there are; the heap is one. */
-static INLINE uint64_t settled_items(struct shk_queue *q)
+static SHKI_INLINE uint64_t settled_items(struct shk_queue *q)
 {
-    uint64_t state = load_relaxed(&q->shared->ordered.state);
+    uint64_t state = ordered_state(q);
 
     if (unlikely(state & SHKI_INTENT_MASK))
         finish(q, state);
@@ -317,7 +257,7 @@ static INLINE uint64_t settled_items(struct shk_queue *q)
 }
 
 /* The slot for one more, with a capacity. */
-static INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
+static SHKI_INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
 {
     uint32_t said = entry_at(q, false, count)->slot;
 
@@ -335,8 +275,7 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
     int r;
 
     if (count >= q->limit)
-        return shki_fail(-ENOSPC, "%s/%s has as many items as it can have", q->object.segment->name,
-                         q->object.name);
+        return shki_too_many(q);
     if (length > q->item_size)
         return shki_damaged_item(q, length);
     q->reserved_class = shki_size_class(length) + 1;
@@ -352,12 +291,10 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
     return r;
 }
 
-static INLINE int priority_room(struct shk_queue *q, unsigned i, size_t length,
-                                struct shki_slot **slot)
+static SHKI_INLINE int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
 {
     uint64_t count = settled_items(q);
 
-    (void)i; /* one at a time */
     if (q->grows)
         return grow(q, count, length, slot);
     if (count >= q->capacity)
@@ -366,7 +303,7 @@ static INLINE int priority_room(struct shk_queue *q, unsigned i, size_t length,
     return 1;
 }
 
-static INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
+static SHKI_INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
 {
     struct shki_ordered *o = &q->shared->ordered;
     uint64_t count = bounded(q, items(q));
@@ -382,25 +319,29 @@ static INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
     o->moving = e;
     shki_count_puts(q, 1);
     /* Killed before: nothing has happened. Killed after: the next one with the lock finishes it. */
-    set_state(q, 1, count + 1, SHKI_INTENT_PUT);
+    ordered_commit(q, 1, count + 1, SHKI_INTENT_PUT);
     finish_put(q, grows, count + 1, count, &e);
     shki_note_fill(q->shared, count + 1);
 }
 
-static INLINE void priority_put(struct shk_queue *q, unsigned n, int64_t priority)
+static SHKI_INLINE void commit_put(struct shk_queue *q, int64_t priority)
 {
-    (void)n;
     if (q->grows)
         put_as(q, true, priority);
     else
         put_as(q, false, priority);
 }
 
-static INLINE int priority_item(struct shk_queue *q, unsigned i, struct shki_slot **slot)
+static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
+{
+    store_relaxed(&slot->word, shki_slot_word(0, length)); /* OR1 publishes it */
+    commit_put(q, 0);
+}
+
+static SHKI_INLINE int item(struct shk_queue *q, struct shki_slot **slot)
 {
     const struct shki_heap_entry *first;
 
-    (void)i;
     if (settled_items(q) == 0)
         return 0;
     first = entry_at(q, q->grows, 0);
@@ -422,7 +363,7 @@ static struct shki_list *plan_gap(struct shk_queue *q)
     return class;
 }
 
-static INLINE void take_as(struct shk_queue *q, bool grows)
+static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
 {
     struct shki_ordered *o = &q->shared->ordered;
     struct shki_list *class = grows ? plan_gap(q) : NULL;
@@ -435,7 +376,7 @@ static INLINE void take_as(struct shk_queue *q, bool grows)
     o->freed = (uint32_t)freed;
     o->moving = e;
     /* Killed before: nothing has happened. Killed after: the next one with the lock finishes it. */
-    set_state(q, 0, count, SHKI_INTENT_GET);
+    ordered_commit(q, 0, count, SHKI_INTENT_GET);
     finish_take(q, grows, count, 0, freed, &e);
     if (grows) {
         bytes = bytes_of(class, class->shared->count);
@@ -446,169 +387,130 @@ static INLINE void take_as(struct shk_queue *q, bool grows)
     }
 }
 
-static INLINE void priority_take(struct shk_queue *q, unsigned n)
+static void consume(struct shk_queue *q)
 {
-    (void)n;
     if (q->grows)
         take_as(q, true);
     else
         take_as(q, false);
 }
 
-const struct shki_order shki_priority = {.batch = 1,
-                                         .room = priority_room,
-                                         .item = priority_item,
-                                         .put = priority_put,
-                                         .take = priority_take};
+/* ---- Putting and getting, with the lock ---- */
 
-/* ---- Both ---- */
-
-uint64_t shki_ordered_size(const struct shk_queue *q)
+static SHKI_INLINE int put_one(struct shk_queue *q, const void *item_, size_t length,
+                               int64_t priority)
 {
-    /* O1 */
-    return count_of(q, load_acquire(&q->shared->ordered.state));
+    struct shki_slot *slot = NULL;
+    int r = room(q, length, &slot);
+
+    if (unlikely(r <= 0))
+        return r;
+    shki_fill_slot(slot, item_, length);
+    commit_put(q, priority);
+    return 1;
 }
 
-void shki_ordered_repair(struct shk_queue *q)
+static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
-    if (q->order == SHK_PRIORITY)
-        settled_items(q);
+    unsigned n = 0;
+    int r = shki_may_put(q);
+
+    (void)m;
+    if (r < 0)
+        return r;
+    for (; n < w->n; n++) {
+        r = put_one(q, w->items[n].iov_base, w->items[n].iov_len, w->priority);
+        if (r <= 0)
+            break;
+    }
+    return n > 0 ? (int)n : r;
+}
+
+/* The item that was found in a slot. */
+static SHKI_INLINE int get_one(struct shk_queue *q, struct shki_member *m,
+                               const struct shki_slot *slot, void *buffer, size_t *length)
+{
+    /* relaxed: the lock orders it */
+    int r = shki_read_slot(q, slot, load_relaxed(&slot->word), buffer, length);
+
+    if (unlikely(r < 0))
+        return r;
+    shki_count_tasks(q, m, 1);
+    if (q->grows)
+        take_as(q, true);
+    else
+        take_as(q, false);
+    return 1;
+}
+
+static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+{
+    struct shki_slot *slot = NULL;
+    unsigned n = 0;
+    int r = shki_next_item(q, item, &slot);
+
+    while (r > 0 && n < w->n) {
+        int64_t priority = entry_at(q, q->grows, 0)->priority;
+
+        r = get_one(q, m, slot, w->buffers[n].iov_base, &w->buffers[n].iov_len);
+        if (r < 0)
+            break;
+        w->priority = priority;
+        if (++n < w->n)
+            r = item(q, &slot);
+    }
+    return n > 0 ? (int)n : r;
+}
+
+static int try_put(struct shk_queue *q, struct shki_member *m, const void *item_, size_t length,
+                   int64_t priority)
+{
+    struct shki_side_lock *lock = &q->shared->put_lock;
+    bool bias_owner;
+    int r = shki_side_trylock(q, m, lock, &bias_owner);
+
+    if (unlikely(r != 0))
+        return r;
+    r = shki_may_put(q);
+    if (likely(r == 0))
+        r = put_one(q, item_, length, priority);
+    shki_side_done(q, m, lock, bias_owner, true, r);
+    return r;
+}
+
+static int try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
+{
+    struct shki_side_lock *lock = &q->shared->put_lock;
+    struct shki_slot *slot = NULL;
+    bool bias_owner;
+    int r = shki_side_trylock(q, m, lock, &bias_owner);
+
+    if (unlikely(r != 0))
+        return r;
+    r = shki_next_item(q, item, &slot);
+    if (likely(r > 0))
+        r = get_one(q, m, slot, buffer, length);
+    shki_side_done(q, m, lock, bias_owner, false, r);
+    return r;
+}
+
+static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
+{
+    (void)lock;
+    settled_items(q);
     for (unsigned i = 0; i < q->n_lists; i++)
         shki_list_repair(q, &q->lists[i]);
 }
 
-static int put_now(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
-{
-    (void)m;
-    if (q->order == SHK_LIFO)
-        return q->grows ? shki_stack_put_now(q, w) : shki_put_items(q, w, &shki_lifo);
-    return shki_put_items(q, w, &shki_priority);
-}
-
-static int get_now(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
-{
-    if (q->order == SHK_LIFO)
-        return q->grows ? shki_stack_get_now(q, m, w) : shki_get_items(q, m, w, &shki_lifo);
-    return shki_get_items(q, m, w, &shki_priority);
-}
-
-/* One item, with the lock. */
-static INLINE int put_by(struct shk_queue *q, const struct shki_order *order, const void *item,
-                         size_t length, int64_t priority)
-{
-    struct shki_slot *slot = NULL;
-    int r = shki_may_put(q);
-
-    if (unlikely(r < 0))
-        return r;
-    r = order->room(q, 0, length, &slot);
-    if (unlikely(r <= 0))
-        return r;
-    shki_fill_slot(slot, item, length);
-    order->put(q, 1, priority);
-    return 1;
-}
-
-static INLINE int get_by(struct shk_queue *q, struct shki_member *m, const struct shki_order *order,
-                         void *buffer, size_t *length, int64_t *priority)
-{
-    struct shki_slot *slot = NULL;
-    int r = shki_next_item(q, order, &slot);
-
-    if (unlikely(r <= 0))
-        return r;
-    r = shki_read_slot(q, slot, load_relaxed(&slot->word), buffer, length); /* the lock orders it */
-    if (unlikely(r < 0))
-        return r;
-    if (priority)
-        *priority = entry_at(q, q->grows, 0)->priority;
-    shki_count_tasks(q, m, 1);
-    order->take(q, 1);
-    return 1;
-}
-
-int shki_ordered_put_one(struct shk_queue *q, struct shki_member *m, const void *item,
-                         size_t length, int64_t priority)
-{
-    struct shki_side_lock *lock = &q->shared->put_lock;
-    struct iovec one = {(void *)(uintptr_t)item, length};
-    struct shki_work w = {.items = &one, .n = 1};
-    bool bias_owner;
-    int r = shki_side_trylock(q, m, lock, &bias_owner);
-
-    if (unlikely(r != 0))
-        return r < 0 ? r : 0;
-    if (q->order == SHK_LIFO && q->grows)
-        r = shki_stack_put_now(q, &w);
-    else
-        r = q->order == SHK_LIFO ? put_by(q, &shki_lifo, item, length, 0)
-                                 : put_by(q, &shki_priority, item, length, priority);
-    shki_side_unlock(q, m, lock, bias_owner);
-    if (likely(r > 0))
-        shki_notify_other(q, true);
-    return r;
-}
-
-int shki_ordered_get_one(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
-{
-    struct shki_side_lock *lock = &q->shared->put_lock;
-    struct iovec one = {buffer, *length};
-    struct shki_work w = {.buffers = &one, .n = 1};
-    bool bias_owner;
-    int r = shki_side_trylock(q, m, lock, &bias_owner);
-
-    if (unlikely(r != 0))
-        return r < 0 ? r : 0;
-    if (q->order == SHK_LIFO && q->grows) {
-        r = shki_stack_get_now(q, m, &w);
-        *length = one.iov_len;
-    } else {
-        r = q->order == SHK_LIFO ? get_by(q, m, &shki_lifo, buffer, length, NULL)
-                                 : get_by(q, m, &shki_priority, buffer, length, NULL);
-    }
-    shki_side_unlock(q, m, lock, bias_owner);
-    if (likely(r > 0))
-        shki_notify_other(q, false);
-    return r;
-}
-
-int shki_ordered_put(struct shk_queue *q, struct shki_member *m, struct shki_work *w,
-                     int64_t timeout)
-{
-    struct shki_call c;
-    int r = shki_try_at_once(q, m, &q->shared->put_lock, true, put_now, w);
-
-    if (likely(r != 0))
-        return r;
-    c = shki_put_call(q, m, timeout);
-    return shki_carry_out(&c, put_now, w);
-}
-
-int shki_ordered_get(struct shk_queue *q, struct shki_member *m, struct shki_work *w,
-                     int64_t timeout)
-{
-    struct shki_call c;
-    int r = shki_try_at_once(q, m, &q->shared->put_lock, false, get_now, w);
-
-    if (likely(r != 0))
-        return r;
-    c = shki_get_call(q, m, timeout);
-    return shki_carry_out(&c, get_now, w);
-}
-
-static int get_with_priority(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
-{
-    return get_by(q, m, &shki_priority, w->buffers->iov_base, &w->buffers->iov_len, &w->priority);
-}
-
-int shki_priority_get(struct shk_queue *q, struct shki_member *m, struct shki_work *w,
-                      int64_t timeout)
-{
-    struct shki_call c;
-    int r = shki_try_at_once(q, m, &q->shared->put_lock, false, get_with_priority, w);
-
-    if (r != 0)
-        return r;
-    c = shki_get_call(q, m, timeout);
-    return shki_carry_out(&c, get_with_priority, w);
-}
+const struct shki_order shki_priority = {.put = put,
+                                         .get = get,
+                                         .try_put = try_put,
+                                         .try_get = try_get,
+                                         .room = room,
+                                         .commit = commit,
+                                         .item = item,
+                                         .consume = consume,
+                                         .has_item = ordered_has_item,
+                                         .has_room = ordered_has_room,
+                                         .counts = ordered_counts,
+                                         .repair = repair};

@@ -1,0 +1,109 @@
+/*
+ * What a process has of a queue that it has opened: validated copies of the geometry, the way to
+ * the two locks, and what it learns. All that is not said to change is written before the first
+ * call.
+ */
+#ifndef SHKI_QUEUE_HANDLE_H
+#define SHKI_QUEUE_HANDLE_H
+
+#include "object/object.h"
+#include "queue/adaptive.h"
+#include "queue/layout.h"
+#include "sync/biased.h"
+
+#include <shmkit/queue.h>
+
+struct shki_order;
+
+/* A list of chunks of a queue of capacity 0: see chunk_list.h. Read and written with the lock. */
+struct shki_list {
+    struct shki_list_shared *shared;
+    _Atomic uint32_t *map; /* which block each chunk begins at */
+    uint64_t map_page;     /* number of the page of the map that is known to have memory; 0: none */
+    uint64_t piece, spare; /* bytes: memory comes and goes in pieces; so much is kept */
+    uint32_t number;
+    uint32_t blocks;          /* of a chunk */
+    uint32_t last_block;      /* at which a chunk may begin */
+    unsigned shift;           /* log of a chunk's bytes */
+    uint64_t slot, per_chunk; /* PRIORITY, a size class: bytes of a slot; slots of a chunk */
+};
+
+/* The chunk that a side of a FIFO queue of capacity 0 is in. With the side's lock. */
+struct shki_chunk {
+    uint64_t number; /* + 1; 0: none */
+    unsigned char *at;
+};
+
+struct shk_queue {
+    struct shki_object object;
+    struct shki_queue_shared *shared;
+    const struct shki_order *ops; /* of its order */
+
+    /* ---- Validated copies ---- */
+    uint64_t capacity; /* 0: grows */
+    uint64_t mask;     /* of positions in the ring */
+    uint64_t stride;
+    size_t item_size;
+    /*
+     * an item of fewer bytes may take the fast tier: item_size + 1 of a ring with asymmetric
+     * fences, else 0
+     */
+    size_t fast_below;
+    unsigned char *slots;
+    uint32_t order;
+    /* Ring: each side fetches the slot that lies so many ahead, */
+    uint64_t put_ahead, get_ahead;
+    /* at those positions alone that have none of these bits: the others share their cache line */
+    uint64_t share_mask;
+    uint64_t fetch;      /* bytes of it that a get fetches */
+    bool grows;          /* capacity 0 */
+    bool ring;           /* FIFO, and does not grow */
+    bool asymmetric;     /* the segment's fences are */
+    unsigned shift;      /* capacity 0: log of a chunk's bytes */
+    uint64_t chunk_mask; /* capacity 0: a chunk's bytes - 1 */
+    uint64_t chunks;     /* places in the map of a list */
+    /* FIFO, capacity 0: chunks that keep their memory though nothing is in them */
+    uint64_t spare;
+    uint64_t limit;        /* PRIORITY: items that there may be */
+    uint64_t entries_size; /* PRIORITY: the part of the chunk that is of the heap */
+    unsigned n_lists;      /* capacity 0 */
+    struct shki_list *lists;
+    struct shki_task *tasks; /* one a member record */
+
+    /* ---- With the side's lock ---- */
+    struct shki_chunk put_chunk, get_chunk;
+    uint64_t reserved_at;    /* capacity 0, FIFO and LIFO: place of the record of a reservation */
+    uint32_t reserved_class; /* capacity 0, PRIORITY: list of the slot of a reservation */
+    struct shki_slip put_slip, get_slip;
+
+    /* ---- Guesses: threads race on them harmlessly ---- */
+    struct shki_poll_estimate poll;
+    struct shki_adaptive put_adaptive, get_adaptive, task_adaptive;
+    struct shki_spinner put_lock_spinner, get_lock_spinner, not_full_spinner, not_empty_spinner,
+        tasks_spinner;
+
+    struct shki_biased put_biased, get_biased; /* the locks, of shared->put_lock and get_lock */
+};
+
+/* The queue as a kind: see kind.c. */
+extern const struct shki_kind shki_queue_kind;
+int shki_queue_build(struct shki_object *, const struct shki_plan *);
+int shki_queue_check(struct shki_object *, const struct shki_plan *);
+
+/* ---- Sentences ---- */
+
+/* -ENOSPC and the like. */
+int shki_no_memory(const struct shk_queue *, int r);
+/* -ENOSPC */
+int shki_too_many(const struct shk_queue *);
+/* -EPROTO */
+int shki_damaged_place(const struct shk_queue *);
+int shki_damaged_item(const struct shk_queue *, size_t length);
+/* -EMSGSIZE */
+int shki_too_large(const struct shk_queue *, size_t length);
+int shki_small_buffer(const struct shk_queue *, size_t length, size_t size);
+/* -EPIPE, of a put and of a get */
+int shki_say_shut(const struct shk_queue *);
+int shki_say_drained(const struct shk_queue *);
+
+#endif

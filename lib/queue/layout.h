@@ -1,0 +1,253 @@
+/*
+ * What a queue is in shared memory. Fields that are not said to change are written before the object
+ * is published.
+ *
+ *     | struct shki_queue_shared | a task for each member record | with a capacity: heap and slots |
+ *                                                                | without: lists, and their maps  |
+ *
+ * A queue without a limit (capacity 0) has its items in blocks of the segment's pool.
+ *
+ * Labels. The store that commits an operation has the label of its order, and so has each load that
+ * depends on it:
+ *     RQ1 a slot's word commits a put into a ring       RQ2 head commits a get      see ring.h
+ *     CH1 tail commits a put into chunks                CH2 head commits a get      see chunks.c
+ *     OR1 the state commits both, LIFO and PRIORITY                                 see ordered.h
+ *     SD1 shut_down shuts down and opens again                                      see state.h
+ *     TK1 a task's count falls                                                      see tasks.c
+ */
+#ifndef SHKI_QUEUE_LAYOUT_H
+#define SHKI_QUEUE_LAYOUT_H
+
+#include "base/atomic.h"
+#include "segment/layout.h"
+#include "sync/layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SHKI_LINE 64u /* bytes of a cache line */
+
+/*
+ * The lock of one side: producers, or consumers, take turns at it. A biased lock, see
+ * sync/biased.h, with what the side keeps in the line of the bias.
+ */
+struct shki_side_lock {
+    /* .holder: the member that keeps it: has claimed it, or has something open; else 0 or dead */
+    struct shki_mutex mutex;
+    alignas(SHKI_LINE) struct shki_biased_shared bias;
+    /* All that follows is read and written with the lock. */
+    /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
+    union {
+        uint64_t cached_head; /* put lock */
+        uint64_t cached_tail; /* get lock */
+    };
+    /*
+     * FIFO, capacity 0. Put lock: chunks that have been mapped, and how many of them: CH3. Get lock:
+     * chunks that have been released: CH4.
+     */
+    _Atomic uint64_t chunks;
+    union {
+        uint64_t reserved_bytes; /* of an open reservation */
+        uint64_t batch_items;    /* that a put of several has begun with; 0: done */
+    };
+    _Atomic uint32_t claimed, open; /* what .holder has; without meaning unless it is alive */
+};
+
+_Static_assert(sizeof(struct shki_side_lock) == sizeof(struct shki_mutex) + SHKI_LINE,
+               "the bias owner needs one line, and not the mutex's");
+
+/* What is open behind a lock. */
+enum { SHKI_OPEN_NOTHING = 0, SHKI_OPEN_RESERVATION = 1, SHKI_OPEN_PEEK = 2 };
+
+/* What a member still has to call task_done() for. */
+struct shki_task {
+    /*
+     * id. The member writes it before its first get; a join that has reported the member's death
+     * adds SHKI_TOLD.
+     */
+    _Atomic uint64_t member;
+    /* raised before a get commits, lowered by task_done(): TK1; written by that member alone */
+    _Atomic uint64_t count;
+};
+
+#define SHKI_TOLD (UINT64_C(1) << 63) /* no join number comes that far */
+
+/* ---- LIFO and PRIORITY ---- */
+
+/*
+ * What is left to do of an operation on a PRIORITY queue that has been committed. The member that
+ * committed it does it, or the next one with the lock.
+ */
+enum shki_intent { SHKI_INTENT_NONE = 0, SHKI_INTENT_PUT = 1, SHKI_INTENT_GET = 2 };
+
+/* The state word:  | lower 30 bits of the puts so far | items, 32 bits | intent, 2 bits | */
+#define SHKI_INTENT_BITS 2
+#define SHKI_COUNT_BITS  32
+#define SHKI_INTENT_MASK ((UINT64_C(1) << SHKI_INTENT_BITS) - 1)
+
+static inline uint64_t shki_state(uint64_t puts, uint64_t count, enum shki_intent intent)
+{
+    return puts << (SHKI_INTENT_BITS + SHKI_COUNT_BITS) | count << SHKI_INTENT_BITS | intent;
+}
+
+static inline uint64_t shki_state_puts(uint64_t state)
+{
+    return state >> (SHKI_INTENT_BITS + SHKI_COUNT_BITS);
+}
+
+static inline uint64_t shki_state_count(uint64_t state)
+{
+    return (state >> SHKI_INTENT_BITS) & ((UINT64_C(1) << SHKI_COUNT_BITS) - 1);
+}
+
+/* A node of the heap. */
+struct shki_heap_entry {
+    int64_t priority;
+    uint64_t sequence; /* equals in order of arrival */
+    /*
+     * the item's slot. Beyond the heap's end, with a capacity: number + 1 of a free slot, 0: the
+     * slot of the same number
+     */
+    uint32_t slot;
+    uint32_t class; /* capacity 0: the list that has the slot */
+};
+
+/* All of it is written with the lock, which is the put lock. */
+struct shki_ordered {
+    alignas(SHKI_LINE) _Atomic uint64_t state; /* shki_state(): commits: OR1; read without it */
+    /* PRIORITY: what the intent is about. Not in the line that waiters read. */
+    alignas(SHKI_LINE) uint32_t hole; /* the heap's place that is being filled */
+    uint32_t freed;                   /* GET: the slot of the item that has been taken */
+    struct shki_heap_entry moving;    /* what goes into the hole */
+    /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
+    uint32_t freed_class, last;
+};
+
+/* ---- Without a limit ---- */
+
+/* A list of chunks that grows and shrinks at its end: see chunk_list.h. With the lock. */
+struct shki_list_shared {
+    uint64_t chunks; /* that it has; not FIFO */
+    uint64_t memory; /* bytes, from its start, that have memory; not FIFO */
+    uint64_t count;  /* slots in use; PRIORITY */
+    uint64_t reserved;
+};
+
+/*
+ * Where a side goes on: chunk and offset, in bytes from the start of all that the queue ever has.
+ *
+ * A side has two of these. The one that counts is the one whose number is the value of the side's
+ * commit word. A call writes the next place into the other one before it commits. So place and
+ * commit word change with one store, and a kill leaves nothing to repair.
+ */
+struct shki_place {
+    uint64_t number, at;
+};
+
+struct shki_side {
+    alignas(SHKI_LINE) struct shki_place place[2]; /* with the side's lock */
+    /*
+     * chunks of several blocks: what lies before it has been given memory (FIFO's get side: has lost
+     * it)
+     */
+    uint64_t memory;
+    uint64_t reserved[3];
+};
+
+/* The word put_lock.chunks, CH3: chunks mapped so far, and how many of the last are mapped still. */
+#define SHKI_FRESH_BITS 24
+#define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
+
+/* ---- The queue ---- */
+
+struct shki_queue_shared {
+    struct shki_repairs repairs;
+    uint32_t order;
+    /* enum shki_shut_down, and above it how often the queue was shut down, having been open: SD1 */
+    _Atomic uint32_t shut_down;
+    uint64_t capacity;                 /* 0: bounded only by memory */
+    uint64_t slots, item_size, stride; /* capacity 0: slots: lists of chunks; stride: 0 */
+    uint64_t tasks_at, slots_at;       /* from the start of the extent */
+    /* capacity 0: the lists; and for each of them which block each chunk begins at */
+    uint64_t lists_at, map_at;
+    /* capacity 0: how many the map has places for; their size in bytes */
+    uint64_t chunks, chunk_size;
+    /* only grows, seldom; written with either lock; nothing depends on it: see shki_note_fill() */
+    _Atomic uint64_t high_water;
+    uint64_t reserved[3];
+
+    struct shki_side_lock put_lock; /* not FIFO: of both sides */
+    /*
+     * Items put so far; written with the put lock. FIFO of capacity 0: commits a put: CH1. Else a
+     * count, which may be late
+     */
+    alignas(SHKI_LINE) _Atomic uint64_t tail;
+
+    struct shki_side_lock get_lock; /* FIFO only */
+    /* FIFO: items taken so far; commits a get: RQ2, CH2; written with the get lock */
+    alignas(SHKI_LINE) _Atomic uint64_t head;
+
+    struct shki_ordered ordered;
+    struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
+
+    struct shki_eventcount_shared not_empty; /* consumers sleep here, */
+    struct shki_eventcount_shared not_full;  /* producers, */
+    struct shki_eventcount_shared tasks;     /* and members in join */
+    /* members that died with tasks, and whose records have been taken since */
+    _Atomic uint64_t orphans;
+};
+
+_Static_assert(offsetof(struct shki_queue_shared, put_lock) % SHKI_LINE == 0 &&
+                   offsetof(struct shki_queue_shared, get_lock) % SHKI_LINE == 0,
+               "a side's lines are not the other side's");
+
+/* The states of shut_down. */
+enum shki_shut_down {
+    SHKI_OPEN = 0,
+    /*
+     * shut down while a member kept the put lock: if it is in the middle of a put, its item still
+     * comes
+     */
+    SHKI_SHUT_FOR_PUTS = 1,
+    SHKI_SHUT_DOWN = 2 /* nothing more comes */
+};
+#define SHKI_SHUT_STATE UINT32_C(3)
+/*
+ * One more shutdown. A waiter compares the count with that of when its wait began: a reopen does
+ * not hide it.
+ */
+#define SHKI_SHUT_ONCE UINT32_C(4)
+
+/* ---- Slots ---- */
+
+/*
+ * A place for one item. Written by the producer before its put commits, read by the consumer after
+ * that.
+ *
+ * The word has the item's length + 1 in its lower half. In a ring the upper half is the lower half
+ * of the item's number, counted from 0, and the store of the word commits the put: RQ1. A slot of
+ * another lap has another number. A slot that was never used is 0 altogether.
+ */
+struct shki_slot {
+    _Atomic uint64_t word;
+    unsigned char bytes[];
+};
+
+static inline uint64_t shki_slot_word(uint64_t number, size_t length)
+{
+    return number << 32 | (uint32_t)(length + 1);
+}
+
+/* Whether the word is that of item `number`. */
+static inline bool shki_slot_has(uint64_t word, uint64_t number)
+{
+    return word >> 32 == (uint32_t)number && (uint32_t)word != 0;
+}
+
+/* Of what has not been written it is larger than that of any item. */
+static inline size_t shki_slot_length(uint64_t word)
+{
+    return (uint32_t)word - UINT32_C(1);
+}
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * The sides of a queue: the lock that a side's threads take turns at, and the eventcounts.
+ *
+ * Locks. A FIFO queue has two, one for each side; LIFO and PRIORITY have one, the put lock, for
+ * both. They are biased locks: see sync/biased.h. A lock is held for one operation, or kept:
+ * claimed, or with a reservation or a peek open. The member that keeps it is written in
+ * mutex.holder, which has no meaning unless that member is alive; ids never repeat.
+ *
+ * Eventcounts. Consumers sleep on `not_empty`, producers on `not_full`, members in join on `tasks`:
+ * see sync/eventcount.h. The changes that end in a notify are the commits (layout.h has the list of
+ * their labels). SHKI_WATCHERS is a bit of the same word, for threads that wait for any of several
+ * objects.
+ */
+#ifndef SHKI_SIDE_H
+#define SHKI_SIDE_H
+
+#include "queue/order.h"
+#include "sync/eventcount.h"
+
+/* ---- The lock ---- */
+
+/* When a queue is opened. */
+void shki_side_init(struct shk_queue *);
+
+static inline struct shki_side_lock *shki_get_lock(const struct shk_queue *q)
+{
+    return q->order == SHK_FIFO ? &q->shared->get_lock : &q->shared->put_lock;
+}
+
+static inline const struct shki_biased *shki_side_biased(const struct shk_queue *q,
+                                                         const struct shki_side_lock *lock)
+{
+    return lock == &q->shared->put_lock ? &q->put_biased : &q->get_biased;
+}
+
+/* Whether the member keeps it: has claimed it, or has a reservation or a peek open. */
+static inline bool shki_side_is_held_by(const struct shki_side_lock *lock,
+                                        const struct shki_member *m)
+{
+    /* Relaxed: only the caller writes its own id there. */
+    return m && load_relaxed(&lock->mutex.holder) == m->id;
+}
+
+/* Whether a living member keeps it. Loads only. */
+bool shki_side_is_held(const struct shk_queue *, const struct shki_side_lock *);
+
+/* What a member's record says of one that is in the lock by its bias. */
+static SHKI_INLINE uint64_t shki_side_offset(const struct shk_queue *q,
+                                             const struct shki_side_lock *lock)
+{
+    return q->object.offset + (uint64_t)((const char *)lock - (const char *)q->shared);
+}
+
+/* Enter as the bias owner, if the caller is. */
+static SHKI_INLINE bool shki_side_enter(const struct shk_queue *q, const struct shki_member *m,
+                                        struct shki_side_lock *lock)
+{
+    return shki_biased_enter(m, &lock->bias, shki_side_offset(q, lock), q->asymmetric);
+}
+
+/* Try to enter by the mutex: 0; 1: another member is in the lock; or an error. And leave. */
+int shki_side_trylock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
+void shki_side_unlock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
+
+/* Try to enter: 0; SHKI_LOCK_BUSY; or an error. */
+static SHKI_INLINE int shki_side_trylock(struct shk_queue *q, struct shki_member *m,
+                                         struct shki_side_lock *lock, bool *bias_owner)
+{
+    int r;
+
+    *bias_owner = shki_side_enter(q, m, lock);
+    if (likely(*bias_owner))
+        return 0;
+    r = shki_side_trylock_slow(q, m, lock);
+    return r > 0 ? SHKI_LOCK_BUSY : r;
+}
+
+static SHKI_INLINE void shki_side_unlock(struct shk_queue *q, struct shki_member *m,
+                                         struct shki_side_lock *lock, bool bias_owner)
+{
+    if (likely(bias_owner))
+        shki_biased_leave(m);
+    else
+        shki_side_unlock_slow(q, m, lock);
+}
+
+/* Keep the lock, whose mutex the caller has; and unlock it for good. */
+void shki_side_hold(struct shki_side_lock *, const struct shki_member *, uint32_t claimed,
+                    uint32_t open);
+void shki_side_unhold(struct shki_side_lock *);
+
+/* ---- The eventcounts ---- */
+
+/* After a commit. `adaptive`: of the side that has committed. */
+void shki_queue_notify_slow(struct shk_queue *, struct shki_eventcount_shared *,
+                            struct shki_adaptive *);
+static SHKI_INLINE void shki_queue_notify(struct shk_queue *q,
+                                          struct shki_eventcount_shared *eventcount,
+                                          struct shki_adaptive *adaptive)
+{
+    if (shki_eventcount_has_waiter(eventcount, q->asymmetric))
+        shki_queue_notify_slow(q, eventcount, adaptive);
+}
+
+/* The other side, after something has been put, or taken. */
+static SHKI_INLINE void shki_notify_other(struct shk_queue *q, bool puts)
+{
+    shki_queue_notify(q, puts ? &q->shared->not_empty : &q->shared->not_full,
+                      puts ? &q->put_adaptive : &q->get_adaptive);
+}
+
+/* The watchers of the segment, if an eventcount's notify has returned their flag. */
+void shki_queue_wake_watchers(struct shk_segment *, uint32_t flags);
+
+/* All sleepers of a queue, and the watchers: each checks what it waits for. */
+void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);
+
+/* ---- Both ---- */
+
+/* Leave the lock after an operation that gave r, and notify the other side if that may go on. */
+static SHKI_INLINE void shki_side_done(struct shk_queue *q, struct shki_member *m,
+                                       struct shki_side_lock *lock, bool bias_owner, bool puts,
+                                       int r)
+{
+    shki_side_unlock(q, m, lock, bias_owner);
+    if (likely(r > 0 || r == -EPIPE))
+        shki_notify_other(q, puts);
+}
+
+/* A whole operation without waiting; returns what struct shki_order says of a try. */
+static SHKI_INLINE int shki_side_try(struct shk_queue *q, struct shki_member *m, bool puts,
+                                     shki_act *act, struct shki_work *work)
+{
+    struct shki_side_lock *lock = puts ? &q->shared->put_lock : shki_get_lock(q);
+    bool bias_owner;
+    int r = shki_side_trylock(q, m, lock, &bias_owner);
+
+    if (unlikely(r != 0))
+        return r;
+    r = act(q, m, work);
+    shki_side_done(q, m, lock, bias_owner, puts, r);
+    return r;
+}
+
+#endif

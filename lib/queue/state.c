@@ -1,0 +1,60 @@
+#include "queue/state.h"
+
+bool shki_queue_is_over(const struct shk_queue *q)
+{
+    const struct shki_side_lock *lock = &q->shared->put_lock;
+    uint32_t state = shki_shut_down(q);
+    uint64_t holder;
+    bool held;
+
+    if (likely(state == SHKI_OPEN))
+        return false;
+    if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
+        return true; /* other orders: the caller has the only lock, or asks for a hint */
+    held = shki_robust_is_held(&lock->mutex.robust);
+    holder = load_acquire(&lock->mutex.holder);
+    if (held && !shki_member_is_alive(q->object.segment, holder))
+        return false; /* no member keeps it, but one has it at the moment */
+    if (held && load_acquire(&lock->open) == SHKI_OPEN_RESERVATION)
+        return false;
+    /* BL1, BL4: shut_down before whether a member is in the lock, by its bias or by the mutex */
+    shki_fence_heavy(q->asymmetric);
+    if (!shki_robust_is_held(&lock->mutex.robust))
+        return !shki_biased_owner_is_in(&q->put_biased);
+    holder = load_acquire(&lock->mutex.holder);
+    return shki_member_is_alive(q->object.segment, holder) &&
+           !shki_biased_is_in(&q->put_biased, holder) &&
+           load_acquire(&lock->open) != SHKI_OPEN_RESERVATION;
+}
+
+uint64_t shki_queue_items(const struct shk_queue *q)
+{
+    uint64_t items = q->ops->counts(q).items;
+
+    /* FIFO: the head is beyond the tail that is read after it only if the tail is late */
+    return (int64_t)items > 0 ? items : 0;
+}
+
+bool shki_queue_is_readable(const struct shk_queue *q)
+{
+    return q->ops->has_item(q) || shki_queue_is_over(q);
+}
+
+bool shki_queue_has_item(const void *queue)
+{
+    const struct shk_queue *q = queue;
+
+    return shki_queue_is_readable(q) || shki_object_is_stale(&q->object);
+}
+
+bool shki_queue_is_writable(const struct shk_queue *q)
+{
+    return q->ops->has_room(q) || shki_shut_down(q) != SHKI_OPEN;
+}
+
+bool shki_queue_has_room(const void *queue)
+{
+    const struct shk_queue *q = queue;
+
+    return shki_queue_is_writable(q) || shki_object_is_stale(&q->object);
+}

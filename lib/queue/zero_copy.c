@@ -1,0 +1,231 @@
+/*
+ * Zero copy: a producer writes an item where it stays (reserve, commit, cancel), a consumer reads it
+ * where it lies (peek, consume, unpeek). The lock of the side is kept meanwhile.
+ *
+ * Killed while something is open: a dead holder of the lock. What was reserved is not put, what was
+ * peeked is still in.
+ */
+#include "queue/call.h"
+#include "queue/state.h"
+
+/* Relaxed: only the member that keeps the lock reads and writes its marks. */
+static uint32_t mark(const _Atomic uint32_t *at)
+{
+    return load_relaxed(at);
+}
+
+static int find_room(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+{
+    int r = shki_may_put(q);
+
+    (void)m;
+    return r < 0 ? r : q->ops->room(q, w->length, &w->slot);
+}
+
+static int find_item(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+{
+    (void)m;
+    return shki_next_item(q, q->ops->item, &w->slot);
+}
+
+/* Carry it out and keep the lock, with something open. */
+static int keep(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_t open)
+{
+    bool claimed = shki_side_is_held_by(c->lock, c->member);
+    int r = claimed ? 0 : shki_held_more(c->member);
+
+    if (r < 0)
+        return r;
+    c->keep = true;
+    r = shki_call_run(c, act, w);
+    if (r < 0) {
+        if (!claimed)
+            shki_held_less(c->member);
+        return r;
+    }
+    shki_side_hold(c->lock, c->member, claimed, open);
+    if (claimed)
+        shki_biased_leave(c->member);
+    shki_call_end(c);
+    return r;
+}
+
+/* Leave the lock, unless it is claimed. */
+static void leave(struct shki_member *m, struct shki_side_lock *lock)
+{
+    /*
+     * Killed around any of these: a dead holder. Release: what was put before, for consumers that
+     * find the queue shut down; pairs with the acquire in shki_queue_is_over().
+     */
+    store_release(&lock->open, SHKI_OPEN_NOTHING);
+    if (mark(&lock->claimed)) {
+        store_relaxed(&lock->bias.owner, m->id);
+        return;
+    }
+    shki_side_unhold(lock);
+    shki_held_less(m);
+}
+
+/*
+ * Has the calling thread something open behind the lock? 0 or an error; `state` is what that says.
+ */
+static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t open,
+                      const char *state, struct shki_member **m)
+{
+    struct shk_segment *s = q->object.segment;
+
+    *m = s->base ? shki_member_find(s) : NULL;
+    if (*m == NULL && shki_segment_is_closed(s))
+        return shki_say_closed(s);
+    if (*m == NULL || !shki_side_is_held_by(lock, *m) || mark(&lock->open) != open)
+        return shki_object_say(&q->object, -EPERM, state);
+    return 0;
+}
+
+/* ---- Reservations ---- */
+
+/*
+ * Bytes: a slot of at least so many is fetched before it is written, even the lines that the
+ * consumer has read last; for reading, which is all that it takes. A third more items of 16 KiB and
+ * of 64 KiB a second: bench row W1/64K. Below that it makes no difference or costs.
+ */
+#define FETCH_LEAST 16384u
+#define FETCH_MOST  (256u << 10) /* bytes: more do not stay in the processor's cache */
+
+static void fetch_large(const unsigned char *slot, size_t length)
+{
+    for (size_t i = 0; length >= FETCH_LEAST && i < length && i < FETCH_MOST; i += SHKI_LINE)
+        __builtin_prefetch(slot + i);
+}
+
+int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t timeout)
+{
+    struct shki_member *m;
+    struct shki_work w = {.n = 1, .length = len};
+    struct shki_call c;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (slot == NULL)
+        return shki_say(-EINVAL, "the pointer to the slot's address is NULL");
+    if (len > q->item_size)
+        return shki_too_large(q, len);
+    c = shki_put_call(q, m, timeout);
+    r = keep(&c, find_room, &w, SHKI_OPEN_RESERVATION);
+    if (r < 0)
+        return r;
+    q->shared->put_lock.reserved_bytes = len;
+    *slot = w.slot->bytes;
+    fetch_large(w.slot->bytes, len);
+    return 0;
+}
+
+static int check_reservation(struct shk_queue *q, struct shki_member **m)
+{
+    if (q == NULL)
+        return SHKI_NO_HANDLE;
+    return check_open(q, &q->shared->put_lock, SHKI_OPEN_RESERVATION,
+                      "the calling thread has no reservation open", m);
+}
+
+static void end_reservation(struct shk_queue *q, struct shki_member *m)
+{
+    q->shared->put_lock.reserved_bytes = 0;
+    leave(m, &q->shared->put_lock);
+    /* for the item, or because nothing more comes */
+    shki_queue_notify(q, &q->shared->not_empty, &q->put_adaptive);
+    if (q->order != SHK_FIFO)
+        shki_queue_notify(q, &q->shared->not_full, &q->get_adaptive);
+}
+
+int shk_queue_commit(struct shk_queue *q, size_t len)
+{
+    uint64_t reserved;
+    struct shki_member *m;
+    struct shki_slot *slot;
+    int r = check_reservation(q, &m);
+
+    if (r < 0)
+        return r;
+    reserved = q->shared->put_lock.reserved_bytes;
+    if (len > reserved)
+        return shki_fail(-EMSGSIZE, "%s/%s: %zu bytes are more than the %llu that were reserved",
+                         q->object.segment->name, q->object.name, len,
+                         (unsigned long long)reserved);
+    r = shki_object_is_stale(&q->object) ? shki_stale(&q->object)
+                                         : q->ops->room(q, (size_t)reserved, &slot);
+    if (r > 0) /* killed in it: before it commits nothing was put, after that the item is in */
+        q->ops->commit(q, slot, len);
+    end_reservation(q, m);
+    return r < 0 ? r : 0;
+}
+
+int shk_queue_cancel(struct shk_queue *q)
+{
+    struct shki_member *m;
+    int r = check_reservation(q, &m);
+
+    if (r == 0)
+        end_reservation(q, m);
+    return r;
+}
+
+/* ---- Peeks ---- */
+
+ssize_t shk_queue_peek(struct shk_queue *q, const void **item, int64_t timeout)
+{
+    struct shki_member *m;
+    struct shki_work w = {.n = 1};
+    struct shki_call c;
+    size_t length;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (item == NULL)
+        return shki_say(-EINVAL, "the pointer to the item's address is NULL");
+    c = shki_get_call(q, m, timeout);
+    r = keep(&c, find_item, &w, SHKI_OPEN_PEEK);
+    if (r < 0)
+        return r;
+    length = shki_slot_length(load_relaxed(&w.slot->word)); /* the lock orders it */
+    if (length > q->item_size) {
+        leave(m, c.lock);
+        return shki_damaged_item(q, length);
+    }
+    *item = w.slot->bytes;
+    return (ssize_t)length;
+}
+
+static int check_peek(struct shk_queue *q, struct shki_member **m)
+{
+    if (q == NULL)
+        return SHKI_NO_HANDLE;
+    return check_open(q, shki_get_lock(q), SHKI_OPEN_PEEK, "the calling thread has no peek open",
+                      m);
+}
+
+int shk_queue_consume(struct shk_queue *q)
+{
+    struct shki_member *m;
+    int r = check_peek(q, &m);
+
+    if (r < 0)
+        return r;
+    shki_count_tasks(q, m, 1);
+    q->ops->consume(q);
+    leave(m, shki_get_lock(q));
+    shki_queue_notify(q, &q->shared->not_full, &q->get_adaptive);
+    return 0;
+}
+
+int shk_queue_unpeek(struct shk_queue *q)
+{
+    struct shki_member *m;
+    int r = check_peek(q, &m);
+
+    if (r == 0)
+        leave(m, shki_get_lock(q));
+    return r;
+}
