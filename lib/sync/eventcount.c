@@ -23,22 +23,31 @@ uint32_t shki_eventcount_wake_one(struct shki_eventcount_shared *e)
     return were & ~(uint32_t)(SHKI_NEED_WAKEUP | SHKI_NEED_FENCE);
 }
 
-void shki_eventcount_post_all(struct shki_eventcount_shared *e, uint32_t first,
-                              uint32_t sleepers_max)
+static void post(struct shki_eventcount_shared *e, uint32_t first, uint32_t sleepers,
+                 uint32_t sleepers_max)
 {
-    uint32_t sleepers = load_relaxed(&e->sleepers);
-
     for (uint32_t n = first; n < sleepers && n < sleepers_max; n++)
         sem_post(&e->semaphore);
 }
 
+void shki_eventcount_post_all(struct shki_eventcount_shared *e, uint32_t first,
+                              uint32_t sleepers_max)
+{
+    post(e, first, load_relaxed(&e->sleepers), sleepers_max);
+}
+
 uint32_t shki_eventcount_wake_all(struct shki_eventcount_shared *e, uint32_t sleepers_max)
 {
-    uint32_t of_object;
+    uint32_t of_object, sleepers;
 
     atomic_thread_fence(memory_order_seq_cst); /* EC1 */
+    /*
+     * Read before the first post: the waiter that this wakes subtracts itself, and the cascade that
+     * it starts ends at a condition that has changed back.
+     */
+    sleepers = load_relaxed(&e->sleepers);
     of_object = shki_eventcount_wake_one(e);
-    shki_eventcount_post_all(e, 1, sleepers_max);
+    post(e, 1, sleepers, sleepers_max);
     return of_object;
 }
 

@@ -4,7 +4,7 @@
  *
  * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue with room for one
  * item; up to DEADLINES of these calls may run out of deadline, at any time; with SHUTDOWN somebody shuts the queue
- * down. Up to CRASHES members die, between any two steps. The kernel hands on a dead holder's lock; and a sleeper looks
+ * down; with REOPEN it is opened again at once. Up to CRASHES members die, between any two steps. The kernel hands on a dead holder's lock; and a sleeper looks
  * up after a slice (where that changes nothing, it is no step). Memory is weak: what a member stores waits in its
  * buffer, from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait for that, a
  * fence waits until the buffer is empty, a heavy one until each member's has been, one after the other, as membarrier(2)
@@ -53,6 +53,10 @@ mtype = { RUNNING, ASLEEP, DONE, DEAD }
 chan buffer[MEMBERS] = [5] of { mtype }
 byte items                  /* tail - head */
 bool shut_down
+#ifdef REOPEN
+byte shutdowns              /* how often it has been shut down, in the same word */
+byte began[MEMBERS]         /* the count when the member's wait began */
+#endif
 byte lock[2]                /* member + 1; 0: free */
 bool flag[2]                /* SHKI_NEED_WAKEUP */
 bool need_fence[2]              /* SHKI_NEED_FENCE */
@@ -67,6 +71,23 @@ bool late[MEMBERS]          /* its deadline is over */
 #define has_room (items < CAPACITY)
 #define can_go_on(side) (shut_down || (side == GET -> has_item : has_room))
 #define fence() empty(buffer[me])
+
+/* Shut down since the wait began, and open again; asleep, and not told. */
+#ifdef REOPEN
+#define count_shutdown() shutdowns++
+#define begin_wait() began[me] = (slept -> began[me] : shutdowns)
+#define has_missed_one(member) (shutdowns != began[member])
+#else
+#define count_shutdown() skip
+#define begin_wait() skip
+#define has_missed_one(member) false
+#endif
+#ifdef NO_COUNT
+#define was_shut(member) false
+#else
+#define was_shut(member) (!shut_down && has_missed_one(member))
+#endif
+#define holds (can_go_on(side) || was_shut(me))
 #ifdef USED_UP_UNSEEN
 #define USED_UP(eventcount) true
 #else
@@ -83,7 +104,7 @@ proctype memory(byte me; bit side)
 end:
     do
     :: d_step { buffer[me]?COMMIT -> items = (side == PUT -> items + 1 : items - 1) } /* Q1, Q2 */
-    :: d_step { buffer[me]?SHUT -> shut_down = true }                                 /* Q3 */
+    :: d_step { buffer[me]?SHUT -> shut_down = true; count_shutdown() }                                 /* Q3 */
     :: d_step { buffer[me]?UNLOCK -> lock[side] = 0 }
     :: d_step { buffer[me]?COUNT_IN -> sleepers[side]++ }
     :: d_step { buffer[me]?COUNT_OUT -> sleepers[side]-- }
@@ -171,8 +192,8 @@ inline get_up_unasked()
     get_up()
 }
 
-#if CRASHES && !defined(NO_SLICE)
-#define slice_is_over (can_go_on(side) || !flag[side])
+#if (CRASHES || defined(RECHECK)) && !defined(NO_SLICE)
+#define slice_is_over (holds || !flag[side])
 #else
 #define slice_is_over false
 #endif
@@ -222,7 +243,11 @@ proctype caller(byte me; bit side)
 call:
         if
         :: calls < (side == GET -> GETS : PUTS) -> calls++
+#ifdef WAITERS_FIRST
+        :: calls > 0 -> goto over
+#else
         :: goto over
+#endif
         fi;
 again:
         atomic { lock[side] == 0 -> lock[side] = me + 1 };
@@ -234,26 +259,33 @@ again:
            };
            wake(1 - side);
            goto leave
-        :: atomic { shut_down && (side == PUT || !has_item) -> buffer[me]!UNLOCK; goto leave } /* -EPIPE */
-        :: atomic { !shut_down && (side == GET -> !has_item : !has_room) -> buffer[me]!UNLOCK }
+        :: atomic { /* -EPIPE */
+               (shut_down || slept && was_shut(me)) && (side == PUT || !has_item) ->
+               buffer[me]!UNLOCK;
+               goto leave
+           }
+        :: atomic {
+               !shut_down && !(slept && was_shut(me)) && (side == GET -> !has_item : !has_room) ->
+               buffer[me]!UNLOCK
+           }
         fi;
         /* shki_call_wait() */
         if
         :: late[me] -> goto leave
-        :: atomic { buffer[me]!COUNT_IN; slept = true }
+        :: atomic { buffer[me]!COUNT_IN; begin_wait(); slept = true }
         fi;
         do
         :: prepare_wait();
 #ifndef NO_LOOK
            if
-           :: can_go_on(side) -> break
-           :: !can_go_on(side)
+           :: holds -> break
+           :: !holds
            fi;
 #endif
            sleep_on_bed();
            if
-           :: can_go_on(side) -> break
-           :: !can_go_on(side)
+           :: holds -> break
+           :: !holds
            :: late[me] -> buffer[me]!COUNT_OUT; goto leave
            fi
         od;
@@ -278,14 +310,49 @@ over:
     } unless { killed[me] -> die() }
 }
 
-/* shk_queue_shutdown() */
+/* shki_eventcount_wake_all(): the condition may change back before the first waiter runs. */
+inline wake_all(eventcount)
+{
+    atomic { fence() -> other = sleepers[eventcount] };
+    if
+    :: d_step { flag[eventcount] -> flag[eventcount] = false }; post(eventcount)
+    :: !flag[eventcount]
+    fi;
+#ifndef NO_POST_ALL
+#ifdef COUNT_LATE
+    other = sleepers[eventcount];
+#endif
+    other = (other > 1 -> other - 1 : 0);
+    do
+    :: other > 0 -> post(eventcount); other--
+    :: other == 0 -> break
+    od
+#endif
+}
+
+/*
+ * shk_queue_shutdown(); with REOPEN shk_queue_reopen(), too. A waiter that comes after the reopen can
+ * take the permit that was posted for one that was there before; that one is told at the end of its
+ * recheck interval (RECHECK). With WAITERS_FIRST there is no such waiter, and none needs it.
+ */
 proctype closer(byte me; bit side)
 {
+    byte other;
+
     {
+#ifdef WAITERS_FIRST
+        sleepers[GET] == GETTERS;
+#endif
         d_step { lock[PUT] == 0 -> lock[PUT] = me + 1 };
         atomic { buffer[me]!SHUT; buffer[me]!UNLOCK }; /* Q3 */
+#ifdef REOPEN
+        wake_all(GET);
+        wake_all(PUT);
+        atomic { fence() -> shut_down = false };
+#else
         wake(GET);
         wake(PUT);
+#endif
         doing[me] = DONE
     } unless { killed[me] -> die() }
 }
@@ -327,6 +394,6 @@ init
     };
     timeout -> /* nobody can move any more */
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !can_go_on(side_of(m)))
+        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !can_go_on(side_of(m)) && !has_missed_one(m))
     }
 }

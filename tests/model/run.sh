@@ -69,7 +69,13 @@ fails eventcount NO_LOOK
 fails eventcount NO_LEAVE
 fails eventcount NO_S1_RELEASE
 fails eventcount USED_UP_UNSEEN
-# With them, everybody goes on.
+# A shutdown that a reopen follows at once is told to all that waited when it came.
+holds eventcount -DSHUTDOWN -DREOPEN -DWAITERS_FIRST -DPUTTERS=0
+holds eventcount -DSHUTDOWN -DREOPEN -DRECHECK -DPUTTERS=0
+fails eventcount NO_COUNT -DSHUTDOWN -DREOPEN -DRECHECK -DPUTTERS=0
+fails eventcount COUNT_LATE -DSHUTDOWN -DREOPEN -DWAITERS_FIRST -DPUTTERS=0
+fails eventcount NO_POST_ALL -DSHUTDOWN -DREOPEN -DWAITERS_FIRST -DPUTTERS=0
+# With deaths, all others go on.
 holds eventcount -DCRASHES=1
 holds eventcount -DCRASHES=1 -DGETTERS=1 -DGETS=2 -DPUTTERS=2 -DPUTS=1
 fails eventcount NO_SLICE -DCRASHES=1
