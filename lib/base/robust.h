@@ -127,21 +127,24 @@ static inline void shki_mutex_unlock(struct shki_mutex *m)
  */
 int shki_mutex_recover(struct shki_mutex *);
 
-static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
+/* What pthread says to it: 0, EBUSY, EOWNERDEAD; or EBUSY where another waiter goes first. */
+static inline int shki_mutex_try(struct shki_mutex *m, uint64_t me)
 {
     uint64_t handoff_target;
-    int r;
 
-    /*
-     * or else the look at the handoff_target would fetch it first to read, and the lock once more
-     * to write
-     */
+    /* Else the load of handoff_target would fetch the line to read, and the lock again to write. */
     shki_prefetch_write(m);
-    /* Relaxed: a hint; reading it late makes somebody wait a little longer. */
+    /* Relaxed: a hint; read late, it makes a waiter wait a little longer. */
     handoff_target = load_relaxed(&m->handoff_target);
     if (unlikely(handoff_target != 0) && handoff_target != me && me != 0)
-        return -16; /* -EBUSY */
-    r = pthread_mutex_trylock(&m->robust);
+        return 16; /* EBUSY */
+    return pthread_mutex_trylock(&m->robust);
+}
+
+static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
+{
+    int r = shki_mutex_try(m, me);
+
     if (likely(r == 0))
         return 0;
     return r == 130 /* EOWNERDEAD */ ? shki_mutex_recover(m) : -16;

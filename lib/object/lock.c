@@ -143,8 +143,12 @@ int shki_lock_settle(struct shk_lock *l, struct shki_member *m, int r)
     return settle(l->shared, m, r);
 }
 
-/* The mutex alone: the thread's count of what it holds stays. */
-static void unlock_mutex(struct shk_lock *l, struct shki_member *m)
+/*
+ * The mutex alone: the thread's count of what it holds stays. Inlined, because every release ends
+ * with it.
+ */
+static inline __attribute__((always_inline)) void unlock_mutex(struct shk_lock *l,
+                                                               struct shki_member *m)
 {
     /* Killed before, between or after: the next owner gets the mutex, as a dead holder's or not. */
     store_relaxed(&l->shared->mutex.holder, 0);
@@ -152,7 +156,7 @@ static void unlock_mutex(struct shk_lock *l, struct shki_member *m)
     shki_unpark_released(m);
 }
 
-static void unlock(struct shk_lock *l, struct shki_member *m)
+static inline __attribute__((always_inline)) void unlock(struct shk_lock *l, struct shki_member *m)
 {
     unlock_mutex(l, m);
     shki_held_less(m);
@@ -307,41 +311,72 @@ static __attribute__((noinline)) int acquire_slow(struct shk_lock *l, struct shk
     return r;
 }
 
-int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
+/* A thread that is no member yet, or not of the segment that it used last; and all errors. */
+static __attribute__((noinline)) int acquire_first(struct shk_lock *l, int64_t timeout)
 {
     struct shki_member *m;
-    int r;
+    int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
-    if (unlikely(!l))
-        return SHKI_NO_HANDLE;
-    shki_prefetch_write(&l->shared->mutex); /* on its way while the rest is checked */
-    r = shki_enter(&l->object, &m);
-    if (unlikely(r < 0))
+    if (r < 0)
         return r;
-    /* The holder's own try fails like any other: only then is it asked which member holds it. */
-    r = likely(m->held != m->may_hold) ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
-    if (unlikely(r != 0))
+    r = m->held != m->may_hold ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
+    if (r != 0)
         return acquire_slow(l, m, timeout, r);
     m->held++;
     return settle(l->shared, m, 0);
 }
 
-int shk_lock_release(struct shk_lock *l)
+/* r: what pthread said to the first try. */
+static __attribute__((noinline)) int acquire_second(struct shk_lock *l, struct shki_member *m,
+                                                    int64_t timeout, int r)
+{
+    return acquire_slow(l, m, timeout,
+                        r == EOWNERDEAD ? shki_mutex_recover(&l->shared->mutex) : -EBUSY);
+}
+
+int shk_lock_acquire(struct shk_lock *l, int64_t timeout)
+{
+    struct shki_member *m = l ? shki_member_cached(l->object.segment) : NULL;
+    int r;
+
+    if (unlikely(!m || m->held == m->may_hold || shki_object_is_stale(&l->object) ||
+                 shki_segment_is_closed(m->segment)))
+        return acquire_first(l, timeout);
+    /* The holder's own try fails like any other: only then is it asked which member holds it. */
+    r = shki_mutex_try(&l->shared->mutex, m->id);
+    if (unlikely(r != 0))
+        return acquire_second(l, m, timeout, r);
+    m->held++;
+    return settle(l->shared, m, 0);
+}
+
+/* All but the last release of an owner that used this segment last. */
+static __attribute__((noinline)) int release_first(struct shk_lock *l)
 {
     /* a member has the segment mapped */
     struct shki_member *m = l ? shki_member_find(l->object.segment) : NULL;
     uint32_t again;
 
-    if (unlikely(!l))
+    if (!l)
         return SHKI_NO_HANDLE;
-    if (unlikely(!shki_lock_is_mine(l, m)))
+    if (!shki_lock_is_mine(l, m))
         return shki_lock_refuse(l);
-    /* OWNER_DIED is clear: the holder has been told */
+    /* OWNER_DIED is clear, the holder has been told: only SHKI_AGAIN is left. */
     again = load_relaxed(&l->shared->mutex.state);
-    if (unlikely(again > 0))
+    if (again > 0)
         store_relaxed(&l->shared->mutex.state, again - 1);
     else
         unlock(l, m);
+    return 0;
+}
+
+int shk_lock_release(struct shk_lock *l)
+{
+    struct shki_member *m = l ? shki_member_cached(l->object.segment) : NULL;
+
+    if (unlikely(!shki_lock_is_mine(l, m) || load_relaxed(&l->shared->mutex.state) > 0))
+        return release_first(l);
+    unlock(l, m);
     return 0;
 }
 

@@ -58,6 +58,8 @@ static void write_machine(FILE *file, const double others[2])
     fprintf(file, "| each figure | %u rounds of %g s or more |\n", bench.rounds, bench.seconds);
     peers_text(peers, sizeof(peers));
     fprintf(file, "\n%s\n", peers);
+    if (fmax(others[0], others[1]) > 0.05)
+        fprintf(file, "\n**The machine was not quiet: do not trust the figures.**\n");
 }
 
 /* ---- Verdicts ---- */
