@@ -61,6 +61,7 @@ proctype waiter(byte me)
               :: gave_up
               :: !gave_up ->
                  d_step {
+                     check_verdict();
                      node[me].in = false; /* shki_waitlist_resume() */
                      assert(notifications > since);
                      if
@@ -101,7 +102,10 @@ proctype notifier(byte me)
               if
               :: with_mutex { line_lock(); line_notify(); line_unlock() }
 #ifndef ONE_BY_ONE
-              :: with_mutex { line_lock(); line_notify_all(); line_unlock() }
+              :: with_mutex { line_lock(); line_notify_all(0); line_unlock() }
+#ifdef VERDICTS
+              :: with_mutex { line_lock(); line_notify_all(1); line_unlock() }
+#endif
 #endif
               fi
            fi;

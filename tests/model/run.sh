@@ -85,6 +85,10 @@ holds cond -DDEADLINES=1
 holds cond -DCRASHES=1
 holds cond -DCRASHES=1 -DDEADLINES=1 -DNOTIFIES=1
 holds cond -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
+# A waiter reads in its own node what it was released for.
+holds cond -DVERDICTS -DDEADLINES=1
+holds cond -DVERDICTS -DCRASHES=1 -DNOTIFIES=1
+fails cond VERDICT_LATE -DVERDICTS
 fails cond NO_BACKSTOP -DCRASHES=1
 fails cond NO_REBUILD -DCRASHES=1
 fails cond NO_PASS_ON -DCRASHES=1

@@ -36,6 +36,10 @@ mtype = { RUNNING, ASLEEP, DONE, DEAD }
 typedef waiter_node {
     bool in;                /* list */
     bool notified;          /* state */
+#ifdef VERDICTS
+    bit verdict;            /* what its release was for, */
+    bit given;              /* ... as the releasing step had it; not in the code */
+#endif
     byte ticket, notify_bound;
     byte next, previous     /* member + 1; 0: none */
 }
@@ -52,6 +56,25 @@ byte deaths
 #define is_dead(w) (doing[w] == DEAD)
 #define is_released(w) (node[w].notified || node[w].ticket < released)
 #define is_waiting(w) (node[w].in && !is_released(w))
+
+/* The verdict is stored before the step that releases; VERDICT_LATE: after it. */
+#ifdef VERDICTS
+#define give_verdict(w, v) node[w].given = v
+#define check_verdict() assert(node[me].verdict == node[me].given)
+#else
+#define give_verdict(w, v) skip
+#define check_verdict() skip
+#endif
+#if defined(VERDICTS) && !defined(VERDICT_LATE)
+#define set_verdict(w, v) node[w].verdict = v
+#else
+#define set_verdict(w, v) skip
+#endif
+#if defined(VERDICTS) && defined(VERDICT_LATE)
+#define set_verdict_late(w, v) node[w].verdict = v
+#else
+#define set_verdict_late(w, v) skip
+#endif
 
 inline append(w)
 {
@@ -160,6 +183,7 @@ inline line_enter()
 {
     node[me].ticket = next_ticket;
     node[me].notified = false;
+    set_verdict(me, 0);
     one_step { node[me].in = true; since = notifications }; /* L1 */
     next_ticket++;
     append(me);
@@ -179,7 +203,9 @@ inline release_first(before, n)
           lower_count()
        :: !is_dead(w) ->
           node[w].notify_bound = before;
-          one_step { node[w].notified = true; give(n) }; /* L2 */
+          set_verdict(w, 0);
+          one_step { node[w].notified = true; give_verdict(w, 0); give(n) }; /* L2 */
+          set_verdict_late(w, 0);
           lower_count();
           woken = woken | (1 << w);
           break
@@ -194,15 +220,43 @@ inline line_notify()
     release_first(next_ticket, 1)
 }
 
-inline line_notify_all()
+inline line_notify_all(v)
 {
+#ifdef VERDICTS
+    for (w : 0 .. WAITERS - 1) {
+        if
+        :: is_waiting(w) -> set_verdict(w, v)
+        :: else
+        fi
+    }
+    w = 0;
+#endif
     find_waiting(w); /* whom it will unpark */
     first = 0;
     last = 0;
 #ifdef COUNT_EARLY
     count = 0;
 #endif
-    one_step { released = next_ticket; give(counted); counted = 0 }; /* L3 */
+    one_step {
+#ifdef VERDICTS
+        for (w : 0 .. WAITERS - 1) {
+            if
+            :: is_waiting(w) -> give_verdict(w, v)
+            :: else
+            fi
+        }
+        w = 0;
+#endif
+        released = next_ticket;
+        give(counted);
+        counted = 0
+    }; /* L3 */
+#if defined(VERDICTS) && defined(VERDICT_LATE)
+    for (w : 0 .. WAITERS - 1) {
+        set_verdict_late(w, v)
+    }
+    w = 0;
+#endif
     count = 0;
     one_step {
         for (w : 0 .. WAITERS - 1) {
