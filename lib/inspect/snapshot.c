@@ -33,6 +33,22 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static bool is_dead(const struct shk_snapshot *s, uint64_t id)
+{
+    const struct shk_member_info *m = shk_snapshot_find_member(s, id);
+
+    return m && !m->alive;
+}
+
+/* A dead giver or taker that turned out to be alive, or to have left, is none. */
+static void drop_living(const struct shk_snapshot *s, struct shk_object_info *o)
+{
+    if (!is_dead(s, o->dead_giver))
+        o->dead_giver = 0;
+    if (!is_dead(s, o->dead_taker))
+        o->dead_taker = 0;
+}
+
 static int read_all(const struct shki_image *r, const char *name, struct shk_snapshot *s)
 {
     struct shki_member_shared *records = calloc(r->members_ready + 1, sizeof(*records));
@@ -56,7 +72,7 @@ static int read_all(const struct shki_image *r, const char *name, struct shk_sna
     qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
     qsort(s->members, s->n_members, sizeof(*s->members), by_id);
     for (size_t i = 0; i < s->n_objects; i++)
-        shki_snapshot_drop_living(s, &s->objects[i]);
+        drop_living(s, &s->objects[i]);
 done:
     free(records);
     return error;

@@ -54,7 +54,4 @@ int shki_snapshot_objects(const struct shki_image *, struct shk_snapshot *);
 int shki_snapshot_uses(const struct shki_image *, const struct shki_member_shared *records,
                        struct shk_snapshot *);
 
-/* A dead giver or taker that turned out to be alive, or to have left, is none. */
-void shki_snapshot_drop_living(const struct shk_snapshot *, struct shk_object_info *);
-
 #endif

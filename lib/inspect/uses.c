@@ -129,21 +129,6 @@ static void read_uses(const struct shki_image *r, struct user *users, size_t n,
     }
 }
 
-static bool is_dead(const struct shk_snapshot *s, uint64_t id)
-{
-    const struct shk_member_info *m = shk_snapshot_find_member(s, id);
-
-    return m && !m->alive;
-}
-
-void shki_snapshot_drop_living(const struct shk_snapshot *s, struct shk_object_info *o)
-{
-    if (!is_dead(s, o->dead_giver))
-        o->dead_giver = 0;
-    if (!is_dead(s, o->dead_taker))
-        o->dead_taker = 0;
-}
-
 int shki_snapshot_uses(const struct shki_image *r, const struct shki_member_shared *records,
                        struct shk_snapshot *s)
 {
