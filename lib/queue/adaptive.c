@@ -5,11 +5,13 @@
 #include <time.h>
 
 /*
- * ns: a side that stays awake goes before those who sleep for so long. Longer turns make the longest
+ * ns: a side that stays awake goes before the sleepers for so long. Longer turns make the longest
  * wait of a sleeper longer (bench row W2), shorter ones cost items a second (W1).
  */
 #define TURN 200000
-/* Each turn that no sleeper uses doubles the next one, so often: sleepers may be stopped, or dead. */
+/*
+ * Each turn that no sleeper uses doubles the next one, so often: sleepers may be stopped, or dead.
+ */
 #define MISSES_MAX 11u
 /* ns: a sleeper that was woken takes about this long to run and to take an item: bench row W2 */
 #define TURN_PAUSE 50000
@@ -22,7 +24,7 @@ bool shki_turn_is_over(struct shki_adaptive *a)
     int64_t since = load_relaxed(&a->since), now;
 
     store_relaxed(&a->waits, waits);
-    if (waits % SHKI_LOOK_AT_CLOCK != 0)
+    if (waits % SHKI_LOOK_AT_CLOCK != 0 || !shki_policy(SHKI_POLICY_TURN))
         return false;
     now = shki_now();
     if (since != 0 && now - since < (int64_t)TURN << load_relaxed(&a->misses))

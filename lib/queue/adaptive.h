@@ -18,6 +18,7 @@
 #define SHKI_ADAPTIVE_H
 
 #include "base/atomic.h"
+#include "base/hooks.h"
 #include "base/spin.h"
 
 #include <stdbool.h>
@@ -71,7 +72,8 @@ struct shki_slip {
 static inline __attribute__((always_inline)) bool shki_slip_is_too_close(const struct shki_slip *s,
                                                                          uint64_t capacity)
 {
-    return s->close >= SHKI_SLIP_CLOSE << s->failed_backoffs && capacity >= SHKI_SLIP_PAUSES;
+    return s->close >= SHKI_SLIP_CLOSE << s->failed_backoffs && capacity >= SHKI_SLIP_PAUSES &&
+           shki_policy(SHKI_POLICY_SLIP);
 }
 
 /*
@@ -98,8 +100,8 @@ void shki_slip_learn(struct shki_slip *, uint64_t capacity, bool backed_off, uin
 
 struct shki_poll_estimate {
     /*
-     * How many pauses until the next item is there, in sixteenths of a pause. 0: it is there already
-     * as a rule, or nothing is known.
+     * How many pauses until the next item is there, in sixteenths of a pause. 0: it is there
+     * already as a rule, or nothing is known.
      */
     _Atomic uint32_t sixteenths;
 };
@@ -119,7 +121,7 @@ struct shki_wait {
 
 static inline bool shki_adaptive_expects_item(const struct shki_poll_estimate *e)
 {
-    return load_relaxed(&e->sixteenths) != 0;
+    return load_relaxed(&e->sixteenths) != 0 && shki_policy(SHKI_POLICY_POLL);
 }
 
 /* How to wait for the next item. `has_tried`: the caller has just found that there is none. */

@@ -273,8 +273,8 @@ static uint64_t moved(const struct shki_call *c)
 
 /*
  * Eventual fairness: a thread that stays awake goes before the sleepers of its side, which find,
- * when they are woken, that it was faster. After a turn it wakes the sleeper that has slept longest,
- * and lets it run. If none sleeps, a thread may wait for this CPU, to go on where it was
+ * when they are woken, that it was faster. After a turn it wakes the sleeper that has slept
+ * longest, and lets it run. If none sleeps, a thread may wait for this CPU, to go on where it was
  * interrupted. True: it is worth another try.
  */
 static bool give_way(struct shki_call *c)

@@ -61,8 +61,8 @@ int shki_call_wait(struct shki_call *);
 void shki_call_end(struct shki_call *);
 
 /*
- * Lock the mutex, however long it takes: 0; the end of the deadline; or what `recheck`, if it is not
- * NULL, returns at the end of a recheck interval, unless that is 0.
+ * Lock the mutex, however long it takes: 0; the end of the deadline; or what `recheck`, if it is
+ * not NULL, returns at the end of a recheck interval, unless that is 0.
  */
 int shki_call_lock(struct shki_call *, int (*recheck)(void *), void *arg);
 

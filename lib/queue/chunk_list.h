@@ -5,13 +5,13 @@
  *     map of a list     | 7 | 3 | 9 | …      chunk c begins at block map[c % chunks]
  *     blocks' words     block 7: this queue, this list, chunk 0
  *
- * What always holds: the words of the blocks are the truth. The map, which is written before a block
- * is taken, says where to find them. So to take chunk c is one call, which the next member with the
- * lock may make again if the first one was killed in it: shki_pool_take() finds what has been taken
- * for c. Likewise shki_list_give().
+ * What always holds: the words of the blocks are the truth. The map, which is written before a
+ * block is taken, says where to find them. So to take chunk c is one call, which the next member
+ * with the lock may make again if the first one was killed in it: shki_pool_take() finds what has
+ * been taken for c. Likewise shki_list_give().
  *
- * A FIFO queue's chunks are numbered without end (chunks.c). The other orders' lists grow and shrink
- * at their end:
+ * A FIFO queue's chunks are numbered without end (chunks.c). The other orders' lists grow and
+ * shrink at their end:
  *
  *     bytes   0 ........................ memory ........ chunks * size of a chunk
  *             used, or spare: has memory  address space only

@@ -13,8 +13,8 @@
  * Source: the two-lock queue of Michael and Scott (PODC 1996), with a log in place of a list.
  *
  * What always holds: one store commits an operation. The tail, a count, commits a put (CH1), the
- * head a get (CH2). Which byte goes with a count is in the side's two places: see struct shki_place.
- * So there is nothing to repair in the records.
+ * head a get (CH2). Which byte goes with a count is in the side's two places: see struct
+ * shki_place. So there is nothing to repair in the records.
  *
  *     producer, with the put lock                 consumer, with the get lock
  *     write records behind the place              CH1: cached_tail = tail, if no more is known
@@ -22,18 +22,18 @@
  *     CH1: tail += n                              the other place = where they end
  *                                                 CH2: head += n
  *
- * CH1 and CH2 are releases, and their loads acquires: what a count covers has been written, or read.
- * The place after the count would leave, after a kill between them, a count without a place.
+ * CH1 and CH2 are releases, and their loads acquires: what a count covers has been written, or
+ * read. The place after the count would leave, after a kill between them, a count without a place.
  *
  *     chunks    … | spare  spare | consumed … producers' | not mapped yet
  *                 recycled       released                mapped
  *
  * A producer maps the next chunk: it gives the oldest spare chunk's blocks the new chunk's number,
  * or takes blocks from the pool. One store commits that (CH3: `mapped`, and how many there are from
- * `recycled` on, in one word). A consumer gives a chunk that has been consumed back to the pool, or,
- * if there are few spare ones, leaves it to the producers: then it is spare. CH4, `released`, says
- * that no consumer touches it any more: a release, which pairs with the acquire of the producer that
- * recycles it. So in a steady flow no memory is given back and taken all the time.
+ * `recycled` on, in one word). A consumer gives a chunk that has been consumed back to the pool,
+ * or, if there are few spare ones, leaves it to the producers: then it is spare. CH4, `released`,
+ * says that no consumer touches it any more: a release, which pairs with the acquire of the
+ * producer that recycles it. So in a steady flow no memory is given back and taken all the time.
  *
  * Chunks of several blocks are for items of more than one. They get memory as far as they are
  * written, and lose it as far as they have been read.

@@ -2,8 +2,8 @@
  * Where everything of a queue lies, and how one is made, opened and closed.
  *
  * The geometry follows from the order, the capacity, the item size and the segment. It is computed
- * in one place, lay_out(), when a queue is made, and again when it is opened: a queue whose bytes say
- * otherwise is damaged.
+ * in one place, lay_out(), when a queue is made, and again when it is opened: a queue whose bytes
+ * say otherwise is damaged.
  */
 #include "queue/chunk_list.h"
 #include "queue/side.h"
@@ -61,8 +61,8 @@ static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_si
     l.lists_at = l.map_at = shki_round_up(l.tasks_at + members * sizeof(struct shki_task), 64);
     if (capacity) {
         l.stride = shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
-        if (order == SHK_FIFO && capacity <= CLOSE_ENDS && l.stride < SHKI_LINE)
-            l.stride = SHKI_LINE;
+        if (order == SHK_FIFO && capacity <= CLOSE_ENDS && l.stride < SHKI_CACHE_LINE)
+            l.stride = SHKI_CACHE_LINE;
         l.entry = order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
         l.slots = order == SHK_FIFO ? power_of_two(capacity) : capacity;
         l.chunk_size = l.slots * (l.stride + l.entry); /* below 2^63 */
@@ -214,7 +214,7 @@ static int adopt(struct shk_queue *q, const struct layout *l)
         q->put_ahead = 1;
     q->get_ahead = q->put_ahead ? q->put_ahead : 1;
     q->fetch = l->stride < FETCH_MAX ? l->stride : FETCH_MAX;
-    q->share_mask = l->stride <= SHKI_LINE / 4 ? 3 : l->stride <= SHKI_LINE / 2 ? 1 : 0;
+    q->share_mask = l->stride <= SHKI_CACHE_LINE / 4 ? 3 : l->stride <= SHKI_CACHE_LINE / 2 ? 1 : 0;
     q->fast_below = q->ring && q->asymmetric ? q->item_size + 1 : 0;
     q->mask = q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     return 0;

@@ -1,9 +1,11 @@
 /*
- * What a queue is in shared memory. Fields that are not said to change are written before the object
- * is published.
+ * What a queue is in shared memory. Fields that are not said to change are written before the
+ * object is published.
  *
- *     | struct shki_queue_shared | a task for each member record | with a capacity: heap and slots |
- *                                                                | without: lists, and their maps  |
+ *     | struct shki_queue_shared | a task for each member record | with a capacity: heap and slots
+ *     |
+ *                                                                | without: lists, and their maps
+ *                                                                |
  *
  * A queue without a limit (capacity 0) has its items in blocks of the segment's pool.
  *
@@ -25,7 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SHKI_LINE 64u /* bytes of a cache line */
+#define SHKI_CACHE_LINE 64u /* bytes of a cache line */
 
 /*
  * The lock of one side: producers, or consumers, take turns at it. A biased lock, see
@@ -34,7 +36,7 @@
 struct shki_side_lock {
     /* .holder: the member that keeps it: has claimed it, or has something open; else 0 or dead */
     struct shki_mutex mutex;
-    alignas(SHKI_LINE) struct shki_biased_shared bias;
+    alignas(SHKI_CACHE_LINE) struct shki_biased_shared bias;
     /* All that follows is read and written with the lock. */
     /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
     union {
@@ -42,8 +44,8 @@ struct shki_side_lock {
         uint64_t cached_tail; /* get lock */
     };
     /*
-     * FIFO, capacity 0. Put lock: chunks that have been mapped, and how many of them: CH3. Get lock:
-     * chunks that have been released: CH4.
+     * FIFO, capacity 0. Put lock: chunks that have been mapped, and how many of them: CH3. Get
+     * lock: chunks that have been released: CH4.
      */
     _Atomic uint64_t chunks;
     union {
@@ -53,7 +55,7 @@ struct shki_side_lock {
     _Atomic uint32_t claimed, open; /* what .holder has; without meaning unless it is alive */
 };
 
-_Static_assert(sizeof(struct shki_side_lock) == sizeof(struct shki_mutex) + SHKI_LINE,
+_Static_assert(sizeof(struct shki_side_lock) == sizeof(struct shki_mutex) + SHKI_CACHE_LINE,
                "the bias owner needs one line, and not the mutex's");
 
 /* What is open behind a lock. */
@@ -114,11 +116,12 @@ struct shki_heap_entry {
 
 /* All of it is written with the lock, which is the put lock. */
 struct shki_ordered {
-    alignas(SHKI_LINE) _Atomic uint64_t state; /* shki_state(): commits: OR1; read without it */
+    /* shki_state(): commits: OR1; read without it */
+    alignas(SHKI_CACHE_LINE) _Atomic uint64_t state;
     /* PRIORITY: what the intent is about. Not in the line that waiters read. */
-    alignas(SHKI_LINE) uint32_t hole; /* the heap's place that is being filled */
-    uint32_t freed;                   /* GET: the slot of the item that has been taken */
-    struct shki_heap_entry moving;    /* what goes into the hole */
+    alignas(SHKI_CACHE_LINE) uint32_t hole; /* the heap's place that is being filled */
+    uint32_t freed;                         /* GET: the slot of the item that has been taken */
+    struct shki_heap_entry moving;          /* what goes into the hole */
     /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
     uint32_t freed_class, last;
 };
@@ -145,16 +148,18 @@ struct shki_place {
 };
 
 struct shki_side {
-    alignas(SHKI_LINE) struct shki_place place[2]; /* with the side's lock */
+    alignas(SHKI_CACHE_LINE) struct shki_place place[2]; /* with the side's lock */
     /*
-     * chunks of several blocks: what lies before it has been given memory (FIFO's get side: has lost
-     * it)
+     * chunks of several blocks: what lies before it has been given memory (FIFO's get side: has
+     * lost it)
      */
     uint64_t memory;
     uint64_t reserved[3];
 };
 
-/* The word put_lock.chunks, CH3: chunks mapped so far, and how many of the last are mapped still. */
+/*
+ * The word put_lock.chunks, CH3: chunks mapped so far, and how many of the last are mapped still.
+ */
 #define SHKI_FRESH_BITS 24
 #define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
 
@@ -181,11 +186,11 @@ struct shki_queue_shared {
      * Items put so far; written with the put lock. FIFO of capacity 0: commits a put: CH1. Else a
      * count, which may be late
      */
-    alignas(SHKI_LINE) _Atomic uint64_t tail;
+    alignas(SHKI_CACHE_LINE) _Atomic uint64_t tail;
 
     struct shki_side_lock get_lock; /* FIFO only */
     /* FIFO: items taken so far; commits a get: RQ2, CH2; written with the get lock */
-    alignas(SHKI_LINE) _Atomic uint64_t head;
+    alignas(SHKI_CACHE_LINE) _Atomic uint64_t head;
 
     struct shki_ordered ordered;
     struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
@@ -197,8 +202,8 @@ struct shki_queue_shared {
     _Atomic uint64_t orphans;
 };
 
-_Static_assert(offsetof(struct shki_queue_shared, put_lock) % SHKI_LINE == 0 &&
-                   offsetof(struct shki_queue_shared, get_lock) % SHKI_LINE == 0,
+_Static_assert(offsetof(struct shki_queue_shared, put_lock) % SHKI_CACHE_LINE == 0 &&
+                   offsetof(struct shki_queue_shared, get_lock) % SHKI_CACHE_LINE == 0,
                "a side's lines are not the other side's");
 
 /* The states of shut_down. */

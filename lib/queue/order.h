@@ -2,8 +2,8 @@
  * What the orders have in common: FIFO in a ring (ring.c) or in chunks (chunks.c), LIFO (lifo.c,
  * stack.c), PRIORITY (priority.c).
  *
- * An order knows slots and what commits. It is called with the lock of the side, or with loads only,
- * and calls nothing above it: it neither waits nor notifies, except in try_put and try_get.
+ * An order knows slots and what commits. It is called with the lock of the side, or with loads
+ * only, and calls nothing above it: it neither waits nor notifies, except in try_put and try_get.
  */
 #ifndef SHKI_ORDER_H
 #define SHKI_ORDER_H
@@ -152,8 +152,8 @@ static inline void shki_count_puts(struct shk_queue *q, unsigned n)
 /*
  * So many items were in the queue at that moment. The two sides of a FIFO queue know of each other
  * only when one finds no room or nothing left and reads the other's count: then this costs one load
- * more, and a store only when there have never been so many. A put that counted each time would have
- * to read what the consumers write.
+ * more, and a store only when there have never been so many. A put that counted each time would
+ * have to read what the consumers write.
  */
 static inline void shki_note_fill(struct shki_queue_shared *shared, uint64_t n)
 {

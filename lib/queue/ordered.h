@@ -2,10 +2,10 @@
  * What LIFO and PRIORITY have in common: one lock for both sides, the put lock, and one word that
  * commits.
  *
- * What always holds: the state, shki_state(), says how many items there are, how many have been put,
- * and what is left to do of the operation that was committed last (PRIORITY alone). OR1: its store
- * is a release and commits an operation. It pairs with the lock, and with the acquire of a thread
- * that reads the state without the lock.
+ * What always holds: the state, shki_state(), says how many items there are, how many have been
+ * put, and what is left to do of the operation that was committed last (PRIORITY alone). OR1: its
+ * store is a release and commits an operation. It pairs with the lock, and with the acquire of a
+ * thread that reads the state without the lock.
  *
  *     with the lock
  *     finish what a dead member has committed
@@ -13,9 +13,10 @@
  *     OR1: state = the new one
  *     finish the rest
  *
- * The steps are single stores in the order of the program. A barrier for the compiler, ordered_step(),
- * is enough: a dead thread's stores are those up to some instruction, and the kernel has made them
- * visible when it marks the lock, or the life of the member that was in it by its bias.
+ * The steps are single stores in the order of the program. A barrier for the compiler,
+ * ordered_step(), is enough: a dead thread's stores are those up to some instruction, and the
+ * kernel has made them visible when it marks the lock, or the life of the member that was in it by
+ * its bias.
  */
 #ifndef SHKI_ORDERED_H
 #define SHKI_ORDERED_H

@@ -4,8 +4,8 @@
  * What always holds: the entries from 0 to count - 1 are a heap, or it is written down what is left
  * to do until they are. Each has the priority and the sequence number of an item and says in which
  * slot it is. An operation writes down what goes where in the heap, and commits with the store of
- * the state (OR1), which has both: how many items there are now, and what is left to do. That can be
- * done twice, from any of its steps on: the next owner of the lock finishes it before it does
+ * the state (OR1), which has both: how many items there are now, and what is left to do. That can
+ * be done twice, from any of its steps on: the next owner of the lock finishes it before it does
  * anything of its own.
  *
  *     PUT: rise()   the new entry moves up from the end to its place
@@ -203,8 +203,8 @@ static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t free
 }
 
 /*
- * What is left to do once it has been committed: by whoever committed it, or by the next one with
- * the lock. `count` is how many there are now.
+ * What is left to do once it has been committed: by the member that committed it, or by the next
+ * one with the lock. `count` is how many there are now.
  */
 static SHKI_INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
                                    const struct shki_heap_entry *moving)

@@ -243,7 +243,8 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
         return (ssize_t)length;
     if (r != 0 && r != SHKI_LOCK_BUSY)
         return r;
-    if (q->ring && timeout > 0 && load_relaxed(&q->not_empty_spinner.hit))
+    if (q->ring && timeout > 0 && load_relaxed(&q->not_empty_spinner.hit) &&
+        shki_policy(SHKI_POLICY_POLL))
         return get_hybrid(q, m, buf, size, timeout, true);
     return get_one_wait(q, m, buf, size, timeout, r == 0);
 }
@@ -299,7 +300,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     later = ring_item_to_fetch(q, head, known);
     if (later) { /* of a small item this is all */
         __builtin_prefetch(later);
-        __builtin_prefetch(later + SHKI_LINE);
+        __builtin_prefetch(later + SHKI_CACHE_LINE);
     }
     r = ring_get_one(q, m, head, buf, &length, true);
     if (unlikely(r == 0))

@@ -82,7 +82,9 @@ static __attribute__((noinline)) void load_head(struct shk_queue *q, uint64_t ta
 
     if (back_off)
         shki_slip_back_off(q->stride);
-    /* RQ2: acquire; pairs with the release in ring_move_head(): the slots up to it have been read. */
+    /*
+     * RQ2: acquire; pairs with the release in ring_move_head(): the slots up to it have been read.
+     */
     lock->cached_head = load_acquire(&q->shared->head);
     shki_slip_learn(&q->put_slip, q->capacity, back_off, q->capacity - (tail - lock->cached_head));
     shki_note_fill(q->shared, tail - lock->cached_head);

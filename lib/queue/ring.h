@@ -23,12 +23,12 @@
  *     RQ1: slot's word = number, length
  *     tail++
  *
- * RQ1: the store of the word is a release, and its load an acquire: a consumer that finds the number
- * finds the item. So an item costs the consumer one cache line, and not a second one for the tail.
- * The tail follows, for threads that count.
+ * RQ1: the store of the word is a release, and its load an acquire: a consumer that finds the
+ * number finds the item. So an item costs the consumer one cache line, and not a second one for the
+ * tail. The tail follows, for threads that count.
  *
- * RQ2: the store of head is a release, and the producer's load an acquire: what was read from a slot
- * was read before a producer writes there.
+ * RQ2: the store of head is a release, and the producer's load an acquire: what was read from a
+ * slot was read before a producer writes there.
  *
  * Several items at once are committed by the first one's word, which is written last: no consumer
  * gets past it.
@@ -77,7 +77,8 @@ static SHKI_INLINE bool ring_enter_fast(const struct shk_queue *q, const struct 
  */
 static SHKI_INLINE void ring_fetch_slot(const struct shk_queue *q, uint64_t tail, uint64_t used)
 {
-    if ((tail & q->share_mask) == 0 && used + q->put_ahead < q->capacity)
+    if ((tail & q->share_mask) == 0 && used + q->put_ahead < q->capacity &&
+        shki_policy(SHKI_POLICY_PREFETCH_PUT))
         shki_prefetch_write(ring_slot(q, tail + q->put_ahead));
 }
 
@@ -85,8 +86,8 @@ static SHKI_INLINE void ring_fetch_slot(const struct shk_queue *q, uint64_t tail
 static SHKI_INLINE void ring_commit_slot(struct shki_slot *slot, uint64_t position, size_t length)
 {
     /*
-     * RQ1: release: commits; pairs with the acquire in ring_word(). Killed before: the slot is free,
-     * whatever is in it. Killed after: the item is in, and the tail late.
+     * RQ1: release: commits; pairs with the acquire in ring_word(). Killed before: the slot is
+     * free, whatever is in it. Killed after: the item is in, and the tail late.
      */
     store_release(&slot->word, shki_slot_word(position, length));
 }
@@ -110,7 +111,8 @@ static SHKI_INLINE void ring_put_one(struct shk_queue *q, struct shki_member *m,
     ring_commit_slot(slot, tail, length);
     /* An answer, perhaps: the consumer may be polling for it. */
     if (unlikely(m->has_waited)) {
-        shki_demote_line(slot);
+        if (shki_policy(SHKI_POLICY_DEMOTE))
+            shki_demote_line(slot);
         m->has_waited = false;
     }
     ring_move_tail(q->shared, tail + 1);
@@ -126,13 +128,14 @@ static SHKI_INLINE uint64_t ring_word(const struct shk_queue *q, uint64_t positi
 }
 
 /*
- * A later item that is known to be there and whose lines are to be fetched now, or NULL. `known`: so
- * many items are there.
+ * A later item that is known to be there and whose lines are to be fetched now, or NULL. `known`:
+ * so many items are there.
  */
 static SHKI_INLINE const unsigned char *ring_item_to_fetch(const struct shk_queue *q, uint64_t head,
                                                            int64_t known)
 {
-    if ((head & q->share_mask) != 0 || known <= (int64_t)q->get_ahead)
+    if ((head & q->share_mask) != 0 || known <= (int64_t)q->get_ahead ||
+        !shki_policy(SHKI_POLICY_PREFETCH_GET))
         return NULL;
     return (const unsigned char *)ring_slot(q, head + q->get_ahead);
 }
@@ -141,15 +144,15 @@ static SHKI_INLINE void ring_fetch_item(const struct shk_queue *q, uint64_t head
 {
     const unsigned char *at = ring_item_to_fetch(q, head, known);
 
-    for (uint64_t i = 0; at && i < q->fetch; i += SHKI_LINE)
+    for (uint64_t i = 0; at && i < q->fetch; i += SHKI_CACHE_LINE)
         __builtin_prefetch(at + i);
 }
 
 static SHKI_INLINE void ring_move_head(struct shki_queue_shared *shared, uint64_t head)
 {
     /*
-     * RQ2: release: commits; pairs with the acquire of head in load_head(). Killed before: the items
-     * are still in. Killed after: they are out.
+     * RQ2: release: commits; pairs with the acquire of head in load_head(). Killed before: the
+     * items are still in. Killed after: they are out.
      */
     store_release(&shared->head, head);
 }

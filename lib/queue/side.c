@@ -57,8 +57,8 @@ void shki_side_hold(struct shki_side_lock *lock, const struct shki_member *m, ui
     /* Release: what it is kept for comes first; pairs with the acquire in shki_queue_is_over(). */
     store_release(&lock->mutex.holder, m->id);
     /*
-     * A member with something open is not the bias owner: its calls come to the mutex, and are told.
-     * A member that has claimed the lock is its owner, and no other one gets the mutex.
+     * A member with something open is not the bias owner: its calls come to the mutex, and are
+     * told. A member that has claimed the lock is its owner, and no other one gets the mutex.
      */
     store_relaxed(&lock->bias.owner, open ? 0 : m->id);
 }

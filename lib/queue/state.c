@@ -17,7 +17,9 @@ bool shki_queue_is_over(const struct shk_queue *q)
         return false; /* no member keeps it, but one has it at the moment */
     if (held && load_acquire(&lock->open) == SHKI_OPEN_RESERVATION)
         return false;
-    /* BL1, BL4: shut_down before whether a member is in the lock, by its bias or by the mutex */
+    /*
+     * SD2: shut_down before whether a member is in the lock, by its bias (BL1) or its mutex (BL4)
+     */
     shki_fence_heavy(q->asymmetric);
     if (!shki_robust_is_held(&lock->mutex.robust))
         return !shki_biased_owner_is_in(&q->put_biased);

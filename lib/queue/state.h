@@ -14,17 +14,17 @@
  *
  * With the put lock no put is half way: SHUT_DOWN says that nothing more comes. A lock that is kept
  * (claimed, or with a reservation open) may be kept for long, and shutdown does not wait for it.
- * Then the consumers find out by themselves whether its keeper is in the middle of a put: heavy
- * fence, and then whether the keeper is in the lock by its bias, or has a reservation open.
+ * Then the consumers find out by themselves whether its holder is in the middle of a put: heavy
+ * fence (SD2), and then whether the holder is in the lock by its bias, or has a reservation open.
  *
  *     producer                                   consumer that reads SHUT_FOR_PUTS
  *     BL1, BL4: enters the lock                  (SD1: shut_down is set)
- *     fence                                      heavy fence
+ *     fence                                      SD2: heavy fence
  *     SD1: shut_down? then leave, -EPIPE         BL1, BL4: is a member in the lock?
  *
  * Either the producer sees that the queue is shut down, or the consumer sees the producer in the
- * lock. Without the fences a consumer would find the lock free and the queue empty, return -EPIPE,
- * and an item would come after it.
+ * lock (SD2 pairs with BL1 and BL4). Without the fences a consumer would find the lock free and the
+ * queue empty, return -EPIPE, and an item would come after it.
  *
  * Above the state is a count of the shutdowns: a waiter that was asleep when the queue was shut
  * down is told so, though it was opened again before the waiter ran.

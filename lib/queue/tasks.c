@@ -1,6 +1,6 @@
 /*
- * task_done and join: which items have been taken and are not done, counted for each member, so that
- * no thread waits for the dead.
+ * task_done and join: which items have been taken and are not done, counted for each member, so
+ * that no thread waits for the dead.
  *
  * What always holds: a member's count is raised before its get commits. So, at any moment at which
  * the queue is empty, each item that was put is in a count, or done.
@@ -8,7 +8,8 @@
  *     consumer, with the lock            done                 join
  *     count++                            TK1: count--         read puts and items: any items? wait
  *     RQ2, CH2, OR1: the get             notify               TK1: a living member's count? wait
- *                                                             read puts and items: the same as before?
+ *                                                             read puts and items: the same as
+ *                                                             before?
  *                                                             then all is done
  *
  * If nothing was put between the two reads, the queue was empty all the time, and counts only fell.
@@ -53,8 +54,8 @@ int shk_queue_task_done(struct shk_queue *q)
             &q->object, -EINVAL,
             "the calling thread has no unfinished task: each item that it took is done");
     /*
-     * TK1: release; pairs with the acquires in living_have_tasks() and tasks_of_the_living(). Killed
-     * before: a dead member's task. After: join sees it at the end of its recheck interval.
+     * TK1: release; pairs with the acquires in living_have_tasks() and tasks_of_the_living().
+     * Killed before: a dead member's task. After: join sees it at the end of its recheck interval.
      */
     store_release(&task->count, count - 1);
     if (count == 1)

@@ -1,6 +1,6 @@
 /*
- * Zero copy: a producer writes an item where it stays (reserve, commit, cancel), a consumer reads it
- * where it lies (peek, consume, unpeek). The lock of the side is kept meanwhile.
+ * Zero copy: a producer writes an item where it stays (reserve, commit, cancel), a consumer reads
+ * it where it lies (peek, consume, unpeek). The lock of the side is kept meanwhile.
  *
  * Killed while something is open: a dead holder of the lock. What was reserved is not put, what was
  * peeked is still in.
@@ -94,7 +94,7 @@ static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t
 
 static void fetch_large(const unsigned char *slot, size_t length)
 {
-    for (size_t i = 0; length >= FETCH_LEAST && i < length && i < FETCH_MOST; i += SHKI_LINE)
+    for (size_t i = 0; length >= FETCH_LEAST && i < length && i < FETCH_MOST; i += SHKI_CACHE_LINE)
         __builtin_prefetch(slot + i);
 }
 

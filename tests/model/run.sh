@@ -134,7 +134,7 @@ fails biased NO_LEAVING -DMEMBERS=3 -DCRASHES=1
 
 holds queue
 holds queue -DPRODUCERS=2
-for taken_out in NO_G4 NO_G1 NO_F4; do
+for taken_out in NO_BL4 NO_BL1 NO_SD2; do
     fails queue $taken_out
 done
 
