@@ -399,6 +399,71 @@ START_TEST(test_ready_is_told_by_the_member_that_made_it_ready)
 }
 END_TEST
 
+#define BYSTANDERS 16
+#define ITEMS      1000
+
+static int take_each_item(void *unused)
+{
+    struct shk_segment *segment = test_segment();
+    struct shk_queue *items, *taken;
+    struct shk_event *never;
+
+    (void)unused;
+    assert_code(shk_queue_open(segment, "items", 0, NULL, &items), 0);
+    assert_code(shk_queue_open(segment, "taken", 0, NULL, &taken), 0);
+    assert_code(shk_event_open(segment, "event", 0, NULL, &never), 0);
+    struct shk_ready set[] = {{SHK_KIND_EVENT, SHK_READABLE, never},
+                              {SHK_KIND_QUEUE, SHK_READABLE, items}};
+    shki_test_disable = SHKI_REPAIR_BACKSTOP;
+    for (uint64_t i = 0, item; i < ITEMS; i++) {
+        if (shk_wait_any(set, 2, SHK_FOREVER) != 1)
+            return 1;
+        if (shk_queue_get(items, &item, sizeof(item), SHK_NOWAIT) != sizeof(item) || item != i)
+            return 2;
+        if (shk_queue_put(taken, &item, sizeof(item), SHK_NOWAIT) != 0)
+            return 3;
+    }
+    return 0;
+}
+
+/*
+ * Watchers of other objects in the same segment share the waitlist. Without any recheck each item
+ * has to be told in spite of them, and the watchers have to be told of theirs at last: one lost
+ * wake-up, and the test waits in vain. That holds at any speed.
+ */
+START_TEST(test_ready_is_told_beside_watchers_of_other_objects)
+{
+    struct things t;
+    struct shk_queue *items, *taken;
+    struct actor *bystanders[BYSTANDERS];
+    pid_t consumer;
+
+    make_things(&t);
+    assert_code(shk_queue_open(test_segment(), "items", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 1, .item_size = 8}, &items),
+                0);
+    assert_code(shk_queue_open(test_segment(), "taken", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity = 1, .item_size = 8}, &taken),
+                0);
+    for (int i = 0; i < BYSTANDERS; i++)
+        bystanders[i] = start((struct actor){.timeout = SHK_FOREVER, .relies_on_being_told = true});
+    consumer = stranger_start(take_each_item, NULL);
+    for (uint64_t i = 0, item; i < ITEMS; i++) {
+        assert_code(shk_queue_put(items, &i, sizeof(i), SHK_NOWAIT), 0);
+        assert_code(shk_queue_get(taken, &item, sizeof(item), TEST_DEADLINE * time_factor()),
+                    sizeof(item));
+        ck_assert_uint_eq(item, i);
+    }
+    child_succeeds(consumer);
+    make_ready(&t, GET);
+    for (int i = 0; i < BYSTANDERS; i++)
+        assert_result(result_of(bystanders[i]), GET);
+    assert_code(shk_queue_close(items), 0);
+    assert_code(shk_queue_close(taken), 0);
+    close_things(&t);
+}
+END_TEST
+
 START_TEST(test_ready_wait_ends)
 {
     struct things t;
@@ -964,6 +1029,7 @@ int main(void)
     tcase_add_test(state, test_ready_waits_as_long_as_it_was_told);
     tcase_add_loop_test(programs, test_ready_wakes_all_waiters, 0, KINDS);
     tcase_add_loop_test(programs, test_ready_is_told_by_the_member_that_made_it_ready, 0, KINDS);
+    tcase_add_test(programs, test_ready_is_told_beside_watchers_of_other_objects);
     tcase_add_loop_test(programs, test_ready_wait_ends, 0, 5);
     tcase_add_test(deaths, test_ready_survives_watchers_that_die_or_stop);
     tcase_add_test(deaths, test_ready_gets_the_permit_of_the_dead);
