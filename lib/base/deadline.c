@@ -101,11 +101,21 @@ bool shki_deadline_has_passed(const struct shki_deadline *p)
     return p->nowait || p->nested || is_closed(p) || is_interrupted(p) || is_past(p->at);
 }
 
-struct timespec shki_deadline_recheck_at(const struct shki_deadline *p, int64_t slice)
+struct timespec shki_deadline_recheck_at(const struct shki_deadline *p, int64_t interval)
 {
-    int64_t at = add(shki_now(), slice);
+    int64_t at = add(shki_now(), interval);
 
     if (at > p->at)
         at = p->at;
     return (struct timespec){.tv_sec = at / SECOND, .tv_nsec = at % SECOND};
+}
+
+struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *p)
+{
+    struct shki_deadline within = *p;
+    int64_t end = add(shki_now(), SHKI_RECHECK);
+
+    if (within.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
+        within.at = end;
+    return within;
 }

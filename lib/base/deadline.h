@@ -1,6 +1,6 @@
 /*
- * What ends a wait in vain: a deadline, an interrupt flag or call, the close of the segment in this
- * process. A wait is cut into slices, so that no sleep goes unchecked for long.
+ * What ends a wait without success: a deadline, an interrupt flag or call, the close of the segment
+ * in this process. A waiter sleeps for a recheck interval at a time.
  */
 #ifndef SHKI_DEADLINE_H
 #define SHKI_DEADLINE_H
@@ -14,14 +14,17 @@
 #include <time.h>
 
 /*
- * No sleep is longer than this; whatever a death has left half done, a sleeper finds it after that
- * time at the latest.
+ * The recheck interval, in ns. No sleep is longer (but see sync/leader.h): what a death has left
+ * half done, a waiter finds after that time at the latest.
  */
 #ifdef SHKI_TEST_HOOKS
 #define SHKI_RECHECK shki_test_recheck
 #else
 #define SHKI_RECHECK SHK_MS(100)
 #endif
+
+/* Where the tests have switched the recheck off: longer than any of them waits. */
+#define SHKI_NO_RECHECK SHK_SEC(3600)
 
 #define SHKI_NEVER INT64_MAX
 
@@ -35,7 +38,7 @@ struct shki_interrupt_call {
 
 /*
  * How often a segment is open in this process, and how often it was closed for good. Relaxed: a
- * waiter finds out a slice later.
+ * waiter finds out a recheck interval later.
  */
 struct shki_openness {
     _Atomic unsigned opens, closes;
@@ -56,14 +59,14 @@ struct shki_deadline {
 int64_t shki_now(void);
 
 /*
- * Patience begins when it is needed: no clock is read in calls that need not wait. The time of a
- * negative timeout is over already: the call tries once, and then gives -ETIMEDOUT.
+ * Made when a call begins to wait: calls that need not wait read no clock. The time of a negative
+ * timeout is over already: the call tries once, and then gives -ETIMEDOUT.
  */
 struct shki_deadline shki_deadline(int64_t timeout, const volatile sig_atomic_t *interrupt);
 
 /*
- * 0 if there is deadline left; -EAGAIN, -ETIMEDOUT, -EINTR; -EBADF: closed; -EDEADLK: an interrupt
- * call has to wait.
+ * 0: go on waiting; -EAGAIN, -ETIMEDOUT, -EINTR; -EBADF: closed; -EDEADLK: an interrupt call has to
+ * wait.
  */
 int shki_deadline_check(const struct shki_deadline *);
 
@@ -71,12 +74,17 @@ int shki_deadline_check(const struct shki_deadline *);
 bool shki_deadline_has_passed(const struct shki_deadline *);
 
 /*
- * After a sleep that a signal or the end of a slice has ended: calls the interrupt call. No lock is
- * held.
+ * After a sleep that a signal or the end of a recheck interval has ended: calls the interrupt call.
+ * No lock is held.
  */
 void shki_deadline_slept(const struct shki_deadline *);
 
-/* When to look up again: after `slice` at the latest, and never after the deadline. */
-struct timespec shki_deadline_recheck_at(const struct shki_deadline *, int64_t slice);
+/*
+ * When a sleep that begins now ends: after `interval` at the latest, and never after the deadline.
+ */
+struct timespec shki_deadline_recheck_at(const struct shki_deadline *, int64_t interval);
+
+/* The same deadline, but a recheck interval from now at the latest. */
+struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *);
 
 #endif

@@ -192,12 +192,10 @@ static bool sleep_once(const struct waiting *w, const struct shki_deadline *dead
     /* Relaxed: was_released() checks with EV1. Killed after: the flag stays. */
     if (!compare_exchange_relaxed(&w->event->shared->state, &state, asleep) && state != asleep)
         return true;
-    until = shki_deadline_recheck_at(deadline, shki_repair_enabled(SHKI_REPAIR_BACKSTOP)
-                                                   ? shki_role_interval(role, deadline)
-                                                   : SHK_SEC(3600));
+    until = shki_deadline_recheck_at(deadline, shki_role_interval(role, deadline));
     if (shki_sleep_at(&w->event->shared->state, asleep, &until))
         return true;
-    role->slices++;
+    role->rechecks++;
     shki_deadline_slept(deadline);
     shki_segment_is_lost(w->event->object.segment); /* it is stale then */
     return false;

@@ -309,9 +309,9 @@ int shki_object_waitlist(struct shki_object *o, const struct shki_kind *kind,
     l->entry = o->entry;
     l->serial = o->serial;
     l->repairs = (struct shki_repairs *)(void *)o->shared;
-    l->finish = w->recover;
-    l->left = w->on_leave;
-    l->asks = w->asks;
+    l->recover = w->recover;
+    l->on_leave = w->on_leave;
+    l->takes_requests = w->asks;
     l->takes_back = w->takes_back;
     return shki_waitlist_open(l);
 }

@@ -131,13 +131,10 @@ static int sleep_once(struct shk_reader *reader, struct shki_member *m,
                       const struct shki_deadline *deadline)
 {
     struct shk_stream *st = reader->stream;
-    struct shki_deadline recheck = *deadline;
+    struct shki_deadline recheck = shki_deadline_within_recheck(deadline);
     struct shki_saved_error saved;
-    int64_t end = shki_now() + SHKI_RECHECK;
     int r;
 
-    if (recheck.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
-        recheck.at = end;
     r = shki_waitlist_lock(&st->line);
     if (r < 0)
         return r;

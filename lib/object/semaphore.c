@@ -171,7 +171,7 @@ static int wait_for_permit(struct shk_semaphore *s, struct shki_member *m,
             return r;
         while (shki_waitlist_lock(&s->line) < 0)
             ; /* a permit that was promised must be taken */
-        if (shki_waitlist_has_lost_it(&s->line, m))
+        if (shki_waitlist_was_taken_back(&s->line, m))
             continue;
         taken = take_promised(s, m);
         if (taken || shki_object_is_stale(&s->object))

@@ -22,7 +22,7 @@ struct shki_waitlist *shki_watchers(struct shk_segment *s)
                                      .shared = &s->header->watchers,
                                      .offset = offsetof(struct shki_header, watchers),
                                      .repairs = &s->header->watch_repairs,
-                                     .asks = true,
+                                     .takes_requests = true,
                                      .order = v->order};
     if (!compare_exchange_acq_rel(&s->watchers, &none, v)) {
         free(v);

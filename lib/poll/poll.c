@@ -129,12 +129,9 @@ static bool has_marks(const struct shki_set *set)
 static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struct shki_member *m,
                       const struct shki_deadline *deadline)
 {
-    struct shki_deadline recheck = *deadline;
-    int64_t end = shki_now() + SHKI_RECHECK;
+    struct shki_deadline recheck = shki_deadline_within_recheck(deadline);
     int r;
 
-    if (recheck.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
-        recheck.at = end;
     set_marks(set, m->segment->asymmetric);
     r = shki_waitlist_lock(l);
     if (r < 0)

@@ -50,21 +50,18 @@ struct shki_repairs {
     _Atomic uint64_t rebuilds;
 };
 
-/* Members waiting on an object, first come, first served. */
+/* Members waiting on an object, first come first served: see sync/waitlist.h. */
 struct shki_waitlist_shared {
     struct shki_mutex mutex;
     _Atomic uint64_t next_ticket; /* from 1 */
-    /* nodes with a lower ticket are released: commits a broadcast: WL3 */
-    _Atomic uint64_t released;
+    _Atomic uint64_t released;    /* tickets below it are released: commits a broadcast: WL3 */
     _Atomic uint32_t first, last; /* node number + 1 */
-    /* of waiters: never too low, even while the rest is being changed or rebuilt */
+    /* of waiters; never too low, also while a member changes or rebuilds the rest */
     _Atomic uint32_t count;
     _Atomic uint32_t followers; /* see sync/leader.h; so are the leaders */
-    /* requests to release all, by members without the mutex: WL5; written without it */
-    _Atomic uint64_t asked;
-    _Atomic uint64_t answered; /* how many of these have been carried out */
-    /* CLOCK_MONOTONIC, ns: when a waiter last searched for dead ones */
-    _Atomic int64_t patrolled;
+    _Atomic uint64_t requested; /* requests to release all: WL5; written without the mutex */
+    _Atomic uint64_t answered;  /* so many of these have been carried out */
+    _Atomic int64_t checked_at; /* CLOCK_MONOTONIC, ns: when a waiter last checked for deaths */
     _Atomic uint64_t leaders[2];
 };
 
@@ -268,7 +265,7 @@ struct shki_node {
      * 1: a notification has been taken back, since the owner did not run; until it runs, notifiers
      * skip it
      */
-    _Atomic uint32_t away;
+    _Atomic uint32_t taken_back;
     /* its owner is a leader, to be woken last: see sync/leader.h; written by the owner, a hint */
     _Atomic uint32_t leads;
 };

@@ -8,9 +8,13 @@
 #define BIAS_THRESHOLD_FIRST 64u
 /* Each revocation doubles that, up to here: a lock whose owners change has no bias. */
 #define BIAS_THRESHOLD_MAX (1u << 20)
-/* ns: a revoker spins so long for an owner to leave; an operation on a small item is over by then */
+/*
+ * ns: a revoker spins so long for an owner to leave; an operation on a small item is over by then
+ */
 #define REVOKE_SPIN 20000
-/* ns: a revoker that has given up sleeps so long before it tries again, twice as long each time … */
+/*
+ * ns: a revoker that has given up sleeps so long before it tries again, twice as long each time …
+ */
 #define REVOKE_NAP 50000
 /* … up to this: what it is late by when a stopped owner goes on */
 #define REVOKE_NAP_MAX SHK_MS(5)
@@ -33,7 +37,10 @@ bool shki_biased_is_in(const struct shki_biased *b, uint64_t id)
 
 bool shki_biased_owner_is_in(const struct shki_biased *b)
 {
-    /* BL3: acquire; pairs with the releases in revoke_bias(): it has left, or is the one or the other. */
+    /*
+     * BL3: acquire; pairs with the releases in revoke_bias(): it has left, or is the one or the
+     * other.
+     */
     uint64_t id = load_acquire(&b->shared->owner);
 
     if (id == 0)

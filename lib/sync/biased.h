@@ -10,7 +10,8 @@
  *   - A lock has at most one bias owner. Only a thread that holds the mutex writes `owner`, and it
  *     writes its own id or 0. So a member that finds its id there knows that no other member enters
  *     without the mutex.
- *   - A member is in the lock if its record says so (biased_in is the offset of the lock) and it was
+ *   - A member is in the lock if its record says so (biased_in is the offset of the lock) and it
+ *   was
  *     the owner after it said so; or if it holds the mutex and has revoked the bias.
  *   - A record is written by its own thread alone.
  *
@@ -30,15 +31,16 @@
  *   - The owner's second check comes after that moment. It reads 0, and does not enter.
  *   - The owner's second check came before it. Then the store to biased_in, which precedes that
  *     check, is visible to the revoker after the fence. The revoker waits, however long it takes:
- *     a time limit ends the revoker's call with -EBUSY, and never the wait of the lock. An owner that
+ *     a time limit ends the revoker's call with -EBUSY, and never the wait of the lock. An owner
+ *     that
  *     is stopped in the middle of a copy finds the item's slot as it left it.
  * BL2 is a release, and the revoker's load is an acquire: what the owner has written in the lock is
  * visible to the revoker before the revoker writes.
  *
- * Why a killed owner cannot overwrite an item. A member counts as dead when the kernel has marked its
- * life mutex, which it does after the thread's last instruction. Nothing is written later, and all
- * that was written is visible. The revoker repairs what the dead one has left, as the next holder of
- * a robust mutex does.
+ * Why a killed owner cannot overwrite an item. A member counts as dead when the kernel has marked
+ * its life mutex, which it does after the thread's last instruction. Nothing is written later, and
+ * all that was written is visible. The revoker repairs what the dead one has left, as the next
+ * holder of a robust mutex does.
  *
  * Killed where:
  *   - An owner before its second check, or after BL2: it was not in the lock.
@@ -94,7 +96,9 @@ static inline __attribute__((always_inline)) bool
 shki_biased_enter_fast(const struct shki_member *m, const struct shki_biased_shared *shared,
                        uint64_t offset)
 {
-    /* BL2: release: to a revoker of the lock that the caller left before, this store says so too. */
+    /*
+     * BL2: release: to a revoker of the lock that the caller left before, this store says so too.
+     */
     store_release(&m->record->biased_in, offset);
     /* BL1: biased_in before the check of owner; pairs with the heavy fence of a revoker */
     shki_fence_light(true);

@@ -106,11 +106,9 @@ int shki_eventcount_wait(struct shki_eventcount_shared *e, struct shk_segment *s
         prepare_wait(e, s->asymmetric);
         if (holds(arg) || r != 0)
             break;
-        until = shki_deadline_recheck_at(deadline, shki_repair_enabled(SHKI_REPAIR_BACKSTOP)
-                                                       ? shki_role_interval(&role, deadline)
-                                                       : SHK_SEC(3600));
+        until = shki_deadline_recheck_at(deadline, shki_role_interval(&role, deadline));
         if (!shki_sleep_on(&e->semaphore, &until)) {
-            role.slices++;
+            role.rechecks++;
             shki_deadline_slept(deadline);
             shki_recover(s);
         }

@@ -40,8 +40,8 @@
  * segment is not asymmetric all of these fences are full ones, and NEED_FENCE is not used.
  *
  * A notifier may leave EC2 out, with the flag set, if it sees after EC1 that the condition does not
- * hold any more: a thread that is awake has used the change. Whatever makes the condition hold again
- * ends in a notify.
+ * hold any more: a thread that is awake has used the change. Whatever makes the condition hold
+ * again ends in a notify.
  *
  * There is no cancel. A flag that a waiter leaves set costs the next notifier one needless post.
  *
@@ -71,8 +71,10 @@
 static inline __attribute__((always_inline)) bool
 shki_eventcount_has_waiter(const struct shki_eventcount_shared *e, bool asymmetric)
 {
-    /* EC1: the change before this load; pairs with the fence of a waiter, which is heavy unless
-     * NEED_FENCE is read here */
+    /*
+     * EC1: the change before this load; pairs with the fence of a waiter, which is heavy unless
+     * NEED_FENCE is read here
+     */
     shki_fence_light(asymmetric);
     return unlikely(load_relaxed(&e->flags) != 0);
 }

@@ -1,12 +1,16 @@
 #include "sync/leader.h"
 
-#define SHORT_SLICES 3 /* before a thread follows */
-/* a follower's slice: at most 3.2 s. It covers the death of both leaders at once */
-#define SHIFT_MAX 5
+/* Recheck intervals that a waiter sleeps before it follows: busy places have no leaders. */
+#define RECHECKS_FIRST 3
+/*
+ * A follower's interval doubles so often: 3.2 s at most. It covers the death of both leaders at
+ * once.
+ */
+#define DOUBLINGS_MAX 5
 
 static uint64_t leader(const struct shki_role *r, int i)
 {
-    return load_seq_cst(&r->leaders[i]); /* L8 */
+    return load_seq_cst(&r->leaders[i]); /* LF2 */
 }
 
 static int32_t process_of(const struct shki_role *r, uint64_t id)
@@ -35,14 +39,16 @@ static bool take_place(const struct shki_role *r)
 
 int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *deadline)
 {
-    unsigned shift;
+    unsigned doublings;
 
-    /* A thread that is to be interrupted within a slice sleeps no longer than one. */
-    if (r->slices < SHORT_SLICES || deadline->interrupt || deadline->call)
+    if (!shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
+        return SHKI_NO_RECHECK;
+    /* A thread that is to be interrupted within a recheck interval sleeps no longer than one. */
+    if (r->rechecks < RECHECKS_FIRST || deadline->interrupt || deadline->call)
         return SHKI_RECHECK;
     if (!r->leads && !r->follows) {
         r->follows = true;
-        fetch_add_seq_cst(r->followers, 1); /* L7 */
+        fetch_add_seq_cst(r->followers, 1); /* LF1 */
     }
     if (!r->leads && take_place(r)) {
         r->leads = true;
@@ -51,8 +57,8 @@ int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *dead
     }
     if (r->leads)
         return SHKI_RECHECK;
-    shift = r->slices - SHORT_SLICES + 1;
-    return SHKI_RECHECK << (shift < SHIFT_MAX ? shift : SHIFT_MAX);
+    doublings = r->rechecks - RECHECKS_FIRST + 1;
+    return SHKI_RECHECK << (doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX);
 }
 
 bool shki_role_end(struct shki_role *r)
@@ -67,10 +73,10 @@ bool shki_role_end(struct shki_role *r)
     r->leads = false;
     for (int i = 0; i < 2; i++) {
         id = r->member->id;
-        /* L8 */
+        /* LF2 */
         compare_exchange_seq_cst(&r->leaders[i], &id, 0);
     }
-    return load_seq_cst(r->followers) > 0; /* L7 */
+    return load_seq_cst(r->followers) > 0; /* LF1 */
 }
 
 int32_t shki_role_process(const struct shki_role *r)

@@ -11,7 +11,9 @@ bool shki_sleep_on(sem_t *s, const struct timespec *until)
     return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0;
 }
 
-/* where they are posted faster than they are taken, or the bytes are damaged */
+/*
+ * Permits taken at a time: others may post faster than they are taken; damaged bytes may say 2^31.
+ */
 #define PERMITS_MAX 1000
 
 void shki_take_permits(sem_t *s)
@@ -38,7 +40,7 @@ void shki_unpark_listed(struct shki_member *m)
     uint32_t n = m->n_to_unpark;
 
     m->n_to_unpark = 0;
-    /* killed before one of these: it sees that it has been released at the end of its slice */
+    /* killed before one of these: it sees its release at the end of its recheck interval */
     for (uint32_t i = 0; i < n; i++)
         shki_unpark(m->segment, m->to_unpark[i]);
 }

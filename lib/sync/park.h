@@ -1,11 +1,13 @@
 /*
- * Putting one member to sleep and waking exactly that one. A process-shared semaphore in its
- * record: of all of today's primitives the only one that survives a kill of either side at every
- * instruction.
+ * Park and unpark: put one member to sleep and wake exactly that one. It sleeps on a process-shared
+ * semaphore in its record: of the primitives of libc the only one that survives a kill of either
+ * side at every instruction.
  *
- * Marks, not permits, are the truth: whoever is unparked looks at what it waits for, and sleeps
- * again if it was for nothing. Whoever is killed inside sem_post() may have left a permit without
- * waking anybody; the sleeper finds out at the end of its slice.
+ * Source: park and permit of java.util.concurrent's LockSupport; here permits may accumulate.
+ *
+ * State, not permits, is the truth: a waiter that is unparked checks what it waits for, and sleeps
+ * again if it was unparked for nothing. A waker that is killed inside sem_post() may have left a
+ * permit without waking the waiter, which finds out at the end of its recheck interval.
  */
 #ifndef SHKI_PARK_H
 #define SHKI_PARK_H
@@ -14,16 +16,16 @@
 
 /*
  * Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). True: unparked. False: time
- * to look for the dead; a signal counts, since whoever gets one every few milliseconds would never
- * come to the end of a slice.
+ * to check for deaths. A signal counts as the end of the interval: a thread that gets one every few
+ * milliseconds would never come to that end.
  */
 bool shki_park(struct shki_member *, const struct timespec *until);
 
 void shki_unpark(struct shk_segment *, uint32_t member_index);
 
 /*
- * Whom the calling thread has released while it held the lock that they want, and which it has
- * given up now.
+ * Unpark the members that the calling thread has released while it held the lock that they want. It
+ * has unlocked that now.
  */
 void shki_unpark_listed(struct shki_member *) __attribute__((cold));
 static inline void shki_unpark_released(struct shki_member *m)
@@ -52,10 +54,11 @@ bool shki_sleep_on(sem_t *, const struct timespec *until);
 void shki_take_permits(sem_t *);
 
 /*
- * For many that are all woken at once: sleep at a word as long as its lower half is that of
- * `value`, likewise at most until then. The waker has changed that half before. The kernel compares
- * and falls asleep in one step, so no wake-up is missed; killed before it wakes them, they find out
- * at the end of their slice. False: a signal came, or the time is over.
+ * For many waiters that are all woken by one call (futex(2)): sleep at a word as long as its lower
+ * half is that of `value`, until `until` at the latest. The waker has changed that half before. The
+ * kernel compares and puts to sleep in one step, so no wake-up is missed. A waker killed before it
+ * wakes them: they find out at the end of their recheck interval. False: a signal came, or the time
+ * is over.
  */
 bool shki_sleep_at(_Atomic uint64_t *, uint64_t value, const struct timespec *until);
 void shki_wake_all_at(_Atomic uint64_t *);

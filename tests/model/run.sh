@@ -139,7 +139,7 @@ for taken_out in NO_BL4 NO_BL1 NO_SD2; do
 done
 
 holds waitlist_leave
-fails waitlist_leave NO_L4_FENCE
+fails waitlist_leave NO_WL4_FENCE
 fails waitlist_leave NO_SECOND_LOOK
 
 exit $failed

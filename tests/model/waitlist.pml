@@ -184,7 +184,7 @@ inline line_enter()
     node[me].ticket = next_ticket;
     node[me].notified = false;
     set_verdict(me, 0);
-    one_step { node[me].in = true; since = notifications }; /* L1 */
+    one_step { node[me].in = true; since = notifications }; /* WL1 */
     next_ticket++;
     append(me);
     count++
@@ -204,7 +204,7 @@ inline release_first(before, n)
        :: !is_dead(w) ->
           node[w].notify_bound = before;
           set_verdict(w, 0);
-          one_step { node[w].notified = true; give_verdict(w, 0); give(n) }; /* L2 */
+          one_step { node[w].notified = true; give_verdict(w, 0); give(n) }; /* WL2 */
           set_verdict_late(w, 0);
           lower_count();
           woken = woken | (1 << w);
@@ -250,7 +250,7 @@ inline line_notify_all(v)
         released = next_ticket;
         give(counted);
         counted = 0
-    }; /* L3 */
+    }; /* WL3 */
 #if defined(VERDICTS) && defined(VERDICT_LATE)
     for (w : 0 .. WAITERS - 1) {
         set_verdict_late(w, v)

@@ -33,7 +33,7 @@ end:
     :: buffer?FENCE
     :: d_step { buffer?TICKET -> ticket = TICKET_IN_B }
     :: d_step { buffer?STATE -> notified = false }
-    :: d_step { buffer?ENTER -> list = B }                              /* L1 */
+    :: d_step { buffer?ENTER -> list = B }                              /* WL1 */
     :: d_step { overtakes(TICKET) -> buffer??TICKET; ticket = TICKET_IN_B }
     :: d_step { overtakes(STATE) -> buffer??STATE; notified = false }
     od
@@ -43,8 +43,8 @@ proctype owner()
 {
     {
         buffer!LEAVE;
-#ifndef NO_L4_FENCE
-        buffer!FENCE; /* L4 */
+#ifndef NO_WL4_FENCE
+        buffer!FENCE; /* WL4 */
 #endif
         buffer!TICKET;
         buffer!STATE;
@@ -63,11 +63,11 @@ proctype owner()
 proctype rebuilder()
 {
     if
-    :: list == A -> /* L1 */
+    :: list == A -> /* WL1 */
        if
        :: !is_released_in_a ->
           if
-          :: second_look -> assert(list == A && !is_released_in_a) /* links it */ /* L4 */
+          :: second_look -> assert(list == A && !is_released_in_a) /* links it */ /* WL4 */
           :: else
           fi
        :: else
@@ -83,7 +83,7 @@ proctype undertaker()
        if
        :: dead ->
           if
-          :: second_look -> assert(list == A && dead) /* takes it out: list = 0 */ /* L4 */
+          :: second_look -> assert(list == A && dead) /* takes it out: list = 0 */ /* WL4 */
           :: else
           fi
        :: else
@@ -96,8 +96,8 @@ init
 {
     atomic {
         if
-        :: notified = true   /* L2 */
-        :: released_in_a = 2 /* L3 */
+        :: notified = true   /* WL2 */
+        :: released_in_a = 2 /* WL3 */
         fi;
         run owner();
         if
