@@ -39,7 +39,7 @@ static bool is_interrupted(const struct shki_deadline *p)
      * Atomic, since another thread may set it as well as a handler; relaxed, since nothing else is
      * read by it.
      */
-    return (p->interrupt && __atomic_load_n(p->interrupt, __ATOMIC_RELAXED)) ||
+    return (p->interrupt && load_relaxed((const volatile _Atomic sig_atomic_t *)p->interrupt)) ||
            (p->call && p->call->interrupted);
 }
 

@@ -1,20 +1,21 @@
 /*
- * An asymmetric fence: two threads each store, fence, and look at what the other has stored; at
- * least one of them sees it. One does so a million times a second, the other seldom. Here the
- * frequent one pays nothing, and the rare one makes the kernel put a full barrier into every
- * running thread of all registered processes.
+ * An asymmetric fence. Two threads each store, fence and load what the other has stored: at least
+ * one of them sees the other's store. One of them does so a million times a second, the other
+ * seldom. Here the frequent one pays nothing, and the rare one makes the kernel execute a full
+ * barrier in every running thread of all registered processes.
+ *
+ * Source: membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED; folly's asymmetric_thread_fence.
  *
  *     frequent                                rare
  *     store A                                 store B
  *     shki_fence_light()                      shki_fence_heavy()
- *     look at B                               look at A
+ *     load B                                  load A
  *
- * Whatever the frequent one has done before the moment at which the barrier hits it is visible to
- * the rare one's look; what it does later sees B.
+ * What the frequent one has done before the moment at which the barrier comes to it is visible to
+ * the rare one's load. What it does after that moment sees B.
  *
- * All who use a segment must have registered, and must be able to ask: whether its members do it so
- * is settled when it is created (header.asymmetric). Elsewhere both fences are ordinary ones.
- * Source: membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED.
+ * All threads that use a segment must have registered, and must be able to ask. Whether its members
+ * do so is settled when it is created (header.asymmetric). Elsewhere both fences are full ones.
  */
 #ifndef SHKI_FENCE_H
 #define SHKI_FENCE_H
@@ -34,16 +35,16 @@ bool shki_fence_register(void);
 static inline void shki_fence_light(bool asymmetric)
 {
     if (likely(asymmetric))
-        atomic_signal_fence(
-            memory_order_seq_cst); /* the compiler must not exchange the two; the processor may: see above */
+        /* the compiler must not exchange the two; the processor may: see above */
+        atomic_signal_fence(memory_order_seq_cst);
     else
         atomic_thread_fence(memory_order_seq_cst);
 }
 
 /*
- * The light fence behind a lock that has just been taken. On x86 the locked instruction that took
- * it is a full fence already; elsewhere it only keeps what follows from being done before the lock
- * is read, not before it is written.
+ * The light fence behind a mutex that has just been locked. On x86 the locked instruction that did
+ * so is a full fence already. Elsewhere that instruction only keeps what follows from being done
+ * before the mutex is read, not before it is written.
  */
 static inline void shki_fence_light_locked(bool asymmetric)
 {

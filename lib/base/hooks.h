@@ -1,16 +1,16 @@
 /*
- * Switches that turn single repair steps off, to show that the kill tests notice, and the length of
- * a slice. Only the library that the tests build for themselves (-DSHKI_TEST_HOOKS) has them;
+ * Switches that turn single repair steps off, to show that the kill tests notice, and the recheck
+ * interval. Only the library that the tests build for themselves (-DSHKI_TEST_HOOKS) has them;
  * elsewhere shki_repair_enabled() is the constant 1.
  */
 #ifndef SHKI_HOOKS_H
 #define SHKI_HOOKS_H
 
 enum shki_repair {
-    SHKI_REPAIR_BACKSTOP = 1 << 0, /* a sleeper looks at the truth again after each slice */
-    /* a line of waiters is rebuilt after a death in the middle of a change */
+    SHKI_REPAIR_BACKSTOP = 1 << 0, /* a waiter checks again after each recheck interval */
+    /* a waitlist is rebuilt after a death in the middle of a change */
     SHKI_REPAIR_REBUILD = 1 << 1,
-    SHKI_REPAIR_FORWARD = 1 << 2,       /* a dead waiter's wake-up goes to the next */
+    SHKI_REPAIR_FORWARD = 1 << 2,       /* a dead waiter's notification goes to the next */
     SHKI_REPAIR_OWNER_DIED = 1 << 3,    /* the mark that a lock's holder died is sticky */
     SHKI_REPAIR_FINISH_UNLINK = 1 << 4, /* a retired segment whose unlinker died loses its name */
     SHKI_REPAIR_CONSISTENT = 1 << 5,    /* a robust mutex whose holder died is made usable again */
@@ -23,7 +23,9 @@ enum shki_repair {
     SHKI_POPULATE = 1 << 16
 };
 
-/* The heuristics, each to be switched off to show what it brings: tests/bench/without.c says what. */
+/*
+ * The heuristics, each to be switched off to show what it brings: tests/bench/without.c says what.
+ */
 enum shki_policy {
     SHKI_POLICY_SPIN = 1 << 0,
     SHKI_POLICY_BACKOFF = 1 << 1,
@@ -48,7 +50,7 @@ enum shki_policy {
 #ifdef SHKI_TEST_HOOKS
 #include <stdint.h>
 extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
-/* ns: a short one makes what is done once a slice happen all the time */
+/* ns: with a short one, what is done once a recheck interval happens all the time */
 extern int64_t shki_test_recheck;
 /* queues without a limit, when opened: memory in pieces of a page, and none to spare */
 extern unsigned shki_test_no_spare;

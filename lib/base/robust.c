@@ -9,23 +9,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* so long a waiter sleeps before it looks whether BARGING_MAX have gone before it */
+/* ns: a waiter sleeps so long before it checks whether it is starving: bench row L3 */
 #define STARVING_AFTER SHK_MS(2)
 /*
- * more than where it is one of many locks: there most who wait wait for a CPU, and looks would only
- * take it from others
+ * Releases in that time from which on it is starving. More than there are where the lock is one of
+ * many: there most waiters wait for a CPU, and checks would only take it from others.
  */
-#define BARGING_MAX   1500
-#define BETWEEN_LOOKS 32 /* pauses */
+#define BARGING_MAX 1500
 /*
- * … and so long after that, to see whether anybody has; and before the first look, if the latest
- * was in vain
+ * ns: it sleeps so long before it checks the second time: then one release is enough. The first
+ * check is so late, too, if the latest one in the process has found no starving waiter.
  */
 #define STARVING_RECHECK SHK_MS(10)
-#define HANDOFF_LIMIT    SHK_MS(5) /* so long the others let a handoff_target go first */
-#define HANDOFF_NAP      50000     /* ns */
-
-_Static_assert(EBUSY == 16 && EOWNERDEAD == 130, "spelled out in robust.h");
+/* ns: the others wait so long for a handoff target to lock; a running thread needs 0.1 ms */
+#define HANDOFF_LIMIT SHK_MS(5)
+/* ns: they check so often whether it has */
+#define HANDOFF_NAP 50000
+/* pauses (about 40 ns each) between two checks of a spinner: each takes the line from the holder */
+#define PAUSES_BETWEEN_CHECKS 32
 
 #ifdef SHKI_TEST_HOOKS
 unsigned shki_test_disable, shki_test_without;
@@ -105,10 +106,10 @@ static uint32_t word_of(const pthread_mutex_t *m)
     const char *at = (const char *)m + shki_robust_word_offset();
 
     /*
-     * Acquire: who sees a thread dead also sees all that it had stored before. Pairs with the
-     * kernel's and libc's exchange.
+     * Acquire: a thread that sees another one dead also sees all that it had stored before. Pairs
+     * with the kernel's and libc's exchange.
      */
-    return __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
+    return load_acquire((const _Atomic uint32_t *)(const void *)at);
 }
 
 bool shki_robust_word_is_held(uint32_t word)
@@ -136,7 +137,7 @@ bool shki_robust_owner_died(const pthread_mutex_t *m)
 int shki_mutex_recover(struct shki_mutex *m)
 {
     /*
-     * killed before this: the kernel marks it again, the next one comes here. Killed after:
+     * killed before this: the kernel marks it again, the next holder comes here. Killed after:
      * likewise, as for any holder.
      */
     if (shki_repair_enabled(SHKI_REPAIR_CONSISTENT))
@@ -144,152 +145,201 @@ int shki_mutex_recover(struct shki_mutex *m)
     return 1;
 }
 
-/* Each look takes the line from the holder, who writes to it: not too often. */
-static bool looks_free(const void *arg)
-{
-    for (int i = 0; i < BETWEEN_LOOKS && shki_policy(SHKI_POLICY_PAUSES); i++)
-        shki_pause();
-    return !(word_of(arg) & FUTEX_TID_MASK);
-}
+/* ---- Waiting for a mutex ---- */
 
-/*
- * Let the handoff_target go first; strike it out if it does not come. Whose deadline ends meanwhile
- * tries nevertheless: the mutex may be free, or a dead holder's.
- */
-static void yield_to_handoff(struct shki_mutex *m, const struct shki_deadline *deadline,
-                             uint64_t me)
-{
-    static const struct timespec nap = {.tv_nsec = HANDOFF_NAP};
-    uint64_t handoff_target = load_relaxed(&m->handoff_target);
-    uint64_t seen = handoff_target;
-    int64_t end;
+/* How far a waiter is: after each interval that it has slept to its end comes the next. */
+enum stage {
+    FIRST_INTERVAL,   /* STARVING_AFTER, or STARVING_RECHECK */
+    SECOND_INTERVAL,  /* STARVING_RECHECK */
+    RECHECK_INTERVALS /* SHKI_RECHECK each: at their ends deaths are recovered, too */
+};
 
-    if (handoff_target == 0 || handoff_target == me || me == 0 || deadline->nowait)
-        return;
-    end = shki_now() + HANDOFF_LIMIT;
-    while (handoff_target == seen && shki_now() < end) {
-        if (shki_deadline_has_passed(deadline))
-            return;
-        nanosleep(&nap, NULL);
-        handoff_target = load_relaxed(&m->handoff_target);
-    }
-    /*
-     * Relaxed: a hint that protects nothing. Killed around it: the next one who stands back strikes
-     * it out.
-     */
-    if (handoff_target == seen)
-        compare_exchange_relaxed(&m->handoff_target, &seen, 0);
-}
+struct waiter {
+    struct shki_mutex *mutex;
+    const struct shki_deadline *deadline;
+    uint64_t me; /* 0: does without fairness */
+    struct shki_spinner *spinner;
+    uint32_t since; /* releases of the mutex when the wait began */
+    enum stage stage;
+    int64_t interval; /* ns */
+};
 
-/* Relaxed: a hint; read late, it only delays a favour. */
+/* Relaxed: a hint; read late, it only delays a handoff. */
 static uint32_t releases_of(const struct shki_mutex *m)
 {
     return load_relaxed(&m->releases);
 }
 
-static bool is_soon_over(const struct shki_deadline *deadline)
+static bool is_free_after_pauses(const void *mutex)
+{
+    for (int i = 0; i < PAUSES_BETWEEN_CHECKS && shki_policy(SHKI_POLICY_PAUSES); i++)
+        shki_pause();
+    return !(word_of(mutex) & FUTEX_TID_MASK);
+}
+
+/* The holder may only be busy for a moment: spin, and try once. */
+static int try_briefly(const struct waiter *w)
+{
+    pthread_mutex_t *m = &w->mutex->robust;
+
+    if (w->spinner && !shki_spin_at_mutex(w->spinner, is_free_after_pauses, m))
+        return EBUSY;
+    return pthread_mutex_trylock(m);
+}
+
+/* ---- Handoff ---- */
+
+/*
+ * Let the handoff target lock first; take its request away if it does not come. A waiter whose
+ * deadline ends meanwhile tries nevertheless: the mutex may be free, or a dead holder's.
+ */
+static void wait_for_handoff(const struct waiter *w)
+{
+    static const struct timespec nap = {.tv_nsec = HANDOFF_NAP};
+    struct shki_mutex *m = w->mutex;
+    uint64_t target = load_relaxed(&m->handoff_target), first = target;
+    int64_t end;
+
+    if (target == 0 || target == w->me || w->me == 0 || w->deadline->nowait)
+        return;
+    end = shki_now() + HANDOFF_LIMIT;
+    while (target == first && shki_now() < end) {
+        if (shki_deadline_has_passed(w->deadline))
+            return;
+        nanosleep(&nap, NULL);
+        target = load_relaxed(&m->handoff_target);
+    }
+    /*
+     * Relaxed: a hint that protects nothing. Killed around it: the next waiter that yields to the
+     * handoff takes it away.
+     */
+    if (target == first)
+        compare_exchange_relaxed(&m->handoff_target, &first, 0);
+}
+
+static void request_handoff(const struct waiter *w)
+{
+    uint64_t none = 0;
+
+    if (shki_policy(SHKI_POLICY_HANDOFF))
+        compare_exchange_relaxed(&w->mutex->handoff_target, &none, w->me);
+}
+
+static void cancel_handoff(const struct waiter *w)
+{
+    uint64_t mine = w->me;
+
+    if (w->me != 0 && load_relaxed(&w->mutex->handoff_target) == w->me)
+        compare_exchange_relaxed(&w->mutex->handoff_target, &mine, 0);
+}
+
+static bool ends_soon(const struct shki_deadline *deadline)
 {
     return deadline->at != SHKI_NEVER && deadline->at - shki_now() < STARVING_RECHECK;
 }
 
 /*
- * Whether others go before one who came at turn `since` and has looked so often already. Not if it
- * has been the same one's turn all the time: where there are many threads for few CPUs most holders
- * that keep somebody waiting wait for a CPU themselves, and if the others stood back then, all
- * would wait.
+ * Whether others barge past the waiter. Not if one holder has kept the mutex all the time: where
+ * there are many threads for few CPUs, most holders that keep others waiting wait for a CPU
+ * themselves, and if the others yielded then, all would wait.
  */
-static bool is_starving(const struct shki_mutex *m, uint32_t since, unsigned looks,
-                        const struct shki_deadline *deadline)
+static bool is_starving(const struct waiter *w)
 {
-    return releases_of(m) - since >= (looks > 0 || is_soon_over(deadline) ? 1 : BARGING_MAX);
+    bool one_is_enough = w->stage != FIRST_INTERVAL || ends_soon(w->deadline);
+
+    return releases_of(w->mutex) - w->since >= (one_is_enough ? 1 : BARGING_MAX);
 }
 
 /* Of the process: it depends on how busy the CPUs are. Relaxed: a guess. */
-static _Atomic bool looked_in_vain;
+static _Atomic bool first_check_missed;
 
-static void request_handoff(struct shki_mutex *m, uint64_t me)
+static int64_t first_interval(const struct shki_deadline *deadline)
 {
-    uint64_t nobody = 0;
+    bool late = load_relaxed(&first_check_missed) && !ends_soon(deadline) &&
+                shki_policy(SHKI_POLICY_RECHECK);
 
-    if (shki_policy(SHKI_POLICY_HANDOFF))
-        compare_exchange_relaxed(&m->handoff_target, &nobody, me);
+    return late ? STARVING_RECHECK : STARVING_AFTER;
 }
 
-static void cancel_handoff(struct shki_mutex *m, uint64_t me)
+/*
+ * An interval has ended. A starving waiter tries once more, since the mutex changes hands: a thread
+ * that is awake may well get it. If not, it requests the handoff.
+ */
+static int check_starving(struct waiter *w)
 {
-    uint64_t mine = me;
-
-    if (load_relaxed(&m->handoff_target) == me && me != 0)
-        compare_exchange_relaxed(&m->handoff_target, &mine, 0);
-}
-
-/* For SHK_NOWAIT: the holder may only be busy for a moment. Short, because the caller said so. */
-static int try_briefly(struct shki_mutex *m, struct shki_spinner *spinner)
-{
+    bool starving = is_starving(w);
     int r = EBUSY;
 
-    if (spinner == NULL || shki_spin_at_mutex(spinner, looks_free, &m->robust))
-        r = pthread_mutex_trylock(&m->robust);
+    if (w->stage == FIRST_INTERVAL && w->me != 0 && !ends_soon(w->deadline))
+        store_relaxed(&first_check_missed, !starving);
+    if (starving && w->me != 0) {
+        r = try_briefly(w);
+        if (r == EBUSY)
+            request_handoff(w);
+    }
     return r;
+}
+
+static void next_stage(struct waiter *w)
+{
+    w->interval = w->stage == FIRST_INTERVAL ? STARVING_RECHECK : SHKI_RECHECK;
+    if (w->stage != RECHECK_INTERVALS)
+        w->stage++;
+}
+
+static int sleep_at_mutex(const struct waiter *w)
+{
+    struct timespec until = shki_deadline_recheck_at(
+        w->deadline, w->interval < SHKI_RECHECK ? w->interval : SHKI_RECHECK);
+
+    return pthread_mutex_clocklock(&w->mutex->robust, CLOCK_MONOTONIC, &until);
 }
 
 int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, uint64_t me,
                     struct shki_spinner *spinner, const struct shki_recovery *recovery,
-                    int (*slice)(void *arg), void *arg)
+                    int (*recheck)(void *arg), void *arg)
 {
+    struct waiter w = {.mutex = m, .deadline = deadline, .me = me, .spinner = spinner};
     struct shki_saved_error saved;
-    int64_t length = STARVING_AFTER;
-    struct timespec until;
-    unsigned looks = 0;
-    bool starving;
-    uint32_t since;
-    int r, over;
+    int r = shki_mutex_trylock(m, me), over;
+    bool rechecks;
 
-    r = shki_mutex_trylock(m, me);
     if (r >= 0)
         return r;
-    yield_to_handoff(m, deadline, me);
-    since = releases_of(m);
-    r = try_briefly(m, spinner);
-    if (r == EBUSY && load_relaxed(&looked_in_vain) && !is_soon_over(deadline) &&
-        shki_policy(SHKI_POLICY_RECHECK))
-        length = STARVING_RECHECK;
+    wait_for_handoff(&w);
+    w.since = releases_of(m);
+    r = try_briefly(&w);
+    if (r == EBUSY)
+        w.interval = first_interval(deadline);
     while (r == EBUSY || r == ETIMEDOUT) {
+        rechecks = r == ETIMEDOUT && w.stage == RECHECK_INTERVALS;
         if (r == ETIMEDOUT)
             shki_deadline_slept(deadline);
         shki_error_save(&saved);
         over = shki_deadline_check(deadline);
-        if (over != 0 || (r == ETIMEDOUT && looks > 1))
-            /* if it has marked the mutex, the next try gets it */
-            recovery->recover(recovery->arg, m);
-        if (over == 0 && r == ETIMEDOUT && looks > 1 && slice)
-            over = slice(arg);
+        if (over != 0 || rechecks)
+            recovery->recover(recovery->arg, m); /* if it marks the mutex, the next try gets it */
+        if (over == 0 && rechecks && recheck)
+            over = recheck(arg);
         if (over != 0) {
-            /* once more: what a dead holder left comes before the end of deadline */
+            /* once more: what a dead holder left comes before the end of the deadline */
             r = pthread_mutex_trylock(&m->robust);
-            if (r != EBUSY) {
-                shki_error_settle(0, &saved);
-                break;
+            if (r == EBUSY) {
+                cancel_handoff(&w);
+                return over;
             }
-            cancel_handoff(m, me);
-            return over;
+            shki_error_settle(0, &saved);
+            break;
         }
         if (r == ETIMEDOUT) {
-            starving = is_starving(m, since, looks, deadline);
-            if (looks == 0 && me != 0 && !is_soon_over(deadline))
-                store_relaxed(&looked_in_vain, !starving);
-            if (me != 0 && starving) {
-                r = try_briefly(m, spinner); /* it changes hands: who is awake may well get it */
-                if (r != EBUSY)
-                    break;
-                request_handoff(m, me);
-            }
-            length = looks++ == 0 ? STARVING_RECHECK : SHKI_RECHECK;
+            r = check_starving(&w);
+            if (r != EBUSY)
+                break;
+            next_stage(&w);
         }
-        until = shki_deadline_recheck_at(deadline, length < SHKI_RECHECK ? length : SHKI_RECHECK);
-        r = pthread_mutex_clocklock(&m->robust, CLOCK_MONOTONIC, &until);
+        r = sleep_at_mutex(&w);
     }
-    cancel_handoff(m, me);
+    cancel_handoff(&w);
     if (r == EOWNERDEAD)
         return shki_mutex_recover(m);
     /* 0; ENOTRECOVERABLE only where a repair was switched off; EINVAL for damaged bytes */

@@ -1,14 +1,28 @@
 /*
  * Robust mutexes: what the library builds on. The kernel gives a robust mutex of a dead thread to
- * the next one who asks, and says so.
+ * the next thread that locks it, and says so (EOWNERDEAD).
  *
- * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting in
- * slices, interruption, and eventual fairness. Whoever has been passed over for 2 to 20 ms (for a
- * slice, where one keeps it for longer than that at a time), which it sees by the turns of others,
- * writes itself down as the handoff_target; others then stand back until it has had its turn.
- * Whoever only waits for a holder that is slow, or does not get a CPU, does not: standing back
- * would not help it. A handoff_target that does not come (stopped, dead) costs the others
- * HANDOFF_LIMIT once: they strike it out, and only a running thread writes itself down.
+ * `struct shki_mutex` adds to pthread's what shmkit needs everywhere: a bounded spin, waiting for a
+ * recheck interval at a time, interruption, and eventual fairness by handoff.
+ *
+ * Handoff. Source: the HANDOFF flag of Linux's mutex, the long wait of nsync. A mutex of libc goes
+ * to the thread that comes first after a release, so a waiter that must be woken is barged past by
+ * those that are awake. A starving waiter requests the handoff: it writes its id into
+ * `handoff_target`. The others then yield until it has had the mutex.
+ *
+ *     waiter                                        the others
+ *     sleep at the mutex for an interval            handoff_target is another's?
+ *     releases - since: barged past?                  then wait until it changes, HANDOFF_LIMIT at
+ *       handoff_target = me, if it is 0               most; then set it to 0 if it has not
+ *     sleep at the mutex                            lock
+ *     locked: handoff_target = 0
+ *
+ * A waiter is starving if the mutex has been released since it came: 1500 times at its first check,
+ * after 2 ms; once at a later check, 10 ms after that and then every 100 ms. A waiter that only
+ * waits for a slow holder, or for one that does not get a CPU, is not starving: others that yield
+ * would not help it. All of it is a hint, so all of it is relaxed. A target that does not come
+ * (stopped, dead) costs the others HANDOFF_LIMIT once: they set handoff_target to 0, and only a
+ * running thread requests a handoff again.
  */
 #ifndef SHKI_ROBUST_H
 #define SHKI_ROBUST_H
@@ -18,6 +32,7 @@
 #include "base/deadline.h"
 #include "base/spin.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdbool.h>
@@ -26,21 +41,13 @@
 /* In shared memory; one cache line, so that a lock operation touches no other. */
 struct shki_mutex {
     alignas(64) pthread_mutex_t robust;
-    /* id of a waiter to be let go first; 0: none. Written by waiters and by who strikes it out */
+    /* id of a waiter that is to lock next; 0: none. Written by waiters */
     _Atomic uint64_t handoff_target;
-    /*
-     * id of the holder, for those who need to know; written by the holder alone. A dead holder's
-     * stays
-     */
+    /* id of the holder, where the object needs it; written by the holder. A dead holder's stays */
     _Atomic uint64_t holder;
-    /*
-     * what an object needs to know of its lock at once, 0 most of the time; changed by the holder
-     */
+    /* what the object must know when it has the lock, 0 most of the time; written by the holder */
     _Atomic uint32_t state;
-    /*
-     * how often it has been given up: who waits sees by it whether others go before it; written by
-     * the holder
-     */
+    /* how often it has been unlocked: so a waiter sees whether others barge past; by the holder */
     _Atomic uint32_t releases;
 };
 
@@ -79,20 +86,20 @@ unsigned shki_robust_word_offset(void);
 bool shki_robust_is_held(const pthread_mutex_t *);
 /* … and which: its thread id, or 0. */
 int32_t shki_robust_holder(const pthread_mutex_t *);
-/* … its holder died, and nobody has taken it over yet. */
+/* … its holder died, and no other thread has locked it yet. */
 bool shki_robust_owner_died(const pthread_mutex_t *);
 /* The same about a word that was read in another way. */
 bool shki_robust_word_is_held(uint32_t word);
 
 /*
- * Lock. `me` is an id for fairness (0: do without), `spinner` may be NULL. After each slice slept
- * in vain, and before the wait ends in vain, `recovery` is asked. `slice`, if not NULL, is called
- * after each slice slept in vain and ends the wait with what it returns, unless that is 0. Returns
- * 0; 1: the former holder died, the caller has already been made its owner and must repair what it
- * protects; -EAGAIN, -ETIMEDOUT, -EINTR.
+ * Lock. `me` is an id for the handoff (0: do without), `spinner` may be NULL. After each recheck
+ * interval, and before the wait ends without the mutex, `recovery` is asked. `recheck`, if not
+ * NULL, is called after each recheck interval, and ends the wait with what it returns, unless that
+ * is 0. Returns 0; 1: the former holder died, the caller has already been made its owner and must
+ * repair what it protects; -EAGAIN, -ETIMEDOUT, -EINTR, and what else shki_deadline_check() says.
  */
 int shki_mutex_lock(struct shki_mutex *, const struct shki_deadline *, uint64_t me,
-                    struct shki_spinner *, const struct shki_recovery *, int (*slice)(void *arg),
+                    struct shki_spinner *, const struct shki_recovery *, int (*recheck)(void *arg),
                     void *arg);
 
 /*
@@ -101,12 +108,12 @@ int shki_mutex_lock(struct shki_mutex *, const struct shki_deadline *, uint64_t 
  */
 static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me);
 
-/* By the holder, who is about to give it up. */
+/* By the holder, before it unlocks. */
 static inline void shki_mutex_count_release(struct shki_mutex *m)
 {
     /*
-     * Relaxed: a hint, written under the mutex. Killed before or after: the turn of a dead holder
-     * counts or not.
+     * Relaxed: a hint, written under the mutex. Killed before or after: the release of a dead
+     * holder counts or not.
      */
     store_relaxed(&m->releases, load_relaxed(&m->releases) + 1);
 }
@@ -134,10 +141,10 @@ static inline int shki_mutex_try(struct shki_mutex *m, uint64_t me)
 
     /* Else the load of handoff_target would fetch the line to read, and the lock again to write. */
     shki_prefetch_write(m);
-    /* Relaxed: a hint; read late, it makes a waiter wait a little longer. */
+    /* Relaxed: a hint; read late, it makes the target wait a little longer. */
     handoff_target = load_relaxed(&m->handoff_target);
     if (unlikely(handoff_target != 0) && handoff_target != me && me != 0)
-        return 16; /* EBUSY */
+        return EBUSY;
     return pthread_mutex_trylock(&m->robust);
 }
 
@@ -147,7 +154,7 @@ static inline int shki_mutex_trylock(struct shki_mutex *m, uint64_t me)
 
     if (likely(r == 0))
         return 0;
-    return r == 130 /* EOWNERDEAD */ ? shki_mutex_recover(m) : -16;
+    return r == EOWNERDEAD ? shki_mutex_recover(m) : -EBUSY;
 }
 
 #endif

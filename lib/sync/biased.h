@@ -11,8 +11,7 @@
  *     writes its own id or 0. So a member that finds its id there knows that no other member enters
  *     without the mutex.
  *   - A member is in the lock if its record says so (biased_in is the offset of the lock) and it
- *   was
- *     the owner after it said so; or if it holds the mutex and has revoked the bias.
+ *     was the owner after it said so; or if it holds the mutex and has revoked the bias.
  *   - A record is written by its own thread alone.
  *
  * The loop to write. The revoker holds the mutex.
@@ -27,13 +26,14 @@
  *     BL2: biased_in = 0                           ... the operation ...
  *
  * Why a late owner cannot overwrite an item. The heavy fence is a full barrier in every running
- * thread at some moment after `owner` was cleared. There are two cases.
+ * thread at some moment after `owner` was cleared; a thread that does not run then passes one when
+ * it is scheduled. There are two cases.
  *   - The owner's second check comes after that moment. It reads 0, and does not enter.
  *   - The owner's second check came before it. Then the store to biased_in, which precedes that
- *     check, is visible to the revoker after the fence. The revoker waits, however long it takes:
- *     a time limit ends the revoker's call with -EBUSY, and never the wait of the lock. An owner
- *     that
- *     is stopped in the middle of a copy finds the item's slot as it left it.
+ *     check, is visible to the revoker after the fence. The revoker waits until the owner leaves,
+ *     however long that takes. A deadline ends the revoker's call, without the lock; it does not
+ *     let a member in. So an owner that is stopped in the middle of a copy finds the slot as it
+ *     left it when it goes on.
  * BL2 is a release, and the revoker's load is an acquire: what the owner has written in the lock is
  * visible to the revoker before the revoker writes.
  *
@@ -52,12 +52,19 @@
  *   - A member between becoming the owner and unlocking: a dead owner.
  *
  * What another order would cause:
- *   - biased_in stored after the second check, or no fence between them: the revoker sees the owner
- *     outside, and two members are in the lock.
+ *   - No second check: an owner that is held up between the first check and BL1 enters after the
+ *     revoker has found it outside.
+ *   - The second check before the store to biased_in, or no fence between them: the same.
  *   - `owner` cleared before `revoking` is set: a revoker killed between the two leaves no trace of
  *     an owner that may be inside.
  *   - "inside" kept in the lock and not in the member's record: an owner that is late in noticing
  *     that it was revoked clears the mark of the next owner.
+ *
+ * A state that members read in the lock, as whether a queue is shut down. A thread that changes it
+ * and must know which members have read the old state executes a heavy fence, and then checks
+ * whether the mutex is held or an owner is in the lock. The other end is the fence of enter (BL1),
+ * or the light fence behind the locking of the mutex (BL4): either the member reads the new state,
+ * or the thread finds it in the lock.
  *
  * A member with the mutex may grant itself the bias and keep both (a claim): no revoker gets the
  * mutex, so no revoker comes.

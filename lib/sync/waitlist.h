@@ -10,11 +10,11 @@
  * releases all nodes with lower tickets. Links, first, last and count follow from that. They are
  * made anew from the nodes when a member has died with the mutex.
  *
- *              enter                 notify, or broadcast            resume (owner, without the mutex)
- *     not in ----------> waiting, -------------------------> released, ------------> not in
+ *              enter                 notify, or broadcast           resume (without the mutex)
+ *     not in ----------> waiting, -------------------------> released, -----------> not in
  *                        linked                              not linked
  *                           |
- *                           +--- withdraw (owner, with the mutex) -----------------> not in
+ *                           +--- withdraw (with the mutex) -----------------------> not in
  *
  * The loop to write:
  *
