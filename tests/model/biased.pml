@@ -1,15 +1,18 @@
 /*
- * Going through a lock without its mutex, which lib/queue/queue.h tells: shki_biased_enter(), shki_biased_leave(), take_over(), revoke(), repair(),
- * shki_biased_unlock(), with the labels that they have there.
+ * The biased lock of lib/sync/biased.h: shki_biased_enter(), shki_biased_leave(), revoke_bias(),
+ * take_over(), shki_biased_unlock(), with the labels that they have there.
  *
- * Modelled: MEMBERS members make up to VISITS visits each; each visit may make a bias_owner of who came by the mutex. Up to CRASHES of them die, between any
- * two steps. Memory is weak: what a member stores waits in its buffer, from where it becomes visible; loads do not wait for that. A heavy fence waits
- * for its own buffer and then for that of each member, one after the other, as membarrier(2) does; the light one is nothing.
+ * Modelled: MEMBERS members make up to VISITS visits each; each visit by the mutex may make the
+ * visitor the bias owner. Up to CRASHES of them die, between any two steps. Memory is weak: what a
+ * member stores waits in its buffer, from where it becomes visible; loads do not wait for that. A
+ * heavy fence waits for its own buffer and then for that of each member, one after the other, as
+ * membarrier(2) does; the light one is no step.
  *
- * Who finds the other inside may give up. Not modelled: that it takes many visits to become the bias_owner; claims (the bias_owner whose mutex nobody gets).
+ * A revoker that finds the former owner in the lock may give up. Not modelled: that it takes many
+ * visits to become the bias owner; claims (the owner whose mutex no other member gets).
  *
- * Claim: no two members are in the lock at once, one that died there counting until it has been repaired; and when nobody can move any more, all living members
- * are done.
+ * Claim: no two members are in the lock at once, one that died there counting until it has been
+ * repaired; and when no member can move any more, all living members are done.
  */
 #ifndef MEMBERS
 #define MEMBERS 2
@@ -21,14 +24,18 @@
 #define CRASHES 0
 #endif
 
-mtype = { STEPS_IN, COMES_OUT, TURNS_BACK, LEAVES, STRIKES_OUT, HAS_LEFT, MOVES_IN, UNLOCKS, GIVES_UP } /* what a member stores */
+/* what a member stores */
+mtype = {
+    ENTERS, LEAVES, TURNS_BACK, NOTES_REVOKED, REVOKES, ENDS_REVOKING, BECOMES_OWNER, UNLOCKS,
+    GIVES_UP
+}
 mtype = { RUNNING, DONE, DEAD }
 
 chan buffer[MEMBERS] = [8] of { mtype }
 byte mutex            /* member + 1; 0: free */
-bool orphaned         /* its holder has died */
-byte bias_owner, leaving  /* member + 1; 0: nobody */
-bool inside[MEMBERS]
+bool marked           /* its holder has died */
+byte bias_owner, revoking /* member + 1; 0: none */
+bool biased_in[MEMBERS]
 byte busy[MEMBERS]    /* in the lock, or what it stored there is not visible yet; how often */
 mtype doing[MEMBERS] = RUNNING
 bool killed[MEMBERS]
@@ -37,13 +44,13 @@ proctype memory(byte me)
 {
 end:
     do
-    :: d_step { buffer[me]?STEPS_IN -> inside[me] = true } /* G1 */
-    :: d_step { buffer[me]?COMES_OUT -> busy[me]--; inside[me] = false } /* G3: a release */
-    :: d_step { buffer[me]?TURNS_BACK -> inside[me] = false }
-    :: d_step { buffer[me]?LEAVES -> leaving = bias_owner }
-    :: d_step { buffer[me]?HAS_LEFT -> leaving = 0 }
-    :: d_step { buffer[me]?STRIKES_OUT -> bias_owner = 0 }
-    :: d_step { buffer[me]?MOVES_IN -> bias_owner = me + 1 }
+    :: d_step { buffer[me]?ENTERS -> biased_in[me] = true } /* BL1 */
+    :: d_step { buffer[me]?LEAVES -> busy[me]--; biased_in[me] = false } /* BL2: a release */
+    :: d_step { buffer[me]?TURNS_BACK -> biased_in[me] = false }
+    :: d_step { buffer[me]?NOTES_REVOKED -> revoking = bias_owner }
+    :: d_step { buffer[me]?ENDS_REVOKING -> revoking = 0 }
+    :: d_step { buffer[me]?REVOKES -> bias_owner = 0 }
+    :: d_step { buffer[me]?BECOMES_OWNER -> bias_owner = me + 1 }
     :: d_step { buffer[me]?UNLOCKS -> busy[me]--; mutex = 0 }
     :: d_step { buffer[me]?GIVES_UP -> mutex = 0 }
     od
@@ -60,7 +67,7 @@ inline heavy_fence()
 }
 
 /* What a member itself has stored it sees, visible or not. */
-inline go_in()
+inline be_in()
 {
     d_step {
         i = 0;
@@ -72,7 +79,7 @@ inline go_in()
     }
 }
 
-/* Of whoever died. */
+/* What the dead have left. */
 inline repair()
 {
     i = 0;
@@ -83,7 +90,10 @@ inline repair()
     i = 0
 }
 
-/* Killed when? After all it is seen to have done: what nobody has seen yet it may not have done. In the lock it stays, until somebody repairs. */
+/*
+ * Killed when? After all that it is seen to have done: what is not visible yet it may not have
+ * done. In the lock it stays, until it is repaired.
+ */
 inline die()
 {
     atomic {
@@ -92,7 +102,7 @@ inline die()
         :: empty(buffer[me]) -> break
         od;
         if
-        :: mutex == me + 1 -> mutex = 0; orphaned = true
+        :: mutex == me + 1 -> mutex = 0; marked = true
         :: else
         fi;
         doing[me] = DEAD
@@ -101,7 +111,7 @@ inline die()
 
 proctype member(byte me)
 {
-    byte visits, i, who;
+    byte visits, i, former;
     bool owner_died;
 
     {
@@ -113,62 +123,70 @@ visit:
         fi;
         /* shki_biased_enter() */
         if
-        :: bias_owner == me + 1 -> buffer[me]!STEPS_IN
+        :: bias_owner == me + 1 -> buffer[me]!ENTERS
         :: bias_owner != me + 1 -> goto by_mutex
         fi;
-#ifdef NO_LOOK
-        go_in();
-        goto step_out;
+#ifdef NO_SECOND_CHECK
+        be_in();
+        goto leave;
 #else
         if
-        :: atomic { bias_owner == me + 1 -> go_in() }; goto step_out
+        :: atomic { bias_owner == me + 1 -> be_in() }; goto leave
         :: bias_owner != me + 1 -> buffer[me]!TURNS_BACK; goto by_mutex
         fi;
 #endif
-step_out:
-        buffer[me]!COMES_OUT;
+leave:
+        buffer[me]!LEAVES;
         goto visit;
 by_mutex:
         skip;
-        d_step { mutex == 0 && empty(buffer[me]) -> mutex = me + 1; owner_died = orphaned; orphaned = false };
+        d_step {
+            mutex == 0 && empty(buffer[me]) -> mutex = me + 1;
+            owner_died = marked;
+            marked = false
+        };
         if
-        :: atomic { bias_owner != 0 && bias_owner != me + 1 -> who = bias_owner };
-#ifndef NO_LEAVING
-           buffer[me]!LEAVES;
+        :: atomic { bias_owner != 0 && bias_owner != me + 1 -> former = bias_owner };
+#ifndef NO_BL3_REVOKING
+           buffer[me]!NOTES_REVOKED;
 #endif
-           buffer[me]!STRIKES_OUT
-        :: (bias_owner == 0 || bias_owner == me + 1) && leaving != 0 -> who = leaving
-        :: (bias_owner == 0 || bias_owner == me + 1) && leaving == 0 -> goto in_it
+           buffer[me]!REVOKES
+        :: (bias_owner == 0 || bias_owner == me + 1) && revoking != 0 -> former = revoking
+        :: (bias_owner == 0 || bias_owner == me + 1) && revoking == 0 -> goto in_it
         fi;
-#ifndef NO_G2
+#ifndef NO_BL1_HEAVY
         heavy_fence();
 #endif
-#ifndef NO_WAIT
+#ifndef NO_BL2_WAIT
         if
-        :: !inside[who - 1] /* G3 */
-        :: doing[who - 1] == DEAD
-        :: inside[who - 1] && doing[who - 1] != DEAD -> who = 0; owner_died = false; buffer[me]!GIVES_UP; goto visit /* busy */
+        :: !biased_in[former - 1] /* BL2 */
+        :: doing[former - 1] == DEAD
+        :: biased_in[former - 1] && doing[former - 1] != DEAD ->
+           former = 0;
+           owner_died = false;
+           buffer[me]!GIVES_UP;
+           goto visit /* busy */
         fi;
 #endif
         skip;
         d_step {
             if
-            :: doing[who - 1] == DEAD -> repair()
+            :: doing[former - 1] == DEAD -> repair()
             :: else
             fi;
-            who = 0
+            former = 0
         };
-        buffer[me]!HAS_LEFT;
+        buffer[me]!ENDS_REVOKING;
 in_it:
         skip;
         if
         :: d_step { owner_died -> owner_died = false; repair() }
         :: !owner_died
         fi;
-        go_in();
+        be_in();
         if
         :: true
-        :: buffer[me]!MOVES_IN
+        :: buffer[me]!BECOMES_OWNER
         fi;
         buffer[me]!UNLOCKS;
         goto visit;
@@ -208,7 +226,7 @@ init
         }
         run fate()
     };
-    timeout -> /* nobody can move any more */
+    timeout -> /* no member can move any more */
     for (m : 0 .. MEMBERS - 1) {
         assert(doing[m] == DONE || doing[m] == DEAD)
     }

@@ -1,13 +1,15 @@
 /*
- * The condition: shk_cond_wait(), shk_cond_notify() and shk_cond_notify_all() of lib/object/cond.c, as they are used:
- * WAITERS wait for work, the notifier adds some and notifies, up to NOTIFIES times, all with the lock held. waitlist.pml is
- * the waitlist below it, and says what is modelled. Work is counted in the step that commits the notification, and
- * taken in the step that ends a wait: so every wake-up lost shows as work left over, whoever died where.
+ * The condition: shk_cond_wait(), shk_cond_notify() and shk_cond_notify_all() of lib/object/cond.c,
+ * as they are used: WAITERS wait for work, the notifier adds some and notifies, up to NOTIFIES
+ * times, all with the lock held. waitlist.pml is the waitlist below it, and says what is modelled.
+ * Work is counted in the step that commits the notification, and taken in the step that ends a
+ * wait: so every wake-up lost shows as work left over, whichever member died where.
  *
  * Not modelled: recursive locks, two conditions on one lock, SHK_ORPHANED, unlinking.
  *
- * Claims: when nobody can move any more, nobody is asleep while there is work, or stuck at a mutex. No wait ends
- * without a notification that came after it had begun. Without CRASHES that is so without any slice.
+ * Claims: when no member can move any more, none is asleep while there is work, or stuck at a
+ * mutex. No wait ends without a notification that came after it had begun. Without CRASHES that is
+ * so without any recheck.
  */
 #ifndef WAITERS
 #define WAITERS 2
@@ -27,7 +29,7 @@ inline die()
 {
     d_step {
         lock = (lock == me + 1 -> 0 : lock);
-        orphaned = orphaned || mutex == me + 1;
+        marked = marked || mutex == me + 1;
         mutex = (mutex == me + 1 -> 0 : mutex);
         doing[me] = DEAD;
         deaths++
@@ -36,7 +38,7 @@ inline die()
 
 proctype waiter(byte me)
 {
-    LINE_VARIABLES;
+    LIST_VARIABLES;
     bool has_some;
 
     {
@@ -47,12 +49,12 @@ proctype waiter(byte me)
            :: d_step { work > 0 -> work--; has_some = true }
            :: work == 0 ->
               with_mutex {
-                  line_lock();
-                  line_enter();
-                  line_unlock()
+                  list_lock();
+                  list_enter();
+                  list_unlock()
               };
-              lock = 0; /* shki_lock_release_all() */
-              line_sleep();
+               lock = 0; /* shki_lock_release_all() */
+               list_sleep();
 #ifdef RESUME_EARLY
               node[me].in = false;
 #endif
@@ -80,7 +82,7 @@ proctype waiter(byte me)
 
 proctype notifier(byte me)
 {
-    LINE_VARIABLES;
+    LIST_VARIABLES;
     byte calls;
 
     {
@@ -92,19 +94,19 @@ proctype notifier(byte me)
 #ifdef COUNT_EARLY
            :: count == 0 ->
               if
-              :: d_step { !orphaned -> give(1) }
-              :: orphaned -> line_lock(); line_notify(); line_unlock()
+              :: d_step { !marked -> give(1) }
+              :: marked -> list_lock(); list_notify(); list_unlock()
               fi
 #else
            :: d_step { count == 0 -> give(1) }
 #endif
            :: count > 0 ->
               if
-              :: with_mutex { line_lock(); line_notify(); line_unlock() }
+              :: with_mutex { list_lock(); list_notify(); list_unlock() }
 #ifndef ONE_BY_ONE
-              :: with_mutex { line_lock(); line_notify_all(0); line_unlock() }
+              :: with_mutex { list_lock(); list_notify_all(0); list_unlock() }
 #ifdef VERDICTS
-              :: with_mutex { line_lock(); line_notify_all(1); line_unlock() }
+              :: with_mutex { list_lock(); list_notify_all(1); list_unlock() }
 #endif
 #endif
               fi
@@ -127,9 +129,10 @@ init
         run notifier(WAITERS);
         run fate()
     };
-    timeout -> /* nobody can move any more */
+    timeout -> /* no member can move any more */
     assert(lock == 0 && mutex == 0);
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_released(m) && work == 0)
+        assert(doing[m] == DONE || doing[m] == DEAD ||
+               doing[m] == ASLEEP && !is_released(m) && work == 0)
     }
 }

@@ -1,21 +1,25 @@
 /*
- * The queue's sleeping protocol, which lib/queue/queue.h tells: shki_fifo_put(), shki_fifo_get(), shki_call_wait(),
- * shki_cascade_wakeup(), shki_eventcount_notify() and shk_queue_shutdown(), with the labels that they have there.
+ * The eventcount of lib/sync/eventcount.h, with a queue as the condition: shki_eventcount_wait(),
+ * shki_eventcount_notify(), shki_eventcount_cascade(), with the labels that they have there, called
+ * by put, get and shutdown of a queue.
  *
- * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue with room for one
- * item; up to DEADLINES of these calls may run out of deadline, at any time; with SHUTDOWN somebody shuts the queue
- * down; with REOPEN it is opened again at once. Up to CRASHES members die, between any two steps. The kernel hands on a dead holder's lock; and a sleeper looks
- * up after a slice (where that changes nothing, it is no step). Memory is weak: what a member stores waits in its
- * buffer, from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait for that, a
- * fence waits until the buffer is empty, a heavy one until each member's has been, one after the other, as membarrier(2)
- * does. sem_post() has two steps: the value, and the wake-up by the kernel. With SYMMETRIC all fences are ordinary ones.
+ * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue
+ * with room for one item; up to DEADLINES of these calls may run out of time, at any moment; with
+ * SHUTDOWN a member shuts the queue down, and with REOPEN opens it again at once. Up to CRASHES
+ * members die, between any two steps. The kernel hands on a dead holder's lock; and a waiter checks again after a recheck interval (where
+ * that changes nothing, it is no step). Memory is weak: what a member stores waits in its buffer,
+ * from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait
+ * for that, a fence waits until the buffer is empty, a heavy one until each member's has been, one
+ * after the other, as membarrier(2) does. sem_post() has two steps: the value, and the wake-up by
+ * the kernel. With SYMMETRIC all fences are full ones.
  *
- * Not modelled: the items' bytes; the cached copies of head and tail; that a look reads two words (what changes after
- * the first read is as if it came after the look); spinning before a sleep (more looks); fairness at the locks; loads
- * that overtake loads (they are acquire loads, or follow a fence).
+ * Not modelled: the items' bytes; the cached copies of head and tail; that a check reads two words
+ * (what changes after the first read is as if it came after the check); spinning before a sleep
+ * (more checks); fairness at the locks; loads that overtake loads (they are acquire loads, or
+ * follow a fence).
  *
- * Claim: when nobody can move any more, no living member is stuck at a lock, or asleep although it could go on.
- * Without CRASHES that is so without any slice.
+ * Claim: when no member can move any more, no living member is stuck at a lock, or asleep although
+ * it could go on. Without CRASHES that is so without any recheck.
  */
 #ifndef GETTERS
 #define GETTERS 2
@@ -93,10 +97,10 @@ bool late[MEMBERS]          /* its deadline is over */
 #else
 #define USED_UP(eventcount) (!can_go_on(eventcount))
 #endif
-#ifdef NO_F2
-#define F2 true
+#ifdef NO_EC1_NOTIFIER
+#define EC1_NOTIFIER true
 #else
-#define F2 fence()
+#define EC1_NOTIFIER fence()
 #endif
 
 proctype memory(byte me; bit side)
@@ -111,16 +115,16 @@ end:
     od
 }
 
-/* S1 and F1. S1 is one step that reads and writes; the counting before it is visible then. */
+/* EC2 and EC1. EC2 is one step that reads and writes; the counting before it is visible then. */
 inline prepare_wait()
 {
-#ifdef NO_S1_RELEASE
+#ifdef NO_EC2_RELEASE
     atomic { first = !need_fence[side]; flag[side] = true; need_fence[side] = true };
 #else
     atomic { fence() -> first = !need_fence[side]; flag[side] = true; need_fence[side] = true };
 #endif
     if
-#if !defined(SYMMETRIC) && !defined(NO_F1)
+#if !defined(SYMMETRIC) && !defined(NO_EC1_HEAVY)
     :: first -> heavy_fence(); first = false
     :: !first
 #else
@@ -141,7 +145,7 @@ inline heavy_fence()
 inline post(eventcount)
 {
     d_step { fence() -> permits[eventcount]++ }; /* a release */
-    /* killed here: nobody is woken */
+    /* killed here: no waiter is woken */
     d_step {
         if
         :: in_futex[eventcount] > kicks[eventcount] -> kicks[eventcount]++
@@ -159,18 +163,21 @@ inline wake_slow(eventcount)
     fi
 }
 
-/* F2, S2: light, unless a flag is up. Now and then NEED_FENCE is taken down, in one step that finds nobody asleep. */
+/*
+ * EC1, EC2: light, unless a flag is set. Now and then NEED_FENCE is cleared, in one step that finds
+ * no waiter asleep.
+ */
 inline wake(eventcount)
 {
     if
 #ifndef SYMMETRIC
     :: !flag[eventcount] && !need_fence[eventcount]
 #endif
-    :: F2 -> /* a flag was up */
+    :: EC1_NOTIFIER -> /* a flag was set */
        if
        :: d_step { flag[eventcount] -> flag[eventcount] = false }; post(eventcount)
        :: !flag[eventcount]
-       :: USED_UP(eventcount) /* somebody who is awake has been faster than those asleep would be */
+       :: USED_UP(eventcount) /* a thread that is awake has used the change */
        :: d_step { !flag[eventcount] && need_fence[eventcount] -> need_fence[eventcount] = false }
        fi
     fi
@@ -182,7 +189,7 @@ inline get_up()
     doing[me] = RUNNING
 }
 
-/* Gone before it was woken, or together with its wake-up: who knows? */
+/* Gone before it was woken, or together with its wake-up. */
 inline get_up_unasked()
 {
     if
@@ -192,26 +199,26 @@ inline get_up_unasked()
     get_up()
 }
 
-#if (CRASHES || defined(RECHECK)) && !defined(NO_SLICE)
-#define slice_is_over (holds || !flag[side])
+#if (CRASHES || defined(RECHECK)) && !defined(NO_RECHECK)
+#define recheck_is_due (holds || !flag[side])
 #else
-#define slice_is_over false
+#define recheck_is_due false
 #endif
 
 /* sem_clockwait() */
-inline sleep_on_bed()
+inline sleep_on_eventcount()
 {
     do
     :: d_step { permits[side] > 0 -> permits[side]-- }; break
     :: d_step { permits[side] == 0 -> in_futex[side]++; doing[me] = ASLEEP };
        if
        :: d_step { kicks[side] > 0 -> kicks[side]--; get_up() }
-       :: atomic { slice_is_over || late[me] -> get_up_unasked() }; break
+       :: atomic { recheck_is_due || late[me] -> get_up_unasked() }; break
        fi
     od
 }
 
-/* Killed when? After all it is seen to have done: what nobody has seen yet it may not have done. */
+/* Killed when? After all it is seen to have done: what is not visible yet it may not have done. */
 inline die()
 {
     atomic {
@@ -269,20 +276,20 @@ again:
                buffer[me]!UNLOCK
            }
         fi;
-        /* shki_call_wait() */
+        /* shki_eventcount_wait() */
         if
         :: late[me] -> goto leave
         :: atomic { buffer[me]!COUNT_IN; begin_wait(); slept = true }
         fi;
         do
         :: prepare_wait();
-#ifndef NO_LOOK
+#ifndef NO_CHECK
            if
            :: holds -> break
            :: !holds
            fi;
 #endif
-           sleep_on_bed();
+           sleep_on_eventcount();
            if
            :: holds -> break
            :: !holds
@@ -291,8 +298,8 @@ again:
         od;
         buffer[me]!COUNT_OUT;
         goto again;
-leave:  /* shki_cascade_wakeup() */
-#ifndef NO_LEAVE
+leave:  /* shki_eventcount_cascade() */
+#ifndef NO_CASCADE
         if
         :: slept && sleepers[side] > 0 ->
            prepare_wait();
@@ -366,7 +373,7 @@ inline choose(m)
     od
 }
 
-/* Kills, and lets deadline end. */
+/* Kills, and lets deadlines end. */
 proctype fate()
 {
     byte crashes, deadlines, m;
@@ -392,8 +399,9 @@ init
         }
         run fate()
     };
-    timeout -> /* nobody can move any more */
+    timeout -> /* no member can move any more */
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !can_go_on(side_of(m)) && !has_missed_one(m))
+        assert(doing[m] == DONE || doing[m] == DEAD ||
+               doing[m] == ASLEEP && !can_go_on(side_of(m)) && !has_missed_one(m))
     }
 }

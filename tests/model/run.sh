@@ -56,18 +56,18 @@ fails() { # MODEL WHAT-IS-OFF SWITCH...
     fi
 }
 
-# Without deaths nobody needs the backstop.
+# Without deaths no waiter needs the recheck.
 holds eventcount
 holds eventcount -DDEADLINES=1 -DPUTS=1
 holds eventcount -DPUTTERS=2 -DPUTS=1
 holds eventcount -DSHUTDOWN -DPUTS=1
 holds eventcount -DSYMMETRIC
-fails eventcount NO_F1
-fails eventcount NO_F2
-fails eventcount NO_F2 -DSYMMETRIC
-fails eventcount NO_LOOK
-fails eventcount NO_LEAVE
-fails eventcount NO_S1_RELEASE
+fails eventcount NO_EC1_HEAVY
+fails eventcount NO_EC1_NOTIFIER
+fails eventcount NO_EC1_NOTIFIER -DSYMMETRIC
+fails eventcount NO_CHECK
+fails eventcount NO_CASCADE
+fails eventcount NO_EC2_RELEASE
 fails eventcount USED_UP_UNSEEN
 # A shutdown that a reopen follows at once is told to all that waited when it came.
 holds eventcount -DSHUTDOWN -DREOPEN -DWAITERS_FIRST -DPUTTERS=0
@@ -78,7 +78,7 @@ fails eventcount NO_POST_ALL -DSHUTDOWN -DREOPEN -DWAITERS_FIRST -DPUTTERS=0
 # With deaths, all others go on.
 holds eventcount -DCRASHES=1
 holds eventcount -DCRASHES=1 -DGETTERS=1 -DGETS=2 -DPUTTERS=2 -DPUTS=1
-fails eventcount NO_SLICE -DCRASHES=1
+fails eventcount NO_RECHECK -DCRASHES=1
 fails eventcount NOT_ROBUST -DCRASHES=1
 
 holds cond -DDEADLINES=1
@@ -89,12 +89,12 @@ holds cond -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
 holds cond -DVERDICTS -DDEADLINES=1
 holds cond -DVERDICTS -DCRASHES=1 -DNOTIFIES=1
 fails cond VERDICT_LATE -DVERDICTS
-fails cond NO_BACKSTOP -DCRASHES=1
+fails cond NO_RECHECK -DCRASHES=1
 fails cond NO_REBUILD -DCRASHES=1
-fails cond NO_PASS_ON -DCRASHES=1
+fails cond NO_FORWARD -DCRASHES=1
 fails cond RESUME_EARLY -DCRASHES=1
 fails cond COUNT_EARLY -DCRASHES=1
-fails cond NO_INHERITANCE -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
+fails cond NO_NOTIFY_BOUND -DWAITERS=3 -DCRASHES=2 -DNOTIFIES=1 -DONE_BY_ONE -DAT_ONCE
 
 holds event -DDEADLINES=1
 holds event -DSETTERS=2
@@ -127,10 +127,10 @@ holds biased
 holds biased -DCRASHES=1
 holds biased -DMEMBERS=3 -DVISITS=1
 holds biased -DMEMBERS=3 -DVISITS=1 -DCRASHES=1
-for taken_out in NO_LOOK NO_G2 NO_WAIT; do
+for taken_out in NO_SECOND_CHECK NO_BL1_HEAVY NO_BL2_WAIT; do
     fails biased $taken_out
 done
-fails biased NO_LEAVING -DMEMBERS=3 -DCRASHES=1
+fails biased NO_BL3_REVOKING -DMEMBERS=3 -DCRASHES=1
 
 holds queue
 holds queue -DPRODUCERS=2
@@ -140,6 +140,6 @@ done
 
 holds waitlist_leave
 fails waitlist_leave NO_WL4_FENCE
-fails waitlist_leave NO_SECOND_LOOK
+fails waitlist_leave NO_SECOND_READ
 
 exit $failed

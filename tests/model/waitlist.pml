@@ -1,17 +1,18 @@
 /*
- * The waitlist, lib/sync/waitlist.c, for models that wait in one; with the labels that it has there.
+ * The waitlist of lib/sync/waitlist.h, for models that wait in one, with the labels it has there.
  *
- * Modelled: each store to shared memory is a step. What is read with the mutex held is read at once, since nobody else
- * changes it; only a released owner leaves without the mutex, which waitlist_leave.pml looks at. Up to CRASHES members die,
- * between any two steps; a dead holder's mutex is free, and the next one to lock it is told. At the end of a slice a
- * sleeper does what there is to do (if there is nothing, it is no step). Up to DEADLINES waits run out of deadline.
+ * Modelled: each store to shared memory is a step. What is read with the mutex held is read in one
+ * step, since no other member changes it; only a released owner leaves without the mutex, which
+ * waitlist_leave.pml checks. Up to CRASHES members die, between any two steps; a dead holder's
+ * mutex is free, and the next one to lock it is told. At the end of a recheck interval a waiter does what
+ * there is to do (if there is nothing, it is no step). Up to DEADLINES waits run out of time.
  *
- * Not modelled: weak memory (the mutexes order all but the leaving), spinning before a sleep (another look), the
- * kernel's half of sem_post() (killed before it: as before the whole), records that are used again by new members.
- * `woken`: whom to unpark when the mutex is free again.
+ * Not modelled: weak memory (the mutexes order all but the leaving), spinning before a sleep
+ * (another check), the kernel's half of sem_post() (killed before it: as before the whole), records that are
+ * used again by new members. `woken`: the members to unpark when the mutex is free again.
  *
- * Who includes this defines WAITERS, members 0 to WAITERS - 1, who have nodes; MEMBERS; and what belongs to a
- * notification of n waiters, give(n).
+ * A model that includes this defines WAITERS, members 0 to WAITERS - 1, which have nodes; MEMBERS;
+ * and what belongs to a notification of n waiters, give(n).
  */
 #ifndef CRASHES
 #define CRASHES 0
@@ -20,7 +21,10 @@
 #define DEADLINES 0
 #endif
 
-/* With the mutex: step by step; or at once, for more members and deaths than could be checked otherwise. */
+/*
+ * With the mutex: step by step; or in one step, for more members and deaths than could be checked
+ * otherwise.
+ */
 #ifdef AT_ONCE
 #define with_mutex d_step
 #define one_step
@@ -45,7 +49,7 @@ typedef waiter_node {
 }
 waiter_node node[WAITERS]
 byte mutex                  /* member + 1 of the holder; 0: free */
-bool orphaned               /* the holder died, and nobody has taken it over yet */
+bool marked               /* the holder died, and no member has locked it since */
 byte next_ticket = 1, released, first, last, count
 bool permit[WAITERS]        /* park; a second one would be harmless, and is not worth a state */
 mtype doing[MEMBERS] = RUNNING
@@ -111,7 +115,10 @@ inline lower_count()
 #endif
 }
 
-/* Who waits with the lowest ticket from `from` on; WAITERS: nobody. Sets `counted` to how many there are. */
+/*
+ * The member that waits with the lowest ticket from `from` on; WAITERS: none. Sets `counted` to how
+ * many there are.
+ */
 inline find_waiting(w)
 {
     one_step {
@@ -152,9 +159,9 @@ inline rebuild()
     atomic_step { other = 0; from = 0; counted = 0 }
 }
 
-inline line_lock()
+inline list_lock()
 {
-    atomic_step { mutex == 0 -> mutex = me + 1; owner_died = orphaned; orphaned = false };
+    atomic_step { mutex == 0 -> mutex = me + 1; owner_died = marked; marked = false };
     if
     :: owner_died ->
        owner_died = false
@@ -166,7 +173,7 @@ inline line_lock()
     fi
 }
 
-inline line_unlock()
+inline list_unlock()
 {
     mutex = 0;
     if
@@ -179,7 +186,7 @@ inline line_unlock()
     fi
 }
 
-inline line_enter()
+inline list_enter()
 {
     node[me].ticket = next_ticket;
     node[me].notified = false;
@@ -215,12 +222,12 @@ inline release_first(before, n)
     w = 0
 }
 
-inline line_notify()
+inline list_notify()
 {
     release_first(next_ticket, 1)
 }
 
-inline line_notify_all(v)
+inline list_notify_all(v)
 {
 #ifdef VERDICTS
     for (w : 0 .. WAITERS - 1) {
@@ -231,7 +238,7 @@ inline line_notify_all(v)
     }
     w = 0;
 #endif
-    find_waiting(w); /* whom it will unpark */
+    find_waiting(w); /* those that it will unpark */
     first = 0;
     last = 0;
 #ifdef COUNT_EARLY
@@ -268,14 +275,15 @@ inline line_notify_all(v)
 
 #define is_earlier(a, b) (node[a].notify_bound < node[b].notify_bound)
 
-/* Who is in, dead and released, with the earliest notification; WAITERS: nobody. */
+/* The member that is in, dead and released, with the earliest notification; WAITERS: none. */
 inline find_dead(w)
 {
     one_step {
         w = WAITERS;
         for (i : 0 .. WAITERS - 1) {
             if
-            :: node[i].in && is_dead(i) && is_released(i) && (w == WAITERS || is_earlier(i, w)) -> w = i
+            :: node[i].in && is_dead(i) && is_released(i) &&
+               (w == WAITERS || is_earlier(i, w)) -> w = i
             :: else
             fi
         }
@@ -283,15 +291,15 @@ inline find_dead(w)
     }
 }
 
-#ifdef NO_INHERITANCE
-#define INHERITED next_ticket
+#ifdef NO_NOTIFY_BOUND
+#define BOUND next_ticket
 #else
-#define INHERITED node[other].notify_bound
+#define BOUND node[other].notify_bound
 #endif
 
-inline line_bury()
+inline list_reap()
 {
-    /* First those who stand in line. */
+    /* First those that wait. */
     for (other : 0 .. WAITERS - 1) {
         if
         :: node[other].in && is_dead(other) && !is_released(other) ->
@@ -304,10 +312,10 @@ inline line_bury()
     find_dead(other);
     do
     :: other < WAITERS ->
-#ifndef NO_PASS_ON
+#ifndef NO_FORWARD
        if
-       :: node[other].ticket >= released -> release_first(INHERITED, 0)
-       :: node[other].ticket < released /* by a broadcast: so were those who waited then */
+       :: node[other].ticket >= released -> release_first(BOUND, 0)
+       :: node[other].ticket < released /* by a broadcast: so were all that waited then */
        fi;
 #endif
        node[other].in = false;
@@ -319,31 +327,33 @@ inline line_bury()
 
 /* Loads only: is there anything to do for the first living waiter? */
 #define in_and_dead(w) (node[w].in && is_dead(w))
-#define some_dead (in_and_dead(0) || in_and_dead(1) || in_and_dead(WAITERS - 2) || in_and_dead(WAITERS - 1))
-#define needs_repair (orphaned || first == 0 || first != me + 1 && is_dead(first - 1) || first == me + 1 && some_dead)
+#define some_dead \
+    (in_and_dead(0) || in_and_dead(1) || in_and_dead(WAITERS - 2) || in_and_dead(WAITERS - 1))
+#define needs_repair \
+    (marked || first == 0 || first != me + 1 && is_dead(first - 1) || first == me + 1 && some_dead)
 
-inline backstop()
+inline recheck()
 {
     with_mutex {
-        line_lock();
+        list_lock();
         deaths_before = deaths;
-        line_bury();
+        list_reap();
         assert(deaths > deaths_before || is_released(me) || !needs_repair);
         deaths_before = 0;
-        line_unlock()
+        list_unlock()
     }
 }
 
-#if CRASHES && !defined(NO_BACKSTOP)
-#define slice_is_over (is_released(me) || needs_repair)
+#if CRASHES && !defined(NO_RECHECK)
+#define recheck_is_due (is_released(me) || needs_repair)
 #else
-#define slice_is_over false
+#define recheck_is_due false
 #endif
 
 inline withdraw()
 {
     with_mutex {
-        line_lock();
+        list_lock();
         if
         :: is_released(me)
         :: !is_released(me) ->
@@ -352,12 +362,12 @@ inline withdraw()
            lower_count();
            gave_up = true
         fi;
-        line_unlock()
+        list_unlock()
     }
 }
 
 /* gave_up, or released and still in. */
-inline line_sleep()
+inline list_sleep()
 {
     doing[me] = ASLEEP;
     do
@@ -365,9 +375,9 @@ inline line_sleep()
     :: !is_released(me) ->
        if
        :: permit[me] -> permit[me] = false
-       :: slice_is_over ->
+       :: recheck_is_due ->
           if
-          :: needs_repair -> backstop()
+          :: needs_repair -> recheck()
           :: else
           fi
        :: late[me] -> withdraw(); break
@@ -377,7 +387,9 @@ inline line_sleep()
 }
 
 /* What the calling process needs beside its own. */
-#define LINE_VARIABLES byte i, w, other, from, counted, deaths_before, since, woken; bool owner_died, gave_up
+#define LIST_VARIABLES \
+    byte i, w, other, from, counted, deaths_before, since, woken; \
+    bool owner_died, gave_up
 
 inline choose(m)
 {

@@ -1,14 +1,17 @@
 /*
- * The one thing that a waiter does to a waitlist without its mutex: it leaves when it has been released, and may then
- * enter another list. Meanwhile somebody has the mutex of the first one, and rebuilds it or buries its dead: collect()
- * of lib/sync/waitlist.c, with what rebuild() and shki_waitlist_reap() do to the nodes that it has found.
+ * The one thing that a waiter does to a waitlist without its mutex: it leaves when it has been
+ * released, and may then enter another list. Meanwhile a member has the mutex of the first list,
+ * and rebuilds it or reaps its dead: shki_waitlist_collect(), with what shki_waitlist_rebuild() and
+ * shki_waitlist_reap() do to the nodes that it has found; with the labels of lib/sync/waitlist.h.
  *
- * Modelled: one node, in list A, released there by notify or by broadcast; its owner, who leaves A
- * (shki_waitlist_resume()), enters B (shki_waitlist_enter(), with the mutex of B, which is nobody else's here), and may be
- * killed at any step; the holder of A's mutex. Memory is weak: what the owner stores waits in a buffer, from where it
- * becomes visible in order, relaxed stores perhaps before others, unless a fence keeps them back.
+ * Modelled: one node, in list A, released there by notify or by broadcast; its owner, which leaves
+ * A (shki_waitlist_resume()), enters B (shki_waitlist_enter(), with the mutex of B, which no other
+ * member wants here), and may be killed at any step; the holder of A's mutex. Memory is weak: what
+ * the owner stores waits in a buffer, from where it becomes visible in order, relaxed stores
+ * perhaps before others, unless a fence keeps them back.
  *
- * Claim: whoever has A's mutex changes only nodes that are in A and wait there, or are a dead member's in A.
+ * Claim: the holder of A's mutex changes only nodes that are in A and wait there, or are a dead
+ * member's in A.
  */
 #define A 1
 #define B 2
@@ -54,10 +57,10 @@ proctype owner()
     empty(buffer) -> dead = killed
 }
 
-#ifdef NO_SECOND_LOOK
-#define second_look true
+#ifdef NO_SECOND_READ
+#define second_read true
 #else
-#define second_look (list == A)
+#define second_read (list == A)
 #endif
 
 proctype rebuilder()
@@ -67,7 +70,7 @@ proctype rebuilder()
        if
        :: !is_released_in_a ->
           if
-          :: second_look -> assert(list == A && !is_released_in_a) /* links it */ /* WL4 */
+          :: second_read -> assert(list == A && !is_released_in_a) /* links it */ /* WL4 */
           :: else
           fi
        :: else
@@ -83,7 +86,7 @@ proctype undertaker()
        if
        :: dead ->
           if
-          :: second_look -> assert(list == A && dead) /* takes it out: list = 0 */ /* WL4 */
+          :: second_read -> assert(list == A && dead) /* takes it out: list = 0 */ /* WL4 */
           :: else
           fi
        :: else
