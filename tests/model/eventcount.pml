@@ -6,12 +6,12 @@
  * Modelled: GETTERS consumers make up to GETS calls each, PUTTERS producers up to PUTS, on a queue
  * with room for one item; up to DEADLINES of these calls may run out of time, at any moment; with
  * SHUTDOWN a member shuts the queue down, and with REOPEN opens it again at once. Up to CRASHES
- * members die, between any two steps. The kernel hands on a dead holder's lock; and a waiter checks again after a recheck interval (where
- * that changes nothing, it is no step). Memory is weak: what a member stores waits in its buffer,
- * from where it becomes visible in order, a relaxed store perhaps before others; loads do not wait
- * for that, a fence waits until the buffer is empty, a heavy one until each member's has been, one
- * after the other, as membarrier(2) does. sem_post() has two steps: the value, and the wake-up by
- * the kernel. With SYMMETRIC all fences are full ones.
+ * members die, between any two steps. The kernel hands on a dead holder's lock; and a waiter checks
+ * again after a recheck interval (where that changes nothing, it is no step). Memory is weak: what
+ * a member stores waits in its buffer, from where it becomes visible in order, a relaxed store
+ * perhaps before others; loads do not wait for that, a fence waits until the buffer is empty, a
+ * heavy one until each member's has been, one after the other, as membarrier(2) does. sem_post()
+ * has two steps: the value, and the wake-up by the kernel. With SYMMETRIC all fences are full ones.
  *
  * Not modelled: the items' bytes; the cached copies of head and tail; that a check reads two words
  * (what changes after the first read is as if it came after the check); spinning before a sleep
