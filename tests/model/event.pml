@@ -1,16 +1,19 @@
 /*
- * The event: shk_event_set(), shk_event_clear() and shk_event_wait() of lib/object/event.c. SETTERS set it, up to SETS
- * times each, and perhaps clear it again. With UNLINK it is unlinked at some moment: shki_event_wake().
+ * The event: shk_event_set(), shk_event_clear() and shk_event_wait() of lib/object/event.c.
+ * SETTERS set it, up to SETS times each, and perhaps clear it again. With UNLINK it is unlinked at
+ * some moment: shki_event_wake().
  *
- * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it compares and puts to
- * sleep, and it wakes all. (An exchange that fails is a look, and is tried again.) Up to CRASHES members die, between
- * any two steps. At the end of a slice a sleeper looks whether it has been released; if not, it is no step. Up to
- * DEADLINES waits run out of deadline. Not modelled: weak memory (all is in one word), spinning (another look), a number
- * that comes round.
+ * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it
+ * compares and puts to sleep, and it wakes all. (An exchange that fails is a look, and is tried
+ * again.) Up to CRASHES members die, between any two steps. At the end of a recheck interval a
+ * sleeper checks whether it has been released; if not, it is no step. Up to DEADLINES waits reach
+ * their deadline. Not modelled: weak memory (all is in one word), spinning (another look), a
+ * number that comes round.
  *
- * Claims: when nobody can move any more, nobody is asleep who was waiting when it was set, cleared again or not, and
- * nobody is asleep while it is set. No wait ends without a set that came after it had begun. Without CRASHES that is so
- * without any slice. A wait that was released before the unlink is told that, and not that it is unlinked.
+ * Claims: when no process can move any more, none is asleep that was waiting when it was set,
+ * cleared again or not, and none is asleep while it is set. No wait ends without a set that came
+ * after it had begun. Without CRASHES that is so without any recheck. A wait that was released
+ * before the unlink is told that, and not that it is unlinked.
  */
 #ifndef WAITERS
 #define WAITERS 2
@@ -34,7 +37,7 @@ mtype = { RUNNING, ASLEEP, DONE, DEAD }
 bool is_set, sleeper; byte sets /* state: EV1 */
 mtype doing[MEMBERS] = RUNNING
 bool waits[WAITERS]     /* has found it clear, and has not come back */
-bool yield_debt[WAITERS]      /* it has been set since */
+bool must_wake[WAITERS]      /* it has been set since */
 bool due[WAITERS]       /* … and before the unlink */
 bool unlinked           /* of the same word */
 bool killed[MEMBERS]    /* dies at its next step */
@@ -49,9 +52,9 @@ bool late[MEMBERS]      /* its deadline is over */
 #endif
 
 #if CRASHES && !defined(NO_BACKSTOP)
-#define slice_is_over (is_released || unlinked)
+#define recheck_is_due (is_released || unlinked)
 #else
-#define slice_is_over false
+#define recheck_is_due false
 #endif
 
 #ifdef NO_COMPARISON
@@ -67,7 +70,7 @@ inline commit_set()
         :: !is_set ->
            sets++;
            for (i : 0 .. WAITERS - 1) {
-               yield_debt[i] = yield_debt[i] || waits[i]
+               must_wake[i] = must_wake[i] || waits[i]
            }
            i = 0
         :: else
@@ -93,7 +96,7 @@ proctype waiter(byte me)
            :: true ->
               over = late[me] || unlinked;
               if
-              :: d_step { is_released -> assert(yield_debt[me]); waits[me] = false }; break
+              :: d_step { is_released -> assert(must_wake[me]); waits[me] = false }; break
               :: !is_released ->
                  if
                  :: over -> d_step { assert(!due[me]); waits[me] = false }; break
@@ -103,7 +106,10 @@ proctype waiter(byte me)
                        if
                        :: atomic { kernel_finds_it_changed }
                        :: atomic { !kernel_finds_it_changed -> doing[me] = ASLEEP };
-                          atomic { doing[me] != ASLEEP || slice_is_over || late[me] -> doing[me] = RUNNING }
+                          atomic {
+                              doing[me] != ASLEEP || recheck_is_due || late[me] ->
+                              doing[me] = RUNNING
+                          }
                        fi
                     :: !(is_as_it_was)
                     fi
@@ -159,7 +165,7 @@ proctype unlinker()
         sets++;
 #endif
         for (i : 0 .. WAITERS - 1) {
-            due[i] = yield_debt[i] && waits[i]
+            due[i] = must_wake[i] && waits[i]
         }
         i = 0
     };
@@ -180,7 +186,7 @@ inline choose(m)
     od
 }
 
-/* Kills, and lets deadline end. */
+/* Kills, and lets deadlines end. */
 proctype fate()
 {
     byte crashes, deadlines, m;
@@ -208,8 +214,9 @@ init
         run unlinker()
 #endif
     };
-    timeout -> /* nobody can move any more */
+    timeout -> /* no process can move any more */
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !is_set && !yield_debt[m] && !unlinked)
+        assert(doing[m] == DONE || doing[m] == DEAD ||
+               doing[m] == ASLEEP && !is_set && !must_wake[m] && !unlinked)
     }
 }

@@ -1,19 +1,19 @@
 /*
  * Waiting for any of several objects, which lib/poll/poll.h tells: shki_set_wait(),
- * shki_watched_wake(), and the requests of lib/sync/waitlist.h: shki_waitlist_request(), with the labels
- * that they have there.
+ * shki_watched_wake(), and the requests of lib/sync/waitlist.h: shki_waitlist_request(), with the
+ * labels that they have there.
  *
  * Modelled: two watchers, each of one object, in one line; WAKERS make the first object ready, up
  * to COMMITS times each, and a taker makes it not ready again, up to TAKES times. The second
  * object never becomes ready: its watcher only has the line's mutex now and then. Each store is a
  * step. Up to CRASHES wakers die, between any two steps; a dead holder's mutex is free. At the end
- * of a slice a watcher looks (where that changes nothing, it is no step).
+ * of a recheck interval a watcher checks (where that changes nothing, it is no step).
  *
- * Not modelled: weak memory (the fences PW3, PW4 and those of WL5 and WL6 stand between the two steps
- * of each side), spinning (another look), the links of the line (waitlist.pml).
+ * Not modelled: weak memory (the fences PW3, PW4 and those of WL5 and WL6 stand between the two
+ * steps of each side), spinning (another look), the links of the line (waitlist.pml).
  *
- * Claim: when nobody can move any more, no watcher sleeps while its object is ready. Without
- * CRASHES that is so without any slice.
+ * Claim: when no process can move any more, no watcher sleeps while its object is ready. Without
+ * CRASHES that is so without any recheck.
  */
 #ifndef WAKERS
 #define WAKERS 2
@@ -39,10 +39,10 @@ byte asked, answered
 mtype doing[MEMBERS] = RUNNING
 bool killed[MEMBERS]    /* dies at its next step */
 
-#if CRASHES && !defined(NO_SLICE)
-#define slice_is_over ready[me]
+#if CRASHES && !defined(NO_BACKSTOP)
+#define recheck_is_due ready[me]
 #else
-#define slice_is_over false
+#define recheck_is_due false
 #endif
 
 /* WL6 */
@@ -109,7 +109,7 @@ proctype watcher(byte me)
        atomic { doing[me] = ASLEEP };
        if
        :: atomic { released[me] -> released[me] = false; doing[me] = RUNNING }
-       :: atomic { slice_is_over -> doing[me] = RUNNING };
+       :: atomic { recheck_is_due -> doing[me] = RUNNING };
           atomic { mutex == 0 -> mutex = me + 1 };
           d_step { in[me] = false; released[me] = false };
           line_unlock()
@@ -183,7 +183,7 @@ init
     :: killed[m] = true
     fi;
 #endif
-    timeout -> /* nobody can move any more */
+    timeout -> /* no process can move any more */
     for (m : 0 .. MEMBERS - 1) {
         assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && !ready[m])
     }

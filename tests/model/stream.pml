@@ -1,19 +1,23 @@
 /*
- * The stream, lib/object/stream.c: shk_stream_append() and shk_reader_read(), with the labels that they have there.
+ * The stream, lib/object/stream.c: shk_stream_append() and shk_reader_read(), with the labels that
+ * they have there.
  *
- * Modelled: WRITERS writers make up to APPENDS calls each, of one to PIECE samples; READERS readers read one sample at a
- * time, beginning at the oldest or the next, and sleep when there is none. The ring is full at first. A sample is two
- * words, which say who wrote them at which position. With CRASHES a member dies, between any two steps, and another
- * writer takes the place of a writer; the kernel hands on what a dead member held. Memory is weak: what a member stores
- * waits in its buffer, from where it becomes visible in order, a relaxed store perhaps before others; a reader's loads
- * are done in any order; the fences prevent what they prevent. At the end of a slice a sleeper looks (where that
- * changes nothing, it is no step).
+ * Modelled: WRITERS writers make up to APPENDS calls each, of one to PIECE samples; READERS
+ * readers read one sample at a time, beginning at the oldest or the next, and sleep when there is
+ * none. The ring is full at first. A sample is two words, which say which member wrote them at
+ * which position. With CRASHES a member dies, between any two steps, and another writer takes the
+ * place of a writer; the kernel hands on what a dead member held. Memory is weak: what a member
+ * stores waits in its buffer, from where it becomes visible in order, a relaxed store perhaps
+ * before others; a reader's loads are done in any order; the fences prevent what they prevent. At
+ * the end of a recheck interval a sleeper checks (where that changes nothing, it is no step).
  *
- * Not modelled: what the line of waiters does with its mutex (waitlist.pml), spinning before a sleep (more looks), wait_any;
- * that a writer whom a stopped reader keeps from the line goes without waking (as one that dies there).
+ * Not modelled: what the line of waiters does with its mutex (waitlist.pml), spinning before a
+ * sleep (more looks), wait_any; that a writer that a stopped reader keeps from the line goes
+ * without waking (as one that dies there).
  *
- * Claims: no sample is delivered that is torn, or is not the one of its position. When nobody can move any more, each
- * living reader sleeps, and has come to the end. Without CRASHES that is so without any slice.
+ * Claims: no sample is delivered that is torn, or is not the one of its position. When no process
+ * can move any more, each living reader sleeps, and has come to the end. Without CRASHES that is
+ * so without any recheck.
  */
 #ifndef WRITERS
 #define WRITERS 1
@@ -32,13 +36,14 @@
 #define PIECE 2
 #define SLOTS 3 /* HISTORY + PIECE at least */
 
-mtype = { CLAIM, FENCE, WORD, PUBLISH, OPEN_GATE, COUNT_IN, OPEN_LINE } /* what a member stores; in between, the fence */
+/* what a member stores; in between, the fence */
+mtype = { CLAIM, FENCE, WORD, PUBLISH, UNLOCK, COUNT_IN, UNLOCK_LINE }
 mtype = { RUNNING, ASLEEP, DONE, DEAD }
 
 chan buffer[MEMBERS] = [10] of { mtype, byte, byte }
 byte claimed = SLOTS, published = SLOTS
-byte words[2 * SLOTS]       /* who wrote it at which position */
-byte lock, line             /* member + 1 of who holds it; 0: free */
+byte words[2 * SLOTS]       /* the member that wrote it, at which position */
+byte lock, line             /* member + 1 of the holder; 0: free */
 byte count                  /* how many are in the line */
 bool in[MEMBERS], released[MEMBERS]
 byte position[MEMBERS]
@@ -77,13 +82,13 @@ end:
 #else
     :: d_step { buffer[me]?PUBLISH, x, _ -> published = x; x = 0 }                  /* ST2 */
 #endif
-    :: d_step { buffer[me]?OPEN_GATE, _, _ -> lock = 0 }
+    :: d_step { buffer[me]?UNLOCK, _, _ -> lock = 0 }
     :: d_step { buffer[me]?COUNT_IN, _, _ -> count++ }
-    :: d_step { buffer[me]?OPEN_LINE, _, _ -> line = 0 }
+    :: d_step { buffer[me]?UNLOCK_LINE, _, _ -> line = 0 }
     od
 }
 
-/* Killed after all it is seen to have done: what nobody has seen yet it may not have done. */
+/* Killed after all it is seen to have done: what no other has seen yet it may not have done. */
 inline die()
 {
     atomic {
@@ -137,7 +142,7 @@ proctype writer(byte me, life)
            }
            i = 0;
            buffer[me]!PUBLISH, from + n, 0; /* ST2 */
-           buffer[me]!OPEN_GATE, 0, 0;
+           buffer[me]!UNLOCK, 0, 0;
            atomic { n = 0; from = 0; mine = 0 };
            /* wake_readers() */
            if
@@ -153,10 +158,10 @@ proctype writer(byte me, life)
     } unless { killed[me] -> die() }
 }
 
-#if CRASHES && !defined(NO_SLICE)
-#define slice_is_over (published != position[me])
+#if CRASHES && !defined(NO_BACKSTOP)
+#define recheck_is_due (published != position[me])
 #else
-#define slice_is_over false
+#define recheck_is_due false
 #endif
 
 proctype reader(byte me)
@@ -173,7 +178,8 @@ copy:   /* copy_samples(), of one sample */
                end = published; /* ST2 */
                has_end = true;
                if
-               :: end - from > SLOTS -> from = end - HISTORY; has[0] = false; has[1] = false /* read at another place then */
+               /* read at another place then */
+               :: end - from > SLOTS -> from = end - HISTORY; has[0] = false; has[1] = false
                :: else
                fi
            };
@@ -191,7 +197,8 @@ copy:   /* copy_samples(), of one sample */
 #ifdef NO_ST3
         :: d_step { has_end && !has_seen -> seen = claimed; has_seen = true }
 #else
-        :: d_step { has[0] && has[1] && has_end && !has_seen -> seen = claimed; has_seen = true } /* ST3 */
+        /* ST3 */
+        :: d_step { has[0] && has[1] && has_end && !has_seen -> seen = claimed; has_seen = true }
 #endif
         :: has_end && has[0] && has[1] && has_seen -> break
         od;
@@ -218,7 +225,7 @@ nothing:
             end = 0; word[0] = 0; word[1] = 0;
             has_end = false; has[0] = false; has[1] = false
         };
-        /* sleep_a_slice() */
+        /* one recheck interval */
         d_step { line == 0 -> line = me + 1 };
         d_step { in[me] = true; buffer[me]!COUNT_IN, 0, 0 };
         if
@@ -228,11 +235,12 @@ nothing:
            goto copy
         :: ST5 && published == position[me]
         fi;
-        buffer[me]!OPEN_LINE, 0, 0;
+        buffer[me]!UNLOCK_LINE, 0, 0;
         doing[me] = ASLEEP;
         if
-        :: d_step { released[me] -> released[me] = false; doing[me] = RUNNING } /* and leaves: shki_waitlist_resume() */
-        :: atomic { !released[me] && slice_is_over -> doing[me] = RUNNING };
+        /* and leaves: shki_waitlist_resume() */
+        :: d_step { released[me] -> released[me] = false; doing[me] = RUNNING }
+        :: atomic { !released[me] && recheck_is_due -> doing[me] = RUNNING };
            d_step { line == 0 -> line = me + 1 };
            d_step { count = (in[me] -> count - 1 : count); in[me] = false; released[me] = false };
            d_step { line = 0 }
@@ -270,14 +278,20 @@ init
            killed[m] = true
        };
        if
-       :: atomic { m < WRITERS && doing[m] == DEAD -> doing[m] = RUNNING; killed[m] = false; run writer(m, 1) } /* the next one */
+       /* the next one */
+       :: atomic {
+              m < WRITERS && doing[m] == DEAD -> doing[m] = RUNNING;
+              killed[m] = false;
+              run writer(m, 1)
+          }
        :: m >= WRITERS || doing[m] == DONE
        fi;
        m = 0
     fi;
 #endif
-    timeout -> /* nobody can move any more */
+    timeout -> /* no process can move any more */
     for (m : 0 .. MEMBERS - 1) {
-        assert(doing[m] == DONE || doing[m] == DEAD || doing[m] == ASLEEP && position[m] == published)
+        assert(doing[m] == DONE || doing[m] == DEAD ||
+               doing[m] == ASLEEP && position[m] == published)
     }
 }
