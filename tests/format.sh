@@ -11,11 +11,11 @@ skip() {
 }
 
 if test $# = 0; then
-    set -- lib tools demos tests bootstrap .ci Makefile.am configure.ac
+    set -- lib tools demos tests bootstrap .ci Makefile.am
 fi
 test -d .ci || set -- "${@/#.ci/bootstrap}" # the tarball does not have it
 mapfile -t files < <(find "$@" -type f \( -name '*.[ch]' -o -name '*.cc' -o -name '*.sh' -o \
-    -name '*.pml' -o -name '*.am' -o -name '*.ac' -o -name '*.py' -o -name '*.map' -o \
+    -name '*.pml' -o -name '*.am' -o -name '*.py' -o -name '*.map' -o \
     -name bootstrap -o -path '*/completion/*' -o -path .ci/run \) | sort -u)
 mapfile -t sources < <(printf '%s\n' "${files[@]}" | grep -E '\.(c|h|cc)$')
 if test ${#files[@]} = 0; then
