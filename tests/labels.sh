@@ -21,7 +21,7 @@ CH  lib/queue/chunks.h,lib/queue/chunks.c                       chunks: unbounde
 OR  lib/queue/ordered.h,lib/queue/ordered.c                     LIFO, PRIORITY
 SD  lib/queue/state.h                                            shutdown of a queue
 TK  lib/queue/tasks.h,lib/queue/tasks.c                         tasks and join
-BL  lib/sync/biased.h,lib/queue/state.c                          biased lock
+BL  lib/sync/biased.h,lib/queue/state.h,lib/queue/state.c       biased lock
 EC  lib/sync/eventcount.h                                       eventcount
 WL  lib/sync/waitlist.h                                         waitlist
 LF  lib/sync/leader.h                                           leader and followers

@@ -50,8 +50,8 @@ static struct shk_snapshot *look_open(const char *segment)
 }
 
 /*
- * The sizes and where the reserves begin: a new figure takes a reserved place, so that programs built
- * with an older header run on.
+ * The sizes and where the reserves begin: a new figure takes a reserved place, so that programs
+ * built with an older header run on.
  */
 _Static_assert(sizeof(struct shk_segment_info) == 624 &&
                    offsetof(struct shk_segment_info, reserved) == 560,

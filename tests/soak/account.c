@@ -248,10 +248,9 @@ static void print_queues(void)
                (big)totals.queue[i].came, (big)totals.queue[i].refused,
                (big)totals.queue[i].taken_along, (big)totals.queue[i].lost,
                (big)totals.queue[i].phantom);
-    puts(
-        "unsure: the producer was killed in its put; of these so many came, whole. taken along: in\n"
-        "the hand of a consumer killed in its get. *or delivered though refused; an item that comes\n"
-        "twice ends the soak at once.");
+    puts("unsure: the producer was killed in its put; of these so many came, whole. taken along:\n"
+         "in the hand of a consumer killed in its get. *or delivered though refused; an item that\n"
+         "comes twice ends the soak at once.");
     printf("shut down and reopened: %llu times\n", (big)totals.closings);
 }
 
