@@ -21,7 +21,7 @@ favou?r(s|ed|ing|ites?)?        handoff target, handoff request
 st(an|oo)ds?[ _-]back           yield to the handoff
 pass(ed|es)?[ _]over            barged past, starving
 heirs?                          new owner
-(?<!\.)inherit(s|ed|ing|ance|or)?      recover, owner died; of a descriptor: comes from
+(?<!\.)(?<!priority )inherit(s|ed|ing|ance|or)?  recover, owner died, comes from
 bury|buried|buries|burying      reap
 chas(e|es|ed|ing)               slip
 heels                           too close

@@ -116,7 +116,9 @@ static void set_marks(const struct shki_set *set, bool asymmetric)
     shki_fence_heavy(asymmetric);
 }
 
-/* PW6. Relaxed: a notifier that clears a mark after this comes to the waitlist after the watcher. */
+/*
+ * PW6. Relaxed: a notifier that clears a mark after this comes to the waitlist after the watcher.
+ */
 static bool has_marks(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
@@ -149,7 +151,9 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
     return r == -ETIMEDOUT || r == -ESTALE ? 0 : r;
 }
 
-/* An object that is ready, after repairs if need be; an error, or the deadline's end; n: neither. */
+/*
+ * An object that is ready, after repairs if need be; an error, or the deadline's end; n: neither.
+ */
 static int check_and_repair(const struct shki_set *set, const struct shki_deadline *deadline)
 {
     int r = check(set), ends;
@@ -198,8 +202,8 @@ int shki_set_wait(struct shki_set *set, struct shki_member *m, const struct shki
 
 /*
  * If several objects are ready, the thread is given the one after that which it was given last from
- * the same set. A set has no memory of its own, so the thread has one of the sets that it has waited
- * for last.
+ * the same set. A set has no memory of its own, so the thread has one of the sets that it has
+ * waited for last.
  */
 struct turn {
     uint64_t set; /* a hash of what is in it */

@@ -107,8 +107,9 @@ proctype memory(byte me; bit side)
 {
 end:
     do
-    :: d_step { buffer[me]?COMMIT -> items = (side == PUT -> items + 1 : items - 1) } /* Q1, Q2 */
-    :: d_step { buffer[me]?SHUT -> shut_down = true; count_shutdown() }                                 /* Q3 */
+    :: d_step { buffer[me]?COMMIT -> items = (side == PUT -> items + 1 : items - 1) } /* RQ1, RQ2 */
+    /* SD1 */
+    :: d_step { buffer[me]?SHUT -> shut_down = true; count_shutdown() }
     :: d_step { buffer[me]?UNLOCK -> lock[side] = 0 }
     :: d_step { buffer[me]?COUNT_IN -> sleepers[side]++ }
     :: d_step { buffer[me]?COUNT_OUT -> sleepers[side]-- }
@@ -261,7 +262,7 @@ again:
         if
         :: atomic {
                side == GET && has_item || side == PUT && has_room && !shut_down ->
-               buffer[me]!COMMIT; /* Q1, Q2 */
+               buffer[me]!COMMIT; /* RQ1, RQ2 */
                buffer[me]!UNLOCK
            };
            wake(1 - side);
@@ -338,9 +339,10 @@ inline wake_all(eventcount)
 }
 
 /*
- * shk_queue_shutdown(); with REOPEN shk_queue_reopen(), too. A waiter that comes after the reopen can
- * take the permit that was posted for one that was there before; that one is told at the end of its
- * recheck interval (RECHECK). With WAITERS_FIRST there is no such waiter, and none needs it.
+ * shk_queue_shutdown(); with REOPEN shk_queue_reopen(), too. A waiter that comes after the reopen
+ * can take the permit that was posted for one that was there before; that one is told at the end
+ * of its recheck interval (RECHECK). With WAITERS_FIRST there is no such waiter, and none needs
+ * it.
  */
 proctype closer(byte me; bit side)
 {
@@ -351,7 +353,7 @@ proctype closer(byte me; bit side)
         sleepers[GET] == GETTERS;
 #endif
         d_step { lock[PUT] == 0 -> lock[PUT] = me + 1 };
-        atomic { buffer[me]!SHUT; buffer[me]!UNLOCK }; /* Q3 */
+        atomic { buffer[me]!SHUT; buffer[me]!UNLOCK }; /* SD1 */
 #ifdef REOPEN
         wake_all(GET);
         wake_all(PUT);

@@ -113,7 +113,7 @@ holds stream -DCRASHES=1 -DAPPENDS=1
 for taken_out in NO_ST1_FENCE NO_ST2_RELEASE NO_ST2_ACQUIRE NO_ST3 NO_RECHECK NO_ST4 NO_ST5; do
     fails stream $taken_out
 done
-fails stream NO_SLICE -DCRASHES=1 -DAPPENDS=1
+fails stream NO_BACKSTOP -DCRASHES=1 -DAPPENDS=1
 
 # A mark that a waker has taken down is answered, also where another one has the line.
 holds poll
@@ -121,7 +121,7 @@ holds poll -DWAKERS=1 -DCRASHES=1
 for taken_out in NO_PW6 NO_ANSWER ASK_LATE MARK_LATE; do
     fails poll $taken_out
 done
-fails poll NO_SLICE -DWAKERS=1 -DCRASHES=1
+fails poll NO_BACKSTOP -DWAKERS=1 -DCRASHES=1
 
 holds biased
 holds biased -DCRASHES=1

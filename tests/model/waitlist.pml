@@ -4,12 +4,14 @@
  * Modelled: each store to shared memory is a step. What is read with the mutex held is read in one
  * step, since no other member changes it; only a released owner leaves without the mutex, which
  * waitlist_leave.pml checks. Up to CRASHES members die, between any two steps; a dead holder's
- * mutex is free, and the next one to lock it is told. At the end of a recheck interval a waiter does what
- * there is to do (if there is nothing, it is no step). Up to DEADLINES waits run out of time.
+ * mutex is free, and the next one to lock it is told. At the end of a recheck interval a waiter
+ * does what there is to do (if there is nothing, it is no step). Up to DEADLINES waits run out of
+ * time.
  *
  * Not modelled: weak memory (the mutexes order all but the leaving), spinning before a sleep
- * (another check), the kernel's half of sem_post() (killed before it: as before the whole), records that are
- * used again by new members. `woken`: the members to unpark when the mutex is free again.
+ * (another check), the kernel's half of sem_post() (killed before it: as before the whole),
+ * records that are used again by new members. `woken`: the members to unpark when the mutex is
+ * free again.
  *
  * A model that includes this defines WAITERS, members 0 to WAITERS - 1, which have nodes; MEMBERS;
  * and what belongs to a notification of n waiters, give(n).
