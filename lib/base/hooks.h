@@ -45,6 +45,8 @@ enum shki_policy {
     SHKI_POLICY_NEED_FENCE = 1 << 15,
     SHKI_POLICY_BIAS = 1 << 16,
     SHKI_POLICY_BIAS_DOUBLES = 1 << 17,
+    SHKI_POLICY_FETCH_LARGE = 1 << 18,
+    SHKI_POLICY_AWAIT = 1 << 19,
 };
 
 #ifdef SHKI_TEST_HOOKS

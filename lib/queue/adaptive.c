@@ -1,6 +1,7 @@
 #include "queue/adaptive.h"
 
 #include "base/deadline.h"
+#include "base/hooks.h"
 
 #include <time.h>
 
@@ -30,7 +31,7 @@ bool shki_turn_is_over(struct shki_adaptive *a)
     if (since != 0 && now - since < (int64_t)TURN << load_relaxed(&a->misses))
         return false;
     store_relaxed(&a->since, now);
-    return since != 0;
+    return since != 0 && shki_policy(SHKI_POLICY_TURN);
 }
 
 void shki_turn_pause(void)
@@ -86,7 +87,7 @@ void shki_slip_back_off(uint64_t stride)
     /* longer for larger items, so that as many come meanwhile */
     uint64_t pauses = SHKI_SLIP_PAUSES + stride / 2;
 
-    for (uint64_t i = 0; i < pauses && i < SLIP_PAUSES_MAX; i++)
+    for (uint64_t i = 0; i < pauses && i < SLIP_PAUSES_MAX && shki_policy(SHKI_POLICY_SLIP); i++)
         shki_pause();
 }
 
@@ -157,5 +158,5 @@ void shki_adaptive_wait_result(struct shki_adaptive *a, struct shki_poll_estimat
         parts--;
     else if (wait->step == SHKI_WAIT_PAUSE)
         parts = min(parts + POLL_TOO_EARLY, SHKI_POLLS_MAX * POLL_PARTS);
-    store_relaxed(&e->sixteenths, parts);
+    store_relaxed(&e->sixteenths, shki_policy(SHKI_POLICY_POLL) ? parts : 0);
 }

@@ -244,7 +244,7 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
     if (r != 0 && r != SHKI_LOCK_BUSY)
         return r;
     if (q->ring && timeout > 0 && load_relaxed(&q->not_empty_spinner.hit) &&
-        shki_policy(SHKI_POLICY_POLL))
+        shki_policy(SHKI_POLICY_AWAIT))
         return get_hybrid(q, m, buf, size, timeout, true);
     return get_one_wait(q, m, buf, size, timeout, r == 0);
 }

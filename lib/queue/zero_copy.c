@@ -94,7 +94,9 @@ static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t
 
 static void fetch_large(const unsigned char *slot, size_t length)
 {
-    for (size_t i = 0; length >= FETCH_LEAST && i < length && i < FETCH_MOST; i += SHKI_CACHE_LINE)
+    if (length < FETCH_LEAST || !shki_policy(SHKI_POLICY_FETCH_LARGE))
+        return;
+    for (size_t i = 0; i < length && i < FETCH_MOST; i += SHKI_CACHE_LINE)
         __builtin_prefetch(slot + i);
 }
 

@@ -91,8 +91,9 @@ void report_spreads(void)
         printf("  %-3s %s, %s: %s: %.0f %%; %s\n", s->workload, s->row, s->place, s->subject,
                100 * series_spread(s), cause);
     }
-    printf("\nOf %u series of shmkit, %u have a spread above %.0f %%\n", all, wide,
-           100 * SPREAD_MAX);
+    if (all)
+        printf("\nOf %u series of shmkit, %u have a spread above %.0f %%\n", all, wide,
+               100 * SPREAD_MAX);
 }
 
 unsigned report_failures(void)

@@ -56,6 +56,10 @@ static const struct heuristic {
      "a consumer that waits for each item checks the slot only when the item is due: each check "
      "takes the line from the producer",
      "W3/awake/", "shmkit,shmkit claimed", 0, false},
+    {"await", SHKI_POLICY_AWAIT,
+     "a consumer whose waits are short polls the slot itself, without the slow loop's lock and "
+     "accounts",
+     "W3/awake/", "shmkit,shmkit claimed", 0, false},
     {"demote", SHKI_POLICY_DEMOTE,
      "an answer's line is pushed out of the core's own cache (cldemote)", "W3/awake/",
      "shmkit,shmkit claimed", 0, false},
@@ -65,6 +69,9 @@ static const struct heuristic {
     {"prefetch-get", SHKI_POLICY_PREFETCH_GET,
      "a consumer fetches the lines of a later item before it needs them", "W1/",
      "shmkit,shmkit claimed", 0, false},
+    {"fetch-large", SHKI_POLICY_FETCH_LARGE,
+     "a reservation of 16 KiB or more fetches the slot's lines before they are written", "W1/64 K",
+     "shmkit zero copy", 0, false},
     {"turn", SHKI_POLICY_TURN,
      "a side that stays awake lets sleepers of its side go first, every 0.2 ms: they would never "
      "win",
