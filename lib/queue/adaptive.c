@@ -31,7 +31,7 @@ bool shki_turn_is_over(struct shki_adaptive *a)
     if (since != 0 && now - since < (int64_t)TURN << load_relaxed(&a->misses))
         return false;
     store_relaxed(&a->since, now);
-    return since != 0 && shki_policy(SHKI_POLICY_TURN);
+    return since != 0;
 }
 
 void shki_turn_pause(void)
@@ -158,5 +158,5 @@ void shki_adaptive_wait_result(struct shki_adaptive *a, struct shki_poll_estimat
         parts--;
     else if (wait->step == SHKI_WAIT_PAUSE)
         parts = min(parts + POLL_TOO_EARLY, SHKI_POLLS_MAX * POLL_PARTS);
-    store_relaxed(&e->sixteenths, shki_policy(SHKI_POLICY_POLL) ? parts : 0);
+    store_relaxed(&e->sixteenths, parts);
 }

@@ -72,8 +72,7 @@ struct shki_slip {
 static inline __attribute__((always_inline)) bool shki_slip_is_too_close(const struct shki_slip *s,
                                                                          uint64_t capacity)
 {
-    return s->close >= SHKI_SLIP_CLOSE << s->failed_backoffs && capacity >= SHKI_SLIP_PAUSES &&
-           shki_policy(SHKI_POLICY_SLIP);
+    return s->close >= SHKI_SLIP_CLOSE << s->failed_backoffs && capacity >= SHKI_SLIP_PAUSES;
 }
 
 /*
