@@ -135,7 +135,7 @@ static pid_t start_gnuplot(int in, int out, int err)
 static int await_gnuplot(pid_t child, int64_t longest)
 {
     int64_t end = longest == SHK_FOREVER ? INT64_MAX : now() + longest;
-    const struct timespec look_again = {.tv_nsec = SHK_MS(10)};
+    const struct timespec recheck = {.tv_nsec = SHK_MS(10)};
     int status;
     pid_t ended;
 
@@ -143,7 +143,7 @@ static int await_gnuplot(pid_t child, int64_t longest)
         return FAILED;
     while ((ended = waitpid(child, &status, WNOHANG)) == 0 && now() < end &&
            (longest != SHK_FOREVER || !interrupted))
-        nanosleep(&look_again, NULL);
+        nanosleep(&recheck, NULL);
     kill(-child, SIGTERM); /* what it has started, if that is still there */
     if (ended == 0 && waitpid(child, &status, 0) < 0)
         return FAILED;

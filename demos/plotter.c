@@ -160,22 +160,22 @@ static int check_options(void)
 static void name_streams(const char *segment, char *text, size_t size)
 {
     const struct shk_object_info *object;
-    struct shk_snapshot *look;
+    struct shk_snapshot *snapshot;
     size_t length = 0;
 
-    if (shk_snapshot_open(segment, &look) < 0) {
+    if (shk_snapshot_open(segment, &snapshot) < 0) {
         snprintf(text, size, ", nor is the segment");
         return;
     }
     *text = '\0';
-    for (size_t i = 0; (object = shk_snapshot_object(look, i)) && length < size; i++) {
+    for (size_t i = 0; (object = shk_snapshot_object(snapshot, i)) && length < size; i++) {
         if (object->kind == SHK_KIND_STREAM)
             length += snprintf(text + length, size - length, "%s%s",
                                length ? ", " : "; there are: ", object->name);
     }
     if (length == 0)
         snprintf(text, size, "; the segment has no stream");
-    shk_snapshot_close(look);
+    shk_snapshot_close(snapshot);
 }
 
 /*

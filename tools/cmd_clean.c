@@ -56,7 +56,7 @@ static bool is_unused(const struct shk_segment_info *s)
 }
 
 /*
- * The look only says what is worth a try: what has been joined meanwhile, the library does not
+ * The snapshot only says what is worth a try: what has been joined meanwhile, the library does not
  * remove.
  */
 static int clean(struct cleaning *c, const struct shk_segment_info *s)
@@ -93,19 +93,19 @@ static int clean_all(struct cleaning *c)
 static int clean_one(struct cleaning *c, const char *operand)
 {
     const struct shk_segment_info *s;
-    struct shk_snapshot *look;
+    struct shk_snapshot *snapshot;
     struct path path;
     int r;
 
     parse_path(operand, &path);
-    r = shk_snapshot_open(path.segment, &look);
+    r = shk_snapshot_open(path.segment, &snapshot);
     if (r < 0)
         return failed(path.text, r);
-    s = shk_snapshot_segment(look);
+    s = shk_snapshot_segment(snapshot);
     r = is_unused(s) ? clean(c, s) : -EBUSY;
     if (r == -EBUSY)
         add_row(c, s, "kept", "a living member uses it");
-    shk_snapshot_close(look);
+    shk_snapshot_close(snapshot);
     return r < 0 && r != -ENOENT ? STATUS_FAILED : STATUS_DONE;
 }
 

@@ -24,7 +24,7 @@
 
 static const struct column columns[] = {
     {"STATE", "ok or problem", 0},
-    {"ABOUT", "what was looked at", 0},
+    {"ABOUT", "what was checked", 0},
     {"FINDING", "how it is", COLUMN_CUT},
     {"FIX", "what helps", COLUMN_CUT},
     {0},
@@ -195,7 +195,7 @@ static void check_segment(struct report *report, const struct shk_segment_info *
     else if (s->state == SHK_SEGMENT_GOOD && s->namespace_ && our_namespace() &&
              s->namespace_ != our_namespace())
         found(report, about, foreign,
-              "it is of another pid namespace, and can only be looked at from here");
+              "it is of another pid namespace, and can only be read from here");
     else if (s->state == SHK_SEGMENT_GOOD && s->members_dead && !s->members_alive)
         found(report, about, clean, "all its members are dead (%" PRIu32 ")", s->members_dead);
     else if (s->state == SHK_SEGMENT_GOOD && s->members_alive == s->max_members)
@@ -254,7 +254,7 @@ static const struct option_row options[] = {TABLE_ROWS, {0}};
 const struct command cmd_doctor = {
     .name = "doctor",
     .arguments = "[OPTION...]",
-    .summary = "look for what keeps processes from sharing, tell what helps",
+    .summary = "find what keeps processes from sharing, tell what helps",
     .notes = "Exit status: 1 if there is a problem.",
     .options = options,
     .tables = (const struct table_kind *const[]){&finding_table, NULL},

@@ -1,4 +1,4 @@
-/* shmctl event: set it, clear it, wait for it, look at it. */
+/* shmctl event: set it, clear it, wait for it, read it. */
 #include "operation.h"
 #include "shmctl.h"
 

@@ -35,13 +35,13 @@ struct measurement {
     struct table *all;   /* for JSON, which is one document */
 };
 
-/* The i-th last look. */
-static const struct moves *look_back(const struct measurement *m, size_t i)
+/* The i-th last measurement. */
+static const struct moves *earlier(const struct measurement *m, size_t i)
 {
     return &m->moves[(m->n - 1 - i) % (m->room + 1)];
 }
 
-static int look(struct measurement *m)
+static int read_counters(struct measurement *m)
 {
     const struct shk_object_info *object;
     struct shk_snapshot *snapshot;
@@ -64,7 +64,7 @@ static int look(struct measurement *m)
         return STATUS_FAILED;
     }
     if (m->n &&
-        (moves.segment != look_back(m, 0)->segment || moves.object != look_back(m, 0)->object)) {
+        (moves.segment != earlier(m, 0)->segment || moves.object != earlier(m, 0)->object)) {
         complain(m->path->text, "it has been removed, and another one has its name");
         return STATUS_ABSENT;
     }
@@ -84,12 +84,12 @@ static void set(const struct measurement *m, struct table *t, const char *column
 static void add_line(const struct measurement *m, struct table *t)
 {
     size_t window = m->n - 1 < m->room ? m->n - 1 : m->room;
-    struct rates now = rates_between(look_back(m, 1), look_back(m, 0));
-    struct rates mean = rates_between(look_back(m, window), look_back(m, 0));
+    struct rates now = rates_between(earlier(m, 1), earlier(m, 0));
+    struct rates mean = rates_between(earlier(m, window), earlier(m, 0));
     struct rates low = now, high = now;
 
     for (size_t i = 1; i < window; i++) {
-        struct rates r = rates_between(look_back(m, i + 1), look_back(m, i));
+        struct rates r = rates_between(earlier(m, i + 1), earlier(m, i));
 
         low.put = r.put < low.put ? r.put : low.put;
         low.get = r.get < low.get ? r.get : low.get;
@@ -111,9 +111,9 @@ static void add_line(const struct measurement *m, struct table *t)
 static struct table *new_table(const struct measurement *m, const struct table_style *style)
 {
     return table_new(&rate_table,
-                     look_back(m, 0)->has_gets ? "PUT-RATE,PUT-MEAN,PUT-MIN,PUT-MAX,GET-RATE,"
-                                                 "GET-MEAN,GET-MIN,GET-MAX,WINDOW"
-                                               : "PUT-RATE,PUT-MEAN,PUT-MIN,PUT-MAX,WINDOW",
+                     earlier(m, 0)->has_gets ? "PUT-RATE,PUT-MEAN,PUT-MIN,PUT-MAX,GET-RATE,"
+                                               "GET-MEAN,GET-MIN,GET-MAX,WINDOW"
+                                             : "PUT-RATE,PUT-MEAN,PUT-MIN,PUT-MAX,WINDOW",
                      style);
 }
 
@@ -140,16 +140,16 @@ static int tell(struct measurement *m)
 
 static int measure(struct measurement *m)
 {
-    int status = look(m);
+    int status = read_counters(m);
 
     if (status != STATUS_DONE)
         return status;
     if (m->style.json)
         m->all = new_table(m, &m->style);
     for (uint64_t i = 0; status == STATUS_DONE && (!m->count || i < m->count); i++) {
-        if (!sleep_until(look_back(m, 0)->when + m->interval))
+        if (!sleep_until(earlier(m, 0)->when + m->interval))
             break;
-        status = look(m);
+        status = read_counters(m);
         if (status == STATUS_DONE)
             status = tell(m);
     }

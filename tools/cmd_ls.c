@@ -33,7 +33,7 @@ static int list_segments(unsigned flags, const struct table_style *style)
 static int list_objects(const char *operand, const struct table_style *style)
 {
     const struct shk_object_info *object;
-    struct shk_snapshot *look;
+    struct shk_snapshot *snapshot;
     struct table *t;
     struct path path;
     int status;
@@ -42,15 +42,15 @@ static int list_objects(const char *operand, const struct table_style *style)
     parse_path(operand, &path);
     if (*path.object)
         usage_error("'%s' is an object; 'shmctl show' shows it", operand);
-    r = shk_snapshot_open(path.segment, &look);
+    r = shk_snapshot_open(path.segment, &snapshot);
     if (r < 0)
         return failed(path.text, r);
     t = table_new(&object_table, "NAME,KIND,STATE,WAITERS,USERS,SIZE", style);
-    for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++)
-        add_object(t, look, object);
+    for (size_t i = 0; (object = shk_snapshot_object(snapshot, i)); i++)
+        add_object(t, snapshot, object);
     status = table_print(t);
     table_free(t);
-    shk_snapshot_close(look);
+    shk_snapshot_close(snapshot);
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* shmctl ps: the members, what they hold and what they wait for. */
 #include "common.h"
 #include "describe.h"
-#include "looks.h"
+#include "snapshots.h"
 #include "print.h"
 #include "shmctl.h"
 #include "table.h"
@@ -56,13 +56,13 @@ static int by_holder(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-static struct held list_held(const struct shk_snapshot *look)
+static struct held list_held(const struct shk_snapshot *snapshot)
 {
     const struct shk_object_info *object;
     struct held held = {0};
 
-    held.objects = allocate(shk_snapshot_segment(look)->objects, sizeof(*held.objects));
-    for (size_t i = 0; (object = shk_snapshot_object(look, i)); i++) {
+    held.objects = allocate(shk_snapshot_segment(snapshot)->objects, sizeof(*held.objects));
+    for (size_t i = 0; (object = shk_snapshot_object(snapshot, i)); i++) {
         if (object->holder)
             held.objects[held.n++] = object;
     }
@@ -86,13 +86,13 @@ static void add_held(struct table *t, struct held *held, uint64_t id)
         table_set_duration(t, "HELD", longest);
 }
 
-static void add_member(struct table *t, const struct shk_snapshot *look,
+static void add_member(struct table *t, const struct shk_snapshot *snapshot,
                        const struct shk_member_info *m, struct held *held)
 {
     char buffer[DESCRIPTION_MAX];
 
     table_row(t);
-    table_set(t, "SEGMENT", "%s", shk_snapshot_segment(look)->name);
+    table_set(t, "SEGMENT", "%s", shk_snapshot_segment(snapshot)->name);
     table_set(t, "PID", "%" PRId32, m->pid);
     table_set(t, "TID", "%" PRId32, m->tid);
     table_set(t, "COMMAND", "%s", m->command);
@@ -110,18 +110,18 @@ static void add_member(struct table *t, const struct shk_snapshot *look,
     table_set_duration(t, "FOR", m->waiting);
 }
 
-static struct told what_there_is(struct shk_snapshot *const *looks)
+static struct told what_there_is(struct shk_snapshot *const *snapshots)
 {
     const struct shk_object_info *o;
     const struct shk_member_info *m;
     struct told told = {0};
 
-    for (; *looks; looks++) {
-        for (size_t i = 0; (m = shk_snapshot_member(*looks, i)); i++) {
+    for (; *snapshots; snapshots++) {
+        for (size_t i = 0; (m = shk_snapshot_member(*snapshots, i)); i++) {
             told.threads = told.threads || m->tid != m->pid;
             told.dead = told.dead || !m->alive;
         }
-        for (size_t i = 0; (o = shk_snapshot_object(*looks, i)); i++)
+        for (size_t i = 0; (o = shk_snapshot_object(*snapshots, i)); i++)
             told.held = told.held || o->held;
     }
     return told;
@@ -140,16 +140,16 @@ static struct table *new_table(const struct table_style *style, struct told told
 }
 
 /* The living before the dead, each in the order of joining. */
-static void add_members(struct table *t, struct shk_snapshot *const *looks, bool alive)
+static void add_members(struct table *t, struct shk_snapshot *const *snapshots, bool alive)
 {
     const struct shk_member_info *member;
 
-    for (; *looks; looks++) {
-        struct held held = list_held(*looks);
+    for (; *snapshots; snapshots++) {
+        struct held held = list_held(*snapshots);
 
-        for (size_t i = 0; (member = shk_snapshot_member(*looks, i)); i++) {
+        for (size_t i = 0; (member = shk_snapshot_member(*snapshots, i)); i++) {
             if ((member->alive != 0) == alive)
-                add_member(t, *looks, member, &held);
+                add_member(t, *snapshots, member, &held);
         }
         free(held.objects);
     }
@@ -158,7 +158,7 @@ static void add_members(struct table *t, struct shk_snapshot *const *looks, bool
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
-    struct shk_snapshot **looks;
+    struct shk_snapshot **snapshots;
     struct table *t;
     int status;
     int key;
@@ -166,17 +166,17 @@ static int run(const struct command *command, int argc, char **argv)
     while ((key = next_option(command, argc, argv)) != -1)
         table_option(&style, key);
     check_operands(argc, 0, 1);
-    looks = take_looks(argv[optind], &status);
+    snapshots = take_snapshots(argv[optind], &status);
     if (status != STATUS_DONE)
         goto done;
-    t = new_table(&style, what_there_is(looks));
-    add_members(t, looks, true);
-    add_members(t, looks, false);
+    t = new_table(&style, what_there_is(snapshots));
+    add_members(t, snapshots, true);
+    add_members(t, snapshots, false);
     status = table_print(t);
     table_free(t);
 
 done:
-    drop_looks(looks);
+    drop_snapshots(snapshots);
     return status;
 }
 

@@ -34,7 +34,7 @@ static const char *usual_columns(uint32_t kind)
 
 /* Before and after an interval. An object that was not there before has no rates. */
 static int show(const struct path *path, const struct shk_snapshot *before, int64_t then,
-                const struct shk_snapshot *look, int64_t now, const struct table_style *style)
+                const struct shk_snapshot *snapshot, int64_t now, const struct table_style *style)
 {
     const struct shk_object_info *was =
         before ? shk_snapshot_find_object(before, path->object) : NULL;
@@ -47,18 +47,19 @@ static int show(const struct path *path, const struct shk_snapshot *before, int6
                       "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,"
                       "CREATOR,NAMESPACE,MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
                       style);
-        add_segment(t, shk_snapshot_segment(look));
+        add_segment(t, shk_snapshot_segment(snapshot));
     } else {
-        object = shk_snapshot_find_object(look, path->object);
+        object = shk_snapshot_find_object(snapshot, path->object);
         if (!object) {
             complain(path->text, "there is no object %s in segment /%s", path->object,
                      path->segment);
             return STATUS_ABSENT;
         }
         t = table_new(&object_table, usual_columns(object->kind), style);
-        add_object(t, look, object);
+        add_object(t, snapshot, object);
         if (was) {
-            struct moves first = moves_of(before, was, then), second = moves_of(look, object, now);
+            struct moves first = moves_of(before, was, then),
+                         second = moves_of(snapshot, object, now);
             struct rates rates = rates_between(&first, &second);
 
             add_rates(t, &rates);
@@ -72,7 +73,7 @@ static int show(const struct path *path, const struct shk_snapshot *before, int6
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
-    struct shk_snapshot *before = NULL, *look = NULL;
+    struct shk_snapshot *before = NULL, *snapshot = NULL;
     int64_t interval = 0, then = 0, now;
     struct path path;
     int status;
@@ -97,15 +98,15 @@ static int run(const struct command *command, int argc, char **argv)
     }
     now = monotonic_now();
     if (r == 0)
-        r = shk_snapshot_open(path.segment, &look);
-    status = r < 0 ? failed(path.text, r) : show(&path, before, then, look, now, &style);
+        r = shk_snapshot_open(path.segment, &snapshot);
+    status = r < 0 ? failed(path.text, r) : show(&path, before, then, snapshot, now, &style);
     shk_snapshot_close(before);
-    shk_snapshot_close(look);
+    shk_snapshot_close(snapshot);
     return status;
 }
 
 static const struct option_row options[] = {
-    {'i', "interval", "TIME", "take two looks, so long apart, and show the rates, too"},
+    {'i', "interval", "TIME", "read it twice, so long apart, and show the rates, too"},
     TABLE_ROWS,
     {0},
 };

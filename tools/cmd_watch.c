@@ -1,7 +1,7 @@
 /* shmctl watch: the objects as they change, on a screen or as plain text. */
 #include "common.h"
 #include "fit.h"
-#include "looks.h"
+#include "snapshots.h"
 #include "print.h"
 #include "quantity.h"
 #include "rates.h"
@@ -16,9 +16,9 @@
 
 enum order { BY_PATH, BY_RATE, BY_WAITERS, ORDERS };
 
-/* One object, at the last look. */
+/* One object, in the last snapshot. */
 struct row {
-    const struct shk_snapshot *look;
+    const struct shk_snapshot *snapshot;
     const struct shk_object_info *object;
     struct moves moves;
     struct rates rates;
@@ -31,12 +31,12 @@ struct watch {
     uint64_t count; /* of displays; 0: any number */
     enum order order;
     size_t first; /* row on the screen */
-    struct shk_snapshot **looks;
+    struct shk_snapshot **snapshots;
     struct row *rows;
     size_t n;
 };
 
-/* ---- looking ---- */
+/* ---- reading ---- */
 
 static const struct row *find_before(const struct row *rows, size_t n, const struct moves *moves)
 {
@@ -51,7 +51,8 @@ static int by_path(const void *left, const void *right)
 {
     const struct row *a = left;
     const struct row *b = right;
-    int c = strcmp(shk_snapshot_segment(a->look)->name, shk_snapshot_segment(b->look)->name);
+    int c =
+        strcmp(shk_snapshot_segment(a->snapshot)->name, shk_snapshot_segment(b->snapshot)->name);
 
     return c ? c : strcmp(a->object->name, b->object->name);
 }
@@ -87,16 +88,16 @@ static void sort(struct watch *w)
 
 static void forget(struct watch *w)
 {
-    if (w->looks)
-        drop_looks(w->looks);
+    if (w->snapshots)
+        drop_snapshots(w->snapshots);
     free(w->rows);
-    w->looks = NULL;
+    w->snapshots = NULL;
     w->rows = NULL;
     w->n = 0;
 }
 
-/* Look again; the rates are since the look before. Returns an exit status. */
-static int look(struct watch *w)
+/* Read all again; the rates are since the snapshot before. Returns an exit status. */
+static int refresh_snapshots(struct watch *w)
 {
     struct watch before = *w;
     const struct shk_object_info *object;
@@ -104,12 +105,12 @@ static int look(struct watch *w)
     size_t room = 0;
     int status;
 
-    w->looks = take_looks(w->operand, &status);
-    for (struct shk_snapshot **l = w->looks; *l; l++)
+    w->snapshots = take_snapshots(w->operand, &status);
+    for (struct shk_snapshot **l = w->snapshots; *l; l++)
         room += shk_snapshot_segment(*l)->objects;
     w->rows = allocate(room, sizeof(*w->rows));
     w->n = 0;
-    for (struct shk_snapshot **l = w->looks; *l; l++) {
+    for (struct shk_snapshot **l = w->snapshots; *l; l++) {
         for (size_t i = 0; (object = shk_snapshot_object(*l, i)); i++) {
             struct row *row = &w->rows[w->n++];
             const struct row *was;
@@ -133,7 +134,7 @@ static struct table *make_table(const struct watch *w)
         table_new(&object_table, "PATH,KIND,STATE,FILL,PUT-RATE,GET-RATE,WAITERS,USERS", &w->style);
 
     for (size_t i = 0; i < w->n; i++) {
-        add_object(t, w->rows[i].look, w->rows[i].object);
+        add_object(t, w->rows[i].snapshot, w->rows[i].object);
         add_rates(t, &w->rows[i].rates);
     }
     return t;
@@ -148,7 +149,7 @@ static char *headline(const struct watch *w)
     time_t now = time(NULL);
     struct tm broken_down;
 
-    for (struct shk_snapshot **l = w->looks; *l; l++) {
+    for (struct shk_snapshot **l = w->snapshots; *l; l++) {
         segments++;
         for (size_t i = 0; (m = shk_snapshot_member(*l, i)); i++) {
             members += m->alive != 0;
@@ -183,13 +184,13 @@ static int print(const struct watch *w)
 static int watch_plainly(struct watch *w)
 {
     int64_t next = monotonic_now();
-    int status = look(w);
+    int status = refresh_snapshots(w);
 
     for (uint64_t i = 0; status == STATUS_DONE && (!w->count || i < w->count); i++) {
         next += w->interval;
         if (!sleep_until(next))
             break;
-        status = look(w);
+        status = refresh_snapshots(w);
         if (status == STATUS_DONE)
             status = print(w);
     }
@@ -295,7 +296,7 @@ static bool obey(struct watch *w, int key, bool *again)
 }
 
 /* Do what keys say until the interval is over. Returns whether to go on. */
-static bool await_look(struct watch *w, int64_t since)
+static bool await_refresh(struct watch *w, int64_t since)
 {
     struct pollfd pollfd = {.fd = STDIN_FILENO, .events = POLLIN};
     bool again = false;
@@ -343,17 +344,17 @@ static int watch_on_screen(struct watch *w)
     curs_set(0);
     for (uint64_t i = 0;; i++) {
         now = monotonic_now();
-        status = look(w);
+        status = refresh_snapshots(w);
         if (status != STATUS_DONE || (w->count && i == w->count))
             break;
         paint(w);
-        if (!await_look(w, now))
+        if (!await_refresh(w, now))
             break;
     }
     endwin();
     delscreen(terminal);
     /* The complaint went with the screen. */
-    return status == STATUS_DONE ? status : look(w);
+    return status == STATUS_DONE ? status : refresh_snapshots(w);
 }
 
 #else

@@ -62,7 +62,7 @@ static bool is_wanted(const struct request *request, const struct thread *t)
 {
     return t->verdict != VERDICT_AWAKE && (!request->pid || t->pid == request->pid) &&
            (!request->segment ||
-            strcmp(shk_snapshot_segment(t->look)->name, request->segment) == 0);
+            strcmp(shk_snapshot_segment(t->snapshot)->name, request->segment) == 0);
 }
 
 /* ---- as a table ---- */
@@ -76,7 +76,7 @@ static void add_thread(struct table *t, const struct world *world, const struct 
 
     table_row(t);
     table_set(t, "VERDICT", "%s", verdicts[thread->verdict]);
-    table_set(t, "SEGMENT", "%s", shk_snapshot_segment(thread->look)->name);
+    table_set(t, "SEGMENT", "%s", shk_snapshot_segment(thread->snapshot)->name);
     table_set(t, "PID", "%" PRId32, m->pid);
     table_set(t, "TID", "%" PRId32, m->tid);
     table_set(t, "COMMAND", "%s", m->command);
@@ -138,9 +138,10 @@ static void print_wait(const struct thread *t)
         puts("waits for its command");
         return;
     }
-    printf("waits %s%s/%s%s, for %s%s\n", words_for(t)->before, shk_snapshot_segment(t->look)->name,
-           *m->waits_on ? m->waits_on : "(removed)", words_for(t)->after,
-           format_duration(duration, m->waiting), m->has_deadline ? ", with a deadline" : "");
+    printf("waits %s%s/%s%s, for %s%s\n", words_for(t)->before,
+           shk_snapshot_segment(t->snapshot)->name, *m->waits_on ? m->waits_on : "(removed)",
+           words_for(t)->after, format_duration(duration, m->waiting),
+           m->has_deadline ? ", with a deadline" : "");
 }
 
 /* ", which has been stopped for 3m05s" */
@@ -211,7 +212,7 @@ static void print_wakers(const struct world *world, const struct thread *t)
         printf("nothing is attached now that could %s", wake);
         if (dead)
             printf("; %s has died",
-                   describe_member(buffer, shk_snapshot_find_member(t->look, dead)));
+                   describe_member(buffer, shk_snapshot_find_member(t->snapshot, dead)));
         putchar('\n');
         return;
     }
@@ -346,15 +347,15 @@ static int print(const struct world *world, const struct request *request,
 /* A number is a process; or a segment, if there is one of that name. Returns an exit status. */
 static int parse_request(struct request *request, const char *operand, struct path *path)
 {
-    struct shk_snapshot *look;
+    struct shk_snapshot *snapshot;
     int r;
 
     parse_path(operand, path);
     if (*path->object)
         usage_error("'%s' is an object, not a segment or a process", operand);
-    r = shk_snapshot_open(path->segment, &look);
+    r = shk_snapshot_open(path->segment, &snapshot);
     if (r == 0)
-        shk_snapshot_close(look);
+        shk_snapshot_close(snapshot);
     if (r == -ENOENT && operand[strspn(operand, "0123456789")] == '\0') {
         request->pid = (int32_t)parse_number(operand, INT32_MAX);
         return STATUS_DONE;
@@ -389,7 +390,7 @@ static int run(const struct command *command, int argc, char **argv)
         if (status != STATUS_DONE)
             return status;
     }
-    status = look_at_world(&world);
+    status = judge_world(&world);
     if (status == STATUS_DONE && request.pid && !is_member(&world, request.pid)) {
         complain(argv[optind], "this process is a member of no segment that can be read");
         status = STATUS_ABSENT;

@@ -60,9 +60,9 @@ const char *describe_member(char *buffer, const struct shk_member_info *member)
     return buffer;
 }
 
-const char *describe_member_id(char *buffer, const struct shk_snapshot *look, uint64_t id)
+const char *describe_member_id(char *buffer, const struct shk_snapshot *snapshot, uint64_t id)
 {
-    const struct shk_member_info *member = shk_snapshot_find_member(look, id);
+    const struct shk_member_info *member = shk_snapshot_find_member(snapshot, id);
 
     if (member) {
         describe_member(buffer, member);
@@ -74,7 +74,7 @@ const char *describe_member_id(char *buffer, const struct shk_snapshot *look, ui
     return buffer;
 }
 
-static void describe_holder(char *buffer, const struct shk_snapshot *look,
+static void describe_holder(char *buffer, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object, uint32_t depth, uint32_t orphaned)
 {
     char name[DESCRIPTION_MAX], duration[QUANTITY_MAX];
@@ -84,7 +84,8 @@ static void describe_holder(char *buffer, const struct shk_snapshot *look,
     if (!holder)
         n = snprintf(buffer, DESCRIPTION_MAX, "free");
     else
-        n = snprintf(buffer, DESCRIPTION_MAX, "held by %s", describe_member_id(name, look, holder));
+        n = snprintf(buffer, DESCRIPTION_MAX, "held by %s",
+                     describe_member_id(name, snapshot, holder));
     if (holder && depth > 1)
         n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), " %" PRIu32 " times", depth);
     if (holder && object->held)
@@ -94,17 +95,20 @@ static void describe_holder(char *buffer, const struct shk_snapshot *look,
         snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", orphaned");
 }
 
-const char *describe_object(char *buffer, const struct shk_snapshot *look,
+const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object)
 {
+    char limit[32] = "";
+
     *buffer = '\0';
     switch (object->kind) {
     case SHK_KIND_LOCK:
-        describe_holder(buffer, look, object, object->as.lock.depth, object->as.lock.orphaned);
+        describe_holder(buffer, snapshot, object, object->as.lock.depth, object->as.lock.orphaned);
         break;
     case SHK_KIND_COND:
         if (object->as.cond.own_lock)
-            describe_holder(buffer, look, object, object->as.cond.depth, object->as.cond.orphaned);
+            describe_holder(buffer, snapshot, object, object->as.cond.depth,
+                            object->as.cond.orphaned);
         else
             snprintf(buffer, DESCRIPTION_MAX, "with lock %s", object->as.cond.lock);
         break;
@@ -113,12 +117,9 @@ const char *describe_object(char *buffer, const struct shk_snapshot *look,
         break;
     case SHK_KIND_QUEUE:
         if (object->as.queue.capacity)
-            snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "/%" PRIu64 " items%s",
-                     object->as.queue.size, object->as.queue.capacity,
-                     object->as.queue.shut_down ? ", shut down" : "");
-        else
-            snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " items%s", object->as.queue.size,
-                     object->as.queue.shut_down ? ", shut down" : "");
+            snprintf(limit, sizeof(limit), "/%" PRIu64, object->as.queue.capacity);
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "%s items%s", object->as.queue.size, limit,
+                 object->as.queue.shut_down ? ", shut down" : "");
         break;
     case SHK_KIND_SEMAPHORE:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permits", object->as.semaphore.value);
@@ -148,17 +149,17 @@ static int by_arrival(const void *left, const void *right)
     return a->waiting > b->waiting ? -1 : a->waiting < b->waiting;
 }
 
-size_t list_waiters(const struct shk_snapshot *look, const char *object,
+size_t list_waiters(const struct shk_snapshot *snapshot, const char *object,
                     const struct shk_member_info ***out)
 {
     const struct shk_member_info *member;
     size_t members = 0;
     size_t n = 0;
 
-    while (shk_snapshot_member(look, members))
+    while (shk_snapshot_member(snapshot, members))
         members++;
     *out = allocate(members, sizeof(**out));
-    for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++) {
+    for (size_t i = 0; (member = shk_snapshot_member(snapshot, i)); i++) {
         if (member->alive && member->waits_for != SHK_WAITS_NOT &&
             strcmp(member->waits_on, object) == 0)
             (*out)[n++] = member;

@@ -176,14 +176,14 @@ static bool is_of_another_user(const struct opening *o, struct stat *st)
 static bool has_kind(const struct path *path, const char **kind)
 {
     const struct shk_object_info *object;
-    struct shk_snapshot *look;
+    struct shk_snapshot *snapshot;
 
-    if (shk_snapshot_open(path->segment, &look) != 0)
+    if (shk_snapshot_open(path->segment, &snapshot) != 0)
         return false;
-    object = shk_snapshot_find_object(look, path->object);
+    object = shk_snapshot_find_object(snapshot, path->object);
     if (object)
         *kind = kind_name(object->kind);
-    shk_snapshot_close(look);
+    shk_snapshot_close(snapshot);
     return object != NULL;
 }
 
@@ -239,7 +239,7 @@ const char *say_time(char *buffer, int64_t nanoseconds)
  * Its holder, how full it is: what can be seen from outside, after a blank. "" if that is
  * nothing.
  */
-static void describe_state(char *buffer, const struct shk_snapshot *look,
+static void describe_state(char *buffer, const struct shk_snapshot *snapshot,
                            const struct shk_object_info *object, int error)
 {
     char text[DESCRIPTION_MAX];
@@ -249,10 +249,11 @@ static void describe_state(char *buffer, const struct shk_snapshot *look,
      * "held by X (4711) ..."; of a condition with the lock of another object only the holder is
      * known.
      */
-    if (strncmp(describe_object(text, look, object), "held by ", 8) == 0)
+    if (strncmp(describe_object(text, snapshot, object), "held by ", 8) == 0)
         strcpy(buffer, text + 4);
     else if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)
-        snprintf(buffer, DESCRIPTION_MAX, " by %s", describe_member_id(text, look, object->holder));
+        snprintf(buffer, DESCRIPTION_MAX, " by %s",
+                 describe_member_id(text, snapshot, object->holder));
     else if (object->kind == SHK_KIND_QUEUE && object->as.queue.capacity)
         snprintf(buffer, DESCRIPTION_MAX, " (%" PRIu64 " of %" PRIu64 " items)",
                  object->as.queue.size, object->as.queue.capacity);
@@ -269,7 +270,7 @@ int failed_to_wait(const struct path *path, const struct acting *acting, int err
 {
     const struct shk_object_info *object;
     char details[DESCRIPTION_MAX] = "";
-    struct shk_snapshot *look;
+    struct shk_snapshot *snapshot;
     char time[TIME_MAX];
 
     if (error == -EBUSY && acting->timeout == SHK_NOWAIT) {
@@ -278,11 +279,11 @@ int failed_to_wait(const struct path *path, const struct acting *acting, int err
     }
     if (error != -EAGAIN && error != -ETIMEDOUT)
         return failed(path->text, error);
-    if (shk_snapshot_open(path->segment, &look) == 0) {
-        object = shk_snapshot_find_object(look, path->object);
+    if (shk_snapshot_open(path->segment, &snapshot) == 0) {
+        object = shk_snapshot_find_object(snapshot, path->object);
         if (object)
-            describe_state(details, look, object, error);
-        shk_snapshot_close(look);
+            describe_state(details, snapshot, object, error);
+        shk_snapshot_close(snapshot);
     }
     if (error == -EAGAIN)
         complain(path->text, "%s%s (--nowait)", state, details);

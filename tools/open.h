@@ -3,7 +3,7 @@
  *
  * The rule of all of them: the first to use an object creates it, with the defaults, and its
  * segment. What has no default has to be said (the parties of a barrier). --no-create asks for an
- * object that is there. Verbs and actions that only look or end something (event is-set, semaphore
+ * object that is there. Verbs and actions that only read or end something (event is-set, semaphore
  * value, barrier reset, shutdown, rm) create nothing.
  */
 #ifndef SHMCTL_OPEN_H

@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#define LOOK_AGAIN 2000000 /* nanoseconds, where no event tells that a pipe has been emptied */
+#define RECHECK 2000000 /* nanoseconds, where no event tells that a pipe has been emptied */
 
 static bool sigpipe_ignored; /* by the parent */
 
@@ -106,13 +106,13 @@ static bool is_unread(void)
 /* There is room in the pipe for a page at least. */
 static bool may_follow(void)
 {
-    static const struct timespec look_again = {.tv_nsec = LOOK_AGAIN};
+    static const struct timespec recheck = {.tv_nsec = RECHECK};
 
     if (!at_first || capacity <= smallest)
         return true;
     /* It was made larger for a large item, or could not be made small. */
     if (is_unread()) {
-        nanosleep(&look_again, NULL);
+        nanosleep(&recheck, NULL);
         return false;
     }
     resize(smallest);

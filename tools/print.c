@@ -16,7 +16,7 @@
 
 /* ---- for scripts ---- */
 
-/* What a cell looks like for a person or for --raw. */
+/* A cell as it is printed for a person or for --raw. */
 static char *cell_text(const struct table *t, size_t row, size_t shown)
 {
     char *text = print_to_memory("%s", table_cell(t, row, shown));

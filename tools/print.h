@@ -1,6 +1,6 @@
 /*
  * Print a table, as its style says: aligned for people, in bare fields or in JSON for scripts.
- * libsmartcols aligns; without it a table looks the same.
+ * libsmartcols aligns; without it the output is the same.
  */
 #ifndef SHMCTL_PRINT_H
 #define SHMCTL_PRINT_H

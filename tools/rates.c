@@ -1,9 +1,10 @@
 #include "rates.h"
 
-struct moves moves_of(const struct shk_snapshot *look, const struct shk_object_info *o,
+struct moves moves_of(const struct shk_snapshot *snapshot, const struct shk_object_info *o,
                       int64_t when)
 {
-    struct moves m = {.segment = shk_snapshot_segment(look)->id, .object = o->serial, .when = when};
+    struct moves m = {
+        .segment = shk_snapshot_segment(snapshot)->id, .object = o->serial, .when = when};
 
     if (o->kind == SHK_KIND_QUEUE) {
         m.puts = o->as.queue.puts;

@@ -1,4 +1,4 @@
-/* How fast queues and streams move: two looks tell, one does not. */
+/* How fast queues and streams move: it takes two snapshots to tell. */
 #ifndef SHMCTL_RATES_H
 #define SHMCTL_RATES_H
 
@@ -18,7 +18,7 @@ struct moves {
     bool has_puts, has_gets;
 };
 
-/* when: just before the look was taken. */
+/* when: just before the snapshot was taken. */
 struct moves moves_of(const struct shk_snapshot *, const struct shk_object_info *, int64_t when);
 
 /* A second; below 0 where there is none: another kind of object, or another object. */

@@ -185,7 +185,8 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
     }
 }
 
-void add_object(struct table *t, const struct shk_snapshot *look, const struct shk_object_info *o)
+void add_object(struct table *t, const struct shk_snapshot *snapshot,
+                const struct shk_object_info *o)
 {
     const struct shk_member_info **waiters;
     char buffer[DESCRIPTION_MAX];
@@ -194,9 +195,9 @@ void add_object(struct table *t, const struct shk_snapshot *look, const struct s
 
     table_row(t);
     table_set(t, "NAME", "%s", o->name);
-    table_set(t, "PATH", "%s/%s", shk_snapshot_segment(look)->name, o->name);
+    table_set(t, "PATH", "%s/%s", shk_snapshot_segment(snapshot)->name, o->name);
     table_set(t, "KIND", "%s", kind_name(o->kind));
-    table_set(t, "STATE", "%s", describe_object(buffer, look, o));
+    table_set(t, "STATE", "%s", describe_object(buffer, snapshot, o));
     table_set_size(t, "SIZE", o->size);
     table_set(t, "SERIAL", "%" PRIu64, o->serial);
     table_set_duration(t, "AGE", since(o->created));
@@ -205,14 +206,14 @@ void add_object(struct table *t, const struct shk_snapshot *look, const struct s
     table_set(t, "USERS", "%" PRIu64, o->users);
     table_set(t, "WAITERS", "%" PRIu64, o->waiters);
     if (o->waiters && table_shows(t, "WAITING")) {
-        n = list_waiters(look, o->name, &waiters);
+        n = list_waiters(snapshot, o->name, &waiters);
         for (size_t i = 0; i < n; i++)
             table_append(t, "WAITING", "%s for %s", describe_member(buffer, waiters[i]),
                          format_duration(duration, waiters[i]->waiting));
         free(waiters);
     }
     if (o->holder && table_shows(t, "HOLDER"))
-        table_set(t, "HOLDER", "%s", describe_member_id(buffer, look, o->holder));
+        table_set(t, "HOLDER", "%s", describe_member_id(buffer, snapshot, o->holder));
     if (o->held)
         table_set_duration(t, "HELD", o->held);
     fill_kind(t, o);

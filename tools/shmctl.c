@@ -1,5 +1,5 @@
 /*
- * shmctl: look at segments of shared memory and work on what is in them. This is the table of
+ * shmctl: inspect segments of shared memory and work on what is in them. This is the table of
  * verbs.
  */
 #include "shmctl.h"

@@ -1,5 +1,5 @@
 #include "verdict.h"
-#include "looks.h"
+#include "snapshots.h"
 #include "spawn.h"
 
 #include <inttypes.h>
@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#define BETWEEN_LOOKS SHK_MS(300) /* a sleeper checks each 100 ms whether its wake-up was lost */
+#define BETWEEN_SNAPSHOTS \
+    SHK_MS(300) /* a sleeper checks each 100 ms whether its wake-up was lost */
 
 static int by_identity(const void *a, const void *b)
 {
@@ -21,13 +22,13 @@ static int by_identity(const void *a, const void *b)
     return (t->tid > u->tid) - (t->tid < u->tid);
 }
 
-static struct thread identity(const struct shk_snapshot *look, const struct shk_member_info *m)
+static struct thread identity(const struct shk_snapshot *snapshot, const struct shk_member_info *m)
 {
-    return (struct thread){.pid_namespace = shk_snapshot_segment(look)->namespace_,
+    return (struct thread){.pid_namespace = shk_snapshot_segment(snapshot)->namespace_,
                            .pid = m->pid,
                            .tid = m->tid,
                            .member = m,
-                           .look = look};
+                           .snapshot = snapshot};
 }
 
 static struct thread *find_identity(const struct world *w, const struct thread *key)
@@ -35,10 +36,10 @@ static struct thread *find_identity(const struct world *w, const struct thread *
     return bsearch(key, w->threads, w->n, sizeof(*w->threads), by_identity);
 }
 
-static struct thread *find_thread(const struct world *w, const struct shk_snapshot *look,
+static struct thread *find_thread(const struct world *w, const struct shk_snapshot *snapshot,
                                   const struct shk_member_info *m)
 {
-    struct thread key = identity(look, m);
+    struct thread key = identity(snapshot, m);
 
     return find_identity(w, &key);
 }
@@ -50,16 +51,16 @@ static void gather_threads(struct world *w)
     size_t members = 0;
     size_t n = 0;
 
-    for (struct shk_snapshot **look = w->looks; *look; look++) {
-        for (size_t i = 0; shk_snapshot_member(*look, i); i++)
+    for (struct shk_snapshot **snapshot = w->snapshots; *snapshot; snapshot++) {
+        for (size_t i = 0; shk_snapshot_member(*snapshot, i); i++)
             members++;
     }
     w->threads = allocate(members, sizeof(*w->threads));
-    w->seats = allocate(members, sizeof(*w->seats));
-    for (struct shk_snapshot **look = w->looks; *look; look++) {
-        for (size_t i = 0; (m = shk_snapshot_member(*look, i)); i++) {
+    w->by_member = allocate(members, sizeof(*w->by_member));
+    for (struct shk_snapshot **snapshot = w->snapshots; *snapshot; snapshot++) {
+        for (size_t i = 0; (m = shk_snapshot_member(*snapshot, i)); i++) {
             if (m->alive)
-                w->threads[n++] = identity(*look, m);
+                w->threads[n++] = identity(*snapshot, m);
         }
     }
     qsort(w->threads, n, sizeof(*w->threads), by_identity);
@@ -69,25 +70,26 @@ static void gather_threads(struct world *w)
     }
 }
 
-/* Note the threads of each look in its order, and where each waits. */
-static void seat_threads(struct world *w)
+/* Note the threads of each snapshot in its order, and where each waits. */
+static void index_threads(struct world *w)
 {
     const struct shk_member_info *m;
-    struct thread **seats = w->seats;
+    struct thread **by_member = w->by_member;
 
-    for (struct shk_snapshot **look = w->looks; *look; look++) {
-        struct thread **first = seats;
+    for (struct shk_snapshot **snapshot = w->snapshots; *snapshot; snapshot++) {
+        struct thread **first = by_member;
 
-        for (size_t i = 0; (m = shk_snapshot_member(*look, i)); i++, seats++) {
-            struct thread *t = *seats = m->alive ? find_thread(w, *look, m) : NULL;
+        for (size_t i = 0; (m = shk_snapshot_member(*snapshot, i)); i++, by_member++) {
+            struct thread *t = *by_member = m->alive ? find_thread(w, *snapshot, m) : NULL;
 
-            if (!t || (t->seats && m->waits_for == SHK_WAITS_NOT))
+            if (!t || (t->by_member && m->waits_for == SHK_WAITS_NOT))
                 continue;
             t->member = m;
-            t->look = *look;
-            t->seats = first;
-            t->object =
-                m->waits_for == SHK_WAITS_NOT ? NULL : shk_snapshot_find_object(*look, m->waits_on);
+            t->snapshot = *snapshot;
+            t->by_member = first;
+            t->object = m->waits_for == SHK_WAITS_NOT
+                            ? NULL
+                            : shk_snapshot_find_object(*snapshot, m->waits_on);
         }
     }
 }
@@ -113,7 +115,7 @@ static bool is_able(const struct thread *t)
 struct tree {
     struct world *world;
     struct thread *owner;
-    uint64_t switches; /* of those that are no members: the same in two looks if none has run */
+    uint64_t switches; /* of those that are no members: the same in two snapshots if none has run */
     bool at_work;      /* some process below may go on by itself */
 };
 
@@ -175,7 +177,7 @@ static void climb(struct tree *tree, int32_t pid)
 /*
  * A process of one thread that waits for a child is stuck if all below it are: blocked members,
  * stopped processes, and such as wait for those. Of a shell between them the kernel says whether it
- * waits for a child; where it does not say, two looks do: what waits has not run in between.
+ * waits for a child; where it does not say, two snapshots do: what waits has not run in between.
  */
 static void find_command(struct world *w, struct thread *t)
 {
@@ -228,23 +230,23 @@ static void ask_proc(struct world *w)
     }
 }
 
-/* Take one look. */
-static int look_once(struct world *w)
+/* Take one snapshot of everything. */
+static int read_world(struct world *w)
 {
     const struct shk_member_info *m;
     int status;
 
     *w = (struct world){0};
-    w->looks = take_looks(NULL, &status);
+    w->snapshots = take_snapshots(NULL, &status);
     gather_threads(w);
-    seat_threads(w);
+    index_threads(w);
     for (size_t i = 0; i < w->n; i++) {
         struct thread *t = &w->threads[i];
 
         if (t->member->waits_for != SHK_WAITS_TO_ACQUIRE || !t->object)
             continue;
-        m = shk_snapshot_find_member(t->look, t->object->holder);
-        t->holder = m && m->alive ? find_thread(w, t->look, m) : NULL;
+        m = shk_snapshot_find_member(t->snapshot, t->object->holder);
+        t->holder = m && m->alive ? find_thread(w, t->snapshot, m) : NULL;
     }
     ask_proc(w);
     return status;
@@ -265,8 +267,8 @@ const struct thread *possible_waker(const struct world *w, const struct thread *
         stuck += !is_able(&w->threads[k]) && w->threads[k].object == t->object;
     if (*at == 0 && t->member->waits_for != SHK_WAITS_FOR_ANY && t->object->users <= stuck)
         return NULL; /* of several objects only the first is known */
-    while (shk_snapshot_member(t->look, *at)) {
-        other = t->seats[(*at)++];
+    while (shk_snapshot_member(t->snapshot, *at)) {
+        other = t->by_member[(*at)++];
         if (other && other != t && is_able(other))
             return other;
     }
@@ -422,11 +424,11 @@ static bool is_same_wait(const struct thread *before, const struct thread *t)
                before->tree_switches == t->tree_switches;
     if (!before->object || !t->object)
         return false;
-    return shk_snapshot_segment(before->look)->id == shk_snapshot_segment(t->look)->id &&
+    return shk_snapshot_segment(before->snapshot)->id == shk_snapshot_segment(t->snapshot)->id &&
            before->object->serial == t->object->serial &&
            before->object->holder == t->object->holder &&
            before->member->waits_for == t->member->waits_for &&
-           t->member->waiting >= before->member->waiting + BETWEEN_LOOKS;
+           t->member->waiting >= before->member->waiting + BETWEEN_SNAPSHOTS;
 }
 
 /* It was stopped or in disk sleep before, and has not run since; or its command. */
@@ -440,25 +442,25 @@ static void settle(const struct world *before, struct world *w)
 {
     for (size_t i = 0; i < w->n; i++) {
         struct thread *now = &w->threads[i];
-        const struct thread *t = find_thread(before, now->look, now->member);
+        const struct thread *t = find_thread(before, now->snapshot, now->member);
 
         now->settled = t && (!t->moves || t->verdict == VERDICT_DEADLOCKED) && is_same_wait(t, now);
         now->stalled = now->stalled && t && is_same_stall(t, now);
     }
 }
 
-int look_at_world(struct world *w)
+int judge_world(struct world *w)
 {
     struct world before;
-    int status = look_once(w);
+    int status = read_world(w);
 
     for (size_t i = 0; i < w->n; i++)
         w->threads[i].settled = true;
     if (status != STATUS_DONE || !judge(w))
         return status;
     before = *w;
-    nanosleep(&(struct timespec){.tv_nsec = BETWEEN_LOOKS}, NULL);
-    status = look_once(w);
+    nanosleep(&(struct timespec){.tv_nsec = BETWEEN_SNAPSHOTS}, NULL);
+    status = read_world(w);
     settle(&before, w);
     judge(w);
     drop_world(&before);
@@ -470,7 +472,7 @@ void drop_world(struct world *w)
     for (size_t i = 0; i < w->n; i++)
         free(w->threads[i].leaves);
     drop_processes(&w->processes);
-    drop_looks(w->looks);
-    free(w->seats);
+    drop_snapshots(w->snapshots);
+    free(w->by_member);
     free(w->threads);
 }

@@ -21,9 +21,9 @@
  * blocked members or wait for such. So the circle that two scripts make of nested commands is seen,
  * whatever shells stand between.
  *
- * One look may show two states that were never together: one member is woken, another falls asleep.
- * So it takes two. What both show, with the first wait still going on in the second, was so all the
- * time in between; what else sleeps counts as able.
+ * One snapshot may show two states that were never together: one member is woken, another falls
+ * asleep. So it takes two. What both show, with the first wait still going on in the second, was so
+ * all the time in between; what else sleeps counts as able.
  */
 #ifndef SHMCTL_VERDICT_H
 #define SHMCTL_VERDICT_H
@@ -44,10 +44,10 @@ enum verdict {
 struct thread {
     uint64_t pid_namespace;
     int32_t pid, tid;
-    const struct shk_member_info
-        *member;                     /* where it waits; if it does not, any of its memberships */
-    const struct shk_snapshot *look; /* in which that is */
-    struct thread **seats;           /* the threads of that look, in its order; NULL: dead */
+    /* where it waits; if it does not, any of its records */
+    const struct shk_member_info *member;
+    const struct shk_snapshot *snapshot; /* in which that is */
+    struct thread **by_member; /* the threads of that snapshot, in its order; NULL: dead */
     const struct shk_object_info *object; /* that it waits on; NULL: none, or it has been removed */
     struct thread *holder;                /* of the lock that it waits for; NULL: none */
     struct thread *command;               /* one of the following; NULL: none */
@@ -69,19 +69,19 @@ struct thread {
 };
 
 struct world {
-    struct shk_snapshot **looks;
+    struct shk_snapshot **snapshots;
     struct thread *threads; /* by namespace, pid and tid */
     size_t n;
-    struct thread **seats; /* one a member of each look */
-    uint64_t here;         /* the pid namespace of this process; 0: /proc has not been asked */
+    struct thread **by_member; /* one a member of each snapshot */
+    uint64_t here;             /* the pid namespace of this process; 0: /proc has not been asked */
     struct processes processes;
 };
 
 /*
- * Look at all segments, twice if need be, and judge. Returns an exit status; to be given back in
- * any case.
+ * Take a snapshot of all segments, or two if need be, and judge. Returns an exit status. The world
+ * is to be given back in any case.
  */
-int look_at_world(struct world *);
+int judge_world(struct world *);
 void drop_world(struct world *);
 
 /* The one that it waits for: the holder of a lock, or the command. */

@@ -447,14 +447,14 @@ claim 'so is what could only be woken by a stopped process'
 stalled_by() {
     local process tracer waiter
     mkfifo "$scratch/$1"
-    "$SHMKIT_TESTDIR/cli/stalled" "$segment" a "$1" <"$scratch/$1" >"$scratch/pid" &
+    "$SHMKIT_TESTDIR/cli/stalled" "$segment" a "$1" <"$scratch/$1" >"$scratch/$1.pid" &
     tracer=$!
     exec 3>"$scratch/$1"
     is_told() {
-        test -s "$scratch/pid" || ! kill -0 $tracer 2>/dev/null
+        test -s "$1" || ! kill -0 $tracer 2>/dev/null
     }
-    await is_told
-    process=$(cat "$scratch/pid")
+    await is_told "$scratch/$1.pid"
+    process=$(cat "$scratch/$1.pid")
     if test -z "$process"; then
         wait $tracer
         test $? = 77 || fail "there is no holder that is $1"

@@ -1,0 +1,15 @@
+/* Snapshots of several segments. */
+#ifndef SHMCTL_SNAPSHOTS_H
+#define SHMCTL_SNAPSHOTS_H
+
+#include "common.h"
+
+/*
+ * Of every segment that can be read, or of the one named on the command line. *status:
+ * STATUS_DONE, or why not, after a complaint. Returns an array with NULL at its end, to be given
+ * back in any case.
+ */
+struct shk_snapshot **take_snapshots(const char *operand, int *status);
+void drop_snapshots(struct shk_snapshot **);
+
+#endif
