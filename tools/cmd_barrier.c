@@ -8,9 +8,9 @@ enum { WAIT, RESET, ABORT };
 
 /* How many are to meet has no default: without --parties no barrier is created. */
 static const struct action actions[] = {
-    [WAIT] = {"wait", .creates = true, .waits = true, .counts = true},
-    [RESET] = {"reset"},
-    [ABORT] = {"abort"},
+    [WAIT] = {.name = "wait", .creates = true, .waits = true, .counts = true},
+    [RESET] = {.name = "reset"},
+    [ABORT] = {.name = "abort"},
     {0},
 };
 

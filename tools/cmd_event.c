@@ -5,10 +5,10 @@
 enum { SET, CLEAR, WAIT, IS_SET };
 
 static const struct action actions[] = {
-    [SET] = {"set", .creates = true},
-    [CLEAR] = {"clear", .creates = true},
-    [WAIT] = {"wait", .creates = true, .waits = true},
-    [IS_SET] = {"is-set"},
+    [SET] = {.name = "set", .creates = true},
+    [CLEAR] = {.name = "clear", .creates = true},
+    [WAIT] = {.name = "wait", .creates = true, .waits = true},
+    [IS_SET] = {.name = "is-set"},
     {0},
 };
 

@@ -8,9 +8,9 @@
 enum { ACQUIRE, RELEASE, VALUE };
 
 static const struct action actions[] = {
-    [ACQUIRE] = {"acquire", .creates = true, .waits = true},
-    [RELEASE] = {"release", .creates = true, .counts = true},
-    [VALUE] = {"value"},
+    [ACQUIRE] = {.name = "acquire", .creates = true, .waits = true},
+    [RELEASE] = {.name = "release", .creates = true, .counts = true},
+    [VALUE] = {.name = "value"},
     {0},
 };
 
