@@ -9,11 +9,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ns: a waiter sleeps so long before it checks whether it is starving: bench row L3 */
+/* ns: a waiter sleeps so long before it checks whether it is starving */
 #define STARVING_AFTER SHK_MS(2)
 /*
  * Releases in that time from which on it is starving. More than there are where the lock is one of
- * many: there most waiters wait for a CPU, and checks would only take it from others.
+ * many (bench row W6): there most waiters wait for a CPU, and checks would only take it from
+ * others.
  */
 #define BARGING_MAX 1500
 /*
@@ -21,11 +22,11 @@
  * check is so late, too, if the latest one in the process has found no starving waiter.
  */
 #define STARVING_RECHECK SHK_MS(10)
-/* ns: the others wait so long for a handoff target to lock; a running thread needs 0.1 ms */
+/* ns: the others wait so long for a handoff target to lock */
 #define HANDOFF_LIMIT SHK_MS(5)
 /* ns: they check so often whether it has */
 #define HANDOFF_NAP 50000
-/* pauses (about 40 ns each) between two checks of a spinner: each takes the line from the holder */
+/* pauses between two checks of a spinner, each of which takes the line from the holder */
 #define PAUSES_BETWEEN_CHECKS 32
 
 #ifdef SHKI_TEST_HOOKS
@@ -66,7 +67,7 @@ static void find_word(void)
         return;
     pthread_mutex_lock(&probe);
     if (syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head) {
-        /* bit 0 means priority inheritance */
+        /* bit 0 marks a PI futex */
         uintptr_t entry = (uintptr_t)head->list.next & ~(uintptr_t)1;
         uintptr_t offset = entry + (uintptr_t)head->futex_offset - (uintptr_t)&probe;
 

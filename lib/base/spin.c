@@ -8,24 +8,45 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SPIN_DEFAULT 20000 /* ns: 10 to 20 us were best where a wake-up took 60 us */
-#define SPIN_MAX     SHK_MS(10)
-#define SHIFT_MAX    3 /* 20 us >> 3: still long enough for a hand-off between running CPUs */
-#define PROBE_FIRST  32
-#define PROBE_EVERY  1024
-/* 20 us << 2: longer than it takes to wake the other side on another CPU */
-#define PROBE_SHIFT    2
-#define BURST          16    /* checks between two reads of the clock */
+/* ---- The policies, each with its constants ---- */
+
+/*
+ * How long to spin. ns: 10 to 20 us were best where a wake-up took 60 us. A spin costs at most what
+ * it can save (Karlin, Li, Manasse, Owicki 1991).
+ */
+#define SPIN_DEFAULT 20000
+#define SPIN_MAX     SHK_MS(10) /* ns: the most that SHK_SPIN can set */
+
+/*
+ * Backoff: each spin that misses halves the budget, so often; each one that hits doubles it. 20 us
+ * >> 3 is still long enough for a hand-off between running CPUs.
+ */
+#define BACKOFF_MAX 3
+
+/*
+ * Probe: some of the calls at the least budget spin for 20 us << 2, which is longer than it takes
+ * to wake the other side on another CPU. Without it two sides that sleep would never find out that
+ * spinning pays again.
+ */
+#define PROBE_FIRST     32   /* calls: this one and, from it on, each power of two; … */
+#define PROBE_EVERY     1024 /* … and each multiple of this */
+#define PROBE_DOUBLINGS 2
+
+/* Checks between two reads of the clock, which costs as much as some of them. */
+#define CHECKS_PER_CLOCK 16
+
+/* Yielding the CPU where spins miss: see yield_cpu(). */
 #define YIELD_REPAID   50    /* ns a call: a sleep takes 20 times as long at least */
 #define YIELD_DEBT_MAX 10000 /* calls, for one yield */
 /* calls; below YIELD_DEBT_MAX, so that one yield that loses much ends yielding for a while */
-#define CREDIT_MAX 5000
+#define YIELD_CREDIT_MAX 5000
+
 /*
- * checks, of about 50 ns each: longer than a member that is awake needs, and little beside the cost
- * of a wake-up
+ * Short spin. Checks, of about 50 ns each: longer than a member that is awake needs, and little
+ * beside the cost of a wake-up. After n misses in a row one call in 2^n spins.
  */
-#define SHORT_SPINS          24
-#define SHORT_SPIN_SHIFT_MAX 10
+#define SHORT_SPIN_CHECKS      24
+#define SHORT_SPIN_BACKOFF_MAX 10
 
 int64_t shki_spin_longest;
 static bool pinned;  /* the process may run on one CPU: the other side may be on the same */
@@ -52,27 +73,27 @@ static void setup(void)
  * The budget of this spin, ns. Where both sides sleep, the wake-up of each takes longer than the
  * other's smallest budget, and no spin would ever be a hit: therefore a long probe now and then.
  */
-static int64_t budget(struct shki_spinner *spinner, uint32_t shift, bool gives_way)
+static int64_t budget(struct shki_spinner *spinner, uint32_t backoff, bool yields)
 {
     uint32_t misses;
 
-    if (shift < SHIFT_MAX)
-        return shki_spin_longest >> shift;
+    if (backoff < BACKOFF_MAX)
+        return shki_spin_longest >> backoff;
     misses = load_relaxed(&spinner->misses) + 1;
     store_relaxed(&spinner->misses, misses);
     /* at powers of two, later every PROBE_EVERY */
     if (misses >= PROBE_FIRST && shki_policy(SHKI_POLICY_PROBE) &&
         ((misses & (misses - 1)) == 0 || misses % PROBE_EVERY == 0))
-        return shki_spin_longest << PROBE_SHIFT;
-    return gives_way ? 0 : shki_spin_longest >> SHIFT_MAX;
+        return shki_spin_longest << PROBE_DOUBLINGS;
+    return yields ? 0 : shki_spin_longest >> BACKOFF_MAX;
 }
 
-static void note_hit(struct shki_spinner *spinner, uint32_t shift)
+static void note_hit(struct shki_spinner *spinner, uint32_t backoff)
 {
     store_relaxed(&spinner->hit, 1);
-    if (shift == 0)
+    if (backoff == 0)
         return;
-    store_relaxed(&spinner->backoff, shift - 1);
+    store_relaxed(&spinner->backoff, backoff - 1);
     store_relaxed(&spinner->misses, 0);
 }
 
@@ -83,9 +104,9 @@ static void note_hit(struct shki_spinner *spinner, uint32_t shift)
  *
  * The time that a yield has lost becomes a debt. Each call repays YIELD_REPAID of it, and until the
  * debt is repaid there is no other yield. So yields cost YIELD_REPAID a call on average at most. A
- * credit of up to CREDIT_MAX calls absorbs single yields that a clock tick has delayed.
+ * credit of up to YIELD_CREDIT_MAX calls absorbs single yields that a clock tick has delayed.
  */
-static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
+static bool yield_cpu(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
     int32_t yield_debt = load_relaxed(&spinner->yield_debt);
     int64_t took;
@@ -93,7 +114,7 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
 
     if (!shki_policy(SHKI_POLICY_YIELD))
         return false;
-    if (yield_debt > -CREDIT_MAX)
+    if (yield_debt > -YIELD_CREDIT_MAX)
         yield_debt--;
     if (yield_debt < 0) {
         took = shki_now();
@@ -112,42 +133,42 @@ static bool give_way(struct shki_spinner *spinner, bool (*ready)(const void *arg
     return is_ready;
 }
 
-/* `burst`: checks between two reads of the clock. `gives_way`: yield where spins are in vain. */
-static bool spin(struct shki_spinner *spinner, int burst, bool gives_way,
+/* `checks`: checks between two reads of the clock. `yields`: yield where spins are in vain. */
+static bool spin(struct shki_spinner *spinner, int checks, bool yields,
                  bool (*ready)(const void *arg), const void *arg)
 {
-    uint32_t shift = shki_policy(SHKI_POLICY_BACKOFF) ? load_relaxed(&spinner->backoff) : 0;
+    uint32_t backoff = shki_policy(SHKI_POLICY_BACKOFF) ? load_relaxed(&spinner->backoff) : 0;
     int64_t length, end;
 
     if (!shki_policy(SHKI_POLICY_SPIN))
         return ready(arg);
     if (one_cpu) /* the other side needs it */
-        return (shki_spin_longest && give_way(spinner, ready, arg)) || ready(arg);
-    length = shki_spin_longest ? budget(spinner, shift, gives_way) : 0;
-    if (gives_way && shki_spin_longest && shift == SHIFT_MAX && give_way(spinner, ready, arg))
+        return (shki_spin_longest && yield_cpu(spinner, ready, arg)) || ready(arg);
+    length = shki_spin_longest ? budget(spinner, backoff, yields) : 0;
+    if (yields && shki_spin_longest && backoff == BACKOFF_MAX && yield_cpu(spinner, ready, arg))
         return true;
     if (length == 0)
         return ready(arg);
     end = shki_now() + length;
     do {
-        for (int i = 0; i < burst; i++) {
+        for (int i = 0; i < checks; i++) {
             if (ready(arg)) {
-                note_hit(spinner, shift);
+                note_hit(spinner, backoff);
                 return true;
             }
             shki_pause();
         }
     } while (shki_now() < end);
     store_relaxed(&spinner->hit, 0);
-    if (shift < SHIFT_MAX)
-        store_relaxed(&spinner->backoff, shift + 1);
+    if (backoff < BACKOFF_MAX)
+        store_relaxed(&spinner->backoff, backoff + 1);
     return false;
 }
 
 bool shki_spin(struct shki_spinner *spinner, bool (*ready)(const void *arg), const void *arg)
 {
     pthread_once(&once, setup);
-    return spin(spinner, BURST, pinned, ready, arg);
+    return spin(spinner, CHECKS_PER_CLOCK, pinned, ready, arg);
 }
 
 bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *arg),
@@ -159,23 +180,23 @@ bool shki_spin_at_mutex(struct shki_spinner *spinner, bool (*ready)(const void *
 
 bool shki_spin_short(struct shki_spinner *spinner, bool (*done)(const void *arg), const void *arg)
 {
-    uint32_t shift = load_relaxed(&spinner->backoff), misses = load_relaxed(&spinner->misses) + 1;
+    uint32_t backoff = load_relaxed(&spinner->backoff), misses = load_relaxed(&spinner->misses) + 1;
 
     pthread_once(&once, setup);
     if (shki_spin_longest == 0 || one_cpu || !shki_policy(SHKI_POLICY_SPARED))
         return false;
     store_relaxed(&spinner->misses, misses);
-    if (misses & ((1u << shift) - 1)) /* one call in 2^shift only */
+    if (misses & ((1u << backoff) - 1)) /* one call in 2^backoff only */
         return false;
-    for (int i = 0; i < SHORT_SPINS; i++) {
+    for (int i = 0; i < SHORT_SPIN_CHECKS; i++) {
         if (done(arg)) {
             store_relaxed(&spinner->backoff, 0);
             return true;
         }
         shki_pause();
     }
-    if (shift < SHORT_SPIN_SHIFT_MAX)
-        store_relaxed(&spinner->backoff, shift + 1);
+    if (backoff < SHORT_SPIN_BACKOFF_MAX)
+        store_relaxed(&spinner->backoff, backoff + 1);
     return false;
 }
 
@@ -184,7 +205,7 @@ bool shki_spin_for(int64_t ns, bool (*ready)(const void *arg), const void *arg)
     int64_t end = shki_now() + ns;
 
     do {
-        for (int i = 0; i < BURST; i++) {
+        for (int i = 0; i < CHECKS_PER_CLOCK; i++) {
             if (ready(arg))
                 return true;
             shki_pause();
