@@ -1,5 +1,5 @@
 /*
- * Where everything of a queue lies, and how one is made, opened and closed.
+ * Where everything of a queue lies, and how one is made and checked.
  *
  * The geometry follows from the order, the capacity, the item size and the segment. It is computed
  * in one place, lay_out(), when a queue is made, and again when it is opened: a queue whose bytes
@@ -257,9 +257,8 @@ int shki_queue_check(struct shki_object *o, const struct shki_plan *plan)
     return adopt(q, &l);
 }
 
-/* What a creation needs. */
-static int make_plan(const struct shk_segment *segment, const struct shk_queue_options *options,
-                     struct shki_plan *plan)
+int shki_queue_plan(const struct shk_segment *segment, const struct shk_queue_options *options,
+                    struct shki_plan *plan)
 {
     uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
     struct layout l;
@@ -278,53 +277,5 @@ static int make_plan(const struct shk_segment *segment, const struct shk_queue_o
                 segment ? shki_pool_limit(segment) : 0);
     plan->size = l.size;
     plan->memory = options->capacity == 0 ? l.map_at : 0; /* the maps get it as they are used */
-    return 0;
-}
-
-int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags,
-                   const struct shk_queue_options *options, struct shk_queue **out)
-{
-    static const struct shk_queue_options defaults;
-    struct shki_plan plan = {.kind = &shki_queue_kind, .options_given = options != NULL};
-    struct shk_queue *q;
-    int r;
-
-    if (out == NULL)
-        return SHKI_NO_HANDLE;
-    *out = NULL;
-    plan.options = options = options ? options : &defaults;
-    r = make_plan(segment, options, &plan);
-    if (r < 0)
-        return r;
-    q = calloc(1, sizeof(*q));
-    if (q == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &q->object);
-    if (r < 0) {
-        free(q->lists);
-        free(q);
-    } else {
-        *out = q;
-    }
-    return r;
-}
-
-int shk_queue_close(struct shk_queue *q)
-{
-    struct shki_member *m;
-
-    if (q == NULL)
-        return 0;
-    m = q->object.segment->base ? shki_member_find(q->object.segment) : NULL;
-    if (m && (shki_side_is_held_by(&q->shared->put_lock, m) ||
-              shki_side_is_held_by(&q->shared->get_lock, m)))
-        return shki_fail(-EBUSY,
-                         "%s/%s: the calling thread has a claim, a reservation or a peek open",
-                         q->object.segment->name, q->object.name);
-    if (!shki_object_unref(&q->object))
-        return 0;
-    shki_object_close(&q->object);
-    free(q->lists);
-    free(q);
     return 0;
 }

@@ -87,6 +87,9 @@ struct shk_queue {
 
 /* The queue as a kind: see kind.c. */
 extern const struct shki_kind shki_queue_kind;
+/* What its creation needs: 0 or an error. `segment` may be NULL. */
+int shki_queue_plan(const struct shk_segment *, const struct shk_queue_options *,
+                    struct shki_plan *);
 int shki_queue_build(struct shki_object *, const struct shki_plan *);
 int shki_queue_check(struct shki_object *, const struct shki_plan *);
 

@@ -1,9 +1,60 @@
-/* The queue as a kind of objects: what wakes it, watches it and describes it. */
+/* The queue as a kind of objects: what opens and closes it, wakes it, watches and describes it. */
 #include "object/watch.h"
 #include "queue/side.h"
 #include "queue/state.h"
 
 #include <shmkit/inspect.h>
+#include <stdlib.h>
+
+/* ---- Opening ---- */
+
+int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags,
+                   const struct shk_queue_options *options, struct shk_queue **out)
+{
+    static const struct shk_queue_options defaults;
+    struct shki_plan plan = {.kind = &shki_queue_kind, .options_given = options != NULL};
+    struct shk_queue *q;
+    int r;
+
+    if (out == NULL)
+        return SHKI_NO_HANDLE;
+    *out = NULL;
+    plan.options = options = options ? options : &defaults;
+    r = shki_queue_plan(segment, options, &plan);
+    if (r < 0)
+        return r;
+    q = calloc(1, sizeof(*q));
+    if (q == NULL)
+        return shki_say(-ENOMEM, "out of memory");
+    r = shki_object_open(segment, name, flags, &plan, &q->object);
+    if (r < 0) {
+        free(q->lists);
+        free(q);
+    } else {
+        *out = q;
+    }
+    return r;
+}
+
+int shk_queue_close(struct shk_queue *q)
+{
+    struct shki_member *m;
+
+    if (q == NULL)
+        return 0;
+    m = q->object.segment->base ? shki_member_find(q->object.segment) : NULL;
+    if (m && (shki_side_is_held_by(&q->shared->put_lock, m) ||
+              shki_side_is_held_by(&q->shared->get_lock, m)))
+        return shki_fail(-EBUSY,
+                         "%s/%s: the calling thread has a claim, a reservation or a peek open",
+                         q->object.segment->name, q->object.name);
+    if (!shki_object_unref(&q->object))
+        return 0;
+    shki_object_close(&q->object);
+    free(q->lists);
+    free(q);
+    return 0;
+}
 
 /* ---- Waking ---- */
 
