@@ -1,7 +1,7 @@
 /*
  * The event: shk_event_set(), shk_event_clear() and shk_event_wait() of lib/object/event.c.
  * SETTERS set it, up to SETS times each, and perhaps clear it again. With UNLINK it is unlinked at
- * some moment: shki_event_wake().
+ * some moment: wake_at_unlink().
  *
  * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it
  * compares and puts to sleep, and it wakes all. (An exchange that fails is a look, and is tried

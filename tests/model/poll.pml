@@ -1,5 +1,5 @@
 /*
- * Waiting for any of several objects, which lib/poll/poll.h tells: shki_set_wait(),
+ * Waiting for any of several objects, which lib/object/watch.h tells: shki_set_wait(),
  * shki_watched_wake(), and the requests of lib/sync/waitlist.h: shki_waitlist_request(), with the
  * labels that they have there.
  *
