@@ -9,8 +9,8 @@
  * The verdict is stored at each waiter before the release commits. So a waiter that runs late is
  * told what happened in its round, and not what happened to the barrier since.
  *
- * A party that gives up or dies breaks the barrier: the others would wait for it in vain. `broken` is
- * stored before the waiters are released, so that a breaker that dies in between is completed by
+ * A party that gives up or dies breaks the barrier: the others would wait for it in vain. `broken`
+ * is stored before the waiters are released, so that a breaker that dies in between is completed by
  * recover(). `broken` is written with the mutex, which orders it.
  *
  * Killed anywhere in a wait: it has not arrived, or the barrier is broken, or the parties have met.

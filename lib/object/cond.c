@@ -7,8 +7,9 @@
  *     sleep until released                         (give up the lock)
  *     take the lock back; resume
  *
- * The waiter is in the waitlist before it gives up the lock. In the other order a notifier that gets
- * the lock in between would find no waiter, and the waiter would sleep on a predicate that holds.
+ * The waiter is in the waitlist before it gives up the lock. In the other order a notifier that
+ * gets the lock in between would find no waiter, and the waiter would sleep on a predicate that
+ * holds.
  *
  * The waiter resumes after it has taken the lock back. Killed before that, its wake-up goes to the
  * next waiter. Resumed earlier, it could die with the wake-up while it waits for the lock.
@@ -190,8 +191,8 @@ int shk_cond_stamp(struct shk_cond *c)
 }
 
 /*
- * The first line of wait and notify: the caller must hold the lock. -ESTALE comes after -EPERM, since
- * a holder must know that it has to release the lock.
+ * The first line of wait and notify: the caller must hold the lock. -ESTALE comes after -EPERM,
+ * since a holder must know that it has to release the lock.
  */
 static int enter(struct shk_cond *c, struct shki_member **m)
 {

@@ -1,15 +1,15 @@
 /*
  * Deadlock: a cycle of threads, each of which waits for a lock that the next one holds.
  *
- * A waiter without a deadline searches for one at the end of each recheck interval. It follows holder
- * -> what the holder waits for -> the holder of that, across segments (a walk of the wait-for graph).
- * Which member holds an object that is waited for, its kind says: shki_kind.owner.
+ * A waiter without a deadline searches for one at the end of each recheck interval. It follows
+ * holder -> what the holder waits for -> the holder of that, across segments (a walk of the
+ * wait-for graph). Which member holds an object that is waited for, its kind says: shki_kind.owner.
  *
  * Why a cycle that is found is one: each of its threads is alive and sleeps in an acquire, the same
- * one (by its sequence number) in two walks, and holds the lock that the thread before it waits for.
- * A holder notes its id after it was given the mutex and removes the id before it unlocks. A thread
- * that sleeps in an acquire does neither. With one walk a thread could have gone from one lock to
- * another meanwhile. An edge that cannot be read means no verdict.
+ * one (by its sequence number) in two walks, and holds the lock that the thread before it waits
+ * for. A holder notes its id after it was given the mutex and removes the id before it unlocks. A
+ * thread that sleeps in an acquire does neither. With one walk a thread could have gone from one
+ * lock to another meanwhile. An edge that cannot be read means no verdict.
  *
  * A wait for a condition ends with an acquire of its lock that cannot be refused. Such a thread is
  * part of a cycle, and another one is told. (Where monitors are nested, this is the usual cycle: a

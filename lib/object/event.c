@@ -8,8 +8,9 @@
  *       for a recheck interval at most             PW4, PW5: watchers
  *     EV1: count another, or SET? then done
  *
- * A waiter is released by a count that is another than when its wait began. So a set that is cleared
- * before the waiter runs has released it all the same, and so has one that comes before an unlink.
+ * A waiter is released by a count that is another than when its wait began. So a set that is
+ * cleared before the waiter runs has released it all the same, and so has one that comes before an
+ * unlink.
  *
  * NEED_WAKEUP is in the word that the kernel compares before it puts a waiter to sleep, and that a
  * set changes. In a word of its own it could be cleared between the waiter's check and its sleep,
@@ -82,8 +83,8 @@ int shk_event_close(struct shk_event *event)
 }
 
 /*
- * EV1: acquire; pairs with the release in shk_event_set(): a thread that sees that the event is set,
- * or has been, sees what the setter did before.
+ * EV1: acquire; pairs with the release in shk_event_set(): a thread that sees that the event is
+ * set, or has been, sees what the setter did before.
  */
 static uint64_t state_of(const struct shk_event *event)
 {
@@ -130,8 +131,8 @@ int shk_event_clear(struct shk_event *event)
     if (r < 0)
         return r;
     /*
-     * EV1: release; commits. The count stays, so the waiters of the time when it was set are released
-     * all the same.
+     * EV1: release; commits. The count stays, so the waiters of the time when it was set are
+     * released all the same.
      */
     fetch_and_release(&event->shared->state, ~(uint64_t)SHKI_EVENT_SET);
     return 0;
@@ -179,8 +180,8 @@ static bool was_released(const void *arg)
 }
 
 /*
- * Sleep for a recheck interval, unless it has been set. Returns whether the thread was woken, or need
- * not sleep; false: a signal or the end of the interval has ended the sleep.
+ * Sleep for a recheck interval, unless it has been set. Returns whether the thread was woken, or
+ * need not sleep; false: a signal or the end of the interval has ended the sleep.
  */
 static bool sleep_once(const struct waiting *w, const struct shki_deadline *deadline,
                        struct shki_role *role)

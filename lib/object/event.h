@@ -5,8 +5,8 @@
 #include "object/object.h"
 
 /*
- * An event has no waitlist, since a set releases all waiters: they sleep on one word. Each change of
- * the word is one atomic operation of any thread, so there is nothing to repair.
+ * An event has no waitlist, since a set releases all waiters: they sleep on one word. Each change
+ * of the word is one atomic operation of any thread, so there is nothing to repair.
  *
  *      63                                             3          2             1        0
  *     +-------------------------------------------------+----------+-------------+-------+
@@ -21,8 +21,8 @@ enum {
      */
     SHKI_EVENT_NEED_WAKEUP = 2,
     /*
-     * For ever. Wakes the waiters without counting as a set, so that a waiter can tell a set from an
-     * unlink.
+     * For ever. Wakes the waiters without counting as a set, so that a waiter can tell a set from
+     * an unlink.
      */
     SHKI_EVENT_UNLINKED = 4,
     SHKI_EVENT_ONCE = 8 /* one more set */

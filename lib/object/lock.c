@@ -10,10 +10,11 @@
  *       then SHK_ORPHANED
  *
  * OWNER_DIED is stored before the caller is told, and cleared by telling. So a new owner that dies
- * before it has been told leaves it to the next one. Cleared first, the death would be forgotten with
- * a second one.
+ * before it has been told leaves it to the next one. Cleared first, the death would be forgotten
+ * with a second one.
  *
- * The holder alone writes `holder` and `state`, and the mutex orders them: all accesses are relaxed.
+ * The holder alone writes `holder` and `state`, and the mutex orders them: all accesses are
+ * relaxed.
  */
 #include "object/lock.h"
 

@@ -17,7 +17,9 @@ struct shki_lock_shared {
      */
     _Atomic uint64_t unlinked_after;
     uint64_t reserved[2];
-    /* .holder is the member that holds the lock, .state as below. An acquire touches no other line. */
+    /*
+     * .holder is the member that holds the lock, .state as below. An acquire touches no other line.
+     */
     struct shki_mutex mutex;
 };
 
@@ -29,8 +31,8 @@ struct shki_lock_shared {
 
 /*
  * The state of a lock's mutex, most of the time 0. AGAIN: how often the holder has acquired it
- * besides the first time; a new owner zeroes what a dead one left. OWNER_DIED: a holder died, and no
- * later holder has been told yet.
+ * besides the first time; a new owner zeroes what a dead one left. OWNER_DIED: a holder died, and
+ * no later holder has been told yet.
  */
 #define SHKI_AGAIN      UINT32_C(0x7fffffff)
 #define SHKI_OWNER_DIED UINT32_C(0x80000000)
@@ -57,7 +59,9 @@ static inline bool shki_lock_is_mine(const struct shk_lock *l, const struct shki
 /* The lock has just been unlinked: note after how many releases. */
 void shki_lock_unlinked(struct shki_lock_shared *);
 
-/* What inspection and the search for deadlocks read of a lock; `offset` is in the entry's extent. */
+/*
+ * What inspection and the search for deadlocks read of a lock; `offset` is in the entry's extent.
+ */
 uint64_t shki_lock_owner(const struct shki_image *, const struct shki_entry *, uint64_t offset);
 void shki_lock_describe(const struct shki_lock_shared *, struct shk_object_info *);
 
@@ -76,8 +80,8 @@ uint32_t shki_lock_release_all(struct shk_lock *, struct shki_member *);
 int shki_lock_reacquire(struct shk_lock *, struct shki_member *, uint32_t again);
 
 /*
- * The mutex has been given to the calling thread by other means, r being 0 or 1 for EOWNERDEAD: 0 or
- * SHK_ORPHANED.
+ * The mutex has been given to the calling thread by other means, r being 0 or 1 for EOWNERDEAD: 0
+ * or SHK_ORPHANED.
  */
 int shki_lock_settle(struct shk_lock *, struct shki_member *, int r);
 

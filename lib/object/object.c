@@ -101,8 +101,8 @@ static int begin(struct shk_segment *s, uint64_t me, const char *name, const str
 }
 
 /*
- * Build what has been begun; without the lock, since it may take long. Killed before it is published:
- * the next creation of an object clears it.
+ * Build what has been begun; without the lock, since it may take long. Killed before it is
+ * published: the next creation of an object clears it.
  */
 static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_plan *plan,
                 struct shki_object *o)
@@ -125,8 +125,8 @@ static int make(struct shk_segment *s, struct shki_entry *e, const struct shki_p
 }
 
 /*
- * Under the segment's lock: the mutexes are where the kind has them, and are such that libc works with
- * them.
+ * Under the segment's lock: the mutexes are where the kind has them, and are such that libc works
+ * with them.
  */
 static bool mutexes_are_intact(const struct shki_object *o, const struct shki_kind *kind)
 {
@@ -175,8 +175,8 @@ static int find(struct shk_segment *s, struct shki_entry *e, unsigned flags,
 #define MAKING_LIMIT SHK_SEC(10) /* so long an opener waits for another one's creation */
 
 /*
- * Find the entry of that name; if another opener is creating the object, wait for the end of that. 0
- * with the segment's lock, and *e is NULL if there is none; or -errno without the lock.
+ * Find the entry of that name; if another opener is creating the object, wait for the end of that.
+ * 0 with the segment's lock, and *e is NULL if there is none; or -errno without the lock.
  */
 static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned flags,
                   struct shki_entry **e)

@@ -9,10 +9,10 @@
  *       SM1: value -= 1                            unlock; PW4, PW5: watchers
  *     unlock
  *
- * A notify does not hand a permit over, it promises one: until its waiter has resumed, the permit is
- * still in `value`, and no other thread may take it. So a waiter that dies on its way loses nothing:
- * recover() counts the promises anew, and promises the permit to the next waiter. With the permit
- * taken from `value` by the notifier, it would be lost with the waiter.
+ * A notify does not hand a permit over, it promises one: until its waiter has resumed, the permit
+ * is still in `value`, and no other thread may take it. So a waiter that dies on its way loses
+ * nothing: recover() counts the promises anew, and promises the permit to the next waiter. With the
+ * permit taken from `value` by the notifier, it would be lost with the waiter.
  *
  * `value` and `promised` are written with the mutex, which orders them. They are read without it as
  * a hint.

@@ -125,8 +125,8 @@ int shk_stream_close(struct shk_stream *st)
 }
 
 /*
- * Word by word and atomic, since a reader may be copying the same words. Relaxed: the marks and fences
- * around the copy order it.
+ * Word by word and atomic, since a reader may be copying the same words. Relaxed: the marks and
+ * fences around the copy order it.
  */
 static void write_sample(const struct shk_stream *st, uint64_t position, const unsigned char *from)
 {
@@ -153,8 +153,8 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, ui
     uint64_t from = load_relaxed(&shared->published);
 
     /*
-     * Never backwards: a writer that died may have claimed more. Killed after this: readers lose the
-     * oldest n samples, though they have not been overwritten.
+     * Never backwards: a writer that died may have claimed more. Killed after this: readers lose
+     * the oldest n samples, though they have not been overwritten.
      */
     if (from + n > load_relaxed(&shared->claimed))
         store_relaxed(&shared->claimed, from + n); /* ST1 */

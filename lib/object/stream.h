@@ -24,9 +24,9 @@
  * `claimed` never goes back, not even when a writer dies between ST1 and ST2: the slots that it has
  * spoiled stay spoiled, and the next writer writes them anew.
  *
- * ST4 and ST5: either the writer sees the reader in the waitlist, or the reader sees what the writer
- * has published. Without one of the fences both could miss, and the reader would sleep until its
- * recheck.
+ * ST4 and ST5: either the writer sees the reader in the waitlist, or the reader sees what the
+ * writer has published. Without one of the fences both could miss, and the reader would sleep until
+ * its recheck.
  *
  * The model: tests/model/stream.pml.
  */
