@@ -110,7 +110,8 @@ static int check_options(struct shk_segment *segment, const struct shk_cond_opti
     if (options->kind > SHK_COND_PTHREAD || options->reserved_32)
         return shki_say(
             -EINVAL,
-            "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved option is not zero");
+            "the condition's kind is neither SHK_COND_ROBUST nor SHK_COND_PTHREAD, or a reserved "
+            "option is not zero");
     if (options->lock && segment && options->lock->object.segment != segment)
         return shki_say(-EXDEV, "the condition's lock is of another segment");
     /*
