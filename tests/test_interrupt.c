@@ -622,12 +622,12 @@ static long wake_ups_of(pid_t pid)
 }
 
 /*
- * Each 100 ms by itself each wakes ten times a second; two of them do, and the others ever more
- * seldom.
+ * Each 100 ms by itself each wakes ten times a second; two of them do, where there are leaders, and
+ * the others ever more seldom.
  */
 START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
 {
-    static const int ways[] = {SEMAPHORE, COND, EVENT, GET};
+    static const int ways[] = {SEMAPHORE, COND, EVENT, GET, LOCK, COND_PTHREAD, READ, ANY};
     struct waiter *waiters = shared_memory(IDLE * sizeof(*waiters));
     int way = ways[_i], got = 0;
     pid_t children[IDLE];
@@ -636,6 +636,8 @@ START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
     int64_t start;
 
     open_things(&t);
+    if (way == LOCK)
+        assert_code(shk_lock_acquire(t.lock, SHK_NOWAIT), 0);
     for (int i = 0; i < IDLE; i++) {
         waiters[i].way = way;
         waiters[i].result = 1000;
@@ -671,6 +673,8 @@ START_TEST(test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same)
         else
             child_kill(children[i]);
     }
+    if (way == LOCK)
+        assert_code(shk_lock_release(t.lock), 0);
     close_things(&t);
 }
 END_TEST
@@ -725,7 +729,7 @@ int main(void)
                         2 * WAYS);
 
     TCase *idle = test_case(suite, "idle");
-    tcase_add_loop_test(idle, test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same, 0, 4);
+    tcase_add_loop_test(idle, test_idle_sleepers_wake_seldom_and_notice_a_death_all_the_same, 0, 8);
 
     TCase *permits_ = test_case(suite, "permits");
     tcase_add_test(permits_, test_wake_ups_of_an_awake_waiter_do_not_add_up);

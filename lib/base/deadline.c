@@ -110,10 +110,19 @@ struct timespec shki_deadline_recheck_at(const struct shki_deadline *p, int64_t 
     return (struct timespec){.tv_sec = at / SECOND, .tv_nsec = at % SECOND};
 }
 
-struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *p)
+int64_t shki_recheck_interval(const struct shki_deadline *p, unsigned quiet, unsigned doublings)
+{
+    unsigned more = quiet < SHKI_QUIET_RECHECKS ? 0 : quiet - SHKI_QUIET_RECHECKS + 1;
+
+    if (p->interrupt || p->call)
+        return SHKI_RECHECK;
+    return SHKI_RECHECK << (more < doublings ? more : doublings);
+}
+
+struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *p, unsigned quiet)
 {
     struct shki_deadline within = *p;
-    int64_t end = add(shki_now(), SHKI_RECHECK);
+    int64_t end = add(shki_now(), shki_recheck_interval(p, quiet, SHKI_DOUBLINGS));
 
     if (within.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
         within.at = end;

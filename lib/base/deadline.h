@@ -84,7 +84,16 @@ void shki_deadline_slept(const struct shki_deadline *);
  */
 struct timespec shki_deadline_recheck_at(const struct shki_deadline *, int64_t interval);
 
-/* The same deadline, but a recheck interval from now at the latest. */
-struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *);
+/*
+ * How long to sleep before the next recheck, ns: a waiter for which nothing changes wakes ever more
+ * seldom. `quiet`: rechecks in a row that have found no change. SHKI_RECHECK for the first of them,
+ * and for a thread that is to be interrupted; then doubled each time, `doublings` times at most.
+ */
+#define SHKI_QUIET_RECHECKS 3
+#define SHKI_DOUBLINGS      3 /* 0.8 s, where no leader checks on behalf of the others */
+int64_t shki_recheck_interval(const struct shki_deadline *, unsigned quiet, unsigned doublings);
+
+/* The same deadline, but such an interval from now at the latest. */
+struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *, unsigned quiet);
 
 #endif

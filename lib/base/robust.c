@@ -152,7 +152,7 @@ int shki_mutex_recover(struct shki_mutex *m)
 enum stage {
     FIRST_INTERVAL,   /* STARVING_AFTER, or STARVING_RECHECK */
     SECOND_INTERVAL,  /* STARVING_RECHECK */
-    RECHECK_INTERVALS /* SHKI_RECHECK each: at their ends deaths are recovered, too */
+    RECHECK_INTERVALS /* at their ends deaths are recovered, too */
 };
 
 struct waiter {
@@ -163,6 +163,8 @@ struct waiter {
     uint32_t since; /* releases of the mutex when the wait began */
     enum stage stage;
     int64_t interval; /* ns */
+    uint32_t last;    /* releases at the latest recheck */
+    unsigned quiet;   /* rechecks in a row between which there was none */
 };
 
 /* Relaxed: a hint; read late, it only delays a handoff. */
@@ -281,17 +283,32 @@ static int check_starving(struct waiter *w)
     return r;
 }
 
+static int64_t no_more_than_recheck(int64_t interval)
+{
+    return interval < SHKI_RECHECK ? interval : SHKI_RECHECK;
+}
+
+/*
+ * While one holder keeps the mutex the intervals grow: the kernel wakes a waiter at a death that it
+ * marks, and what else there is to find may be found later.
+ */
 static void next_stage(struct waiter *w)
 {
-    w->interval = w->stage == FIRST_INTERVAL ? STARVING_RECHECK : SHKI_RECHECK;
+    uint32_t releases = releases_of(w->mutex);
+
+    w->quiet = w->stage == RECHECK_INTERVALS && releases == w->last ? w->quiet + 1 : 0;
+    w->last = releases;
+    if (w->stage == FIRST_INTERVAL)
+        w->interval = no_more_than_recheck(STARVING_RECHECK);
+    else
+        w->interval = shki_recheck_interval(w->deadline, w->quiet, SHKI_DOUBLINGS);
     if (w->stage != RECHECK_INTERVALS)
         w->stage++;
 }
 
 static int sleep_at_mutex(const struct waiter *w)
 {
-    struct timespec until = shki_deadline_recheck_at(
-        w->deadline, w->interval < SHKI_RECHECK ? w->interval : SHKI_RECHECK);
+    struct timespec until = shki_deadline_recheck_at(w->deadline, w->interval);
 
     return pthread_mutex_clocklock(&w->mutex->robust, CLOCK_MONOTONIC, &until);
 }
@@ -311,7 +328,7 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, 
     w.since = releases_of(m);
     r = try_briefly(&w);
     if (r == EBUSY)
-        w.interval = first_interval(deadline);
+        w.interval = no_more_than_recheck(first_interval(deadline));
     while (r == EBUSY || r == ETIMEDOUT) {
         rechecks = r == ETIMEDOUT && w.stage == RECHECK_INTERVALS;
         if (r == ETIMEDOUT)

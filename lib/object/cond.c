@@ -246,6 +246,7 @@ static int wait_native(struct shk_cond *c, struct shki_member *m,
     uint32_t again = load_relaxed(&mutex->state);
     uint32_t notifies = load_relaxed(&shared->native_notifies);
     bool ends = false, woken;
+    unsigned rechecks = 0;
     struct timespec until;
     int r, why = 0;
 
@@ -253,7 +254,8 @@ static int wait_native(struct shk_cond *c, struct shki_member *m,
     fetch_add_relaxed(&shared->native_waiters, 1);
     shki_object_sleeps(&c->object, m, SHK_WAITS_FOR_NOTIFY, shki_waits_how(deadline));
     do {
-        until = shki_deadline_recheck_at(deadline, SHKI_RECHECK);
+        until = shki_deadline_recheck_at(
+            deadline, shki_recheck_interval(deadline, rechecks++, SHKI_DOUBLINGS));
         store_relaxed(&mutex->state, 0);
         store_relaxed(&mutex->holder, 0);
         shki_mutex_count_release(mutex);

@@ -125,13 +125,13 @@ static bool has_samples(const void *arg)
 
 /*
  * Sleep until samples have been appended, for a recheck interval at most: a writer may have died
- * before it woke the readers.
+ * before it woke the readers. `quiet`: intervals in a row without a wake-up.
  */
 static int sleep_once(struct shk_reader *reader, struct shki_member *m,
-                      const struct shki_deadline *deadline)
+                      const struct shki_deadline *deadline, unsigned *quiet)
 {
     struct shk_stream *st = reader->stream;
-    struct shki_deadline recheck = shki_deadline_within_recheck(deadline);
+    struct shki_deadline recheck = shki_deadline_within_recheck(deadline, *quiet);
     struct shki_saved_error saved;
     int r;
 
@@ -148,6 +148,7 @@ static int sleep_once(struct shk_reader *reader, struct shki_member *m,
     r = shki_waitlist_sleep(&st->line, m, &recheck);
     if (r == 0)
         shki_waitlist_resume(m);
+    *quiet = r == 0 ? 0 : *quiet + 1;
     /* the caller checks its own deadline */
     return shki_error_settle(r == -ETIMEDOUT ? 0 : r, &saved);
 }
@@ -157,12 +158,13 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_member *m,
 {
     struct shk_stream *st = reader->stream;
     int r = shki_deadline_check(deadline);
+    unsigned quiet = 0;
 
     if (r < 0 || shki_spin(&reader->spinner, has_samples, reader))
         return r;
     shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(deadline));
     while (r == 0 && !has_samples(reader)) {
-        r = sleep_once(reader, m, deadline);
+        r = sleep_once(reader, m, deadline, &quiet);
         if (r == 0 && !has_samples(reader))
             r = shki_deadline_check(deadline);
     }

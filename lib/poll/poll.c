@@ -127,11 +127,14 @@ static bool has_marks(const struct shki_set *set)
     return true;
 }
 
-/* Sleep until the watchers are released, for a recheck interval at most. */
+/*
+ * Sleep until the watchers are released, for a recheck interval at most. `quiet`: intervals in a row
+ * without a release.
+ */
 static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struct shki_member *m,
-                      const struct shki_deadline *deadline)
+                      const struct shki_deadline *deadline, unsigned *quiet)
 {
-    struct shki_deadline recheck = shki_deadline_within_recheck(deadline);
+    struct shki_deadline recheck = shki_deadline_within_recheck(deadline, *quiet);
     int r;
 
     set_marks(set, m->segment->asymmetric);
@@ -147,6 +150,7 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
     r = shki_waitlist_sleep(l, m, &recheck);
     if (r == 0)
         shki_waitlist_resume(m);
+    *quiet = r == 0 ? 0 : *quiet + 1;
     /* what is stale, and why, check() says */
     return r == -ETIMEDOUT || r == -ESTALE ? 0 : r;
 }
@@ -171,6 +175,7 @@ static int wait(struct shki_set *set, struct shki_member *m, const struct shki_d
     static struct shki_spinner spinner; /* there is no handle to keep one */
     struct shki_waitlist *l = shki_watchers(m->segment);
     int r = check_and_repair(set, deadline), none = (int)set->n;
+    unsigned quiet = 0;
 
     if (r != none)
         return r;
@@ -183,7 +188,7 @@ static int wait(struct shki_set *set, struct shki_member *m, const struct shki_d
         return r;
     shki_object_sleeps(set->watches[0].object, m, SHK_WAITS_FOR_ANY, shki_waits_how(deadline));
     do {
-        r = sleep_once(set, l, m, deadline);
+        r = sleep_once(set, l, m, deadline, &quiet);
         if (r == 0)
             r = check_and_repair(set, deadline);
     } while (r == none);

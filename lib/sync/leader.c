@@ -1,7 +1,5 @@
 #include "sync/leader.h"
 
-/* Recheck intervals that a waiter sleeps before it follows: busy places have no leaders. */
-#define RECHECKS_FIRST 3
 /*
  * A follower's interval doubles so often: 3.2 s at most. It covers the death of both leaders at
  * once.
@@ -39,12 +37,10 @@ static bool take_place(const struct shki_role *r)
 
 int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *deadline)
 {
-    unsigned doublings;
-
     if (!shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
         return SHKI_NO_RECHECK;
-    /* A thread that is to be interrupted within a recheck interval sleeps no longer than one. */
-    if (r->rechecks < RECHECKS_FIRST || deadline->interrupt || deadline->call)
+    /* Busy places have no leaders; nor does a thread that is to be interrupted lead or follow. */
+    if (r->rechecks < SHKI_QUIET_RECHECKS || deadline->interrupt || deadline->call)
         return SHKI_RECHECK;
     if (!r->leads && !r->follows) {
         r->follows = true;
@@ -57,8 +53,7 @@ int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *dead
     }
     if (r->leads)
         return SHKI_RECHECK;
-    doublings = r->rechecks - RECHECKS_FIRST + 1;
-    return SHKI_RECHECK << (doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX);
+    return shki_recheck_interval(deadline, r->rechecks, DOUBLINGS_MAX);
 }
 
 bool shki_role_end(struct shki_role *r)
