@@ -126,5 +126,6 @@ struct shki_deadline shki_deadline_within_recheck(const struct shki_deadline *p,
 
     if (within.at > end && shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
         within.at = end;
+    within.is_recheck = true;
     return within;
 }

@@ -37,7 +37,7 @@ static bool take_place(const struct shki_role *r)
 
 int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *deadline)
 {
-    if (!shki_repair_enabled(SHKI_REPAIR_BACKSTOP))
+    if (!shki_repair_enabled(SHKI_REPAIR_BACKSTOP) || deadline->is_recheck)
         return SHKI_NO_RECHECK;
     /* Busy places have no leaders; nor does a thread that is to be interrupted lead or follow. */
     if (r->rechecks < SHKI_QUIET_RECHECKS || deadline->interrupt || deadline->call)
