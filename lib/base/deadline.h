@@ -52,7 +52,7 @@ struct shki_deadline {
     const struct shki_openness *openness; /* NULL: the wait has nothing to do with that */
     unsigned closes;                      /* … when the wait began */
     bool nowait;
-    bool is_recheck; /* its end is a recheck of the caller's: no other is needed before it */
+    bool is_recheck; /* the caller rechecks at its end: no recheck is needed before */
     bool nested;     /* the caller is an interrupt call */
     const char *segment, *object, *state; /* for the sentence, see struct shki_unmet */
 };

@@ -128,8 +128,8 @@ static bool has_marks(const struct shki_set *set)
 }
 
 /*
- * Sleep until the watchers are released, for a recheck interval at most. `quiet`: intervals in a row
- * without a release.
+ * Sleep until the watchers are released, for a recheck interval at most. `quiet`: intervals in a
+ * row without a release.
  */
 static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struct shki_member *m,
                       const struct shki_deadline *deadline, unsigned *quiet)

@@ -25,7 +25,7 @@ bool shki_turn_is_over(struct shki_adaptive *a)
     int64_t since = load_relaxed(&a->since), now;
 
     store_relaxed(&a->waits, waits);
-    if (waits % SHKI_LOOK_AT_CLOCK != 0 || !shki_policy(SHKI_POLICY_TURN))
+    if (waits % SHKI_CLOCK_EVERY != 0 || !shki_policy(SHKI_POLICY_TURN))
         return false;
     now = shki_now();
     if (since != 0 && now - since < (int64_t)TURN << load_relaxed(&a->misses))
@@ -132,7 +132,7 @@ struct shki_wait shki_adaptive_wait_next(const struct shki_adaptive *a,
 {
     uint32_t waits = load_relaxed(&a->waits) + 1;
 
-    if (waits % SHKI_LOOK_AT_CLOCK == 0)
+    if (waits % SHKI_CLOCK_EVERY == 0)
         return (struct shki_wait){SHKI_WAIT_SLEEP, 0};
     if (has_tried || waits % POLL_SAMPLE == 1)
         return (struct shki_wait){SHKI_WAIT_POLL, 0};

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 /* Every 16th wait reads the clock, to see whether the turn is over: bench row W2. */
-#define SHKI_LOOK_AT_CLOCK 16u
+#define SHKI_CLOCK_EVERY 16u
 
 /* One side: of the eventcount that it notifies, and of its turns. */
 struct shki_adaptive {
