@@ -322,6 +322,7 @@ START_TEST(test_lock_is_looked_at_and_stays_as_it_is)
     assert_code(shk_lock_is_held(lock), 2);
     assert_code(shk_lock_release(lock), 0);
     assert_code(shk_lock_is_held(lock), 0);
+    assert_code(shk_lock_close(lock), 0);
 }
 END_TEST
 
