@@ -18,7 +18,7 @@
  *     locked: handoff_target = 0
  *
  * A waiter is starving if the mutex has been released since it came: 1500 times at its first check,
- * after 2 ms; once at a later check, 10 ms after that and then every 100 ms. A waiter that only
+ * after 2 ms; once at a later check, 10 ms after that and then at each recheck. A waiter that only
  * waits for a slow holder, or for one that does not get a CPU, is not starving: others that yield
  * would not help it. All of it is a hint, so all of it is relaxed. A target that does not come
  * (stopped, dead) costs the others HANDOFF_LIMIT once: they set handoff_target to 0, and only a

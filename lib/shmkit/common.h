@@ -41,8 +41,9 @@
  *
  * Killed. What is said under "Killed" with each call holds for any way to die: SIGKILL, a crash,
  * exec, exit without closing, the OOM killer. Where the kernel does not mark a death, a waiter
- * finds it at its next check, each 100 ms; with a /proc of another pid namespace, or none, it does
- * not. No other thread is held up for longer than about 100 ms, and usually for no time at all.
+ * finds it at its next check, each 100 ms, or up to 0.8 s apart where it has waited for long; with
+ * a /proc of another pid namespace, or none, it does not. No other thread is held up for longer
+ * than about 100 ms, and usually for no time at all.
  * LIMITS in shmkit(7) has the exceptions; SHK_COND_PTHREAD is one.
  */
 #ifndef SHMKIT_COMMON_H

@@ -88,7 +88,7 @@ SHK_PUBLIC int shk_cond_stamp(struct shk_cond *);
  * Call it in a loop that checks the predicate. The robust kind returns 0 only for a notification,
  * with one exception: a member that forwards the wake-up of a dead waiter, and is killed itself,
  * may have woken one waiter too many. The pthread kind may return 0 without one, as POSIX allows:
- * within 100 ms of a notification that was another's, and, once shk_cond_native() has been called,
+ * within 0.8 s of a notification that was another's, and, once shk_cond_native() has been called,
  * every 100 ms (a caller that has a deadline checks it itself then).
  *
  * timeout: nanoseconds, SHK_FOREVER, SHK_NOWAIT.
