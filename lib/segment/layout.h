@@ -28,7 +28,7 @@
 #include <stddef.h>
 
 #define SHKI_MAGIC  "shmkit\r\n" /* a copy in text mode changes it, and so is recognised */
-#define SHKI_LAYOUT 5u
+#define SHKI_LAYOUT 6u
 /* bytes: the unit of the tables and of large extents, whatever the machine's page is */
 #define SHKI_PAGE  4096u
 #define SHKI_SMALL 512u /* bytes: extents up to this size are … */
