@@ -14,6 +14,7 @@ struct source {
     size_t limit;  /* more than the queue takes is not worth reading */
     char *line;
     size_t room;
+    unsigned long long count; /* of items so far */
 };
 
 /* All of the standard input, or as much as is too much; -1 at its end. */
@@ -30,6 +31,25 @@ static ssize_t read_whole(struct source *from)
     return ferror(stdin) ? -1 : length;
 }
 
+/*
+ * The next line, without what ends it: its length, -1 at the end. Of a line that is too long no
+ * more is kept than fits.
+ */
+static ssize_t read_line(struct source *from)
+{
+    size_t length = 0;
+    int c;
+
+    if (!from->line)
+        from->line = allocate(from->room = from->limit + 1, 1);
+    while ((c = getc_unlocked(stdin)) != EOF && c != from->separator) {
+        if (length < from->room)
+            from->line[length] = (char)c;
+        length++;
+    }
+    return c == EOF && (length == 0 || ferror(stdin)) ? -1 : (ssize_t)length;
+}
+
 /* The next item: its length, -1 at the end. Valid until the next call. */
 static ssize_t next_item(struct source *from, const char **item)
 {
@@ -41,13 +61,10 @@ static ssize_t next_item(struct source *from, const char **item)
     }
     if (let_interrupts_kill(true))
         return -1;
-    length =
-        from->whole ? read_whole(from) : getdelim(&from->line, &from->room, from->separator, stdin);
+    length = from->whole ? read_whole(from) : read_line(from);
     let_interrupts_kill(false);
     *item = from->line;
-    if (from->whole)
-        return length;
-    return length > 0 && from->line[length - 1] == (char)from->separator ? length - 1 : length;
+    return length;
 }
 
 /* How the items are to be put. */
@@ -55,7 +72,14 @@ struct manner {
     struct acting acting;
     bool has_priority; /* or the queue's own way */
     int64_t priority;
+    bool skips_long; /* items that the queue does not take */
     struct shk_queue *queue;
+};
+
+/* The items that were too long. */
+struct skipped {
+    unsigned long long count;
+    unsigned long long first; /* its number among all */
 };
 
 static int put_item(const struct manner *how, const char *item, size_t length)
@@ -65,9 +89,18 @@ static int put_item(const struct manner *how, const char *item, size_t length)
     return shk_queue_put(how->queue, item, length, how->acting.timeout);
 }
 
+static void tell_skipped(const struct path *path, const struct source *from,
+                         const struct skipped *skipped)
+{
+    if (skipped->count)
+        complain(path->text,
+                 "%llu of %llu items were longer than %zu bytes, and skipped; the first: %llu",
+                 skipped->count, from->count, from->limit, skipped->first);
+}
+
 static int put_all(const struct manner *how, const struct path *path, struct source *from)
 {
-    unsigned long long done = 0;
+    struct skipped skipped = {0};
     const char *item;
     ssize_t length;
     int status;
@@ -75,15 +108,21 @@ static int put_all(const struct manner *how, const struct path *path, struct sou
 
     from->limit = (size_t)shk_queue_item_size(how->queue);
     while ((length = next_item(from, &item)) >= 0) {
+        from->count++;
+        /* One that is too long is refused before it is read: there is no more of it than fits. */
         r = put_item(how, item, (size_t)length);
-        if (r < 0) {
+        if (r == -EMSGSIZE && how->skips_long) {
+            if (!skipped.count++)
+                skipped.first = from->count;
+        } else if (r < 0) {
             status = failed_to_wait(path, &how->acting, r, "the queue is full");
-            if (done)
-                complain(path->text, "%llu items were put before", done);
+            tell_skipped(path, from, &skipped);
+            if (from->count - skipped.count > 1)
+                complain(path->text, "%llu items were put before", from->count - skipped.count - 1);
             return status;
         }
-        done++;
     }
+    tell_skipped(path, from, &skipped);
     if (!from->items && ferror(stdin)) {
         complain("standard input", "%s", strerror(errno));
         return STATUS_FAILED;
@@ -122,6 +161,9 @@ static int run(const struct command *command, int argc, char **argv)
         case '0':
             from.separator = '\0';
             break;
+        case OPTION_PRIVATE:
+            how.skips_long = true;
+            break;
         case 'p':
             how.has_priority = true;
             how.priority = parse_signed(optarg);
@@ -148,6 +190,7 @@ static const struct option_row options[] = {
     {'w', "whole", NULL, "put the whole standard input as one item"},
     {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
     {'p', "priority", "N", "priority in a priority queue: the lowest is first (0)"},
+    {OPTION_PRIVATE, "skip-long", NULL, "skip items that are too long, and tell how many"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
     NO_CREATE_ROW,

@@ -122,26 +122,48 @@ static const char *find_script(const char *words, size_t size, bool shell)
     return NULL;
 }
 
+/* The process that has started this one, and what /proc says of it. */
+struct starter {
+    pid_t pid;
+    char command[64];
+    char words[WORDS_MAX]; /* each zero-terminated */
+    size_t size;           /* of the words */
+    const char *program;   /* the first of them */
+};
+
+static void find_starter(struct starter *s)
+{
+    *s = (struct starter){.pid = getppid(), .program = ""};
+    for (int i = 0; i < ANCESTORS_MAX && s->pid > 0; i++) {
+        if (!read_of(s->pid, "comm", s->command, sizeof(s->command)))
+            break;
+        s->command[strcspn(s->command, "\n")] = '\0';
+        s->size = read_of(s->pid, "cmdline", s->words, sizeof(s->words));
+        /* a login shell's has a dash in front */
+        s->program = last_part(*s->words == '-' ? s->words + 1 : s->words);
+        if (!only_starts(s->command) && !only_starts(s->program))
+            break;
+        s->pid = parent_of(s->pid);
+    }
+}
+
 static void origin(char name[SHK_NAME_MAX + 1])
 {
-    char command[64] = "", words[WORDS_MAX] = "";
-    pid_t pid = getppid();
-    const char *script, *program = "";
-    size_t size = 0;
+    const char *script = NULL;
+    struct starter s;
 
-    for (int i = 0; i < ANCESTORS_MAX && pid > 0; i++) {
-        if (!read_of(pid, "comm", command, sizeof(command)))
-            break;
-        command[strcspn(command, "\n")] = '\0';
-        size = read_of(pid, "cmdline", words, sizeof(words));
-        /* a login shell's has a dash in front */
-        program = last_part(*words == '-' ? words + 1 : words);
-        if (!only_starts(command) && !only_starts(program))
-            break;
-        pid = parent_of(pid);
-    }
-    script = size && interprets(program) ? find_script(words, size, is_shell(program)) : NULL;
-    snprintf(name, SHK_NAME_MAX + 1, "%s", script ? script : command);
+    find_starter(&s);
+    if (s.size && interprets(s.program))
+        script = find_script(s.words, s.size, is_shell(s.program));
+    snprintf(name, SHK_NAME_MAX + 1, "%s", script ? script : s.command);
+}
+
+pid_t script_process(void)
+{
+    struct starter s;
+
+    find_starter(&s);
+    return s.pid;
 }
 
 void name_member(struct shk_segment *segment)

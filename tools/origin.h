@@ -14,4 +14,7 @@ void set_member_name(const char *name);
  */
 void name_member(struct shk_segment *);
 
+/* The process of that script or program; 0: not known. */
+pid_t script_process(void);
+
 #endif

@@ -156,6 +156,46 @@ enum activity activity_of(int32_t pid, int32_t tid)
     return p.activity;
 }
 
+/*
+ * The flags and the start of a process, from /proc/PID/stat. PF_EXITING is set before the process
+ * gives up its files.
+ */
+#define PF_EXITING 0x4u
+
+static bool find_start(int32_t pid, char *letter, unsigned *flags, uint64_t *start)
+{
+    const char *after_name;
+    char line[1024];
+
+    if (!read_of(pid, pid, "stat", line, sizeof(line)))
+        return false;
+    after_name = strrchr(line, ')');
+    return after_name &&
+           sscanf(after_name + 1,
+                  " %c %*s %*s %*s %*s %*s %u %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+                  " %" SCNu64,
+                  letter, flags, start) == 3;
+}
+
+uint64_t start_of(int32_t pid)
+{
+    uint64_t start;
+    unsigned flags;
+    char letter;
+
+    return find_start(pid, &letter, &flags, &start) ? start : 0;
+}
+
+bool is_alive(int32_t pid, uint64_t start)
+{
+    unsigned flags;
+    uint64_t now;
+    char letter;
+
+    return find_start(pid, &letter, &flags, &now) && now == start && !(flags & PF_EXITING) &&
+           activity_by_letter(letter) != HAS_ENDED;
+}
+
 uint64_t switches_of(int32_t pid, int32_t tid)
 {
     char text[4096];

@@ -43,6 +43,12 @@ const struct process *find_process(const struct processes *, int32_t pid);
 
 enum activity activity_of(int32_t pid, int32_t tid);
 
+/* When the process was started, in clock ticks since the kernel was; 0: not known. */
+uint64_t start_of(int32_t pid);
+
+/* Whether the process that was started then is there, and not about to end. */
+bool is_alive(int32_t pid, uint64_t start);
+
 /*
  * How often the thread has been put aside for another: where that stays the same, it has not run.
  * 0: not known.

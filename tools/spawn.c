@@ -87,20 +87,24 @@ static void restore_signals(const struct signals *before)
  * Waits for the word to go, so that the guard stands first; tells the error if the program cannot
  * be executed.
  */
-_Noreturn static void become(const struct run *run, const struct signals *before, int line,
-                             pid_t parent)
+_Noreturn static void become(const struct run *run, void (*restore)(void), int line, pid_t parent)
 {
+    int dies_by = run->own_group ? SIGKILL : SIGTERM;
     char word;
     int error;
 
+    if (run->own_group)
+        setpgid(0, 0);
     let_interrupts_kill(true);
-    restore_signals(before);
+    restore();
     if (run->dies_with_us) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        prctl(PR_SET_PDEATHSIG, dies_by);
         if (getppid() != parent)
-            raise(SIGTERM);
+            raise(dies_by);
     }
     if (run->input >= 0 && dup2(run->input, STDIN_FILENO) < 0)
+        goto failed;
+    if (run->output > 0 && dup2(run->output, STDOUT_FILENO) < 0)
         goto failed;
     if (read(line, &word, 1) != 1)
         _exit(STATUS_FAILED);
@@ -112,21 +116,72 @@ failed:
     _exit(127);
 }
 
+pid_t fork_command(const struct run *run, void (*restore)(void), int *line)
+{
+    pid_t parent = getpid();
+    int error;
+    int ends[2];
+    pid_t pid;
+
+    *line = -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return -1;
+    pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        become(run, restore, ends[1], parent);
+    }
+    error = errno;
+    close(ends[1]);
+    if (pid > 0)
+        *line = ends[0];
+    else
+        close(ends[0]);
+    errno = error;
+    return pid;
+}
+
+int release_command(int line)
+{
+    int error = 0;
+    ssize_t n = 0;
+
+    /* A command that has been killed reads no more, and its status tells. */
+    if (send(line, "", 1, MSG_NOSIGNAL) == 1) {
+        do
+            n = recv(line, &error, sizeof(error), MSG_WAITALL);
+        while (n < 0 && errno == EINTR);
+    }
+    close(line);
+    return n == sizeof(error) ? error : 0;
+}
+
+int status_not_executed(int error)
+{
+    return error == ENOENT ? 127 : 126;
+}
+
 /* ---- the guard ---- */
 
-/* Nothing but the command's end or shmctl's ends it. killed here: the kernel's part is left. */
-_Noreturn static void guard(int shmctl, int command)
+void become_guard(int input, int output)
 {
     sigset_t all;
-    char byte;
 
     prctl(PR_SET_NAME, GUARD_NAME);
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
     /* Whatever else is open here, such as a pipe, is the command's and shmctl's to keep open. */
-    if (dup2(shmctl, STDIN_FILENO) < 0 || dup2(command, STDOUT_FILENO) < 0)
+    if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0)
         _exit(STATUS_FAILED);
     syscall(SYS_close_range, 2U, ~0U, 0U);
+}
+
+/* Nothing but the command's end or shmctl's ends it. killed here: the kernel's part is left. */
+_Noreturn static void guard(int shmctl, int command)
+{
+    char byte;
+
+    become_guard(shmctl, command);
     while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
         continue;
     syscall(SYS_pidfd_send_signal, STDOUT_FILENO, SIGTERM, NULL, 0U);
@@ -170,21 +225,6 @@ static void stop_guard(pid_t pid, int end)
 
 /* ---- */
 
-/* Let it go. Returns 0, or why its program was not executed. */
-static int release(int line)
-{
-    int error = 0;
-    ssize_t n;
-
-    /* A command that has been killed reads no more, and its status tells. */
-    if (send(line, "", 1, MSG_NOSIGNAL) < 0)
-        return 0;
-    do
-        n = recv(line, &error, sizeof(error), MSG_WAITALL);
-    while (n < 0 && errno == EINTR);
-    return n == sizeof(error) ? error : 0;
-}
-
 /* Its status. No signal is passed on to another process that gets its number. */
 static int await(pid_t pid, int *killed)
 {
@@ -204,50 +244,45 @@ static int await(pid_t pid, int *killed)
     return 128 + *killed;
 }
 
+static struct signals before; /* of the command that runs */
+
+static void restore(void)
+{
+    restore_signals(&before);
+}
+
 int run_command(struct run *run)
 {
-    struct signals before;
-    pid_t parent = getpid();
     pid_t guard_pid = 0;
     int guard_end = -1;
     int status = STATUS_FAILED;
-    int line[2];
     int error;
+    int line;
     pid_t pid;
 
     run->started = false;
     run->killed = run->signal = 0;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0) {
-        complain(*run->command, "%s", strerror(errno));
-        return STATUS_FAILED;
-    }
     seen = 0;
     hold_signals(&before);
     treat_signals(&before);
-    pid = fork();
-    if (pid == 0) {
-        close(line[0]);
-        become(run, &before, line[1], parent);
-    }
+    pid = fork_command(run, restore, &line);
     error = errno;
-    close(line[1]);
     if (pid > 0) {
         child = pid;
         if (run->dies_with_us)
             guard_pid = start_guard(pid, &guard_end);
         sigprocmask(SIG_SETMASK, &before.mask, NULL);
-        error = release(line[0]);
+        error = release_command(line);
         run->started = error == 0;
         status = await(pid, &run->killed);
         stop_guard(guard_pid, guard_end);
     }
-    close(line[0]);
-    restore_signals(&before);
+    restore();
     run->signal = seen;
     if (!run->started) {
         complain(*run->command, "%s", strerror(error));
         if (pid > 0)
-            status = error == ENOENT ? 127 : 126;
+            status = status_not_executed(error);
     }
     return status;
 }

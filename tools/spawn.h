@@ -20,11 +20,14 @@
 #define GUARD_NAME "shmctl-guard"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct run {
     char **command;
     int input;         /* becomes its standard input; -1: shmctl's own */
+    int output;        /* becomes its standard output; 0: shmctl's own */
     bool dies_with_us; /* it must not go on without shmctl */
+    bool own_group;    /* it leads a process group of its own, and dies by SIGKILL: see crew.h */
     /* what came of it */
     bool started; /* its program was executed */
     int killed;   /* the signal that ended it; 0: none */
@@ -37,5 +40,18 @@ struct run {
  * there is no process for it.
  */
 int run_command(struct run *);
+
+/*
+ * The parts of it. fork_command() forks the process, which calls restore() for its signals and
+ * waits for release_command(). Returns its pid, or -1: errno. release_command() returns 0, or why
+ * the program could not be executed; *line is closed then. status_not_executed() is the exit status
+ * for that.
+ */
+pid_t fork_command(const struct run *, void (*restore)(void), int *line);
+int release_command(int line);
+int status_not_executed(int error);
+
+/* A guard's process: no signal ends it, and it has no descriptors but 0 and 1, which are these. */
+void become_guard(int input, int output);
 
 #endif

@@ -97,3 +97,58 @@ grep -q 'a former holder died' "$err" || fail 'the next one was not told'
 exits 0 shmctl notify "$cond"
 prints_nothing
 claim 'that a holder died is told to the next program, not to shmctl'
+
+# wait --until: each change is made under the lock and notified, and none is lost.
+exits 0 shmctl wait "$cond" --until true
+prints_nothing
+exits 3 shmctl wait "$cond" --until false --nowait
+complains "^shmctl: $cond: the test is not true (--nowait)$"
+begin=$(date +%s%N)
+exits 3 shmctl wait "$cond" --until false --timeout 200ms
+complains "^shmctl: $cond: timed out after 200 ms; the test is not true$"
+test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
+exits 1 shmctl wait "$cond" --until "'$scratch/none'"
+grep -q "^shmctl: $cond: the test exited with 127$" "$err" || fail "it says $(cat "$err")"
+exits 1 shmctl wait "$cond" --until 'kill -KILL $$'
+complains "^shmctl: $cond: the test was killed by signal 9$"
+echo 0 >"$scratch/count"
+shmctl wait "$cond" --until "test \$(cat '$scratch/count') -ge 20" &
+waiter=$!
+await waiters 1
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    exits 0 shmctl lock "$cond" -- sh -c "echo $((2 * i)) >'$scratch/count'"
+    exits 0 shmctl notify "$cond"
+done
+ends 0 $waiter
+exits 0 shmctl lock "$cond" -- shmctl wait --nowait "$segment/other" --until true
+claim 'wait --until tests under the lock, at first and after each notify'
+
+shmctl wait "$cond" --until "test -e '$scratch/never'" &
+waiter=$!
+await waiters 1
+touch "$scratch/never" # without a notify
+waiters 1 || fail 'it is not notified, and has gone'
+exits 0 shmctl notify "$cond"
+ends 0 $waiter
+shmctl wait "$cond" --until "test -e '$scratch/later'" --timeout 500ms &
+waiter=$!
+await waiters 1
+touch "$scratch/later"
+ends 0 $waiter
+claim 'when the time is over it is tested once more'
+
+shmctl lock "$cond" -- sh -c 'kill -KILL $PPID' 2>/dev/null
+exits 0 shmctl wait "$cond" --until 'test "$SHMKIT_ORPHANED" = 1'
+prints_nothing
+exits 0 shmctl wait "$cond" --until 'test -z "$SHMKIT_ORPHANED"'
+shmctl lock "$cond" -- sh -c 'kill -KILL $PPID' 2>/dev/null
+exits 3 shmctl wait "$cond" --until false --nowait
+orphaned && fail 'the test was told, and the next one is, too'
+env --default-signal shmctl wait "$cond" --until false &
+waiter=$!
+await waiters 1
+kill -INT $waiter
+ends 130 $waiter
+exits 0 shmctl notify "$cond"
+prints_nothing
+claim 'the test is told that a holder of the lock has died'

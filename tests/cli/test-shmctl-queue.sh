@@ -219,6 +219,30 @@ exits 4 shmctl shutdown "$segment/none"
 exits 1 shmctl shutdown "$segment/go"
 claim 'shutdown wakes a producer that sleeps in a put, and what is in the queue can still be taken'
 
+# A line that is too long, or odd, does not end what reads on.
+exits 0 shmctl create queue "$segment/short" --item-size 8
+printf 'one\n%09d\ntwo\n\n%0100000d\n12345678\nlast' 1 2 >"$scratch/lines"
+input=$scratch/lines exits 1 shmctl put --stdin "$segment/short"
+grep -q "an item of 9 bytes is too large" "$err" || fail "it says $(cat "$err")"
+exits 0 shmctl get "$segment/short"
+prints one
+input=$scratch/lines exits 0 shmctl put --stdin --skip-long "$segment/short"
+complains "^shmctl: $segment/short: 2 of 7 items were longer than 8 bytes, and skipped; \
+the first: 2$"
+exits 0 shmctl get -c 5 "$segment/short"
+prints one two '' 12345678 last
+exits 0 shmctl put --skip-long "$segment/short" 1 123456789 3
+exits 0 shmctl get -c 2 "$segment/short"
+prints 1 3
+head -c 20000000 /dev/zero >"$scratch/endless"
+echo >>"$scratch/endless"
+input=$scratch/endless exits 0 shmctl put --stdin --skip-long "$segment/short"
+complains '1 of 1 items were longer'
+rm "$scratch/endless"
+exits 0 shmctl shutdown "$segment/short"
+input=$scratch/lines exits 5 shmctl put --stdin --skip-long "$segment/short"
+claim 'with --skip-long an item that is too long is skipped, counted and told'
+
 # Nothing is taken that could not be printed.
 left() {
     test "$(shmctl show -r -n -o ITEMS "$segment/full")" = "$1"
