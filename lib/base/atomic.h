@@ -1,8 +1,8 @@
 /*
  * C11 atomics with their order in the name, as Linux and Concurrency Kit write them. An operation
- * that orders something has a label, which its partner repeats; a relaxed one says why that is
- * enough. A compare-exchange has the order of its success; that of a
- * failure is relaxed, but acquire with acq_rel.
+ * that orders something has a label, which its partner repeats. A relaxed one says why that is
+ * enough. The name of a compare-exchange says the order of its success. Its failure is relaxed;
+ * with acq_rel the failure is an acquire.
  */
 #ifndef SHKI_ATOMIC_H
 #define SHKI_ATOMIC_H

@@ -1,5 +1,7 @@
 #include "base/fence.h"
 
+#include "base/deadline.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -18,6 +20,9 @@
 /* The values of <linux/membarrier.h>, which old headers lack. */
 #define GLOBAL_EXPEDITED          (1 << 1)
 #define REGISTER_GLOBAL_EXPEDITED (1 << 2)
+
+/* ns: where the call fails */
+#define MOMENT 1000000
 
 static long membarrier(int command)
 {
@@ -43,13 +48,19 @@ bool shki_fence_register(void)
 
 void shki_fence_heavy(bool asymmetric)
 {
-    static const struct timespec moment = {.tv_nsec = 1000000};
+    static const struct timespec moment = {.tv_nsec = MOMENT};
+    int64_t end;
 
     atomic_thread_fence(memory_order_seq_cst);
+    if (!asymmetric || membarrier(GLOBAL_EXPEDITED) == 0)
+        return;
     /*
-     * Fails for want of memory, or in a process that has forbidden itself the call since it joined.
-     * What the others have stored becomes visible by itself, much sooner than that.
+     * It fails for want of memory, or in a process that has forbidden itself the call since it
+     * joined. A processor's store buffer is empty long before the moment is over. The store before
+     * this fence is visible since the fence. So a thread that loaded the old value has a store that
+     * is visible after the moment, and a thread that loads later sees the new value. A signal, or a
+     * filter of system calls, ends a sleep early.
      */
-    if (asymmetric && membarrier(GLOBAL_EXPEDITED) != 0)
+    for (end = shki_now() + MOMENT; shki_now() < end;)
         nanosleep(&moment, NULL);
 }

@@ -17,10 +17,7 @@
  * others.
  */
 #define BARGING_MAX 1500
-/*
- * ns: it sleeps so long before it checks the second time: then one release is enough. The first
- * check is so late, too, if the latest one in the process has found no starving waiter.
- */
+/* ns: it sleeps so long before it checks the second time: then one release is enough */
 #define STARVING_RECHECK SHK_MS(10)
 /* ns: the others wait so long for a handoff target to lock */
 #define HANDOFF_LIMIT SHK_MS(5)
@@ -150,7 +147,7 @@ int shki_mutex_recover(struct shki_mutex *m)
 
 /* How far a waiter is: after each interval that it has slept to its end comes the next. */
 enum stage {
-    FIRST_INTERVAL,   /* STARVING_AFTER, or STARVING_RECHECK */
+    FIRST_INTERVAL,   /* STARVING_AFTER */
     SECOND_INTERVAL,  /* STARVING_RECHECK */
     RECHECK_INTERVALS /* at their ends deaths are recovered, too */
 };
@@ -253,17 +250,6 @@ static bool is_starving(const struct waiter *w)
     return releases_of(w->mutex) - w->since >= (one_is_enough ? 1 : BARGING_MAX);
 }
 
-/* Of the process: it depends on how busy the CPUs are. Relaxed: a guess. */
-static _Atomic bool first_check_missed;
-
-static int64_t first_interval(const struct shki_deadline *deadline)
-{
-    bool late = load_relaxed(&first_check_missed) && !ends_soon(deadline) &&
-                shki_policy(SHKI_POLICY_RECHECK);
-
-    return late ? STARVING_RECHECK : STARVING_AFTER;
-}
-
 /*
  * An interval has ended. A starving waiter tries once more, since the mutex changes hands: a thread
  * that is awake may well get it. If not, it requests the handoff.
@@ -273,8 +259,6 @@ static int check_starving(struct waiter *w)
     bool starving = is_starving(w);
     int r = EBUSY;
 
-    if (w->stage == FIRST_INTERVAL && w->me != 0 && !ends_soon(w->deadline))
-        store_relaxed(&first_check_missed, !starving);
     if (starving && w->me != 0) {
         r = try_briefly(w);
         if (r == EBUSY)
@@ -328,7 +312,7 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, 
     w.since = releases_of(m);
     r = try_briefly(&w);
     if (r == EBUSY)
-        w.interval = no_more_than_recheck(first_interval(deadline));
+        w.interval = no_more_than_recheck(STARVING_AFTER);
     while (r == EBUSY || r == ETIMEDOUT) {
         rechecks = r == ETIMEDOUT && w.stage == RECHECK_INTERVALS;
         if (r == ETIMEDOUT)

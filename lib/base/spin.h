@@ -60,17 +60,6 @@ static inline __attribute__((always_inline)) void shki_prefetch_write(const void
 #endif
 }
 
-/* Demote a cache line that has been written, to a cache that other processors reach sooner. */
-static inline __attribute__((always_inline)) void shki_demote_line(const void *at)
-{
-#if defined(__x86_64__)
-    /* likewise a nop */
-    __asm__ __volatile__("cldemote %0" : : "m"(*(const char *)at));
-#else
-    (void)at;
-#endif
-}
-
 /* ns, 0: never spin. Set by the process's first spin; tests change it after that. */
 extern int64_t shki_spin_longest;
 

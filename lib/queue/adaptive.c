@@ -106,57 +106,14 @@ void shki_slip_learn(struct shki_slip *s, uint64_t capacity, bool backed_off, ui
     }
 }
 
-/* ---- Hybrid poll ---- */
+/* ---- Polling ---- */
 
-/* Every 64th get polls at once, to find out whether there is anything to wait for. */
-#define POLL_SAMPLE 64u
-#define POLL_PARTS  16u /* of a pause, in which the estimate counts */
-/*
- * Pauses: the first estimate is that of one wait, which may have been disturbed. It is better too
- * short, which costs a few polls, than too long.
- */
-#define POLL_GUESS_MAX 16u
-/*
- * Parts more after a poll that was too early, one part less after one that was not: so one poll in
- * three is too early, and the item waits less than it would for a later one. Bench row W3.
- */
-#define POLL_TOO_EARLY 2u
-
-static uint32_t min(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-struct shki_wait shki_adaptive_wait_next(const struct shki_adaptive *a,
-                                         const struct shki_poll_estimate *e, bool has_tried)
+bool shki_adaptive_may_poll(struct shki_adaptive *a)
 {
     uint32_t waits = load_relaxed(&a->waits) + 1;
 
-    if (waits % SHKI_CLOCK_EVERY == 0)
-        return (struct shki_wait){SHKI_WAIT_SLEEP, 0};
-    if (has_tried || waits % POLL_SAMPLE == 1)
-        return (struct shki_wait){SHKI_WAIT_POLL, 0};
-    return (struct shki_wait){SHKI_WAIT_PAUSE, load_relaxed(&e->sixteenths) / POLL_PARTS};
-}
-
-void shki_adaptive_wait_result(struct shki_adaptive *a, struct shki_poll_estimate *e,
-                               const struct shki_wait *wait, bool found, unsigned polls)
-{
-    uint32_t parts = load_relaxed(&e->sixteenths);
-
-    if (found || wait->step != SHKI_WAIT_SLEEP) /* else the slow loop counts it */
-        store_relaxed(&a->waits, load_relaxed(&a->waits) + 1);
-    if (wait->step == SHKI_WAIT_SLEEP)
-        return;
-    if (!found)
-        parts = 0;
-    else if (wait->step == SHKI_WAIT_POLL && polls == 0)
-        parts /= 2;
-    else if (parts == 0)
-        parts = min(polls, POLL_GUESS_MAX) * POLL_PARTS;
-    else if (wait->step == SHKI_WAIT_PAUSE && polls == 0)
-        parts--;
-    else if (wait->step == SHKI_WAIT_PAUSE)
-        parts = min(parts + POLL_TOO_EARLY, SHKI_POLLS_MAX * POLL_PARTS);
-    store_relaxed(&e->sixteenths, parts);
+    if (waits % SHKI_CLOCK_EVERY == 0) /* the slow loop counts it */
+        return false;
+    store_relaxed(&a->waits, waits);
+    return true;
 }

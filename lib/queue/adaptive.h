@@ -10,9 +10,8 @@
  *   - Slip. A consumer one item behind its producer moves a cache line between processors for each
  *     item. It backs off for a moment, and then finds many (temporal slipping: Giacomoni, Moseley
  *     and Vachharajani, "FastForward", PPoPP 2008).
- *   - Hybrid poll. An answer is awaited by polling, and the poll begins when the answer is about to
- *     come: each poll before that takes the line from the producer that is going to write it (the
- *     hybrid polling of Linux's block layer).
+ *   - Polling. A consumer whose latest wait was a short one checks the slot of the next item
+ *     itself, without the slow loop's lock and accounts.
  */
 #ifndef SHKI_ADAPTIVE_H
 #define SHKI_ADAPTIVE_H
@@ -95,40 +94,14 @@ void shki_slip_back_off(uint64_t stride);
 /* The side has checked, after it backed off or not, and found n items, or n free slots. */
 void shki_slip_learn(struct shki_slip *, uint64_t capacity, bool backed_off, uint64_t n);
 
-/* ---- Hybrid poll: of the consumers of a ring ---- */
+/* ---- Polling: of the consumers of a ring ---- */
 
-struct shki_poll_estimate {
-    /*
-     * How many pauses until the next item is there, in sixteenths of a pause. 0: it is there
-     * already as a rule, or nothing is known.
-     */
-    _Atomic uint32_t sixteenths;
-};
+#define SHKI_POLLS 64u /* polls: then the consumer goes to sleep; about 2 us: bench row W3 */
 
-#define SHKI_POLLS_MAX 64u /* polls: then the consumer goes to sleep; about 2 us: bench row W3 */
-
-enum shki_wait_step {
-    SHKI_WAIT_POLL,  /* at once */
-    SHKI_WAIT_PAUSE, /* so many pauses first */
-    SHKI_WAIT_SLEEP /* not polling: the slow loop, which sees to it that other threads get a turn */
-};
-
-struct shki_wait {
-    enum shki_wait_step step;
-    unsigned pauses;
-};
-
-static inline bool shki_adaptive_expects_item(const struct shki_poll_estimate *e)
-{
-    return load_relaxed(&e->sixteenths) != 0 && shki_policy(SHKI_POLICY_POLL);
-}
-
-/* How to wait for the next item. `has_tried`: the caller has just found that there is none. */
-struct shki_wait shki_adaptive_wait_next(const struct shki_adaptive *,
-                                         const struct shki_poll_estimate *, bool has_tried);
-
-/* It was found at the poll of that number, from 0; or not, and the caller goes to sleep. */
-void shki_adaptive_wait_result(struct shki_adaptive *, struct shki_poll_estimate *,
-                               const struct shki_wait *, bool found, unsigned polls);
+/*
+ * Whether a consumer may poll for the next item. Every 16th time it may not: the slow loop sees to
+ * it that other threads get a turn.
+ */
+bool shki_adaptive_may_poll(struct shki_adaptive *);
 
 #endif

@@ -205,7 +205,7 @@ static int enter_nowait(struct shki_call *c)
     }
 }
 
-/* Enter the lock: 0 or the end of the deadline. */
+/* Enter the lock: 0; the end of the deadline; -EBUSY, -EPIPE, -ESTALE, -EDEADLK. */
 static int enter(struct shki_call *c)
 {
     struct shk_queue *q = c->queue;

@@ -29,7 +29,7 @@ struct shki_call {
     struct shk_queue *queue;
     struct shki_member *member;
     struct shki_side_lock *lock;
-    const struct shki_biased *biased; /* the same */
+    const struct shki_biased *biased; /* that lock, as this process sees it */
     struct shki_spinner *lock_spinner;
     /* where this side sleeps, and the side that it wakes */
     struct shki_eventcount_shared *eventcount, *other;
@@ -40,11 +40,11 @@ struct shki_call {
     uint32_t waits_for;
     int64_t timeout;
     struct shki_deadline deadline;
-    uint32_t shutdowns; /* the queue's, when the wait began */
+    uint32_t shutdowns; /* shut_down without its state, when the wait began */
     bool heeds_shutdown;
     bool begun, slept;
     bool puts;
-    bool has_tried;  /* the caller has had the lock, and the act could not go on: wait first */
+    bool has_tried;  /* the first round only waits: the caller has had the lock, in vain */
     bool keep;       /* the lock, after a success */
     bool bias_owner; /* is in the lock by its bias */
 };
@@ -52,7 +52,10 @@ struct shki_call {
 struct shki_call shki_put_call(struct shk_queue *, struct shki_member *, int64_t timeout);
 struct shki_call shki_get_call(struct shk_queue *, struct shki_member *, int64_t timeout);
 
-/* A whole call: what the act returned, or the end of the deadline. */
+/*
+ * A whole call: what the act returned; the end of the deadline; -EBUSY, -EPIPE, -ESTALE, -EDEADLK.
+ * With `keep`, and a success, it returns in the lock, and shki_call_end() is the caller's.
+ */
 int shki_call_run(struct shki_call *, shki_act *, struct shki_work *);
 
 /* Wait until it is worth another try: 0, or the end of the deadline. */

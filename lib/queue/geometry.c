@@ -21,10 +21,6 @@
 #define SPARE_LIST (UINT64_C(128) << 10)
 /* Bytes: memory comes and goes in such pieces, where chunks are not given and taken as a whole. */
 #define PIECE (UINT64_C(64) << 10)
-/* Bytes that each side of a ring fetches ahead: twice as many items a second, bench row W1/64. */
-#define FETCH_AHEAD 2048u
-/* Bytes of a large item that are fetched: enough to keep a processor busy until it reads them. */
-#define FETCH_MAX 4096u
 /* Bytes: what a record, and its chunk, have beside the item. */
 #define LONGEST_RECORD 32u
 /*
@@ -209,12 +205,6 @@ static int adopt(struct shk_queue *q, const struct layout *l)
         return adopt_lists(q, l);
     q->entries_size = l->slots * l->entry;
     q->limit = q->capacity;
-    q->put_ahead = FETCH_AHEAD / l->stride;
-    if (q->capacity <= CLOSE_ENDS && q->put_ahead > 1)
-        q->put_ahead = 1;
-    q->get_ahead = q->put_ahead ? q->put_ahead : 1;
-    q->fetch = l->stride < FETCH_MAX ? l->stride : FETCH_MAX;
-    q->share_mask = l->stride <= SHKI_CACHE_LINE / 4 ? 3 : l->stride <= SHKI_CACHE_LINE / 2 ? 1 : 0;
     q->fast_below = q->ring && q->asymmetric ? q->item_size + 1 : 0;
     q->mask = q->order == SHK_FIFO ? l->slots - 1 : UINT64_MAX >> 1;
     return 0;

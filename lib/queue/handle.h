@@ -51,11 +51,6 @@ struct shk_queue {
     size_t fast_below;
     unsigned char *slots;
     uint32_t order;
-    /* Ring: each side fetches the slot that lies so many ahead, */
-    uint64_t put_ahead, get_ahead;
-    /* at those positions alone that have none of these bits: the others share their cache line */
-    uint64_t share_mask;
-    uint64_t fetch;      /* bytes of it that a get fetches */
     bool grows;          /* capacity 0 */
     bool ring;           /* FIFO, and does not grow */
     bool asymmetric;     /* the segment's fences are */
@@ -77,7 +72,6 @@ struct shk_queue {
     struct shki_slip put_slip, get_slip;
 
     /* ---- Guesses: threads race on them harmlessly ---- */
-    struct shki_poll_estimate poll;
     struct shki_adaptive put_adaptive, get_adaptive, task_adaptive;
     struct shki_spinner put_lock_spinner, get_lock_spinner, not_full_spinner, not_empty_spinner,
         tasks_spinner;

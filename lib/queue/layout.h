@@ -12,6 +12,7 @@
  * Labels. The store that commits an operation has the label of its order, and so has each load that
  * depends on it:
  *     RQ1 a slot's word commits a put into a ring       RQ2 head commits a get      see ring.h
+ *     RQ3 tail counts the puts into a ring, late                                    see ring.h
  *     CH1 tail commits a put into chunks                CH2 head commits a get      see chunks.c
  *     OR1 the state commits both, LIFO and PRIORITY                                 see ordered.h
  *     SD1 shut_down shuts down and opens again                                      see state.h
@@ -44,8 +45,8 @@ struct shki_side_lock {
         uint64_t cached_tail; /* get lock */
     };
     /*
-     * FIFO, capacity 0. Put lock: chunks that have been mapped, and how many of them: CH3. Get
-     * lock: chunks that have been released: CH4.
+     * FIFO, capacity 0. Put lock, CH3: how many chunks have ever been mapped, and how many of them
+     * have not been recycled yet. Get lock, CH4: how many chunks have been released.
      */
     _Atomic uint64_t chunks;
     union {
@@ -157,9 +158,7 @@ struct shki_side {
     uint64_t reserved[3];
 };
 
-/*
- * The word put_lock.chunks, CH3: chunks mapped so far, and how many of the last are mapped still.
- */
+/* put_lock.chunks, CH3: | chunks mapped so far, 40 bits | of them not recycled yet, 24 bits | */
 #define SHKI_FRESH_BITS 24
 #define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
 

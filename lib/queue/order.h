@@ -3,7 +3,8 @@
  * stack.c), PRIORITY (priority.c).
  *
  * An order knows slots and what commits. It is called with the lock of the side, or with loads
- * only, and calls nothing above it: it neither waits nor notifies, except in try_put and try_get.
+ * only. It neither waits nor notifies. There are two exceptions: try_put and try_get enter the lock
+ * and notify; shki_ring_await() also polls.
  */
 #ifndef SHKI_ORDER_H
 #define SHKI_ORDER_H

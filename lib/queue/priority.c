@@ -5,7 +5,7 @@
  * to do until they are. Each has the priority and the sequence number of an item and says in which
  * slot it is. An operation writes down what goes where in the heap, and commits with the store of
  * the state (OR1), which has both: how many items there are now, and what is left to do. That can
- * be done twice, from any of its steps on: the next owner of the lock finishes it before it does
+ * be done twice, from any of its steps on: the next holder of the lock finishes it before it does
  * anything of its own.
  *
  *     PUT: rise()   the new entry moves up from the end to its place

@@ -1,14 +1,14 @@
 /*
  * Putting and getting, how many items there are, shutting down.
  *
- * An item that is put goes through three stages. Each does what the one before could not do.
+ * A put has up to three stages. Each does what the one before could not do.
  *
- *     shk_queue_put()    fast tier: a small item into a ring, as the bias owner, with room: ring.h
- *     put_slow()         the first attempt, of any order: enters the lock, puts, notifies
+ *     shk_queue_put()    fast tier: an item into a ring, as the bias owner, with room: ring.h
+ *     put_slow()         one attempt, FIFO, LIFO or PRIORITY: enters the lock, puts, notifies
  *     put_wait()         full, or another member is in the lock: the slow loop of call.h
  *
- * Getting is the same, but that a consumer of a ring that expects an item soon polls for it before
- * it goes to sleep: shki_ring_await().
+ * Getting is the same, but that a consumer of a ring whose latest wait was short polls for the item
+ * before it goes to sleep: shki_ring_await().
  */
 #include "queue/call.h"
 #include "queue/ring.h"
@@ -108,7 +108,7 @@ static __attribute__((noinline)) int notify_consumers(struct shk_queue *q)
 static __attribute__((noinline)) int put_large_fast(struct shk_queue *q, const void *item,
                                                     size_t len, struct shki_member *m)
 {
-    ring_put_one(q, m, load_relaxed(&q->shared->tail), item, len, false);
+    ring_put_one(q, load_relaxed(&q->shared->tail), item, len, false);
     shki_biased_leave(m);
     return notify_consumers(q);
 }
@@ -117,7 +117,7 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
 {
     struct shki_member *m = q ? shki_member_cached(q->object.segment) : NULL;
     struct shki_queue_shared *shared;
-    uint64_t tail, used;
+    uint64_t tail;
 
     if (unlikely(!m || !item || len >= q->fast_below))
         return put_slow(q, item, len, 0, timeout);
@@ -125,13 +125,12 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
     if (unlikely(!ring_enter_fast(q, m, &shared->put_lock)))
         return leave_and_put(q, item, len, m, timeout);
     tail = load_relaxed(&shared->tail); /* the lock orders it */
-    used = tail - shared->put_lock.cached_head;
-    if (unlikely(used >= q->capacity || shki_shut_down(q) != SHKI_OPEN))
+    if (unlikely(tail - shared->put_lock.cached_head >= q->capacity ||
+                 shki_shut_down(q) != SHKI_OPEN))
         return leave_and_put(q, item, len, m, timeout);
-    ring_fetch_slot(q, tail, used);
     if (unlikely(!shki_is_small(len)))
         return put_large_fast(q, item, len, m);
-    ring_put_one(q, m, tail, item, len, true);
+    ring_put_one(q, tail, item, len, true);
     shki_biased_leave(m);
     if (shki_eventcount_has_waiter(&shared->not_empty, true))
         return notify_consumers(q);
@@ -212,13 +211,12 @@ static __attribute__((noinline)) ssize_t get_one_wait(struct shk_queue *q, struc
     return r < 0 ? r : (ssize_t)one.iov_len;
 }
 
-/* Of a ring: poll, and go to sleep only if nothing comes. */
-static __attribute__((noinline)) ssize_t get_hybrid(struct shk_queue *q, struct shki_member *m,
-                                                    void *buf, size_t size, int64_t timeout,
-                                                    bool has_tried)
+/* Of a ring that has no item: poll, and go to sleep only if nothing comes. */
+static __attribute__((noinline)) ssize_t get_polling(struct shk_queue *q, struct shki_member *m,
+                                                     void *buf, size_t size, int64_t timeout)
 {
     size_t length = size;
-    int r = shki_ring_await(q, m, buf, &length, has_tried);
+    int r = shki_ring_await(q, m, buf, &length);
 
     if (unlikely(r == 0))
         return get_one_wait(q, m, buf, size, timeout, false);
@@ -236,8 +234,6 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
         return r;
     if (unlikely(buf == NULL && size > 0))
         return shki_say(-EINVAL, "the buffer is NULL");
-    if (q->ring && timeout > 0 && unlikely(shki_adaptive_expects_item(&q->poll)))
-        return get_hybrid(q, m, buf, size, timeout, false);
     r = q->ops->try_get(q, m, buf, &length);
     if (likely(r > 0))
         return (ssize_t)length;
@@ -245,7 +241,7 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
         return r;
     if (q->ring && timeout > 0 && load_relaxed(&q->not_empty_spinner.hit) &&
         shki_policy(SHKI_POLICY_AWAIT))
-        return get_hybrid(q, m, buf, size, timeout, true);
+        return get_polling(q, m, buf, size, timeout);
     return get_one_wait(q, m, buf, size, timeout, r == 0);
 }
 
@@ -269,7 +265,6 @@ static __attribute__((noinline)) ssize_t get_large_fast(struct shk_queue *q, str
     uint64_t head = load_relaxed(&q->shared->head); /* the lock orders it */
     int r;
 
-    ring_fetch_item(q, head, (int64_t)(q->shared->get_lock.cached_tail - head));
     r = ring_get_one(q, m, head, buf, &length, false);
     shki_biased_leave(m);
     return r > 0 ? notify_producers(q, length) : r;
@@ -279,29 +274,18 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
 {
     struct shki_member *m = q ? shki_member_cached(q->object.segment) : NULL;
     struct shki_queue_shared *shared;
-    const unsigned char *later;
     size_t length = size;
     uint64_t head;
-    int64_t known;
     int r;
 
     if (unlikely(!m || !buf || q->fast_below == 0))
         return get_slow(q, buf, size, timeout);
-    if (unlikely(shki_adaptive_expects_item(&q->poll)) && timeout > 0 &&
-        !shki_object_is_stale(&q->object) && !shki_segment_is_closed(m->segment))
-        return get_hybrid(q, m, buf, size, timeout, false);
     shared = q->shared;
     if (unlikely(!ring_enter_fast(q, m, &shared->get_lock)))
         return leave_and_get(q, m, buf, size, timeout);
     head = load_relaxed(&shared->head); /* the lock orders it */
-    known = (int64_t)(shared->get_lock.cached_tail - head);
-    if (unlikely(known <= 0))
+    if (unlikely((int64_t)(shared->get_lock.cached_tail - head) <= 0))
         return leave_and_get(q, m, buf, size, timeout);
-    later = ring_item_to_fetch(q, head, known);
-    if (later) { /* of a small item this is all */
-        __builtin_prefetch(later);
-        __builtin_prefetch(later + SHKI_CACHE_LINE);
-    }
     r = ring_get_one(q, m, head, buf, &length, true);
     if (unlikely(r == 0))
         return leave_and_get(q, m, buf, size, timeout);

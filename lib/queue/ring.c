@@ -4,7 +4,8 @@
 
 uint64_t shki_ring_tail(const struct shk_queue *q)
 {
-    uint64_t tail = load_acquire(&q->shared->tail); /* late, perhaps: from here along the words */
+    uint64_t tail =
+        load_acquire(&q->shared->tail); /* RQ3; late, perhaps: from here along the words */
 
     /* Once around at most: what comes later is not what the caller asks for. */
     for (uint64_t i = 0; i < q->capacity && shki_slot_has(ring_word(q, tail), tail); i++)
@@ -15,8 +16,9 @@ uint64_t shki_ring_tail(const struct shk_queue *q)
 static struct shki_counts counts(const struct shk_queue *q)
 {
     /*
-     * RQ2: acquire, head first: it is beyond the tail that is read after it only if that is late,
-     * and what it leaves out is gone. And the counts of tasks that were raised before it.
+     * RQ2: acquire; the head is read before the tail. A head beyond the tail means that the tail is
+     * late: the items between them have been taken. What was counted as tasks before the head was
+     * stored is visible.
      */
     uint64_t head = load_acquire(&q->shared->head), tail = shki_ring_tail(q);
 
@@ -47,6 +49,10 @@ static bool has_room(const struct shk_queue *q)
     return (int64_t)(load_relaxed(&q->shared->tail) - head) < (int64_t)q->capacity;
 }
 
+/*
+ * With a reservation open at the death `batch_items` is reserved_bytes, which shares its place.
+ * Then the loop finds no word to take back.
+ */
 static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
 {
     uint64_t *batch_items = &q->shared->put_lock.batch_items, most = *batch_items, tail;
@@ -58,7 +64,7 @@ static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
     if (most > q->capacity)
         most = q->capacity;
     tail = shki_ring_tail(q);
-    /* killed anywhere in here: done once more by the next owner of the lock */
+    /* killed anywhere in here: done once more by the next holder of the lock */
     ring_move_tail(q->shared, tail);
     for (uint64_t at = tail + 1; at < tail + most; at++) /* of several that were not committed */
         if (shki_slot_has(ring_word(q, at), at))
@@ -100,7 +106,6 @@ static SHKI_INLINE bool find_room(struct shk_queue *q, uint64_t tail)
         if (tail - lock->cached_head >= q->capacity)
             return false;
     }
-    ring_fetch_slot(q, tail, tail - lock->cached_head);
     return true;
 }
 
@@ -120,7 +125,7 @@ static int try_put(struct shk_queue *q, struct shki_member *m, const void *item,
     if (likely(r == 0)) {
         tail = own_tail(q);
         if (likely(find_room(q, tail))) {
-            ring_put_one(q, m, tail, item, length, false);
+            ring_put_one(q, tail, item, length, false);
             r = 1;
         }
     }
@@ -148,9 +153,10 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     if (n > free)
         n = (unsigned)free;
     /*
-     * The first one last: no consumer gets past it. Killed before: the others have words already,
-     * which the next owner of the lock takes back; it knows by batch_items how many there may be.
-     * For the next owner after a dead thread the order of the program is enough.
+     * The first one last: no consumer gets past it. Killed before: the others have words already.
+     * The next holder of the lock takes these back, and knows by batch_items how many there may be.
+     * A barrier for the compiler is enough: the kernel makes a dead thread's stores visible, up to
+     * some instruction.
      */
     if (n > 1)
         lock->batch_items = n;
@@ -219,12 +225,8 @@ static __attribute__((noinline)) void measure(struct shk_queue *q, uint64_t head
 /* Before the item at `head` is read. */
 static SHKI_INLINE void approach(struct shk_queue *q, uint64_t head)
 {
-    int64_t known = (int64_t)(q->shared->get_lock.cached_tail - head);
-
-    if (unlikely(known <= 0))
+    if (unlikely((int64_t)(q->shared->get_lock.cached_tail - head) <= 0))
         measure(q, head);
-    else
-        ring_fetch_item(q, head, known);
 }
 
 static int item(struct shk_queue *q, struct shki_slot **slot)
@@ -299,22 +301,20 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     return (int)n;
 }
 
-/* ---- Hybrid poll ---- */
+/* ---- Awaiting ---- */
 
-/* Pauses, and then polls until the next item is there; how many polls that took, from 0. */
-static __attribute__((noinline)) unsigned poll(const struct shk_queue *q, unsigned pauses)
+/* Whether the next item is there, or comes soon. */
+static __attribute__((noinline)) bool poll_for_item(const struct shk_queue *q)
 {
     /* relaxed: another consumer may be faster; the lock tells */
     uint64_t head = load_relaxed(&q->shared->head);
-    unsigned polls = 0;
 
-    while (pauses-- > 0)
+    for (unsigned i = 0; i < SHKI_POLLS; i++) {
+        if (shki_slot_has(ring_word(q, head), head))
+            return true;
         shki_pause();
-    while (polls < SHKI_POLLS_MAX && !shki_slot_has(ring_word(q, head), head)) {
-        shki_pause();
-        polls++;
     }
-    return polls;
+    return false;
 }
 
 /* An item that a poll has found. */
@@ -333,25 +333,13 @@ static SHKI_INLINE int get_found(struct shk_queue *q, struct shki_member *m, voi
     return 1;
 }
 
-int shki_ring_await(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length,
-                    bool has_tried)
+int shki_ring_await(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
 {
-    struct shki_wait wait = shki_adaptive_wait_next(&q->get_adaptive, &q->poll, has_tried);
-    unsigned polls = 0;
     int r = 0;
 
-    if (wait.step == SHKI_WAIT_SLEEP) {
-        r = has_tried ? 0 : try_get(q, m, buffer, length);
-    } else {
-        polls = poll(q, wait.pauses);
-        if (polls < SHKI_POLLS_MAX)
-            r = get_found(q, m, buffer, length);
-        m->has_waited = r > 0 && (wait.step == SHKI_WAIT_PAUSE || polls > 0);
-    }
-    if (r == SHKI_LOCK_BUSY)
-        r = 0;
-    shki_adaptive_wait_result(&q->get_adaptive, &q->poll, &wait, r > 0, polls);
-    return r;
+    if (shki_adaptive_may_poll(&q->get_adaptive) && poll_for_item(q))
+        r = get_found(q, m, buffer, length);
+    return r == SHKI_LOCK_BUSY ? 0 : r;
 }
 
 const struct shki_order shki_ring = {.put = put,

@@ -33,19 +33,23 @@
  * Several items at once are committed by the first one's word, which is written last: no consumer
  * gets past it.
  *
+ * RQ3: the store of tail is a release, after RQ1, and its load an acquire: a consumer finds what a
+ * count says.
+ *
  * Killed before RQ1: the slot is free, whatever is in it. Between RQ1 and the tail: the item is in,
- * and the tail is late by as many items as were put at once. The next owner of the lock moves the
- * tail, and takes back the words of what was not committed (repair). A thread that counts without
- * the lock goes on from the tail along the words (shki_ring_tail()). Before RQ2: the item is still
- * in. After it: the item is out.
+ * and the tail is late by as many items as were put at once. The next member that enters does so by
+ * the mutex, since the dead one still is the bias owner or the holder. Before its operation it
+ * moves the tail, and takes back the words of what was not committed (repair). A thread that counts
+ * without the lock goes on from the tail along the words (shki_ring_tail()). Before RQ2: the item
+ * is still in. After it: the item is out.
  *
  * What another order would cause: the tail stored before the word: a count of an item that a
  * consumer does not find. The word stored before the item: a consumer copies what is not there yet.
  *
- * Two tiers. _fast: the caller is the bias owner of the lock, and there is room, or an item, as far
- * as is known. It calls nothing but at its end, so that no register has to be saved: most of what a
- * small item costs is instructions. Its stores are those of the slow tier, in the same order. What
- * it does not find as it should be it leaves to the slow tier, and has done nothing. Both tiers are
+ * Two tiers. The fast tier (_fast) is for the bias owner, when it knows of room, or of an item. It
+ * makes no call but the last, so that no register has to be saved: most of what a small item costs
+ * is instructions. Its stores are those of the slow tier, in the same order. Where anything is not
+ * as it expects, it has stored nothing but biased_in, and calls the slow tier. Both tiers are
  * ring_put_one() and ring_get_one() with other constants.
  */
 #ifndef SHKI_RING_H
@@ -59,7 +63,10 @@ static SHKI_INLINE struct shki_slot *ring_slot(const struct shk_queue *q, uint64
     return (struct shki_slot *)(void *)(q->slots + (position & q->mask) * q->stride);
 }
 
-/* Enter as the bias owner of a ring with asymmetric fences. If not, the caller must leave. */
+/*
+ * Enter as the bias owner of a ring with asymmetric fences. If not, the caller must call
+ * shki_biased_leave() nevertheless: biased_in may have been stored.
+ */
 static SHKI_INLINE bool ring_enter_fast(const struct shk_queue *q, const struct shki_member *m,
                                         struct shki_side_lock *lock)
 {
@@ -71,17 +78,6 @@ static SHKI_INLINE bool ring_enter_fast(const struct shk_queue *q, const struct 
 
 /* ---- Putting, with the put lock ---- */
 
-/*
- * Fetch the line of a later slot for writing, but not one that a consumer may still be reading.
- * `used`: so many slots are, at most.
- */
-static SHKI_INLINE void ring_fetch_slot(const struct shk_queue *q, uint64_t tail, uint64_t used)
-{
-    if ((tail & q->share_mask) == 0 && used + q->put_ahead < q->capacity &&
-        shki_policy(SHKI_POLICY_PREFETCH_PUT))
-        shki_prefetch_write(ring_slot(q, tail + q->put_ahead));
-}
-
 /* The slot at `position` is filled: put the item. */
 static SHKI_INLINE void ring_commit_slot(struct shki_slot *slot, uint64_t position, size_t length)
 {
@@ -92,15 +88,18 @@ static SHKI_INLINE void ring_commit_slot(struct shki_slot *slot, uint64_t positi
     store_release(&slot->word, shki_slot_word(position, length));
 }
 
-/* After RQ1. */
 static SHKI_INLINE void ring_move_tail(struct shki_queue_shared *shared, uint64_t tail)
 {
+    /*
+     * RQ3: release, after RQ1; pairs with the acquire in shki_ring_tail(): an item that is counted
+     * is found.
+     */
     store_release(&shared->tail, tail);
 }
 
 /* Put one item at `tail`, where there is room. `small`, a constant: shki_is_small(length). */
-static SHKI_INLINE void ring_put_one(struct shk_queue *q, struct shki_member *m, uint64_t tail,
-                                     const void *item, size_t length, bool small)
+static SHKI_INLINE void ring_put_one(struct shk_queue *q, uint64_t tail, const void *item,
+                                     size_t length, bool small)
 {
     struct shki_slot *slot = ring_slot(q, tail);
 
@@ -109,12 +108,6 @@ static SHKI_INLINE void ring_put_one(struct shk_queue *q, struct shki_member *m,
     else
         shki_copy(slot->bytes, item, length);
     ring_commit_slot(slot, tail, length);
-    /* An answer, perhaps: the consumer may be polling for it. */
-    if (unlikely(m->has_waited)) {
-        if (shki_policy(SHKI_POLICY_DEMOTE))
-            shki_demote_line(slot);
-        m->has_waited = false;
-    }
     ring_move_tail(q->shared, tail + 1);
 }
 
@@ -125,27 +118,6 @@ static SHKI_INLINE uint64_t ring_word(const struct shk_queue *q, uint64_t positi
 {
     /* RQ1: acquire; pairs with the release in ring_commit_slot(): the item is visible. */
     return load_acquire(&ring_slot(q, position)->word);
-}
-
-/*
- * A later item that is known to be there and whose lines are to be fetched now, or NULL. `known`:
- * so many items are there.
- */
-static SHKI_INLINE const unsigned char *ring_item_to_fetch(const struct shk_queue *q, uint64_t head,
-                                                           int64_t known)
-{
-    if ((head & q->share_mask) != 0 || known <= (int64_t)q->get_ahead ||
-        !shki_policy(SHKI_POLICY_PREFETCH_GET))
-        return NULL;
-    return (const unsigned char *)ring_slot(q, head + q->get_ahead);
-}
-
-static SHKI_INLINE void ring_fetch_item(const struct shk_queue *q, uint64_t head, int64_t known)
-{
-    const unsigned char *at = ring_item_to_fetch(q, head, known);
-
-    for (uint64_t i = 0; at && i < q->fetch; i += SHKI_CACHE_LINE)
-        __builtin_prefetch(at + i);
 }
 
 static SHKI_INLINE void ring_move_head(struct shki_queue_shared *shared, uint64_t head)
@@ -197,11 +169,7 @@ static SHKI_INLINE int ring_get_one(struct shk_queue *q, struct shki_member *m, 
 /* How many items have been put. Loads only. */
 uint64_t shki_ring_tail(const struct shk_queue *);
 
-/*
- * Await the next item without going to sleep: 1; 0: it did not come soon; or an error. `has_tried`:
- * the caller has just found that there is none.
- */
-int shki_ring_await(struct shk_queue *, struct shki_member *, void *buffer, size_t *length,
-                    bool has_tried);
+/* Await the next item without going to sleep: 1; 0: it did not come soon; or an error. */
+int shki_ring_await(struct shk_queue *, struct shki_member *, void *buffer, size_t *length);
 
 #endif

@@ -37,7 +37,8 @@ bool shki_side_is_held(const struct shk_queue *q, const struct shki_side_lock *l
 
 int shki_side_trylock_slow(struct shk_queue *q, struct shki_member *m, struct shki_side_lock *lock)
 {
-    if (unlikely(shki_side_is_held_by(lock, m))) /* and not as the bias owner */
+    /* The caller keeps the lock, and its bias did not let it in: it has something open. */
+    if (unlikely(shki_side_is_held_by(lock, m)))
         return shki_object_say(&q->object, -EDEADLK,
                                "the calling thread has a reservation or a peek open");
     return shki_biased_trylock(shki_side_biased(q, lock), m);
@@ -54,11 +55,15 @@ void shki_side_hold(struct shki_side_lock *lock, const struct shki_member *m, ui
     /* killed anywhere in here: a dead holder, whose claims have no meaning */
     store_relaxed(&lock->claimed, claimed);
     store_relaxed(&lock->open, open);
-    /* Release: what it is kept for comes first; pairs with the acquire in shki_queue_is_over(). */
+    /*
+     * SD3: release: `open` comes first; pairs with the acquire of `holder` in shki_queue_is_over():
+     * a consumer that sees the member keep the lock sees whether a reservation is open.
+     */
     store_release(&lock->mutex.holder, m->id);
     /*
-     * A member with something open is not the bias owner: its calls come to the mutex, and are
-     * told. A member that has claimed the lock is its owner, and no other one gets the mutex.
+     * A member with something open is not the bias owner: its calls come to the mutex, and get
+     * -EDEADLK. A member that has claimed the lock is its bias owner, and no other member gets the
+     * mutex.
      */
     store_relaxed(&lock->bias.owner, open ? 0 : m->id);
 }

@@ -58,7 +58,10 @@ static SHKI_INLINE bool shki_side_enter(const struct shk_queue *q, const struct 
     return shki_biased_enter(m, &lock->bias, shki_side_offset(q, lock), q->asymmetric);
 }
 
-/* Try to enter by the mutex: 0; 1: another member is in the lock; or an error. And leave. */
+/*
+ * Try to enter by the mutex: 0; 1: another member is in the lock; or an error. The second leaves a
+ * lock that was entered by the mutex.
+ */
 int shki_side_trylock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
 void shki_side_unlock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
 
@@ -84,7 +87,10 @@ static SHKI_INLINE void shki_side_unlock(struct shk_queue *q, struct shki_member
         shki_side_unlock_slow(q, m, lock);
 }
 
-/* Keep the lock, whose mutex the caller has; and unlock it for good. */
+/*
+ * Keep the lock beyond the operation: the caller has its mutex, and goes on having it. And the end
+ * of that, which unlocks the mutex.
+ */
 void shki_side_hold(struct shki_side_lock *, const struct shki_member *, uint32_t claimed,
                     uint32_t open);
 void shki_side_unhold(struct shki_side_lock *);

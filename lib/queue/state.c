@@ -10,11 +10,12 @@ bool shki_queue_is_over(const struct shk_queue *q)
     if (likely(state == SHKI_OPEN))
         return false;
     if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
-        return true; /* other orders: the caller has the only lock, or asks for a hint */
+        return true; /* LIFO, PRIORITY: the caller has the only lock, or is about to try it */
+    /* A put that is seen half way without the fence needs none: the fence costs a system call. */
     held = shki_robust_is_held(&lock->mutex.robust);
-    holder = load_acquire(&lock->mutex.holder);
+    holder = load_acquire(&lock->mutex.holder); /* SD3 */
     if (held && !shki_member_is_alive(q->object.segment, holder))
-        return false; /* no member keeps it, but one has it at the moment */
+        return false; /* a member is in the lock by the mutex, for one operation */
     if (held && load_acquire(&lock->open) == SHKI_OPEN_RESERVATION)
         return false;
     /*

@@ -26,6 +26,10 @@
  * lock (SD2 pairs with BL1 and BL4). Without the fences a consumer would find the lock free and the
  * queue empty, return -EPIPE, and an item would come after it.
  *
+ * SD3: a reservation is marked in `open` before the holder is written, and the mark goes after the
+ * item was put. So a consumer that reads a living holder and no reservation has all that was
+ * reserved.
+ *
  * Above the state is a count of the shutdowns: a waiter that was asleep when the queue was shut
  * down is told so, though it was opened again before the waiter ran.
  *

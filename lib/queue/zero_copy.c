@@ -54,8 +54,9 @@ static int keep(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_
 static void leave(struct shki_member *m, struct shki_side_lock *lock)
 {
     /*
-     * Killed around any of these: a dead holder. Release: what was put before, for consumers that
-     * find the queue shut down; pairs with the acquire in shki_queue_is_over().
+     * Killed around any of these: a dead holder. SD3: release: the item comes first; pairs with the
+     * acquire of `open` in shki_queue_is_over(): a consumer that sees the reservation closed finds
+     * the item.
      */
     store_release(&lock->open, SHKI_OPEN_NOTHING);
     if (mark(&lock->claimed)) {
@@ -84,22 +85,6 @@ static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t
 
 /* ---- Reservations ---- */
 
-/*
- * Bytes: a slot of at least so many is fetched before it is written, even the lines that the
- * consumer has read last; for reading, which is all that it takes. A third more items of 16 KiB and
- * of 64 KiB a second: bench row W1/64K. Below that it makes no difference or costs.
- */
-#define FETCH_LEAST 16384u
-#define FETCH_MOST  (256u << 10) /* bytes: more do not stay in the processor's cache */
-
-static void fetch_large(const unsigned char *slot, size_t length)
-{
-    if (length < FETCH_LEAST || !shki_policy(SHKI_POLICY_FETCH_LARGE))
-        return;
-    for (size_t i = 0; i < length && i < FETCH_MOST; i += SHKI_CACHE_LINE)
-        __builtin_prefetch(slot + i);
-}
-
 int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t timeout)
 {
     struct shki_member *m;
@@ -119,7 +104,6 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
         return r;
     q->shared->put_lock.reserved_bytes = len;
     *slot = w.slot->bytes;
-    fetch_large(w.slot->bytes, len);
     return 0;
 }
 

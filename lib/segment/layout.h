@@ -213,7 +213,7 @@ struct shki_member_shared {
     _Atomic int64_t held_since;     /* CLOCK_MONOTONIC, ns; commits the note: WT2 */
 
     alignas(64) pthread_mutex_t life; /* robust; held by the thread as long as it is attached */
-    /* offset of the biased lock that it is in without having its mutex; 0: none: sync/biased.h */
+    /* offset of the biased lock that it enters, or is in, by its bias; 0: none: sync/biased.h */
     _Atomic uint64_t biased_in;
     /* posted by any member to wake this thread; a spurious post is harmless */
     alignas(64) sem_t park;

@@ -103,12 +103,17 @@ static bool acquire_life(struct shk_segment *s, uint32_t index)
         return false;
     if (!shki_repair_enabled(SHKI_REPAIR_REAP) && load_relaxed(&m->id) != 0)
         return false;
+    /*
+     * ME2: the id goes before the life is locked, and what the dead member has stored is visible to
+     * a thread that sees it gone; pairs with the acquires in shki_member_is_alive(). In the other
+     * order the dead member would look alive until its id went: a revoker that had found it dead
+     * would not repair what it left. Killed from here to the next ME2: a record without an id is
+     * used again.
+     */
+    store_release(&m->id, 0);
+    atomic_thread_fence(memory_order_release);
     r = pthread_mutex_trylock(&m->life);
     if (r == EOWNERDEAD) {
-        /*
-         * Killed between here and ME2: the record has the id of a dead member, or none, and is used
-         * again likewise.
-         */
         pthread_mutex_consistent(&m->life);
         r = 0;
     }
@@ -238,9 +243,11 @@ static int join_locked(struct shk_segment *s, struct shki_member *m)
         return r;
     m->record = shki_record_at(s, m->index);
     m->node = shki_node_at(s, m->index);
-    /* Killed up to ME2: a life without an id, or with a dead member's: the record is free. */
-    store_relaxed(&m->record->id, 0);
-    /* After the id: a reader that sees a dead member's id sees where that member was. */
+    /*
+     * BL2: release, after the id; pairs with the acquire in shki_biased_is_in(). A revoker that
+     * reads this 0 reads that the id is gone, so it takes the former member for dead, and repairs.
+     * Otherwise it could take that member for alive, and for one that has left.
+     */
     store_release(&m->record->biased_in, 0);
     fill_record(m->record);
     m->id = s->header->next_join++ << SHKI_INDEX_BITS | m->index;

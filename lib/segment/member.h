@@ -8,8 +8,9 @@
  *          initialised.
  *     ME2: the id of a record. The release of an id commits a join, that of 0 a leave. Both pair
  *          with the acquire of a member that checks whether an id is alive: it reads the id, the
- *          life, and the id again. With one read of the id, a record that is used anew in between
- *          would make a dead member look alive.
+ *          life, and the id again. A thread that joins with a dead member's record clears the id
+ *          before it locks the life. With one read of the id, or the life locked first, a record
+ *          that is used anew would make a dead member look alive.
  *     NM1: the name. A rename writes the place that is not in use, then releases the count of
  *          renames. It pairs with the inspector's second copy of the record, which has the same
  *          count if the name is whole. In another order it would print parts of two names.
@@ -38,11 +39,6 @@ struct shki_member {
     uint32_t index;
     uint32_t held;     /* robust mutexes of this segment that the thread holds, without its life */
     uint32_t may_hold; /* so many until its allowance has to be extended */
-    /*
-     * It has waited for an item, awake, since it last put one into a ring: most often the next item
-     * is an answer, which is awaited in its turn.
-     */
-    bool has_waited;
     struct shki_interrupt_call call;
     bool notified;      /* the thread's last wait on a condition ended with a notification, … */
     uint64_t waited_on; /* … and that condition has this serial */

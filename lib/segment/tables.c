@@ -61,8 +61,9 @@ bool shki_member_is_alive(const struct shk_segment *s, uint64_t id)
         return false;
     m = shki_record_at(s, index);
     /*
-     * ME2: acquire; pairs with the releases in join_locked() and shki_member_leave(). The life is
-     * read between two reads of the id: a record that is used anew in between has another id.
+     * ME2: acquire; pairs with the releases in join_locked(), shki_member_leave() and
+     * acquire_life(). The life is read between two reads of the id: the id of a record that is used
+     * anew goes before its life is locked. So the answer never turns from dead to alive.
      */
     if (load_acquire(&m->id) != id)
         return false;

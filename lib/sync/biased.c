@@ -4,10 +4,11 @@
 
 #include <errno.h>
 
-/* A member that locks so many times in a row becomes the owner. */
-#define BIAS_THRESHOLD_FIRST 64u
-/* Each revocation doubles that, up to here: a lock whose owners change has no bias. */
-#define BIAS_THRESHOLD_MAX (1u << 20)
+/*
+ * A member that locks so many times in a row becomes the owner: many enough that the heavy fence of
+ * the revocation, which may follow at once, is a small part of what they cost. Bench row W1/8.
+ */
+#define BIAS_STREAK 64u
 /*
  * ns: a revoker spins so long for an owner to leave; an operation on a small item is over by then
  */
@@ -38,8 +39,8 @@ bool shki_biased_is_in(const struct shki_biased *b, uint64_t id)
 bool shki_biased_owner_is_in(const struct shki_biased *b)
 {
     /*
-     * BL3: acquire; pairs with the releases in revoke_bias(): it has left, or is the one or the
-     * other.
+     * BL3: acquire; pairs with the releases in revoke_bias(). A member that is in the lock by its
+     * bias is in `owner` or in `revoking`. Both read as 0: it has left, and what it did is visible.
      */
     uint64_t id = load_acquire(&b->shared->owner);
 
@@ -83,25 +84,28 @@ static int revoke_bias(const struct shki_biased *b, bool owner_died)
     struct shki_biased_shared *shared = b->shared;
     uint64_t owner = load_relaxed(&shared->owner);
     struct revoked r = {b, owner ? owner : load_relaxed(&shared->revoking)};
-    uint32_t bias_threshold = load_relaxed(&shared->bias_threshold);
+    bool is_in, is_alive;
 
     /*
-     * Killed between the two: it still is the owner. BL3: release: a thread that reads that there
-     * is no owner reads `revoking`; pairs with the acquires in shki_biased_owner_is_in().
+     * Killed between the two: `owner` still names the owner, and the next holder revokes it. BL3:
+     * release: a thread that reads that there is no owner reads `revoking`; pairs with the acquires
+     * in shki_biased_owner_is_in().
      */
     store_relaxed(&shared->revoking, r.id);
     store_release(&shared->owner, 0);
     /* BL1: owner before the check of its record; pairs with the light fence of enter */
     shki_fence_heavy(b->segment->asymmetric);
-    if (owner && bias_threshold < BIAS_THRESHOLD_MAX && shki_policy(SHKI_POLICY_BIAS_DOUBLES) &&
-        shki_member_is_alive(b->segment, owner))
-        store_relaxed(&shared->bias_threshold, 2 * bias_threshold);
-    if (!has_left(&r) && !shki_spin_for(REVOKE_SPIN, has_left, &r) &&
-        shki_member_is_alive(b->segment, r.id))
+    is_in = !has_left(&r) && !shki_spin_for(REVOKE_SPIN, has_left, &r);
+    /*
+     * After has_left(): a record that is used anew says "has left", and then that its former member
+     * is dead: BL2 and ME2 in segment/member.c.
+     */
+    is_alive = shki_member_is_alive(b->segment, r.id);
+    if (is_in && is_alive)
         return -EBUSY;
-    /* A dead owner may have been in the lock, though its record may be another member's by now. */
-    if (!shki_member_is_alive(b->segment, r.id)) {
-        if (!owner_died && !has_left(&r))
+    if (!is_alive) {
+        /* It may have been in the lock, though its record does not say so any more. */
+        if (!owner_died && is_in)
             count_loss(b);
         b->repair(b->object, b);
     }
@@ -122,7 +126,9 @@ static int take_over(const struct shki_biased *b, const struct shki_member *m, i
         r = revoke_bias(b, owner_died);
     if (r < 0) {
         /*
-         * A holder of the mutex that died had not entered: the former owner has not left since.
+         * owner_died is not passed on, and need not be. A dead holder had not entered: the same
+         * former owner was in its way. Or the dead holder is the former owner (a claim), whose life
+         * the kernel has not marked yet: `revoking` names it, so the next holder repairs.
          */
         shki_mutex_unlock(b->mutex);
         return r;
@@ -135,9 +141,10 @@ static int take_over(const struct shki_biased *b, const struct shki_member *m, i
     }
     /*
      * BL4: the mutex is held before the object's state is read; pairs with the heavy fence of a
-     * thread that changes the state and then checks whether a member is in the lock. Otherwise, on
-     * ARM, a producer could read that the queue is open before its lock is visible; a consumer that
-     * finds the queue shut down and the lock free would take what it finds for the last.
+     * thread that knows of a new state and then checks whether a member is in the lock: SD2.
+     * Otherwise, on ARM, a producer could read that the queue is open before its lock is visible; a
+     * consumer that finds the queue shut down and the lock free would take what it finds for the
+     * last.
      */
     shki_fence_light_locked(b->segment->asymmetric);
     return 0;
@@ -191,19 +198,16 @@ int shki_biased_lock(const struct shki_biased *b, struct shki_member *m,
 void shki_biased_unlock(const struct shki_biased *b, struct shki_member *m)
 {
     struct shki_biased_shared *shared = b->shared;
-    uint32_t streak, bias_threshold;
+    uint32_t streak;
 
     /*
-     * Relaxed, all of them: the mutex orders them. Killed around any: the next owner may have to
-     * come more often.
+     * Relaxed, all of them: the mutex orders them. Killed around any: the streak is too short, and
+     * a member must lock the mutex more often before it becomes the owner.
      */
     if (b->segment->asymmetric && load_relaxed(&shared->last) == m->id) {
         streak = load_relaxed(&shared->streak) + 1;
-        bias_threshold = load_relaxed(&shared->bias_threshold);
         store_relaxed(&shared->streak, streak);
-        if (bias_threshold < BIAS_THRESHOLD_FIRST)
-            store_relaxed(&shared->bias_threshold, BIAS_THRESHOLD_FIRST);
-        else if (streak >= bias_threshold && shki_policy(SHKI_POLICY_BIAS))
+        if (streak >= BIAS_STREAK && shki_policy(SHKI_POLICY_BIAS))
             /* killed after: a dead owner */
             store_relaxed(&shared->owner, m->id);
     } else if (b->segment->asymmetric) {

@@ -8,22 +8,26 @@
  *
  * What always holds:
  *   - A lock has at most one bias owner. Only a thread that holds the mutex writes `owner`, and it
- *     writes its own id or 0. So a member that finds its id there knows that no other member enters
- *     without the mutex.
- *   - A member is in the lock if its record says so (biased_in is the offset of the lock) and it
- *     was the owner after it said so; or if it holds the mutex and has revoked the bias.
- *   - A record is written by its own thread alone.
+ *     writes its own id or 0. So a member that reads its own id there is the only one that may
+ *     enter without the mutex.
+ *   - A member is in the lock in one of two cases. It holds the mutex, no other member is the
+ *     owner, and `revoking` is 0. Or its biased_in is the offset of the lock, and it has read its
+ *     own id in `owner` after it stored that.
+ *   - A living member's biased_in is written by its own thread alone. The thread that joins with a
+ *     dead member's record clears it, after the id.
  *
- * The loop to write. The revoker holds the mutex.
+ * The loop to write. The revoker holds the mutex, and finds another member's id in `owner`, or
+ * `revoking` not 0.
  *
  *     owner                                        revoker
- *     owner == me? else lock the mutex             revoking = owner, owner = 0
- *     BL1: biased_in = offset                      BL1: heavy fence
- *     BL1: light fence                             BL2: wait until that member's biased_in is not
- *     BL1: owner == me? else biased_in = 0,             offset, or that member is dead
- *          lock the mutex                          dead: repair
- *     ... the operation ...                        BL3: revoking = 0
- *     BL2: biased_in = 0                           ... the operation ...
+ *     owner == me? else lock the mutex             owner != 0? then revoking = owner
+ *     BL1: biased_in = offset                      BL3: owner = 0
+ *     BL1: light fence                             BL1: heavy fence
+ *     BL1: owner == me? else biased_in = 0,        BL2: wait until the member in `revoking` has
+ *          lock the mutex                               another biased_in, or is dead
+ *     ... the operation ...                        dead: repair
+ *     BL2: biased_in = 0                           BL3: revoking = 0
+ *                                                  ... the operation ...
  *
  * Why a late owner cannot overwrite an item. The heavy fence is a full barrier in every running
  * thread at some moment after `owner` was cleared; a thread that does not run then passes one when
@@ -45,8 +49,8 @@
  * Killed where:
  *   - An owner before its second check, or after BL2: it was not in the lock.
  *   - An owner between them: it is dead and biased_in is the offset. The next holder of the mutex
- *     revokes, waits for nothing, and repairs. Its record may be another member's by then, so the
- *     revoker repairs after every dead owner.
+ *     revokes, waits for nothing, and repairs. Its record may be another member's by then, and not
+ *     say any more where the owner was. So the revoker repairs after every dead owner.
  *   - A revoker before BL3, or out of time there: the mutex is released and `revoking` stays. The
  *     next holder of the mutex executes the heavy fence and waits in its place.
  *   - A member between becoming the owner and unlocking: a dead owner.
@@ -60,11 +64,12 @@
  *   - "inside" kept in the lock and not in the member's record: an owner that is late in noticing
  *     that it was revoked clears the mark of the next owner.
  *
- * A state that members read in the lock, as whether a queue is shut down. A thread that changes it
- * and must know which members have read the old state executes a heavy fence, and then checks
- * whether the mutex is held or an owner is in the lock. The other end is the fence of enter (BL1),
- * or the light fence behind the locking of the mutex (BL4): either the member reads the new state,
- * or the thread finds it in the lock.
+ * A state that members read in the lock, as whether a queue is shut down. A thread that has changed
+ * it, or has read the new state, may have to know that no member which has read the old state is
+ * still in the lock. It executes a heavy fence, and then checks whether the mutex is held or an
+ * owner is in the lock. The other end is the fence of enter (BL1), or the light fence behind the
+ * locking of the mutex (BL4). Either the member reads the new state, or the thread finds the member
+ * in the lock. For a queue that thread is a consumer: SD2 in queue/state.h.
  *
  * A member with the mutex may grant itself the bias and keep both (a claim): no revoker gets the
  * mutex, so no revoker comes.
@@ -95,9 +100,10 @@ struct shki_biased {
 
 /*
  * Enter by the bias: true if the caller is the owner. If not, the caller must leave, and lock the
- * mutex. It does not check `owner` before: a member that is not the owner seems to be in the lock
- * for a moment, as one does that has just been revoked. Killed then, it is counted once more as
- * lost in the lock.
+ * mutex. `owner` is not checked before the store. So for a moment a caller that is not the owner
+ * has the biased_in of a member that is in the lock. A revoker waits for the member in `revoking`
+ * only, so it takes no notice, or waits for that moment. A former owner that is killed in that
+ * moment is counted as lost in the lock, though it was not in it.
  */
 static inline __attribute__((always_inline)) bool
 shki_biased_enter_fast(const struct shki_member *m, const struct shki_biased_shared *shared,
@@ -130,7 +136,8 @@ shki_biased_enter(const struct shki_member *m, const struct shki_biased_shared *
     shki_fence_light(asymmetric);                 /* BL1, as above */
     if (likely(load_relaxed(&shared->owner) == m->id))
         return true;
-    store_relaxed(&m->record->biased_in, 0); /* nothing was done */
+    /* Relaxed: nothing was done here; the store before it has released what was done elsewhere. */
+    store_relaxed(&m->record->biased_in, 0);
     return false;
 }
 

@@ -98,9 +98,9 @@ int shki_eventcount_wait(struct shki_eventcount_shared *e, struct shk_segment *s
     fetch_add_relaxed(&e->sleepers, 1); /* EC2: before the flag */
     for (;;) {
         /*
-         * The permits first, as in park.h. Here they are not the thread's alone. One that was meant
-         * for another waiter is paid back as every permit is that has woken a waiter: the flag is
-         * set now, and a waiter that returns notifies the next.
+         * The permits first, as in park.h. Here a permit may have been posted for another waiter.
+         * That one is not forgotten: NEED_WAKEUP is set below, so the next commit posts again; and
+         * this waiter, when its call ends, notifies the next one (cascade).
          */
         shki_take_permits(&e->semaphore);
         prepare_wait(e, s->asymmetric);

@@ -6,9 +6,12 @@
  * Concurrency Kit; folly EventCount. The flag by which a notifier knows that it must make a system
  * call is NEED_WAKEUP, as in io_uring's rings.
  *
- * What always holds: if a waiter sleeps and its condition holds, then NEED_WAKEUP is clear and a
- * post is on its way, or a notifier that has changed the condition has yet to read the flags, or a
- * thread was killed (then the waiter's recheck finds it).
+ * What always holds: if a waiter sleeps and its condition holds, then one of these is still to
+ * come:
+ *   - a post: NEED_WAKEUP is clear;
+ *   - the flags are read by a notifier that has changed the condition;
+ *   - the heavy fence of the waiter that has set NEED_FENCE, and then its cascade;
+ *   - the end of the waiter's recheck interval, if a thread was killed.
  *
  * The loop to write:
  *

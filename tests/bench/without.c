@@ -45,33 +45,14 @@ static const struct heuristic {
     {"handoff", SHKI_POLICY_HANDOFF,
      "a waiter that was barged past for 2 ms asks for the lock to be handed to it", "W6/1 lock",
      "shmkit lock", 1, true},
-    {"recheck", SHKI_POLICY_RECHECK,
-     "after a first check in vain the next waits of the process check after 10 ms instead of 2",
-     "W6/64 locks,W6/16 locks", "shmkit lock", 0, false},
     {"slip", SHKI_POLICY_SLIP,
      "a side too close behind the other pauses, and then finds many items: one cache miss for "
      "eight",
      "W1/8 B,W1/64 B,W1/1 KiB", "shmkit,shmkit claimed", 0, false},
-    {"poll", SHKI_POLICY_POLL,
-     "a consumer that waits for each item checks the slot only when the item is due: each check "
-     "takes the line from the producer",
-     "W3/awake/", "shmkit,shmkit claimed", 0, false},
     {"await", SHKI_POLICY_AWAIT,
      "a consumer whose waits are short polls the slot itself, without the slow loop's lock and "
      "accounts",
      "W3/awake/", "shmkit,shmkit claimed", 0, false},
-    {"demote", SHKI_POLICY_DEMOTE,
-     "an answer's line is pushed out of the core's own cache (cldemote)", "W3/awake/",
-     "shmkit,shmkit claimed", 0, false},
-    {"prefetch-put", SHKI_POLICY_PREFETCH_PUT,
-     "a producer fetches the line of a later slot before it needs it", "W1/",
-     "shmkit,shmkit claimed", 0, false},
-    {"prefetch-get", SHKI_POLICY_PREFETCH_GET,
-     "a consumer fetches the lines of a later item before it needs them", "W1/",
-     "shmkit,shmkit claimed", 0, false},
-    {"fetch-large", SHKI_POLICY_FETCH_LARGE,
-     "a reservation of 16 KiB or more fetches the slot's lines before they are written", "W1/64 K",
-     "shmkit zero copy", 0, false},
     {"turn", SHKI_POLICY_TURN,
      "a side that stays awake lets sleepers of its side go first, every 0.2 ms: they would never "
      "win",
@@ -83,9 +64,6 @@ static const struct heuristic {
      "64 operations in a row make a thread the bias owner of a side: no atomic instruction any "
      "more",
      "W1/8 B,W1/64 B,W3/awake/", "shmkit", 0, false},
-    {"bias-doubles", SHKI_POLICY_BIAS_DOUBLES,
-     "each revocation doubles how many operations it takes: a revocation costs a heavy fence",
-     "capacity 1", "shmkit", 0, false},
 };
 
 /* By what is appended to a subject's name. */

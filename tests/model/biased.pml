@@ -9,7 +9,10 @@
  * membarrier(2) does; the light one is no step.
  *
  * A revoker that finds the former owner in the lock may give up. Not modelled: that it takes many
- * visits to become the bias owner; claims (the owner whose mutex no other member gets).
+ * visits to become the bias owner; claims (the owner whose mutex no other member gets). A thread
+ * that joins may use the record of one that died anew, at any moment: ME2. It locks the life of the
+ * record and clears the id, and clears biased_in after that; what it does as a member is another
+ * member's.
  *
  * Claim: no two members are in the lock at once, one that died there counting until it has been
  * repaired; and when no member can move any more, all living members are done.
@@ -39,6 +42,10 @@ bool biased_in[MEMBERS]
 byte busy[MEMBERS]    /* in the lock, or what it stored there is not visible yet; how often */
 mtype doing[MEMBERS] = RUNNING
 bool killed[MEMBERS]
+bool looks_alive[MEMBERS] /* a dead one: the life of its record is held, and its id still there */
+
+/* shki_member_is_alive() */
+#define IS_DEAD(m) (doing[m] == DEAD && !looks_alive[m])
 
 proctype memory(byte me)
 {
@@ -160,8 +167,8 @@ by_mutex:
 #ifndef NO_BL2_WAIT
         if
         :: !biased_in[former - 1] /* BL2 */
-        :: doing[former - 1] == DEAD
-        :: biased_in[former - 1] && doing[former - 1] != DEAD ->
+        :: IS_DEAD(former - 1)
+        :: biased_in[former - 1] && !IS_DEAD(former - 1) ->
            former = 0;
            owner_died = false;
            buffer[me]!GIVES_UP;
@@ -171,7 +178,7 @@ by_mutex:
         skip;
         d_step {
             if
-            :: doing[former - 1] == DEAD -> repair()
+            :: IS_DEAD(former - 1) -> repair()
             :: else
             fi;
             former = 0
@@ -193,6 +200,28 @@ in_it:
 over:
         atomic { doing[me] = DONE; visits = 0 }
     } unless { killed[me] -> die() }
+}
+
+/* A thread joins with the record of a member that has died: acquire_life(), join_locked(). */
+proctype joiner()
+{
+    byte m;
+
+end:
+    if
+    :: atomic { doing[0] == DEAD -> m = 0 }
+#if MEMBERS > 1
+    :: atomic { doing[1] == DEAD -> m = 1 }
+#endif
+#if MEMBERS > 2
+    :: atomic { doing[2] == DEAD -> m = 2 }
+#endif
+    fi;
+#ifdef NO_ME2_ID_FIRST
+    looks_alive[m] = true;
+    looks_alive[m] = false; /* the id is gone */
+#endif
+    biased_in[m] = false /* BL2 */
 }
 
 proctype fate()
@@ -224,7 +253,8 @@ init
             run memory(m);
             run member(m)
         }
-        run fate()
+        run fate();
+        run joiner()
     };
     timeout -> /* no member can move any more */
     for (m : 0 .. MEMBERS - 1) {

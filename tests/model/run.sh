@@ -131,6 +131,7 @@ for taken_out in NO_SECOND_CHECK NO_BL1_HEAVY NO_BL2_WAIT; do
     fails biased $taken_out
 done
 fails biased NO_BL3_REVOKING -DMEMBERS=3 -DCRASHES=1
+fails biased NO_ME2_ID_FIRST -DCRASHES=1
 
 holds queue
 holds queue -DPRODUCERS=2
