@@ -76,7 +76,7 @@ static int64_t move_in_with_items(struct world *w, int64_t unused)
     return r;
 }
 
-/* The latest wait was short, as of a consumer that has had items soon: it polls for the next one. */
+/* The latest wait was short, as of a consumer that has had items soon: it polls for the next. */
 static int64_t attach_and_poll(struct world *w, int64_t unused)
 {
     int64_t r = attach(w, unused);
