@@ -599,6 +599,7 @@ static void assert_every_call_gives(const struct things *t, int code)
                                      {SHK_KIND_STREAM, SHK_READABLE, t->reader}};
     struct shk_reader *reader = NULL;
     uint64_t sample = 0;
+    double rate;
 
     assert_code(shk_lock_acquire(t->lock, SHK_NOWAIT), code);
     assert_code(shk_lock_release(t->lock), code);
@@ -627,6 +628,10 @@ static void assert_every_call_gives(const struct things *t, int code)
     assert_code(shk_stream_position(t->stream), code);
     assert_code(shk_stream_sample_size(t->stream), code);
     assert_code(shk_stream_history(t->stream), code);
+    assert_code(shk_stream_channels(t->stream), code);
+    assert_code(shk_stream_is_stamped(t->stream), code);
+    assert_code(shk_stream_rate(t->stream, &rate), code);
+    assert_code(shk_stream_set_rate(t->stream, 1), code);
     assert_code(shk_reader_open(t->stream, SHK_NEXT, &reader), code);
     ck_assert_ptr_null(reader);
     assert_code(shk_reader_read(t->reader, &sample, 1, SHK_NOWAIT), code);

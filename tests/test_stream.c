@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,136 @@ START_TEST(test_stream_refuses_bad_arguments)
     assert_code(shk_reader_dropped(NULL), -EINVAL);
     assert_code(shk_reader_close(reader), 0);
     assert_code(shk_reader_close(NULL), 0);
+    assert_code(shk_stream_close(stream), 0);
+}
+END_TEST
+
+START_TEST(test_stream_notes_its_channels_and_rate)
+{
+    struct shk_stream_options options = {.sample_size = 24, .channels = 3, .rate = 250};
+    struct shk_stream *stream = open_eeg(8, 16), *other;
+    double rate = -1;
+
+    assert_code(shk_stream_channels(stream), 1);
+    assert_code(shk_stream_is_stamped(stream), 0);
+    assert_code(shk_stream_rate(stream, &rate), 0);
+    ck_assert_double_eq(rate, 0);
+    assert_code(shk_stream_open(test_segment(), "three", SHK_CREATE, &options, &other), 0);
+    assert_code(shk_stream_channels(other), 3);
+    assert_code(shk_stream_rate(other, &rate), 0);
+    ck_assert_double_eq(rate, 250);
+    assert_code(shk_stream_set_rate(other, 0.5), 0);
+    assert_code(shk_stream_rate(other, &rate), 0);
+    ck_assert_double_eq(rate, 0.5);
+    assert_code(shk_stream_set_rate(other, -1), -EINVAL);
+    assert_code(shk_stream_set_rate(other, INFINITY), -EINVAL);
+    assert_code(shk_stream_set_rate(other, NAN), -EINVAL);
+    assert_code(shk_stream_rate(other, NULL), -EINVAL);
+    assert_code(shk_stream_rate(NULL, &rate), -EINVAL);
+    assert_code(shk_stream_set_rate(NULL, 1), -EINVAL);
+    assert_code(shk_stream_channels(NULL), -EINVAL);
+    assert_code(shk_stream_is_stamped(NULL), -EINVAL);
+    assert_code(shk_stream_close(other), 0);
+
+    options.rate = 7; /* what is there has its own */
+    assert_code(shk_stream_open(test_segment(), "three", SHK_CREATE, &options, &other), 0);
+    assert_code(shk_stream_rate(other, &rate), 0);
+    ck_assert_double_eq(rate, 0.5);
+    assert_code(shk_stream_close(other), 0);
+    options.channels = 4;
+    assert_code(shk_stream_open(test_segment(), "three", 0, &options, &other), -EPROTOTYPE);
+    options = (struct shk_stream_options){.stamped = 1};
+    assert_code(shk_stream_open(test_segment(), "three", 0, &options, &other), -EPROTOTYPE);
+    options.stamped = 2;
+    assert_code(shk_stream_open(test_segment(), "three", 0, &options, &other), -EINVAL);
+    options = (struct shk_stream_options){.sample_size = 8, .channels = 3};
+    assert_code(shk_stream_open(test_segment(), "new", SHK_CREATE, &options, &other), -EINVAL);
+    options = (struct shk_stream_options){.sample_size = 8, .rate = -1};
+    assert_code(shk_stream_open(test_segment(), "new", SHK_CREATE, &options, &other), -EINVAL);
+    assert_code(shk_stream_close(stream), 0);
+}
+END_TEST
+
+/* ---- Time stamps ---- */
+
+static struct shk_stream *open_stamped(size_t sample_size, size_t history)
+{
+    const struct shk_stream_options options = {
+        .sample_size = sample_size, .history = history, .stamped = 1};
+    struct shk_stream *stream;
+
+    assert_code(shk_stream_open(test_segment(), "stamped", SHK_CREATE, &options, &stream), 0);
+    assert_code(shk_stream_is_stamped(stream), 1);
+    return stream;
+}
+
+START_TEST(test_stream_gives_each_sample_the_stamp_that_was_appended_with_it)
+{
+    static const size_t sizes[] = {1, 8, 12, 24};
+    const size_t size = sizes[_i];
+    struct shk_stream *stream = open_stamped(size, 64);
+    struct shk_reader *reader = open_reader(stream, SHK_OLDEST);
+    unsigned char samples[50][24], got[50 * 24];
+    int64_t stamps[50], got_stamps[50];
+    ssize_t n;
+
+    for (int i = 0; i < 50; i++) {
+        memset(samples[0] + (size_t)i * size, i, size);
+        stamps[i] = INT64_MAX - i * 7; /* any number will do */
+    }
+    assert_code(shk_stream_append_stamped(stream, samples, stamps, 50), 0);
+    n = shk_reader_latest_stamped(reader, got, got_stamps, 20);
+    assert_code(n, 20);
+    ck_assert_mem_eq(got_stamps, stamps + 30, 20 * sizeof(*stamps));
+    ck_assert_mem_eq(got, samples[0] + 30 * size, 20 * size);
+    assert_code(shk_reader_read_stamped(reader, got, got_stamps, 7, SHK_NOWAIT), 7);
+    ck_assert_mem_eq(got_stamps, stamps, 7 * sizeof(*stamps));
+    assert_code(shk_reader_read(reader, got, 3, SHK_NOWAIT), 3); /* without them, all the same */
+    assert_code(shk_reader_read_stamped(reader, got, got_stamps, 50, SHK_NOWAIT), 40);
+    ck_assert_mem_eq(got_stamps, stamps + 10, 40 * sizeof(*stamps));
+    ck_assert_mem_eq(got, samples[0] + 10 * size, 40 * size);
+    for (int i = 0; i < 4; i++) /* the reader is lapped */
+        assert_code(shk_stream_append_stamped(stream, samples, stamps, 50), 0);
+    n = shk_reader_read_stamped(reader, got, got_stamps, 50, SHK_NOWAIT);
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_gt(shk_reader_dropped(reader), 0);
+    for (ssize_t i = 0; i < n; i++)
+        ck_assert_int_eq(got_stamps[i], INT64_MAX - got[(size_t)i * size] * 7);
+    assert_code(shk_reader_close(reader), 0);
+    assert_code(shk_stream_close(stream), 0);
+}
+END_TEST
+
+START_TEST(test_stream_stamps_samples_with_the_time_of_the_call)
+{
+    struct shk_stream *stream = open_stamped(8, 64), *plain = open_eeg(8, 16);
+    struct shk_reader *reader = open_reader(stream, SHK_OLDEST),
+                      *of_plain = open_reader(plain, SHK_OLDEST);
+    int64_t before = time_now(), after, stamps[5];
+    uint64_t number[5] = {1, 2, 3, 4, 5};
+
+    assert_code(shk_stream_append(stream, number, 2), 0);
+    assert_code(shk_stream_append_stamped(stream, number, NULL, 3), 0);
+    after = time_now();
+    assert_code(shk_reader_read_stamped(reader, number, stamps, 5, SHK_NOWAIT), 5);
+    ck_assert_int_ge(stamps[0], before);
+    ck_assert_int_eq(stamps[0], stamps[1]);
+    ck_assert_int_ge(stamps[2], stamps[1]);
+    ck_assert_int_ge(after, stamps[4]);
+
+    assert_code(shk_stream_append_stamped(plain, number, stamps, 1), -EINVAL);
+    assert_code(shk_stream_append_stamped(NULL, number, stamps, 1), -EINVAL);
+    assert_code(shk_stream_append(plain, number, 1), 0);
+    assert_code(shk_reader_read_stamped(of_plain, number, stamps, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_reader_latest_stamped(of_plain, number, stamps, 1), -EINVAL);
+    assert_code(shk_reader_read_stamped(reader, number, NULL, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_reader_latest_stamped(reader, number, NULL, 1), -EINVAL);
+    assert_code(shk_reader_read_stamped(NULL, number, stamps, 1, SHK_NOWAIT), -EINVAL);
+    assert_code(shk_reader_latest_stamped(NULL, number, stamps, 1), -EINVAL);
+    assert_code(shk_reader_read(of_plain, number, 1, SHK_NOWAIT), 1);
+    assert_code(shk_reader_close(of_plain), 0);
+    assert_code(shk_reader_close(reader), 0);
+    assert_code(shk_stream_close(plain), 0);
     assert_code(shk_stream_close(stream), 0);
 }
 END_TEST
@@ -405,22 +536,33 @@ static bool is_whole(const struct sample *s)
 }
 
 struct race {
+    bool stamped;
     atomic_bool stop;
     _Atomic long read, dropped, torn, back, reading;
 };
 
+static struct shk_stream *open_race(const struct race *race)
+{
+    return race->stamped ? open_stamped(sizeof(struct sample), 100)
+                         : open_eeg(sizeof(struct sample), 100);
+}
+
 static int write_at_full_speed(void *argument)
 {
     struct race *race = argument;
-    struct shk_stream *stream = open_eeg(sizeof(struct sample), 100);
+    struct shk_stream *stream = open_race(race);
     struct sample some[30];
+    int64_t stamps[30];
 
     while (!race->stop) {
         int64_t from = shk_stream_position(stream);
         size_t n = 1 + (size_t)(from % 30);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             make_sample(&some[i], (uint64_t)from + i);
-        if (shk_stream_append(stream, some, n) < 0)
+            stamps[i] = (int64_t)some[i].sum;
+        }
+        if ((race->stamped ? shk_stream_append_stamped(stream, some, stamps, n)
+                           : shk_stream_append(stream, some, n)) < 0)
             return 2;
     }
     return 0;
@@ -429,16 +571,19 @@ static int write_at_full_speed(void *argument)
 static int read_and_check(void *argument)
 {
     struct race *race = argument;
-    struct shk_stream *stream = open_eeg(sizeof(struct sample), 100);
+    struct shk_stream *stream = open_race(race);
     struct shk_reader *reader = open_reader(stream, SHK_OLDEST);
     struct sample some[40];
+    int64_t stamps[40];
     uint64_t next = 0;
     bool slow = race->reading++ % 2;
 
     while (!race->stop) {
-        ssize_t n = shk_reader_read(reader, some, slow ? 40 : 7, SHK_MS(20));
+        size_t most = slow ? 40 : 7;
+        ssize_t n = race->stamped ? shk_reader_read_stamped(reader, some, stamps, most, SHK_MS(20))
+                                  : shk_reader_read(reader, some, most, SHK_MS(20));
         for (ssize_t i = 0; i < n; i++) {
-            if (!is_whole(&some[i]))
+            if (!is_whole(&some[i]) || (race->stamped && stamps[i] != (int64_t)some[i].sum))
                 race->torn++;
             if (some[i].number < next)
                 race->back++;
@@ -453,15 +598,20 @@ static int read_and_check(void *argument)
     return 0;
 }
 
-/* With one writer all the time, and with writers that are killed and replaced. */
+/*
+ * With one writer all the time, and with writers that are killed and replaced; without time stamps
+ * and with them, which belong to their samples.
+ */
 START_TEST(test_stream_never_delivers_a_torn_sample)
 {
     struct race *race = shared_memory(sizeof(*race));
-    pid_t readers[4], writer = stranger_start(write_at_full_speed, race);
+    pid_t readers[4], writer;
 
+    race->stamped = _i & 2;
+    writer = stranger_start(write_at_full_speed, race);
     for (int i = 0; i < 4; i++)
         readers[i] = stranger_start(read_and_check, race);
-    for (int i = 0; _i && i < 200; i++) {
+    for (int i = 0; _i & 1 && i < 200; i++) {
         long before = race->read;
         wait_until(race->read > before, TEST_DEADLINE); /* one writes, and another gets it */
         child_kill(writer);
@@ -483,6 +633,7 @@ int main(void)
 {
     Suite *suite = suite_create("stream");
     TCase *opening = test_case(suite, "opening");
+    TCase *stamps = test_case(suite, "time stamps");
     TCase *reading = test_case(suite, "reading");
     TCase *lapped = test_case(suite, "lapped while copying");
     TCase *programs = test_case(suite, "programs");
@@ -490,6 +641,10 @@ int main(void)
 
     tcase_add_test(opening, test_stream_is_created_with_its_sizes);
     tcase_add_test(opening, test_stream_refuses_bad_arguments);
+    tcase_add_test(opening, test_stream_notes_its_channels_and_rate);
+    tcase_add_loop_test(stamps, test_stream_gives_each_sample_the_stamp_that_was_appended_with_it,
+                        0, 4);
+    tcase_add_test(stamps, test_stream_stamps_samples_with_the_time_of_the_call);
     tcase_add_test(reading, test_stream_is_read_from_the_oldest_or_the_next);
     tcase_add_test(reading, test_stream_tells_a_lapped_reader_what_it_lost);
     tcase_add_test(reading, test_stream_shows_the_latest_without_moving_on);
@@ -500,6 +655,6 @@ int main(void)
     tcase_add_test(programs, test_stream_wakes_every_reader_that_sleeps);
     tcase_add_test(programs, test_stream_reader_is_interrupted);
     tcase_add_loop_test(programs, test_stream_that_is_unlinked_releases_its_readers, 0, 2);
-    tcase_add_loop_test(races, test_stream_never_delivers_a_torn_sample, 0, 2);
+    tcase_add_loop_test(races, test_stream_never_delivers_a_torn_sample, 0, 4);
     return run_tests(suite);
 }

@@ -29,9 +29,9 @@ static void set_position(struct shk_reader *reader, uint64_t position)
     store_relaxed(&reader->position, position);
 }
 
-static void read_sample(const struct shk_stream *st, uint64_t position, unsigned char *to)
+static void read_sample(const _Atomic uint64_t *from, const struct shk_stream *st,
+                        unsigned char *to)
 {
-    const _Atomic uint64_t *from = shki_stream_words(st, position);
     uint64_t word;
     size_t left = st->sample_size;
 
@@ -83,10 +83,12 @@ int shk_reader_close(struct shk_reader *reader)
 }
 
 /*
- * Copy up to n published samples from `position` on. Returns how many are whole, and moves them to
- * the front of buf; *position is then where the first of them was.
+ * Copy up to n published samples from `position` on, and their time stamps unless that is NULL.
+ * Returns how many are whole, and moves them to the front; *position is then where the first of
+ * them was.
  */
-static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void *buf, size_t n)
+static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void *buf,
+                           int64_t *stamps, size_t n)
 {
     uint64_t end = shki_stream_published(st), from = *position, lowest, claimed;
 
@@ -95,7 +97,10 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
     if (n > end - from)
         n = end - from;
     for (size_t i = 0; i < n; i++)
-        read_sample(st, from + i, (unsigned char *)buf + i * st->sample_size);
+        read_sample(shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t), st,
+                    (unsigned char *)buf + i * st->sample_size);
+    for (size_t i = 0; stamps && i < n; i++)
+        stamps[i] = (int64_t)load_relaxed(shki_stream_words(st, from + i));
     /* ST3: the samples before this load; pairs with the fence of ST1 */
     atomic_thread_fence(memory_order_acquire);
     claimed = load_relaxed(&st->shared->claimed);
@@ -105,6 +110,8 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
 
         n -= torn;
         memmove(buf, (unsigned char *)buf + torn * st->sample_size, n * st->sample_size);
+        if (stamps)
+            memmove(stamps, stamps + torn, n * sizeof(*stamps));
         from += torn;
     }
     *position = from;
@@ -172,7 +179,8 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_member *m,
     return r;
 }
 
-ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
+static ssize_t read_samples(struct shk_reader *reader, void *buf, int64_t *stamps, size_t n,
+                            int64_t timeout)
 {
     struct shki_deadline deadline;
     struct shki_saved_error saved;
@@ -190,7 +198,7 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
         return r;
     for (int tries = 0;; tries++) {
         position = position_of(reader);
-        got = copy_samples(reader->stream, &position, buf, n);
+        got = copy_samples(reader->stream, &position, buf, stamps, n);
         reader->dropped += (int64_t)(position - position_of(reader));
         set_position(reader, position + got);
         /*
@@ -214,7 +222,33 @@ ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t 
     }
 }
 
-ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
+/* What takes stamps needs room for them, and a stream that has some. Returns 0, or -EINVAL. */
+static int check_stamps(const struct shk_reader *reader, const int64_t *stamps, size_t n)
+{
+    if (reader == NULL)
+        return SHKI_NO_HANDLE;
+    if (stamps == NULL && n > 0)
+        return shki_say(-EINVAL, "the time stamps are NULL");
+    if (reader->stream->stamp_size == 0)
+        return shki_fail(-EINVAL, "%s/%s is a stream without time stamps",
+                         reader->stream->object.segment->name, reader->stream->object.name);
+    return 0;
+}
+
+ssize_t shk_reader_read(struct shk_reader *reader, void *buf, size_t n, int64_t timeout)
+{
+    return read_samples(reader, buf, NULL, n, timeout);
+}
+
+ssize_t shk_reader_read_stamped(struct shk_reader *reader, void *buf, int64_t *stamps, size_t n,
+                                int64_t timeout)
+{
+    int r = check_stamps(reader, stamps, n);
+
+    return r < 0 ? r : read_samples(reader, buf, stamps, n, timeout);
+}
+
+static ssize_t latest(struct shk_reader *reader, void *buf, int64_t *stamps, size_t n)
 {
     struct shki_member *m;
     uint64_t position;
@@ -232,9 +266,21 @@ ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
         if (position == 0 || n == 0)
             break;
         position -= position < n ? position : n;
-        got = copy_samples(reader->stream, &position, buf, n);
+        got = copy_samples(reader->stream, &position, buf, stamps, n);
     }
     return (ssize_t)got;
+}
+
+ssize_t shk_reader_latest(struct shk_reader *reader, void *buf, size_t n)
+{
+    return latest(reader, buf, NULL, n);
+}
+
+ssize_t shk_reader_latest_stamped(struct shk_reader *reader, void *buf, int64_t *stamps, size_t n)
+{
+    int r = check_stamps(reader, stamps, n);
+
+    return r < 0 ? r : latest(reader, buf, stamps, n);
 }
 
 int64_t shk_reader_dropped(struct shk_reader *reader)

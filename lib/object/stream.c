@@ -3,10 +3,12 @@
 
 #include "object/watch.h"
 
+#include <math.h>
 #include <shmkit/inspect.h>
 #include <shmkit/stream.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SAMPLE_MAX      65536u
 #define HISTORY_MAX     (UINT64_C(1) << 30)
@@ -30,6 +32,25 @@ static uint64_t slots_for(uint64_t history)
     return n;
 }
 
+/* A time stamp, if there is one, then the sample. */
+static uint64_t stride_for(uint64_t sample_size, uint32_t stamped)
+{
+    return (stamped ? sizeof(int64_t) : 0) + shki_round_up(sample_size, sizeof(uint64_t));
+}
+
+static bool is_rate(double rate)
+{
+    return isfinite(rate) && rate >= 0;
+}
+
+static void store_rate(struct shki_stream_shared *shared, double rate)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &rate, sizeof(bits));
+    store_relaxed(&shared->rate, bits); /* killed here: it is the old one or the new one */
+}
+
 static int build(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_stream_options *options = plan->options;
@@ -39,6 +60,9 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
     shared->sample_size = options->sample_size;
     shared->history = options->history ? options->history : HISTORY_DEFAULT;
     shared->slots = slots_for(shared->history);
+    shared->channels = options->channels ? options->channels : 1;
+    shared->stamped = options->stamped;
+    store_rate(shared, options->rate);
     shared->samples_offset = shki_round_up(sizeof(*shared), 64);
     r = shki_robust_init(&shared->writer_lock.robust);
     return r < 0 ? r : shki_waitlist_init(&shared->waiters);
@@ -51,9 +75,11 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     struct shki_stream_shared *shared = (void *)o->shared;
     uint64_t sample_size = shared->sample_size, history = shared->history, slots = shared->slots,
              at = shared->samples_offset;
-    uint64_t stride = shki_round_up(sample_size, sizeof(uint64_t));
+    uint32_t channels = shared->channels, stamped = shared->stamped;
+    uint64_t stride = stride_for(sample_size, stamped);
 
-    if (sample_size < 1 || sample_size > SAMPLE_MAX || history < 1 || history > HISTORY_MAX ||
+    if (channels < 1 || sample_size % channels || stamped > 1 || sample_size < 1 ||
+        sample_size > SAMPLE_MAX || history < 1 || history > HISTORY_MAX ||
         slots != slots_for(history) || at < sizeof(*shared) || at % sizeof(uint64_t) ||
         at > o->size || (o->size - at) / stride < slots)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
@@ -63,12 +89,20 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
                          "%s/%s is a stream of samples of %llu bytes with a history of %llu",
                          o->segment->name, o->name, (unsigned long long)sample_size,
                          (unsigned long long)history);
+    if (options->channels && options->channels != channels)
+        return shki_fail(-EPROTOTYPE, "%s/%s is a stream of %u channel%s", o->segment->name,
+                         o->name, channels, channels == 1 ? "" : "s");
+    if (options->stamped > stamped)
+        return shki_fail(-EPROTOTYPE, "%s/%s is a stream without time stamps", o->segment->name,
+                         o->name);
     st->shared = shared;
     st->history = history;
     st->slots = slots;
     st->piece = piece_for(history);
     st->sample_size = sample_size;
     st->stride = stride;
+    st->stamp_size = stamped ? sizeof(int64_t) : 0;
+    st->channels = channels;
     st->samples = o->shared + at;
     return 0;
 }
@@ -89,7 +123,12 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
         return shki_say(
             -EINVAL,
             "the sample size is more than 65536 bytes, or the history more than 2^30 samples");
-    r = shki_check_reserved(options->reserved, 8);
+    if (options->channels && options->sample_size % options->channels)
+        return shki_say(-EINVAL, "the sample size is no multiple of the channels");
+    if (options->stamped > 1 || !is_rate(options->rate))
+        return shki_say(-EINVAL, options->stamped > 1 ? "stamped is neither 0 nor 1"
+                                                      : "the rate is negative, or no number");
+    r = shki_check_reserved(options->reserved, 6);
     if (r < 0)
         return r;
     if (options->sample_size == 0) {
@@ -98,7 +137,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     }
     plan.size = shki_round_up(sizeof(struct shki_stream_shared), 64) +
                 slots_for(options->history ? options->history : HISTORY_DEFAULT) *
-                    shki_round_up(options->sample_size, sizeof(uint64_t));
+                    stride_for(options->sample_size, options->stamped);
     st = calloc(1, sizeof(*st));
     if (st == NULL)
         return shki_say(-ENOMEM, "out of memory");
@@ -128,9 +167,9 @@ int shk_stream_close(struct shk_stream *st)
  * Word by word and atomic, since a reader may be copying the same words. Relaxed: the marks and
  * fences around the copy order it.
  */
-static void write_sample(const struct shk_stream *st, uint64_t position, const unsigned char *from)
+static void write_sample(_Atomic uint64_t *to, const struct shk_stream *st,
+                         const unsigned char *from)
 {
-    _Atomic uint64_t *to = shki_stream_words(st, position);
     uint64_t word;
     size_t left = st->sample_size;
 
@@ -145,8 +184,25 @@ static void write_sample(const struct shk_stream *st, uint64_t position, const u
     }
 }
 
-/* With the writer_lock. */
-static void append_piece(struct shk_stream *st, const unsigned char *samples, uint64_t n)
+/* n time stamps, or NULL: the same for all. Relaxed as the samples. */
+static void write_stamps(const struct shk_stream *st, uint64_t from, const int64_t *stamps,
+                         int64_t same, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++)
+        store_relaxed(shki_stream_words(st, from + i), (uint64_t)(stamps ? stamps[i] : same));
+}
+
+static int64_t time_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return SHK_SEC(now.tv_sec) + now.tv_nsec;
+}
+
+/* With the writer_lock. `same` is the time stamp of all samples if stamps is NULL. */
+static void append_piece(struct shk_stream *st, const unsigned char *samples, const int64_t *stamps,
+                         int64_t same, uint64_t n)
 {
     struct shki_stream_shared *shared = st->shared;
     /* Relaxed: writer_lock orders it. */
@@ -161,7 +217,10 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, ui
     /* ST1: the claim before the samples; pairs with the fence of ST3 */
     atomic_thread_fence(memory_order_release);
     for (uint64_t i = 0; i < n; i++)
-        write_sample(st, from + i, samples + i * st->sample_size);
+        write_sample(shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t), st,
+                     samples + i * st->sample_size);
+    if (st->stamp_size)
+        write_stamps(st, from, stamps, same, n);
     /* ST2: release; commits. Killed before: the next writer writes the same slots anew. */
     store_release(&shared->published, from + n);
 }
@@ -179,11 +238,12 @@ static void wake_readers(struct shk_stream *st)
         shki_waitlist_request(&st->line);
 }
 
-int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
+static int append(struct shk_stream *st, const void *samples, const int64_t *stamps, size_t n)
 {
     struct shki_deadline deadline = {.at = SHKI_NEVER};
     struct shki_member *m;
     const unsigned char *from = samples;
+    int64_t same = 0;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
@@ -204,16 +264,33 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
         return r;
     if (r == 1)
         fetch_add_relaxed(&st->shared->repairs.holders_lost, 1);
+    if (st->stamp_size && stamps == NULL)
+        same = time_now();
     while (n > 0) {
         uint64_t piece = n < st->piece ? n : st->piece;
 
-        append_piece(st, from, piece);
+        append_piece(st, from, stamps, same, piece);
         from += piece * st->sample_size;
+        stamps = stamps ? stamps + piece : NULL;
         n -= piece;
     }
     shki_mutex_unlock(&st->shared->writer_lock);
     wake_readers(st);
     return 0;
+}
+
+int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
+{
+    return append(st, samples, NULL, n);
+}
+
+int shk_stream_append_stamped(struct shk_stream *st, const void *samples, const int64_t *stamps,
+                              size_t n)
+{
+    if (st && st->stamp_size == 0)
+        return shki_fail(-EINVAL, "%s/%s is a stream without time stamps", st->object.segment->name,
+                         st->object.name);
+    return append(st, samples, stamps, n);
 }
 
 int64_t shk_stream_position(struct shk_stream *st)
@@ -240,6 +317,45 @@ ssize_t shk_stream_history(struct shk_stream *st)
     return r < 0 ? r : (ssize_t)st->history;
 }
 
+int shk_stream_channels(struct shk_stream *st)
+{
+    struct shki_member *m;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : (int)st->channels;
+}
+
+int shk_stream_is_stamped(struct shk_stream *st)
+{
+    struct shki_member *m;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    return r < 0 ? r : st->stamp_size > 0;
+}
+
+int shk_stream_rate(struct shk_stream *st, double *out)
+{
+    struct shki_member *m;
+    int r = st && out ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    if (r == 0)
+        *out = shki_stream_rate(load_relaxed(&st->shared->rate));
+    return r;
+}
+
+int shk_stream_set_rate(struct shk_stream *st, double rate)
+{
+    struct shki_member *m;
+    int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    if (!is_rate(rate))
+        return shki_say(-EINVAL, "the rate is negative, or no number");
+    store_rate(st->shared, rate);
+    return 0;
+}
+
 static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
                      struct shk_object_info *info)
 {
@@ -250,6 +366,9 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
     info->as.stream.sample_size = stream->sample_size;
     info->as.stream.history = stream->history;
     info->as.stream.position = load_relaxed(&stream->published);
+    info->as.stream.rate = shki_stream_rate(load_relaxed(&stream->rate));
+    info->as.stream.channels = stream->channels;
+    info->as.stream.stamped = stream->stamped;
 }
 
 const struct shki_kind shki_stream_kind = {

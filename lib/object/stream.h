@@ -28,6 +28,9 @@
  * writer has published. Without one of the fences both could miss, and the reader would sleep until
  * its recheck.
  *
+ * A time stamp is the first word of its sample's slot. It is written and read between the same
+ * marks as the sample, so a reader gets both of one append, or neither.
+ *
  * The model: tests/model/stream.pml.
  */
 #ifndef SHKI_STREAM_H
@@ -37,12 +40,17 @@
 
 #include <shmkit/stream.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What is not said to change was written before the stream was published. */
 struct shki_stream_shared {
     struct shki_repairs repairs;
     uint64_t sample_size, history, slots, samples_offset;
-    struct shki_mutex writer_lock;        /* held by the writer while it changes the marks */
+    struct shki_mutex writer_lock; /* held by the writer while it changes the marks */
+    uint32_t channels;             /* at least 1; they divide sample_size */
+    uint32_t stamped;              /* 1: a slot begins with a time stamp; else 0 */
+    /* A double's bits. Any writer stores it whole; no other word depends on it, so relaxed will do. */
+    _Atomic uint64_t rate;
     alignas(64) _Atomic uint64_t claimed; /* samples below may have been overwritten: ST1 */
     _Atomic uint64_t published;           /* samples below have been written: ST2 */
     _Atomic uint32_t watched;             /* SHKI_WATCHERS or 0: see watch.h */
@@ -55,7 +63,8 @@ struct shk_stream {
 
     /* Validated copies. */
     uint64_t history, slots, piece;
-    size_t sample_size, stride;
+    size_t sample_size, stride, stamp_size; /* stamp_size: 0 where samples have no time stamps */
+    uint32_t channels;
     unsigned char *samples;
 
     struct shki_spinner lock_spinner;
@@ -71,6 +80,14 @@ static inline uint64_t shki_stream_published(const struct shk_stream *st)
 static inline _Atomic uint64_t *shki_stream_words(const struct shk_stream *st, uint64_t position)
 {
     return (_Atomic uint64_t *)(void *)(st->samples + (position & (st->slots - 1)) * st->stride);
+}
+
+static inline double shki_stream_rate(uint64_t bits)
+{
+    double rate;
+
+    memcpy(&rate, &bits, sizeof(rate));
+    return rate;
 }
 
 /* The handle is closed with the last of its references: the program's, and one of each reader. */

@@ -152,6 +152,8 @@ struct shk_object_info {
         } barrier;
         struct {
             uint64_t sample_size, history, position;
+            double rate; /* samples a second, as noted; 0: not known */
+            uint32_t channels, stamped;
         } stream;
         struct {
             uint64_t size, align;

@@ -18,6 +18,11 @@
  * A sample is delivered whole or not at all, never torn. Each reader gets samples in order, and
  * none twice.
  *
+ * A sample may be of several channels: one value of each, one after the other, which were measured
+ * at the same moment. They come whole, too. A stream may note how many samples come in a second,
+ * which readers need for an axis in seconds. Where samples do not come evenly, a stream may keep a
+ * time stamp with each sample: shk_stream_append_stamped(), shk_reader_read_stamped().
+ *
  * Cost: a reader costs the writer nothing while it keeps up. An append pays one fence and one load
  * to find that no reader sleeps.
  *
@@ -36,10 +41,16 @@ struct shk_stream;
 struct shk_reader;
 
 struct shk_stream_options {
-    /* bytes, 1 to 65536; to create, it must be given; 0 when opening: any size */
+    /*
+     * bytes of a sample, of all its channels, 1 to 65536; to create, it must be given; 0 when
+     * opening: any size
+     */
     size_t sample_size;
-    size_t history;       /* samples, up to 2^30; 0: 4096 when creating, any when opening */
-    uint64_t reserved[8]; /* zero */
+    size_t history;    /* samples, up to 2^30; 0: 4096 when creating, any when opening */
+    uint32_t channels; /* they divide the sample size; 0: 1 when creating, any when opening */
+    uint32_t stamped; /* 1: each sample has a time stamp; 0: none when creating, any when opening */
+    double rate;      /* samples a second, to be noted when creating; 0: not known */
+    uint64_t reserved[6]; /* zero */
 };
 
 /* Where a reader begins. */
@@ -49,8 +60,9 @@ enum { SHK_OLDEST = 0, SHK_NEXT = 1 };
  * Open a stream, or with SHK_CREATE create it, empty, if it is absent. options: NULL to open it as
  * it is.
  * Returns 0, or
- *   -EINVAL      a size is out of range; or, to create, there is no sample size
- *   -EPROTOTYPE  present, but no stream, or of other sizes
+ *   -EINVAL      a size is out of range; the sample size is no multiple of the channels; the rate
+ *                is negative or no number; or, to create, there is no sample size
+ *   -EPROTOTYPE  present, but no stream, or of other sizes or channels, or without time stamps
  *   -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open()
  * The handle is the caller's, which closes it.
  * Killed: the stream has been created whole or not at all.
@@ -62,7 +74,8 @@ SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned 
 SHK_PUBLIC int shk_stream_close(struct shk_stream *);
 
 /*
- * Append n samples. Several writers take turns; what one call appends stays together.
+ * Append n samples. Several writers take turns; what one call appends stays together. Where samples
+ * have time stamps, all n get the time of the call, as if stamps were NULL below.
  * Returns 0, or -EBUSY: another writer has been in the middle of its append for 10 seconds (it is
  * stopped).
  * Killed: the first few of the n samples have been appended, each whole. The next writer goes on
@@ -70,12 +83,35 @@ SHK_PUBLIC int shk_stream_close(struct shk_stream *);
  */
 SHK_PUBLIC int shk_stream_append(struct shk_stream *, const void *samples, size_t n);
 
+/*
+ * As shk_stream_append(), with the time stamp of each sample. stamps: n of them, nanoseconds of
+ * CLOCK_MONOTONIC, or of what the writer and its readers agree on; NULL: the time of the call, taken
+ * when no other writer is appending, so that such stamps never go back.
+ * Returns as shk_stream_append(), and -EINVAL: the stream has no time stamps.
+ * Killed: as shk_stream_append(); each sample has been appended with its stamp, or neither has.
+ */
+SHK_PUBLIC int shk_stream_append_stamped(struct shk_stream *, const void *samples,
+                                         const int64_t *stamps, size_t n);
+
 /* Returns how many samples have been appended so far; a hint, it may have grown since. */
 SHK_PUBLIC int64_t shk_stream_position(struct shk_stream *);
 
 /* Return the size of a sample in bytes; how many of the last samples can be read at least. */
 SHK_PUBLIC ssize_t shk_stream_sample_size(struct shk_stream *);
 SHK_PUBLIC ssize_t shk_stream_history(struct shk_stream *);
+
+/* Return how many channels a sample has, at least 1; whether samples have time stamps, 1 or 0. */
+SHK_PUBLIC int shk_stream_channels(struct shk_stream *);
+SHK_PUBLIC int shk_stream_is_stamped(struct shk_stream *);
+
+/*
+ * Get or set the samples a second that are noted. Nothing follows from it in the library; writers
+ * note their rate, so that readers know it. 0: not known.
+ * Returns 0, or -EINVAL: the rate is negative or no number, or out is NULL.
+ * Killed: the rate is the old one or the new one.
+ */
+SHK_PUBLIC int shk_stream_rate(struct shk_stream *, double *out);
+SHK_PUBLIC int shk_stream_set_rate(struct shk_stream *, double rate);
 
 /*
  * Begin to read at the oldest sample that is there (SHK_OLDEST), or at the next one to come
@@ -97,12 +133,24 @@ SHK_PUBLIC int shk_reader_close(struct shk_reader *);
 SHK_PUBLIC ssize_t shk_reader_read(struct shk_reader *, void *buf, size_t n, int64_t timeout);
 
 /*
+ * As shk_reader_read(), with the time stamp of each sample. stamps: room for n.
+ * Returns as shk_reader_read(), and -EINVAL: stamps is NULL, or the stream has none.
+ * Killed: no other member notices.
+ */
+SHK_PUBLIC ssize_t shk_reader_read_stamped(struct shk_reader *, void *buf, int64_t *stamps,
+                                           size_t n, int64_t timeout);
+
+/*
  * Read the newest samples, at most n and at most `history`, oldest first, without waiting and
  * without moving the reader on.
  * Returns how many; 0 while there are none, or while they are overwritten faster than they can be
  * copied.
  */
 SHK_PUBLIC ssize_t shk_reader_latest(struct shk_reader *, void *buf, size_t n);
+
+/* As shk_reader_latest(), with the time stamp of each sample; -EINVAL as when reading. */
+SHK_PUBLIC ssize_t shk_reader_latest_stamped(struct shk_reader *, void *buf, int64_t *stamps,
+                                             size_t n);
 
 /* Returns how many samples were overwritten before this reader came to them. */
 SHK_PUBLIC int64_t shk_reader_dropped(struct shk_reader *);

@@ -62,18 +62,26 @@ static const struct rows *const tables[] = {
  * needs no row.
  */
 static const char *const exempt[] = {
-    "shk_last_error",           "shk_lock_is_held",         "shk_lock_depth",
-    "shk_set_interrupt",        "shk_set_interrupt_call",   "shk_event_is_set",
-    "shk_queue_size",           "shk_queue_capacity",       "shk_queue_item_size",
-    "shk_queue_empty",          "shk_queue_full",           "shk_queue_is_shut_down",
-    "shk_queue_unfinished",     "shk_region_data",          "shk_cond_native",
-    "shk_cond_was_notified",    "shk_semaphore_value",      "shk_barrier_waiting",
-    "shk_barrier_parties",      "shk_barrier_broken",       "shk_stream_position",
-    "shk_stream_sample_size",   "shk_stream_history",       "shk_reader_open",
-    "shk_reader_close",         "shk_reader_latest",        "shk_reader_dropped",
-    "shk_segment_list",         "shk_snapshot_open",        "shk_snapshot_close",
-    "shk_snapshot_segment",     "shk_snapshot_object",      "shk_snapshot_member",
-    "shk_snapshot_find_object", "shk_snapshot_find_member",
+    "shk_last_error",           "shk_lock_is_held",
+    "shk_lock_depth",           "shk_set_interrupt",
+    "shk_set_interrupt_call",   "shk_event_is_set",
+    "shk_queue_size",           "shk_queue_capacity",
+    "shk_queue_item_size",      "shk_queue_empty",
+    "shk_queue_full",           "shk_queue_is_shut_down",
+    "shk_queue_unfinished",     "shk_region_data",
+    "shk_cond_native",          "shk_cond_was_notified",
+    "shk_semaphore_value",      "shk_barrier_waiting",
+    "shk_barrier_parties",      "shk_barrier_broken",
+    "shk_stream_position",      "shk_stream_sample_size",
+    "shk_stream_history",       "shk_reader_open",
+    "shk_stream_channels",      "shk_stream_is_stamped",
+    "shk_stream_rate",          "shk_reader_latest_stamped",
+    "shk_reader_close",         "shk_reader_latest",
+    "shk_reader_dropped",       "shk_segment_list",
+    "shk_snapshot_open",        "shk_snapshot_close",
+    "shk_snapshot_segment",     "shk_snapshot_object",
+    "shk_snapshot_member",      "shk_snapshot_find_object",
+    "shk_snapshot_find_member",
 };
 
 /* Without one of these repairs that row must fail. */

@@ -10,23 +10,34 @@
 enum {
     SAMPLES = 31,
     SEVERAL = 32, /* the victim appends 5 at once, in three steps; else 1 */
+    STAMPED = 64, /* samples have time stamps, which go with their numbers */
 };
 
-/* A sample says itself whether it is whole. */
+enum { CHANNELS = 6, RATE = 250, NEW_RATE = 500 };
+
+/* A sample of six channels says itself whether it is whole. */
 struct sample {
     int64_t number, check[5];
 };
 
+static int64_t stamp_of(int64_t number)
+{
+    return ~number * 1000003;
+}
+
 static int64_t append_numbers(struct world *w, int64_t first, int64_t n)
 {
     struct sample s[5];
+    int64_t stamps[5];
 
     for (int64_t i = 0; i < n; i++) {
+        stamps[i] = stamp_of(first + i);
         s[i].number = first + i;
         for (int k = 0; k < 5; k++)
             s[i].check[k] = ~(first + i) * (k + 1);
     }
-    return shk_stream_append(w->stream, s, (size_t)n);
+    return w->row->variant & STAMPED ? shk_stream_append_stamped(w->stream, s, stamps, (size_t)n)
+                                     : shk_stream_append(w->stream, s, (size_t)n);
 }
 
 static int64_t append_next(struct world *w, int64_t unused)
@@ -47,14 +58,34 @@ static int64_t position(struct world *w, int64_t unused)
     return shk_stream_position(w->stream);
 }
 
-/* The number of the next sample, or -errno; -EILSEQ: torn, or out of order. */
+static int64_t set_rate(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_stream_set_rate(w->stream, NEW_RATE);
+}
+
+static int64_t rate(struct world *w, int64_t unused)
+{
+    double noted;
+    int r = shk_stream_rate(w->stream, &noted);
+
+    (void)unused;
+    return r < 0 ? r : (int64_t)noted;
+}
+
+/* The number of the next sample, or -errno; -EILSEQ: torn, out of order, or another's stamp. */
 static int64_t read_one(struct world *w, int64_t timeout)
 {
+    bool stamped = w->row->variant & STAMPED;
     struct sample s;
-    ssize_t n = shk_reader_read(w->reader, &s, 1, timeout);
+    int64_t stamp;
+    ssize_t n = stamped ? shk_reader_read_stamped(w->reader, &s, &stamp, 1, timeout)
+                        : shk_reader_read(w->reader, &s, 1, timeout);
 
     if (n < 0)
         return n;
+    if (stamped && stamp != stamp_of(s.number))
+        return -EILSEQ;
     for (int k = 0; k < 5; k++)
         if (s.check[k] != ~s.number * (k + 1))
             return -EILSEQ;
@@ -100,7 +131,10 @@ static int64_t read_all(struct world *w, int64_t unused)
 static int64_t create(struct world *w, int64_t variant)
 {
     const struct shk_stream_options options = {.sample_size = sizeof(struct sample),
-                                               .history = HISTORY};
+                                               .history = HISTORY,
+                                               .channels = CHANNELS,
+                                               .stamped = !!(variant & STAMPED),
+                                               .rate = RATE};
     int64_t r = create_segment(w, 0);
 
     if (r == 0)
@@ -154,6 +188,15 @@ static void check_append(struct world *w)
     all_read(w, before);
 }
 
+static void check_rate(struct world *w)
+{
+    int64_t noted = call(w, HOST, rate, 0);
+
+    EXPECT(w, noted == RATE || noted == NEW_RATE, "a rate of %lld", (long long)noted);
+    EXPECT(w, !w->acknowledged || noted == NEW_RATE, "an acknowledged rate is lost");
+    EXPECT(w, !w->untouched || noted == RATE, "a rate that the victim has not set");
+}
+
 /* A reader's death changes nothing for the others. */
 static void check_read(struct world *w)
 {
@@ -186,7 +229,14 @@ static const struct row rows[] = {
     {"shk_stream_append", "overwrites the oldest", .setup = readers_0, APPENDS, .variant = 20},
     {"shk_stream_append", "five at once, two readers asleep", .setup = readers_2, APPENDS,
      .variant = 20 | SEVERAL},
+    {"shk_stream_append_stamped", "empty, two readers asleep", .setup = readers_2, APPENDS,
+     .variant = STAMPED},
+    {"shk_stream_append_stamped", "five at once, two readers asleep", .setup = readers_2, APPENDS,
+     .variant = 20 | SEVERAL | STAMPED},
+    {"shk_stream_set_rate", "another rate", .setup = readers_0, .operation = set_rate,
+     .check = check_rate, .carry_on = carry_on},
     {"shk_reader_read", "nothing new", .setup = readers_0, READS, .variant = 3},
+    {"shk_reader_read_stamped", "nothing new", .setup = readers_0, READS, .variant = 3 | STAMPED},
     {"shk_reader_read", "nothing new, two others asleep", .setup = readers_2, READS},
     {"shk_reader_read", "nothing new, timeout", .setup = readers_0, .operation = read_for_a_while,
      .on_sleep = host_appends, .on_sleep_from = NEVER, .check = check_read, .carry_on = carry_on},
