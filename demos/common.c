@@ -192,20 +192,27 @@ int open_queue(const struct place *place, const struct queue_wish *wish, struct 
     return r == 0 ? check_queue(place, wish, *queue) : failed(place, r);
 }
 
-int open_stream(const struct place *place, int64_t history, struct shk_stream **stream)
+int open_stream(const struct place *place, const struct stream_wish *wish,
+                struct shk_stream **stream)
 {
-    struct shk_stream_options found = {.sample_size = sizeof(double), .history = history};
-    struct shk_stream_options made = {
-        .sample_size = sizeof(double),
-        .history = history ? history : DEFAULT_HISTORY,
+    struct shk_stream_options found = {
+        .sample_size = wish->channels * sizeof(double),
+        .history = wish->history,
+        .channels = wish->channels,
+        .stamped = wish->stamped,
     };
+    struct shk_stream_options made = found;
     int r;
 
+    made.history = wish->history ? wish->history : DEFAULT_HISTORY;
+    made.rate = wish->rate;
     do {
         r = shk_stream_open(place->segment, place->object, 0, &found, stream);
         if (r == -ENOENT)
             r = shk_stream_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made,
                                 stream);
     } while (r == -EEXIST && !interrupted);
+    if (r == 0)
+        r = shk_stream_set_rate(*stream, wish->rate);
     return r == 0 ? DONE : failed(place, r);
 }

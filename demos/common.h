@@ -90,8 +90,17 @@ int open_queue(const struct place *, const struct queue_wish *, struct shk_queue
     "this program makes it, and may be any if it is there. With them, a queue that\n" \
     "is there must be like that.\n"
 
-/* The same for a stream of samples of type double. */
+/*
+ * The same for a stream of samples of type double. What is 0 may be as it is, but the channels: one
+ * that is made has 10000 samples. The rate is noted, 0: that there is none.
+ */
 enum { DEFAULT_HISTORY = 10000 };
-int open_stream(const struct place *, int64_t history, struct shk_stream **);
+struct stream_wish {
+    uint32_t channels; /* at least 1 */
+    int64_t history;
+    bool stamped;
+    double rate;
+};
+int open_stream(const struct place *, const struct stream_wish *, struct shk_stream **);
 
 #endif

@@ -67,6 +67,19 @@ int next_line(struct input *input, size_t most, const char **line, size_t *lengt
     }
 }
 
+int skip_line(struct input *input)
+{
+    for (;;) {
+        char *newline = memchr(input->data + input->start, '\n', input->end - input->start);
+        ssize_t n;
+
+        input->start = newline ? (size_t)(newline - input->data) + 1 : input->end;
+        n = newline ? 1 : fill(input);
+        if (newline || n <= 0)
+            return (int)n;
+    }
+}
+
 void close_input(struct input *input)
 {
     free(input->data);

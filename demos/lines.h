@@ -17,6 +17,9 @@ struct input {
  */
 int next_line(struct input *, size_t most, const char **line, size_t *length);
 
+/* Leave the next line out, however long it is. Returns as next_line(). */
+int skip_line(struct input *);
+
 void close_input(struct input *);
 
 #endif

@@ -14,8 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* In dots; each stream but the first adds EXTRA_HEIGHT. */
-enum { WIDTH = 1000, HEIGHT = 500, EXTRA_HEIGHT = 250, DOTS_PER_INCH = 100 };
+/* In dots; each stream but the first adds EXTRA_HEIGHT, each channel of it but the first less. */
+enum { WIDTH = 1000, HEIGHT = 500, EXTRA_HEIGHT = 250, CHANNEL_HEIGHT = 150, DOTS_PER_INCH = 100 };
+
+static int height_of(const struct plot *plot)
+{
+    return HEIGHT + EXTRA_HEIGHT * (plot->n_feeds - 1) + CHANNEL_HEIGHT * (plot->n - plot->n_feeds);
+}
 
 static const struct format {
     const char *ending, *terminal;
@@ -60,12 +65,13 @@ static void write_string(FILE *script, const char *text)
 
 static void write_samples(FILE *script, const struct plot *plot, int i)
 {
+    const struct trace *trace = &plot->traces[i];
     size_t count;
-    const double *samples = window_of(plot, &plot->traces[i], &count);
+    const double *samples = window_of(plot, trace, &count);
 
     fprintf(script, "$samples%d << END\n", i);
     for (size_t k = 0; k < count; k++) {
-        fprintf(script, "%ld ", (long)k - (long)(count - 1));
+        fprintf(script, "%.9g ", ((double)k - (double)(count - 1)) * step_of(plot, trace));
         if (isfinite(samples[k]))
             fprintf(script, "%.9g\n", samples[k]);
         else
@@ -74,30 +80,50 @@ static void write_samples(FILE *script, const struct plot *plot, int i)
     fputs("END\n", script);
 }
 
-static void write_plot(FILE *script, const struct plot *plot)
+/* A stream has its name above its first strip, and its axis below its last one. */
+static void write_strip(FILE *script, const struct plot *plot, int i)
 {
     static const char *const colours[] = {"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e"};
+    const struct trace *trace = &plot->traces[i];
+    const struct feed *feed = &plot->feeds[trace->feed];
+    int channel = i - feed->first;
+    char label[200];
+    size_t count;
+    const double *samples = window_of(plot, trace, &count);
 
+    fputs("set title ", script);
+    write_string(script, channel == 0 ? feed->place.object : "");
+    fputs("\nset xlabel ", script);
+    write_string(script, channel < feed->channels - 1 ? ""
+                         : has_seconds(plot, trace)   ? "seconds"
+                                                      : "samples");
+    if (feed->channels > 1)
+        snprintf(label, sizeof(label), "%d%s%s", channel + 1, *plot->unit ? ": " : "", plot->unit);
+    else
+        snprintf(label, sizeof(label), "%s", plot->unit);
+    fputs("\nset ylabel ", script);
+    write_string(script, label);
+    fprintf(script,
+            "\nplot [%.9g:0] %s $samples%d using 1:2 with lines linewidth 1.5 linecolor rgb '%s'\n",
+            -(double)(plot->window - 1) * step_of(plot, trace),
+            has_number(samples, count) ? "" : "[-1:1]", i, /* an axis takes a number */
+            colours[i % (sizeof(colours) / sizeof(*colours))]);
+}
+
+static void write_plot(FILE *script, const struct plot *plot)
+{
     for (int i = 0; i < plot->n; i++)
         write_samples(script, plot, i);
     fprintf(script, "set multiplot layout %d,1\n", plot->n);
-    for (int i = 0; i < plot->n; i++) {
-        fputs("set title ", script);
-        write_string(script, plot->traces[i].place.object);
-        fputs("\nset ylabel ", script);
-        write_string(script, plot->unit);
-        fprintf(script,
-                "\nplot [-%zu:0] $samples%d using 1:2 with lines linewidth 1.5 "
-                "linecolor rgb '%s'\n",
-                plot->window - 1, i, colours[i % (sizeof(colours) / sizeof(*colours))]);
-    }
+    for (int i = 0; i < plot->n; i++)
+        write_strip(script, plot, i);
     fputs("unset multiplot\n", script);
 }
 
 /* The curve is what is to be seen first; the rest is in greys. */
 static void write_head(FILE *script)
 {
-    fputs("set encoding utf8\nunset key\nset lmargin 10\nset rmargin 3\nset xlabel 'samples'\n"
+    fputs("set encoding utf8\nunset key\nset lmargin 10\nset rmargin 3\n"
           "set border 3 linecolor rgb '#808080'\nset tics nomirror out\n"
           "set grid linetype 1 linewidth 1 linecolor rgb '#e4e4e4'\n",
           script);
@@ -178,17 +204,26 @@ static void read_complaint(FILE *complaint, char *message, size_t size)
     }
 }
 
-/* Is there a number in each window? gnuplot fails otherwise. If not, message says where. */
+/*
+ * gnuplot fails without a number in a window. A channel of several may have none, as one that is
+ * not connected; its strip is empty then. If all channels have none, message says so.
+ */
 static bool is_drawable(const struct plot *plot, char *message, size_t size)
 {
-    for (int i = 0; i < plot->n; i++) {
+    for (int f = 0; f < plot->n_feeds; f++) {
+        const struct feed *feed = &plot->feeds[f];
+        bool any = false;
         size_t count;
-        const double *samples = window_of(plot, &plot->traces[i], &count);
 
-        if (has_number(samples, count))
+        for (int i = 0; i < feed->channels; i++) {
+            const double *samples = window_of(plot, &plot->traces[feed->first + i], &count);
+
+            any = any || has_number(samples, count);
+        }
+        if (any)
             continue;
         snprintf(message, size, "%s: none of the last %zu samples is a finite number",
-                 plot->traces[i].place.path, count);
+                 feed->place.path, count);
         return false;
     }
     return true;
@@ -206,7 +241,7 @@ static bool draw(const struct plot *plot, const struct format *format, int out, 
                  size_t size)
 {
     FILE *script = scratch_file("script"), *complaint = scratch_file("complaint");
-    double height = HEIGHT + EXTRA_HEIGHT * (plot->n - 1);
+    double height = height_of(plot);
     bool drawn = false;
     struct stat written;
 
@@ -284,7 +319,7 @@ static void write_window(FILE *script, const struct plot *plot)
             "if (GPVAL_TERM ne 'wxt' && GPVAL_TERM ne 'qt') exit status %d\n"
             "eval \"set terminal \".GPVAL_TERM.\" size %d,%d noenhanced noraise title 'plotter'\"\n"
             "bind 'Close' 'exit gnuplot'\n",
-            NO_WINDOWS, WIDTH, HEIGHT + EXTRA_HEIGHT * (plot->n - 1));
+            NO_WINDOWS, WIDTH, height_of(plot));
     write_head(script);
 }
 
@@ -292,8 +327,8 @@ static bool is_plottable(const struct plot *plot)
 {
     char message[400];
 
-    for (int i = 0; i < plot->n; i++) {
-        if (plot->traces[i].count < 2)
+    for (int i = 0; i < plot->n_feeds; i++) {
+        if (plot->feeds[i].count < 2)
             return false;
     }
     return is_drawable(plot, message, sizeof(message));
@@ -329,7 +364,7 @@ static int feed_window(struct plot *plot, int pipe)
     bool goes_on = true, begun = false;
 
     while (goes_on && !interrupted) {
-        struct trace *failing;
+        struct feed *failing;
         ssize_t n = fetch(plot, &failing);
         char *bytes;
         size_t size;

@@ -58,24 +58,24 @@ static const char *duration(int64_t nanoseconds)
     return text;
 }
 
-static void complain_of_missing(const struct plot *plot, const struct trace *trace)
+static void complain_of_missing(const struct plot *plot, const struct feed *feed)
 {
-    const char *path = trace->place.path;
-    long long history = shk_stream_history(trace->stream);
+    const char *path = feed->place.path;
+    long long history = shk_stream_history(feed->stream);
 
-    if (trace->count == 0)
+    if (feed->count == 0)
         complain("%s: it has no samples, and none has come for %s", path, duration(LONGEST_WAIT));
     else if (history < (long long)plot->window)
         complain(
             "%s: it has %zu of %zu samples, and no other has come for %s; the stream keeps the "
             "last %lld (sampler --history)",
-            path, trace->count, plot->window, duration(LONGEST_WAIT), history);
+            path, feed->count, plot->window, duration(LONGEST_WAIT), history);
     else
-        complain("%s: it has %zu of %zu samples, and no other has come for %s", path, trace->count,
+        complain("%s: it has %zu of %zu samples, and no other has come for %s", path, feed->count,
                  plot->window, duration(LONGEST_WAIT));
-    if (trace->count >= 2)
+    if (feed->count >= 2)
         complain("--window %zu makes a picture of them, --timeout DURATION waits longer",
-                 trace->count);
+                 feed->count);
     else
         complain("--timeout DURATION waits longer");
 }
@@ -86,15 +86,15 @@ static void complain_of_missing(const struct plot *plot, const struct trace *tra
  */
 static int fill_windows(struct plot *plot, int64_t begun)
 {
-    struct trace *failing;
+    struct feed *failing;
     ssize_t n;
 
-    for (int i = 0; i < plot->n; i++) {
-        failing = &plot->traces[i];
+    for (int i = 0; i < plot->n_feeds; i++) {
+        failing = &plot->feeds[i];
         while (failing->count < plot->window) {
             int64_t left = timeout < 0 ? LONGEST_WAIT : begun + timeout - now();
 
-            n = fetch_trace(failing, left > 0 ? left : SHK_NOWAIT);
+            n = fetch_feed(plot, failing, left > 0 ? left : SHK_NOWAIT);
             if (n >= 0)
                 continue;
             if (n != -ETIMEDOUT && n != -EAGAIN)
@@ -114,11 +114,11 @@ static int make_output(struct plot *plot, int64_t begun)
     char message[400];
     int status = fill_windows(plot, begun);
 
-    for (int i = 0; i < plot->n && status == DONE; i++) {
-        if (plot->traces[i].count >= 2)
+    for (int i = 0; i < plot->n_feeds && status == DONE; i++) {
+        if (plot->feeds[i].count >= 2)
             continue;
-        complain("%s: %s after %s; a picture takes two", plot->traces[i].place.path,
-                 plot->traces[i].count == 0 ? "no sample" : "one sample", duration(timeout));
+        complain("%s: %s after %s; a picture takes two", plot->feeds[i].place.path,
+                 plot->feeds[i].count == 0 ? "no sample" : "one sample", duration(timeout));
         status = NOT_NOW;
     }
     if (status != DONE)
@@ -183,25 +183,23 @@ static void name_streams(const char *segment, char *text, size_t size)
  * there may be about to come, as when a script starts writer and reader at once. Returns an exit
  * code.
  */
-static int find_stream(struct trace *trace, const char *path, int64_t begun)
+static int find_stream(struct feed *feed, const char *path, int64_t begun)
 {
-    const struct shk_stream_options doubles = {.sample_size = sizeof(double)};
     int64_t end = begun + (timeout < 0 ? LONGEST_WAIT : timeout), told = begun + SHK_SEC(1);
     char streams[400];
     int status, r;
 
     for (;;) {
-        status = place_find(&trace->place, path, &name, &r);
+        status = place_find(&feed->place, path, &name, &r);
         if (status != DONE)
             return status;
         if (r == 0)
-            r = shk_stream_open(trace->place.segment, trace->place.object, 0, &doubles,
-                                &trace->stream);
+            r = shk_stream_open(feed->place.segment, feed->place.object, 0, NULL, &feed->stream);
         if (r != -ENOENT && r != -ESTALE)
-            return r == 0 ? DONE : failed(&trace->place, r);
+            return r == 0 ? DONE : failed(&feed->place, r);
         if (interrupted)
             return FAILED;
-        name_streams(trace->place.segment_name, streams, sizeof(streams));
+        name_streams(feed->place.segment_name, streams, sizeof(streams));
         if (now() >= end)
             break;
         if (now() >= told) {
@@ -209,35 +207,10 @@ static int find_stream(struct trace *trace, const char *path, int64_t begun)
             told = INT64_MAX;
         }
         pause_for(SHK_MS(50));
-        place_leave(&trace->place);
+        place_leave(&feed->place);
     }
     complain("%s: the stream is not there%s", path, streams);
     return ABSENT;
-}
-
-static int open_trace(struct trace *trace, const char *path, int64_t begun)
-{
-    int status = find_stream(trace, path, begun), r;
-
-    if (status != DONE)
-        return status;
-    r = shk_reader_open(trace->stream, SHK_OLDEST, &trace->reader);
-    if (r < 0)
-        return failed(&trace->place, r);
-    trace->rate = -1;
-    trace->samples = malloc(2 * MOST_WINDOW * sizeof(double)); /* taken when it is written to */
-    if (trace->samples)
-        return DONE;
-    complain("%s", strerror(ENOMEM));
-    return FAILED;
-}
-
-static void close_trace(struct trace *trace)
-{
-    shk_reader_close(trace->reader);
-    shk_stream_close(trace->stream);
-    place_leave(&trace->place);
-    free(trace->samples);
 }
 
 int main(int argc, char **argv)
@@ -250,8 +223,12 @@ int main(int argc, char **argv)
     plot.window = window;
     plot.unit = unit;
     for (; *paths && status == DONE; paths++) {
-        if (plot.n < MOST_STREAMS) {
-            status = open_trace(&plot.traces[plot.n++], *paths, begun);
+        if (plot.n_feeds < MOST_STREAMS) {
+            int i = plot.n_feeds++;
+
+            status = find_stream(&plot.feeds[i], *paths, begun);
+            if (status == DONE)
+                status = open_feed(&plot, i);
         } else {
             complain("no more than %d streams", MOST_STREAMS);
             status = USAGE;
@@ -261,7 +238,7 @@ int main(int argc, char **argv)
         status = output          ? make_output(&plot, begun)
                  : window_system ? show_in_window(&plot)
                                  : show_on_screen(&plot);
-    while (plot.n > 0)
-        close_trace(&plot.traces[--plot.n]);
+    while (plot.n_feeds > 0)
+        close_feed(&plot, --plot.n_feeds);
     return finish(status);
 }

@@ -17,10 +17,13 @@
 #include <wchar.h>
 
 /*
- * In cells: the least plot area of a stream, and what is around it: a title above, an axis and its
- * numbers below.
+ * In cells: the least plot area, the least height of a strip, and what is around the strips of a
+ * stream: a title above, an axis and its numbers below.
  */
-enum { LEAST_WIDTH = 20, LEAST_HEIGHT = 2, AROUND = 3, MOST_CELLS = 1024 };
+enum { LEAST_WIDTH = 20, LEAST_HEIGHT = 1, AROUND = 3, MOST_CELLS = 1024 };
+
+/* Rows of a strip for each number on its axis; less than two numbers' are low: see there. */
+enum { ROWS_A_NUMBER = 3, LOW = 4 };
 
 static const short colours[] = {COLOR_CYAN,    COLOR_YELLOW, COLOR_GREEN,
                                 COLOR_MAGENTA, COLOR_BLUE,   COLOR_RED};
@@ -30,7 +33,7 @@ struct screen {
     struct plot *plot;  /* what is fetched */
     struct plot frozen; /* what is shown while it is frozen: copies of the samples */
     bool freeze;
-    struct axis axes[MOST_STREAMS];
+    struct axis axes[MOST_STRIPS];
     cchar_t braille[COLOURS][PATTERNS]; /* each pattern of dots as a character */
     char message[400];                  /* instead of the keys, until the next one */
 };
@@ -50,9 +53,24 @@ static void put_curve(const cchar_t *braille, const struct span *spans, int top,
     }
 }
 
+/* A low strip has room for the two ends of its axis, of which a row alone has the upper one. */
+static void put_ends(const struct axis *axis, int top, int left, int height)
+{
+    char text[32];
+
+    print_number(text, sizeof(text), axis->low, axis->step);
+    mvprintw(top + height - 1, 0, "%*.*s", left - 2, left - 2, text);
+    print_number(text, sizeof(text), axis->high, axis->step);
+    mvprintw(top, 0, "%*.*s", left - 2, left - 2, text);
+}
+
 static void put_value_axis(const struct axis *axis, int top, int left, int height)
 {
     mvvline_set(top, left - 1, WACS_VLINE, height);
+    if (height < LOW) {
+        put_ends(axis, top, left, height);
+        return;
+    }
     for (double value = ceil(axis->low / axis->step - 1e-9) * axis->step;
          value <= axis->high + axis->step * 1e-9; value += axis->step) {
         double share = (value - axis->low) / (axis->high - axis->low);
@@ -65,37 +83,48 @@ static void put_value_axis(const struct axis *axis, int top, int left, int heigh
     }
 }
 
-/* Positions of samples, back from the newest, which is 0. */
-static void put_sample_axis(size_t window, int top, int left, int width)
+/*
+ * How far back from the newest sample, which is at 0: in seconds if the rate is known, else in
+ * samples.
+ */
+static void put_time_axis(const struct plot *plot, const struct trace *trace, int top, int left,
+                          int width)
 {
     enum { BETWEEN = 14 };
-    double step = fmax(1, nice_step(window - 1, width / BETWEEN > 0 ? width / BETWEEN : 1));
+    double range = (plot->window - 1) * step_of(plot, trace);
+    double step = nice_step(range, width / BETWEEN > 0 ? width / BETWEEN : 1);
+    bool seconds = has_seconds(plot, trace);
 
+    if (!seconds)
+        step = fmax(1, step);
     mvhline_set(top, left, WACS_HLINE, width);
     mvadd_wch(top, left - 1, WACS_LLCORNER);
-    for (double back = 0; back <= window - 1; back += step) {
-        int column = left + (width - 1) - lround(back / (window - 1) * (width - 1));
+    for (int i = 0; i * step <= range * (1 + 1e-9); i++) {
+        int column = left + (width - 1) - lround(i * step / range * (width - 1)), start;
         char text[32];
-        int length = snprintf(text, sizeof(text), "%.0f", -back), start = column - length / 2;
 
         mvadd_wch(top, column, WACS_TTEE);
-        if (back == 0)
-            length = snprintf(text, sizeof(text), "0 samples"), start = left + width - length;
+        print_number(text, sizeof(text), -i * step, step);
+        start = column - (int)strlen(text) / 2;
+        if (i == 0) {
+            snprintf(text, sizeof(text), seconds ? "0 s" : "0 samples");
+            start = left + width - (int)strlen(text);
+        }
         if (start >= left - 3)
             mvaddstr(top + 1, start, text);
     }
 }
 
-static void put_title(const struct plot *plot, const struct trace *trace, int top, int width)
+static void put_title(const struct plot *plot, const struct feed *feed, int top, int width)
 {
     char numbers[200], rate[40] = "-",
-                       *path = printable(trace->place.path, strlen(trace->place.path));
+                       *path = printable(feed->place.path, strlen(feed->place.path));
     int length;
 
-    if (trace->rate >= 0)
-        snprintf(rate, sizeof(rate), trace->rate < 100 ? "%.1f" : "%.0f", trace->rate);
+    if (feed->rate >= 0)
+        snprintf(rate, sizeof(rate), feed->rate < 100 ? "%.1f" : "%.0f", feed->rate);
     length = snprintf(numbers, sizeof(numbers), "%s samples/s  dropped %lld", rate,
-                      (long long)trace->dropped);
+                      (long long)feed->dropped);
     attron(A_BOLD);
     if (path)
         mvaddnstr(top, 1, path, -1);
@@ -107,29 +136,30 @@ static void put_title(const struct plot *plot, const struct trace *trace, int to
     free(path);
 }
 
-static void put_trace(struct screen *screen, const struct plot *plot, int i, int top, int rows,
-                      int columns)
+/* The strip of one channel. */
+static void put_strip(struct screen *screen, const struct plot *plot, int i, int top, int left,
+                      int width, int height)
 {
-    enum { LEFT = 10, ROWS_A_NUMBER = 3 };
     const struct trace *trace = &plot->traces[i];
+    const struct feed *feed = &plot->feeds[trace->feed];
     struct axis *axis = &screen->axes[i];
     struct span spans[MOST_CELLS * DOTS_X];
-    int width = columns - LEFT - 1, height = rows - AROUND;
     size_t count;
     const double *samples = window_of(plot, trace, &count);
 
-    if (width > MOST_CELLS)
-        width = MOST_CELLS;
-    adjust(axis, samples, count, 1 + height / ROWS_A_NUMBER);
+    adjust(axis, samples, count, height < LOW ? LOW : 1 + height / ROWS_A_NUMBER);
     trace_curve(spans, width * DOTS_X, height * DOTS_Y, axis, samples, count, plot->window);
-    put_title(plot, trace, top, columns);
-    put_value_axis(axis, top + 1, LEFT, height);
-    put_curve(screen->braille[i % COLOURS], spans, top + 1, LEFT, width, height);
-    put_sample_axis(plot->window, top + 1 + height, LEFT, width);
+    put_value_axis(axis, top, left, height);
+    if (feed->channels > 1) {
+        attron(A_BOLD);
+        mvprintw(top, 1, "%d", i - feed->first + 1);
+        attroff(A_BOLD);
+    }
+    put_curve(screen->braille[i % COLOURS], spans, top, left, width, height);
     if (count == 0)
-        mvaddnstr(top + 1, LEFT + 1, "no samples yet", width - 1);
+        mvaddnstr(top, left + 1, "no samples yet", width - 1);
     else if (!has_number(samples, count))
-        mvaddnstr(top + 1, LEFT + 1, "no finite number among the samples", width - 1);
+        mvaddnstr(top, left + 1, "no finite number among the samples", width - 1);
 }
 
 /* ---- the screen ---- */
@@ -150,17 +180,31 @@ static void put_last_line(const struct screen *screen, const struct plot *plot, 
     }
 }
 
+/* A stream: its title, a strip for each of its channels, its axis. All strips are about as high. */
 static void put_screen(struct screen *screen)
 {
+    enum { LEFT = 10, LEFT_OF_CHANNELS = 14 };
     const struct plot *plot = screen->freeze ? &screen->frozen : screen->plot;
-    int rows = (LINES - 1) / plot->n;
+    int rows = LINES - 1 - AROUND * plot->n_feeds, height = rows / plot->n, more = rows % plot->n;
+    int top = 0;
 
     erase();
-    if (rows < AROUND + LEAST_HEIGHT || COLS < LEAST_WIDTH)
+    if (height < LEAST_HEIGHT || COLS < LEAST_WIDTH)
         mvaddstr(0, 0, "The terminal is too small.");
-    else
-        for (int i = 0; i < plot->n; i++)
-            put_trace(screen, plot, i, i * rows, rows, COLS);
+    for (int f = 0; height >= LEAST_HEIGHT && COLS >= LEAST_WIDTH && f < plot->n_feeds; f++) {
+        const struct feed *feed = &plot->feeds[f];
+        int left = feed->channels > 1 ? LEFT_OF_CHANNELS : LEFT, width = COLS - left - 1;
+
+        if (width > MOST_CELLS)
+            width = MOST_CELLS;
+        put_title(plot, feed, top++, COLS);
+        for (int i = feed->first; i < feed->first + feed->channels; i++) {
+            put_strip(screen, plot, i, top, left, width, height + (i < more));
+            top += height + (i < more);
+        }
+        put_time_axis(plot, &plot->traces[feed->first], top, left, width);
+        top += AROUND - 1;
+    }
     put_last_line(screen, plot, LINES - 1);
     refresh();
 }
@@ -175,17 +219,17 @@ static bool freeze(struct screen *screen)
     for (int i = 0; i < screen->frozen.n; i++) {
         struct trace *copy = &screen->frozen.traces[i];
         const struct trace *trace = &screen->plot->traces[i];
+        size_t there = screen->plot->feeds[trace->feed].count,
+               *count = &screen->frozen.feeds[trace->feed].count;
 
-        if (copy->count > MOST_WINDOW)
-            copy->count = MOST_WINDOW;
-        copy->samples = calloc(copy->count + 1, sizeof(double));
+        *count = there < MOST_WINDOW ? there : MOST_WINDOW;
+        copy->samples = calloc(*count + 1, sizeof(double));
         if (!copy->samples) {
             while (i > 0)
                 free(screen->frozen.traces[--i].samples);
             return false;
         }
-        memcpy(copy->samples, trace->samples + trace->count - copy->count,
-               copy->count * sizeof(double));
+        memcpy(copy->samples, trace->samples + there - *count, *count * sizeof(double));
     }
     return true;
 }
@@ -223,7 +267,7 @@ static void save_picture(struct screen *screen)
     time_t time_now = time(NULL);
 
     strftime(clock, sizeof(clock), "%Y%m%d-%H%M%S", localtime(&time_now));
-    snprintf(file, sizeof(file), "%s-%s.svg", plot->traces[0].place.object, clock);
+    snprintf(file, sizeof(file), "%s-%s.svg", plot->feeds[0].place.object, clock);
     for (char *c = file; *c; c++) {
         if (*c == '/')
             *c = '-';
@@ -288,7 +332,7 @@ static bool await_frame(struct screen *screen, int64_t frame, bool *changed)
 }
 
 /* Returns the library's error, or 0 when a key has ended it. */
-static int run(struct screen *screen, struct trace **failing)
+static int run(struct screen *screen, struct feed **failing)
 {
     const int64_t period = SHK_SEC(1) / FRAMES_A_SECOND;
     int64_t frame = now(), second = 0;
@@ -346,7 +390,7 @@ int show_on_screen(struct plot *plot)
 {
     struct screen *screen = calloc(1, sizeof(*screen));
     SCREEN *terminal;
-    struct trace *failing;
+    struct feed *failing;
     int r;
 
     if (!screen) {

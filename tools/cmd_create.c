@@ -4,6 +4,7 @@
 #include "shmctl.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,6 +144,16 @@ static void set_number_32(void *at, const char *text)
     *(uint32_t *)at = (uint32_t)parse_number(text, UINT32_MAX);
 }
 
+static void set_rate(void *at, const char *text)
+{
+    char *end;
+    double rate = strtod(text, &end);
+
+    if (end == text || *end || !isfinite(rate) || rate <= 0)
+        usage_error("invalid rate '%s'; examples: 1000, 0.5", text);
+    *(double *)at = rate;
+}
+
 static void set_mode(void *at, const char *text)
 {
     if (!*text || strlen(text) > 4 || strspn(text, "01234567") != strlen(text))
@@ -203,6 +214,9 @@ static const struct setting {
     {"barrier", offsetof(struct wanted, barrier.parties), set_number_32},
     {"stream", offsetof(struct wanted, stream.sample_size), set_size},
     {"stream", offsetof(struct wanted, stream.history), set_number},
+    {"stream", offsetof(struct wanted, stream.channels), set_number_32},
+    {"stream", offsetof(struct wanted, stream.rate), set_rate},
+    {"stream", offsetof(struct wanted, stream.stamped), set_flag},
 };
 
 static const struct option_row options[] = {
@@ -223,8 +237,11 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 14, "value", "N", "semaphore: permits at first (1)"},
     {OPTION_PRIVATE + 15, "max", "N", "semaphore: permits at most (2147483647)"},
     {OPTION_PRIVATE + 16, "parties", "N", "barrier: how many meet; to be given"},
-    {OPTION_PRIVATE + 17, "sample-size", "SIZE", "stream: bytes of a sample (8)"},
+    {OPTION_PRIVATE + 17, "sample-size", "SIZE", "stream: bytes of a sample (8 a channel)"},
     {OPTION_PRIVATE + 18, "history", "N", "stream: how many of the last can be read (4096)"},
+    {OPTION_PRIVATE + 19, "channels", "N", "stream: how many values a sample has (1)"},
+    {OPTION_PRIVATE + 20, "rate", "N", "stream: samples a second, noted for its readers"},
+    {OPTION_PRIVATE + 21, "stamped", NULL, "stream: each sample has a time stamp"},
     ANY_OWNER_ROW,
     {0},
 };
@@ -259,8 +276,7 @@ static int create(const struct kind *kind, const struct path *path, const struct
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct wanted wanted = {
-        .flags = SHK_CREATE, .semaphore.value = 1, .stream.sample_size = sizeof(double)};
+    struct wanted wanted = {.flags = SHK_CREATE, .semaphore.value = 1};
     bool given[OPTIONS] = {false};
     unsigned any_owner = 0;
     const struct kind *kind;
@@ -282,6 +298,9 @@ static int run(const struct command *command, int argc, char **argv)
         if (given[i] && settings[i].kind && strcmp(settings[i].kind, kind->name) != 0)
             usage_error("--%s is for a %s", options[i].name, settings[i].kind);
     }
+    if (wanted.stream.sample_size == 0)
+        wanted.stream.sample_size =
+            (wanted.stream.channels ? wanted.stream.channels : 1) * sizeof(double);
     parse_path(argv[optind + 1], &path);
     if (!kind->create != !*path.object)
         usage_error(kind->create ? "'%s' is a segment, not an object: SEGMENT/OBJECT"

@@ -25,7 +25,7 @@ static const char *usual_columns(uint32_t kind)
     case SHK_KIND_BARRIER:
         return COMMON "PARTIES,ARRIVED,BROKEN" REPAIRS;
     case SHK_KIND_STREAM:
-        return COMMON "SAMPLE-SIZE,HISTORY,POSITION,PUT-RATE" REPAIRS;
+        return COMMON "SAMPLE-SIZE,CHANNELS,RATE,STAMPED,HISTORY,POSITION,PUT-RATE" REPAIRS;
     case SHK_KIND_REGION:
         return COMMON "DATA-SIZE,ALIGN";
     }

@@ -3,6 +3,7 @@
 #include "quantity.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -113,6 +114,9 @@ static const struct column object_columns[] = {
     {"SAMPLE-SIZE", "bytes of a sample of the stream", NUMBER},
     {"HISTORY", "how many of the last samples can be read", NUMBER},
     {"POSITION", "how many were appended since it was created", NUMBER},
+    {"CHANNELS", "how many values a sample of the stream has", NUMBER},
+    {"RATE", "samples a second, as the writer of the stream has noted", NUMBER},
+    {"STAMPED", "whether each sample has a time stamp", COLUMN_BOOL},
     {"DATA-SIZE", "bytes of the region", NUMBER},
     {"ALIGN", "alignment of its first byte", NUMBER},
     {"FILL", "how full it is, in per cent", NUMBER},
@@ -177,6 +181,10 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
         table_set_size(t, "SAMPLE-SIZE", o->as.stream.sample_size);
         table_set(t, "HISTORY", "%" PRIu64, o->as.stream.history);
         table_set(t, "POSITION", "%" PRIu64, o->as.stream.position);
+        table_set(t, "CHANNELS", "%" PRIu32, o->as.stream.channels);
+        if (isfinite(o->as.stream.rate) && o->as.stream.rate > 0)
+            table_set(t, "RATE", "%g", o->as.stream.rate);
+        table_set_bool(t, "STAMPED", o->as.stream.stamped);
         break;
     case SHK_KIND_REGION:
         table_set_size(t, "DATA-SIZE", o->as.region.size);

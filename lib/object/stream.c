@@ -83,15 +83,15 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
         slots != slots_for(history) || at < sizeof(*shared) || at % sizeof(uint64_t) ||
         at > o->size || (o->size - at) / stride < slots)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
+    if (options->channels && options->channels != channels)
+        return shki_fail(-EPROTOTYPE, "%s/%s is a stream of %u channel%s", o->segment->name,
+                         o->name, channels, channels == 1 ? "" : "s");
     if ((options->sample_size && options->sample_size != sample_size) ||
         (options->history && options->history != history))
         return shki_fail(-EPROTOTYPE,
                          "%s/%s is a stream of samples of %llu bytes with a history of %llu",
                          o->segment->name, o->name, (unsigned long long)sample_size,
                          (unsigned long long)history);
-    if (options->channels && options->channels != channels)
-        return shki_fail(-EPROTOTYPE, "%s/%s is a stream of %u channel%s", o->segment->name,
-                         o->name, channels, channels == 1 ? "" : "s");
     if (options->stamped > stamped)
         return shki_fail(-EPROTOTYPE, "%s/%s is a stream without time stamps", o->segment->name,
                          o->name);

@@ -49,7 +49,7 @@ struct shki_stream_shared {
     struct shki_mutex writer_lock; /* held by the writer while it changes the marks */
     uint32_t channels;             /* at least 1; they divide sample_size */
     uint32_t stamped;              /* 1: a slot begins with a time stamp; else 0 */
-    /* A double's bits. Any writer stores it whole; no other word depends on it, so relaxed will do. */
+    /* A double's bits. Any writer stores it whole. Relaxed: no other word depends on it. */
     _Atomic uint64_t rate;
     alignas(64) _Atomic uint64_t claimed; /* samples below may have been overwritten: ST1 */
     _Atomic uint64_t published;           /* samples below have been written: ST2 */

@@ -85,8 +85,8 @@ SHK_PUBLIC int shk_stream_append(struct shk_stream *, const void *samples, size_
 
 /*
  * As shk_stream_append(), with the time stamp of each sample. stamps: n of them, nanoseconds of
- * CLOCK_MONOTONIC, or of what the writer and its readers agree on; NULL: the time of the call, taken
- * when no other writer is appending, so that such stamps never go back.
+ * CLOCK_MONOTONIC, or of what the writer and its readers agree on; NULL: the time of the call,
+ * taken when no other writer is appending, so that such stamps never go back.
  * Returns as shk_stream_append(), and -EINVAL: the stream has no time stamps.
  * Killed: as shk_stream_append(); each sample has been appended with its stamp, or neither has.
  */

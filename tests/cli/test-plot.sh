@@ -78,7 +78,17 @@ awk '$1 > most { most = $1 }
 ' "$scratch/eeg" || fail 'that is no EEG'
 exits 0 sampler --eeg --seed 8 --rate 1000000 --count 1500 "$segment/eeg3"
 numbers eeg3 | cmp -s - "$scratch/eeg" && fail 'another seed gives the same EEG'
-claim 'random numbers, and an EEG that is the same for a seed'
+exits 0 sampler --eeg --seed 7 --rate 1000 --count 1500 --channels 3 --stamped "$segment/eeg-3"
+test "$(shmctl show -r -n -o CHANNELS,RATE,STAMPED "$segment/eeg-3")" = '3 1000 yes' ||
+    fail "$(shmctl show "$segment/eeg-3")"
+shmctl stream read --latest 1500 "$segment/eeg-3" >"$scratch/eeg-3"
+cut -d' ' -f1 "$scratch/eeg-3" | awk 'NR == FNR { eeg[FNR] = $1; next }
+    eeg[FNR] - $1 > 1e-9 || $1 - eeg[FNR] > 1e-9 { exit 1 }' - "$scratch/eeg" ||
+    fail 'the first channel is not the EEG of the seed'
+awk '$1 == $2 || $2 == $3 || NF != 3 { exit 1 }' "$scratch/eeg-3" || fail 'channels are the same'
+exits 1 sampler --eeg --count 3 "$segment/eeg-3"
+complains 'eeg-3 is a stream of 3 channels$'
+claim 'random numbers, and an EEG that is the same for a seed, of several channels'
 
 printf '1\n -2.5 \n1e3\n0.1\n-0\r\n7' >"$scratch/lines"
 input=$scratch/lines exits 0 sampler --stdin "$segment/lines"
@@ -92,6 +102,20 @@ for bad in x '' 1x nan inf '1 2' "$(printf '%01001d' 0)"; do
 done
 test "$(numbers bad | tail -n 2 | tr '\n' ' ')" = '8 9 ' ||
     fail 'those before the bad line are missing'
+printf '8\n%s\nx\n\n 9 \n%s' "$(printf '%0200000d' 0)" "$(printf '%01001d' 0)" >"$scratch/lines"
+input=$scratch/lines exits 0 sampler --stdin --gaps --verbose "$segment/gaps"
+test "$(numbers gaps | tr '\n' ' ')" = '8 nan nan nan 9 nan ' || fail "$(numbers gaps)"
+complains '^sampler: standard input: line 2 is longer than 1000 bytes, .*; such lines are gaps$'
+complains '^sampler: 4 of them are gaps: their lines were no samples$'
+complains '^sampler: 6 samples'
+printf '1 2\n1,2\n 3\t,4 \r\n5 6 7\n8\n9,\n,1\n' >"$scratch/lines"
+input=$scratch/lines exits 0 sampler --stdin --gaps --channels 2 "$segment/pairs"
+exits 0 shmctl stream read --latest 9 "$segment/pairs"
+prints '1 2' '1 2' '3 4' 'nan nan' 'nan nan' 'nan nan' 'nan nan'
+input=$scratch/lines exits 1 sampler --stdin --channels 2 "$segment/pairs"
+complains "^sampler: standard input: line 4: '5 6 7' is not 2 numbers$"
+exits 2 sampler --gaps "$segment/pairs"
+complains '^sampler: --gaps is for --stdin$'
 mkfifo "$scratch/fifo"
 sampler --stdin --count 2 "$segment/live" <"$scratch/fifo" 2>"$scratch/said" &
 sampler=$!
@@ -138,93 +162,6 @@ for signal in INT TERM; do
 done
 claim 'the rate is kept, and reported, also when it is interrupted'
 
-# ---- recordings ----
-
-# field WIDTH TEXT...: fields of an EDF header, filled up with blanks.
-field() {
-    local width=$1
-    shift
-    printf "%-${width}s" "$@"
-}
-
-# edf TYPE: two records of half a second, with 4 samples of Oz and 2 of ECG each. -100..100 are
-# stored as -1000..1000.
-edf() {
-    field 8 0; field 80 'X X X X' 'Startdate 22-NOV-2026 X X X'
-    field 8 22.11.26 09.00.00 768; field 44 "$1"; field 8 2 0.5; field 4 2
-    field 16 'EEG Oz' ECG
-    field 80 electrode ''
-    field 8 uV mV
-    field 8 -100 -1; field 8 100 1
-    field 8 -1000 -1000; field 8 1000 1000
-    field 80 '' ''
-    field 8 4 2
-    field 32 '' ''
-    # 0 10 1000 -1000 | 500 -500 | 1 -1 256 -256 | 1000 0
-    printf '\x00\x00\x0a\x00\xe8\x03\x18\xfc' ; printf '\xf4\x01\x0c\xfe'
-    printf '\x01\x00\xff\xff\x00\x01\x00\xff' ; printf '\xe8\x03\x00\x00'
-}
-
-# edf_d BEGIN BEGIN: a recording that may have gaps, whose records begin at these times, with the
-# same samples of ECG.
-edf_d() {
-    field 8 0; field 80 'X X X X' 'Startdate 22-NOV-2026 X X X'
-    field 8 22.11.26 09.00.00 768; field 44 EDF+D; field 8 2 0.5; field 4 2
-    field 16 ECG 'EDF Annotations'
-    field 80 '' ''
-    field 8 mV ''
-    field 8 -1 -1; field 8 1 1
-    field 8 -1000 -32768; field 8 1000 32767
-    field 80 '' ''
-    field 8 2 8
-    field 32 '' ''
-    printf '\xf4\x01\x0c\xfe'; printf "+$1\24\24\0"; head -c $((12 - ${#1})) /dev/zero
-    printf '\xe8\x03\x00\x00'; printf "+$2\24\24\0"; head -c $((12 - ${#2})) /dev/zero
-}
-
-edf '' >"$scratch/a.edf"
-if sampler --edf "$scratch/a.edf" "$segment/none" 2>&1 | grep -q 'without libedf'; then
-    leave_out 'recordings: sampler was built without libedf'
-else
-    exits 0 sampler --edf "$scratch/a.edf" --signal 'EEG Oz' "$segment/oz"
-    numbers oz | diff - <(printf '%s\n' 0 1 100 -100 0.1 -0.1 25.6 -25.6) ||
-        fail 'not the values of the recording'
-    grep -q '8 samples in' "$err" || fail "it says: $(cat "$err")"
-    if ! grep -q 'held up' "$err"; then # 8 a second: the last one is due after 7/8 s
-        sed -n 's/.* in \([0-9.]*\) s.*/\1/p' "$err" | awk '{ exit !($1 >= 0.874 && $1 < 2.5) }' ||
-            fail "its rate is wrong: $(cat "$err")"
-    fi
-    exits 0 sampler --edf "$scratch/a.edf" --signal ECG --rate 1000 "$segment/ecg"
-    numbers ecg | diff - <(printf '%s\n' 0.5 -0.5 1 0) || fail 'not the values of the other signal'
-    exits 2 sampler --edf "$scratch/a.edf" --signal Oz "$segment/none"
-    complains "there is no signal 'Oz'; there are:"
-    complains "'EEG Oz'  8 samples a second, -100 to 100 uV"
-    complains "'ECG'  4 samples a second, -1 to 1 mV"
-    exits 2 sampler --edf "$scratch/a.edf" "$segment/none"
-    complains "'ECG'"
-    exits 1 sampler --edf "$scratch/absent" --signal ECG "$segment/none"
-    complains 'No such file or directory'
-    for cut in 100 600 790; do
-        head -c $cut "$scratch/a.edf" >"$scratch/cut.edf"
-        exits 1 sampler --edf "$scratch/cut.edf" --signal ECG "$segment/none"
-    done
-    # which has no annotations, and so does not say when its records begin
-    edf EDF+D >"$scratch/d.edf"
-    exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
-    complains 'not a recording'
-    edf_d 0 0.5 >"$scratch/d.edf"
-    exits 0 sampler --edf "$scratch/d.edf" --signal ECG --rate 1000 "$segment/d"
-    numbers d | diff - <(printf '%s\n' 0.5 -0.5 1 0) ||
-        fail 'not the values of a recording that might have gaps'
-    edf_d 0 0.75 >"$scratch/d.edf"
-    exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
-    complains 'the recording has a gap: record 1 ends at 0.5 s, the next one begins at 0.75 s'
-    edf_d 0 x >"$scratch/d.edf"
-    exits 1 sampler --edf "$scratch/d.edf" --signal ECG "$segment/none"
-    complains 'record 2 does not say when it begins'
-    claim 'recordings: values, rate, labels, and what is wrong with a file'
-fi
-
 # ---- pictures ----
 
 if ! command -v gnuplot >/dev/null; then
@@ -244,6 +181,12 @@ else
     od -An -tx1 -N24 "$scratch/a.png" | tr -d ' \n' |
         grep -q '^89504e470d0a1a0a0000000d49484452000003e8000002ee$' ||
         fail 'not a PNG of 1000 by 750'
+    grep -q '>seconds<' "$scratch/a.svg" || fail 'the axis is not in seconds'
+    exits 0 plotter "$segment/eeg-3" "$segment/lines" --window 6 --output "$scratch/3.svg"
+    for unit in seconds samples; do
+        test "$(grep -c ">$unit<" "$scratch/3.svg")" = 1 || fail "not one axis in $unit"
+    done
+    grep -q 'height="1050"' "$scratch/3.svg" || fail 'not four strips'
     exits 0 plotter "$segment/random" --output "$scratch/a.pdf"
     test "$(head -c 5 "$scratch/a.pdf")" = %PDF- || fail 'not a PDF'
     exits 0 sampler --stdin "$segment/empty" # which has no samples
@@ -285,7 +228,11 @@ else
         "^plotter: $scratch/never.svg: $segment/nan: none of the last 4 samples is a finite number$"
     exits 0 shmctl stream append "$segment/nan" -- 5 6
     exits 0 plotter "$segment/nan" --window 6 --output "$scratch/d.svg"
-    claim 'a window without a number is told as that'
+    printf '1 nan\n2 nan\n3 nan\n' >"$scratch/lines"
+    exits 0 shmctl create stream "$segment/open" --channels 2
+    input=$scratch/lines exits 0 shmctl stream append --stdin "$segment/open"
+    exits 0 plotter "$segment/open" --window 3 --output "$scratch/d.svg"
+    claim 'a window without a number is told as that, and a channel without one is empty'
 fi
 
 # A gnuplot of our own: it reads some frames, then its window is closed.
@@ -374,12 +321,12 @@ else
         wait $terminal
         test $? = 1 || fail 'without ncurses, that is a failure'
     else
-        for text in "$segment/eeg1" '[µV]' 'samples/s' 'dropped 0' 'window 100 ' '-50' '0 samples' \
+        for text in "$segment/eeg1" '[µV]' 'samples/s' 'dropped 0' 'window 100 ' '-0.05' '0 s' \
             '1.0' ⣿; do
             await shows "$text"
         done
         printf + >&6
-        await shows '-150'
+        await shows '-0.15'
         printf ' ' >&6
         await shows FROZEN
         printf ' -' >&6
@@ -392,6 +339,19 @@ else
         printf q >&6
         wait $terminal || fail "q: the plotter exits with $?"
         claim 'the terminal: titles, numbers, dots, and keys'
+
+        rm "$scratch/screen"
+        on_terminal 80 24 "$segment/eeg-3" &
+        terminal=$!
+        exec 6>"$scratch/keys"
+        for text in "$segment/eeg-3" '0 s' 'q quit'; do
+            await shows "$text"
+        done
+        test "$(sed 's/\x1b[^A-Za-z]*[A-Za-z]/\n/g' "$scratch/screen" | grep -acx '[123]')" -ge 3 ||
+            fail 'not three strips'
+        printf q >&6
+        wait $terminal || fail "q: the plotter exits with $?"
+        claim 'the terminal: a strip for each channel'
 
         on_terminal 12 5 --name 小 "$segment/shown" &
         terminal=$!
