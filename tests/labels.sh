@@ -25,8 +25,9 @@ BL  lib/sync/biased.h,lib/queue/state.h,lib/queue/state.c       biased lock
 EC  lib/sync/eventcount.h                                       eventcount
 WL  lib/sync/waitlist.h                                         waitlist
 LF  lib/sync/leader.h                                           leader and followers
-SM  lib/object/semaphore.c                                      semaphore
-EV  lib/object/event.c                                          event
+SM  lib/object/semaphore.c,lib/object/holdings.h                semaphore
+EV  lib/object/broadcast.h                                      broadcast, event
+VA  lib/object/value.h                                          value
 ST  lib/object/stream.h                                         stream
 PW  lib/object/watch.h                                          poll, wait_any
 CD  lib/object/cond.c                                           condition

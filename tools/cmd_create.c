@@ -217,6 +217,7 @@ static const struct setting {
     {"stream", offsetof(struct wanted, stream.channels), set_number_32},
     {"stream", offsetof(struct wanted, stream.rate), set_rate},
     {"stream", offsetof(struct wanted, stream.stamped), set_flag},
+    {"semaphore", offsetof(struct wanted, semaphore.owners), set_flag},
 };
 
 static const struct option_row options[] = {
@@ -242,6 +243,7 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 19, "channels", "N", "stream: how many values a sample has (1)"},
     {OPTION_PRIVATE + 20, "rate", "N", "stream: samples a second, noted for its readers"},
     {OPTION_PRIVATE + 21, "stamped", NULL, "stream: each sample has a time stamp"},
+    {OPTION_PRIVATE + 22, "owners", NULL, "semaphore: permits of the dead come back"},
     ANY_OWNER_ROW,
     {0},
 };

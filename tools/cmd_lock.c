@@ -196,6 +196,6 @@ const struct command cmd_lock = {
              "'shmctl lock --fd 9 --unlock LOCK' or 'exec 9>&-'. If the script ends before,\n"
              "the next holder is told as of a death.",
     .options = options,
-    .runs_command = true,
+    .runs_command = 1,
     .run = run,
 };

@@ -21,7 +21,7 @@ static const char *usual_columns(uint32_t kind)
         return COMMON "ORDER,CAPACITY,ITEM-SIZE,ITEMS,FILL,HIGH-WATER,PUTS,GETS,PUT-RATE,GET-RATE,"
                       "SHUT-DOWN" REPAIRS;
     case SHK_KIND_SEMAPHORE:
-        return COMMON "VALUE,MAX" REPAIRS;
+        return COMMON "VALUE,MAX,OWNERS,CAME-BACK" REPAIRS;
     case SHK_KIND_BARRIER:
         return COMMON "PARTIES,ARRIVED,BROKEN" REPAIRS;
     case SHK_KIND_STREAM:

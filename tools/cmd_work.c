@@ -251,6 +251,6 @@ const struct command cmd_work = {
              "0 all commands exited with 0, 1 one did not; with --stop the command's own. The\n"
              "queue is created if it is absent.",
     .options = options,
-    .runs_command = true,
+    .runs_command = 1,
     .run = run,
 };

@@ -54,30 +54,33 @@ void print_help(const struct command *command)
         printf("\n%s\n", command->notes);
 }
 
+#define OPERANDS_MAX 2u
+
 /*
- * The options of a verb that runs a command may stand before its operand, and between that and the
- * command: OBJECT -t 1 COMMAND -t 2. getopt(3) stops at each operand; the first one is kept, and
- * put beside the command in the end.
+ * The options of a verb that runs a command may stand before its operands, and between those and
+ * the command: OBJECT -t 1 COMMAND -t 2. getopt(3) stops at each operand; the first ones are kept,
+ * and put beside the command in the end.
  */
-static int next_before_command(int argc, char **argv, const char *letters,
-                               const struct option *longs)
+static int next_before_command(const struct command *command, int argc, char **argv,
+                               const char *letters, const struct option *longs)
 {
-    static char *operand;
+    static char *operands[OPERANDS_MAX];
+    static unsigned n;
+    static bool ended;           /* the options, by "--" */
     static const char *argument; /* of the last option: "--" as an argument ends nothing */
-    int key = getopt_long(argc, argv, letters, longs, NULL);
+    int key = ended ? -1 : getopt_long(argc, argv, letters, longs, NULL);
 
-    if (key == -1 && !operand && optind < argc) {
-        bool ended = strcmp(argv[optind - 1], "--") == 0 && argv[optind - 1] != argument;
-
-        operand = argv[optind++];
+    while (key == -1 && n < command->runs_command && n < OPERANDS_MAX && optind < argc) {
+        ended = ended || (strcmp(argv[optind - 1], "--") == 0 && argv[optind - 1] != argument);
+        operands[n++] = argv[optind++];
         if (!ended)
             key = getopt_long(argc, argv, letters, longs, NULL);
-        else if (optind < argc && strcmp(argv[optind], "--") == 0)
+        else if (n == command->runs_command && optind < argc && strcmp(argv[optind], "--") == 0)
             optind++;
     }
     argument = optarg;
-    if (key == -1 && operand)
-        argv[--optind] = operand;
+    while (key == -1 && n > 0)
+        argv[--optind] = operands[--n];
     return key;
 }
 
@@ -102,7 +105,7 @@ int next_option(const struct command *command, int argc, char **argv)
                 letter += sprintf(letter, "%c%s", row->key, row->argument ? ":" : "");
         }
     }
-    key = command->runs_command ? next_before_command(argc, argv, letters, longs)
+    key = command->runs_command ? next_before_command(command, argc, argv, letters, longs)
                                 : getopt_long(argc, argv, letters, longs, NULL);
     if (key == 'h') {
         print_help(command);

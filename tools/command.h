@@ -24,7 +24,7 @@ struct command {
     const struct option_row *options;       /* the last has no name; NULL: none */
     const struct table_kind *const *tables; /* whose columns --help lists, then NULL; NULL: none */
     bool stops_at_operand; /* what follows the first operand belongs to another program */
-    bool runs_command;     /* the second operand is a command: what follows it is the command's */
+    unsigned runs_command; /* behind so many operands is a command: what follows is the command's */
     int (*run)(const struct command *, int argc, char **argv);
 };
 

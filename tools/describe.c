@@ -95,6 +95,23 @@ static void describe_holder(char *buffer, const struct shk_snapshot *snapshot,
         snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", orphaned");
 }
 
+/* With owners: which processes hold how many of them. */
+static void describe_permits(char *buffer, const struct shk_object_info *object)
+{
+    const uint32_t room =
+        sizeof(object->as.semaphore.holders) / sizeof(*object->as.semaphore.holders);
+    int n = snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permits", object->as.semaphore.value);
+    uint32_t i;
+
+    for (i = 0; i < object->as.semaphore.n_holders && i < room; i++)
+        n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), "%s%" PRIu32 " by %" PRId32,
+                      i ? ", " : "; held: ", object->as.semaphore.holders[i].permits,
+                      object->as.semaphore.holders[i].pid);
+    if (i < object->as.semaphore.n_holders)
+        snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", and by %" PRIu32 " more processes",
+                 object->as.semaphore.n_holders - i);
+}
+
 const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object)
 {
@@ -122,7 +139,7 @@ const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
                  object->as.queue.shut_down ? ", shut down" : "");
         break;
     case SHK_KIND_SEMAPHORE:
-        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permits", object->as.semaphore.value);
+        describe_permits(buffer, object);
         break;
     case SHK_KIND_BARRIER:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 "/%" PRIu32 " have come%s",

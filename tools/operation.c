@@ -29,13 +29,6 @@ static const char *name_waiting(const struct action *actions)
     return actions->name;
 }
 
-static const char *name_counting(const struct action *actions)
-{
-    while (!actions->counts)
-        actions++;
-    return actions->name;
-}
-
 int operation_begin(struct operation *o, const struct command *command, int argc, char **argv)
 {
     const uint64_t usual = o->number;
@@ -44,14 +37,16 @@ int operation_begin(struct operation *o, const struct command *command, int argc
     o->acting = (struct acting)ACTING_DEFAULTS;
     while (next_own_option(command, argc, argv, &o->acting) != -1)
         o->number = parse_number(optarg, o->max);
-    check_operands(argc, 2, 2);
+    check_operands(argc, 2, argc);
     o->action = find_action(o, argv[optind]);
     action = &o->actions[o->action];
+    check_operands(argc, action->runs ? 3 : 2, action->runs ? argc : 2);
+    o->command = argv + optind + 2;
     if (o->acting.timeout != SHK_FOREVER && !action->waits)
         usage_error("--timeout and --nowait are for '%s %s'", command->name,
                     name_waiting(o->actions));
     if (o->number != usual && !action->counts)
-        usage_error("--%s is for '%s %s'", o->option, command->name, name_counting(o->actions));
+        usage_error("--%s is not for '%s %s'", o->option, command->name, action->name);
     parse_object_path(argv[optind + 1], &o->path);
 
     o->opening.path = &o->path;

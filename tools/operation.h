@@ -20,6 +20,7 @@ struct action {
     bool creates; /* the object, if it is absent */
     bool waits;   /* takes --timeout and --nowait */
     bool counts;  /* takes the verb's own option */
+    bool runs;    /* a command, which follows the object */
 };
 
 struct operation {
@@ -35,6 +36,7 @@ struct operation {
     struct acting acting;
     struct path path;
     struct shk_segment *segment;
+    char **command; /* of an action that runs one */
 };
 
 /* Read the arguments, and open the object. Returns an exit status. */

@@ -108,6 +108,8 @@ static const struct column object_columns[] = {
     {"SHUT-DOWN", "whether it takes no more items", COLUMN_BOOL},
     {"VALUE", "how many permits the semaphore has", NUMBER},
     {"MAX", "how many it has at most", NUMBER},
+    {"OWNERS", "whether processes own what they have taken", COLUMN_BOOL},
+    {"CAME-BACK", "how many permits of processes that were over have come back", NUMBER},
     {"PARTIES", "how many meet at the barrier", NUMBER},
     {"ARRIVED", "how many have come", NUMBER},
     {"BROKEN", "whether a member gave up, died or aborted it", COLUMN_BOOL},
@@ -171,6 +173,9 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
     case SHK_KIND_SEMAPHORE:
         table_set(t, "VALUE", "%" PRIu32, o->as.semaphore.value);
         table_set(t, "MAX", "%" PRIu32, o->as.semaphore.max);
+        table_set_bool(t, "OWNERS", o->as.semaphore.owners);
+        if (o->as.semaphore.owners)
+            table_set(t, "CAME-BACK", "%" PRIu64, o->as.semaphore.came_back);
         break;
     case SHK_KIND_BARRIER:
         table_set(t, "PARTIES", "%" PRIu32, o->as.barrier.parties);

@@ -24,8 +24,10 @@ struct shki_watch;
 /* The waitlist of a kind, and what the kind itself does in it, with its mutex. */
 struct shki_kind_waitlist {
     size_t offset; /* in the shared struct; 0: there is none */
-    /* repair what depends on the list, after it was rebuilt or dead waiters were taken out */
+    /* repair what depends on the list, after it was rebuilt or waiters left it unreleased */
     void (*recover)(struct shki_waitlist *);
+    /* whether there is anything to repair besides: what a dead member held; without the mutex */
+    bool (*is_due)(const struct shki_waitlist *);
     /* before a waiter leaves that was not released: it gave up or died */
     void (*on_leave)(struct shki_waitlist *);
     /* a notification that its waiter does not use for a recheck interval goes to the next one */

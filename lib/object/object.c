@@ -310,6 +310,7 @@ int shki_object_waitlist(struct shki_object *o, const struct shki_kind *kind,
     l->serial = o->serial;
     l->repairs = (struct shki_repairs *)(void *)o->shared;
     l->recover = w->recover;
+    l->is_due = w->is_due;
     l->on_leave = w->on_leave;
     l->takes_requests = w->asks;
     l->takes_back = w->takes_back;

@@ -1,21 +1,27 @@
 /*
  * A semaphore: permits under the mutex of a waitlist.
  *
- *     acquire                                      release of n permits
+ *     acquire of n permits                         release of n permits
  *     lock the waitlist                            lock the waitlist
- *     value > promised? SM1: value -= 1            SM1: value += n
+ *     n <= free? SM1: value -= n                   SM1: value += n
  *     else enter; unlock; sleep until notified     promise: notify the first waiters, as many as
- *       lock; resume; promised -= 1;                 there are permits; promised += that many
- *       SM1: value -= 1                            unlock; PW4, PW5: watchers
+ *       lock; resume; promised -= n;                 there are permits for; promised += their n
+ *       SM1: value -= n                            unlock; PW4, PW5: watchers
  *     unlock
  *
- * A notify does not hand a permit over, it promises one: until its waiter has resumed, the permit
- * is still in `value`, and no other thread may take it. So a waiter that dies on its way loses
- * nothing: recover() counts the promises anew, and promises the permit to the next waiter. With the
- * permit taken from `value` by the notifier, it would be lost with the waiter.
+ * A notify does not hand permits over, it promises them: until its waiter has resumed, they are
+ * still in `value`, and no other thread may take them. So a waiter that dies on its way loses
+ * nothing: recover() counts the promises anew, and promises the permits to the next waiters. With
+ * the permits taken from `value` by the notifier, they would be lost with the waiter.
  *
- * `value` and `promised` are written with the mutex, which orders them. They are read without it as
- * a hint.
+ * First come, first served: if there are fewer permits than the first waiter wants, they are
+ * withheld for it. Else it would wait for ever where others acquire one permit after another. The
+ * free permits are those that are neither promised nor withheld.
+ *
+ * `value`, `promised` and `withheld` are written with the mutex, which orders them. They are read
+ * without it as a hint.
+ *
+ * With owners the processes' holdings are the truth, and `value` follows from them: holdings.h.
  */
 #include "object/semaphore.h"
 
@@ -31,15 +37,31 @@ struct shk_semaphore {
     struct shki_object object;
     struct shki_semaphore_shared *shared;
     uint32_t max; /* a validated copy */
+    struct shki_holdings holdings;
     struct shki_waitlist line;
 };
+
+static struct shki_semaphore_shared *semaphore_of(const struct shki_waitlist *l)
+{
+    return (void *)((char *)l->shared - offsetof(struct shki_semaphore_shared, waiters));
+}
+
+static struct shki_holdings holdings_of(const struct shki_waitlist *l)
+{
+    struct shki_semaphore_shared *shared = semaphore_of(l);
+
+    return shki_holdings_at(l->segment, shared->owners,
+                            l->offset - offsetof(struct shki_semaphore_shared, waiters) +
+                                SHKI_HOLDINGS_OFFSET);
+}
 
 static int build(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_semaphore_options *options = plan->options;
     struct shki_semaphore_shared *shared = (void *)o->shared;
 
-    shared->max = options->max ? options->max : VALUE_MAX;
+    shared->owners = options->owners;
+    shared->max = options->owners ? options->value : options->max ? options->max : VALUE_MAX;
     store_relaxed(&shared->value, options->value);
     return shki_waitlist_init(&shared->waiters);
 }
@@ -48,15 +70,34 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
 {
     const struct shk_semaphore_options *options = plan->options;
     struct shk_semaphore *s = (struct shk_semaphore *)o;
+    uint32_t owners;
 
     s->shared = (void *)o->shared;
     s->max = s->shared->max;
     if (s->max == 0 || s->max > VALUE_MAX)
         return shki_fail(-EPROTO, "%s/%s is damaged: its maximum", o->segment->name, o->name);
+    owners = s->shared->owners;
+    if (owners > 1 ||
+        (owners && o->size < SHKI_HOLDINGS_OFFSET + shki_holdings_size(o->segment->max_members)))
+        return shki_fail(-EPROTO, "%s/%s is damaged: its owners", o->segment->name, o->name);
+    s->holdings = shki_holdings_at(o->segment, owners, o->offset + SHKI_HOLDINGS_OFFSET);
     if (options->max && options->max != s->max)
         return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore of at most %u permits",
                          o->segment->name, o->name, s->max);
+    if (options->owners && !s->holdings.shared)
+        return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore without owners", o->segment->name,
+                         o->name);
     return 0;
+}
+
+static int check_options(const struct shk_semaphore_options *options)
+{
+    if (options->max > VALUE_MAX || options->value > (options->max ? options->max : VALUE_MAX))
+        return shki_say(
+            -EINVAL, "the semaphore's value is more than its maximum, or that more than 2^31 - 1");
+    if (options->owners > 1 || options->reserved_32)
+        return shki_say(-EINVAL, "owners is neither 0 nor 1, or a reserved option is not zero");
+    return shki_check_reserved(options->reserved, 7);
 }
 
 int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned flags,
@@ -71,12 +112,17 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
         return SHKI_NO_HANDLE;
     *out = NULL;
     plan.options = options = options ? options : &defaults;
-    if (options->max > VALUE_MAX || options->value > (options->max ? options->max : VALUE_MAX))
-        return shki_say(
-            -EINVAL, "the semaphore's value is more than its maximum, or that more than 2^31 - 1");
-    r = shki_check_reserved(options->reserved, 8);
+    r = check_options(options);
     if (r < 0)
         return r;
+    if (options->owners) {
+        plan.size = SHKI_HOLDINGS_OFFSET + (segment ? shki_holdings_size(segment->max_members) : 0);
+        if (options->value == 0 || (options->max && options->max != options->value)) {
+            plan.cannot_create = -EINVAL;
+            plan.why = "with owners the value is the number of all permits, at least 1, and the "
+                       "maximum is the same, or 0";
+        }
+    }
     s = calloc(1, sizeof(*s));
     if (s == NULL)
         return shki_say(-ENOMEM, "out of memory");
@@ -105,95 +151,205 @@ int shk_semaphore_close(struct shk_semaphore *s)
     return 0;
 }
 
-/* Promise the permits that are not promised yet to the waiters that came first. */
+/*
+ * With the mutex: promise the permits that are not promised yet to the waiters that came first, and
+ * withhold what is too little for the next one.
+ */
 static void promise(struct shki_semaphore_shared *shared, struct shki_waitlist *l)
 {
-    uint32_t value = load_relaxed(&shared->value), promised = load_relaxed(&shared->promised);
+    uint32_t value = load_relaxed(&shared->value), promised = load_relaxed(&shared->promised),
+             withheld = 0;
 
     /* Killed in here: recover() counts anew and goes on. */
-    if (value > promised && !shki_waitlist_is_empty(l))
-        store_relaxed(&shared->promised, promised + shki_waitlist_notify(l, value - promised));
+    if (value > promised && !shki_waitlist_is_empty(l)) {
+        promised += shki_waitlist_notify(l, value - promised);
+        store_relaxed(&shared->promised, promised);
+        if (value > promised && shki_waitlist_next_wants(l) != 0)
+            withheld = value - promised;
+    }
+    if (load_relaxed(&shared->withheld) != withheld)
+        store_relaxed(&shared->withheld, withheld);
+}
+
+/* PW4, PW5: permits have become free. */
+static void wake_watchers(struct shk_segment *s, struct shki_semaphore_shared *shared)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* PW4 */
+    shki_watched_wake(s, &shared->watched);
+}
+
+/* With the mutex: what is in `value` follows from what the processes hold, the dead nothing. */
+static void settle_holdings(struct shki_waitlist *l)
+{
+    struct shki_semaphore_shared *shared = semaphore_of(l);
+    const struct shki_holdings holdings = holdings_of(l);
+    uint64_t held;
+    uint32_t value;
+
+    if (holdings.shared == NULL)
+        return;
+    held = shki_holdings_settle(&holdings);
+    value = held < shared->max ? shared->max - (uint32_t)held : 0;
+    if (load_relaxed(&shared->value) == value)
+        return;
+    store_relaxed(&shared->value, value); /* SM1 */
+    wake_watchers(l->segment, shared);
 }
 
 static void recover(struct shki_waitlist *l)
 {
-    struct shki_semaphore_shared *shared =
-        (void *)((char *)l->shared - offsetof(struct shki_semaphore_shared, waiters));
+    struct shki_semaphore_shared *shared = semaphore_of(l);
 
+    settle_holdings(l);
     store_relaxed(&shared->promised, shki_waitlist_notified(l));
     promise(shared, l);
 }
 
-/* With the mutex: take a permit that is not promised. */
-static bool take_free(struct shk_semaphore *s)
+static bool is_due(const struct shki_waitlist *l)
 {
-    uint32_t value = load_relaxed(&s->shared->value);
+    const struct shki_holdings holdings = holdings_of(l);
 
-    if (value <= load_relaxed(&s->shared->promised))
+    return shki_holdings_are_due(&holdings);
+}
+
+/* With the mutex, n permits are there: take them. */
+static void take(struct shk_semaphore *s, const struct shki_member *m, uint32_t n)
+{
+    if (s->holdings.shared)
+        shki_holdings_take(&s->holdings, m->id, n); /* SM2: commits; killed after: come back */
+    /* SM1: commits. Killed before: they are there. Killed after: they went with the dead. */
+    store_relaxed(&s->shared->value, load_relaxed(&s->shared->value) - n);
+}
+
+/* Permits that the next acquire may take. */
+static uint32_t count_free(const struct shk_semaphore *s)
+{
+    uint32_t value = load_relaxed(&s->shared->value),
+             kept = load_relaxed(&s->shared->promised) + load_relaxed(&s->shared->withheld);
+
+    return value > kept ? value - kept : 0;
+}
+
+/* With the mutex: take n permits that are free, or none. */
+static bool take_free(struct shk_semaphore *s, const struct shki_member *m, uint32_t n)
+{
+    if (count_free(s) < n)
         return false;
-    /* SM1: commits. Killed before: the permit is there. Killed after: it went with the dead. */
-    store_relaxed(&s->shared->value, value - 1);
+    take(s, m, n);
     return true;
 }
 
 /*
- * With the mutex, having been notified: take the permit that was promised. False: there is none any
- * more, after deaths in between.
+ * With the mutex, having been notified: take the permits that were promised. False: they are not
+ * there any more, after deaths in between.
  */
-static bool take_promised(struct shk_semaphore *s, struct shki_member *m)
+static bool take_promised(struct shk_semaphore *s, struct shki_member *m, uint32_t n)
 {
-    uint32_t value = load_relaxed(&s->shared->value), promised = load_relaxed(&s->shared->promised);
+    uint32_t promised = load_relaxed(&s->shared->promised);
 
-    /* Killed after this: the promise is void, and recover() promises the permit to the next. */
+    /* Killed after this: the promise is void, and recover() promises the permits to the next. */
     shki_waitlist_resume(m);
-    if (promised > 0)
-        store_relaxed(&s->shared->promised, promised - 1);
-    if (value == 0)
+    store_relaxed(&s->shared->promised, promised > n ? promised - n : 0);
+    if (load_relaxed(&s->shared->value) < n)
         return false;
-    store_relaxed(&s->shared->value, value - 1); /* SM1: commits */
+    take(s, m, n);
     return true;
 }
 
-static int wait_for_permit(struct shk_semaphore *s, struct shki_member *m,
-                           const struct shki_deadline *deadline)
+/* With the mutex: enter the waitlist; what is there and not promised is withheld then. */
+static void enter(struct shk_semaphore *s, struct shki_member *m, uint32_t n)
+{
+    shki_waitlist_enter_for(&s->line, m, n);
+    promise(s->shared, &s->line);
+}
+
+static int wait_for_permits(struct shk_semaphore *s, struct shki_member *m, uint32_t n,
+                            const struct shki_deadline *deadline)
 {
     bool taken = false;
     int r;
 
     /* with the mutex */
-    shki_waitlist_enter(&s->line, m);
+    enter(s, m, n);
     for (;;) {
         shki_waitlist_unlock(&s->line);
         shki_object_sleeps(&s->object, m, SHK_WAITS_FOR_PERMIT, shki_waits_how(deadline));
         r = shki_waitlist_sleep(&s->line, m, deadline);
         shki_member_is_awake();
-        if (r < 0)
+        if (r < 0) {
+            if (n > 1) /* it has left, and what was withheld for it is free */
+                wake_watchers(s->object.segment, s->shared);
             return r;
+        }
         while (shki_waitlist_lock(&s->line) < 0)
-            ; /* a permit that was promised must be taken */
+            ; /* permits that were promised must be taken */
         if (shki_waitlist_was_taken_back(&s->line, m))
             continue;
-        taken = take_promised(s, m);
+        taken = take_promised(s, m, n);
         if (taken || shki_object_is_stale(&s->object))
             break;
-        shki_waitlist_enter(&s->line, m);
+        enter(s, m, n);
     }
     shki_waitlist_unlock(&s->line);
     return taken ? 0 : shki_stale(&s->object);
 }
 
 /*
- * With the mutex, by a caller that would have to give up: the permit may be promised to a member
- * whose death the kernel has not marked.
+ * With the mutex, by a caller that would have to wait: permits may be promised to a dead waiter or
+ * to a stopped one, or be withheld for it, or held by a process that is over.
  */
-static bool take_from_unmarked(struct shk_semaphore *s)
+static void recover_dead(struct shk_semaphore *s)
 {
-    shki_waitlist_recover(&s->line);
-    shki_waitlist_reap(&s->line);
-    return take_free(s);
+    if (load_relaxed(&s->shared->value) > 0) {
+        shki_waitlist_take_back(&s->line);
+        shki_waitlist_reap(&s->line);
+    }
+    if (shki_holdings_are_due(&s->holdings))
+        recover(&s->line);
 }
 
-int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
+/* The same, by a caller that would have to give up: the kernel has not marked all deaths. */
+static void recover_unmarked(struct shk_semaphore *s)
+{
+    if (!s->holdings.shared && load_relaxed(&s->shared->value) == 0)
+        return;
+    shki_waitlist_recover(&s->line);
+    shki_holdings_recover(&s->holdings);
+    recover_dead(s);
+}
+
+/* With the mutex: take n, after repairs if need be: 0; 1: to be waited for; -errno. */
+static int try(struct shk_semaphore *s, const struct shki_member *m, uint32_t n,
+               struct shki_deadline *deadline, int64_t timeout)
+{
+    int r;
+
+    recover_dead(s);
+    if (take_free(s, m, n))
+        return 0;
+    *deadline = shki_object_deadline(&s->object, timeout,
+                                     n == 1 ? "no permit is free" : "not so many permits are free");
+    if (shki_deadline_has_passed(deadline)) {
+        recover_unmarked(s);
+        if (take_free(s, m, n))
+            return 0;
+    }
+    r = shki_deadline_check(deadline);
+    return r < 0 ? r : 1;
+}
+
+/* With owners, with the mutex: whether the process can hold permits. 0, -EUSERS. */
+static int check_holding(struct shk_semaphore *s)
+{
+    int mine = shki_holdings_mine(&s->holdings);
+
+    /* a former process's permits in the same row come back before this one's are noted there */
+    if (mine == 0 && shki_holdings_are_due(&s->holdings))
+        recover(&s->line);
+    return mine < 0 ? mine : 0;
+}
+
+static int acquire(struct shk_semaphore *s, uint32_t n, int64_t timeout)
 {
     struct shki_deadline deadline;
     struct shki_member *m;
@@ -201,34 +357,53 @@ int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
 
     if (r < 0)
         return r;
+    if (n == 0 || n > s->max)
+        return shki_fail(-EINVAL, "%s/%s has at most %u permits, and %u cannot be acquired",
+                         s->object.segment->name, s->object.name, s->max, n);
     r = shki_waitlist_lock(&s->line);
     if (r < 0)
         return r;
-    if (!take_free(s)) {
-        /* a permit may be promised to a dead waiter, or to a stopped one */
-        if (load_relaxed(&s->shared->value) > 0) {
-            shki_waitlist_take_back(&s->line);
-            shki_waitlist_reap(&s->line);
-        }
-        if (!take_free(s)) {
-            deadline = shki_object_deadline(&s->object, timeout, "no permit is free");
-            if (load_relaxed(&s->shared->value) == 0 || !shki_deadline_has_passed(&deadline) ||
-                !take_from_unmarked(s)) {
-                r = shki_deadline_check(&deadline);
-                if (r == 0)
-                    return wait_for_permit(s, m, &deadline);
-            }
-        }
-    }
+    if (s->holdings.shared)
+        r = check_holding(s);
+    if (r == 0 && !take_free(s, m, n))
+        r = try(s, m, n, &deadline, timeout);
+    if (r == 1)
+        return wait_for_permits(s, m, n, &deadline);
     shki_waitlist_unlock(&s->line);
     return r;
+}
+
+int shk_semaphore_acquire(struct shk_semaphore *s, int64_t timeout)
+{
+    return acquire(s, 1, timeout);
+}
+
+int shk_semaphore_acquire_many(struct shk_semaphore *s, unsigned n, int64_t timeout)
+{
+    return acquire(s, n, timeout);
+}
+
+/* With the mutex: whether n permits can be given: 0, -EOVERFLOW, -EPERM. */
+static int check_release(const struct shk_semaphore *s, uint32_t n)
+{
+    uint32_t value = load_relaxed(&s->shared->value);
+    int mine = s->holdings.shared ? shki_holdings_mine(&s->holdings) : 0;
+
+    if (mine < 0)
+        return mine;
+    if (s->holdings.shared && n > (uint32_t)mine)
+        return shki_fail(-EPERM, "%s/%s: this process holds %d permit%s, and cannot release %u",
+                         s->object.segment->name, s->object.name, mine, mine == 1 ? "" : "s", n);
+    if (n > s->max || value > s->max - n)
+        return shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name,
+                         s->object.name, s->max);
+    return 0;
 }
 
 int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
 {
     struct shki_member *m;
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
-    uint32_t value;
 
     if (r < 0)
         return r;
@@ -237,21 +412,30 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
     r = shki_waitlist_lock(&s->line);
     if (r < 0)
         return r;
-    value = load_relaxed(&s->shared->value);
-    if (n > s->max || value > s->max - n) {
-        r = shki_fail(-EOVERFLOW, "%s/%s has at most %u permits", s->object.segment->name,
-                      s->object.name, s->max);
-    } else {
+    r = check_release(s, n);
+    if (r == 0) {
+        if (s->holdings.shared)
+            shki_holdings_give(&s->holdings, n); /* SM2: commits */
         /* SM1: commits. Killed after: recover() promises them. */
-        store_relaxed(&s->shared->value, value + n);
+        store_relaxed(&s->shared->value, load_relaxed(&s->shared->value) + n);
         promise(s->shared, &s->line);
     }
     shki_waitlist_unlock(&s->line);
-    if (r == 0) {
-        atomic_thread_fence(memory_order_seq_cst); /* PW4 */
-        shki_watched_wake(s->object.segment, &s->shared->watched);
-    }
+    if (r == 0)
+        wake_watchers(s->object.segment, s->shared);
     return r;
+}
+
+int shk_semaphore_held(struct shk_semaphore *s)
+{
+    struct shki_member *m;
+    int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
+
+    if (r < 0)
+        return r;
+    return s->holdings.shared
+               ? shki_holdings_mine(&s->holdings)
+               : shki_object_say(&s->object, -ENOTSUP, "the semaphore has no owners");
 }
 
 int shk_semaphore_value(struct shk_semaphore *s)
@@ -262,26 +446,19 @@ int shk_semaphore_value(struct shk_semaphore *s)
     return r < 0 ? r : (int)(load_relaxed(&s->shared->value) & VALUE_MAX);
 }
 
-static bool has_free(const struct shk_semaphore *s)
-{
-    return load_relaxed(&s->shared->value) > load_relaxed(&s->shared->promised);
-}
-
 static bool is_ready(const struct shki_watch *w)
 {
-    return has_free(w->handle);
+    return count_free(w->handle) > 0;
 }
 
-/* Permits may be promised to dead waiters, or to stopped ones. */
 static void repair(void *semaphore)
 {
     struct shk_semaphore *s = semaphore;
 
-    if (load_relaxed(&s->shared->value) == 0 || has_free(s) || shki_waitlist_lock(&s->line) < 0)
+    if (count_free(s) > 0 || (!s->holdings.shared && load_relaxed(&s->shared->value) == 0) ||
+        shki_waitlist_lock(&s->line) < 0)
         return;
-    shki_waitlist_recover(&s->line);
-    shki_waitlist_take_back(&s->line);
-    shki_waitlist_reap(&s->line);
+    recover_unmarked(s);
     shki_waitlist_unlock(&s->line);
 }
 
@@ -309,10 +486,11 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
 {
     const struct shki_semaphore_shared *semaphore = shared;
 
-    (void)image;
-    (void)e;
     info->as.semaphore.value = load_relaxed(&semaphore->value);
     info->as.semaphore.max = semaphore->max;
+    info->as.semaphore.owners = semaphore->owners == 1;
+    if (semaphore->owners == 1)
+        shki_holdings_describe(image, e, SHKI_HOLDINGS_OFFSET, info);
 }
 
 const struct shki_kind shki_semaphore_kind = {
@@ -324,6 +502,7 @@ const struct shki_kind shki_semaphore_kind = {
     .check = check,
     .waitlist = {.offset = offsetof(struct shki_semaphore_shared, waiters),
                  .recover = recover,
+                 .is_due = is_due,
                  .takes_back = true},
     .waiter_may_keep = true,
     .watchable = SHK_READABLE,

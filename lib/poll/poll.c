@@ -135,6 +135,7 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
                       const struct shki_deadline *deadline, unsigned *quiet)
 {
     struct shki_deadline recheck = shki_deadline_within_recheck(deadline, *quiet);
+    struct shki_saved_error saved;
     int r;
 
     set_marks(set, m->segment->asymmetric);
@@ -147,12 +148,13 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
     if (has_news(set))
         recheck.at = 0; /* leave the waitlist at once */
     shki_waitlist_unlock(l);
+    shki_error_save(&saved);
     r = shki_waitlist_sleep(l, m, &recheck);
     if (r == 0)
         shki_waitlist_resume(m);
     *quiet = r == 0 ? 0 : *quiet + 1;
     /* what is stale, and why, check() says */
-    return r == -ETIMEDOUT || r == -ESTALE ? 0 : r;
+    return shki_error_settle(r == -ETIMEDOUT || r == -ESTALE ? 0 : r, &saved);
 }
 
 /*

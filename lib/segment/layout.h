@@ -257,17 +257,20 @@ struct shki_node {
     _Atomic uint64_t notify_bound;
     _Atomic uint32_t state;  /* commits the notification: WL2 */
     uint32_t next, previous; /* node number + 1; 0: none. Links only: the truth is above */
-    /* enum shki_verdict, of a node that is released; before that, of no meaning */
-    _Atomic uint32_t verdict;
+    /* how much it waits for: of a semaphore, so many permits; else 1. Written by the owner */
+    _Atomic uint32_t wants;
     /* CLOCK_MONOTONIC, ns; in a list whose notifications can be taken back */
     _Atomic int64_t notified_at;
+    uint32_t reserved_32;
+    /* enum shki_verdict, of a node that is released; before that, of no meaning */
+    _Atomic uint16_t verdict;
     /*
      * 1: a notification has been taken back, since the owner did not run; until it runs, notifiers
      * skip it
      */
-    _Atomic uint32_t taken_back;
+    _Atomic uint8_t taken_back;
     /* its owner is a leader, to be woken last: see sync/leader.h; written by the owner, a hint */
-    _Atomic uint32_t leads;
+    _Atomic uint8_t leads;
 };
 
 _Static_assert(sizeof(struct shki_node) == 64,

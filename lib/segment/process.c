@@ -27,11 +27,6 @@ static uint64_t word_of(int32_t pid, uint64_t before, enum shki_process_state st
            (generation & ((UINT64_C(1) << GENERATION_BITS) - 1)) << STATE_BITS | state;
 }
 
-static int32_t pid_of(uint64_t word)
-{
-    return (int32_t)(word >> 32);
-}
-
 static enum shki_process_state state_of(uint64_t word)
 {
     return (enum shki_process_state)(word & ((1 << STATE_BITS) - 1));
@@ -122,7 +117,7 @@ static bool is_gone(const struct shki_process *p, uint64_t word)
 
     if (state_of(word) == SHKI_PROCESS_FORKING && forked != 0)
         return shki_now() - forked > FORK_LIMIT;
-    return shki_process_has_ended(pid_of(word));
+    return shki_process_has_ended(shki_process_pid(word));
 }
 
 /* Most often true, and no system call. */
@@ -143,14 +138,15 @@ static bool is_over(const struct shk_segment *s, const struct shki_process *p, u
 
     if (is_own(s, p, word))
         return false;
-    if (state_of(word) == SHKI_PROCESS_LIVE && has_living_member(s, pid_of(word)))
+    if (state_of(word) == SHKI_PROCESS_LIVE && has_living_member(s, shki_process_pid(word)))
         return false;
     if (is_gone(p, word))
         return true;
     if (state_of(word) != SHKI_PROCESS_LIVE)
         return false;
-    return pid_of(word) == getpid() || shki_thread_is_another(pid_of(word), started) ||
-           !maps(s, pid_of(word));
+    return shki_process_pid(word) == getpid() ||
+           shki_thread_is_another(shki_process_pid(word), started) ||
+           !maps(s, shki_process_pid(word));
 }
 
 /* ---- Rows ---- */
@@ -232,7 +228,7 @@ static void clear_former(struct shk_segment *s)
     for (uint32_t i = 0; i < rows_ready(s); i++) {
         uint64_t word = load(row_at(s, i));
 
-        if (state_of(word) == SHKI_PROCESS_LIVE && pid_of(word) == getpid())
+        if (state_of(word) == SHKI_PROCESS_LIVE && shki_process_pid(word) == getpid())
             clear_row(s, row_at(s, i), word);
     }
 }
@@ -257,7 +253,8 @@ int shki_process_enter(struct shk_segment *s)
 
 void shki_process_leave(struct shk_segment *s)
 {
-    if (s->row != NO_ROW && pid_of(s->row_word) == getpid()) /* not the child of a raw fork */
+    if (s->row != NO_ROW &&
+        shki_process_pid(s->row_word) == getpid()) /* not the child of a raw fork */
         clear_row(s, row_at(s, s->row), s->row_word);
     s->row = NO_ROW;
 }
@@ -265,7 +262,7 @@ void shki_process_leave(struct shk_segment *s)
 static bool has_row(const struct shk_segment *s)
 {
     return s->row != NO_ROW && load(row_at(s, s->row)) == s->row_word &&
-           pid_of(s->row_word) == getpid();
+           shki_process_pid(s->row_word) == getpid();
 }
 
 void shki_process_uses(struct shk_segment *s, uint32_t entry)
@@ -297,6 +294,18 @@ bool shki_process_any_uses(struct shk_segment *s, uint32_t entry)
             return true;
     }
     return false;
+}
+
+bool shki_process_self(const struct shk_segment *s, uint32_t *row, uint64_t *word)
+{
+    *row = s->row;
+    *word = s->row_word;
+    return has_row(s);
+}
+
+bool shki_process_is_over(const struct shk_segment *s, uint32_t row, uint64_t word)
+{
+    return row >= rows_ready(s) || load(row_at(s, row)) != word || is_over(s, row_at(s, row), word);
 }
 
 void shki_process_before_fork(struct shk_segment *s)

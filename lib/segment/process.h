@@ -49,6 +49,25 @@ void shki_process_uses_no_more(struct shk_segment *, uint32_t entry);
 /* Whether any process has it open. Under the segment's lock. */
 bool shki_process_any_uses(struct shk_segment *, uint32_t entry);
 
+/*
+ * The calling process as others know it: its row, and the row's word, which no other process has at
+ * any time. False: it has none, or is the child of a raw fork(2).
+ */
+bool shki_process_self(const struct shk_segment *, uint32_t *row, uint64_t *word);
+
+/*
+ * Whether the process that had that row with that word is over: it has ended, executed another
+ * program, or unmapped the segment. Loads only while one of its threads is a living member; else
+ * system calls, and files of /proc.
+ */
+bool shki_process_is_over(const struct shk_segment *, uint32_t row, uint64_t word);
+
+/* The pid in a row's word. */
+static inline int32_t shki_process_pid(uint64_t word)
+{
+    return (int32_t)(word >> 32);
+}
+
 /* Around fork(2), for each segment: a row for the child, which has open what its parent has. */
 void shki_process_before_fork(struct shk_segment *);
 void shki_process_after_fork(struct shk_segment *);

@@ -146,6 +146,13 @@ struct shk_object_info {
         } queue;
         struct {
             uint32_t value, max; /* max 0: none */
+            /* 1: with owners: so many processes hold permits, these are the first of them */
+            uint32_t owners, n_holders;
+            uint64_t came_back; /* permits so far, of processes that were over */
+            struct {
+                int32_t pid;
+                uint32_t permits;
+            } holders[8];
         } semaphore;
         struct {
             uint32_t parties, arrived, broken;

@@ -154,7 +154,7 @@ void shki_waitlist_unlock_quietly(struct shki_waitlist *l, struct shki_member *m
 
 /* ---- Entering, and leaving ---- */
 
-void shki_waitlist_enter(struct shki_waitlist *l, struct shki_member *m)
+void shki_waitlist_enter_for(struct shki_waitlist *l, struct shki_member *m, uint32_t wants)
 {
     struct shki_node *n = m->node;
     uint64_t ticket = load_relaxed(&l->shared->next_ticket);
@@ -163,6 +163,7 @@ void shki_waitlist_enter(struct shki_waitlist *l, struct shki_member *m)
     store_relaxed(&n->owner, m->id);
     store_relaxed(&n->ticket, ticket);
     store_relaxed(&n->state, SHKI_NODE_WAITING);
+    store_relaxed(&n->wants, wants);
     store_relaxed(&n->leads, 0);
     store_relaxed(&n->verdict, SHKI_GO);
     store_relaxed(&n->taken_back, 0);
@@ -200,6 +201,9 @@ static int withdraw(struct shki_waitlist *l, struct shki_member *m, int why)
         shki_waitlist_resume(m);
         if (linked)
             shki_waitlist_lower_count(l);
+        /* those behind it, or that come later, may want less than it did */
+        if (linked && l->recover)
+            l->recover(l);
     }
     shki_waitlist_unlock(l);
     return why;

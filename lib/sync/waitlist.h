@@ -69,8 +69,10 @@ struct shki_waitlist {
     uint64_t serial;
     struct shki_repairs *repairs;
     /* What the object itself has to do, with the mutex; each may be NULL. */
-    /* after the list has been rebuilt, or dead waiters have been reaped */
+    /* after the list has been rebuilt, or waiters that were not released have left it */
     void (*recover)(struct shki_waitlist *);
+    /* whether recover() has anything to do: checked once a recheck interval; without the mutex */
+    bool (*is_due)(const struct shki_waitlist *);
     /* before a waiter leaves that was not released: it gave up or died */
     void (*on_leave)(struct shki_waitlist *);
     bool takes_back;     /* see shki_waitlist_take_back() */
@@ -105,8 +107,12 @@ void shki_waitlist_unlock(struct shki_waitlist *);
  */
 void shki_waitlist_unlock_quietly(struct shki_waitlist *, struct shki_member *);
 
-/* With the mutex: put the calling thread at the end of the list. */
-void shki_waitlist_enter(struct shki_waitlist *, struct shki_member *);
+/* With the mutex: put the calling thread at the end of the list. `wants`: how much it waits for. */
+void shki_waitlist_enter_for(struct shki_waitlist *, struct shki_member *, uint32_t wants);
+static inline void shki_waitlist_enter(struct shki_waitlist *l, struct shki_member *m)
+{
+    shki_waitlist_enter_for(l, m, 1);
+}
 
 /*
  * Without the mutex, having entered: wait to be released. Returns 0: released, with a verdict other
@@ -124,8 +130,18 @@ enum shki_verdict shki_waitlist_verdict(const struct shki_member *);
  */
 void shki_waitlist_resume(struct shki_member *);
 
-/* With the mutex: release the first n living, to go on. Returns how many. */
+/*
+ * With the mutex: release the first n living, to go on. Returns how many. Where waiters want more
+ * than one each: the first that want n together; a waiter that wants more than is left ends it, and
+ * those behind it wait on. Returns how much was wanted.
+ */
 unsigned shki_waitlist_notify(struct shki_waitlist *, unsigned n);
+
+/*
+ * With the mutex: what the next waiter that can be notified wants; 0: there is none. One whose
+ * notification has been taken back cannot.
+ */
+uint32_t shki_waitlist_next_wants(const struct shki_waitlist *);
 
 /* With the mutex: release all. Returns how many are living. */
 unsigned shki_waitlist_notify_all(struct shki_waitlist *, enum shki_verdict);
@@ -177,7 +193,7 @@ void shki_waitlist_take_back(struct shki_waitlist *);
  */
 bool shki_waitlist_was_taken_back(struct shki_waitlist *, struct shki_member *);
 
-/* With the mutex: how many have been notified and have not resumed yet. */
+/* With the mutex: how much those want that have been notified and have not resumed yet. */
 uint32_t shki_waitlist_notified(struct shki_waitlist *);
 
 /*

@@ -61,6 +61,14 @@ static inline uint64_t shki_node_notify_bound(const struct shki_node *n)
     return load_relaxed(&n->notify_bound);
 }
 
+/* Never 0: damaged bytes. */
+static inline uint32_t shki_node_wants(const struct shki_node *n)
+{
+    uint32_t wants = load_relaxed(&n->wants);
+
+    return wants ? wants : 1;
+}
+
 /* Link at the end; where its ticket belongs; and unlink. */
 void shki_node_append(struct shki_waitlist *, struct shki_node *);
 void shki_node_insert(struct shki_waitlist *, struct shki_node *);
@@ -104,7 +112,10 @@ static inline void shki_count_repair(_Atomic uint64_t *counter)
     fetch_add_relaxed(counter, 1);
 }
 
-/* waitlist_notify.c: release the first n living that have lower tickets than the bound. */
+/*
+ * waitlist_notify.c: release the first living that want n together and have lower tickets than the
+ * bound.
+ */
 unsigned shki_waitlist_release_first(struct shki_waitlist *, unsigned n, uint64_t notify_bound);
 
 /*

@@ -78,7 +78,7 @@ unsigned shki_waitlist_release_first(struct shki_waitlist *l, unsigned n, uint64
 {
     struct shki_node *node = NULL, *previous = NULL, *next = shki_first_node(l);
     int64_t now = l->takes_back && next ? shki_now() : 0;
-    uint32_t passed = 0;
+    uint32_t passed = 0, wants;
     unsigned woken = 0;
     bool rebuilt = false;
 
@@ -97,18 +97,22 @@ unsigned shki_waitlist_release_first(struct shki_waitlist *l, unsigned n, uint64
         if (node == NULL || shki_node_ticket(node) >= notify_bound)
             break;
         next = shki_node_of_link(l, node->next);
-        if (load_relaxed(&node->taken_back) && !shki_node_is_dead(l, node)) {
+        if (shki_node_is_dead(l, node)) {
+            shki_node_unlink(l, node);
+            drop(l, node);
+            continue;
+        }
+        if (load_relaxed(&node->taken_back)) {
             previous = node;
             passed++;
             continue;
         }
+        wants = shki_node_wants(node);
+        if (wants > n - woken) /* first come, first served: those behind it wait, too */
+            break;
         shki_node_unlink(l, node);
-        if (shki_node_is_dead(l, node)) {
-            drop(l, node);
-            continue;
-        }
         notify(l, node, notify_bound, now);
-        woken++;
+        woken += wants;
     }
     return woken;
 }
@@ -116,6 +120,18 @@ unsigned shki_waitlist_release_first(struct shki_waitlist *l, unsigned n, uint64
 unsigned shki_waitlist_notify(struct shki_waitlist *l, unsigned n)
 {
     return shki_waitlist_release_first(l, n, load_relaxed(&l->shared->next_ticket));
+}
+
+uint32_t shki_waitlist_next_wants(const struct shki_waitlist *l)
+{
+    const struct shki_node *node = shki_first_node(l);
+
+    /* The bound is for damaged links. */
+    for (uint32_t i = 0; node && i < l->segment->max_members;
+         i++, node = shki_node_of_link(l, node->next))
+        if (!load_relaxed(&node->taken_back))
+            return shki_node_wants(node);
+    return 0;
 }
 
 unsigned shki_waitlist_notify_all(struct shki_waitlist *l, enum shki_verdict verdict)

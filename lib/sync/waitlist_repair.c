@@ -16,7 +16,7 @@ static void forward(struct shki_waitlist *l, const struct shki_node *dead)
     bool was_broadcast = shki_node_ticket(dead) < load_relaxed(&l->shared->released);
 
     if (!was_broadcast && shki_repair_enabled(SHKI_REPAIR_FORWARD) &&
-        shki_waitlist_release_first(l, 1, shki_node_notify_bound(dead)))
+        shki_waitlist_release_first(l, shki_node_wants(dead), shki_node_notify_bound(dead)))
         shki_count_repair(&l->repairs->wakeups_passed_on);
 }
 
@@ -108,7 +108,11 @@ bool shki_waitlist_was_taken_back(struct shki_waitlist *l, struct shki_member *m
 
 uint32_t shki_waitlist_notified(struct shki_waitlist *l)
 {
-    return shki_waitlist_collect(l, shki_node_is_notified);
+    uint32_t n = shki_waitlist_collect(l, shki_node_is_notified), wanted = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        wanted += shki_node_wants(shki_node_at(l->segment, l->order[i]));
+    return wanted;
 }
 
 void shki_waitlist_recover(struct shki_waitlist *l)
@@ -145,6 +149,8 @@ bool shki_waitlist_needs_repair(struct shki_waitlist *l, const struct shki_node 
         shki_now() - load_relaxed(&l->shared->checked_at) < 2 * SHKI_RECHECK)
         return shki_node_is_dead(l, first);
     store_relaxed(&l->shared->checked_at, shki_now()); /* a hint, which nothing else depends on */
+    if (l->is_due && l->is_due(l))
+        return true;
     for (uint32_t i = 0; i < shki_members_ready(l->segment); i++) {
         const struct shki_node *n = shki_node_at(l->segment, i);
 
@@ -163,4 +169,6 @@ void shki_waitlist_repair(struct shki_waitlist *l, struct shki_node *mine)
     come_back(l, mine);
     shki_waitlist_take_back(l);
     shki_waitlist_reap(l);
+    if (l->is_due && l->is_due(l))
+        l->recover(l);
 }

@@ -10,7 +10,7 @@ exits 0 shmctl semaphore release --count 2 "$segment/slots"
 exits 1 shmctl semaphore release "$segment/slots"
 test "$(shmctl semaphore value "$segment/slots")" = 2 || fail 'there are not two permits'
 exits 2 shmctl semaphore take "$segment/slots"
-exits 2 shmctl semaphore acquire --count 2 "$segment/slots"
+exits 2 shmctl semaphore value --count 2 "$segment/slots"
 exits 4 shmctl semaphore acquire --no-create "$segment/nothing"
 claim 'a semaphore counts'
 
