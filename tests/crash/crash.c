@@ -62,7 +62,8 @@ static const struct rows *const tables[] = {
  * What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so
  * needs no row.
  */
-/* clang-format off: a line each, so that two changes of it do not conflict */
+/* A line each, so that two changes of it do not conflict. */
+/* clang-format off */
 static const char *const exempt[] = {
     "shk_barrier_broken",
     "shk_barrier_parties",
