@@ -245,7 +245,8 @@ static inline uint64_t shki_slot_word(uint64_t number, size_t length)
 /* Whether the word is that of item `number`. */
 static inline bool shki_slot_has(uint64_t word, uint64_t number)
 {
-    return word >> 32 == (uint32_t)number && (uint32_t)word != 0;
+    /* the upper halves are equal, and the lower half is not 0: one comparison for the fast tier */
+    return (word ^ number << 32) - 1 < UINT32_MAX;
 }
 
 /* Of what has not been written it is larger than that of any item. */

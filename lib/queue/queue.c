@@ -292,7 +292,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     if (unlikely(r < 0))
         return get_large_fast(q, m, buf, size);
     shki_biased_leave(m);
-    if (shki_eventcount_has_waiter(&shared->not_full, true))
+    if (shki_eventcount_has_waiter(&q->shared->not_full, true))
         return notify_producers(q, length);
     return (ssize_t)length;
 }
