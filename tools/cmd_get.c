@@ -2,6 +2,7 @@
 #include "common.h"
 #include "open.h"
 #include "output.h"
+#include "queue.h"
 #include "shmctl.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ static int get_one(struct shk_queue *queue, const struct wanted *w, int *status)
         *status = output_failed(r);
         return 0;
     }
-    return shk_queue_consume(queue);
+    return queue_take_peeked(queue);
 }
 
 static int get_all(struct shk_queue *queue, const struct path *path, const struct wanted *w)

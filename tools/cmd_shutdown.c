@@ -1,30 +1,25 @@
 /* shmctl shutdown: no more items into a queue. */
-#include "common.h"
-#include "open.h"
+#include "queue.h"
 #include "shmctl.h"
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct shk_segment *segment = NULL;
-    struct shk_queue *queue = NULL;
-    struct path path;
-    struct opening opening = {.path = &path, .kind = "queue", .open = open_any_queue, .to = &queue};
+    struct queue_operand q = QUEUE_OPERAND;
     int status;
     int r;
 
-    while (next_option(command, argc, argv) != -1)
-        opening.flags |= SHK_ANY_OWNER;
+    while (next_own_option(command, argc, argv, &q.acting) != -1)
+        continue;
     check_operands(argc, 1, 1);
-    parse_object_path(argv[optind], &path);
+    queue_operand_parse(&q, argv[optind]);
 
-    status = open_object(&opening, &segment);
+    status = queue_operand_open(&q);
     if (status == STATUS_DONE) {
-        r = shk_queue_shutdown(queue);
+        r = shk_queue_shutdown(q.queue);
         if (r < 0)
-            status = failed(path.text, r);
+            status = failed(q.path.text, r);
     }
-    shk_queue_close(queue);
-    shk_segment_close(segment);
+    queue_operand_close(&q);
     return status;
 }
 

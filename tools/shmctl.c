@@ -12,15 +12,17 @@
 
 struct group {
     const char *title;
-    const struct command *commands[12];
+    const struct command *commands[24];
 };
 
 static const struct group groups[] = {
-    {"Look", {&cmd_ls, &cmd_show, &cmd_ps, &cmd_why, &cmd_watch, &cmd_hz, &cmd_doctor}},
+    {"Look",
+     {&cmd_ls, &cmd_show, &cmd_peek, &cmd_ps, &cmd_why, &cmd_watch, &cmd_hz, &cmd_doctor,
+      &cmd_metrics}},
     {"Make and remove", {&cmd_create, &cmd_rm, &cmd_clean}},
     {"Operate",
-     {&cmd_put, &cmd_get, &cmd_work, &cmd_shutdown, &cmd_stream, &cmd_event, &cmd_lock,
-      &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},
+     {&cmd_put, &cmd_get, &cmd_work, &cmd_move, &cmd_purge, &cmd_join, &cmd_shutdown, &cmd_reopen,
+      &cmd_stream, &cmd_event, &cmd_lock, &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},
     {"See it work", {&cmd_demo}},
 };
 

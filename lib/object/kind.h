@@ -16,6 +16,7 @@
 
 struct shk_object_info;
 struct shki_image;
+struct shki_items;
 struct shki_object;
 struct shki_plan;
 struct shki_waitlist;
@@ -80,6 +81,12 @@ struct shki_kind {
      */
     void (*describe)(const struct shki_image *, const struct shki_entry *, const void *shared,
                      struct shk_object_info *);
+    /*
+     * Read the items that wait in it, the next to be taken first: 0 or an error. Nothing is to be
+     * believed here, either.
+     */
+    int (*items)(const struct shki_image *, const struct shki_entry *, const void *shared,
+                 struct shki_items *);
 };
 
 /* Of an object in this segment; NULL: of a kind that this library does not know. */

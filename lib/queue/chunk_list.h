@@ -78,5 +78,7 @@ static inline bool shki_list_is_long(const struct shki_list *list, uint64_t byte
 /* The class of an item of that length, from 0; and the bytes of that class's slots. */
 unsigned shki_size_class(size_t length);
 uint64_t shki_class_slot(unsigned class);
+/* Of `lists` lists: the bytes of a slot of list i, from 1, if the largest item has so many. */
+uint64_t shki_list_slot(uint64_t lists, uint64_t i, uint64_t item_size);
 
 #endif

@@ -127,6 +127,17 @@ static unsigned log_2(uint64_t power)
     return (unsigned)__builtin_ctzll(power);
 }
 
+/* The last one is no larger than the largest item wants. */
+uint64_t shki_list_slot(uint64_t lists, uint64_t i, uint64_t item_size)
+{
+    uint64_t slot =
+        i < lists - 1
+            ? shki_class_slot((unsigned)i - 1)
+            : shki_round_up(item_size + sizeof(uint64_t) + sizeof(struct shki_slot), SLOT_ALIGN);
+
+    return slot < 64 ? 64 : slot;
+}
+
 /* Of a queue that grows: the lists of its chunks. */
 static int adopt_lists(struct shk_queue *q, const struct layout *l)
 {
@@ -141,14 +152,8 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         struct shki_list *list = &q->lists[i];
         uint64_t size = l->chunk_size;
 
-        if (i > 0) { /* the last one is no larger than the largest item wants */
-            list->slot =
-                i < q->n_lists - 1
-                    ? shki_class_slot(i - 1)
-                    : shki_round_up(q->item_size + sizeof(uint64_t) + sizeof(struct shki_slot),
-                                    SLOT_ALIGN);
-            if (list->slot < 64)
-                list->slot = 64;
+        if (i > 0) {
+            list->slot = shki_list_slot(q->n_lists, i, q->item_size);
             while (size < list->slot)
                 size *= 2;
             list->per_chunk = size / list->slot;

@@ -87,6 +87,10 @@ int shki_queue_plan(const struct shk_segment *, const struct shk_queue_options *
 int shki_queue_build(struct shki_object *, const struct shki_plan *);
 int shki_queue_check(struct shki_object *, const struct shki_plan *);
 
+/* Its items, read from outside: see items.c. */
+int shki_queue_list_items(const struct shki_image *, const struct shki_entry *, const void *shared,
+                          struct shki_items *);
+
 /* ---- Sentences ---- */
 
 /* -ENOSPC and the like. */

@@ -181,4 +181,5 @@ const struct shki_kind shki_queue_kind = {
     .watchable = SHK_READABLE | SHK_WRITABLE,
     .watch = watch,
     .describe = describe,
+    .items = shki_queue_list_items,
 };

@@ -115,6 +115,10 @@ struct shki_heap_entry {
     uint32_t class; /* capacity 0: the list that has the slot */
 };
 
+#define SHKI_ENTRY_SIZE 32u /* bytes of one in a list of chunks */
+
+_Static_assert(sizeof(struct shki_heap_entry) <= SHKI_ENTRY_SIZE, "an entry has room");
+
 /* All of it is written with the lock, which is the put lock. */
 struct shki_ordered {
     /* shki_state(): commits: OR1; read without it */

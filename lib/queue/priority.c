@@ -38,12 +38,9 @@ static SHKI_INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
     return i < q->limit ? i : 0;
 }
 
-#define ENTRIES_SHIFT 13  /* without a limit: log of the entries of a chunk … */
-#define ENTRY_SIZE    32u /* … of so many bytes each */
+#define ENTRIES_SHIFT 13 /* without a limit: log of the entries of a chunk */
 
-_Static_assert(sizeof(struct shki_heap_entry) <= ENTRY_SIZE &&
-                   ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK,
-               "entries fill a block");
+_Static_assert(SHKI_ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK, "entries fill a block");
 
 /* i is below the limit. */
 static SHKI_INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows,
@@ -52,7 +49,7 @@ static SHKI_INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, b
     if (!grows)
         return (struct shki_heap_entry *)(void *)q->slots + i;
     return (struct shki_heap_entry *)(void *)(shki_list_at(q, &q->lists[0], i >> ENTRIES_SHIFT) +
-                                              (i & ((1u << ENTRIES_SHIFT) - 1)) * ENTRY_SIZE);
+                                              (i & ((1u << ENTRIES_SHIFT) - 1)) * SHKI_ENTRY_SIZE);
 }
 
 /* With a capacity. */
@@ -280,9 +277,9 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
         return shki_damaged_item(q, length);
     q->reserved_class = shki_size_class(length) + 1;
     class = class_at(q, q->reserved_class);
-    r = shki_list_reaches(&q->lists[0], (count + 1) * ENTRY_SIZE)
+    r = shki_list_reaches(&q->lists[0], (count + 1) * SHKI_ENTRY_SIZE)
             ? 1
-            : shki_list_grow(q, &q->lists[0], (count + 1) * ENTRY_SIZE);
+            : shki_list_grow(q, &q->lists[0], (count + 1) * SHKI_ENTRY_SIZE);
     bytes = bytes_of(class, class->shared->count + 1);
     if (r > 0 && !shki_list_reaches(class, bytes))
         r = shki_list_grow(q, class, bytes);
@@ -380,8 +377,8 @@ static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
     finish_take(q, grows, count, 0, freed, &e);
     if (grows) {
         bytes = bytes_of(class, class->shared->count);
-        if (shki_list_is_long(&q->lists[0], count * ENTRY_SIZE))
-            shki_list_shrink(q, &q->lists[0], count * ENTRY_SIZE);
+        if (shki_list_is_long(&q->lists[0], count * SHKI_ENTRY_SIZE))
+            shki_list_shrink(q, &q->lists[0], count * SHKI_ENTRY_SIZE);
         if (shki_list_is_long(class, bytes))
             shki_list_shrink(q, class, bytes);
     }

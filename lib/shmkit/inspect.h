@@ -219,6 +219,28 @@ SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct s
 SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *,
                                                                   uint64_t id);
 
+/* An item that waits in a queue. */
+struct shk_item_info {
+    int64_t priority; /* of a PRIORITY queue; else 0 */
+    size_t length;    /* bytes */
+    const unsigned char *bytes;
+    uint64_t reserved[5];
+};
+
+/*
+ * List the items that wait in a queue, at most `max` of them, in the order in which they would be
+ * taken: none is taken, and no member is delayed. Items that are taken meanwhile may be missing,
+ * and an item that is listed may have been taken by the time of the return.
+ * Returns how many it lists, and sets *list, which the caller passes to free(), items and all; or
+ *   -ENOENT      the segment or the object is absent, or has been removed meanwhile
+ *   -EPROTOTYPE  it is no queue
+ *   -EAGAIN      a LIFO or PRIORITY queue changes faster than so many of its items can be read
+ *   -EACCES, -EPROTO, -EINVAL, -ENAMETOOLONG, -EILSEQ, -ENOMEM as shk_snapshot_open()
+ * Killed: nothing shared is touched.
+ */
+SHK_PUBLIC ssize_t shk_item_list(const char *segment, const char *queue, size_t max,
+                                 struct shk_item_info **list);
+
 #ifdef __cplusplus
 }
 #endif

@@ -71,6 +71,7 @@ static const char *const exempt[] = {
     "shk_cond_native",
     "shk_cond_was_notified",
     "shk_event_is_set",
+    "shk_item_list",
     "shk_last_error",
     "shk_lock_depth",
     "shk_lock_is_held",

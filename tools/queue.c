@@ -1,0 +1,30 @@
+#include "queue.h"
+
+void queue_operand_parse(struct queue_operand *q, const char *operand)
+{
+    parse_object_path(operand, &q->path);
+}
+
+int queue_operand_open(struct queue_operand *q)
+{
+    const struct opening opening = {.path = &q->path,
+                                    .flags = q->acting.flags,
+                                    .kind = "queue",
+                                    .open = open_any_queue,
+                                    .to = &q->queue};
+
+    return open_object(&opening, &q->segment);
+}
+
+void queue_operand_close(struct queue_operand *q)
+{
+    shk_queue_close(q->queue);
+    shk_segment_close(q->segment);
+}
+
+int queue_take_peeked(struct shk_queue *queue)
+{
+    int r = shk_queue_consume(queue);
+
+    return r < 0 ? r : shk_queue_task_done(queue);
+}
