@@ -17,7 +17,8 @@ fi
 table() {
     cat <<'TABLE'
 RQ  lib/queue/ring.h,lib/queue/ring.c,lib/queue/layout.h        ring: bounded FIFO
-CH  lib/queue/chunks.h,lib/queue/chunks.c                       chunks: unbounded FIFO
+CH  lib/queue/log.h,lib/queue/chunks.c                          chunks: FIFO at its length
+BY  lib/queue/place.h                                           items at their length
 OR  lib/queue/ordered.h,lib/queue/ordered.c                     LIFO, PRIORITY
 SD  lib/queue/state.h                                            shutdown of a queue
 TK  lib/queue/tasks.h,lib/queue/tasks.c                         tasks and join

@@ -504,8 +504,7 @@ START_TEST(test_what_is_too_large_for_the_segment_does_not_fit)
         assert_refused(&kinds[4], "new", SHK_CREATE, &(struct shk_region_options){.size = sizes[i]},
                        -ENOSPC);
     assert_refused(&kinds[3], "new", SHK_CREATE,
-                   &(struct shk_queue_options){.capacity = 1ull << 31, .item_size = 1ull << 31},
-                   -ENOSPC);
+                   &(struct shk_queue_options){.capacity = 1ull << 31, .item_size = 1024}, -ENOSPC);
     ck_assert_uint_eq(objects(), 0);
 }
 END_TEST

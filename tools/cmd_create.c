@@ -218,6 +218,7 @@ static const struct setting {
     {"stream", offsetof(struct wanted, stream.rate), set_rate},
     {"stream", offsetof(struct wanted, stream.stamped), set_flag},
     {"semaphore", offsetof(struct wanted, semaphore.owners), set_flag},
+    {"queue", offsetof(struct wanted, queue.capacity_bytes), set_size},
 };
 
 static const struct option_row options[] = {
@@ -244,6 +245,7 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 20, "rate", "N", "stream: samples a second, noted for its readers"},
     {OPTION_PRIVATE + 21, "stamped", NULL, "stream: each sample has a time stamp"},
     {OPTION_PRIVATE + 22, "owners", NULL, "semaphore: permits of the dead come back"},
+    {OPTION_PRIVATE + 23, "capacity-bytes", "SIZE", "queue: how many bytes it holds; 0: any (0)"},
     ANY_OWNER_ROW,
     {0},
 };

@@ -115,7 +115,7 @@ static void describe_permits(char *buffer, const struct shk_object_info *object)
 const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object)
 {
-    char limit[32] = "";
+    char limit[32] = "", bytes[64] = "";
 
     *buffer = '\0';
     switch (object->kind) {
@@ -135,8 +135,11 @@ const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
     case SHK_KIND_QUEUE:
         if (object->as.queue.capacity)
             snprintf(limit, sizeof(limit), "/%" PRIu64, object->as.queue.capacity);
-        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "%s items%s", object->as.queue.size, limit,
-                 object->as.queue.shut_down ? ", shut down" : "");
+        if (object->as.queue.capacity_bytes)
+            snprintf(bytes, sizeof(bytes), ", %" PRIu64 "/%" PRIu64 " bytes",
+                     object->as.queue.bytes, object->as.queue.capacity_bytes);
+        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "%s items%s%s", object->as.queue.size, limit,
+                 bytes, object->as.queue.shut_down ? ", shut down" : "");
         break;
     case SHK_KIND_SEMAPHORE:
         describe_permits(buffer, object);

@@ -103,6 +103,8 @@ static const struct column object_columns[] = {
     {"CAPACITY", "how many items the queue holds", NUMBER},
     {"ITEM-SIZE", "the largest item", NUMBER},
     {"ITEMS", "how many items are in the queue", NUMBER},
+    {"CAPACITY-BYTES", "how many bytes the queue holds", NUMBER},
+    {"BYTES", "how many bytes are in the queue, if it has items at their length", NUMBER},
     {"PUTS", "how many were put since it was created", NUMBER},
     {"GETS", "how many were taken", NUMBER},
     {"SHUT-DOWN", "whether it takes no more items", COLUMN_BOOL},
@@ -135,6 +137,17 @@ static const struct column object_columns[] = {
 
 const struct table_kind object_table = {"objects", object_columns};
 
+/* most 0: no limit */
+static uint64_t per_cent(uint64_t n, uint64_t most)
+{
+    return most ? (uint64_t)((double)n * 100 / (double)most) : 0;
+}
+
+static uint64_t higher(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* The columns that only its kind has. */
 static void fill_kind(struct table *t, const struct shk_object_info *o)
 {
@@ -161,13 +174,19 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
     case SHK_KIND_QUEUE:
         table_set(t, "ORDER", "%s", NAME_OF(orders, o->as.queue.order));
         table_set(t, "CAPACITY", "%" PRIu64, o->as.queue.capacity);
+        if (o->as.queue.capacity_bytes)
+            table_set_size(t, "CAPACITY-BYTES", o->as.queue.capacity_bytes);
         table_set_size(t, "ITEM-SIZE", o->as.queue.item_size);
         table_set(t, "ITEMS", "%" PRIu64, o->as.queue.size);
         table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
         table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
         table_set(t, "HIGH-WATER", "%" PRIu64, o->as.queue.high_water);
-        if (o->as.queue.capacity)
-            table_set(t, "FILL", "%" PRIu64, o->as.queue.size * 100 / o->as.queue.capacity);
+        if (o->as.queue.at_length)
+            table_set_size(t, "BYTES", o->as.queue.bytes);
+        if (o->as.queue.capacity || o->as.queue.capacity_bytes)
+            table_set(t, "FILL", "%" PRIu64,
+                      higher(per_cent(o->as.queue.size, o->as.queue.capacity),
+                             per_cent(o->as.queue.bytes, o->as.queue.capacity_bytes)));
         table_set_bool(t, "SHUT-DOWN", o->as.queue.shut_down);
         break;
     case SHK_KIND_SEMAPHORE:

@@ -47,7 +47,7 @@ enum shki_policy {
 extern unsigned shki_test_disable; /* a set of the above; defined in robust.c */
 /* ns: with a short one, what is done once a recheck interval happens all the time */
 extern int64_t shki_test_recheck;
-/* queues without a limit, when opened: memory in pieces of a page, and none to spare */
+/* queues that grow, when opened: memory in pieces of a page, and none to spare */
 extern unsigned shki_test_no_spare;
 #define shki_repair_enabled(step) (!(shki_test_disable & (step)))
 extern unsigned shki_test_without; /* a set of heuristics; defined in robust.c */

@@ -44,6 +44,47 @@ void shki_list_give(struct shk_queue *q, const struct shki_list *list, uint64_t 
                    word_of(q, list, chunk));
 }
 
+static bool take_block(struct shk_queue *q, const struct shki_list *list, uint64_t chunk,
+                       uint32_t block)
+{
+    return shki_blocks_claim(q->object.segment, block, 1, word_of(q, list, chunk));
+}
+
+int shki_list_take_run(struct shk_queue *q, struct shki_list *list, uint64_t chunk, uint32_t n)
+{
+    uint32_t block = 0, taken;
+    int r = 0;
+
+    for (uint32_t i = 0; i < n && r == 0; i++)
+        r = shki_list_prepare(q, list, chunk + i);
+    do {
+        /* What a dead producer has taken for these chunks; what this one has, in vain. */
+        for (uint32_t i = 0; i < n && r == 0; i++)
+            shki_list_give(q, list, chunk + i);
+        if (r == 0)
+            r = shki_pool_find(q->object.segment, n, &block);
+        if (r < 0)
+            return r;
+        /* Killed after: the map leads to blocks that have other words. */
+        for (uint32_t i = 0; i < n; i++)
+            store_relaxed(place_in_map(q, list, chunk + i), block + i);
+        /* Killed in it: the map leads to those that have been taken. */
+        for (taken = 0; taken < n && take_block(q, list, chunk + taken, block + taken); taken++)
+            continue;
+    } while (taken < n);
+    return 0;
+}
+
+uint32_t shki_list_run(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk,
+                       uint64_t n)
+{
+    uint32_t first = n > 0 ? load_relaxed(place_in_map(q, list, chunk)) : 0, i = 0;
+
+    while (i < n && load_relaxed(place_in_map(q, list, chunk + i)) == first + i)
+        i++;
+    return i;
+}
+
 bool shki_list_has(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
     return shki_blocks_are(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), 1,
@@ -145,7 +186,7 @@ int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
     }
     if (memory >= bytes)
         return 1;
-    to = shki_round_up(bytes, list->piece);
+    to = shki_list_memory(bytes, bytes, list->piece);
     if (to > chunks << list->shift)
         to = chunks << list->shift;
     r = shki_list_allocate(q, list, memory, to);
@@ -156,30 +197,68 @@ int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
     return 1;
 }
 
+/* The list has no more than n chunks; back to the pool with the others, in which nothing is. */
+static void cut(struct shk_queue *q, struct shki_list *list, uint64_t n)
+{
+    uint64_t chunks;
+
+    while ((chunks = chunks_of(q, list)) > n) {
+        list->shared->chunks = chunks - 1;
+        step(); /* killed here: it keeps its blocks; given back by shki_list_repair() */
+        shki_list_give(q, list, chunks - 1);
+    }
+}
+
+int shki_list_grow_run(struct shk_queue *q, struct shki_list *list, uint64_t chunk, uint64_t bytes)
+{
+    uint64_t end = (bytes - 1) >> list->shift, n = end + 1 - chunk, chunks = chunks_of(q, list);
+    int r;
+
+    if (end >= q->chunks)
+        return shki_too_many(q);
+    if (chunks < chunk) { /* up to the run */
+        r = shki_list_grow(q, list, chunk << list->shift);
+        if (r < 0)
+            return r;
+        chunks = chunks_of(q, list);
+    }
+    if (chunks <= end || shki_list_run(q, list, chunk, n) < n) {
+        if (memory_of(q, list) > chunk << list->shift)
+            list->shared->memory = chunk << list->shift;
+        step(); /* killed here: the chunks keep their memory, which is given once more */
+        cut(q, list, chunk);
+        r = shki_list_take_run(q, list, chunk, (uint32_t)n);
+        if (r < 0)
+            return r;
+        /* killed before: taken once more, or given back by shki_list_repair() */
+        list->shared->chunks = end + 1;
+        step();
+    }
+    return shki_list_grow(q, list, bytes);
+}
+
 void shki_list_shrink(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 {
-    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(q, list),
-             chunks;
+    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(q, list);
 
     if (memory <= keep + list->spare)
         return;
     list->shared->memory = keep;
     step(); /* killed here: it keeps its memory; given back by shki_list_repair() */
     shki_list_punch(q, list, keep, memory);
-    while ((chunks = chunks_of(q, list)) > 0 && (chunks - 1) << list->shift >= keep) {
-        list->shared->chunks = chunks - 1;
-        step(); /* killed here: it keeps its blocks; likewise */
-        shki_list_give(q, list, chunks - 1);
-    }
+    cut(q, list, (keep + (UINT64_C(1) << list->shift) - 1) >> list->shift);
 }
 
 void shki_list_repair(struct shk_queue *q, struct shki_list *list)
 {
-    uint64_t chunks = chunks_of(q, list);
+    uint64_t chunks = chunks_of(q, list), end = chunks;
 
     shki_list_punch(q, list, memory_of(q, list), chunks << list->shift);
-    if (chunks < q->chunks && shki_list_prepare(q, list, chunks) == 0)
-        shki_list_give(q, list, chunks);
+    /* A chunk, or a run, of a dead member. The last one first: the others are found once more. */
+    while (end < q->chunks && shki_list_prepare(q, list, end) == 0 && shki_list_has(q, list, end))
+        end++;
+    while (end-- > chunks)
+        shki_list_give(q, list, end);
 }
 
 /* ---- Size classes: 64, 96, 128, 192, 256 … bytes ---- */

@@ -1,28 +1,41 @@
 /*
  * Where everything of a queue lies, and how one is made and checked.
  *
- * The geometry follows from the order, the capacity, the item size and the segment. It is computed
- * in one place, lay_out(), when a queue is made, and again when it is opened: a queue whose bytes
- * say otherwise is damaged.
+ * The geometry follows from the order, the limits, the item size and the segment. It is computed in
+ * one place, lay_out(), when a queue is made, and again when it is opened: a queue whose bytes say
+ * otherwise is damaged.
+ *
+ * Slots, or items at their length? A slot is as large as the largest item. Slots are the faster
+ * store, and a put into them cannot find the memory used up. A queue has slots if it is limited in
+ * items alone, and
+ *   - they are small, so that an item of any length takes little more than it needs; or
+ *   - all of them take no more memory than a queue that grows keeps though nothing is in it.
+ * Any other queue grows: its memory follows what is in it. So item_size may be as large as an item
+ * can ever be, and costs nothing.
  */
 #include "queue/chunk_list.h"
 #include "queue/side.h"
 
 #include <shmkit/inspect.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CAPACITY_MAX (UINT64_C(1) << 31) /* items */
 #define ITEM_MAX     (UINT64_C(1) << 31) /* bytes */
+#define BYTES_MAX    (UINT64_C(1) << 40) /* of all items: the largest segment */
 #define ITEM_DEFAULT 1024u               /* bytes */
 #define SLOT_ALIGN   8u                  /* bytes */
-/* Bytes, capacity 0: so much memory is kept though nothing is in it, but at least a chunk. */
+/* Bytes, item_size: up to the default one they are worth their memory: bench row W1, 1 KiB. */
+#define ITEM_SMALL ITEM_DEFAULT
+/*
+ * Bytes, of a queue that grows: so much memory is kept though nothing is in it, but at least a
+ * chunk.
+ */
 #define SPARE (UINT64_C(1) << 20)
 /* The same of each list of a PRIORITY queue, which has some twenty. */
 #define SPARE_LIST (UINT64_C(128) << 10)
 /* Bytes: memory comes and goes in such pieces, where chunks are not given and taken as a whole. */
 #define PIECE (UINT64_C(64) << 10)
-/* Bytes: what a record, and its chunk, have beside the item. */
-#define LONGEST_RECORD 32u
 /*
  * Slots: both ends of such a ring are close together, so each slot has a cache line of its own:
  * bench row W3.
@@ -42,35 +55,59 @@ static uint64_t power_of_two(uint64_t n)
 unsigned shki_test_no_spare;
 #endif
 
-struct layout {
-    uint64_t stride, entry, slots, chunk_size, chunks, tasks_at, lists_at, map_at, map_size,
-        slots_at, size;
+/* What the creator has chosen. */
+struct choice {
+    uint64_t capacity, capacity_bytes, item_size;
+    uint32_t order;
 };
 
-/* `blocks`: of the segment, for a queue that grows. */
-static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_size,
-                             uint32_t members, uint32_t blocks)
+static struct choice choice_of(const struct shk_queue_options *o)
 {
-    struct layout l = {.chunks = 1};
+    return (struct choice){o->capacity, o->capacity_bytes,
+                           o->item_size ? o->item_size : ITEM_DEFAULT, o->order};
+}
+
+struct layout {
+    bool grows;
+    uint64_t item_most, stride, entry, slots, chunk_size, chunks, tasks_at, lists_at, map_at,
+        map_size, slots_at, size;
+};
+
+static uint64_t stride_of(const struct choice *c)
+{
+    uint64_t stride = shki_round_up(sizeof(struct shki_slot) + c->item_size, SLOT_ALIGN);
+
+    return c->order == SHK_FIFO && c->capacity <= CLOSE_ENDS && stride < SHKI_CACHE_LINE
+               ? SHKI_CACHE_LINE
+               : stride;
+}
+
+static bool grows(const struct choice *c)
+{
+    return c->capacity == 0 || c->capacity_bytes > 0 ||
+           (c->item_size > ITEM_SMALL && c->capacity * stride_of(c) > SPARE); /* below 2^63 */
+}
+
+/* `blocks`: of the segment, for a queue that grows. */
+static struct layout lay_out(const struct choice *c, uint32_t members, uint32_t blocks)
+{
+    struct layout l = {.grows = grows(c), .item_most = c->item_size, .chunks = 1};
 
     l.tasks_at = shki_round_up(sizeof(struct shki_queue_shared), 64);
     l.lists_at = l.map_at = shki_round_up(l.tasks_at + members * sizeof(struct shki_task), 64);
-    if (capacity) {
-        l.stride = shki_round_up(sizeof(struct shki_slot) + item_size, SLOT_ALIGN);
-        if (order == SHK_FIFO && capacity <= CLOSE_ENDS && l.stride < SHKI_CACHE_LINE)
-            l.stride = SHKI_CACHE_LINE;
-        l.entry = order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
-        l.slots = order == SHK_FIFO ? power_of_two(capacity) : capacity;
+    if (!l.grows) {
+        l.stride = stride_of(c);
+        l.entry = c->order == SHK_PRIORITY ? sizeof(struct shki_heap_entry) : 0;
+        l.slots = c->order == SHK_FIFO ? power_of_two(c->capacity) : c->capacity;
         l.chunk_size = l.slots * (l.stride + l.entry); /* below 2^63 */
         l.slots_at = l.map_at;
         l.size = l.slots_at + l.chunk_size;
         return l;
     }
-    l.slots = order == SHK_PRIORITY ? 2 + shki_size_class(item_size) : 1;
     l.chunks = blocks ? blocks : 1;
     l.chunk_size = SHKI_BLOCK;
-    while (order != SHK_PRIORITY && l.chunk_size < item_size + LONGEST_RECORD)
-        l.chunk_size *= 2;
+    l.item_most = shki_list_item_most(c->item_size, c->capacity_bytes, l.chunks);
+    l.slots = c->order == SHK_PRIORITY ? 2 + shki_size_class(l.item_most) : 1;
     l.map_at = shki_round_up(l.lists_at + l.slots * sizeof(struct shki_list_shared), SHKI_PAGE);
     l.map_size = shki_round_up(l.chunks * sizeof(uint32_t), SHKI_PAGE);
     l.slots_at = l.map_at + l.slots * l.map_size;
@@ -80,15 +117,13 @@ static struct layout lay_out(uint32_t order, uint64_t capacity, uint64_t item_si
 
 int shki_queue_build(struct shki_object *o, const struct shki_plan *plan)
 {
-    const struct shk_queue_options *options = plan->options;
+    struct choice c = choice_of(plan->options);
     struct shki_queue_shared *shared = (void *)o->shared;
-    uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
-    struct layout l = lay_out(options->order, options->capacity, item_size, o->segment->max_members,
-                              shki_pool_limit(o->segment));
+    struct layout l = lay_out(&c, o->segment->max_members, shki_pool_limit(o->segment));
     int r;
 
-    /* room for one item, at this moment; then it is as much as there is */
-    if (options->capacity == 0) {
+    /* room for the first items, at this moment; then it is as much as there is */
+    if (l.grows) {
         r = shki_segment_lock(o->segment);
         if (r < 0)
             return r;
@@ -98,10 +133,11 @@ int shki_queue_build(struct shki_object *o, const struct shki_plan *plan)
         if (r < 0)
             return r;
     }
-    shared->order = options->order;
-    shared->capacity = options->capacity;
+    shared->order = c.order;
+    shared->capacity = c.capacity;
+    shared->capacity_bytes = c.capacity_bytes;
     shared->slots = l.slots;
-    shared->item_size = item_size;
+    shared->item_size = c.item_size;
     shared->stride = l.stride;
     shared->tasks_at = l.tasks_at;
     shared->lists_at = l.lists_at;
@@ -153,7 +189,7 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         uint64_t size = l->chunk_size;
 
         if (i > 0) {
-            list->slot = shki_list_slot(q->n_lists, i, q->item_size);
+            list->slot = shki_list_slot(q->n_lists, i, q->item_most);
             while (size < list->slot)
                 size *= 2;
             list->per_chunk = size / list->slot;
@@ -164,7 +200,7 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         list->shift = log_2(size);
         list->blocks = (uint32_t)(size / SHKI_BLOCK);
         list->last_block = limit > list->blocks ? limit - list->blocks : 0;
-        list->piece = q->order == SHK_LIFO && list->blocks == 1 ? SHKI_BLOCK : PIECE;
+        list->piece = q->order == SHK_LIFO ? SHKI_BLOCK : PIECE;
         list->spare = q->order == SHK_LIFO ? SPARE : SPARE_LIST;
     }
     q->shift = q->lists[0].shift;
@@ -215,62 +251,79 @@ static int adopt(struct shk_queue *q, const struct layout *l)
     return 0;
 }
 
+static bool is_wanted(const struct choice *c, const struct shk_queue_options *o)
+{
+    return o->order == c->order && (o->capacity == 0 || o->capacity == c->capacity) &&
+           (o->capacity_bytes == 0 || o->capacity_bytes == c->capacity_bytes) &&
+           (o->item_size == 0 || o->item_size == c->item_size);
+}
+
+static int say_other(const struct shki_object *o, const struct choice *c)
+{
+    char items[32] = "", bytes[48] = "";
+
+    if (c->capacity > 0)
+        snprintf(items, sizeof(items), "for %llu items ", (unsigned long long)c->capacity);
+    if (c->capacity_bytes > 0)
+        snprintf(bytes, sizeof(bytes), "%s %llu bytes ", c->capacity > 0 ? "and" : "for",
+                 (unsigned long long)c->capacity_bytes);
+    return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue %s%s%sof at most %llu bytes each",
+                     o->segment->name, o->name, order_name(c->order), items, bytes,
+                     c->capacity > 0 || c->capacity_bytes > 0 ? "" : "without a limit for items ",
+                     (unsigned long long)c->item_size);
+}
+
 int shki_queue_check(struct shki_object *o, const struct shki_plan *plan)
 {
-    const struct shk_queue_options *options = plan->options;
     struct shk_queue *q = (struct shk_queue *)o;
     const struct shki_queue_shared *shared = (void *)o->shared;
-    uint64_t capacity = shared->capacity, item_size = shared->item_size;
-    uint32_t order = shared->order;
+    const struct choice c = {shared->capacity, shared->capacity_bytes, shared->item_size,
+                             shared->order};
     struct layout l;
 
-    if (order > SHK_PRIORITY || capacity > CAPACITY_MAX || item_size < 1 || item_size > ITEM_MAX)
+    if (c.order > SHK_PRIORITY || c.capacity > CAPACITY_MAX || c.item_size < 1 ||
+        c.item_size > ITEM_MAX || c.capacity_bytes > BYTES_MAX)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
-    l = lay_out(order, capacity, item_size, o->segment->max_members, shki_pool_limit(o->segment));
+    l = lay_out(&c, o->segment->max_members, shki_pool_limit(o->segment));
     if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at ||
         shared->lists_at != l.lists_at || shared->map_at != l.map_at ||
         shared->slots_at != l.slots_at || shared->chunks != l.chunks ||
         shared->chunk_size != l.chunk_size || l.size > o->size)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
-    if (plan->options_given &&
-        (options->order != order || (options->capacity && options->capacity != capacity) ||
-         (options->item_size && options->item_size != item_size))) {
-        if (capacity == 0)
-            return shki_fail(
-                -EPROTOTYPE, "%s/%s is a %s queue without a limit for items of at most %llu bytes",
-                o->segment->name, o->name, order_name(order), (unsigned long long)item_size);
-        return shki_fail(-EPROTOTYPE, "%s/%s is a %s queue for %llu items of at most %llu bytes",
-                         o->segment->name, o->name, order_name(order), (unsigned long long)capacity,
-                         (unsigned long long)item_size);
-    }
-    q->order = order;
-    q->capacity = capacity;
-    q->grows = capacity == 0;
-    q->ring = !q->grows && order == SHK_FIFO;
+    if (plan->options_given && !is_wanted(&c, plan->options))
+        return say_other(o, &c);
+    q->order = c.order;
+    q->capacity = c.capacity;
+    q->capacity_bytes = c.capacity_bytes;
+    q->limited = c.capacity > 0 || c.capacity_bytes > 0;
+    q->grows = l.grows;
+    q->ring = !q->grows && c.order == SHK_FIFO;
     q->asymmetric = o->segment->asymmetric;
-    q->item_size = item_size;
+    q->item_size = c.item_size;
+    q->item_most = l.item_most;
     return adopt(q, &l);
 }
 
 int shki_queue_plan(const struct shk_segment *segment, const struct shk_queue_options *options,
                     struct shki_plan *plan)
 {
-    uint64_t item_size = options->item_size ? options->item_size : ITEM_DEFAULT;
+    struct choice c = choice_of(options);
     struct layout l;
     int r;
 
-    if (options->order > SHK_PRIORITY || options->capacity > CAPACITY_MAX || item_size > ITEM_MAX)
+    if (c.order > SHK_PRIORITY || c.capacity > CAPACITY_MAX || c.item_size > ITEM_MAX ||
+        c.capacity_bytes > BYTES_MAX)
         return shki_say(
             -EINVAL,
-            "the queue's order is unknown, or its capacity or item size is more than 2^31");
+            "the queue's order is unknown, or its capacity or item size is more than 2^31, or its "
+            "capacity in bytes more than 2^40");
     if (options->reserved_32)
         return shki_say(-EINVAL, "a reserved option is not zero");
-    r = shki_check_reserved(options->reserved, 8);
+    r = shki_check_reserved(options->reserved, 7);
     if (r < 0)
         return r;
-    l = lay_out(options->order, options->capacity, item_size, segment ? segment->max_members : 0,
-                segment ? shki_pool_limit(segment) : 0);
+    l = lay_out(&c, segment ? segment->max_members : 0, segment ? shki_pool_limit(segment) : 0);
     plan->size = l.size;
-    plan->memory = options->capacity == 0 ? l.map_at : 0; /* the maps get it as they are used */
+    plan->memory = l.grows ? l.map_at : 0; /* the maps get it as they are used */
     return 0;
 }

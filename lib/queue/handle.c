@@ -32,7 +32,7 @@ int shki_too_large(const struct shk_queue *q, size_t length)
 {
     return shki_fail(
         -EMSGSIZE, "an item of %zu bytes is too large for %s/%s, which holds items of at most %zu",
-        length, q->object.segment->name, q->object.name, q->item_size);
+        length, q->object.segment->name, q->object.name, q->item_most);
 }
 
 int shki_small_buffer(const struct shk_queue *q, size_t length, size_t size)

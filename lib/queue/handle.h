@@ -15,7 +15,7 @@
 
 struct shki_order;
 
-/* A list of chunks of a queue of capacity 0: see chunk_list.h. Read and written with the lock. */
+/* A list of chunks of a queue that grows: see chunk_list.h. Read and written with the lock. */
 struct shki_list {
     struct shki_list_shared *shared;
     _Atomic uint32_t *map; /* which block each chunk begins at */
@@ -28,7 +28,7 @@ struct shki_list {
     uint64_t slot, per_chunk; /* PRIORITY, a size class: bytes of a slot; slots of a chunk */
 };
 
-/* The chunk that a side of a FIFO queue of capacity 0 is in. With the side's lock. */
+/* The chunk that a side of a FIFO queue that grows is in. With the side's lock. */
 struct shki_chunk {
     uint64_t number; /* + 1; 0: none */
     unsigned char *at;
@@ -40,10 +40,13 @@ struct shk_queue {
     const struct shki_order *ops; /* of its order */
 
     /* ---- Validated copies ---- */
-    uint64_t capacity; /* 0: grows */
-    uint64_t mask;     /* of positions in the ring */
+    uint64_t capacity;       /* items; 0: any number */
+    uint64_t capacity_bytes; /* of all items together; 0: any number */
+    uint64_t mask;           /* of positions in the ring */
     uint64_t stride;
     size_t item_size;
+    size_t
+        item_most; /* of an item that may be put: item_size, or less than that by capacity_bytes */
     /*
      * an item of fewer bytes may take the fast tier: item_size + 1 of a ring with asymmetric
      * fences, else 0
@@ -51,24 +54,25 @@ struct shk_queue {
     size_t fast_below;
     unsigned char *slots;
     uint32_t order;
-    bool grows;          /* capacity 0 */
+    bool limited;        /* in items or in bytes */
+    bool grows;          /* items lie at their length */
     bool ring;           /* FIFO, and does not grow */
     bool asymmetric;     /* the segment's fences are */
-    unsigned shift;      /* capacity 0: log of a chunk's bytes */
-    uint64_t chunk_mask; /* capacity 0: a chunk's bytes - 1 */
+    unsigned shift;      /* it grows: log of a chunk's bytes */
+    uint64_t chunk_mask; /* it grows: a chunk's bytes - 1 */
     uint64_t chunks;     /* places in the map of a list */
-    /* FIFO, capacity 0: chunks that keep their memory though nothing is in them */
+    /* FIFO, it grows: chunks that keep their memory though nothing is in them */
     uint64_t spare;
     uint64_t limit;        /* PRIORITY: items that there may be */
     uint64_t entries_size; /* PRIORITY: the part of the chunk that is of the heap */
-    unsigned n_lists;      /* capacity 0 */
+    unsigned n_lists;      /* it grows */
     struct shki_list *lists;
     struct shki_task *tasks; /* one a member record */
 
     /* ---- With the side's lock ---- */
     struct shki_chunk put_chunk, get_chunk;
-    uint64_t reserved_at;    /* capacity 0, FIFO and LIFO: place of the record of a reservation */
-    uint32_t reserved_class; /* capacity 0, PRIORITY: list of the slot of a reservation */
+    uint64_t reserved_at;    /* it grows, FIFO and LIFO: place of the record of a reservation */
+    uint32_t reserved_class; /* it grows, PRIORITY: list of the slot of a reservation */
     struct shki_slip put_slip, get_slip;
 
     /* ---- Guesses: threads race on them harmlessly ---- */

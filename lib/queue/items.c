@@ -132,11 +132,9 @@ static bool read_ring(const struct source *s, uint64_t head)
     return true;
 }
 
-#define SKIP (UINT64_C(1) << 32) /* as in chunks.c */
-
 static bool read_chunks(const struct source *s, uint64_t head)
 {
-    uint64_t size = UINT64_C(1) << s->shift, tail, at, offset, word;
+    uint64_t tail, at, offset, word;
 
     if (!READ_COUNT(s, tail, &tail) ||
         !find_place(s, offsetof(struct shki_queue_shared, get_side), head, &at))
@@ -144,8 +142,8 @@ static bool read_chunks(const struct source *s, uint64_t head)
     for (uint64_t i = 0; i < s->items->max && (int64_t)(tail - head - i) > 0; i++) {
         if (!find_byte(s, at, &offset) || !read_at(s, offset, &word, sizeof(word)))
             return false;
-        if (word == SKIP) {
-            at = (at | (size - 1)) + 1;
+        if (word >> 32 == SHKI_SKIP >> 32) {
+            at = ((at >> s->shift) + (uint32_t)word) << s->shift;
             if (!find_byte(s, at, &offset) || !read_at(s, offset, &word, sizeof(word)))
                 return false;
         }
@@ -186,23 +184,26 @@ static bool read_slots(const struct source *s, uint64_t count)
 
 static bool read_stack(const struct source *s, uint64_t count, uint64_t state)
 {
-    uint64_t mask = (UINT64_C(1) << s->shift) - 1, top, end, size;
+    uint64_t mask = (UINT64_C(1) << s->shift) - 1, top, begin, end, size;
 
     if (count == 0)
         return true;
-    if (!find_place(s, offsetof(struct shki_queue_shared, put_side), state, &top))
+    if (!find_place(s, offsetof(struct shki_queue_shared, put_side), state >> SHKI_INTENT_BITS,
+                    &top))
         return false;
     for (; count > 0 && s->items->n < s->items->max; count--) {
         if (top < 2 * sizeof(size) || !find_byte(s, top - sizeof(size), &end) ||
             !read_at(s, end, &size, sizeof(size)))
             return false;
         end += sizeof(size);
-        if (size % 8 || size > ((top - 1) & mask) + 1 - sizeof(size) ||
-            size < sizeof(struct shki_slot) + sizeof(size) || !add_item(s, end - size, 0))
+        /* in one chunk, or in a run */
+        if (size % 8 || size > top - sizeof(size) ||
+            size < sizeof(struct shki_slot) + sizeof(size) || !find_byte(s, top - size, &begin) ||
+            begin + size != end || !add_item(s, begin, 0))
             return false;
         top -= size;
         /* the first of its chunk: below it is where the one before ends */
-        if ((top & mask) == sizeof(top) && !read_at(s, end - size - sizeof(top), &top, sizeof(top)))
+        if ((top & mask) == sizeof(top) && !read_at(s, begin - sizeof(top), &top, sizeof(top)))
             return false;
     }
     return true;
@@ -317,7 +318,8 @@ static bool add_entry(const struct source *s, const struct shki_heap_entry *e)
                add_item(s, s->at + s->q->slots_at + entries + e->slot * s->q->stride, e->priority);
     if (e->class == 0 || e->class >= s->q->slots)
         return false;
-    slot = shki_list_slot(s->q->slots, e->class, s->q->item_size);
+    slot = shki_list_slot(s->q->slots, e->class,
+                          shki_list_item_most(s->q->item_size, s->q->capacity_bytes, s->q->chunks));
     while (size < slot)
         size *= 2;
     return find_chunk(s, e->class, e->slot / (size / slot), &offset) &&

@@ -1,5 +1,6 @@
 /* The queue as a kind of objects: what opens and closes it, wakes it, watches and describes it. */
 #include "object/watch.h"
+#include "queue/place.h"
 #include "queue/side.h"
 #include "queue/state.h"
 
@@ -132,6 +133,19 @@ static uint64_t last_at(const struct shki_side_lock *lock)
     return owner ? owner : load_relaxed(&lock->bias.last);
 }
 
+/* How many bytes are in it, as far as the copy is of one moment. */
+static uint64_t bytes_in(const struct shki_queue_shared *q)
+{
+    uint64_t put, taken = 0;
+
+    if (q->order == SHK_FIFO
+            ? !shki_place_bytes(&q->get_side, &q->head, 0, &taken) ||
+                  !shki_place_bytes(&q->put_side, &q->tail, 0, &put)
+            : !shki_place_bytes(&q->put_side, &q->ordered.state, SHKI_INTENT_BITS, &put))
+        return 0;
+    return put > taken ? put - taken : 0;
+}
+
 static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
                      struct shk_object_info *info)
 {
@@ -159,11 +173,15 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
     info->as.queue.gets = gets;
     info->as.queue.producer = kept_by(&q->put_lock.mutex);
     info->as.queue.consumer = kept_by(fifo ? &q->get_lock.mutex : &q->put_lock.mutex);
+    info->as.queue.capacity_bytes = q->capacity_bytes;
+    info->as.queue.at_length = q->stride == 0;
+    if (q->stride == 0)
+        info->as.queue.bytes = bytes_in(q);
     if (fifo) { /* both are alive, for all that is known here: inspection drops the living */
         info->dead_giver = last_at(&q->put_lock);
         info->dead_taker = last_at(&q->get_lock);
     }
-    if (q->capacity == 0 && q->map_at < e->size)
+    if (q->stride == 0 && q->map_at < e->size)
         info->size = q->map_at; /* behind it is address space; inspection adds the pool's blocks */
 }
 

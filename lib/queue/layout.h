@@ -2,12 +2,11 @@
  * What a queue is in shared memory. Fields that are not said to change are written before the
  * object is published.
  *
- *     | struct shki_queue_shared | a task for each member record | with a capacity: heap and slots
- *     |
- *                                                                | without: lists, and their maps
- *                                                                |
+ *     | struct shki_queue_shared | a task for each member record | slots: heap and slots     |
+ *                                                                | else: lists, and their maps |
  *
- * A queue without a limit (capacity 0) has its items in blocks of the segment's pool.
+ * A queue has a slot for each item that it may hold, as large as the largest one; or it grows: its
+ * items lie at their length in blocks of the segment's pool (see geometry.c).
  *
  * Labels. The store that commits an operation has the label of its order, and so has each load that
  * depends on it:
@@ -45,7 +44,7 @@ struct shki_side_lock {
         uint64_t cached_tail; /* get lock */
     };
     /*
-     * FIFO, capacity 0. Put lock, CH3: how many chunks have ever been mapped, and how many of them
+     * FIFO that grows. Put lock, CH3: how many chunks have ever been mapped, and how many of them
      * have not been recycled yet. Get lock, CH4: how many chunks have been released.
      */
     _Atomic uint64_t chunks;
@@ -108,11 +107,11 @@ struct shki_heap_entry {
     int64_t priority;
     uint64_t sequence; /* equals in order of arrival */
     /*
-     * the item's slot. Beyond the heap's end, with a capacity: number + 1 of a free slot, 0: the
-     * slot of the same number
+     * the item's slot. Beyond the heap's end, with slots: number + 1 of a free slot, 0: the slot of
+     * the same number
      */
     uint32_t slot;
-    uint32_t class; /* capacity 0: the list that has the slot */
+    uint32_t class; /* it grows: the list that has the slot */
 };
 
 #define SHKI_ENTRY_SIZE 32u /* bytes of one in a list of chunks */
@@ -127,11 +126,11 @@ struct shki_ordered {
     alignas(SHKI_CACHE_LINE) uint32_t hole; /* the heap's place that is being filled */
     uint32_t freed;                         /* GET: the slot of the item that has been taken */
     struct shki_heap_entry moving;          /* what goes into the hole */
-    /* GET, capacity 0: the class of that slot, and its last slot, whose item goes there */
+    /* GET, it grows: the class of that slot, and its last slot, whose item goes there */
     uint32_t freed_class, last;
 };
 
-/* ---- Without a limit ---- */
+/* ---- Items at their length ---- */
 
 /* A list of chunks that grows and shrinks at its end: see chunk_list.h. With the lock. */
 struct shki_list_shared {
@@ -141,30 +140,38 @@ struct shki_list_shared {
     uint64_t reserved;
 };
 
-/*
- * Where a side goes on: chunk and offset, in bytes from the start of all that the queue ever has.
- *
- * A side has two of these. The one that counts is the one whose number is the value of the side's
- * commit word. A call writes the next place into the other one before it commits. So place and
- * commit word change with one store, and a kill leaves nothing to repair.
- */
+/* Where a side goes on, and how many bytes go with that: see place.h. Written with its lock. */
 struct shki_place {
-    uint64_t number, at;
+    /* FIFO: of the side's commit word; else of the state, without the intent */
+    _Atomic uint64_t number;
+    /* FIFO, LIFO: in bytes from the start of all that the queue ever has */
+    uint64_t at;
+    /*
+     * FIFO: the lengths of all items that the side has ever moved. Else: of those in the queue. BY1
+     */
+    _Atomic uint64_t bytes;
 };
 
 struct shki_side {
-    alignas(SHKI_CACHE_LINE) struct shki_place place[2]; /* with the side's lock */
-    /*
-     * chunks of several blocks: what lies before it has been given memory (FIFO's get side: has
-     * lost it)
-     */
-    uint64_t memory;
-    uint64_t reserved[3];
+    alignas(SHKI_CACHE_LINE) struct shki_place place[2];
+    /* FIFO, put side, with the lock: what has been given memory, from where to where */
+    uint64_t memory_from, memory_to;
+    /* FIFO, put side, with the lock: a late copy of the bytes that have been taken */
+    uint64_t cached_bytes;
 };
+
+_Static_assert(offsetof(struct shki_side, memory_from) < SHKI_CACHE_LINE,
+               "a side's places are in one line");
 
 /* put_lock.chunks, CH3: | chunks mapped so far, 40 bits | of them not recycled yet, 24 bits | */
 #define SHKI_FRESH_BITS 24
 #define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
+
+/*
+ * FIFO: a word in the place of a record: how many chunks further the next one begins. No item's
+ * word has that upper half.
+ */
+#define SHKI_SKIP (UINT64_C(1) << 32)
 
 /* ---- The queue ---- */
 
@@ -173,20 +180,21 @@ struct shki_queue_shared {
     uint32_t order;
     /* enum shki_shut_down, and above it how often the queue was shut down, having been open: SD1 */
     _Atomic uint32_t shut_down;
-    uint64_t capacity;                 /* 0: bounded only by memory */
-    uint64_t slots, item_size, stride; /* capacity 0: slots: lists of chunks; stride: 0 */
+    uint64_t capacity;                 /* items; 0: any number */
+    uint64_t slots, item_size, stride; /* it grows: slots: lists of chunks; stride: 0 */
     uint64_t tasks_at, slots_at;       /* from the start of the extent */
-    /* capacity 0: the lists; and for each of them which block each chunk begins at */
+    /* it grows: the lists; and for each of them which block each chunk begins at */
     uint64_t lists_at, map_at;
-    /* capacity 0: how many the map has places for; their size in bytes */
+    /* it grows: how many the map has places for; their size in bytes */
     uint64_t chunks, chunk_size;
     /* only grows, seldom; written with either lock; nothing depends on it: see shki_note_fill() */
     _Atomic uint64_t high_water;
-    uint64_t reserved[3];
+    uint64_t capacity_bytes; /* a put waits while there are so many; 0: any number */
+    uint64_t reserved[2];
 
     struct shki_side_lock put_lock; /* not FIFO: of both sides */
     /*
-     * Items put so far; written with the put lock. FIFO of capacity 0: commits a put: CH1. Else a
+     * Items put so far; written with the put lock. FIFO that grows: commits a put: CH1. Else a
      * count, which may be late
      */
     alignas(SHKI_CACHE_LINE) _Atomic uint64_t tail;
@@ -196,7 +204,7 @@ struct shki_queue_shared {
     alignas(SHKI_CACHE_LINE) _Atomic uint64_t head;
 
     struct shki_ordered ordered;
-    struct shki_side put_side, get_side; /* capacity 0, FIFO and LIFO (put_side alone) */
+    struct shki_side put_side, get_side; /* it grows; LIFO and PRIORITY: put_side alone */
 
     struct shki_eventcount_shared not_empty; /* consumers sleep here, */
     struct shki_eventcount_shared not_full;  /* producers, */

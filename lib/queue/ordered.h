@@ -21,6 +21,7 @@
 #ifndef SHKI_ORDERED_H
 #define SHKI_ORDERED_H
 
+#include "queue/place.h"
 #include "queue/side.h"
 #include "queue/state.h"
 
@@ -49,6 +50,30 @@ static SHKI_INLINE void ordered_commit(struct shk_queue *q, unsigned puts, uint6
     ordered_step();
 }
 
+/* ---- How many bytes there are, if items lie at their length ---- */
+
+/* The number of the place that goes with a state, whatever is left to do. */
+static inline uint64_t ordered_number(uint64_t state)
+{
+    return state >> SHKI_INTENT_BITS;
+}
+
+/* With the lock. */
+static inline uint64_t ordered_own_bytes(const struct shk_queue *q)
+{
+    return shki_place_own_bytes(&q->shared->put_side, ordered_number(ordered_state(q)));
+}
+
+/* Before the commit with the same puts and count. `at`: of a stack. */
+static inline void ordered_set_place(struct shk_queue *q, unsigned puts, uint64_t count,
+                                     uint64_t at, uint64_t bytes)
+{
+    uint64_t before = ordered_state(q);
+    uint64_t after = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
+
+    shki_place_set(&q->shared->put_side, ordered_number(before), ordered_number(after), at, bytes);
+}
+
 /* ---- Loads only ---- */
 
 static inline struct shki_counts ordered_counts(const struct shk_queue *q)
@@ -66,7 +91,14 @@ static inline bool ordered_has_item(const struct shk_queue *q)
 
 static inline bool ordered_has_room(const struct shk_queue *q)
 {
-    return q->grows || ordered_counts(q).items < q->capacity;
+    uint64_t bytes = 0;
+
+    if (!q->limited)
+        return true;
+    if (q->capacity_bytes && !shki_place_bytes(&q->shared->put_side, &q->shared->ordered.state,
+                                               SHKI_INTENT_BITS, &bytes))
+        bytes = 0; /* busy: worth another try */
+    return !shki_is_full(q, ordered_counts(q).items, bytes);
 }
 
 #endif

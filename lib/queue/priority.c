@@ -12,11 +12,11 @@
  *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot
  *                   becomes the first of those to be used next
  *
- * With a capacity all of it is one chunk, | heap entries | slots |. The entries beyond the end say
+ * With slots all of it is one chunk, | heap entries | slots |. The entries beyond the end say
  * which slots are free: those of 0 to count - 1 and these are at any time all slots. An entry that
  * has never been used says nothing (0), and means the slot of its own number.
  *
- * Without a limit the entries are a list of chunks (chunk_list.h), and the items are in further
+ * If it grows, the entries are a list of chunks (chunk_list.h), and the items are in further
  * lists, one for each size class: 64, 96, 128, 192, 256 … bytes, the last one as large as the
  * largest item. In each class the slots in use are those from 0 to its count - 1: the item of the
  * last slot moves into the one that was freed. So memory is used without gaps, at most half as much
@@ -38,7 +38,7 @@ static SHKI_INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
     return i < q->limit ? i : 0;
 }
 
-#define ENTRIES_SHIFT 13 /* without a limit: log of the entries of a chunk */
+#define ENTRIES_SHIFT 13 /* it grows: log of the entries of a chunk */
 
 _Static_assert(SHKI_ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK, "entries fill a block");
 
@@ -52,13 +52,13 @@ static SHKI_INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, b
                                               (i & ((1u << ENTRIES_SHIFT) - 1)) * SHKI_ENTRY_SIZE);
 }
 
-/* With a capacity. */
+/* It does not grow. */
 static SHKI_INLINE struct shki_slot *slot_at(const struct shk_queue *q, uint64_t i)
 {
     return (struct shki_slot *)(void *)(q->slots + q->entries_size + i * q->stride);
 }
 
-/* ---- Without a limit: slots in size classes ---- */
+/* ---- It grows: slots in size classes ---- */
 
 /* A class, whatever number was read in shared memory. */
 static struct shki_list *class_at(const struct shk_queue *q, uint32_t number)
@@ -199,10 +199,7 @@ static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t free
     ordered_step();
 }
 
-/*
- * What is left to do once it has been committed: by the member that committed it, or by the next
- * one with the lock. `count` is how many there are now.
- */
+/* What is left to do of what has been committed. `count` is how many there are now. */
 static SHKI_INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
                                    const struct shki_heap_entry *moving)
 {
@@ -253,7 +250,7 @@ static SHKI_INLINE uint64_t settled_items(struct shk_queue *q)
     return count_of(q, state);
 }
 
-/* The slot for one more, with a capacity. */
+/* The slot for one more; it does not grow. */
 static SHKI_INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
 {
     uint32_t said = entry_at(q, false, count)->slot;
@@ -262,8 +259,8 @@ static SHKI_INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
 }
 
 /*
- * Without a limit: room for one more entry, and for an item of that length: 1 or an error. Killed
- * in here: nothing has happened.
+ * It grows: room for one more entry, and for an item of that length: 1; 0: full; or an error.
+ * Killed in here: nothing has happened.
  */
 static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_slot **slot)
 {
@@ -271,9 +268,11 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
     uint64_t bytes;
     int r;
 
+    if (shki_is_full(q, count, ordered_own_bytes(q)))
+        return 0;
     if (count >= q->limit)
         return shki_too_many(q);
-    if (length > q->item_size)
+    if (length > q->item_most)
         return shki_damaged_item(q, length);
     q->reserved_class = shki_size_class(length) + 1;
     class = class_at(q, q->reserved_class);
@@ -300,7 +299,7 @@ static SHKI_INLINE int room(struct shk_queue *q, size_t length, struct shki_slot
     return 1;
 }
 
-static SHKI_INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority)
+static SHKI_INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority, size_t length)
 {
     struct shki_ordered *o = &q->shared->ordered;
     uint64_t count = bounded(q, items(q));
@@ -315,24 +314,26 @@ static SHKI_INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority
     o->hole = (uint32_t)count;
     o->moving = e;
     shki_count_puts(q, 1);
+    if (grows)
+        ordered_set_place(q, 1, count + 1, 0, ordered_own_bytes(q) + length);
     /* Killed before: nothing has happened. Killed after: the next one with the lock finishes it. */
     ordered_commit(q, 1, count + 1, SHKI_INTENT_PUT);
     finish_put(q, grows, count + 1, count, &e);
     shki_note_fill(q->shared, count + 1);
 }
 
-static SHKI_INLINE void commit_put(struct shk_queue *q, int64_t priority)
+static SHKI_INLINE void commit_put(struct shk_queue *q, int64_t priority, size_t length)
 {
     if (q->grows)
-        put_as(q, true, priority);
+        put_as(q, true, priority, length);
     else
-        put_as(q, false, priority);
+        put_as(q, false, priority, length);
 }
 
 static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
     store_relaxed(&slot->word, shki_slot_word(0, length)); /* OR1 publishes it */
-    commit_put(q, 0);
+    commit_put(q, 0, length);
 }
 
 static SHKI_INLINE int item(struct shk_queue *q, struct shki_slot **slot)
@@ -347,7 +348,7 @@ static SHKI_INLINE int item(struct shk_queue *q, struct shki_slot **slot)
     return 1;
 }
 
-/* Without a limit: of the first item, what goes where when it is taken; its class. */
+/* It grows: of the first item, what goes where when it is taken; its class. */
 static struct shki_list *plan_gap(struct shk_queue *q)
 {
     const struct shki_heap_entry *first = entry_at(q, true, 0);
@@ -372,6 +373,10 @@ static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
     o->hole = 0;
     o->freed = (uint32_t)freed;
     o->moving = e;
+    if (grows) {
+        bytes = shki_slot_length(load_relaxed(&record_at(q, class, freed)->word));
+        ordered_set_place(q, 0, count, 0, ordered_own_bytes(q) - bytes);
+    }
     /* Killed before: nothing has happened. Killed after: the next one with the lock finishes it. */
     ordered_commit(q, 0, count, SHKI_INTENT_GET);
     finish_take(q, grows, count, 0, freed, &e);
@@ -384,7 +389,7 @@ static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
     }
 }
 
-static void consume(struct shk_queue *q)
+static SHKI_INLINE void consume(struct shk_queue *q)
 {
     if (q->grows)
         take_as(q, true);
@@ -403,7 +408,7 @@ static SHKI_INLINE int put_one(struct shk_queue *q, const void *item_, size_t le
     if (unlikely(r <= 0))
         return r;
     shki_fill_slot(slot, item_, length);
-    commit_put(q, priority);
+    commit_put(q, priority, length);
     return 1;
 }
 
@@ -433,10 +438,7 @@ static SHKI_INLINE int get_one(struct shk_queue *q, struct shki_member *m,
     if (unlikely(r < 0))
         return r;
     shki_count_tasks(q, m, 1);
-    if (q->grows)
-        take_as(q, true);
-    else
-        take_as(q, false);
+    consume(q);
     return 1;
 }
 

@@ -36,7 +36,7 @@ static int check_items(const struct shk_queue *q, const struct iovec *items, uns
     for (unsigned i = 0; i < n; i++) {
         if (items[i].iov_base == NULL && items[i].iov_len > 0)
             return shki_say(-EINVAL, "the item is NULL");
-        if (items[i].iov_len > q->item_size)
+        if (items[i].iov_len > q->item_most)
             return shki_too_large(q, items[i].iov_len);
     }
     return 0;
@@ -69,7 +69,7 @@ static __attribute__((noinline)) int put_slow(struct shk_queue *q, const void *i
 
     if (unlikely(r < 0))
         return r;
-    if (unlikely(item == NULL || len > q->item_size)) {
+    if (unlikely(item == NULL || len > q->item_most)) {
         r = check_items(q, &one, 1);
         if (r < 0)
             return r;
@@ -308,7 +308,7 @@ ssize_t shk_queue_size(struct shk_queue *q)
     if (r < 0)
         return r;
     size = shki_queue_items(q);
-    return (ssize_t)(q->grows || size < q->capacity ? size : q->capacity);
+    return (ssize_t)(q->capacity == 0 || size < q->capacity ? size : q->capacity);
 }
 
 ssize_t shk_queue_capacity(struct shk_queue *q)
@@ -336,9 +336,12 @@ int shk_queue_empty(struct shk_queue *q)
 
 int shk_queue_full(struct shk_queue *q)
 {
-    ssize_t n = shk_queue_size(q);
+    struct shki_member *m;
+    int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    return n < 0 ? (int)n : !q->grows && (uint64_t)n == q->capacity;
+    if (r < 0)
+        return r;
+    return q->grows ? !q->ops->has_room(q) : shki_queue_items(q) >= q->capacity;
 }
 
 int shk_queue_is_shut_down(struct shk_queue *q)

@@ -148,4 +148,9 @@ static SHKI_INLINE int shki_side_try(struct shk_queue *q, struct shki_member *m,
     return r;
 }
 
+/* try_put and try_get of an order that moves one item as it moves several. */
+int shki_side_try_put(struct shk_queue *, struct shki_member *, const void *item, size_t length,
+                      int64_t priority);
+int shki_side_try_get(struct shk_queue *, struct shki_member *, void *buffer, size_t *length);
+
 #endif

@@ -1,17 +1,18 @@
 /*
- * LIFO without a limit: a stack of records, each as long as its item, in a list of chunks.
+ * LIFO that grows: a stack of records, each as long as its item, in a list of chunks.
  *
  *     chunk 0 | - | word item size | word item size |    chunk 1 | below | word item size |  free …
  *                                                   ^                |                    ^
  *                                                   +----------------+                   top
  *
  * A record is a word with the item's length + 1, the item, and the size of it all, by which it is
- * found from behind. It begins at a multiple of 8 bytes and lies in one chunk. Each chunk begins
- * with the place of the top as it was when its first record was put.
+ * found from behind. It begins at a multiple of 8 bytes and lies in one chunk, or is longer than a
+ * chunk and the first of a run (chunk_list.h). Each chunk, or run, begins with the place of the top
+ * as it was when its first record was put.
  *
- * The state commits (OR1), as in a LIFO queue with a capacity. Which byte the top is goes with the
- * state: see struct shki_place. So there is nothing to repair but memory that was to be given back
- * (shki_list_repair()).
+ * The state commits (OR1), as in a LIFO queue with slots. Which byte the top is, and how many bytes
+ * the items have, goes with the state: see place.h. So there is nothing to repair but memory that
+ * was to be given back (shki_list_repair()).
  */
 #include "queue/chunk_list.h"
 #include "queue/ordered.h"
@@ -39,24 +40,16 @@ static uint64_t record_size(size_t length)
 /* With the lock: where the top is; UINT64_MAX: damaged. */
 static uint64_t top_of(const struct shk_queue *q)
 {
-    const struct shki_side *side = &q->shared->put_side;
-    uint64_t state = ordered_state(q);
+    const struct shki_place *place =
+        shki_place_find(&q->shared->put_side, ordered_number(ordered_state(q)));
 
-    return side->place[0].number == state   ? side->place[0].at
-           : side->place[1].number == state ? side->place[1].at
-                                            : UINT64_MAX;
+    return place ? place->at : UINT64_MAX;
 }
 
-static void set_top(struct shk_queue *q, unsigned puts, uint64_t count, uint64_t top)
+static void set_top(struct shk_queue *q, unsigned puts, uint64_t count, uint64_t top,
+                    uint64_t bytes)
 {
-    struct shki_side *side = &q->shared->put_side;
-    uint64_t before = ordered_state(q),
-             state = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
-    struct shki_place *place = &side->place[side->place[0].number == before];
-
-    place->at = top;
-    place->number = state;
-    ordered_step(); /* killed here: the other place still counts */
+    ordered_set_place(q, puts, count, top, bytes);
     ordered_commit(q, puts, count, SHKI_INTENT_NONE);
 }
 
@@ -85,15 +78,19 @@ static inline int reach(struct shk_queue *q, uint64_t at, unsigned char **byte)
  */
 static int make_room(struct shk_queue *q, uint64_t *at, size_t length, struct shki_slot **slot)
 {
-    uint64_t size = record_size(length), top = *at;
+    uint64_t size = record_size(length), top = *at, end;
     unsigned char *byte = NULL;
-    int r;
+    int r = 1;
 
-    if (q->chunk_mask + 1 - offset_of(q, *at) < size) /* a new chunk */
-        *at += q->chunk_mask + 1 - offset_of(q, *at);
+    if (q->chunk_mask + 1 - offset_of(q, *at) < size) /* a new chunk, or a run */
+        *at = shki_round_up(*at, q->chunk_mask + 1);
     if (offset_of(q, *at) == 0)
         *at += sizeof(uint64_t);
-    r = shki_list_reaches(stack_of(q), *at + size) ? 1 : shki_list_grow(q, stack_of(q), *at + size);
+    end = *at + size;
+    if (unlikely((end - 1) >> q->shift > *at >> q->shift))
+        r = shki_list_grow_run(q, stack_of(q), *at >> q->shift, end);
+    else if (!shki_list_reaches(stack_of(q), end))
+        r = shki_list_grow(q, stack_of(q), end);
     if (r > 0)
         r = reach(q, *at, &byte);
     if (r < 0)
@@ -113,12 +110,13 @@ static uint64_t end_record(uint64_t at, struct shki_slot *slot, size_t length)
     return at + size;
 }
 
-static void commit_puts(struct shk_queue *q, unsigned n, uint64_t top)
+/* n more, of so many bytes. */
+static void commit_puts(struct shk_queue *q, unsigned n, uint64_t top, uint64_t bytes)
 {
     uint64_t count = items(q) + n;
 
     shki_count_puts(q, n);
-    set_top(q, n, count, top);
+    set_top(q, n, count, top, ordered_own_bytes(q) + bytes);
     shki_note_fill(q->shared, count);
 }
 
@@ -126,7 +124,7 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     struct shki_slot *slot = NULL;
     unsigned n = 0;
-    uint64_t top = top_of(q);
+    uint64_t top = top_of(q), count = items(q), bytes = ordered_own_bytes(q), put = 0;
     int r = shki_may_put(q);
 
     (void)m;
@@ -134,9 +132,9 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
         return r;
     if (top == UINT64_MAX)
         return shki_damaged_place(q);
-    if (w->n > UINT32_MAX - items(q))
+    if (w->n > UINT32_MAX - count)
         return shki_too_many(q);
-    for (; n < w->n; n++) {
+    for (; n < w->n && !shki_is_full(q, count + n, bytes + put); n++) {
         uint64_t at = top;
 
         r = make_room(q, &at, w->items[n].iov_len, &slot);
@@ -144,10 +142,11 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
             break;
         shki_fill_slot(slot, w->items[n].iov_base, w->items[n].iov_len);
         top = end_record(at, slot, w->items[n].iov_len);
+        put += w->items[n].iov_len;
     }
     if (n == 0)
         return r;
-    commit_puts(q, n, top);
+    commit_puts(q, n, top, put);
     return (int)n;
 }
 
@@ -156,13 +155,15 @@ static int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
     q->reserved_at = top_of(q);
     if (q->reserved_at == UINT64_MAX || length > q->item_size || items(q) == UINT32_MAX)
         return shki_damaged_place(q);
+    if (shki_is_full(q, items(q), ordered_own_bytes(q)))
+        return 0;
     return make_room(q, &q->reserved_at, length, slot);
 }
 
 static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
     store_relaxed(&slot->word, shki_slot_word(0, length)); /* OR1 publishes it */
-    commit_puts(q, 1, end_record(q->reserved_at, slot, length));
+    commit_puts(q, 1, end_record(q->reserved_at, slot, length), length);
 }
 
 /* ---- Getting ---- */
@@ -170,29 +171,36 @@ static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 /* The record below *top, which is then where the top is without it: 1 or an error. */
 static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **slot, uint64_t *word)
 {
-    uint64_t size, offset = offset_of(q, *top - 1) + 1;
-    unsigned char *end = NULL;
+    unsigned char *end = NULL, *begin = NULL;
+    uint64_t size;
     int r = *top < 2 * sizeof(uint64_t) || *top % 8 ? shki_damaged_place(q)
                                                     : reach(q, *top - sizeof(uint64_t), &end);
 
     if (r < 0)
         return r;
     memcpy(&size, end, sizeof(size));
-    if (size % 8 || size < record_size(0) || size > offset - sizeof(uint64_t))
+    if (size % 8 || size < record_size(0) || size > *top - sizeof(uint64_t))
         return shki_damaged_place(q);
-    *slot = (struct shki_slot *)(void *)(end + sizeof(uint64_t) - size);
+    r = reach(q, *top - size, &begin);
+    if (r < 0)
+        return r;
+    /* in one chunk, or in a run */
+    if (begin + size != end + sizeof(uint64_t) || offset_of(q, *top - size) < sizeof(uint64_t))
+        return shki_damaged_place(q);
+    *slot = (struct shki_slot *)(void *)begin;
     *word = load_relaxed(&(*slot)->word);
     if (shki_slot_length(*word) > q->item_size || record_size(shki_slot_length(*word)) > size)
         return shki_damaged_item(q, shki_slot_length(*word));
     *top -= size;
-    if (offset - size == sizeof(uint64_t)) /* the first of its chunk */
+    if (offset_of(q, *top) == sizeof(uint64_t)) /* the first of its chunk */
         memcpy(top, (unsigned char *)*slot - sizeof(uint64_t), sizeof(*top));
     return 1;
 }
 
-static void commit_gets(struct shk_queue *q, unsigned n, uint64_t top)
+/* n fewer, of so many bytes. */
+static void commit_gets(struct shk_queue *q, unsigned n, uint64_t top, uint64_t bytes)
 {
-    set_top(q, 0, items(q) - n, top);
+    set_top(q, 0, items(q) - n, top, ordered_own_bytes(q) - bytes);
     if (shki_list_is_long(stack_of(q), top))
         shki_list_shrink(q, stack_of(q), top);
 }
@@ -214,7 +222,7 @@ static int has_any(struct shk_queue *q, struct shki_slot **slot)
 
 static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
-    uint64_t top, below, word;
+    uint64_t top, below, word, bytes = 0;
     struct shki_slot *slot = NULL;
     unsigned n = 0, count;
     int r = shki_next_item(q, has_any, &slot);
@@ -230,11 +238,12 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
             r = shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len);
         if (r < 0)
             break;
+        bytes += shki_slot_length(word);
     }
     if (n == 0)
         return r;
     shki_count_tasks(q, m, n);
-    commit_gets(q, n, top);
+    commit_gets(q, n, top, bytes);
     return (int)n;
 }
 
@@ -244,29 +253,7 @@ static void consume(struct shk_queue *q)
     struct shki_slot *slot;
 
     if (find_record(q, &top, &slot, &word) > 0)
-        commit_gets(q, 1, top);
-}
-
-/* ---- One item, without waiting ---- */
-
-static int try_put(struct shk_queue *q, struct shki_member *m, const void *item_, size_t length,
-                   int64_t priority)
-{
-    struct iovec one = {(void *)(uintptr_t)item_, length};
-    struct shki_work w = {.items = &one, .n = 1};
-
-    (void)priority;
-    return shki_side_try(q, m, true, put, &w);
-}
-
-static int try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
-{
-    struct iovec one = {buffer, *length};
-    struct shki_work w = {.buffers = &one, .n = 1};
-    int r = shki_side_try(q, m, false, get, &w);
-
-    *length = one.iov_len;
-    return r;
+        commit_gets(q, 1, top, shki_slot_length(word));
 }
 
 static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
@@ -277,8 +264,8 @@ static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
 
 const struct shki_order shki_stack = {.put = put,
                                       .get = get,
-                                      .try_put = try_put,
-                                      .try_get = try_get,
+                                      .try_put = shki_side_try_put,
+                                      .try_get = shki_side_try_get,
                                       .room = room,
                                       .commit = commit,
                                       .item = item,

@@ -66,6 +66,18 @@ bool shki_queue_is_writable(const struct shk_queue *);
 bool shki_queue_has_item(const void *queue);
 bool shki_queue_has_room(const void *queue);
 
+/*
+ * Whether a queue is full that has so many items and bytes. The limit in bytes is a high-water
+ * mark: what a producer waits for does not depend on its item. So producers with short items cannot
+ * keep one with a long item waiting for ever, and a consumer need wake only one of them: it may go
+ * on, whichever it is. In turn there may be more bytes than the limit, by less than one item.
+ */
+static inline bool shki_is_full(const struct shk_queue *q, uint64_t items, uint64_t bytes)
+{
+    return (q->capacity && items >= q->capacity) ||
+           (q->capacity_bytes && bytes >= q->capacity_bytes);
+}
+
 /* Whether a put may begin: 0 or an error. With the lock. */
 static inline int shki_may_put(struct shk_queue *q)
 {

@@ -96,7 +96,7 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
         return r;
     if (slot == NULL)
         return shki_say(-EINVAL, "the pointer to the slot's address is NULL");
-    if (len > q->item_size)
+    if (len > q->item_most)
         return shki_too_large(q, len);
     c = shki_put_call(q, m, timeout);
     r = keep(&c, find_room, &w, SHKI_OPEN_RESERVATION);

@@ -23,31 +23,38 @@ static int extend(struct shk_segment *s, uint32_t n)
     return r;
 }
 
+int shki_pool_find(struct shk_segment *s, uint32_t n, uint32_t *block)
+{
+    int r;
+
+    for (;;) {
+        *block = shki_blocks_find(s, n, load_relaxed(&s->header->pool_hint));
+        if (*block == SHKI_BLOCK_NONE)
+            *block = shki_blocks_find(s, n, SHKI_BLOCK_NONE);
+        if (*block != SHKI_BLOCK_NONE)
+            return 0;
+        r = extend(s, n);
+        if (r < 0)
+            return r;
+    }
+}
+
 int shki_pool_allocate(struct shk_segment *s, uint32_t n, uint64_t word, _Atomic uint32_t *hint)
 {
-    uint32_t block = load_relaxed(hint), from;
+    uint32_t block = load_relaxed(hint);
     int r;
 
     /* What a dead member has begun to take for the same. */
     if (shki_blocks_are(s, block, 1, word) && n <= shki_pool_limit(s) - block &&
         shki_blocks_claim(s, block, n, word))
         return 0;
-    for (;;) {
-        from = load_relaxed(&s->header->pool_hint);
-        block = shki_blocks_find(s, n, from);
-        if (block == SHKI_BLOCK_NONE)
-            block = shki_blocks_find(s, n, SHKI_BLOCK_NONE);
-        if (block == SHKI_BLOCK_NONE) {
-            r = extend(s, n);
-            if (r < 0)
-                return r;
-            continue;
-        }
+    do {
+        r = shki_pool_find(s, n, &block);
+        if (r < 0)
+            return r;
         /* Killed before the first word is taken: the blocks at the hint have other words. */
         store_relaxed(hint, block);
-        if (shki_blocks_claim(s, block, n, word))
-            break;
-    }
+    } while (!shki_blocks_claim(s, block, n, word));
     store_relaxed(&s->header->pool_hint, block);
     return 0;
 }

@@ -8,6 +8,12 @@
 #include "segment/blocks.h"
 
 /*
+ * n consecutive blocks that are free at that moment, of which *block is the first. The pool grows
+ * if there are none. Returns 0, -ENOSPC, or what the segment's lock gives.
+ */
+int shki_pool_find(struct shk_segment *, uint32_t n, uint32_t *block);
+
+/*
  * Take n consecutive blocks, whose memory is not allocated yet. The number of the first one is
  * written to `hint` before they are taken. A caller that was killed is continued by the same call
  * with the same word and the same hint. Returns 0, -ENOSPC, or what the segment's lock gives.

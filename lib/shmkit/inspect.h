@@ -103,7 +103,7 @@ struct shk_object_info {
     char name[SHK_NAME_MAX + 1];
     uint32_t kind;   /* enum shk_kind */
     uint64_t serial; /* never repeats in a segment */
-    /* bytes: of its extent; of a queue without a limit: of what it has at the moment */
+    /* bytes: of its extent; of a queue with items at their length: of what it has at the moment */
     uint64_t size;
     int32_t creator;  /* pid */
     int64_t created;  /* seconds since 1970 */
@@ -138,11 +138,17 @@ struct shk_object_info {
         } event;
         struct {
             uint32_t order, shut_down;
-            uint64_t capacity, item_size, size; /* capacity 0: bounded only by memory */
+            uint64_t capacity, item_size, size; /* capacity 0: any number of items */
             uint64_t puts, gets;                /* since it was created */
             uint64_t high_water;                /* the most items that were seen in it: see below */
             /* ids of the members that keep a side: claimed, reserved, peeked; 0: none */
             uint64_t producer, consumer;
+            /*
+             * the limit in bytes, 0: none; and how many are in it, if its items are stored at their
+             * length
+             */
+            uint64_t capacity_bytes, bytes;
+            uint32_t at_length;
         } queue;
         struct {
             uint32_t value, max; /* max 0: none */

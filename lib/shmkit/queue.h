@@ -3,7 +3,7 @@
  * orders.
  *
  * States: open; shut down (no more puts, gets until it is drained). Empty, or holding items: up to
- * `capacity`, or with capacity 0 as many as there is memory for.
+ * `capacity`, up to `capacity_bytes` bytes, or as many as there is memory for.
  *
  *     struct shk_queue_options size = { .capacity = 4, .item_size = 64 };
  *     struct shk_queue *jobs;
@@ -31,13 +31,23 @@
  * nothing else. -EBUSY means that another member keeps the side, or is stopped in the middle of a
  * call; shk_last_error() names it.
  *
- * Capacity 0: bounded only by memory. A put never waits for room. An item takes its own length and
- * some bytes more: FIFO 8, LIFO 16; PRIORITY 48, in slots of 64, 96, 128, 192, 256 … bytes. All
- * such queues of a segment share its address space (64 GiB by default, which costs nothing until it
- * is used), each as far as it needs. Memory is taken ahead of use, in pieces of at most 256 KiB.
- * When there is no more, puts give -ENOSPC, and shk_last_error() says what is full. Nothing is
- * lost: gets go on, and later puts succeed again. Memory of consumed items is given back, except
- * about 1 MiB that is kept for the next puts, and a few KiB of bookkeeping.
+ * Limits. A put waits while there are `capacity` items in the queue, or while their lengths add up
+ * to `capacity_bytes` or more. So there may be more bytes than that, by less than one item, and
+ * always less than twice as many: an item longer than capacity_bytes is refused. Whether a put has
+ * to wait does not depend on its item, so short items do not keep a long one waiting. A queue with
+ * neither limit is bounded only by memory: a put never waits for room.
+ *
+ * Memory. A queue has a slot for each item that it may hold if it is limited in items alone, and if
+ * item_size is at most 1024 or all slots together take at most 1 MiB. Its memory is taken when it
+ * is created, and no put lacks memory. Any other queue has its items at their length, and its
+ * memory follows what is in it. So item_size may be as large as an item can ever be, up to 2^31,
+ * and costs nothing. An item takes its own length and some bytes more: FIFO 8, LIFO 16; PRIORITY
+ * 48, in slots of 64, 96, 128, 192, 256 … bytes. All such queues of a segment share its address
+ * space (64 GiB by default, which costs nothing until it is used), each as far as it needs. Memory
+ * is taken ahead of use: as much as the queue has, at most 256 KiB. When there is no more, puts
+ * give -ENOSPC, and shk_last_error() says what is full. Nothing is lost: gets go on, and later puts
+ * succeed again. Memory of consumed items is given back, except about 1 MiB that is kept for the
+ * next puts, and a few KiB of bookkeeping.
  */
 #ifndef SHMKIT_QUEUE_H
 #define SHMKIT_QUEUE_H
@@ -64,22 +74,27 @@ enum { SHK_FIFO = 0, SHK_LIFO = 1, SHK_PRIORITY = 2 };
 struct shk_queue_options {
     uint32_t order;       /* SHK_FIFO, SHK_LIFO, SHK_PRIORITY */
     uint32_t reserved_32; /* zero */
-    /* items, up to 2^31; 0: bounded only by memory when creating, any capacity when opening */
+    /* items, up to 2^31; 0: any number when creating, any capacity when opening */
     size_t capacity;
     /*
      * the largest item in bytes, up to 2^31; items may be shorter and keep their length. 0: 1024
      * when creating, any size when opening
      */
     size_t item_size;
-    uint64_t reserved[8]; /* zero */
+    /*
+     * bytes of all items together, up to 2^40, see Limits. 0: any number when creating, any limit
+     * when opening
+     */
+    uint64_t capacity_bytes;
+    uint64_t reserved[7]; /* zero */
 };
 
 /*
  * Open a queue, or with SHK_CREATE create it if it is absent. options: NULL to open it as it is, or
- * to create a FIFO queue of capacity 0.
+ * to create a FIFO queue without a limit.
  * Returns 0, or
- *   -EPROTOTYPE  present, but no queue, or of another order, capacity or item size
- *   -EINVAL      the order, the capacity or the item size is out of range
+ *   -EPROTOTYPE  present, but no queue, or of another order, limit or item size
+ *   -EINVAL      the order, a limit or the item size is out of range
  *   -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open()
  * The handle is the caller's, which closes it.
  * Killed: the queue has been created whole or not at all.
@@ -97,15 +112,15 @@ SHK_PUBLIC int shk_queue_close(struct shk_queue *);
  * Put one item of len bytes (0 is an item, too), waiting while the queue is full. In a PRIORITY
  * queue its priority is 0. timeout: nanoseconds, SHK_FOREVER, SHK_NOWAIT.
  * Returns 0, or
- *   -EMSGSIZE  the item is longer than item_size
+ *   -EMSGSIZE  the item is longer than item_size, or than capacity_bytes
  *   -EPIPE     the queue is shut down
  *   -EAGAIN    SHK_NOWAIT, and the queue is full
- *   -EBUSY     SHK_NOWAIT, and another member keeps the producer side (see above); capacity 0: a
- *              process has been in the middle of a change to the segment for 10 seconds
+ *   -EBUSY     SHK_NOWAIT, and another member keeps the producer side (see above); items at their
+ *              length: a process has been in the middle of a change to the segment for 10 seconds
  *   -ETIMEDOUT, -EINTR
  *   -EDEADLK   the calling thread has a reservation open (LIFO, PRIORITY: or a peek)
- *   -ENOSPC    capacity 0: no memory, or the segment's address space is used up
- *   -EFBIG     capacity 0: more than the process's limit of file sizes
+ *   -ENOSPC    items at their length: no memory, or the segment's address space is used up
+ *   -EFBIG     items at their length: more than the process's limit of file sizes
  * Killed: the item is in the queue or not.
  * Source: Python queue.Queue; POSIX mq_send().
  */
@@ -148,7 +163,7 @@ SHK_PUBLIC ssize_t shk_queue_get_priority(struct shk_queue *, void *buf, size_t 
  * Put the first of n items, as many as there is room for, at most 65536, waiting while there is no
  * room for one. In a PRIORITY queue their priority is 0.
  * Returns how many it has put, at least 1; or as shk_queue_put(), or
- *   -EMSGSIZE  any of the items is longer than item_size; nothing is put
+ *   -EMSGSIZE  any of the items is longer than item_size, or than capacity_bytes; nothing is put
  *   -EINVAL    n is 0
  * Killed: FIFO, LIFO: all items of the call are in the queue, or none. PRIORITY: the first few.
  */
@@ -247,17 +262,20 @@ SHK_PUBLIC int shk_queue_join(struct shk_queue *, int64_t timeout);
 SHK_PUBLIC ssize_t shk_queue_unfinished(struct shk_queue *);
 
 /*
- * Return how many items are in the queue, a hint; how many it holds at most, 0: bounded only by
- * memory.
+ * Return how many items are in the queue, a hint; how many it holds at most, 0: any number.
  */
 SHK_PUBLIC ssize_t shk_queue_size(struct shk_queue *);
 SHK_PUBLIC ssize_t shk_queue_capacity(struct shk_queue *);
 
-/* Returns the largest item in bytes: a buffer of that size has room for any item. */
+/*
+ * Returns the largest item in bytes: a buffer of that size has room for any item. Where that is
+ * more than any item that will come, peek tells the length of the next one.
+ */
 SHK_PUBLIC ssize_t shk_queue_item_size(struct shk_queue *);
 
 /*
- * Return 1 or 0; a hint, it may have changed since. A queue of capacity 0 is never full.
+ * Return 1 or 0; a hint, it may have changed since. Full: a put would wait. A queue without a limit
+ * is never full.
  */
 SHK_PUBLIC int shk_queue_empty(struct shk_queue *);
 SHK_PUBLIC int shk_queue_full(struct shk_queue *);

@@ -31,6 +31,10 @@ enum {
     SHUFFLED =
         4096, /* it has been full and drained: the free slots are not used in the order of their
                  numbers */
+    LIMITED = 8192,  /* items at their length: limited in items */
+    WEIGHED = 16384, /* limited in bytes alone */
+    LONG = 32768,    /* with GROWS: items longer than a chunk, reserved and peeked */
+    AT_LENGTH = GROWS | LIMITED | WEIGHED,
 };
 
 /* Two records of a FIFO queue without a limit leave 16 bytes of a chunk. */
@@ -39,6 +43,9 @@ static unsigned char half_a_chunk[(128 << 10) - 16];
 struct item {
     int64_t number, check[2];
 };
+
+/* A chunk and a half. Only its beginning is written. */
+static unsigned char long_item[384 << 10];
 
 static struct item item_of(int64_t number)
 {
@@ -49,8 +56,8 @@ static int64_t number_of(const struct item *item, ssize_t length)
 {
     if (length < 0)
         return length;
-    return length == sizeof(*item) && item->check[0] == ~item->number &&
-                   item->check[1] == item->number * 7
+    return (length == sizeof(*item) || length == sizeof(long_item)) &&
+                   item->check[0] == ~item->number && item->check[1] == item->number * 7
                ? item->number
                : -EILSEQ;
 }
@@ -58,6 +65,11 @@ static int64_t number_of(const struct item *item, ssize_t length)
 static uint32_t order_of(const struct row *row)
 {
     return row->variant & LIFO ? SHK_LIFO : row->variant & PRIORITY ? SHK_PRIORITY : SHK_FIFO;
+}
+
+static size_t length_of(const struct row *row)
+{
+    return row->variant & LONG ? sizeof(long_item) : sizeof(struct item);
 }
 
 static int64_t priority_of(int64_t number)
@@ -68,28 +80,35 @@ static int64_t priority_of(int64_t number)
 static int64_t put_for(struct world *w, int64_t number, int64_t timeout)
 {
     struct item item = item_of(number);
+    const void *bytes = w->row->variant & LONG ? memcpy(long_item, &item, sizeof(item)) : &item;
 
     if (order_of(w->row) == SHK_PRIORITY)
-        return shk_queue_put_priority(w->queue, &item, sizeof(item), priority_of(number), timeout);
-    return shk_queue_put(w->queue, &item, sizeof(item), timeout);
+        return shk_queue_put_priority(w->queue, bytes, length_of(w->row), priority_of(number),
+                                      timeout);
+    return shk_queue_put(w->queue, bytes, length_of(w->row), timeout);
 }
 
 static int64_t get_for(struct world *w, int64_t timeout)
 {
     struct item item = {0};
-    ssize_t length = shk_queue_get(w->queue, &item, sizeof(item), timeout);
+    void *bytes = w->row->variant & LONG ? (void *)long_item : &item;
+    ssize_t length = shk_queue_get(w->queue, bytes, length_of(w->row), timeout);
 
-    return number_of(&item, length);
+    return number_of(bytes, length);
 }
 
 /* ---- Acts ---- */
 
 static int64_t open_it(struct world *w, int64_t variant)
 {
-    struct shk_queue_options options = {.order = order_of(w->row),
-                                        .capacity = variant & (GROWS | SMALL) ? 0 : CAPACITY,
-                                        .item_size = variant & GROWS ? sizeof(half_a_chunk)
-                                                                     : sizeof(struct item)};
+    struct shk_queue_options options = {
+        .order = order_of(w->row),
+        .capacity = variant & (GROWS | SMALL | WEIGHED) ? 0 : CAPACITY,
+        .item_size = variant & LIMITED     ? 1 << 20
+                     : variant & LONG      ? sizeof(long_item)
+                     : variant & AT_LENGTH ? sizeof(half_a_chunk)
+                                           : sizeof(struct item),
+        .capacity_bytes = variant & WEIGHED ? CAPACITY * sizeof(struct item) : 0};
 
     shki_test_no_spare = 1;
     return shk_queue_open(w->segment, QUEUE, SHK_CREATE, &options, &w->queue);
@@ -202,7 +221,7 @@ static int64_t reserve(struct world *w, int64_t unused)
 {
     struct item item = item_of(VICTIMS);
     void *slot;
-    int r = shk_queue_reserve(w->queue, sizeof(item), &slot, SHK_FOREVER);
+    int r = shk_queue_reserve(w->queue, length_of(w->row), &slot, SHK_FOREVER);
 
     (void)unused;
     if (r == 0)
@@ -213,7 +232,7 @@ static int64_t reserve(struct world *w, int64_t unused)
 static int64_t commit(struct world *w, int64_t unused)
 {
     (void)unused;
-    return shk_queue_commit(w->queue, sizeof(struct item));
+    return shk_queue_commit(w->queue, length_of(w->row));
 }
 
 static int64_t cancel(struct world *w, int64_t unused)
@@ -737,6 +756,17 @@ static void check_orphan(struct world *w)
     {"shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,        \
      .variant = 3 | FLOWN | (order)}
 
+#define LONG_ITEMS(what, order)                                                               \
+    {"shk_queue_reserve", what ", long items", .setup = set_0, .operation = reserve, CHECKS,  \
+     .variant = 2 | LONG | GROWS | (order)},                                                  \
+    {"shk_queue_commit", what ", long items", .setup = set_0, .prepare = reserve,             \
+     .operation = commit, CHECKS, .variant = 2 | LONG | GROWS | (order)},                     \
+    {"shk_queue_cancel", what ", long items", .setup = set_0, .prepare = reserve,             \
+     .operation = cancel, CHECKS, .variant = 2 | LONG | GROWS | (order),                      \
+     .never_stopped = true},                                                                  \
+    {"shk_queue_consume", what ", long items", .setup = set_0, .prepare = peek,               \
+     .operation = consume, CHECKS, .variant = 3 | LONG | GROWS | (order)}
+
 static const struct row rows[] = {
     PLAIN("LIFO", LIFO),
     BOUNDED("LIFO", LIFO),
@@ -750,6 +780,18 @@ static const struct row rows[] = {
     GROWING("LIFO without limit", LIFO | GROWS),
     PLAIN("PRIORITY without limit", PRIORITY | GROWS),
     GROWING("PRIORITY without limit", PRIORITY | GROWS),
+    BOUNDED("FIFO at length", LIMITED),
+    BOUNDED("LIFO at length", LIFO | LIMITED),
+    BOUNDED("PRIORITY at length", PRIORITY | LIMITED),
+    PLAIN("FIFO limited in bytes", WEIGHED),
+    BOUNDED("FIFO limited in bytes", WEIGHED),
+    PLAIN("LIFO limited in bytes", LIFO | WEIGHED),
+    BOUNDED("LIFO limited in bytes", LIFO | WEIGHED),
+    PLAIN("PRIORITY limited in bytes", PRIORITY | WEIGHED),
+    BOUNDED("PRIORITY limited in bytes", PRIORITY | WEIGHED),
+    LONG_ITEMS("FIFO", 0),
+    LONG_ITEMS("LIFO", LIFO),
+    LONG_ITEMS("PRIORITY", PRIORITY),
     {"shk_queue_put_many", "FIFO, as the bias owner", .setup = set_0, .prepare = move_in,
      .operation = put_many, CHECKS},
     {"shk_queue_put_priority", "five items", .setup = set_0, .operation = put, CHECKS,

@@ -16,9 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LONGEST \
-    400000 /* bytes that are kept of a segment; behind them is what is in queues of capacity 0 */
-#define ITEM 16
+/* bytes that are kept of a segment; behind them is what is in queues with items at their length */
+#define LONGEST 400000
+#define ITEM    16
 
 static const char *name;
 static struct shk_segment *segment;
@@ -29,7 +29,7 @@ static struct objects {
     struct shk_event *go;
     struct shk_semaphore *permits;
     struct shk_barrier *start;
-    struct shk_queue *full, *empty, *stack, *ranked, *endless;
+    struct shk_queue *full, *empty, *stack, *ranked, *endless, *weighed, *measured;
     struct shk_stream *signal;
     struct shk_region *table;
 } o;
@@ -76,6 +76,8 @@ static void open_objects(void)
     OPEN(stream, signal, .sample_size = 8, .history = 4);
     OPEN(region, table, .size = 64);
     OPEN(queue, endless, .item_size = ITEM);
+    OPEN(queue, weighed, .item_size = 1 << 20, .capacity_bytes = 1000);
+    OPEN(queue, measured, .order = SHK_LIFO, .capacity = 9, .item_size = 1u << 31);
 }
 
 /* ---- what is in them ---- */
@@ -90,6 +92,8 @@ static void fill(void)
         CHECK(shk_queue_put(o.stack, "a", 1, SHK_NOWAIT));
         CHECK(shk_queue_put_priority(o.ranked, "b", 1, -i, SHK_NOWAIT));
         CHECK(shk_queue_put(o.endless, "", 0, SHK_NOWAIT));
+        CHECK(shk_queue_put(o.weighed, "c", 1, SHK_NOWAIT));
+        CHECK(shk_queue_put(o.measured, "d", 1, SHK_NOWAIT));
     }
     CHECK(shk_stream_append(o.signal, samples, 6));
 }
