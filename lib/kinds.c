@@ -15,13 +15,15 @@
 #include <stdlib.h>
 
 extern const struct shki_kind shki_lock_kind, shki_cond_kind, shki_event_kind, shki_semaphore_kind,
-    shki_barrier_kind, shki_queue_kind, shki_stream_kind, shki_region_kind;
+    shki_barrier_kind, shki_queue_kind, shki_stream_kind, shki_region_kind, shki_rwlock_kind,
+    shki_once_kind;
 
 static const struct shki_kind *const kinds[] = {
     [SHK_KIND_LOCK] = &shki_lock_kind,       [SHK_KIND_COND] = &shki_cond_kind,
     [SHK_KIND_EVENT] = &shki_event_kind,     [SHK_KIND_SEMAPHORE] = &shki_semaphore_kind,
     [SHK_KIND_BARRIER] = &shki_barrier_kind, [SHK_KIND_QUEUE] = &shki_queue_kind,
     [SHK_KIND_STREAM] = &shki_stream_kind,   [SHK_KIND_REGION] = &shki_region_kind,
+    [SHK_KIND_RWLOCK] = &shki_rwlock_kind,   [SHK_KIND_ONCE] = &shki_once_kind,
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -15,9 +15,11 @@
 #include <shmkit/event.h>
 #include <shmkit/inspect.h>
 #include <shmkit/lock.h>
+#include <shmkit/once.h>
 #include <shmkit/queue.h>
 #include <shmkit/ready.h>
 #include <shmkit/region.h>
+#include <shmkit/rwlock.h>
 #include <shmkit/segment.h>
 #include <shmkit/semaphore.h>
 #include <shmkit/stream.h>

@@ -29,6 +29,8 @@ LF  lib/sync/leader.h                                           leader and follo
 SM  lib/object/semaphore.c,lib/object/holdings.h                semaphore
 EV  lib/object/broadcast.h                                      broadcast, event
 VA  lib/object/value.h                                          value
+RW  lib/object/rwlock.c                                         rwlock
+ON  lib/object/once.c                                           once
 ST  lib/object/stream.h                                         stream
 PW  lib/object/watch.h                                          poll, wait_any
 CD  lib/object/cond.c                                           condition

@@ -150,6 +150,8 @@ OBJECT_FUNCTIONS(region)
 OBJECT_FUNCTIONS(semaphore)
 OBJECT_FUNCTIONS(barrier)
 OBJECT_FUNCTIONS(stream)
+OBJECT_FUNCTIONS(rwlock)
+OBJECT_FUNCTIONS(once)
 
 static const struct kind {
     const char *name;
@@ -173,6 +175,10 @@ static const struct kind {
     {"stream", open_stream, close_stream,
      &(struct shk_stream_options){.sample_size = 8, .history = 16},
      sizeof(struct shk_stream_options)},
+    {"rwlock", open_rwlock, close_rwlock, &(struct shk_rwlock_options){0},
+     sizeof(struct shk_rwlock_options)},
+    {"once", open_once, close_once, &(struct shk_once_options){.reserved = {0}},
+     sizeof(struct shk_once_options)},
 };
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -522,6 +528,8 @@ struct things {
     struct shk_stream *stream;
     struct shk_reader *reader;
     struct shk_region *region;
+    struct shk_rwlock *rwlock;
+    struct shk_once *once;
 };
 
 static const struct shk_queue_options heap_options = {
@@ -533,7 +541,8 @@ static void open_things(struct shk_segment *s, struct things *t)
         int kind;
         void *out;
     } all[] = {{0, &t->lock},   {1, &t->cond},      {2, &t->event},   {3, &t->queue},
-               {4, &t->region}, {5, &t->semaphore}, {6, &t->barrier}, {7, &t->stream}};
+               {4, &t->region}, {5, &t->semaphore}, {6, &t->barrier}, {7, &t->stream},
+               {8, &t->rwlock}, {9, &t->once}};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         const struct kind *kind = &kinds[all[i].kind];
@@ -555,6 +564,8 @@ static void close_things(struct things *t)
     assert_code(shk_reader_close(t->reader), 0);
     assert_code(shk_stream_close(t->stream), 0);
     assert_code(shk_region_close(t->region), 0);
+    assert_code(shk_rwlock_close(t->rwlock), 0);
+    assert_code(shk_once_close(t->once), 0);
 }
 
 /* All arguments but the handles are right. */
@@ -636,6 +647,17 @@ static void assert_every_call_gives(const struct things *t, int code)
     assert_code(shk_reader_read(t->reader, &sample, 1, SHK_NOWAIT), code);
     assert_code(shk_reader_latest(t->reader, &sample, 1), code);
     assert_code(shk_region_data(t->region, NULL, NULL), code);
+    assert_code(shk_rwlock_acquire_shared(t->rwlock, SHK_NOWAIT), code);
+    assert_code(shk_rwlock_acquire(t->rwlock, SHK_NOWAIT), code);
+    assert_code(shk_rwlock_release(t->rwlock), code);
+    assert_code(shk_rwlock_downgrade(t->rwlock), code);
+    assert_code(shk_rwlock_recover(t->rwlock), code);
+    assert_code(shk_rwlock_is_held(t->rwlock), code);
+    assert_code(shk_once_begin(t->once, SHK_NOWAIT), code);
+    assert_code(shk_once_done(t->once), code);
+    assert_code(shk_once_abandon(t->once), code);
+    assert_code(shk_once_reset(t->once), code);
+    assert_code(shk_once_is_done(t->once), code);
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
         assert_code(shk_wait_any(&sets[i], 1, SHK_NOWAIT), code);
         assert_code(shk_ready_fd(&sets[i], 1), code);
@@ -809,7 +831,7 @@ START_TEST(test_a_set_of_none_of_too_many_or_of_what_is_never_ready)
         {many, SHK_READY_MAX + 1, -EINVAL},
         {many, UINT_MAX, -EINVAL},
         {&(struct shk_ready){0, SHK_READABLE, t.queue}, 1, -EINVAL},
-        {&(struct shk_ready){SHK_KIND_REGION + 1, SHK_READABLE, t.queue}, 1, -EINVAL},
+        {&(struct shk_ready){SHK_KIND_ONCE + 10, SHK_READABLE, t.queue}, 1, -EINVAL},
         {&(struct shk_ready){SHK_KIND_QUEUE, 0, t.queue}, 1, -EINVAL},
         {&(struct shk_ready){SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.queue}, 1, -EINVAL},
         {&(struct shk_ready){SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore}, 1, -EINVAL},

@@ -26,6 +26,9 @@ enum {
     PUT_PRIORITY,
     JOIN,
     READ,
+    SHARE,
+    WRITE,
+    ONCE,
     ANY,
     WAYS
 };
@@ -39,6 +42,8 @@ struct things {
     struct shk_queue *empty, *full, *heap;
     struct shk_stream *stream;
     struct shk_reader *reader;
+    struct shk_rwlock *written, *read; /* to share; to write */
+    struct shk_once *once;
 };
 
 static const struct shk_semaphore_options none = {.value = 0, .max = 100};
@@ -74,10 +79,32 @@ static void open_things(struct things *t)
     const struct shk_stream_options stream = {.sample_size = 8, .history = 8};
     assert_code(shk_stream_open(s, "stream", SHK_CREATE, &stream, &t->stream), 0);
     assert_code(shk_reader_open(t->stream, SHK_NEXT, &t->reader), 0);
+    assert_code(shk_rwlock_open(s, "written", SHK_CREATE, NULL, &t->written), 0);
+    assert_code(shk_rwlock_open(s, "read", SHK_CREATE, NULL, &t->read), 0);
+    assert_code(shk_once_open(s, "once", SHK_CREATE, NULL, &t->once), 0);
+}
+
+/* What is held by several kinds of locks, besides the lock. */
+static void hold_others(struct things *t)
+{
+    assert_code(shk_rwlock_acquire(t->written, SHK_NOWAIT), 0);
+    assert_code(shk_rwlock_acquire_shared(t->read, SHK_NOWAIT), 0);
+    assert_code(shk_once_begin(t->once, SHK_NOWAIT), SHK_ONCE_MINE);
+}
+
+static void release_others(struct things *t)
+{
+    shk_rwlock_release(t->written);
+    shk_rwlock_release(t->read);
+    shk_once_abandon(t->once);
 }
 
 static void close_things(struct things *t)
 {
+    release_others(t); /* unless that has been done */
+    assert_code(shk_rwlock_close(t->written), 0);
+    assert_code(shk_rwlock_close(t->read), 0);
+    assert_code(shk_once_close(t->once), 0);
     assert_code(shk_lock_close(t->lock), 0);
     assert_code(shk_cond_close(t->cond[0]), 0);
     assert_code(shk_cond_close(t->cond[1]), 0);
@@ -96,6 +123,7 @@ static void prepare(struct things *t)
 {
     open_things(t);
     assert_code(shk_lock_acquire(t->lock, SHK_NOWAIT), 0);
+    hold_others(t);
     assert_code(shk_queue_put(t->full, "a", 1, SHK_NOWAIT), 0);
     assert_code(shk_queue_put_priority(t->heap, "a", 1, 7, SHK_NOWAIT), 0);
 }
@@ -141,14 +169,30 @@ static int wait_in(struct things *t, int way)
     case READ:
         r = (int)shk_reader_read(t->reader, item, 1, SHK_FOREVER);
         return r < 0 ? r : 0;
+    case SHARE:
+        r = shk_rwlock_acquire_shared(t->written, SHK_FOREVER);
+        if (r >= 0)
+            assert_code(shk_rwlock_release(t->written), 0);
+        return r;
+    case WRITE:
+        r = shk_rwlock_acquire(t->read, SHK_FOREVER);
+        if (r >= 0)
+            assert_code(shk_rwlock_release(t->read), 0);
+        return r;
+    case ONCE:
+        r = shk_once_begin(t->once, SHK_FOREVER);
+        if (r > 0)
+            assert_code(shk_once_done(t->once), 0);
+        return r < 0 ? r : 0;
     default:
         return shk_wait_any(&(struct shk_ready){SHK_KIND_EVENT, SHK_READABLE, t->event}, 1,
                             SHK_FOREVER);
     }
 }
 
-static const char *const names[WAYS] = {"lock",  "cond", "pthread", "event", "semaphore", "barrier",
-                                        "empty", "full", "heap",    "full",  "stream",    NULL};
+static const char *const names[WAYS] = {"lock",    "cond",    "pthread", "event", "semaphore",
+                                        "barrier", "empty",   "full",    "heap",  "full",
+                                        "stream",  "written", "read",    "once",  NULL};
 
 static void end_wait(struct things *t, int way)
 {
@@ -186,6 +230,11 @@ static void end_wait(struct things *t, int way)
         break;
     case READ:
         assert_code(shk_stream_append(t->stream, "samples.", 1), 0);
+        break;
+    case SHARE:
+    case WRITE:
+    case ONCE:
+        release_others(t);
         break;
     default:
         assert_code(shk_event_set(t->event), 0);
@@ -536,8 +585,10 @@ static void *hold_in_thread(void *arg)
     struct closing *c = arg;
 
     assert_code(shk_lock_acquire(c->things->lock, SHK_NOWAIT), 0);
+    hold_others(c->things);
     c->held = true;
     pthread_barrier_wait(&c->end);
+    release_others(c->things);
     assert_code(shk_lock_release(c->things->lock), 0);
     return NULL;
 }

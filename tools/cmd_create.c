@@ -17,6 +17,7 @@ struct wanted {
     struct shk_queue_options queue;
     struct shk_stream_options stream;
     struct shk_region_options region;
+    struct shk_rwlock_options rwlock;
     const char *cond_lock; /* name of the lock for a condition */
     unsigned flags;
 };
@@ -93,6 +94,22 @@ static int create_region(struct shk_segment *segment, const char *name, const st
     return r < 0 ? r : shk_region_close(region);
 }
 
+static int create_rwlock(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_rwlock *rwlock;
+    int r = shk_rwlock_open(segment, name, w->flags, &w->rwlock, &rwlock);
+
+    return r < 0 ? r : shk_rwlock_close(rwlock);
+}
+
+static int create_once(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_once *once;
+    int r = shk_once_open(segment, name, w->flags, NULL, &once);
+
+    return r < 0 ? r : shk_once_close(once);
+}
+
 struct kind {
     const char *name;
     int (*create)(struct shk_segment *, const char *name, const struct wanted *);
@@ -101,7 +118,8 @@ struct kind {
 static const struct kind kinds[] = {
     {"lock", create_lock},           {"cond", create_cond},       {"event", create_event},
     {"semaphore", create_semaphore}, {"barrier", create_barrier}, {"queue", create_queue},
-    {"stream", create_stream},       {"region", create_region},   {"segment", NULL},
+    {"stream", create_stream},       {"region", create_region},   {"rwlock", create_rwlock},
+    {"once", create_once},           {"segment", NULL},
 };
 
 static const struct kind *find_kind(const char *name)
@@ -111,7 +129,7 @@ static const struct kind *find_kind(const char *name)
             return &kinds[i];
     }
     usage_error("unknown kind '%s'; known: lock, cond, event, semaphore, barrier, queue, stream, "
-                "region, segment",
+                "region, rwlock, once, segment",
                 name);
 }
 
@@ -317,9 +335,10 @@ const struct command cmd_create = {
     .name = "create",
     .arguments = "[OPTION...] KIND PATH",
     .summary = "create an object of that kind, or a segment, if it is absent",
-    .notes = "The kinds are lock, cond, event, semaphore, barrier, queue, stream, region and\n"
-             "segment. The segment is created, too, if it is absent. What is there already\n"
-             "must be of that kind and geometry; a segment that is there is left as it is.",
+    .notes = "The kinds are lock, cond, event, semaphore, barrier, queue, stream, region,\n"
+             "rwlock, once and segment. The segment is created, too, if it is absent. What is\n"
+             "there already must be of that kind and geometry; a segment that is there is left\n"
+             "as it is.",
     .options = options,
     .run = run,
 };

@@ -37,6 +37,10 @@ static const struct demo {
      "scene-event.sh",
      "scene: two workers wait for the word to go",
      {"scene.sh", "worker"}},
+    {"rwlock",
+     "scene-rwlock.sh",
+     "scene: a board that many read and one writes, with kills in the middle",
+     {"scene.sh", "board"}},
     {"plot",
      "scene-plot.sh",
      "scene: a signal of 1000 samples a second, and its live plot",
@@ -46,6 +50,7 @@ static const struct demo {
     {"depositor", "depositor", "pays money in, when the account is empty", {NULL}},
     {"drawer", "drawer", "draws money, when there is some", {NULL}},
     {"worker", "worker", "waits for an event", {NULL}},
+    {"board", "board", "reads a notice board, or writes to it", {NULL}},
     {"sampler", "sampler", "appends samples to a stream", {NULL}},
     {"plotter", "plotter", "shows streams as they come", {NULL}},
 };

@@ -1,6 +1,6 @@
 /*
- * shmctl lock: run a command while a lock, or the lock of a condition, is held; or hold it over a
- * part of a script. Its options are those of flock(1), as far as both have them.
+ * shmctl lock: run a command while a lock, the lock of a condition, or a rwlock is held; or hold it
+ * over a part of a script. Its options are those of flock(1), as far as both have them.
  */
 #include "common.h"
 #include "hold.h"
@@ -23,6 +23,7 @@ struct request {
     int orphaned;   /* the exit status with a descriptor, if a former holder has died */
     int descriptor; /* of the script */
     bool unlocks;   /* instead of locking */
+    bool shared;    /* a share of a rwlock */
     char **command; /* without a descriptor */
 };
 
@@ -40,7 +41,8 @@ static void tell_by_environment(bool orphaned)
 
 static int release(const struct lockable *lock, const struct request *request, int status)
 {
-    int r = lockable_release(lock);
+    /* Of a death that it was told of the holder has made the best, if all went well. */
+    int r = lockable_release(lock, status == STATUS_DONE);
 
     return r < 0 ? failed(request->path.text, r) : status;
 }
@@ -89,11 +91,11 @@ static int with_lock(const struct lockable *lock, const struct request *request,
 static int lock(const struct request *request)
 {
     struct shk_segment *segment = NULL;
-    struct lockable lock = {0};
+    struct lockable lock = {.shared = request->shared};
     struct opening opening = {.path = &request->path,
                               .flags = request->acting.flags,
-                              .kind = "lock",
-                              .kinds = LOCKABLE_KINDS,
+                              .kind = request->shared ? "rwlock" : "lock",
+                              .kinds = request->shared ? NULL : LOCKABLE_KINDS,
                               .open = lockable_open,
                               .to = &lock};
     struct holder holder;
@@ -146,6 +148,9 @@ static void own_option(struct request *request, int key)
     case 'u':
         request->unlocks = true;
         break;
+    case 's':
+        request->shared = true;
+        break;
     }
 }
 
@@ -174,6 +179,7 @@ static const struct option_row options[] = {
     {'c', "command", "STRING", "the command, as a line for $SHELL"},
     {OPTION_FD, "fd", "N", "hold it until descriptor N is closed"},
     {'u', "unlock", NULL, "with --fd: release it now"},
+    {'s', "shared", NULL, "LOCK is a rwlock: hold it as a reader, beside others"},
     TIMEOUT_ROW("wait no longer for the lock"),
     NOWAIT_ROW,
     {'w', "wait", "TIME", "--timeout, as flock(1) has it"},
@@ -191,7 +197,8 @@ const struct command cmd_lock = {
     .summary = "run a command, or a part of a script, while a lock is held",
     .notes = "The lock is released however the command ends. The exit status is the command's,\n"
              "128 and the signal's number if it was killed, 127 if it was not found. What\n"
-             "follows COMMAND is the command's. LOCK may be a condition.\n"
+             "follows COMMAND is the command's. LOCK may be a condition, or a rwlock: of a\n"
+             "rwlock whose writer died all are told, until a writer's command exits with 0.\n"
              "In a script, 'exec 9>/dev/null' and 'shmctl lock --fd 9 LOCK' hold it until\n"
              "'shmctl lock --fd 9 --unlock LOCK' or 'exec 9>&-'. If the script ends before,\n"
              "the next holder is told as of a death.",

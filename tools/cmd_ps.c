@@ -40,20 +40,36 @@ struct told {
 /*
  * What is held in a segment, in the order of its holders' ids, which is the order of the members.
  */
+struct holding {
+    uint64_t holder;
+    const struct shk_object_info *object;
+    bool shared;
+};
+
 struct held {
-    const struct shk_object_info **objects;
+    struct holding *holdings;
     size_t n;
     size_t next; /* to be shown */
 };
 
 static int by_holder(const void *left, const void *right)
 {
-    const struct shk_object_info *a = *(const struct shk_object_info *const *)left;
-    const struct shk_object_info *b = *(const struct shk_object_info *const *)right;
+    const struct holding *a = left;
+    const struct holding *b = right;
 
     if (a->holder != b->holder)
         return a->holder < b->holder ? -1 : 1;
-    return strcmp(a->name, b->name);
+    return strcmp(a->object->name, b->object->name);
+}
+
+/* Of the readers of a rwlock only the first are known. */
+#define READERS_MAX (sizeof(((struct shk_object_info *)0)->as.rwlock.reader) / sizeof(uint64_t))
+
+static void hold(struct held *held, uint64_t holder, const struct shk_object_info *object,
+                 bool shared)
+{
+    if (holder)
+        held->holdings[held->n++] = (struct holding){holder, object, shared};
 }
 
 static struct held list_held(const struct shk_snapshot *snapshot)
@@ -61,12 +77,17 @@ static struct held list_held(const struct shk_snapshot *snapshot)
     const struct shk_object_info *object;
     struct held held = {0};
 
-    held.objects = allocate(shk_snapshot_segment(snapshot)->objects, sizeof(*held.objects));
+    held.holdings = allocate(shk_snapshot_segment(snapshot)->objects * (1 + READERS_MAX),
+                             sizeof(*held.holdings));
     for (size_t i = 0; (object = shk_snapshot_object(snapshot, i)); i++) {
-        if (object->holder)
-            held.objects[held.n++] = object;
+        bool is_rwlock = object->kind == SHK_KIND_RWLOCK;
+
+        if (!is_rwlock || object->as.rwlock.writing)
+            hold(&held, object->holder, object, false);
+        for (size_t k = 0; is_rwlock && k < READERS_MAX; k++)
+            hold(&held, object->as.rwlock.reader[k], object, true);
     }
-    qsort(held.objects, held.n, sizeof(*held.objects), by_holder);
+    qsort(held.holdings, held.n, sizeof(*held.holdings), by_holder);
     return held;
 }
 
@@ -74,12 +95,13 @@ static void add_held(struct table *t, struct held *held, uint64_t id)
 {
     int64_t longest = 0;
 
-    while (held->next < held->n && held->objects[held->next]->holder < id)
+    while (held->next < held->n && held->holdings[held->next].holder < id)
         held->next++; /* its holder has left */
-    for (; held->next < held->n && held->objects[held->next]->holder == id; held->next++) {
-        const struct shk_object_info *o = held->objects[held->next];
+    for (; held->next < held->n && held->holdings[held->next].holder == id; held->next++) {
+        const struct shk_object_info *o = held->holdings[held->next].object;
 
-        table_append(t, "HOLDS", "%s", o->name);
+        table_append(t, "HOLDS", "%s%s", o->name,
+                     held->holdings[held->next].shared ? " (shared)" : "");
         longest = o->held > longest ? o->held : longest;
     }
     if (longest)
@@ -151,7 +173,7 @@ static void add_members(struct table *t, struct shk_snapshot *const *snapshots, 
             if ((member->alive != 0) == alive)
                 add_member(t, *snapshots, member, &held);
         }
-        free(held.objects);
+        free(held.holdings);
     }
 }
 

@@ -119,6 +119,8 @@ static const struct words {
     [SHK_WAITS_FOR_SAMPLES] = {"for samples of ", "", "append some"},
     [SHK_WAITS_TO_JOIN] = {"for the tasks of ", " to be done", "finish them"},
     [SHK_WAITS_FOR_ANY] = {"for any of several, the first of them ", "", "make one ready"},
+    [SHK_WAITS_TO_READ] = {"to share ", "", "release it"},
+    [SHK_WAITS_FOR_ONCE] = {"for ", " to be done", "do it"},
 };
 
 static const struct words *words_for(const struct thread *t)

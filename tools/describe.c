@@ -15,6 +15,7 @@ const char *kind_name(uint32_t kind)
         [SHK_KIND_EVENT] = "event",     [SHK_KIND_SEMAPHORE] = "semaphore",
         [SHK_KIND_BARRIER] = "barrier", [SHK_KIND_QUEUE] = "queue",
         [SHK_KIND_STREAM] = "stream",   [SHK_KIND_REGION] = "region",
+        [SHK_KIND_RWLOCK] = "rwlock",   [SHK_KIND_ONCE] = "once",
     };
 
     return NAME_OF(names, kind);
@@ -38,7 +39,8 @@ const char *describe_wait(char *buffer, const struct shk_member_info *member)
         [SHK_WAITS_FOR_SET] = "set",        [SHK_WAITS_TO_PUT] = "put",
         [SHK_WAITS_TO_GET] = "get",         [SHK_WAITS_FOR_PERMIT] = "permit",
         [SHK_WAITS_FOR_PARTIES] = "meet",   [SHK_WAITS_FOR_SAMPLES] = "read",
-        [SHK_WAITS_TO_JOIN] = "join",
+        [SHK_WAITS_TO_JOIN] = "join",       [SHK_WAITS_TO_READ] = "share",
+        [SHK_WAITS_FOR_ONCE] = "once",
     };
 
     *buffer = '\0';
@@ -112,6 +114,45 @@ static void describe_permits(char *buffer, const struct shk_object_info *object)
                  object->as.semaphore.n_holders - i);
 }
 
+/* "read by X (4711) and 2 more, Y (4712) waits to write"; "held by" as of a lock. */
+static void describe_rwlock(char *buffer, const struct shk_snapshot *snapshot,
+                            const struct shk_object_info *object)
+{
+    char name[DESCRIPTION_MAX];
+    uint32_t readers = object->as.rwlock.readers;
+    int n;
+
+    if (readers == 0) {
+        describe_holder(buffer, snapshot, object, 1, object->as.rwlock.orphaned);
+        return;
+    }
+    n = snprintf(buffer, DESCRIPTION_MAX, "read by %s",
+                 describe_member_id(name, snapshot, object->as.rwlock.reader[0]));
+    if (readers > 1)
+        n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), " and %" PRIu32 " more",
+                      readers - 1);
+    if (object->holder)
+        n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", %s waits to write",
+                      describe_member_id(name, snapshot, object->holder));
+    if (object->as.rwlock.orphaned)
+        snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", orphaned");
+}
+
+static void describe_once(char *buffer, const struct shk_snapshot *snapshot,
+                          const struct shk_object_info *object)
+{
+    char name[DESCRIPTION_MAX];
+
+    if (object->as.once.done)
+        strcpy(buffer, "done");
+    else if (object->holder)
+        snprintf(buffer, DESCRIPTION_MAX, "being done by %s",
+                 describe_member_id(name, snapshot, object->holder));
+    else
+        snprintf(buffer, DESCRIPTION_MAX, "not done%s",
+                 object->as.once.orphaned ? ", orphaned" : "");
+}
+
 const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object)
 {
@@ -154,6 +195,12 @@ const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
         break;
     case SHK_KIND_REGION:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " bytes", object->as.region.size);
+        break;
+    case SHK_KIND_RWLOCK:
+        describe_rwlock(buffer, snapshot, object);
+        break;
+    case SHK_KIND_ONCE:
+        describe_once(buffer, snapshot, object);
         break;
     }
     return buffer;

@@ -7,8 +7,10 @@ struct lockable_kind {
     int (*open)(struct shk_segment *, const char *name, unsigned flags, void **out);
     int (*acquire)(void *, int64_t timeout);
     int (*release)(void *);
-    int (*stamp)(void *);
+    int (*stamp)(void *); /* NULL: it has no such note */
     int (*close)(void *);
+    int (*acquire_shared)(void *, int64_t timeout); /* NULL: it has no shares */
+    int (*recover)(void *); /* NULL: the mark of a death goes with telling */
 };
 
 /* ---- a lock ---- */
@@ -73,10 +75,48 @@ static int close_cond(void *cond)
     return shk_cond_close(cond);
 }
 
-/* The first is what is created. */
+/* ---- a rwlock ---- */
+
+static int open_rwlock(struct shk_segment *segment, const char *name, unsigned flags, void **out)
+{
+    struct shk_rwlock *rwlock = NULL;
+    int r = shk_rwlock_open(segment, name, flags, NULL, &rwlock);
+
+    *out = rwlock;
+    return r;
+}
+
+static int acquire_rwlock(void *rwlock, int64_t timeout)
+{
+    return shk_rwlock_acquire(rwlock, timeout);
+}
+
+static int acquire_share(void *rwlock, int64_t timeout)
+{
+    return shk_rwlock_acquire_shared(rwlock, timeout);
+}
+
+static int release_rwlock(void *rwlock)
+{
+    return shk_rwlock_release(rwlock);
+}
+
+static int recover_rwlock(void *rwlock)
+{
+    return shk_rwlock_recover(rwlock);
+}
+
+static int close_rwlock(void *rwlock)
+{
+    return shk_rwlock_close(rwlock);
+}
+
+/* The first that fits is what is created. */
 static const struct lockable_kind kinds[] = {
-    {"the lock is held", open_lock, acquire_lock, release_lock, stamp_lock, close_lock},
-    {"its lock is held", open_cond, acquire_cond, release_cond, stamp_cond, close_cond},
+    {"the lock is held", open_lock, acquire_lock, release_lock, stamp_lock, close_lock, NULL, NULL},
+    {"its lock is held", open_cond, acquire_cond, release_cond, stamp_cond, close_cond, NULL, NULL},
+    {"the rwlock is held", open_rwlock, acquire_rwlock, release_rwlock, NULL, close_rwlock,
+     acquire_share, recover_rwlock},
 };
 
 /* ---- */
@@ -87,17 +127,21 @@ int lockable_open(struct shk_segment *segment, const char *name, unsigned flags,
     int r = -EPROTOTYPE;
 
     for (size_t i = 0; r == -EPROTOTYPE && i < sizeof(kinds) / sizeof(*kinds); i++) {
-        r = kinds[i].open(segment, name, i == 0 ? flags : 0, &l->object);
+        if (l->shared && !kinds[i].acquire_shared)
+            continue;
+        r = kinds[i].open(segment, name, flags, &l->object);
         l->kind = r >= 0 ? &kinds[i] : NULL;
+        flags = 0;
     }
     return r;
 }
 
 int lockable_acquire(const struct lockable *l, int64_t timeout)
 {
-    int r = l->kind->acquire(l->object, timeout);
+    int r = l->shared ? l->kind->acquire_shared(l->object, timeout)
+                      : l->kind->acquire(l->object, timeout);
 
-    if (r >= 0)
+    if (r >= 0 && l->kind->stamp)
         l->kind->stamp(l->object);
     return r;
 }
@@ -107,8 +151,10 @@ const char *lockable_state(const struct lockable *l)
     return l->kind->state;
 }
 
-int lockable_release(const struct lockable *l)
+int lockable_release(const struct lockable *l, bool mended)
 {
+    if (mended && !l->shared && l->kind->recover)
+        l->kind->recover(l->object);
     return l->kind->release(l->object);
 }
 

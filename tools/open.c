@@ -251,6 +251,10 @@ static void describe_state(char *buffer, const struct shk_snapshot *snapshot,
      */
     if (strncmp(describe_object(text, snapshot, object), "held by ", 8) == 0)
         strcpy(buffer, text + 4);
+    else if (strncmp(text, "being done by ", 14) == 0)
+        snprintf(buffer, DESCRIPTION_MAX, " %.*s", DESCRIPTION_MAX - 2, text);
+    else if (object->kind == SHK_KIND_RWLOCK && object->as.rwlock.readers > 0)
+        snprintf(buffer, DESCRIPTION_MAX, ": %.*s", DESCRIPTION_MAX - 3, text);
     else if ((object->kind == SHK_KIND_LOCK || object->kind == SHK_KIND_COND) && object->holder)
         snprintf(buffer, DESCRIPTION_MAX, " by %s",
                  describe_member_id(text, snapshot, object->holder));

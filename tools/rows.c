@@ -95,6 +95,9 @@ static const struct column object_columns[] = {
     {"RECURSIVE", "whether its holder may acquire it again", COLUMN_BOOL},
     {"DEPTH", "how often its holder has acquired it", NUMBER},
     {"ORPHANED", "whether a holder died and no later holder has been told yet", COLUMN_BOOL},
+    {"READERS", "how many members have a share of the rwlock", NUMBER},
+    {"WRITING", "whether its holder writes, and does not wait for readers", COLUMN_BOOL},
+    {"DONE", "whether it is done", COLUMN_BOOL},
     {"DEADLOCK-CHECK", "whether an acquire that would never end is refused", COLUMN_BOOL},
     {"TYPE", "of a condition: robust or pthread", 0},
     {"LOCK", "the lock that a condition goes with, if not its own", 0},
@@ -209,6 +212,16 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
         if (isfinite(o->as.stream.rate) && o->as.stream.rate > 0)
             table_set(t, "RATE", "%g", o->as.stream.rate);
         table_set_bool(t, "STAMPED", o->as.stream.stamped);
+        break;
+    case SHK_KIND_RWLOCK:
+        table_set(t, "READERS", "%" PRIu32, o->as.rwlock.readers);
+        table_set_bool(t, "WRITING", o->as.rwlock.writing);
+        table_set_bool(t, "ORPHANED", o->as.rwlock.orphaned);
+        table_set_bool(t, "DEADLOCK-CHECK", !o->as.rwlock.no_deadlock_check);
+        break;
+    case SHK_KIND_ONCE:
+        table_set_bool(t, "DONE", o->as.once.done);
+        table_set_bool(t, "ORPHANED", o->as.once.orphaned);
         break;
     case SHK_KIND_REGION:
         table_set_size(t, "DATA-SIZE", o->as.region.size);

@@ -20,6 +20,7 @@ extern const struct command cmd_metrics;
 extern const struct command cmd_move;
 extern const struct command cmd_notify;
 extern const struct command cmd_peek;
+extern const struct command cmd_once;
 extern const struct command cmd_ps;
 extern const struct command cmd_purge;
 extern const struct command cmd_reopen;

@@ -119,6 +119,13 @@ struct tree {
     bool at_work;      /* some process below may go on by itself */
 };
 
+/* It waits for what other members hold. */
+static bool acquires(const struct thread *t)
+{
+    return t->member->waits_for == SHK_WAITS_TO_ACQUIRE ||
+           t->member->waits_for == SHK_WAITS_TO_READ || t->member->waits_for == SHK_WAITS_FOR_ONCE;
+}
+
 static struct thread *find_main_thread(const struct world *w, int32_t pid)
 {
     struct thread key = {.pid_namespace = w->here, .pid = pid, .tid = pid};
@@ -195,8 +202,7 @@ static void find_command(struct world *w, struct thread *t)
     t->tree_switches = tree.switches;
     t->stalled = t->stopped.pid != 0;
     for (size_t i = 0; i < t->n_leaves; i++) {
-        if (!t->command || (t->leaves[i]->member->waits_for == SHK_WAITS_TO_ACQUIRE &&
-                            t->command->member->waits_for != SHK_WAITS_TO_ACQUIRE))
+        if (!t->command || (acquires(t->leaves[i]) && !acquires(t->command)))
             t->command = t->leaves[i];
     }
     if (t->command) {
@@ -230,10 +236,36 @@ static void ask_proc(struct world *w)
     }
 }
 
+static struct thread *find_living(const struct world *w, const struct thread *t, uint64_t id)
+{
+    const struct shk_member_info *m = shk_snapshot_find_member(t->snapshot, id);
+
+    return m && m->alive ? find_thread(w, t->snapshot, m) : NULL;
+}
+
+/*
+ * The thread that has what this one waits for. A writer that waits for readers waits for all of
+ * them: the first that waits itself is taken, as what may go on for longest.
+ */
+static struct thread *find_holder(const struct world *w, const struct thread *t)
+{
+    const struct shk_object_info *o = t->object;
+    struct thread *holder = NULL, *reader;
+
+    if (o->kind != SHK_KIND_RWLOCK || o->holder != t->member->id)
+        return find_living(w, t, o->holder);
+    for (size_t i = 0; i < sizeof(o->as.rwlock.reader) / sizeof(o->as.rwlock.reader[0]); i++) {
+        reader = find_living(w, t, o->as.rwlock.reader[i]);
+        if (reader && (!holder || (holder->member->waits_for == SHK_WAITS_NOT &&
+                                   reader->member->waits_for != SHK_WAITS_NOT)))
+            holder = reader;
+    }
+    return holder;
+}
+
 /* Take one snapshot of everything. */
 static int read_world(struct world *w)
 {
-    const struct shk_member_info *m;
     int status;
 
     *w = (struct world){0};
@@ -243,10 +275,8 @@ static int read_world(struct world *w)
     for (size_t i = 0; i < w->n; i++) {
         struct thread *t = &w->threads[i];
 
-        if (t->member->waits_for != SHK_WAITS_TO_ACQUIRE || !t->object)
-            continue;
-        m = shk_snapshot_find_member(t->snapshot, t->object->holder);
-        t->holder = m && m->alive ? find_thread(w, t->snapshot, m) : NULL;
+        if (acquires(t) && t->object)
+            t->holder = find_holder(w, t);
     }
     ask_proc(w);
     return status;
@@ -257,7 +287,7 @@ const struct thread *possible_waker(const struct world *w, const struct thread *
     const struct thread *other;
     uint64_t stuck = 0;
 
-    if (t->member->waits_for == SHK_WAITS_TO_ACQUIRE || t->command) {
+    if (acquires(t) || t->command) {
         other = next_in_chain(t);
         return (*at)++ == 0 && other && is_able(other) ? other : NULL;
     }
@@ -299,7 +329,7 @@ static bool can_go_on(const struct world *w, const struct thread *t)
      * It is about to find out that the object has been removed, or that the lock is free or its
      * holder dead.
      */
-    if (!t->object || (t->member->waits_for == SHK_WAITS_TO_ACQUIRE && !t->holder))
+    if (!t->object || (acquires(t) && !t->holder))
         return true;
     return t->member->has_deadline || can_be_woken(w, t);
 }
@@ -338,6 +368,8 @@ uint64_t lost_waker(const struct thread *t)
         return 0;
     switch (t->member->waits_for) {
     case SHK_WAITS_TO_ACQUIRE:
+    case SHK_WAITS_TO_READ:
+    case SHK_WAITS_FOR_ONCE:
     case SHK_WAITS_TO_JOIN:
         return 0;
     case SHK_WAITS_TO_PUT:

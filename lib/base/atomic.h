@@ -25,6 +25,7 @@
 #define fetch_sub_acq_rel(at, n) atomic_fetch_sub_explicit(at, n, memory_order_acq_rel)
 
 #define fetch_or_relaxed(at, bits)  atomic_fetch_or_explicit(at, bits, memory_order_relaxed)
+#define fetch_or_acquire(at, bits)  atomic_fetch_or_explicit(at, bits, memory_order_acquire)
 #define fetch_or_release(at, bits)  atomic_fetch_or_explicit(at, bits, memory_order_release)
 #define fetch_and_acquire(at, bits) atomic_fetch_and_explicit(at, bits, memory_order_acquire)
 #define fetch_and_release(at, bits) atomic_fetch_and_explicit(at, bits, memory_order_release)

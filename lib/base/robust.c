@@ -132,6 +132,19 @@ bool shki_robust_owner_died(const pthread_mutex_t *m)
     return word_of(m) & FUTEX_OWNER_DIED;
 }
 
+uint32_t shki_robust_expect_death(pthread_mutex_t *m)
+{
+    _Atomic uint32_t *at = (_Atomic uint32_t *)(void *)((char *)m + shki_robust_word_offset());
+    uint32_t word = load_relaxed(at); /* the kernel compares it again */
+
+    do {
+        if (!shki_robust_word_is_held(word))
+            return 0;
+    } while (!(word & FUTEX_WAITERS) &&
+             !compare_exchange_weak_relaxed(at, &word, word | FUTEX_WAITERS));
+    return word | FUTEX_WAITERS;
+}
+
 int shki_mutex_recover(struct shki_mutex *m)
 {
     /*

@@ -88,7 +88,12 @@ bool shki_robust_is_held(const pthread_mutex_t *);
 int32_t shki_robust_holder(const pthread_mutex_t *);
 /* … its holder died, and no other thread has locked it yet. */
 bool shki_robust_owner_died(const pthread_mutex_t *);
-/* The same about a word that was read in another way. */
+/*
+ * Have the kernel wake a thread that sleeps at that word (futex(2)) when the holder dies or
+ * unlocks. Returns the word as it is then, at which to sleep; 0: no living thread holds the mutex.
+ */
+uint32_t shki_robust_expect_death(pthread_mutex_t *);
+/* shki_robust_is_held() of a word that was read in another way. */
 bool shki_robust_word_is_held(uint32_t word);
 
 /*

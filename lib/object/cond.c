@@ -403,9 +403,11 @@ static void wake_at_unlink(struct shki_object *o)
     shki_lock_unlinked(&((struct shki_cond_shared *)(void *)o->shared)->lock);
 }
 
-static uint64_t owner(const struct shki_image *image, const struct shki_entry *e)
+static uint64_t owner(const struct shki_image *image, const struct shki_entry *e, uint64_t waiter,
+                      unsigned n)
 {
-    return shki_lock_owner(image, e, offsetof(struct shki_cond_shared, lock));
+    (void)waiter;
+    return n == 0 ? shki_lock_owner(image, e, offsetof(struct shki_cond_shared, lock)) : 0;
 }
 
 /* The lock that was given to the condition, as it is now, and its name. */

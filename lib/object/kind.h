@@ -63,10 +63,11 @@ struct shki_kind {
      */
     void (*wake_at_close)(struct shki_object *, uint32_t waits_for);
     /*
-     * The member that has what an acquire of the object waits for: its id, or 0. Deadlocks are
-     * found with it.
+     * The n-th of the members that have what `waiter`, a member in an acquire of the object, waits
+     * for: its id; 0: no more. Deadlocks are found with it.
      */
-    uint64_t (*owner)(const struct shki_image *, const struct shki_entry *);
+    uint64_t (*owner)(const struct shki_image *, const struct shki_entry *, uint64_t waiter,
+                      unsigned n);
     /* a waiter that was let through may keep what it waited for, and die with it */
     bool waiter_may_keep;
 

@@ -45,6 +45,8 @@ int shki_lock_build(struct shki_lock_shared *shared, bool recursive, bool no_dea
 int shki_lock_adopt(struct shk_lock *l, struct shki_lock_shared *shared)
 {
     l->shared = shared;
+    l->waits_for = SHK_WAITS_TO_ACQUIRE;
+    l->held = "the lock is held";
     atomic_init(&l->spinner.backoff, shki_policy(SHKI_POLICY_LOCK_FIRST) ? SPIN_FIRST : 0);
     l->recursive = shared->recursive != 0;
     l->no_deadlock_check = shared->no_deadlock_check != 0;
@@ -193,7 +195,7 @@ static void note_holder(const struct shk_lock *l)
 /* Another thread holds the lock. */
 static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t timeout)
 {
-    struct shki_deadline deadline = shki_object_deadline(&l->object, timeout, "the lock is held");
+    struct shki_deadline deadline = shki_object_deadline(&l->object, timeout, l->held);
     struct waiting w = {l, m, timeout == SHK_FOREVER && !l->no_deadlock_check};
     enum shki_waits_how how = timeout != SHK_FOREVER ? SHKI_WAITS_TIMED
                               : w.check              ? SHKI_WAITS_CHECKED
@@ -201,7 +203,7 @@ static int wait_for_mutex(struct shk_lock *l, struct shki_member *m, int64_t tim
     int r;
 
     if (timeout != SHK_NOWAIT)
-        shki_object_sleeps(&l->object, m, SHK_WAITS_TO_ACQUIRE, how);
+        shki_object_sleeps(&l->object, m, l->waits_for, how);
     r = shki_mutex_lock(&l->shared->mutex, &deadline, m->id, &l->spinner,
                         &l->object.segment->recovery, recheck, &w);
     if (timeout != SHK_NOWAIT)
@@ -437,9 +439,11 @@ uint64_t shki_lock_owner(const struct shki_image *image, const struct shki_entry
     return shki_robust_is_held(&lock.mutex.robust) ? load_relaxed(&lock.mutex.holder) : 0;
 }
 
-static uint64_t owner(const struct shki_image *image, const struct shki_entry *e)
+static uint64_t owner(const struct shki_image *image, const struct shki_entry *e, uint64_t waiter,
+                      unsigned n)
 {
-    return shki_lock_owner(image, e, 0);
+    (void)waiter;
+    return n == 0 ? shki_lock_owner(image, e, 0) : 0;
 }
 
 void shki_lock_describe(const struct shki_lock_shared *lock, struct shk_object_info *info)

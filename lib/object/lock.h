@@ -43,6 +43,8 @@ struct shk_lock {
     struct shki_object object;
     struct shki_lock_shared *shared;
     bool recursive, no_deadlock_check;
+    uint32_t waits_for; /* of a waiter: SHK_WAITS_TO_ACQUIRE, unless it is a part of another kind */
+    const char *held;   /* what a waiter waits to change, in words */
     struct shki_spinner spinner;
 };
 

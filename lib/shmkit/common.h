@@ -138,7 +138,9 @@ enum shk_kind {
     SHK_KIND_BARRIER = 5,
     SHK_KIND_QUEUE = 6,
     SHK_KIND_STREAM = 7,
-    SHK_KIND_REGION = 8
+    SHK_KIND_REGION = 8,
+    SHK_KIND_RWLOCK = 9,
+    SHK_KIND_ONCE = 10
 };
 
 /*

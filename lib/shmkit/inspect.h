@@ -70,7 +70,7 @@ struct shk_segment_info {
 /* What a member waits for, on an object. */
 enum shk_wait_for {
     SHK_WAITS_NOT = 0,
-    SHK_WAITS_TO_ACQUIRE = 1,  /* a lock */
+    SHK_WAITS_TO_ACQUIRE = 1,  /* a lock, or a rwlock exclusively */
     SHK_WAITS_FOR_NOTIFY = 2,  /* a condition */
     SHK_WAITS_FOR_SET = 3,     /* an event */
     SHK_WAITS_TO_PUT = 4,      /* a queue */
@@ -79,7 +79,9 @@ enum shk_wait_for {
     SHK_WAITS_FOR_PARTIES = 7, /* a barrier */
     SHK_WAITS_FOR_SAMPLES = 8, /* a stream */
     SHK_WAITS_TO_JOIN = 9,     /* a queue: until its tasks are done */
-    SHK_WAITS_FOR_ANY = 10     /* any of several objects; waits_on is the first of them */
+    SHK_WAITS_FOR_ANY = 10,    /* any of several objects; waits_on is the first of them */
+    SHK_WAITS_TO_READ = 11,    /* a rwlock */
+    SHK_WAITS_FOR_ONCE = 12    /* a once */
 };
 
 struct shk_member_info {
@@ -109,7 +111,11 @@ struct shk_object_info {
     int64_t created;  /* seconds since 1970 */
     uint64_t users;   /* members of processes that have it open */
     uint64_t waiters; /* members asleep on it */
-    /* member id of the holder of the lock, or of the condition's own lock; 0: none */
+    /*
+     * member id of the holder of the lock, or of the condition's own lock; of the writer of a
+     * rwlock, be it that it waits for readers to leave; of the member that does what is done once;
+     * 0: none
+     */
     uint64_t holder;
     /* nanoseconds that the holder has had it, if it has called shk_lock_stamp(); 0: not known */
     int64_t held;
@@ -171,6 +177,15 @@ struct shk_object_info {
         struct {
             uint64_t size, align;
         } region;
+        struct {
+            uint32_t readers; /* members that have a share; a writer waits for them */
+            uint32_t writing; /* the holder writes; else it waits for the readers */
+            uint32_t orphaned, no_deadlock_check;
+            uint64_t reader[8]; /* ids of the first of them; 0: no more */
+        } rwlock;
+        struct {
+            uint32_t done, orphaned;
+        } once;
         uint64_t room[16]; /* of each kind; what it does not use is zero */
     } as;
     uint64_t reserved[8];

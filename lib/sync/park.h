@@ -63,4 +63,18 @@ void shki_take_permits(sem_t *);
 bool shki_sleep_at(_Atomic uint64_t *, uint64_t value, const struct timespec *until);
 void shki_wake_all_at(_Atomic uint64_t *);
 
+/*
+ * Sleep at a word, as shki_sleep_at(), and beside a member that is to change it: the death of that
+ * member ends the sleep, too. Of several threads that sleep beside one member the kernel wakes one
+ * at the death, which has to wake the others. Before Linux 5.16 (futex_waitv(2)), and where the
+ * call is forbidden, the sleep ends after BESIDE_RECHECK instead. True: the word may have changed,
+ * or the member is dead.
+ *
+ * The kernel wakes for a robust mutex that says that a thread waits for it: the sleeper sets
+ * FUTEX_WAITERS in the member's `life`, as a thread that locks it would. Killed after: the kernel
+ * wakes a waiter that is not there.
+ */
+bool shki_sleep_beside(struct shk_segment *, uint64_t member, _Atomic uint64_t *word,
+                       uint64_t value, const struct timespec *until);
+
 #endif

@@ -23,6 +23,7 @@ static const struct workload {
     {"W7", "LIFO and PRIORITY, with few and many items held", run_w7},
     {"W8", "what readers of a stream cost its writer", run_w8},
     {"W9", "what many segments, objects and members cost", run_w9},
+    {"W10", "what a read under a rwlock costs, with one and two readers", run_w10},
     {"idle", "what 1000 sleepers cost", run_idle},
 };
 

@@ -178,6 +178,6 @@ bool words_match(const char *words, const char *text); /* one of the comma-separ
 
 /* The workloads. */
 void run_w1(void), run_w2(void), run_w3(void), run_w4(void), run_w5(void), run_w6(void),
-    run_w7(void), run_w8(void), run_w9(void), run_idle(void);
+    run_w7(void), run_w8(void), run_w9(void), run_w10(void), run_idle(void);
 
 #endif

@@ -71,6 +71,11 @@ const struct target targets[] = {
 
     CHEAPER("W8", "append", "pinned", "16 readers", 1.2, "1 reader"),
 
+    /* Two readers on two CPUs slow each other down by 10 % at most. */
+    CHEAPER("W10", "read", "pinned", "shmkit, 2 members", 1.1, "shmkit, 1 member"),
+    NOT_DEARER("W10", "read", "shmkit, 1 member", "pthread_rwlock, 1 member"),
+    NOT_DEARER("W10", "read", "shmkit, 2 members", "pthread_rwlock, 2 members"),
+
 /*
  * An operation costs as much beside 10,000 of anything as beside one. A list of a hundred times as
  * many takes a hundred times as long at most, and a fifth more.

@@ -55,7 +55,7 @@
 static const struct rows *const tables[] = {
     &lock_rows,    &cond_rows,  &event_rows,       &semaphore_rows, &semaphore_owner_rows,
     &barrier_rows, &queue_rows, &queue_order_rows, &stream_rows,    &ready_rows,
-    &segment_rows, &object_rows};
+    &rwlock_rows,  &once_rows,  &segment_rows,     &object_rows};
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
 /*
@@ -106,6 +106,8 @@ static const char *const exempt[] = {
     "shk_stream_position",
     "shk_stream_rate",
     "shk_stream_sample_size",
+    "shk_rwlock_is_held",
+    "shk_once_is_done",
 };
 /* clang-format on */
 
@@ -128,6 +130,9 @@ static const struct control {
     {SHKI_REPAIR_OWNER_DIED, "without the sticky mark", "shk_lock_acquire", "its holder has died"},
     {SHKI_REPAIR_FINISH_UNLINK, "without finishing a dead unlinker's work", "shk_segment_unlink",
      "others are in it"},
+    {SHKI_REPAIR_OWNER_DIED, "without the mark of a dead writer", "shk_rwlock_release",
+     "exclusive, one waits to read"},
+    {SHKI_REPAIR_UNMARKED, "without finding unmarked deaths", "shk_rwlock_acquire_shared", "free"},
     {SHKI_REPAIR_CONSISTENT, "without pthread_mutex_consistent()", "shk_lock_acquire", "free"},
     {SHKI_REPAIR_REAP, "without reusing dead members' records", "shk_event_set",
      "a thread's first call, a dead member's place"},

@@ -428,6 +428,8 @@ int64_t attach(struct world *w, int64_t unused)
     if (shk_stream_open(w->segment, STREAM, 0, NULL, &w->stream) == 0)
         shk_reader_open(w->stream, SHK_NEXT, &w->reader);
     shk_region_open(w->segment, REGION, 0, NULL, &w->region);
+    shk_rwlock_open(w->segment, RWLOCK, 0, NULL, &w->rwlock);
+    shk_once_open(w->segment, ONCE, 0, NULL, &w->once);
     return 0;
 }
 
@@ -448,10 +450,14 @@ static int64_t close_all(struct world *w, int64_t unused)
     r = r ? r : shk_reader_close(w->reader);
     r = r ? r : shk_stream_close(w->stream);
     r = r ? r : shk_region_close(w->region);
+    r = r ? r : shk_rwlock_close(w->rwlock);
+    r = r ? r : shk_once_close(w->once);
     r = r ? r : shk_segment_close(w->segment);
     w->lock = w->lock_2 = NULL;
     w->cond = w->cond_2 = NULL;
     w->event = NULL;
+    w->rwlock = NULL;
+    w->once = NULL;
     w->semaphore = NULL;
     w->barrier = NULL;
     w->queue = NULL;

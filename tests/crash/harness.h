@@ -68,8 +68,8 @@ struct rows {
     }
 
 extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, semaphore_owner_rows,
-    barrier_rows, queue_rows, queue_order_rows, stream_rows, ready_rows, segment_rows, object_rows,
-    ring_controls, cond_controls;
+    barrier_rows, queue_rows, queue_order_rows, stream_rows, ready_rows, rwlock_rows, once_rows,
+    segment_rows, object_rows, ring_controls, cond_controls;
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 
@@ -106,6 +106,8 @@ struct world {
     struct shk_stream *stream;
     struct shk_reader *reader; /* of the stream, from the next sample on */
     struct shk_region *region;
+    struct shk_rwlock *rwlock;
+    struct shk_once *once;
     int descriptor;
     unsigned me;
 
@@ -208,6 +210,8 @@ int64_t create_segment(struct world *, int64_t members);
 #define QUEUE     "queue"
 #define STREAM    "stream"
 #define REGION    "region"
+#define RWLOCK    "rwlock"
+#define ONCE      "once"
 
 /* ---- The run ---- */
 

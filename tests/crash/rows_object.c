@@ -29,6 +29,10 @@ static void **handle(struct world *w)
         return (void **)&w->stream;
     case SHK_KIND_REGION:
         return (void **)&w->region;
+    case SHK_KIND_RWLOCK:
+        return (void **)&w->rwlock;
+    case SHK_KIND_ONCE:
+        return (void **)&w->once;
     default:
         return (void **)&w->cond;
     }
@@ -57,6 +61,10 @@ static int64_t open_with(struct world *w, unsigned flags)
     case SHK_KIND_REGION:
         return shk_region_open(w->segment, NAME, flags,
                                &(struct shk_region_options){.size = REGION_SIZE}, &w->region);
+    case SHK_KIND_RWLOCK:
+        return shk_rwlock_open(w->segment, NAME, flags, NULL, &w->rwlock);
+    case SHK_KIND_ONCE:
+        return shk_once_open(w->segment, NAME, flags, NULL, &w->once);
     case COND_WITH_LOCK:
         return shk_cond_open(w->segment, NAME, flags, &(struct shk_cond_options){.lock = w->lock_2},
                              &w->cond);
@@ -98,6 +106,10 @@ static int64_t close_handle(struct world *w, int64_t unused)
         return shk_queue_close(object);
     case SHK_KIND_REGION:
         return shk_region_close(object);
+    case SHK_KIND_RWLOCK:
+        return shk_rwlock_close(object);
+    case SHK_KIND_ONCE:
+        return shk_once_close(object);
     default:
         return shk_cond_close(object);
     }
@@ -186,6 +198,25 @@ static int64_t use_region(struct world *w)
     return 0;
 }
 
+static int64_t use_rwlock(struct world *w)
+{
+    int64_t r = shk_rwlock_acquire(w->rwlock, SHK_FOREVER);
+
+    if (r == 0)
+        r = shk_rwlock_downgrade(w->rwlock);
+    return r == 0 ? shk_rwlock_release(w->rwlock) : r;
+}
+
+static int64_t use_once(struct world *w)
+{
+    int64_t r = shk_once_begin(w->once, SHK_FOREVER);
+
+    if (r < 0)
+        return r;
+    r = r == SHK_ONCE_MINE ? shk_once_done(w->once) : -EILSEQ;
+    return r == 0 ? shk_once_reset(w->once) : r;
+}
+
 /* What it is for; and it is as it was after that: everybody finds it as new. */
 static int64_t use(struct world *w, int64_t unused)
 {
@@ -205,6 +236,10 @@ static int64_t use(struct world *w, int64_t unused)
         return use_queue(w);
     case SHK_KIND_REGION:
         return use_region(w);
+    case SHK_KIND_RWLOCK:
+        return use_rwlock(w);
+    case SHK_KIND_ONCE:
+        return use_once(w);
     default:
         return use_cond(w);
     }
@@ -394,6 +429,8 @@ static const struct row rows[] = {
     KIND_ROWS("shk_queue", "", SHK_KIND_QUEUE),
     KIND_ROWS("shk_stream", "", SHK_KIND_STREAM),
     KIND_ROWS("shk_region", "", SHK_KIND_REGION),
+    KIND_ROWS("shk_rwlock", "", SHK_KIND_RWLOCK),
+    KIND_ROWS("shk_once", "", SHK_KIND_ONCE),
     {"shk_region_open", "absent, an unlinked one is cleared first", .setup = set_left_behind,
      .operation = open_or_create, .check = check_create, .carry_on = carry_on,
      .variant = SHK_KIND_REGION},

@@ -220,6 +220,11 @@ static bool read_proc(pid_t tid, const char *file, char *text, size_t size)
     return n > 0;
 }
 
+static bool is_futex_wait(int call)
+{
+    return call == SYS_futex || call == 449; /* SYS_futex_waitv, which older headers lack */
+}
+
 /* The sleep is the same as long as the thread has not gone to sleep again. */
 bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
 {
@@ -229,7 +234,7 @@ bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
     struct timespec t;
 
     if (read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' &&
-        atoi(text) == SYS_futex && read_proc(tid, "status", text, sizeof(text)) &&
+        is_futex_wait(atoi(text)) && read_proc(tid, "status", text, sizeof(text)) &&
         (switches = strstr(text, field)))
         number = strtoull(switches + strlen(field), NULL, 10);
     clock_gettime(CLOCK_MONOTONIC, &t);

@@ -32,6 +32,8 @@ static struct objects {
     struct shk_queue *full, *empty, *stack, *ranked, *endless, *weighed, *measured;
     struct shk_stream *signal;
     struct shk_region *table;
+    struct shk_rwlock *read, *written;
+    struct shk_once *once;
 } o;
 
 static void fail(const char *what)
@@ -75,6 +77,9 @@ static void open_objects(void)
     OPEN(queue, ranked, .order = SHK_PRIORITY, .capacity = 3, .item_size = ITEM);
     OPEN(stream, signal, .sample_size = 8, .history = 4);
     OPEN(region, table, .size = 64);
+    OPEN(rwlock, read, .no_deadlock_check = 1);
+    OPEN(rwlock, written, 0);
+    OPEN(once, once, 0);
     OPEN(queue, endless, .item_size = ITEM);
     OPEN(queue, weighed, .item_size = 1 << 20, .capacity_bytes = 1000);
     OPEN(queue, measured, .order = SHK_LIFO, .capacity = 9, .item_size = 1u << 31);
@@ -182,9 +187,33 @@ static int wait_for_any(void)
     return shk_wait_any(set, 2, SHK_FOREVER);
 }
 
+static int hold_shared(void)
+{
+    shk_rwlock_acquire_shared(o.read, SHK_FOREVER);
+    shk_rwlock_acquire(o.written, SHK_FOREVER);
+    shk_once_begin(o.once, SHK_FOREVER);
+    return shk_event_wait(o.go, SHK_FOREVER);
+}
+
+static int write_read(void)
+{
+    return shk_rwlock_acquire(o.read, SHK_FOREVER);
+}
+
+static int read_written(void)
+{
+    return shk_rwlock_acquire_shared(o.written, SHK_FOREVER);
+}
+
+static int begin_once(void)
+{
+    return shk_once_begin(o.once, SHK_FOREVER);
+}
+
 static int (*const roles[])(void) = {
-    hold,     acquire_recursive, wait_changed, wait_changed, wait_native, acquire_permit, meet,
-    put_full, get_empty,         join_stack,   keep_ranked,  read_signal, wait_for_any,
+    hold,         acquire_recursive, wait_changed, wait_changed, wait_native, acquire_permit,
+    meet,         put_full,          get_empty,    join_stack,   keep_ranked, read_signal,
+    wait_for_any, hold_shared,       write_read,   read_written, begin_once,
 };
 enum { ROLES = sizeof(roles) / sizeof(*roles) };
 

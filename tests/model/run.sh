@@ -133,6 +133,22 @@ done
 fails biased NO_BL3_REVOKING -DMEMBERS=3 -DCRASHES=1
 fails biased NO_ME2_ID_FIRST -DCRASHES=1
 
+holds rwlock
+holds rwlock -DCRASHES=1
+holds rwlock -DWRITERS=2 -DREADERS=1 -DTAKE_BACK
+holds rwlock -DWRITERS=2 -DREADERS=1 -DCRASHES=1
+for taken_out in NO_RW1_HEAVY TELL_EARLY SAY_LATE; do
+    fails rwlock $taken_out
+done
+fails rwlock NO_RW1_FENCE -DVISITS=2
+fails rwlock WAITERS_DO_NOT_COUNT -DVISITS=2
+fails rwlock BIAS_ENDS_EARLY -DWRITERS=2 -DREADERS=1 -DCRASHES=1
+fails rwlock NO_RW3_FENCE -DWRITERS=2 -DREADERS=1
+fails rwlock ENTER_UNASKED -DTAKE_BACK -DWRITERS=2
+for taken_out in NO_KERNEL NO_PASSING_ON ORPHANED_LATE; do
+    fails rwlock $taken_out -DCRASHES=1
+done
+
 holds queue
 holds queue -DPRODUCERS=2
 for taken_out in NO_BL4 NO_BL1 NO_SD2; do

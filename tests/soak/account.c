@@ -277,6 +277,8 @@ static void print_ledgers(void)
     printf("event      %llu passages through the turnstile\n", (big)totals.laps);
     printf("semaphore  %llu permits released, %llu acquired, %llu unsure\n",
            (big)totals.permits_given, (big)totals.permits_taken, (big)totals.permits_unsure);
+    printf("board      %llu commits under the rwlock, %llu acknowledged or settled\n",
+           (big)totals.commits[BOARD], (big)totals.acked[BOARD]);
     printf("orphaned   %llu acquires and waits were told of a dead holder\n", (big)totals.orphaned);
 }
 

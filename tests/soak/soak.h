@@ -1,6 +1,6 @@
 /*
  * The soak: many processes work on four queues, an account, a relay, an event's turnstile, a
- * semaphore and a set of locks, while others of their kind are killed at random moments and
+ * semaphore, a board under a rwlock and a set of locks, while others of their kind are killed at random moments and
  * replaced. What each has done it writes down where no kill reaches it. At the end of a round all
  * are let go, the queues are drained, and all is added up.
  *
@@ -33,6 +33,7 @@ enum role {
     PASSENGER,
     POSTER,
     WAITER,
+    CLERK,
     ROLES
 };
 extern const char *const role_names[ROLES];
@@ -40,7 +41,7 @@ extern const char *const role_names[ROLES];
 enum queue_number { FIFO, LIFO, PRIORITY, UNBOUNDED, QUEUES };
 extern const char *const queue_names[QUEUES];
 
-enum { LOCKS = 4, ACCOUNT = LOCKS, RELAY, LEDGERS };
+enum { LOCKS = 4, ACCOUNT = LOCKS, RELAY, BOARD, LEDGERS };
 
 #define ITEM_MAX   200
 #define BATCH      8
@@ -166,6 +167,7 @@ extern struct shk_lock *locks[LOCKS];
 extern struct shk_cond *account, *given, *taken;
 extern struct shk_event *turnstile[2];
 extern struct shk_semaphore *permits;
+extern struct shk_rwlock *board;
 extern struct ledger *ledgers;
 
 _Noreturn void work(struct place *);
@@ -185,10 +187,11 @@ void end_step(void);
 void enter(unsigned ledger, long long acquired); /* acquired: what taking the lock gave */
 void commit(unsigned ledger);
 void leave(unsigned ledger);
+void check_ledger(unsigned ledger); /* by a reader, which has not been told of a death */
 
 void produce(void), consume(void), close_and_reopen(void);
 void transact(void), give(void), take(void), lock_and_unlock(void);
-void turn(void), pass(void), post(void), wait_for_permits(void);
+void turn(void), pass(void), post(void), wait_for_permits(void), read_and_write(void);
 
 /* ---- The supervisor's ---- */
 

@@ -13,9 +13,9 @@
 #define PAUSE_NS 300000  /* at most */
 #define LIFE_NS  8000000 /* of CPU time, at most */
 
-const char *const role_names[ROLES] = {"producer", "consumer",  "closer", "depositor",
-                                       "drawer",   "giver",     "taker",  "locker",
-                                       "turner",   "passenger", "poster", "waiter"};
+const char *const role_names[ROLES] = {"producer", "consumer", "closer", "depositor", "drawer",
+                                       "giver",    "taker",    "locker", "turner",    "passenger",
+                                       "poster",   "waiter",   "clerk"};
 const char *const queue_names[QUEUES] = {"fifo", "lifo", "priority", "unbounded"};
 
 struct soak soak;
@@ -28,6 +28,7 @@ struct shk_lock *locks[LOCKS];
 struct shk_cond *account, *given, *taken;
 struct shk_event *turnstile[2];
 struct shk_semaphore *permits;
+struct shk_rwlock *board;
 struct ledger *ledgers;
 
 void fail(const char *format, ...)
@@ -145,6 +146,7 @@ static void open_all(void)
     expect("event_open", shk_event_open(segment, "out", SHK_CREATE, NULL, &turnstile[1]));
     expect("semaphore_open", shk_semaphore_open(segment, "permits", SHK_CREATE,
                                                 &(struct shk_semaphore_options){0}, &permits));
+    expect("rwlock_open", shk_rwlock_open(segment, "board", SHK_CREATE, NULL, &board));
     expect("region_open", shk_region_open(segment, "ledgers", SHK_CREATE, &room, &region));
     expect("region_data", shk_region_data(region, &data, NULL));
     ledgers = data;
@@ -180,6 +182,19 @@ static void settle(unsigned ledger, uint64_t count)
         atomic_store(&me->acked[ledger], mine);
         atomic_store(&me->committing[ledger], 0);
     }
+}
+
+void check_ledger(unsigned ledger)
+{
+    const struct ledger *l = &ledgers[ledger];
+    uint64_t count = atomic_load(&l->count);
+
+    if (atomic_load(&l->inside) != 0 ||
+        (count != 0 && (atomic_load(&l->balance) != balance_at(ledger, count) ||
+                        atomic_load(&l->reverse) != ~count)) ||
+        atomic_load(&l->count) != count)
+        fail("a reader sees ledger %u half done at %llu, and the rwlock has not said so", ledger,
+             (unsigned long long)count);
 }
 
 void enter(unsigned ledger, long long acquired)
@@ -260,8 +275,19 @@ static void visit(void)
 void work(struct place *place)
 {
     static void (*const duties[ROLES])(void) = {
-        produce, consume, close_and_reopen, transact, transact, give, take, lock_and_unlock, turn,
-        pass,    post,    wait_for_permits,
+        produce,
+        consume,
+        close_and_reopen,
+        transact,
+        transact,
+        give,
+        take,
+        lock_and_unlock,
+        turn,
+        pass,
+        post,
+        wait_for_permits,
+        read_and_write,
     };
 
     me = place;

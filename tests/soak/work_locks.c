@@ -1,4 +1,4 @@
-/* The account, the relay and the set of locks. */
+/* The account, the relay, the set of locks and the board. */
 #include "soak.h"
 
 #include <errno.h>
@@ -159,6 +159,46 @@ void lock_and_unlock(void)
         if (!is_wait_over(inner))
             use_lock(j, inner);
         use_lock(i, outer);
+        if (chance(16) == 0)
+            pause_a_little();
+    }
+}
+
+/* ---- The board ---- */
+
+static void write_board(long long acquired)
+{
+    enter(BOARD, acquired);
+    if (acquired == SHK_ORPHANED)
+        expect("rwlock_recover", shk_rwlock_recover(board));
+    commit(BOARD);
+    leave(BOARD);
+    if (chance(4) == 0) {
+        expect("rwlock_downgrade", shk_rwlock_downgrade(board));
+        check_ledger(BOARD);
+    }
+}
+
+/* Many read, and one writes; what is half written is seen by none that is not told. */
+void read_and_write(void)
+{
+    static const int64_t timeouts[] = {SHK_FOREVER, SHK_FOREVER, SHK_MS(1), SHK_NOWAIT};
+
+    while (!stopping()) {
+        bool writes = chance(8) == 0;
+        int64_t timeout = timeouts[chance(4)];
+        long long r =
+            writes ? shk_rwlock_acquire(board, timeout) : shk_rwlock_acquire_shared(board, timeout);
+
+        get_on();
+        if (is_wait_over(r))
+            continue;
+        expect("rwlock_acquire", r);
+        if (writes)
+            write_board(r);
+        else if (r == 0)
+            check_ledger(BOARD);
+        expect("rwlock_release", shk_rwlock_release(board));
         if (chance(16) == 0)
             pause_a_little();
     }
