@@ -1,8 +1,8 @@
 /*
  * The soak: many processes work on four queues, an account, a relay, an event's turnstile, a
- * semaphore, a board under a rwlock and a set of locks, while others of their kind are killed at random moments and
- * replaced. What each has done it writes down where no kill reaches it. At the end of a round all
- * are let go, the queues are drained, and all is added up.
+ * semaphore, a board under a rwlock and a set of locks, while others of their kind are killed at
+ * random moments and replaced. What each has done it writes down where no kill reaches it. At the
+ * end of a round all are let go, the queues are drained, and all is added up.
  *
  *     supervisor (soak.c)   starts, kills, replaces and watches
  *     workers (work_*.c)    do their role's work
