@@ -323,7 +323,7 @@ START_TEST(test_long_and_short_items_keep_what_is_in_them)
         memmove(&model[next], &model[next + 1], (size_t)(n - next) * sizeof(model[0]));
     }
     assert_code(look().as.queue.bytes, 0);
-    ck_assert_uint_le(resident(), 8 * MIB);
+    ck_assert_uint_le(resident(), 14 * MIB);
     assert_code(shk_queue_close(queue), 0);
 }
 END_TEST

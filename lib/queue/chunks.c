@@ -187,13 +187,12 @@ static inline bool is_full(struct shk_queue *q, uint64_t tail, uint64_t bytes)
     return unlikely(q->limited) && is_full_slow(q, tail, bytes);
 }
 
-/* n records have been written, of so many bytes; the last of them ends at `at`. */
+/* n records have been written, the last of which ends at `at`; `bytes`: of all that were put. */
 static inline void commit_puts(struct shk_queue *q, unsigned n, uint64_t at, uint64_t bytes)
 {
     uint64_t tail = tail_of(q);
 
-    shki_place_set(&q->shared->put_side, tail, tail + n, at,
-                   shki_place_own_bytes(&q->shared->put_side, tail) + bytes);
+    shki_place_set(&q->shared->put_side, tail, tail + n, at, bytes);
     /*
      * CH1: release: commits; pairs with the acquire in known_items(). Killed before: nothing was
      * put. Killed after: the items are in.
@@ -203,7 +202,7 @@ static inline void commit_puts(struct shk_queue *q, unsigned n, uint64_t at, uin
 
 static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
-    uint64_t at, bytes, put = 0, tail = tail_of(q);
+    uint64_t at, bytes, tail = tail_of(q);
     const struct shki_place *place;
     struct shki_slot *slot = NULL;
     unsigned n = 0;
@@ -216,7 +215,7 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     if (place == NULL)
         return shki_damaged_place(q);
     bytes = load_relaxed(&place->bytes);
-    for (at = place->at; n < w->n && !is_full(q, tail + n, bytes + put); n++) {
+    for (at = place->at; n < w->n && !is_full(q, tail + n, bytes); n++) {
         uint64_t to = at;
 
         r = make_room(q, &to, w->items[n].iov_len, &slot);
@@ -224,11 +223,11 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
             break;
         shki_fill_slot(slot, w->items[n].iov_base, w->items[n].iov_len);
         at = to + record_size(w->items[n].iov_len);
-        put += w->items[n].iov_len;
+        bytes += w->items[n].iov_len;
     }
     if (n == 0)
         return r;
-    commit_puts(q, n, at, put);
+    commit_puts(q, n, at, bytes);
     return (int)n;
 }
 
@@ -247,7 +246,8 @@ static int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
 static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
     store_relaxed(&slot->word, shki_slot_word(0, length)); /* CH1 publishes it */
-    commit_puts(q, 1, q->reserved_at + record_size(length), length);
+    commit_puts(q, 1, q->reserved_at + record_size(length),
+                shki_place_own_bytes(&q->shared->put_side, tail_of(q)) + length);
 }
 
 /* ---- Getting ---- */
@@ -305,13 +305,12 @@ static inline int find_record(struct shk_queue *q, uint64_t *at, struct shki_slo
     return 1;
 }
 
-/* n records have been read, of so many bytes; the last of them ends at `at`. */
+/* n records have been read, the last of which ends at `at`; `bytes`: of all that were taken. */
 static inline void commit_gets(struct shk_queue *q, unsigned n, uint64_t at, uint64_t bytes)
 {
     uint64_t head = head_of(q);
 
-    shki_place_set(&q->shared->get_side, head, head + n, at,
-                   shki_place_own_bytes(&q->shared->get_side, head) + bytes);
+    shki_place_set(&q->shared->get_side, head, head + n, at, bytes);
     /*
      * CH2: release: commits; pairs with the acquire in counts(). Killed before: the items are still
      * in. Killed after: they are out.
@@ -335,7 +334,7 @@ static int check(struct shk_queue *q, uint64_t head, uint64_t wanted)
 
 static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
-    uint64_t head = head_of(q), at, known, word, bytes = 0;
+    uint64_t head = head_of(q), at, known, word, bytes;
     const struct shki_place *place;
     struct shki_slot *slot = NULL;
     unsigned n = 0;
@@ -348,6 +347,7 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
         return shki_damaged_place(q);
     clean_up(q, place->at); /* what a killed consumer has left */
     known = q->shared->get_lock.cached_tail - head;
+    bytes = load_relaxed(&place->bytes);
     for (at = place->at; n < w->n && n < known; n++) {
         uint64_t from = at;
 
@@ -391,7 +391,8 @@ static void consume(struct shk_queue *q)
         return;
     at = place->at;
     if (find_record(q, &at, &slot, &word) > 0)
-        commit_gets(q, 1, at + record_size(shki_slot_length(word)), shki_slot_length(word));
+        commit_gets(q, 1, at + record_size(shki_slot_length(word)),
+                    load_relaxed(&place->bytes) + shki_slot_length(word));
 }
 
 /* ---- Loads only ---- */

@@ -32,6 +32,11 @@
  * chunk.
  */
 #define SPARE (UINT64_C(1) << 20)
+/*
+ * The same of a queue that is limited to more than that: as much as it may have, up to this. An
+ * item of 64 KiB whose memory is given back and taken again costs eight times as much.
+ */
+#define SPARE_MOST (UINT64_C(8) << 20)
 /* The same of each list of a PRIORITY queue, which has some twenty. */
 #define SPARE_LIST (UINT64_C(128) << 10)
 /* Bytes: memory comes and goes in such pieces, where chunks are not given and taken as a whole. */
@@ -174,11 +179,22 @@ uint64_t shki_list_slot(uint64_t lists, uint64_t i, uint64_t item_size)
     return slot < 64 ? 64 : slot;
 }
 
+/* Bytes: of one that is limited as much as it may have, within limits. */
+static uint64_t spare_of(const struct shk_queue *q)
+{
+    uint64_t most = q->capacity ? q->capacity * q->item_size : 0; /* at most 2^62 */
+
+    if (q->capacity_bytes && (most == 0 || q->capacity_bytes < most))
+        most = q->capacity_bytes;
+    return most > SPARE_MOST ? SPARE_MOST : most > SPARE ? most : SPARE;
+}
+
 /* Of a queue that grows: the lists of its chunks. */
 static int adopt_lists(struct shk_queue *q, const struct layout *l)
 {
     struct shki_list_shared *shared = (void *)(q->object.shared + l->lists_at);
     uint32_t limit = shki_pool_limit(q->object.segment);
+    uint64_t spare = spare_of(q);
 
     q->lists = calloc(l->slots, sizeof(*q->lists));
     if (q->lists == NULL)
@@ -201,11 +217,11 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         list->blocks = (uint32_t)(size / SHKI_BLOCK);
         list->last_block = limit > list->blocks ? limit - list->blocks : 0;
         list->piece = q->order == SHK_LIFO ? SHKI_BLOCK : PIECE;
-        list->spare = q->order == SHK_LIFO ? SPARE : SPARE_LIST;
+        list->spare = q->order == SHK_LIFO ? spare : SPARE_LIST;
     }
     q->shift = q->lists[0].shift;
     q->chunk_mask = (UINT64_C(1) << q->shift) - 1;
-    q->spare = SPARE / l->chunk_size ? SPARE / l->chunk_size : 1;
+    q->spare = spare / l->chunk_size;
 #ifdef SHKI_TEST_HOOKS
     for (unsigned i = 0; shki_test_no_spare && i < q->n_lists; i++) {
         q->lists[i].piece = SHKI_PAGE;

@@ -37,11 +37,16 @@ static uint64_t record_size(size_t length)
     return body_size(length) + sizeof(uint64_t);
 }
 
-/* With the lock: where the top is; UINT64_MAX: damaged. */
+/* With the lock: where the top is, and the bytes of all items; NULL: damaged. */
+static inline const struct shki_place *place_of(const struct shk_queue *q)
+{
+    return shki_place_find(&q->shared->put_side, ordered_number(ordered_state(q)));
+}
+
+/* Where the top is; UINT64_MAX: damaged. */
 static uint64_t top_of(const struct shk_queue *q)
 {
-    const struct shki_place *place =
-        shki_place_find(&q->shared->put_side, ordered_number(ordered_state(q)));
+    const struct shki_place *place = place_of(q);
 
     return place ? place->at : UINT64_MAX;
 }
@@ -110,31 +115,34 @@ static uint64_t end_record(uint64_t at, struct shki_slot *slot, size_t length)
     return at + size;
 }
 
-/* n more, of so many bytes. */
+/* n more; `bytes`: of all items. */
 static void commit_puts(struct shk_queue *q, unsigned n, uint64_t top, uint64_t bytes)
 {
     uint64_t count = items(q) + n;
 
     shki_count_puts(q, n);
-    set_top(q, n, count, top, ordered_own_bytes(q) + bytes);
+    set_top(q, n, count, top, bytes);
     shki_note_fill(q->shared, count);
 }
 
 static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
+    const struct shki_place *place = place_of(q);
+    uint64_t count = items(q), top, bytes;
     struct shki_slot *slot = NULL;
     unsigned n = 0;
-    uint64_t top = top_of(q), count = items(q), bytes = ordered_own_bytes(q), put = 0;
     int r = shki_may_put(q);
 
     (void)m;
     if (r < 0)
         return r;
-    if (top == UINT64_MAX)
+    if (place == NULL)
         return shki_damaged_place(q);
+    top = place->at;
+    bytes = load_relaxed(&place->bytes);
     if (w->n > UINT32_MAX - count)
         return shki_too_many(q);
-    for (; n < w->n && !shki_is_full(q, count + n, bytes + put); n++) {
+    for (; n < w->n && !shki_is_full(q, count + n, bytes); n++) {
         uint64_t at = top;
 
         r = make_room(q, &at, w->items[n].iov_len, &slot);
@@ -142,11 +150,11 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
             break;
         shki_fill_slot(slot, w->items[n].iov_base, w->items[n].iov_len);
         top = end_record(at, slot, w->items[n].iov_len);
-        put += w->items[n].iov_len;
+        bytes += w->items[n].iov_len;
     }
     if (n == 0)
         return r;
-    commit_puts(q, n, top, put);
+    commit_puts(q, n, top, bytes);
     return (int)n;
 }
 
@@ -163,7 +171,7 @@ static int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
 static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
     store_relaxed(&slot->word, shki_slot_word(0, length)); /* OR1 publishes it */
-    commit_puts(q, 1, end_record(q->reserved_at, slot, length), length);
+    commit_puts(q, 1, end_record(q->reserved_at, slot, length), ordered_own_bytes(q) + length);
 }
 
 /* ---- Getting ---- */
@@ -197,10 +205,10 @@ static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **sl
     return 1;
 }
 
-/* n fewer, of so many bytes. */
+/* n fewer; `bytes`: of all items. */
 static void commit_gets(struct shk_queue *q, unsigned n, uint64_t top, uint64_t bytes)
 {
-    set_top(q, 0, items(q) - n, top, ordered_own_bytes(q) - bytes);
+    set_top(q, 0, items(q) - n, top, bytes);
     if (shki_list_is_long(stack_of(q), top))
         shki_list_shrink(q, stack_of(q), top);
 }
@@ -222,23 +230,25 @@ static int has_any(struct shk_queue *q, struct shki_slot **slot)
 
 static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
-    uint64_t top, below, word, bytes = 0;
+    const struct shki_place *place = place_of(q);
+    uint64_t top, below, word, bytes;
     struct shki_slot *slot = NULL;
     unsigned n = 0, count;
     int r = shki_next_item(q, has_any, &slot);
 
     if (r <= 0)
         return r;
-    top = below = top_of(q);
-    if (top == UINT64_MAX)
+    if (place == NULL)
         return shki_damaged_place(q);
+    top = below = place->at;
+    bytes = load_relaxed(&place->bytes);
     for (count = (unsigned)items(q); n < w->n && n < count; n++, top = below) {
         r = find_record(q, &below, &slot, &word);
         if (r > 0)
             r = shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len);
         if (r < 0)
             break;
-        bytes += shki_slot_length(word);
+        bytes -= shki_slot_length(word);
     }
     if (n == 0)
         return r;
@@ -253,7 +263,7 @@ static void consume(struct shk_queue *q)
     struct shki_slot *slot;
 
     if (find_record(q, &top, &slot, &word) > 0)
-        commit_gets(q, 1, top, shki_slot_length(word));
+        commit_gets(q, 1, top, ordered_own_bytes(q) - shki_slot_length(word));
 }
 
 static void repair(struct shk_queue *q, const struct shki_side_lock *lock)

@@ -47,7 +47,8 @@
  * is taken ahead of use: as much as the queue has, at most 256 KiB. When there is no more, puts
  * give -ENOSPC, and shk_last_error() says what is full. Nothing is lost: gets go on, and later puts
  * succeed again. Memory of consumed items is given back, except about 1 MiB that is kept for the
- * next puts, and a few KiB of bookkeeping.
+ * next puts (of a queue with a limit, as much as it may hold, at most about 8 MiB), and a few KiB
+ * of bookkeeping.
  */
 #ifndef SHMKIT_QUEUE_H
 #define SHMKIT_QUEUE_H

@@ -21,6 +21,7 @@ static struct {
     struct shk_semaphore *semaphore;
     struct shk_queue *queue, *claimed, *empty, *lifo, *priority;
     struct shk_queue *fifo_unlimited, *lifo_unlimited, *priority_unlimited;
+    struct shk_queue *fifo_wide, *in_bytes;
     struct shk_stream *stream;
     struct memory {
         pthread_mutex_t mutex, plain;
@@ -30,13 +31,18 @@ static struct {
     } * memory;
 } objects;
 
-static struct shk_queue *open_queue(const char *name, uint32_t order, size_t capacity)
+static struct shk_queue *open_with(const char *name, const struct shk_queue_options *options)
 {
-    struct shk_queue_options options = {.order = order, .capacity = capacity, .item_size = 1024};
     struct shk_queue *queue;
 
-    must(shk_queue_open(objects.segment, name, SHK_CREATE, &options, &queue));
+    must(shk_queue_open(objects.segment, name, SHK_CREATE, options, &queue));
     return queue;
+}
+
+static struct shk_queue *open_queue(const char *name, uint32_t order, size_t capacity)
+{
+    return open_with(
+        name, &(struct shk_queue_options){.order = order, .capacity = capacity, .item_size = 1024});
 }
 
 static void open_queues(void)
@@ -50,6 +56,10 @@ static void open_queues(void)
     objects.fifo_unlimited = open_queue("fifo-unlimited", SHK_FIFO, 0);
     objects.lifo_unlimited = open_queue("lifo-unlimited", SHK_LIFO, 0);
     objects.priority_unlimited = open_queue("priority-unlimited", SHK_PRIORITY, 0);
+    objects.fifo_wide =
+        open_with("fifo-wide", &(struct shk_queue_options){.capacity = 64, .item_size = 1 << 20});
+    objects.in_bytes = open_with(
+        "in-bytes", &(struct shk_queue_options){.item_size = 1 << 20, .capacity_bytes = 1 << 20});
 }
 
 static void make_memory(void)
@@ -123,6 +133,8 @@ TIMES(priority_times, through(objects.priority))
 TIMES(fifo_unlimited_times, through(objects.fifo_unlimited))
 TIMES(lifo_unlimited_times, through(objects.lifo_unlimited))
 TIMES(priority_unlimited_times, through(objects.priority_unlimited))
+TIMES(fifo_wide_times, through(objects.fifo_wide))
+TIMES(in_bytes_times, through(objects.in_bytes))
 TIMES(get_empty_times, shk_queue_get(objects.empty, &item, 8, SHK_NOWAIT) == -EAGAIN)
 TIMES(append_times, shk_stream_append(objects.stream, &item, 1) == 0)
 TIMES(event_times, shk_event_set(objects.event) == 0 && shk_event_clear(objects.event) == 0)
@@ -274,6 +286,8 @@ void run_w4(void)
         {"shmkit FIFO unlimited", OURS, OPERATION(.times = fifo_unlimited_times)},
         {"shmkit LIFO unlimited", OURS, OPERATION(.times = lifo_unlimited_times)},
         {"shmkit PRIORITY unlimited", OURS, OPERATION(.times = priority_unlimited_times)},
+        {"shmkit FIFO for 1 MiB", OURS, OPERATION(.times = fifo_wide_times)},
+        {"shmkit FIFO limited in bytes", OURS, OPERATION(.times = in_bytes_times)},
         {"shmkit get, empty, NOWAIT", OURS, OPERATION(.times = get_empty_times)},
     };
 
