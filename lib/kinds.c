@@ -16,7 +16,7 @@
 
 extern const struct shki_kind shki_lock_kind, shki_cond_kind, shki_event_kind, shki_semaphore_kind,
     shki_barrier_kind, shki_queue_kind, shki_stream_kind, shki_region_kind, shki_rwlock_kind,
-    shki_once_kind;
+    shki_once_kind, shki_value_kind;
 
 static const struct shki_kind *const kinds[] = {
     [SHK_KIND_LOCK] = &shki_lock_kind,       [SHK_KIND_COND] = &shki_cond_kind,
@@ -24,6 +24,7 @@ static const struct shki_kind *const kinds[] = {
     [SHK_KIND_BARRIER] = &shki_barrier_kind, [SHK_KIND_QUEUE] = &shki_queue_kind,
     [SHK_KIND_STREAM] = &shki_stream_kind,   [SHK_KIND_REGION] = &shki_region_kind,
     [SHK_KIND_RWLOCK] = &shki_rwlock_kind,   [SHK_KIND_ONCE] = &shki_once_kind,
+    [SHK_KIND_VALUE] = &shki_value_kind,
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -23,5 +23,6 @@
 #include <shmkit/segment.h>
 #include <shmkit/semaphore.h>
 #include <shmkit/stream.h>
+#include <shmkit/value.h>
 
 #endif

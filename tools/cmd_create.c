@@ -110,6 +110,15 @@ static int create_once(struct shk_segment *segment, const char *name, const stru
     return r < 0 ? r : shk_once_close(once);
 }
 
+static int create_value(struct shk_segment *segment, const char *name, const struct wanted *w)
+{
+    struct shk_value_options options = {.size = w->region.size};
+    struct shk_value *value;
+    int r = shk_value_open(segment, name, w->flags, &options, &value);
+
+    return r < 0 ? r : shk_value_close(value);
+}
+
 struct kind {
     const char *name;
     int (*create)(struct shk_segment *, const char *name, const struct wanted *);
@@ -119,7 +128,7 @@ static const struct kind kinds[] = {
     {"lock", create_lock},           {"cond", create_cond},       {"event", create_event},
     {"semaphore", create_semaphore}, {"barrier", create_barrier}, {"queue", create_queue},
     {"stream", create_stream},       {"region", create_region},   {"rwlock", create_rwlock},
-    {"once", create_once},           {"segment", NULL},
+    {"once", create_once},           {"value", create_value},     {"segment", NULL},
 };
 
 static const struct kind *find_kind(const char *name)
@@ -129,7 +138,7 @@ static const struct kind *find_kind(const char *name)
             return &kinds[i];
     }
     usage_error("unknown kind '%s'; known: lock, cond, event, semaphore, barrier, queue, stream, "
-                "region, rwlock, once, segment",
+                "region, rwlock, once, value, segment",
                 name);
 }
 
@@ -216,7 +225,7 @@ static const struct setting {
     {NULL, offsetof(struct wanted, flags), set_exclusive},
     {"queue", offsetof(struct wanted, queue.capacity), set_number},
     {"queue", offsetof(struct wanted, queue.item_size), set_size},
-    {"region", offsetof(struct wanted, region.size), set_size},
+    {"region or value", offsetof(struct wanted, region.size), set_size},
     {"region", offsetof(struct wanted, region.align), set_size},
     {"lock", offsetof(struct wanted, lock.recursive), set_flag},
     {"lock", offsetof(struct wanted, lock.no_deadlock_check), set_flag},
@@ -243,7 +252,7 @@ static const struct option_row options[] = {
     {OPTION_PRIVATE + 0, "exclusive", NULL, "fail if it is there already"},
     {OPTION_PRIVATE + 1, "capacity", "N", "queue: how many items it holds; 0: no limit (0)"},
     {OPTION_PRIVATE + 2, "item-size", "SIZE", "queue: the largest item (1K)"},
-    {OPTION_PRIVATE + 3, "size", "SIZE", "region: how many bytes; to be given"},
+    {OPTION_PRIVATE + 3, "size", "SIZE", "region: how many bytes; value: at most (1K)"},
     {OPTION_PRIVATE + 4, "align", "SIZE", "region: alignment of its first byte (64)"},
     {OPTION_PRIVATE + 5, "recursive", NULL, "lock: its holder may acquire it again"},
     {OPTION_PRIVATE + 6, "no-deadlock-check", NULL, "lock: waiters that wait for each other go on"},
@@ -267,6 +276,14 @@ static const struct option_row options[] = {
     ANY_OWNER_ROW,
     {0},
 };
+
+/* "region or value" is for both. */
+static bool is_for(const char *kinds, const char *kind)
+{
+    const char *at = strstr(kinds, kind);
+
+    return at && (at == kinds || at[-1] == ' ');
+}
 
 static int create(const struct kind *kind, const struct path *path, const struct wanted *w,
                   unsigned any_owner)
@@ -317,7 +334,7 @@ static int run(const struct command *command, int argc, char **argv)
     check_operands(argc, 2, 2);
     kind = find_kind(argv[optind]);
     for (size_t i = 0; i < OPTIONS; i++) {
-        if (given[i] && settings[i].kind && strcmp(settings[i].kind, kind->name) != 0)
+        if (given[i] && settings[i].kind && !is_for(settings[i].kind, kind->name))
             usage_error("--%s is for a %s", options[i].name, settings[i].kind);
     }
     if (wanted.stream.sample_size == 0)
@@ -336,9 +353,9 @@ const struct command cmd_create = {
     .arguments = "[OPTION...] KIND PATH",
     .summary = "create an object of that kind, or a segment, if it is absent",
     .notes = "The kinds are lock, cond, event, semaphore, barrier, queue, stream, region,\n"
-             "rwlock, once and segment. The segment is created, too, if it is absent. What is\n"
-             "there already must be of that kind and geometry; a segment that is there is left\n"
-             "as it is.",
+             "rwlock, once, value and segment. The segment is created, too, if it is absent.\n"
+             "What is there already must be of that kind and geometry; a segment that is there\n"
+             "is left as it is.",
     .options = options,
     .run = run,
 };

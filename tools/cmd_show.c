@@ -32,6 +32,8 @@ static const char *usual_columns(uint32_t kind)
         return COMMON "HOLDER,WRITING,READERS,ORPHANED,DEADLOCK-CHECK" REPAIRS;
     case SHK_KIND_ONCE:
         return COMMON "HOLDER,DONE,ORPHANED" REPAIRS;
+    case SHK_KIND_VALUE:
+        return COMMON "DATA-SIZE,VERSION,LENGTH" REPAIRS;
     case SHK_KIND_REGION:
         return COMMON "DATA-SIZE,ALIGN";
     }

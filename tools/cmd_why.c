@@ -118,6 +118,7 @@ static const struct words {
     [SHK_WAITS_FOR_PARTIES] = {"for the others at ", "", "come"},
     [SHK_WAITS_FOR_SAMPLES] = {"for samples of ", "", "append some"},
     [SHK_WAITS_TO_JOIN] = {"for the tasks of ", " to be done", "finish them"},
+    [SHK_WAITS_FOR_VERSION] = {"for a newer version of ", "", "set it"},
     [SHK_WAITS_FOR_ANY] = {"for any of several, the first of them ", "", "make one ready"},
     [SHK_WAITS_TO_READ] = {"to share ", "", "release it"},
     [SHK_WAITS_FOR_ONCE] = {"for ", " to be done", "do it"},

@@ -16,6 +16,7 @@ const char *kind_name(uint32_t kind)
         [SHK_KIND_BARRIER] = "barrier", [SHK_KIND_QUEUE] = "queue",
         [SHK_KIND_STREAM] = "stream",   [SHK_KIND_REGION] = "region",
         [SHK_KIND_RWLOCK] = "rwlock",   [SHK_KIND_ONCE] = "once",
+        [SHK_KIND_VALUE] = "value",
     };
 
     return NAME_OF(names, kind);
@@ -40,7 +41,7 @@ const char *describe_wait(char *buffer, const struct shk_member_info *member)
         [SHK_WAITS_TO_GET] = "get",         [SHK_WAITS_FOR_PERMIT] = "permit",
         [SHK_WAITS_FOR_PARTIES] = "meet",   [SHK_WAITS_FOR_SAMPLES] = "read",
         [SHK_WAITS_TO_JOIN] = "join",       [SHK_WAITS_TO_READ] = "share",
-        [SHK_WAITS_FOR_ONCE] = "once",
+        [SHK_WAITS_FOR_ONCE] = "once",      [SHK_WAITS_FOR_VERSION] = "newer",
     };
 
     *buffer = '\0';
@@ -192,6 +193,10 @@ const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
         break;
     case SHK_KIND_STREAM:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " samples", object->as.stream.position);
+        break;
+    case SHK_KIND_VALUE:
+        snprintf(buffer, DESCRIPTION_MAX, "version %" PRIu64 ", %" PRIu64 " bytes",
+                 object->as.value.version, object->as.value.length);
         break;
     case SHK_KIND_REGION:
         snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 " bytes", object->as.region.size);

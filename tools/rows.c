@@ -124,7 +124,9 @@ static const struct column object_columns[] = {
     {"CHANNELS", "how many values a sample of the stream has", NUMBER},
     {"RATE", "samples a second, as the writer of the stream has noted", NUMBER},
     {"STAMPED", "whether each sample has a time stamp", COLUMN_BOOL},
-    {"DATA-SIZE", "bytes of the region", NUMBER},
+    {"DATA-SIZE", "bytes of the region, or at most of the value", NUMBER},
+    {"VERSION", "how often the value has been set", NUMBER},
+    {"LENGTH", "how many bytes its newest version has", NUMBER},
     {"ALIGN", "alignment of its first byte", NUMBER},
     {"FILL", "how full it is, in per cent", NUMBER},
     {"HIGH-WATER", "the most items that were seen in it", NUMBER},
@@ -222,6 +224,11 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
     case SHK_KIND_ONCE:
         table_set_bool(t, "DONE", o->as.once.done);
         table_set_bool(t, "ORPHANED", o->as.once.orphaned);
+        break;
+    case SHK_KIND_VALUE:
+        table_set_size(t, "DATA-SIZE", o->as.value.size);
+        table_set(t, "VERSION", "%" PRIu64, o->as.value.version);
+        table_set_size(t, "LENGTH", o->as.value.length);
         break;
     case SHK_KIND_REGION:
         table_set_size(t, "DATA-SIZE", o->as.region.size);

@@ -42,7 +42,7 @@ bool shki_snapshot_sleeps(const struct shki_image *r, const struct shki_member_s
 {
     return (load_relaxed(&m->waits_sequence) & 1) &&
            load_relaxed(&m->waits_segment) == r->header.id &&
-           load_relaxed(&m->waits_for) <= SHK_WAITS_FOR_ONCE;
+           load_relaxed(&m->waits_for) <= SHK_WAITS_FOR_VERSION;
 }
 
 /* All members, alive and dead: how many. */

@@ -46,6 +46,28 @@ struct shki_deadline shki_object_deadline(const struct shki_object *o, int64_t t
     return p;
 }
 
+/* A change lasts microseconds; a writer that takes longer is stopped. */
+#define WRITER_LIMIT SHK_SEC(10)
+
+int shki_object_lock_writer(struct shki_object *o, struct shki_mutex *mutex,
+                            const struct shki_member *m, struct shki_spinner *spinner,
+                            const char *doing)
+{
+    struct shki_deadline deadline;
+    int r = shki_mutex_trylock(mutex, m->id);
+
+    if (r < 0) {
+        deadline = shki_deadline(WRITER_LIMIT, NULL);
+        r = shki_mutex_lock(mutex, &deadline, m->id, spinner, &o->segment->recovery, NULL, NULL);
+    }
+    if (r == -ETIMEDOUT)
+        return shki_fail(-EBUSY, "%s/%s: thread %d has been %s for 10 s; it may be stopped",
+                         o->segment->name, o->name, (int)shki_robust_holder(&mutex->robust), doing);
+    if (r == 1)
+        fetch_add_relaxed(&((struct shki_repairs *)(void *)o->shared)->holders_lost, 1);
+    return r < 0 ? r : 0;
+}
+
 int shki_object_find(struct shki_object *o, struct shk_segment *s, struct shki_entry *e,
                      const struct shki_kind *kind)
 {

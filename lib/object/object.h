@@ -127,6 +127,13 @@ static inline bool shki_is_entered(const struct shki_object *o)
 /* "demo/jobs: the queue has been shut down"; cheap, `state` is a literal. */
 int shki_object_say(const struct shki_object *, int code, const char *state);
 
+/*
+ * Lock the mutex of an object's writers, which hold it for moments: 0; -EBUSY when another thread
+ * has had it for 10 s, `doing` what. A former holder that died is counted.
+ */
+int shki_object_lock_writer(struct shki_object *, struct shki_mutex *, const struct shki_member *,
+                            struct shki_spinner *, const char *doing);
+
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "the handle, or the pointer to it, is NULL")
 
 /* `state` is a literal that says what the caller waits to change, as "the queue is empty". */

@@ -1,6 +1,7 @@
 /* Readers of a stream: the protocol is told in stream.h. */
 #include "object/stream.h"
 
+#include "base/words.h"
 #include "object/watch.h"
 
 #include <shmkit/inspect.h>
@@ -27,22 +28,6 @@ static uint64_t position_of(const struct shk_reader *reader)
 static void set_position(struct shk_reader *reader, uint64_t position)
 {
     store_relaxed(&reader->position, position);
-}
-
-static void read_sample(const _Atomic uint64_t *from, const struct shk_stream *st,
-                        unsigned char *to)
-{
-    uint64_t word;
-    size_t left = st->sample_size;
-
-    for (; left >= sizeof(word); left -= sizeof(word), to += sizeof(word)) {
-        word = load_relaxed(from++);
-        memcpy(to, &word, sizeof(word));
-    }
-    if (left) {
-        word = load_relaxed(from);
-        memcpy(to, &word, left);
-    }
 }
 
 int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **out)
@@ -97,8 +82,9 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
     if (n > end - from)
         n = end - from;
     for (size_t i = 0; i < n; i++)
-        read_sample(shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t), st,
-                    (unsigned char *)buf + i * st->sample_size);
+        shki_load_words((unsigned char *)buf + i * st->sample_size,
+                        shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t),
+                        st->sample_size);
     for (size_t i = 0; stamps && i < n; i++)
         stamps[i] = (int64_t)load_relaxed(shki_stream_words(st, from + i));
     /* ST3: the samples before this load; pairs with the fence of ST1 */

@@ -1,6 +1,7 @@
 /* A stream and its writers: the protocol is told in stream.h. */
 #include "object/stream.h"
 
+#include "base/words.h"
 #include "object/watch.h"
 
 #include <math.h>
@@ -14,8 +15,6 @@
 #define HISTORY_MAX     (UINT64_C(1) << 30)
 #define HISTORY_DEFAULT 4096u
 #define PIECE_MAX       1024u /* samples that one step of an append writes at the most */
-/* an append lasts microseconds; a writer that takes longer is stopped */
-#define WRITER_LIMIT SHK_SEC(10)
 
 static uint64_t piece_for(uint64_t history)
 {
@@ -163,27 +162,6 @@ int shk_stream_close(struct shk_stream *st)
     return 0;
 }
 
-/*
- * Word by word and atomic, since a reader may be copying the same words. Relaxed: the marks and
- * fences around the copy order it.
- */
-static void write_sample(_Atomic uint64_t *to, const struct shk_stream *st,
-                         const unsigned char *from)
-{
-    uint64_t word;
-    size_t left = st->sample_size;
-
-    for (; left >= sizeof(word); left -= sizeof(word), from += sizeof(word)) {
-        memcpy(&word, from, sizeof(word));
-        store_relaxed(to++, word);
-    }
-    if (left) {
-        word = 0;
-        memcpy(&word, from, left);
-        store_relaxed(to, word);
-    }
-}
-
 /* n time stamps, or NULL: the same for all. Relaxed as the samples. */
 static void write_stamps(const struct shk_stream *st, uint64_t from, const int64_t *stamps,
                          int64_t same, uint64_t n)
@@ -217,8 +195,8 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, co
     /* ST1: the claim before the samples; pairs with the fence of ST3 */
     atomic_thread_fence(memory_order_release);
     for (uint64_t i = 0; i < n; i++)
-        write_sample(shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t), st,
-                     samples + i * st->sample_size);
+        shki_store_words(shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t),
+                         samples + i * st->sample_size, st->sample_size);
     if (st->stamp_size)
         write_stamps(st, from, stamps, same, n);
     /* ST2: release; commits. Killed before: the next writer writes the same slots anew. */
@@ -240,7 +218,6 @@ static void wake_readers(struct shk_stream *st)
 
 static int append(struct shk_stream *st, const void *samples, const int64_t *stamps, size_t n)
 {
-    struct shki_deadline deadline = {.at = SHKI_NEVER};
     struct shki_member *m;
     const unsigned char *from = samples;
     int64_t same = 0;
@@ -250,20 +227,10 @@ static int append(struct shk_stream *st, const void *samples, const int64_t *sta
         return r;
     if (samples == NULL && n > 0)
         return shki_say(-EINVAL, "the samples are NULL");
-    r = shki_mutex_trylock(&st->shared->writer_lock, m->id);
-    if (r < 0) {
-        deadline = shki_deadline(WRITER_LIMIT, NULL);
-        r = shki_mutex_lock(&st->shared->writer_lock, &deadline, m->id, &st->lock_spinner,
-                            &st->object.segment->recovery, NULL, NULL);
-    }
-    if (r == -ETIMEDOUT)
-        return shki_fail(-EBUSY, "%s/%s: thread %d has been appending for 10 s; it may be stopped",
-                         st->object.segment->name, st->object.name,
-                         (int)shki_robust_holder(&st->shared->writer_lock.robust));
+    r = shki_object_lock_writer(&st->object, &st->shared->writer_lock, m, &st->lock_spinner,
+                                "appending");
     if (r < 0)
         return r;
-    if (r == 1)
-        fetch_add_relaxed(&st->shared->repairs.holders_lost, 1);
     if (st->stamp_size && stamps == NULL)
         same = time_now();
     while (n > 0) {

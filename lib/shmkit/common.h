@@ -140,7 +140,8 @@ enum shk_kind {
     SHK_KIND_STREAM = 7,
     SHK_KIND_REGION = 8,
     SHK_KIND_RWLOCK = 9,
-    SHK_KIND_ONCE = 10
+    SHK_KIND_ONCE = 10,
+    SHK_KIND_VALUE = 11
 };
 
 /*

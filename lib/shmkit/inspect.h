@@ -81,7 +81,8 @@ enum shk_wait_for {
     SHK_WAITS_TO_JOIN = 9,     /* a queue: until its tasks are done */
     SHK_WAITS_FOR_ANY = 10,    /* any of several objects; waits_on is the first of them */
     SHK_WAITS_TO_READ = 11,    /* a rwlock */
-    SHK_WAITS_FOR_ONCE = 12    /* a once */
+    SHK_WAITS_FOR_ONCE = 12,   /* a once */
+    SHK_WAITS_FOR_VERSION = 13 /* a value: a newer version */
 };
 
 struct shk_member_info {
@@ -186,6 +187,9 @@ struct shk_object_info {
         struct {
             uint32_t done, orphaned;
         } once;
+        struct {
+            uint64_t size, version, length; /* version 0: never set; length: of the newest */
+        } value;
         uint64_t room[16]; /* of each kind; what it does not use is zero */
     } as;
     uint64_t reserved[8];

@@ -1,6 +1,6 @@
 /*
- * Waiting for any of several objects of one segment: queues, events, semaphores, streams, in any
- * mixture.
+ * Waiting for any of several objects of one segment: queues, events, semaphores, streams,
+ * values, in any mixture.
  *
  *     struct shk_queue *orders;
  *     struct shk_event *stop;
@@ -19,9 +19,11 @@
  *                                     capacity, always
  *   SHK_KIND_EVENT, SHK_READABLE      it is set; or it has been set since the wait began, even if
  *                                     it was cleared at once
- *   SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that has not been promised to a waiter
+ *   SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that is neither promised to a waiter
+ *                                     nor withheld for one that wants more
  *   SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader, and there are samples that
  *                                     it has not read
+ *   SHK_KIND_VALUE, SHK_READABLE      there is a newer version than the handle got last
  * Locks, conditions, barriers and regions cannot be waited for so: -ENOTSUP.
  *
  * Nothing is taken. Another member may be faster, so try with SHK_NOWAIT and be prepared for
@@ -37,6 +39,7 @@
 #include <shmkit/queue.h>
 #include <shmkit/semaphore.h>
 #include <shmkit/stream.h>
+#include <shmkit/value.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -55,7 +55,7 @@
 static const struct rows *const tables[] = {
     &lock_rows,    &cond_rows,  &event_rows,       &semaphore_rows, &semaphore_owner_rows,
     &barrier_rows, &queue_rows, &queue_order_rows, &stream_rows,    &ready_rows,
-    &rwlock_rows,  &once_rows,  &segment_rows,     &object_rows};
+    &rwlock_rows,  &once_rows,  &value_rows,       &segment_rows,   &object_rows};
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
 /*
@@ -108,6 +108,9 @@ static const char *const exempt[] = {
     "shk_stream_sample_size",
     "shk_rwlock_is_held",
     "shk_once_is_done",
+    "shk_value_get",
+    "shk_value_size",
+    "shk_value_version",
 };
 /* clang-format on */
 

@@ -425,6 +425,7 @@ int64_t attach(struct world *w, int64_t unused)
     shk_semaphore_open(w->segment, SEMAPHORE, 0, NULL, &w->semaphore);
     shk_barrier_open(w->segment, BARRIER, 0, NULL, &w->barrier);
     shk_queue_open(w->segment, QUEUE, 0, NULL, &w->queue);
+    shk_value_open(w->segment, VALUE, 0, NULL, &w->value);
     if (shk_stream_open(w->segment, STREAM, 0, NULL, &w->stream) == 0)
         shk_reader_open(w->stream, SHK_NEXT, &w->reader);
     shk_region_open(w->segment, REGION, 0, NULL, &w->region);
@@ -449,6 +450,7 @@ static int64_t close_all(struct world *w, int64_t unused)
     r = r ? r : shk_queue_close(w->queue);
     r = r ? r : shk_reader_close(w->reader);
     r = r ? r : shk_stream_close(w->stream);
+    r = r ? r : shk_value_close(w->value);
     r = r ? r : shk_region_close(w->region);
     r = r ? r : shk_rwlock_close(w->rwlock);
     r = r ? r : shk_once_close(w->once);
@@ -463,6 +465,7 @@ static int64_t close_all(struct world *w, int64_t unused)
     w->queue = NULL;
     w->reader = NULL;
     w->stream = NULL;
+    w->value = NULL;
     w->region = NULL;
     w->segment = NULL;
     return r;

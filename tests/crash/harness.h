@@ -69,7 +69,7 @@ struct rows {
 
 extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, semaphore_owner_rows,
     barrier_rows, queue_rows, queue_order_rows, stream_rows, ready_rows, rwlock_rows, once_rows,
-    segment_rows, object_rows, ring_controls, cond_controls;
+    value_rows, segment_rows, object_rows, ring_controls, cond_controls;
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 
@@ -108,6 +108,7 @@ struct world {
     struct shk_region *region;
     struct shk_rwlock *rwlock;
     struct shk_once *once;
+    struct shk_value *value;
     int descriptor;
     unsigned me;
 
@@ -212,6 +213,7 @@ int64_t create_segment(struct world *, int64_t members);
 #define REGION    "region"
 #define RWLOCK    "rwlock"
 #define ONCE      "once"
+#define VALUE     "value"
 
 /* ---- The run ---- */
 

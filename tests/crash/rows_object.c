@@ -33,6 +33,8 @@ static void **handle(struct world *w)
         return (void **)&w->rwlock;
     case SHK_KIND_ONCE:
         return (void **)&w->once;
+    case SHK_KIND_VALUE:
+        return (void **)&w->value;
     default:
         return (void **)&w->cond;
     }
@@ -65,6 +67,9 @@ static int64_t open_with(struct world *w, unsigned flags)
         return shk_rwlock_open(w->segment, NAME, flags, NULL, &w->rwlock);
     case SHK_KIND_ONCE:
         return shk_once_open(w->segment, NAME, flags, NULL, &w->once);
+    case SHK_KIND_VALUE:
+        return shk_value_open(w->segment, NAME, flags, &(struct shk_value_options){.size = 8},
+                              &w->value);
     case COND_WITH_LOCK:
         return shk_cond_open(w->segment, NAME, flags, &(struct shk_cond_options){.lock = w->lock_2},
                              &w->cond);
@@ -110,6 +115,8 @@ static int64_t close_handle(struct world *w, int64_t unused)
         return shk_rwlock_close(object);
     case SHK_KIND_ONCE:
         return shk_once_close(object);
+    case SHK_KIND_VALUE:
+        return shk_value_close(object);
     default:
         return shk_cond_close(object);
     }
@@ -217,6 +224,16 @@ static int64_t use_once(struct world *w)
     return r == 0 ? shk_once_reset(w->once) : r;
 }
 
+/* Its version grows, and the number in it is the same again. */
+static int64_t use_value(struct world *w)
+{
+    int64_t sum = 1, r = shk_value_add(w->value, 5, NULL);
+
+    if (r > 0)
+        r = shk_value_add(w->value, -5, &sum);
+    return r < 0 ? r : sum == 0 ? 0 : -EILSEQ;
+}
+
 /* What it is for; and it is as it was after that: everybody finds it as new. */
 static int64_t use(struct world *w, int64_t unused)
 {
@@ -228,6 +245,8 @@ static int64_t use(struct world *w, int64_t unused)
         return use_event(w);
     case SHK_KIND_SEMAPHORE:
         return use_semaphore(w);
+    case SHK_KIND_VALUE:
+        return use_value(w);
     case SHK_KIND_BARRIER:
         return shk_barrier_wait(w->barrier, SHK_FOREVER);
     case SHK_KIND_STREAM:
@@ -431,6 +450,7 @@ static const struct row rows[] = {
     KIND_ROWS("shk_region", "", SHK_KIND_REGION),
     KIND_ROWS("shk_rwlock", "", SHK_KIND_RWLOCK),
     KIND_ROWS("shk_once", "", SHK_KIND_ONCE),
+    KIND_ROWS("shk_value", "", SHK_KIND_VALUE),
     {"shk_region_open", "absent, an unlinked one is cleared first", .setup = set_left_behind,
      .operation = open_or_create, .check = check_create, .carry_on = carry_on,
      .variant = SHK_KIND_REGION},

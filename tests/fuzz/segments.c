@@ -34,6 +34,8 @@ static struct objects {
     struct shk_region *table;
     struct shk_rwlock *read, *written;
     struct shk_once *once;
+    struct shk_semaphore *owned;
+    struct shk_value *config;
 } o;
 
 static void fail(const char *what)
@@ -80,6 +82,8 @@ static void open_objects(void)
     OPEN(rwlock, read, .no_deadlock_check = 1);
     OPEN(rwlock, written, 0);
     OPEN(once, once, 0);
+    OPEN(semaphore, owned, .value = 3, .owners = 1);
+    OPEN(value, config, .size = 64);
     OPEN(queue, endless, .item_size = ITEM);
     OPEN(queue, weighed, .item_size = 1 << 20, .capacity_bytes = 1000);
     OPEN(queue, measured, .order = SHK_LIFO, .capacity = 9, .item_size = 1u << 31);
@@ -101,6 +105,9 @@ static void fill(void)
         CHECK(shk_queue_put(o.measured, "d", 1, SHK_NOWAIT));
     }
     CHECK(shk_stream_append(o.signal, samples, 6));
+    CHECK(shk_semaphore_acquire_many(o.owned, 2, SHK_NOWAIT));
+    for (int i = 0; i < 6; i++)
+        CHECK(shk_value_set(o.config, "colour=blue", 11));
 }
 
 /* ---- holders and waiters ---- */
@@ -133,6 +140,17 @@ static int acquire_recursive(void)
 static int acquire_permit(void)
 {
     return shk_semaphore_acquire(o.permits, SHK_FOREVER);
+}
+
+static int acquire_owned(void)
+{
+    shk_semaphore_acquire(o.owned, SHK_FOREVER);
+    return shk_semaphore_acquire_many(o.owned, 2, SHK_FOREVER);
+}
+
+static int wait_for_version(void)
+{
+    return (int)shk_value_wait(o.config, 6, SHK_FOREVER);
 }
 
 static int meet(void)
