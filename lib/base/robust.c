@@ -1,6 +1,7 @@
 #include "base/robust.h"
 
 #include "base/error.h"
+#include "base/probe.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -147,6 +148,7 @@ uint32_t shki_robust_expect_death(pthread_mutex_t *m)
 
 int shki_mutex_recover(struct shki_mutex *m)
 {
+    SHKI_PROBE1(owner_died, m);
     /*
      * killed before this: the kernel marks it again, the next holder comes here. Killed after:
      * likewise, as for any holder.
@@ -324,8 +326,10 @@ int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, 
     wait_for_handoff(&w);
     w.since = releases_of(m);
     r = try_briefly(&w);
-    if (r == EBUSY)
+    if (r == EBUSY) {
+        SHKI_PROBE1(contention, m);
         w.interval = no_more_than_recheck(STARVING_AFTER);
+    }
     while (r == EBUSY || r == ETIMEDOUT) {
         rechecks = r == ETIMEDOUT && w.stage == RECHECK_INTERVALS;
         if (r == ETIMEDOUT)

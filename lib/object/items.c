@@ -37,7 +37,7 @@ bool shki_items_add(struct shki_items *l, uint64_t offset, size_t length, int64_
 {
     void *list, *bytes;
 
-    if (length > l->limit - l->used)
+    if (length > l->limit - l->used || l->n >= l->limit / SHKI_ITEM_LEAST)
         return false;
     list = grow(l->list, &l->room, l->n + 1, sizeof(*l->list));
     l->list = list ? list : l->list;

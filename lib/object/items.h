@@ -12,6 +12,8 @@
 
 #include <shmkit/inspect.h>
 
+#define SHKI_ITEM_LEAST 8u /* bytes that an item has at least, beside its own */
+
 struct shki_items {
     const struct shki_image *image;
     size_t max;                 /* so many are wanted */

@@ -361,7 +361,7 @@ static enum outcome read_ordered(const struct source *s)
         return DAMAGED;
     count = shki_state_count(state);
     settled = (state & SHKI_INTENT_MASK) == SHKI_INTENT_NONE;
-    if (s->fixed && count > s->q->capacity)
+    if ((s->fixed && count > s->q->capacity) || count > s->items->limit / SHKI_ITEM_LEAST)
         return DAMAGED;
     whole = s->q->order == SHK_PRIORITY ? read_heap(s, count, settled, &no_memory)
             : s->fixed                  ? read_slots(s, count)
@@ -383,7 +383,7 @@ static bool check(struct source *s)
     const struct shki_queue_shared *q = s->q;
 
     s->fixed = q->stride != 0;
-    if (q->item_size > UINT32_MAX || q->slots > UINT32_MAX || q->stride > UINT64_C(1) << 32)
+    if (q->item_size > UINT64_C(1) << 31 || q->slots > UINT32_MAX || q->stride > UINT64_C(1) << 32)
         return false;
     if (s->fixed)
         return q->order != SHK_FIFO || is_power_of_two(q->slots);

@@ -27,6 +27,7 @@
  *     class 64   | where word item | where word item |
  *     class 96   | where word item | …
  */
+#include "base/probe.h"
 #include "queue/chunk_list.h"
 #include "queue/ordered.h"
 
@@ -237,6 +238,7 @@ static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state
     else
         finish_take(q, q->grows, bounded(q, count), hole,
                     q->grows ? o->freed : bounded(q, o->freed), &moving);
+    SHKI_PROBE2(repair, "queue finished", &q->shared->repairs);
     fetch_add_relaxed(&q->shared->repairs.rebuilds, 1);
 }
 

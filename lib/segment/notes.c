@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "base/probe.h"
 
 #include <errno.h>
 
@@ -10,6 +11,7 @@ void shki_member_sleeps(const struct shki_member *where, uint32_t waits_for, uin
 {
     int64_t now = shki_now();
 
+    SHKI_PROBE4(sleep, where->segment->name, entry, serial, waits_for);
     for (struct shki_member *m = shki_members_of_thread; m; m = m->next_of_thread) {
         struct shki_member_shared *r = m->record;
 
@@ -31,6 +33,8 @@ void shki_member_sleeps(const struct shki_member *where, uint32_t waits_for, uin
 
 void shki_member_is_awake(void)
 {
+    if (shki_members_of_thread)
+        SHKI_PROBE1(wake, load_relaxed(&shki_members_of_thread->record->waits_for));
     for (struct shki_member *m = shki_members_of_thread; m; m = m->next_of_thread) {
         struct shki_member_shared *r = m->record;
         uint32_t n = load_relaxed(&r->waits_sequence);

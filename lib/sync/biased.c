@@ -1,5 +1,6 @@
 #include "sync/biased.h"
 
+#include "base/probe.h"
 #include "segment/recover.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ static bool has_left(const void *arg)
 
 static void count_loss(const struct shki_biased *b)
 {
+    SHKI_PROBE1(owner_died, b);
     fetch_add_relaxed(b->holders_lost, 1);
 }
 

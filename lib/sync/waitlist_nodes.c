@@ -1,6 +1,7 @@
 /* The nodes of a waitlist: their links, and how links are made anew from what the nodes say. */
 #include "sync/waitlist_nodes.h"
 
+#include "base/probe.h"
 #include "sync/park.h"
 
 void shki_node_append(struct shki_waitlist *l, struct shki_node *n)
@@ -130,5 +131,6 @@ void shki_waitlist_rebuild(struct shki_waitlist *l)
             ticket = shki_node_ticket(node) + 1;
     }
     store_relaxed(&w->next_ticket, ticket);
+    SHKI_PROBE2(repair, "waitlist rebuilt", l->repairs);
     shki_count_repair(&l->repairs->rebuilds);
 }

@@ -1,6 +1,7 @@
 /* Releasing the waiters of a waitlist: the first ones, or all. With its mutex. */
 #include "sync/waitlist_nodes.h"
 
+#include "base/probe.h"
 #include "sync/park.h"
 
 /*
@@ -55,6 +56,7 @@ static void drop(struct shki_waitlist *l, struct shki_node *node)
 {
     store_relaxed(&node->list, 0);
     shki_waitlist_lower_count(l);
+    SHKI_PROBE2(repair, "dead waiter taken out", l->repairs);
     shki_count_repair(&l->repairs->waiters_buried);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "sync/waitlist_nodes.h"
 
+#include "base/probe.h"
 #include "segment/recover.h"
 #include "sync/park.h"
 
@@ -16,8 +17,10 @@ static void forward(struct shki_waitlist *l, const struct shki_node *dead)
     bool was_broadcast = shki_node_ticket(dead) < load_relaxed(&l->shared->released);
 
     if (!was_broadcast && shki_repair_enabled(SHKI_REPAIR_FORWARD) &&
-        shki_waitlist_release_first(l, shki_node_wants(dead), shki_node_notify_bound(dead)))
+        shki_waitlist_release_first(l, shki_node_wants(dead), shki_node_notify_bound(dead))) {
+        SHKI_PROBE2(repair, "wake-up passed on", l->repairs);
         shki_count_repair(&l->repairs->wakeups_passed_on);
+    }
 }
 
 static bool is_dead_and_waiting(const struct shki_waitlist *l, const struct shki_node *n)
@@ -53,6 +56,7 @@ void shki_waitlist_reap(struct shki_waitlist *l)
             store_relaxed(&node->list, 0);
             if (!released)
                 shki_waitlist_lower_count(l);
+            SHKI_PROBE2(repair, "dead waiter taken out", l->repairs);
             shki_count_repair(&l->repairs->waiters_buried);
             reaped = true;
         }

@@ -98,6 +98,22 @@ static void check_member(const struct shk_snapshot *look, const struct shk_membe
     ASSERT(*member->waits_on == '\0' || shk_snapshot_find_object(look, member->waits_on));
 }
 
+/* Any bytes give items or an error, and no more of them than was asked for. */
+static void list_items(const struct shk_object_info *object)
+{
+    struct shk_item_info *items = NULL;
+    size_t max = object->serial % 2 ? SIZE_MAX : 3;
+    ssize_t n = shk_item_list(name, object->name, max, &items);
+    uint64_t sum = 0;
+
+    ASSERT(n >= 0 ? items != NULL && (size_t)n <= max : items == NULL && *shk_last_error());
+    for (ssize_t i = 0; i < n; i++)
+        for (size_t k = 0; k < items[i].length; k++)
+            sum += items[i].bytes[k];
+    ASSERT(n >= 0 || sum == 0);
+    free(items);
+}
+
 static void take_look(void)
 {
     const struct shk_segment_info *info;
@@ -117,6 +133,7 @@ static void take_look(void)
         ASSERT(objects == 0 ||
                strcmp(shk_snapshot_object(look, objects - 1)->name, object->name) <= 0);
         ASSERT(object->users <= info->members_alive);
+        list_items(object);
         waiters += object->waiters;
     }
     for (; (member = shk_snapshot_member(look, members)); members++)
