@@ -57,7 +57,7 @@ _Static_assert(sizeof(struct shk_segment_info) == 624 &&
                    offsetof(struct shk_segment_info, reserved) == 560,
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_member_info) == 280 &&
-                   offsetof(struct shk_member_info, reserved) == 216,
+                   offsetof(struct shk_member_info, reserved) == 224,
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_object_info) == 376 &&
                    offsetof(struct shk_object_info, as) == 184 &&

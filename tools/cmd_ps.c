@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct column columns[] = {
     {"SEGMENT", "the segment it is attached to", 0},
@@ -23,9 +24,13 @@ static const struct column columns[] = {
     {"WAITS", "what it waits for: acquire, set, put, get and so on, and the object", COLUMN_CUT},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"ON", "the object that it waits on", 0},
+    {"TASKS", "how many items it has taken from queues and not finished",
+     COLUMN_RIGHT | COLUMN_NUMBER},
     {"JOINED", "when it joined", 0},
     {"DIED", "when another member first found it dead, if one did", 0},
     {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
+    {"TIME", "when that was seen (--follow)", 0},
+    {"EVENT", "present, joined, left or died (--follow)", 0},
     {0},
 };
 
@@ -121,6 +126,7 @@ static void add_member(struct table *t, const struct shk_snapshot *snapshot,
     table_set(t, "NAME", "%s", m->name);
     table_set_bool(t, "ALIVE", m->alive);
     add_held(t, held, m->id);
+    table_set(t, "TASKS", "%" PRIu64, m->tasks);
     table_set_date(t, "JOINED", m->joined);
     table_set(t, "ID", "%" PRIu64, m->id);
     if (m->death_noticed)
@@ -177,17 +183,112 @@ static void add_members(struct table *t, struct shk_snapshot *const *snapshots, 
     }
 }
 
+/* ---- as they come and go ---- */
+
+static const struct shk_snapshot *find_segment(struct shk_snapshot *const *in, uint64_t id)
+{
+    while (*in && shk_snapshot_segment(*in)->id != id)
+        in++;
+    return *in;
+}
+
+/* The same member in other snapshots; NULL: it is not there. */
+static const struct shk_member_info *find_again(struct shk_snapshot *const *in,
+                                                const struct shk_snapshot *snapshot,
+                                                const struct shk_member_info *m)
+{
+    const struct shk_snapshot *s = find_segment(in, shk_snapshot_segment(snapshot)->id);
+
+    return s ? shk_snapshot_find_member(s, m->id) : NULL;
+}
+
+static void add_event(struct table *t, const char *event, const struct shk_snapshot *snapshot,
+                      const struct shk_member_info *m)
+{
+    struct held held = list_held(snapshot);
+
+    add_member(t, snapshot, m, &held);
+    table_set(t, "EVENT", "%s", event);
+    table_set_date(t, "TIME", time(NULL));
+    free(held.objects);
+}
+
+/* What has changed between two looks; before: NULL at the first. */
+static void add_events(struct table *t, struct shk_snapshot *const *before,
+                       struct shk_snapshot *const *now)
+{
+    const struct shk_member_info *m, *was;
+
+    for (size_t s = 0; before && before[s]; s++) {
+        for (size_t i = 0; (m = shk_snapshot_member(before[s], i)); i++) {
+            if (m->alive && !find_again(now, before[s], m))
+                add_event(t, "left", before[s], m);
+        }
+    }
+    for (size_t s = 0; now[s]; s++) {
+        for (size_t i = 0; (m = shk_snapshot_member(now[s], i)); i++) {
+            was = before ? find_again(before, now[s], m) : NULL;
+            if (m->alive && !was)
+                add_event(t, before ? "joined" : "present", now[s], m);
+            else if (!m->alive && (before ? !was || was->alive : true))
+                add_event(t, "died", now[s], m);
+        }
+    }
+}
+
+static int follow(const char *operand, struct table_style *style, int64_t interval)
+{
+    struct shk_snapshot **before = NULL, **now;
+    int64_t next = monotonic_now();
+    struct table *t;
+    int status;
+
+    style->lines = style->json;
+    catch_interrupts();
+    do {
+        now = take_snapshots(operand, &status);
+        if (status == STATUS_DONE) {
+            t = table_new(&member_table, "TIME,EVENT,SEGMENT,PID,TID,COMMAND,NAME,HOLDS,WAITS",
+                          style);
+            add_events(t, before, now);
+            status = table_print(t);
+            style->noheadings = style->noheadings || t->rows;
+            table_free(t);
+        }
+        if (before)
+            drop_snapshots(before);
+        before = now;
+        if (fflush(stdout) != 0)
+            status = STATUS_FAILED;
+        next += interval;
+    } while (status == STATUS_DONE && sleep_until(next));
+    drop_snapshots(before);
+    return status;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
     struct shk_snapshot **snapshots;
+    int64_t interval = SHK_SEC(1);
+    bool follows = false;
     struct table *t;
     int status;
     int key;
 
-    while ((key = next_option(command, argc, argv)) != -1)
-        table_option(&style, key);
+    while ((key = next_option(command, argc, argv)) != -1) {
+        if (key == 'f')
+            follows = true;
+        else if (key == 'i')
+            interval = parse_timeout(optarg);
+        else
+            table_option(&style, key);
+    }
     check_operands(argc, 0, 1);
+    if (interval < SHK_MS(10))
+        usage_error("the interval is 10ms at least");
+    if (follows)
+        return follow(argv[optind], &style, interval);
     snapshots = take_snapshots(argv[optind], &status);
     if (status != STATUS_DONE)
         goto done;
@@ -202,12 +303,19 @@ done:
     return status;
 }
 
-static const struct option_row options[] = {TABLE_ROWS, {0}};
+static const struct option_row options[] = {
+    {'f', "follow", NULL, "go on: print those that join, leave and die"},
+    {'i', "interval", "TIME", "with --follow: between two looks (1s)"},
+    TABLE_ROWS,
+    {0},
+};
 
 const struct command cmd_ps = {
     .name = "ps",
     .arguments = "[OPTION...] [SEGMENT]",
     .summary = "list the members: what each holds, what it waits for and how long",
+    .notes = "What --follow prints in JSON is an object a line. A member that comes and goes\n"
+             "between two looks is not seen.",
     .options = options,
     .tables = (const struct table_kind *const[]){&member_table, NULL},
     .run = run,

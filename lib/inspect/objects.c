@@ -13,7 +13,7 @@
  * kind.
  */
 static void contents_info(const struct shki_image *r, const struct shki_entry *e, void *shared,
-                          struct shk_object_info *info)
+                          struct shk_object_info *info, const struct shk_snapshot *s)
 {
     const struct shki_kind *kind = shki_kind(e->kind);
     const struct shki_repairs *repairs = shared;
@@ -27,10 +27,12 @@ static void contents_info(const struct shki_image *r, const struct shki_entry *e
     info->rebuilds = load_relaxed(&repairs->rebuilds);
     if (kind && kind->describe)
         kind->describe(r, e, shared, info);
+    if (kind && kind->add_tasks)
+        kind->add_tasks(r, e, shared, s->members, s->n_members);
 }
 
 static void object_info(const struct shki_image *r, const struct shki_entry *e, void *shared,
-                        struct shk_object_info *info)
+                        struct shk_object_info *info, const struct shk_snapshot *s)
 {
     shki_copy_label(info->name, sizeof(info->name), e->name, sizeof(e->name));
     info->kind = e->kind;
@@ -38,7 +40,7 @@ static void object_info(const struct shki_image *r, const struct shki_entry *e, 
     info->size = e->size;
     info->creator = e->creator;
     info->created = e->created;
-    contents_info(r, e, shared, info);
+    contents_info(r, e, shared, info, s);
 }
 
 static bool uses_pool(uint32_t kind)
@@ -69,8 +71,7 @@ static void count_blocks(const struct shki_image *r, struct shk_object_info *obj
 }
 
 /* All objects: how many. */
-static size_t read_objects(const struct shki_image *r, void *shared,
-                           struct shk_object_info *objects)
+static size_t read_objects(const struct shki_image *r, void *shared, const struct shk_snapshot *s)
 {
     struct shki_entry entries[SHKI_IMAGE_BATCH];
     size_t found = 0;
@@ -78,10 +79,10 @@ static size_t read_objects(const struct shki_image *r, void *shared,
     for (uint32_t i = 0, n; (n = shki_image_entries(r, i, entries)) > 0; i += n)
         for (uint32_t k = 0; k < n; k++)
             if (shki_snapshot_is_live(&entries[k])) {
-                object_info(r, &entries[k], shared, &objects[i + k]);
+                object_info(r, &entries[k], shared, &s->objects[i + k], s);
                 found++;
             }
-    count_blocks(r, objects);
+    count_blocks(r, s->objects);
     return found;
 }
 
@@ -91,7 +92,7 @@ int shki_snapshot_objects(const struct shki_image *r, struct shk_snapshot *s)
 
     if (shared == NULL)
         return shki_say(-ENOMEM, "out of memory");
-    s->n_objects = read_objects(r, shared, s->objects);
+    s->n_objects = read_objects(r, shared, s);
     s->segment.objects = (uint32_t)s->n_objects;
     free(shared);
     return 0;

@@ -14,6 +14,7 @@
 
 #include "segment/segment.h"
 
+struct shk_member_info;
 struct shk_object_info;
 struct shki_image;
 struct shki_items;
@@ -82,6 +83,12 @@ struct shki_kind {
      */
     void (*describe)(const struct shki_image *, const struct shki_entry *, const void *shared,
                      struct shk_object_info *);
+    /*
+     * Add to each member, of which there are n, how many items it has taken and not finished. They
+     * are in the order of their records.
+     */
+    void (*add_tasks)(const struct shki_image *, const struct shki_entry *, const void *shared,
+                      struct shk_member_info *members, size_t n);
     /*
      * Read the items that wait in it, the next to be taken first: 0 or an error. Nothing is to be
      * believed here, either.

@@ -3,6 +3,7 @@
 #include "queue/place.h"
 #include "queue/side.h"
 #include "queue/state.h"
+#include "segment/image.h"
 
 #include <shmkit/inspect.h>
 #include <stdlib.h>
@@ -185,6 +186,36 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
         info->size = q->map_at; /* behind it is address space; inspection adds the pool's blocks */
 }
 
+#define TASKS_BATCH 64 /* counts that are read at a time */
+
+static void add_tasks(const struct shki_image *image, const struct shki_entry *e,
+                      const void *shared, struct shk_member_info *members, size_t n)
+{
+    const struct shki_queue_shared *q = shared;
+    struct shki_task tasks[TASKS_BATCH];
+    uint32_t first = 0, there = 0; /* the records whose counts are in `tasks` */
+    uint64_t at;
+
+    if (q->tasks_at > e->size)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t record = shki_member_index(members[i].id);
+
+        if (record - first >= there) {
+            first = record;
+            at = q->tasks_at + (uint64_t)first * sizeof(*tasks);
+            there = image->members_ready - first < TASKS_BATCH ? image->members_ready - first
+                                                               : TASKS_BATCH;
+            if (record >= image->members_ready || at > e->size ||
+                !shki_image_read(image, e->offset + at, tasks, there * sizeof(*tasks)))
+                return;
+        }
+        /* of a former member of that record: no more */
+        if (load_relaxed(&tasks[record - first].member) == members[i].id)
+            members[i].tasks += load_relaxed(&tasks[record - first].count);
+    }
+}
+
 const struct shki_kind shki_queue_kind = {
     .number = SHK_KIND_QUEUE,
     .name = "a queue",
@@ -199,5 +230,6 @@ const struct shki_kind shki_queue_kind = {
     .watchable = SHK_READABLE | SHK_WRITABLE,
     .watch = watch,
     .describe = describe,
+    .add_tasks = add_tasks,
     .items = shki_queue_list_items,
 };

@@ -99,7 +99,9 @@ struct shk_member_info {
     uint64_t ticket; /* place among the object's waiters, where they have an order */
     /* of a dead one: seconds since 1970 when another member first found it dead; 0: not known */
     int64_t death_noticed;
-    uint64_t reserved[8];
+    /* items that it has taken from queues and not finished: shk_queue_task_done() */
+    uint64_t tasks;
+    uint64_t reserved[7];
 };
 
 struct shk_object_info {
