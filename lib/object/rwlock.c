@@ -82,12 +82,21 @@ static bool counts(const struct shki_rwlock_reader *reader, uint64_t turn)
     return turn == NO_TURN ? waits == 0 : waits != turn;
 }
 
+/* How many lines may be in use. A reader has joined, and raised readers_ready, before its mark. */
+static uint32_t lines(const struct shk_rwlock *l)
+{
+    uint32_t n = load_relaxed(&l->shared->readers_ready);
+    uint32_t members = shki_members_ready(l->object.segment);
+
+    n = n < l->readers_max ? n : l->readers_max;
+    return n < members ? n : members;
+}
+
 /* The first living reader that the writer of this turn has to wait for; 0: there is none. */
 static uint64_t find_reader(const struct shk_rwlock *l, uint64_t turn)
 {
-    uint32_t n = load_relaxed(&l->shared->readers_ready);
+    uint32_t n = lines(l);
 
-    n = n < l->readers_max ? n : l->readers_max;
     for (uint32_t i = 0; i < n; i++) {
         const struct shki_rwlock_reader *reader = &l->shared->readers[i];
         /*
@@ -150,9 +159,8 @@ static bool is_drained(const void *arg)
  */
 static void take_back(const struct shk_rwlock *l, uint64_t turn)
 {
-    uint32_t n = load_relaxed(&l->shared->readers_ready);
+    uint32_t n = lines(l);
 
-    n = n < l->readers_max ? n : l->readers_max;
     if (shki_now() - load_relaxed(&l->shared->ended) <= SHKI_RECHECK)
         return;
     for (uint32_t i = 0; i < n; i++) {
