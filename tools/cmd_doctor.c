@@ -21,6 +21,7 @@
 #define DIRECTORY          "/dev/shm"
 #define DEFAULT_SIZE       ((rlim_t)1 << 30) /* of a segment */
 #define FIRST_REGULAR_USER 1000
+#define PUT_WAIT_MAX       SHK_SEC(1) /* of a producer at a full queue */
 
 static const struct column columns[] = {
     {"STATE", "ok or problem", 0},
@@ -213,6 +214,65 @@ static void check_segment(struct report *report, const struct shk_segment_info *
     free(larger);
 }
 
+/* Of those that wait to put: how many, and the longest wait in nanoseconds. */
+static size_t waiting_producers(const struct shk_snapshot *snapshot, const char *queue,
+                                int64_t *longest)
+{
+    const struct shk_member_info **waiters;
+    size_t all = list_waiters(snapshot, queue, &waiters), n = 0;
+
+    *longest = 0;
+    for (size_t i = 0; i < all; i++) {
+        if (waiters[i]->waits_for != SHK_WAITS_TO_PUT)
+            continue;
+        n++;
+        *longest = waiters[i]->waiting > *longest ? waiters[i]->waiting : *longest;
+    }
+    free(waiters);
+    return n;
+}
+
+/*
+ * A queue that is full slows its producers down, as it should. It is a problem if one of them has
+ * been waiting for longer than a consumer at work takes for an item.
+ */
+static void check_queue(struct report *report, const struct shk_snapshot *snapshot,
+                        const struct shk_object_info *o)
+{
+    const char *segment = shk_snapshot_segment(snapshot)->name;
+    char duration[QUANTITY_MAX], consumer[DESCRIPTION_MAX] = "";
+    char *about = print_to_memory("queue %s/%s", segment, o->name);
+    char *fix = print_to_memory("let more consumers take from it; 'shmctl why %s' tells what its "
+                                "producers wait for, 'shmctl peek %s/%s' what is in it",
+                                segment, segment, o->name);
+    int64_t longest;
+    size_t n = waiting_producers(snapshot, o->name, &longest);
+
+    if (o->as.queue.consumer)
+        describe_member_id(consumer, snapshot, o->as.queue.consumer);
+    found(report, about, n && longest >= PUT_WAIT_MAX ? fix : NULL,
+          "full (%" PRIu64 " items); producers that wait: %zu%s%s%s%s", o->as.queue.size, n,
+          n ? ", for up to " : "", n ? format_duration(duration, longest) : "",
+          *consumer ? "; its consumer side is kept by " : "", consumer);
+    free(about);
+    free(fix);
+}
+
+static void check_queues(struct report *report, const char *segment)
+{
+    const struct shk_object_info *o;
+    struct shk_snapshot *snapshot;
+
+    if (shk_snapshot_open(segment, &snapshot) != 0)
+        return; /* it has gone in between */
+    for (size_t i = 0; (o = shk_snapshot_object(snapshot, i)); i++) {
+        if (o->kind == SHK_KIND_QUEUE && o->as.queue.capacity && !o->as.queue.shut_down &&
+            o->as.queue.size >= o->as.queue.capacity)
+            check_queue(report, snapshot, o);
+    }
+    shk_snapshot_close(snapshot);
+}
+
 static int check_segments(struct report *report)
 {
     struct shk_segment_info *list;
@@ -222,6 +282,10 @@ static int check_segments(struct report *report)
         return failed("segments", (int)n);
     for (ssize_t i = 0; i < n; i++)
         check_segment(report, &list[i]);
+    for (ssize_t i = 0; i < n; i++) {
+        if (list[i].state == SHK_SEGMENT_GOOD)
+            check_queues(report, list[i].name);
+    }
     free(list);
     return STATUS_DONE;
 }

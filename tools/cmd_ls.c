@@ -3,8 +3,10 @@
 #include "print.h"
 #include "rows.h"
 #include "shmctl.h"
+#include "snapshots.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static int list_segments(unsigned flags, const struct table_style *style)
 {
@@ -27,6 +29,46 @@ static int list_segments(unsigned flags, const struct table_style *style)
     status = table_print(t);
     table_free(t);
     free(list);
+    return status;
+}
+
+static const char *name_of(const struct shk_snapshot *snapshot)
+{
+    return shk_snapshot_segment(snapshot)->name;
+}
+
+/* The segments, each with its objects below it. */
+static int list_all(const char *operand, unsigned flags, const struct table_style *style)
+{
+    const struct shk_object_info *object;
+    struct shk_snapshot **snapshots, **next;
+    struct shk_segment_info *list = NULL;
+    struct table *t;
+    int status;
+    ssize_t n = 0;
+
+    next = snapshots = take_snapshots(operand, &status);
+    if (status == STATUS_DONE && !operand)
+        n = shk_segment_list(flags, &list);
+    if (status == STATUS_DONE && n < 0)
+        status = failed("segments", (int)n);
+    if (status == STATUS_DONE) {
+        t = table_new(&object_table, "PATH,KIND,STATE,WAITERS,USERS,SIZE", style);
+        for (ssize_t i = 0; i < n || *next;) {
+            /* Both are in order of name. One that cannot be read has no snapshot. */
+            int order = i == n ? -1 : *next ? strcmp(name_of(*next), list[i].name) : 1;
+            const struct shk_snapshot *s = order <= 0 ? *next++ : NULL;
+
+            add_segment_as_object(t, s ? shk_snapshot_segment(s) : &list[i], s);
+            for (size_t k = 0; s && (object = shk_snapshot_object(s, k)); k++)
+                add_object(t, s, object);
+            i += order >= 0;
+        }
+        status = table_print(t);
+        table_free(t);
+    }
+    free(list);
+    drop_snapshots(snapshots);
     return status;
 }
 
@@ -58,20 +100,26 @@ static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
     unsigned flags = 0;
+    bool recursive = false;
     int key;
 
     while ((key = next_option(command, argc, argv)) != -1) {
         if (key == 'a')
             flags |= SHK_LIST_FOREIGN;
+        else if (key == 'R')
+            recursive = true;
         else
             table_option(&style, key);
     }
     check_operands(argc, 0, 1);
+    if (recursive)
+        return list_all(argv[optind], flags, &style);
     return optind < argc ? list_objects(argv[optind], &style) : list_segments(flags, &style);
 }
 
 static const struct option_row options[] = {
     {'a', "all", NULL, "list what is not shmkit's, too"},
+    {'R', "recursive", NULL, "list the objects of each segment, too"},
     TABLE_ROWS,
     {0},
 };

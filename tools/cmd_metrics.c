@@ -65,6 +65,8 @@ OF_OBJECT(holders_lost, o->holders_lost)
 OF_OBJECT(waiters_reaped, o->waiters_buried)
 OF_OBJECT(wakeups_passed_on, o->wakeups_passed_on)
 OF_OBJECT(rebuilds, o->rebuilds)
+OF_OBJECT(rwlock_readers, o->as.rwlock.readers)
+OF_OBJECT(once_done, o->as.once.done)
 OF_OBJECT(event_set, o->as.event.is_set)
 OF_OBJECT(queue_items, o->as.queue.size)
 OF_OBJECT(queue_high_water, o->as.queue.high_water)
@@ -119,16 +121,16 @@ static bool get_wait(const struct shk_snapshot *s, const struct shk_object_info 
     return longest_wait(s, o, SHK_WAITS_TO_GET, result);
 }
 
-/* A lock, or a condition, which has one. */
+/* A lock, also of a condition; a rwlock, while a member writes. */
 static bool has_holder(const struct shk_object_info *o)
 {
-    return o->kind == SHK_KIND_LOCK || o->kind == SHK_KIND_COND;
+    return o->kind == SHK_KIND_LOCK || o->kind == SHK_KIND_COND || o->kind == SHK_KIND_RWLOCK;
 }
 
 static bool lock_held(const struct shk_snapshot *s, const struct shk_object_info *o, double *result)
 {
     (void)s;
-    *result = o->holder != 0;
+    *result = o->kind == SHK_KIND_RWLOCK ? o->as.rwlock.writing : o->holder != 0;
     return has_holder(o);
 }
 
@@ -137,14 +139,16 @@ static bool lock_held_for(const struct shk_snapshot *s, const struct shk_object_
 {
     (void)s;
     *result = (double)o->held / 1e9;
-    return has_holder(o) && (o->held || !o->holder);
+    return has_holder(o) && o->kind != SHK_KIND_RWLOCK && (o->held || !o->holder);
 }
 
 static bool lock_orphaned(const struct shk_snapshot *s, const struct shk_object_info *o,
                           double *result)
 {
     (void)s;
-    *result = o->kind == SHK_KIND_LOCK ? o->as.lock.orphaned : o->as.cond.orphaned;
+    *result = o->kind == SHK_KIND_LOCK     ? o->as.lock.orphaned
+              : o->kind == SHK_KIND_RWLOCK ? o->as.rwlock.orphaned
+                                           : o->as.cond.orphaned;
     return has_holder(o);
 }
 
@@ -176,11 +180,15 @@ static const struct metric metrics[] = {
      NULL, wakeups_passed_on},
     {"object_rebuilds", "Rebuilds of what a death left half done.", NULL, true, 0, NULL, rebuilds},
 
-    {"lock_held", "Whether a member holds the lock.", NULL, false, 0, NULL, lock_held},
+    {"lock_held", "Whether a member holds the lock; of a rwlock: to write.", NULL, false, 0, NULL,
+     lock_held},
     {"lock_held_seconds", "How long its holder has had it, where that is noted.", "seconds", false,
      0, NULL, lock_held_for},
     {"lock_orphaned", "Whether a holder died and no later holder has been told.", NULL, false, 0,
      NULL, lock_orphaned},
+    {"rwlock_readers", "Members that share the rwlock.", NULL, false, SHK_KIND_RWLOCK, NULL,
+     rwlock_readers},
+    {"once_done", "Whether it is done.", NULL, false, SHK_KIND_ONCE, NULL, once_done},
     {"event_set", "Whether the event is set.", NULL, false, SHK_KIND_EVENT, NULL, event_set},
     {"queue_items", "Items that wait in the queue.", NULL, false, SHK_KIND_QUEUE, NULL,
      queue_items},

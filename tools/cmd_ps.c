@@ -210,7 +210,7 @@ static void add_event(struct table *t, const char *event, const struct shk_snaps
     add_member(t, snapshot, m, &held);
     table_set(t, "EVENT", "%s", event);
     table_set_date(t, "TIME", time(NULL));
-    free(held.objects);
+    free(held.holdings);
 }
 
 /* What has changed between two looks; before: NULL at the first. */

@@ -1,4 +1,5 @@
 /* shmctl watch: the objects as they change, on a screen or as plain text. */
+#include "chains.h"
 #include "common.h"
 #include "fit.h"
 #include "snapshots.h"
@@ -13,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 #include <wchar.h>
+
+enum { OPTION_JSON_LINES = OPTION_PRIVATE + 1 };
 
 enum order { BY_PATH, BY_RATE, BY_WAITERS, ORDERS };
 
@@ -34,6 +37,10 @@ struct watch {
     struct shk_snapshot **snapshots;
     struct row *rows;
     size_t n;
+    bool why;             /* tell what does not go on */
+    int64_t judged;       /* when that was found out */
+    char *stuck;          /* what was found, a line each; NULL: nothing */
+    struct timespec read; /* when the snapshots were taken, by the clock of the day */
 };
 
 /* ---- reading ---- */
@@ -96,6 +103,47 @@ static void forget(struct watch *w)
     w->n = 0;
 }
 
+/* ---- what does not go on ---- */
+
+/* Not what merely waits: most members do, most of the time. */
+static bool is_stuck(const struct world *world, const struct thread *t, const void *arg)
+{
+    const struct watch *w = arg;
+    struct path path;
+
+    (void)world;
+    if (t->verdict <= VERDICT_WAITING)
+        return false;
+    if (!w->operand)
+        return true;
+    parse_path(w->operand, &path);
+    return strcmp(shk_snapshot_segment(t->snapshot)->name, path.segment) == 0;
+}
+
+/*
+ * As 'shmctl why' would. It takes a third of a second if anything is stuck: once a second at most.
+ */
+static void judge(struct watch *w)
+{
+    struct world world;
+    int64_t now = monotonic_now();
+    size_t size;
+    FILE *to;
+
+    if (!w->why || (w->judged && now - w->judged < SHK_SEC(1)))
+        return;
+    w->judged = now;
+    free(w->stuck);
+    w->stuck = NULL;
+    to = open_memstream(&w->stuck, &size);
+    if (!to)
+        return;
+    if (judge_world(&world) == STATUS_DONE)
+        print_chains(to, &world, is_stuck, w);
+    drop_world(&world);
+    fclose(to);
+}
+
 /* Read all again; the rates are since the snapshot before. Returns an exit status. */
 static int refresh_snapshots(struct watch *w)
 {
@@ -105,6 +153,7 @@ static int refresh_snapshots(struct watch *w)
     size_t room = 0;
     int status;
 
+    clock_gettime(CLOCK_REALTIME, &w->read);
     w->snapshots = take_snapshots(w->operand, &status);
     for (struct shk_snapshot **l = w->snapshots; *l; l++)
         room += shk_snapshot_segment(*l)->objects;
@@ -122,19 +171,34 @@ static int refresh_snapshots(struct watch *w)
         }
     }
     sort(w);
+    judge(w);
     forget(&before);
     return status;
 }
 
 /* ---- showing ---- */
 
+#define USUAL "PATH,KIND,STATE,FILL,PUT-RATE,GET-RATE,WAITERS,USERS"
+
+/* "2026-11-29T18:40:58.123+0000", as ISO 8601 has it */
+static void add_time(struct table *t, const struct timespec *when)
+{
+    char day[32], zone[16];
+    struct tm broken_down;
+
+    localtime_r(&when->tv_sec, &broken_down);
+    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &broken_down);
+    strftime(zone, sizeof(zone), "%z", &broken_down);
+    table_set(t, "TIME", "%s.%03ld%s", day, when->tv_nsec / 1000000, zone);
+}
+
 static struct table *make_table(const struct watch *w)
 {
-    struct table *t =
-        table_new(&object_table, "PATH,KIND,STATE,FILL,PUT-RATE,GET-RATE,WAITERS,USERS", &w->style);
+    struct table *t = table_new(&object_table, w->style.lines ? "TIME," USUAL : USUAL, &w->style);
 
     for (size_t i = 0; i < w->n; i++) {
         add_object(t, w->rows[i].snapshot, w->rows[i].object);
+        add_time(t, &w->read);
         add_rates(t, &w->rows[i].rates);
     }
     return t;
@@ -176,6 +240,8 @@ static int print(const struct watch *w)
     }
     status = table_print(t);
     table_free(t);
+    if (w->stuck && !w->style.json && !w->style.raw)
+        fputs(w->stuck, stdout);
     if (!w->style.json && !w->style.raw)
         putchar('\n');
     return fflush(stdout) == 0 ? status : STATUS_FAILED;
@@ -202,7 +268,8 @@ static int watch_plainly(struct watch *w)
 #ifdef HAVE_NCURSESW
 #include <curses.h>
 #include <term.h>
-#undef columns /* a macro of the latter */
+#undef columns /* macros of the latter */
+#undef lines
 
 static const char *const orders[] = {
     [BY_PATH] = "path", [BY_RATE] = "rate", [BY_WAITERS] = "waiters"};
@@ -230,14 +297,47 @@ static bool can_place_cursor(void)
     return how && how != (const char *)-1;
 }
 
+static size_t count_lines(const char *text)
+{
+    size_t n = 0;
+
+    for (; text && *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* From there on what is stuck, as far as there is room. */
+static void paint_stuck(const struct watch *w, int y, size_t room)
+{
+    size_t lines = count_lines(w->stuck), n = lines <= room ? lines : room - 1;
+    const char *at = w->stuck, *end;
+    char *more;
+
+    for (size_t i = 0; i < n; i++, at = end + 1) {
+        end = strchrnul(at, '\n');
+        put_text(y++, at, (size_t)(end - at), A_BOLD);
+    }
+    if (n == lines)
+        return;
+    more = print_to_memory("%zu lines more: shmctl why", lines - n);
+    put_text(y, more, strlen(more), A_BOLD);
+    free(more);
+}
+
 static void paint(struct watch *w)
 {
     struct table *t = make_table(w);
     char *text = table_to_text(t, COLS);
     char *line = headline(w);
     size_t shown = LINES > 3 ? (size_t)LINES - 3 : 0; /* rows between headings and keys */
+    size_t stuck = count_lines(w->stuck);
     size_t row = 0;
     int y = 0;
+
+    /* The objects keep two thirds of it, and what they do not need. */
+    if (w->n + stuck > shown && stuck > shown / 3)
+        stuck = w->n < shown - shown / 3 ? shown - w->n : shown / 3;
+    shown -= stuck;
 
     erase();
     put_text(y++, line, strlen(line), A_BOLD);
@@ -249,9 +349,12 @@ static void paint(struct watch *w)
             put_text(y++, at, (size_t)(end - at), row == 0 ? A_REVERSE : A_NORMAL);
         row++;
     }
+    if (stuck)
+        paint_stuck(w, y, stuck);
     free(line);
-    line = print_to_memory("q quit   s order: %s   + - interval   space refresh%s",
-                           orders[w->order], w->n > shown ? "   up down" : "");
+    line =
+        print_to_memory("q quit   s order: %s   + - interval   space refresh   w why: %s%s",
+                        orders[w->order], w->why ? "on" : "off", w->n > shown ? "   up down" : "");
     if (LINES > 2)
         put_text(LINES - 1, line, strlen(line), A_DIM);
     refresh();
@@ -275,6 +378,13 @@ static bool obey(struct watch *w, int key, bool *again)
         break;
     case '-':
         w->interval = w->interval > SHK_MS(100) ? w->interval / 2 : w->interval;
+        break;
+    case 'w':
+        w->why = !w->why;
+        w->judged = 0;
+        free(w->stuck);
+        w->stuck = NULL;
+        *again = true;
         break;
     case ' ':
         *again = true;
@@ -386,6 +496,10 @@ static int run(const struct command *command, int argc, char **argv)
             w.count = parse_number(optarg, UINT32_MAX);
         else if (key == OPTION_PRIVATE)
             batch = true;
+        else if (key == 'w')
+            w.why = true;
+        else if (key == OPTION_JSON_LINES)
+            w.style.lines = w.style.json = w.style.bytes = true;
         else
             table_option(&w.style, key);
     }
@@ -394,15 +508,19 @@ static int run(const struct command *command, int argc, char **argv)
         usage_error("the interval is 10ms at least");
     w.operand = argv[optind];
     batch = batch || w.style.json || w.style.raw;
+    w.why = w.why || !batch;
     catch_interrupts();
     status = batch ? watch_plainly(&w) : watch_on_screen(&w);
     forget(&w);
+    free(w.stuck);
     return status;
 }
 
 static const struct option_row options[] = {
     {'i', "interval", "TIME", "between two displays (1s)"},
     {'c', "count", "N", "end after N displays"},
+    {'w', "why", NULL, "tell what does not go on, as 'shmctl why'"},
+    {OPTION_JSON_LINES, "json-lines", NULL, "print a line of JSON an object, with its time"},
     {OPTION_PRIVATE, "batch", NULL, "print one display after the other, without a screen"},
     TABLE_ROWS,
     {0},
@@ -413,8 +531,9 @@ const struct command cmd_watch = {
     .arguments = "[OPTION...] [SEGMENT]",
     .summary = "show the objects as they change: rates, fill, waiters",
     .notes = "Keys: q quit; s another order (path, rate, waiters); + - the interval; space\n"
-             "refresh; arrows and page keys scroll. Where there is no terminal, and with\n"
-             "--json or --raw, --batch is implied.",
+             "refresh; w with or without what does not go on; arrows and page keys scroll.\n"
+             "Where there is no terminal, and with --json, --json-lines or --raw, --batch is\n"
+             "implied.",
     .options = options,
     .tables = (const struct table_kind *const[]){&object_table, NULL},
     .run = run,

@@ -1,4 +1,5 @@
 /* shmctl why: for each blocked member the chain of what it waits for, and whether that can end. */
+#include "chains.h"
 #include "common.h"
 #include "describe.h"
 #include "print.h"
@@ -11,6 +12,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define TREE_MAX 64 /* so deep a process tree is followed */
 
 enum { STATUS_STRANDED = 6, STATUS_DEADLOCKED = 7, STATUS_STALLED = 8 };
 
@@ -35,12 +38,6 @@ static const struct column columns[] = {
 
 static const struct table_kind blocked_table = {"blocked", columns};
 
-static const char *const verdicts[] = {
-    [VERDICT_AWAKE] = "awake",           [VERDICT_WAITING] = "waiting",
-    [VERDICT_STALLED] = "stalled",       [VERDICT_STRANDED] = "stranded",
-    [VERDICT_DEADLOCKED] = "deadlocked",
-};
-
 static const char *const states[] = {
     [RUNS] = "running",
     [ASLEEP] = "sleeping",
@@ -55,12 +52,31 @@ static const char *const states[] = {
 /* What is asked for. */
 struct request {
     const char *segment; /* NULL: any */
-    int32_t pid;         /* 0: any */
+    int32_t pid;         /* with its descendants; 0: any */
 };
 
-static bool is_wanted(const struct request *request, const struct thread *t)
+/* ---- the process tree ---- */
+
+/* Whether one process is the other, or above it. As /proc had it when it was read. */
+static bool is_above(const struct world *world, int32_t above, int32_t pid)
 {
-    return t->verdict != VERDICT_AWAKE && (!request->pid || t->pid == request->pid) &&
+    const struct process *p = find_process(&world->processes, pid);
+
+    for (size_t steps = 0; p && p->pid != above && steps <= world->processes.n; steps++)
+        p = find_process(&world->processes, p->parent);
+    return above == pid || (p && p->pid == above);
+}
+
+static bool is_in_tree(const struct world *world, int32_t top, const struct thread *t)
+{
+    return t->pid == top || (t->pid_namespace == world->here && is_above(world, top, t->pid));
+}
+
+static bool is_wanted(const struct world *world, const struct thread *t, const void *arg)
+{
+    const struct request *request = arg;
+
+    return t->verdict != VERDICT_AWAKE && (!request->pid || is_in_tree(world, request->pid, t)) &&
            (!request->segment ||
             strcmp(shk_snapshot_segment(t->snapshot)->name, request->segment) == 0);
 }
@@ -75,7 +91,7 @@ static void add_thread(struct table *t, const struct world *world, const struct 
     char buffer[DESCRIPTION_MAX];
 
     table_row(t);
-    table_set(t, "VERDICT", "%s", verdicts[thread->verdict]);
+    table_set(t, "VERDICT", "%s", verdict_names[thread->verdict]);
     table_set(t, "SEGMENT", "%s", shk_snapshot_segment(thread->snapshot)->name);
     table_set(t, "PID", "%" PRId32, m->pid);
     table_set(t, "TID", "%" PRId32, m->tid);
@@ -100,213 +116,124 @@ static void add_thread(struct table *t, const struct world *world, const struct 
         table_append(t, "WAKERS", "%s", describe_member(buffer, other->member));
 }
 
-/* ---- in words ---- */
+/* ---- the members around a process ---- */
 
-/*
- * "waits to acquire bank/till", "waits for race/go to be set"; what could wake it: "could release
- * it", "could set it"
- */
-static const struct words {
-    const char *before, *after, *wake;
-} words[] = {
-    [SHK_WAITS_TO_ACQUIRE] = {"to acquire ", "", "release it"},
-    [SHK_WAITS_FOR_NOTIFY] = {"for a notify of ", "", "notify it"},
-    [SHK_WAITS_FOR_SET] = {"for ", " to be set", "set it"},
-    [SHK_WAITS_TO_PUT] = {"to put into ", "", "get from it"},
-    [SHK_WAITS_TO_GET] = {"to get from ", "", "put into it"},
-    [SHK_WAITS_FOR_PERMIT] = {"for a permit of ", "", "release one"},
-    [SHK_WAITS_FOR_PARTIES] = {"for the others at ", "", "come"},
-    [SHK_WAITS_FOR_SAMPLES] = {"for samples of ", "", "append some"},
-    [SHK_WAITS_TO_JOIN] = {"for the tasks of ", " to be done", "finish them"},
-    [SHK_WAITS_FOR_VERSION] = {"for a newer version of ", "", "set it"},
-    [SHK_WAITS_FOR_ANY] = {"for any of several, the first of them ", "", "make one ready"},
-    [SHK_WAITS_TO_READ] = {"to share ", "", "release it"},
-    [SHK_WAITS_FOR_ONCE] = {"for ", " to be done", "do it"},
-};
-
-static const struct words *words_for(const struct thread *t)
+/* It holds the object, or shares it, as far as that is known. */
+static bool holds(const struct shk_member_info *m, const struct shk_object_info *o)
 {
-    static const struct words unknown = {"for ", "", "wake it"};
-    uint32_t i = t->member->waits_for;
-
-    return i < sizeof(words) / sizeof(*words) && words[i].before ? &words[i] : &unknown;
-}
-
-static void print_wait(const struct thread *t)
-{
-    const struct shk_member_info *m = t->member;
-    char duration[QUANTITY_MAX];
-
-    if (t->command) {
-        puts("waits for its command");
-        return;
+    if (o->kind != SHK_KIND_RWLOCK)
+        return o->holder == m->id;
+    for (size_t i = 0; i < sizeof(o->as.rwlock.reader) / sizeof(o->as.rwlock.reader[0]); i++) {
+        if (o->as.rwlock.reader[i] == m->id)
+            return true;
     }
-    printf("waits %s%s/%s%s, for %s%s\n", words_for(t)->before,
-           shk_snapshot_segment(t->snapshot)->name, *m->waits_on ? m->waits_on : "(removed)",
-           words_for(t)->after, format_duration(duration, m->waiting),
-           m->has_deadline ? ", with a deadline" : "");
+    return o->as.rwlock.writing && o->holder == m->id;
 }
 
-/* ", which has been stopped for 3m05s" */
-static void print_activity(int32_t pid, int32_t tid, enum activity activity, const char *if_running)
+/* ": holds bank/till, bank/log"; false: nothing. */
+static bool print_held(const struct world *world, int32_t pid)
 {
-    static const struct {
-        const char *now, *for_long;
-    } sentences[] = {
-        [ASLEEP] = {"sleeps", "has slept"},
-        [IN_DISK_SLEEP] = {"is in disk sleep", "has been in disk sleep"},
-        [IS_STOPPED] = {"is stopped", "has been stopped"},
-        [IS_TRACED] = {"is stopped by a debugger", "has been stopped by a debugger"},
-        [IS_FROZEN] = {"is frozen", "has been frozen"},
-        [DUMPS_CORE] = {"has crashed and dumps its core", NULL},
-        [HAS_ENDED] = {"has ended", NULL},
-    };
-    char duration[QUANTITY_MAX];
-    int64_t idle = 0;
+    const struct shk_object_info *o;
+    const struct shk_member_info *m;
+    bool any = false;
 
-    if (activity == ACTIVITY_UNKNOWN || activity == RUNS) {
-        printf(", which %s", if_running);
-        return;
+    for (struct shk_snapshot **s = world->snapshots; *s; s++) {
+        if (shk_snapshot_segment(*s)->namespace_ != world->here)
+            continue;
+        for (size_t i = 0; (m = shk_snapshot_member(*s, i)); i++) {
+            for (size_t k = 0; m->alive && m->pid == pid && (o = shk_snapshot_object(*s, k)); k++) {
+                if (!holds(m, o))
+                    continue;
+                printf("%s%s/%s", any ? ", " : ": holds ", shk_snapshot_segment(*s)->name, o->name);
+                any = true;
+            }
+        }
     }
-    if (sentences[activity].for_long)
-        idle = idle_for(pid, tid);
-    if (idle)
-        printf(", which %s for %s", sentences[activity].for_long, format_duration(duration, idle));
-    else
-        printf(", which %s", sentences[activity].now);
+    return any;
 }
 
-static void print_at_work(const struct thread *t)
+/* "  tar (4711): holds bank/till; waits to put into bank/jobs, for 3.0s" */
+static void print_process(const struct world *world, const struct process *p, int depth)
 {
-    const struct process *p = &t->stopped;
+    bool any;
 
-    if (p->pid) {
-        printf(", which waits for %s (%" PRId32 ")", p->command, p->pid);
-        print_activity(p->pid, p->pid, p->activity, "");
-    } else {
-        print_activity(t->pid, t->tid, t->activity, "is at work");
+    printf("%*s%s (%" PRId32 ")", depth * 2, "", p->command, p->pid);
+    any = print_held(world, p->pid);
+    for (size_t i = 0; i < world->n; i++) {
+        const struct thread *t = &world->threads[i];
+
+        if (t->pid != p->pid || t->pid_namespace != world->here ||
+            (t->member->waits_for == SHK_WAITS_NOT && !t->command))
+            continue;
+        fputs(any ? "; " : ": ", stdout);
+        print_wait(stdout, t);
+        any = true;
     }
     putchar('\n');
 }
 
-/* What waits for the same is the last of which to expect it. */
-static bool waits_alike(const struct thread *a, const struct thread *b)
+static bool is_member(const struct world *world, int32_t pid)
 {
-    return a->object == b->object && a->member->waits_for == b->member->waits_for;
-}
-
-/* The end of a chain: what could wake the last one in it. */
-static void print_wakers(const struct world *world, const struct thread *t)
-{
-    const char *wake = words_for(t)->wake;
-    char buffer[DESCRIPTION_MAX];
-    size_t at = 0;
-    const struct thread *other = possible_waker(world, t, &at), *next;
-    uint64_t dead = lost_waker(t);
-    size_t more = 0;
-
-    if (!other && t->able) {
-        puts(t->object && t->member->has_deadline
-                 ? "nothing is attached now that could, but it will give up by itself"
-                 : "about to go on");
-        return;
-    }
-    if (!other) {
-        printf("nothing is attached now that could %s", wake);
-        if (dead)
-            printf("; %s has died",
-                   describe_member(buffer, shk_snapshot_find_member(t->snapshot, dead)));
-        putchar('\n');
-        return;
-    }
-    while ((next = possible_waker(world, t, &at))) {
-        more++;
-        other = waits_alike(other, t) && !waits_alike(next, t) ? next : other;
-    }
-    printf("%s", describe_member(buffer, other->member));
-    if (more)
-        printf(" and %zu more", more);
-    if (other->stalled && !more)
-        print_activity(other->pid, other->tid, other->activity, "is at work");
-    printf("%s could %s\n", other->stalled && !more ? "," : "", wake);
-}
-
-/* Is it among the first ones of the chain? */
-static bool is_met_before(const struct thread *first, const struct thread *t, size_t depth)
-{
-    for (; depth > 0; depth--, first = next_in_chain(first)) {
-        if (first == t)
+    for (size_t i = 0; i < world->n; i++) {
+        if (world->threads[i].pid == pid)
             return true;
     }
     return false;
 }
 
-/* "  held by backup.sh (4711) for 3h05m": how the chain goes on from `t`. */
-static void print_link(const struct thread *t, size_t depth)
+static bool has_members_below(const struct world *world, int32_t pid)
 {
-    const struct thread *next = next_in_chain(t);
-    char buffer[DESCRIPTION_MAX], duration[QUANTITY_MAX];
-
-    printf("%*s%s %s", (int)depth * 2, "",
-           t->holder              ? "held by"
-           : t->is_command_itself ? "which is"
-                                  : "in which",
-           describe_member(buffer, next->member));
-    if (t->holder && t->object->held)
-        printf(" for %s", format_duration(duration, t->object->held));
+    for (size_t i = 0; i < world->n; i++) {
+        if (is_in_tree(world, pid, &world->threads[i]))
+            return true;
+    }
+    return false;
 }
 
-/* The thread, the holder of what it waits for, what that one waits for, and so on. */
-static void print_chain(const struct world *world, const struct thread *first)
+/* The process and all below it that are members, or above such. */
+static void print_tree(const struct world *world, const struct process *p, int depth)
 {
-    const struct thread *t = first;
-    char buffer[DESCRIPTION_MAX];
-    size_t depth = 1;
+    print_process(world, p, depth);
+    for (size_t i = 0; depth < TREE_MAX && i < world->processes.n; i++) {
+        const struct process *child = &world->processes.list[i];
 
-    printf("%s: %s", verdicts[first->verdict], describe_member(buffer, first->member));
-    if (first->stalled && !first->command)
-        print_activity(first->pid, first->tid, first->activity, "is at work");
-    fputs(first->stalled && !first->command ? ", " : " ", stdout);
-    print_wait(first);
-    for (; next_in_chain(t); depth++) {
-        const struct thread *next = next_in_chain(t);
-        bool by_command = !t->holder && !t->is_command_itself;
-
-        print_link(t, depth);
-        t = next;
-        if (t->verdict == VERDICT_AWAKE) {
-            print_at_work(t);
-            return;
-        }
-        if (is_met_before(first, t, depth)) {
-            puts(", which closes the circle");
-            return;
-        }
-        fputs(by_command ? " " : ", which ", stdout);
-        print_wait(t);
+        if (child->parent == p->pid && child->pid != p->pid && has_members_below(world, child->pid))
+            print_tree(world, child, depth + 1);
     }
-    printf("%*s", (int)depth * 2, "");
-    print_wakers(world, t);
 }
 
-/* The worst first; a circle once. */
-static void print_chains(const struct world *world, const struct request *request)
+/* The members above a process, the highest first: how deep they are. */
+static int print_ancestors(const struct world *world, const struct process *p, int left)
 {
-    bool *told = allocate(world->n, sizeof(*told));
+    const struct process *parent = find_process(&world->processes, p->parent);
+    int depth = parent && left > 0 ? print_ancestors(world, parent, left - 1) : 0;
 
-    for (enum verdict v = VERDICT_DEADLOCKED; v > VERDICT_AWAKE; v--) {
-        for (size_t i = 0; i < world->n; i++) {
-            const struct thread *t = &world->threads[i];
+    if (!parent || !is_member(world, parent->pid))
+        return depth;
+    print_process(world, parent, depth);
+    return depth + 1;
+}
 
-            if (t->verdict != v || told[i] || !is_wanted(request, t))
-                continue;
-            print_chain(world, t);
-            for (const struct thread *u = t; t->in_circle && !told[u - world->threads];
-                 u = next_in_chain(u))
-                told[u - world->threads] = true;
-        }
+static bool has_members_above(const struct world *world, int32_t pid)
+{
+    for (size_t i = 0; i < world->n; i++) {
+        if (world->threads[i].pid_namespace == world->here && world->threads[i].pid != pid &&
+            is_above(world, world->threads[i].pid, pid))
+            return true;
     }
-    free(told);
+    return false;
+}
+
+/* What is around a process: nothing is printed of one that is alone, and holds nothing. */
+static void print_family(const struct world *world, int32_t pid)
+{
+    const struct process *p = find_process(&world->processes, pid);
+    size_t relatives = 0;
+
+    for (size_t i = 0; p && i < world->n; i++)
+        relatives += world->threads[i].pid != pid && is_in_tree(world, pid, &world->threads[i]);
+    if (p && (relatives || has_members_above(world, pid)))
+        print_tree(world, p, print_ancestors(world, p, TREE_MAX));
 }
 
 /* ---- */
@@ -316,7 +243,7 @@ static int status_of(const struct world *world, const struct request *request)
     enum verdict worst = VERDICT_AWAKE;
 
     for (size_t i = 0; i < world->n; i++) {
-        if (is_wanted(request, &world->threads[i]) && world->threads[i].verdict > worst)
+        if (is_wanted(world, &world->threads[i], request) && world->threads[i].verdict > worst)
             worst = world->threads[i].verdict;
     }
     return worst == VERDICT_DEADLOCKED ? STATUS_DEADLOCKED
@@ -332,14 +259,16 @@ static int print(const struct world *world, const struct request *request,
     int status = STATUS_DONE;
 
     if (!style->json && !style->raw && !style->output) {
-        print_chains(world, request);
+        if (request->pid)
+            print_family(world, request->pid);
+        print_chains(stdout, world, is_wanted, request);
         return STATUS_DONE;
     }
     t = table_new(&blocked_table,
                   "VERDICT,SEGMENT,PID,TID,COMMAND,NAME,WAITS,FOR,WAKERS,HELD,HOLDER-STATE,CIRCLE",
                   style);
     for (size_t i = 0; i < world->n; i++) {
-        if (is_wanted(request, &world->threads[i]))
+        if (is_wanted(world, &world->threads[i], request))
             add_thread(t, world, &world->threads[i]);
     }
     status = table_print(t);
@@ -367,15 +296,6 @@ static int parse_request(struct request *request, const char *operand, struct pa
     return r < 0 ? failed(path->text, r) : STATUS_DONE;
 }
 
-static bool is_member(const struct world *world, int32_t pid)
-{
-    for (size_t i = 0; i < world->n; i++) {
-        if (world->threads[i].pid == pid)
-            return true;
-    }
-    return false;
-}
-
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
@@ -394,8 +314,14 @@ static int run(const struct command *command, int argc, char **argv)
             return status;
     }
     status = judge_world(&world);
-    if (status == STATUS_DONE && request.pid && !is_member(&world, request.pid)) {
-        complain(argv[optind], "this process is a member of no segment that can be read");
+    if (status == STATUS_DONE && request.pid && !world.processes.n) {
+        world.here = our_pid_namespace();
+        world.processes = list_processes();
+    }
+    if (status == STATUS_DONE && request.pid && !has_members_below(&world, request.pid) &&
+        !has_members_above(&world, request.pid)) {
+        complain(argv[optind], "neither this process nor one above or below it is a member of a "
+                               "segment that can be read");
         status = STATUS_ABSENT;
     }
     if (status == STATUS_DONE)

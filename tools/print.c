@@ -98,6 +98,28 @@ static void print_json_value(const char *content, unsigned flags)
         print_json_string(content, strlen(content));
 }
 
+static void print_json_key(const char *column)
+{
+    putchar('"');
+    for (; *column; column++)
+        putchar(tolower((unsigned char)*column));
+    fputs("\": ", stdout);
+}
+
+/* JSON lines: each row is a document of its own, for what reads a log line by line. */
+static int print_json_lines(const struct table *t)
+{
+    for (size_t row = 0; row < t->rows; row++) {
+        for (size_t i = 0; i < t->shown_columns; i++) {
+            fputs(i ? ", " : "{", stdout);
+            print_json_key(table_column(t, i)->name);
+            print_json_value(table_cell(t, row, i), table_column(t, i)->flags);
+        }
+        puts("}");
+    }
+    return STATUS_DONE;
+}
+
 /* Not libsmartcols': its lists depend on its version, and an empty one is [null]. */
 static int print_json(const struct table *t)
 {
@@ -105,10 +127,8 @@ static int print_json(const struct table *t)
     for (size_t row = 0; row < t->rows; row++) {
         printf("%s\n      {\n", row ? "," : "");
         for (size_t i = 0; i < t->shown_columns; i++) {
-            fputs("         \"", stdout);
-            for (const char *c = table_column(t, i)->name; *c; c++)
-                putchar(tolower((unsigned char)*c));
-            fputs("\": ", stdout);
+            fputs("         ", stdout);
+            print_json_key(table_column(t, i)->name);
             print_json_value(table_cell(t, row, i), table_column(t, i)->flags);
             puts(i < t->shown_columns - 1 ? "," : "");
         }
@@ -262,9 +282,10 @@ static int print_aligned(const struct table *t, FILE *stream, int width)
 
 int table_print(const struct table *t)
 {
-    return t->style.json  ? print_json(t)
-           : t->style.raw ? print_raw(t)
-                          : print_aligned(t, stdout, 0);
+    return t->style.lines  ? print_json_lines(t)
+           : t->style.json ? print_json(t)
+           : t->style.raw  ? print_raw(t)
+                           : print_aligned(t, stdout, 0);
 }
 
 char *table_to_text(const struct table *t, int width)

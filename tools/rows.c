@@ -132,6 +132,7 @@ static const struct column object_columns[] = {
     {"HIGH-WATER", "the most items that were seen in it", NUMBER},
     {"PUT-RATE", "items put or samples appended, a second (show -i, watch)", NUMBER},
     {"GET-RATE", "items taken a second (show -i, watch)", NUMBER},
+    {"TIME", "when this was read (watch)", 0},
     {"REPAIRS", "how often a death was repaired: the sum of the following", NUMBER},
     {"HOLDERS-LOST", "how many died holding it, or in the middle of a change", NUMBER},
     {"WAITERS-BURIED", "how many died while they waited for it", NUMBER},
@@ -235,6 +236,29 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
         table_set(t, "ALIGN", "%" PRIu64, o->as.region.align);
         break;
     }
+}
+
+void add_segment_as_object(struct table *t, const struct shk_segment_info *s,
+                           const struct shk_snapshot *snapshot)
+{
+    const struct shk_member_info *m;
+    size_t waiters = 0;
+
+    table_row(t);
+    table_set(t, "NAME", "%s", s->name);
+    table_set(t, "PATH", "%s", s->name);
+    table_set(t, "KIND", "segment");
+    table_set(t, "STATE", "%s", *s->problem ? s->problem : segment_state_name(s->state));
+    table_set_size(t, "SIZE", s->resident);
+    if (!snapshot)
+        return;
+    for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)); i++)
+        waiters += m->alive && m->waits_for != SHK_WAITS_NOT;
+    table_set(t, "USERS", "%" PRIu32, s->members_alive);
+    table_set(t, "WAITERS", "%zu", waiters);
+    table_set_duration(t, "AGE", since(s->created));
+    table_set_date(t, "CREATED", s->created);
+    table_set(t, "CREATOR", "%" PRId32, s->creator);
 }
 
 void add_object(struct table *t, const struct shk_snapshot *snapshot,

@@ -30,6 +30,7 @@ struct table_kind {
 struct table_style {
     const char *output; /* the columns asked for; NULL: the usual ones */
     bool json, raw, noheadings, bytes;
+    bool lines; /* JSON: an object a line for each row, and nothing around them */
 };
 
 #define TABLE_ROWS                                                                       \

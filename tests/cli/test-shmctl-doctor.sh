@@ -51,7 +51,19 @@ outside() {
         fail "it says $(cat "$out")"
     exits 0 shmctl clean "$segment"
     test ! -e "/dev/shm/$segment" || fail 'its advice is in vain'
-    claim 'limits, damaged and deserted segments are found'
+    exits 0 shmctl create queue "$segment/jobs" --capacity 1
+    exits 0 shmctl put "$segment/jobs" 1
+    expect "queue $segment/jobs" 'ok full (1 items); producers that wait: 0'
+    shmctl put "$segment/jobs" 2 &
+    await waits 'put jobs'
+    is_problem() {
+        says "queue $segment/jobs" | grep -q '^problem full (1 items); .*: 1, for up to '
+    }
+    await is_problem
+    exits 0 shmctl get "$segment/jobs" -c 2
+    test "$(says "queue $segment/jobs")" = '' || fail 'an empty queue is full'
+    exits 0 shmctl rm "$segment"
+    claim 'limits, full queues, damaged and deserted segments are found'
 }
 
 # ---- inside: this script once more ----

@@ -87,6 +87,47 @@ for command in "ls" "ls $segment" "ps" "ps $segment" "show $segment" "show $segm
 done
 claim 'every column that --help names can be asked for'
 
+# ---- all of it in one table ----
+
+exits 0 shmctl create event "$segment-2/go"
+head -c 8192 "/dev/shm/$segment" >"/dev/shm/$segment-1"
+exits 0 shmctl ls -R -r -n -o PATH,KIND,STATE
+grep "^$segment" "$out" | grep -v '/till\|/changed' >"$scratch/rows"
+sed -i -E "s/^($segment-1 segment) .*/\1 PROBLEM/" "$scratch/rows"
+printf '%s\n' "$segment segment good" "$segment/account region 24\\x20bytes" \
+    "$segment/counted cond with\\x20lock\\x20till" "$segment/go event clear" \
+    "$segment/工作 queue 3/3\\x20items" "$segment-1 segment PROBLEM" "$segment-2 segment good" \
+    "$segment-2/go event clear" | diff - "$scratch/rows" || fail 'ls -R'
+exits 0 shmctl ls -R -r -n -o PATH,WAITERS,USERS "$segment"
+grep -qx "$segment 3 5" "$out" || fail "ls -R prints $(cat "$out")"
+not grep -q "^$segment-" "$out" || fail "ls -R prints $(cat "$out")"
+rm -f "/dev/shm/$segment-1" "/dev/shm/$segment-2"
+claim 'ls -R lists segments and their objects'
+
+# ---- as they come and go ----
+
+exits 0 shmctl create event "$segment-3/go"
+shmctl event wait "$segment-3/go" &
+shmctl ps --follow -i 50ms -r -o EVENT,PID,ALIVE "$segment-3" >"$scratch/followed" &
+follower=$!
+await grep -q '^\(present\|joined\) ' "$scratch/followed"
+shmctl event wait "$segment-3/go" --timeout 1h 2>/dev/null &
+comes=$!
+await grep -qx "joined $comes yes" "$scratch/followed"
+kill -KILL $comes
+ends 137 $comes
+await grep -qx "died $comes no" "$scratch/followed"
+shmctl event wait "$segment-3/go" --timeout 1h 2>/dev/null &
+comes=$!
+await grep -qx "joined $comes yes" "$scratch/followed"
+kill -TERM $comes
+ends 143 $comes
+await grep -qx "left $comes yes" "$scratch/followed"
+kill -TERM $follower
+ends 143 $follower
+test "$(grep -c '^EVENT PID ALIVE$' "$scratch/followed")" = 1 || fail 'headings again'
+claim 'ps --follow tells of members that join, leave and die'
+
 # ---- for scripts ----
 
 exits 0 shmctl ls "$segment" -o kind,NAME --raw

@@ -171,6 +171,8 @@ mkfifo "$scratch/fifo"
 shmctl work "$segment/jobs" -c 1 -- sh -c "read line <'$scratch/fifo'" &
 exec 3>"$scratch/fifo"
 test "$(items jobs)" = 0 || fail 'the item has not been taken'
+shmctl ps -r -n -o TASKS "$segment" >"$out"
+grep -qx 1 "$out" || fail "no member has a task: $(cat "$out")"
 kill -0 $joiner || fail 'the join does not wait for the task'
 echo done >&3
 exec 3>&-

@@ -86,6 +86,18 @@ moving() {
 await moving
 claim 'watch --batch prints one look after the other'
 
+exits 0 shmctl watch "$segment" -i 0.1 -c 2 --json-lines
+test "$(wc -l <"$out")" = 6 || fail "it prints $(cat "$out")"
+test "$(grep -c '^{"time": "20[-0-9]*T[:0-9]*\.[0-9]*[-+][0-9]*", "path": "' "$out")" = 6 ||
+    fail "it prints $(cat "$out")"
+line="\"path\": \"$segment/go\", \"kind\": \"event\", \"state\": \"clear\", \"fill\": null, "
+test "$(grep -cF "$line" "$out")" = 2 || fail "it prints $(cat "$out")"
+if command -v python3 >/dev/null; then
+    python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]' <"$out" ||
+        fail 'a line is no JSON'
+fi
+claim 'with --json-lines each object has a line'
+
 env --default-signal shmctl watch "$segment" --batch -i 1h >"$scratch/watched" 2>&1 &
 watcher=$!
 await grep -q '^SigCgt:.*[2367abef]$' /proc/$watcher/status # it catches SIGINT
@@ -93,6 +105,25 @@ kill -INT $watcher
 ends 130 $watcher
 test ! -s "$scratch/watched" || fail "it prints $(cat "$scratch/watched")"
 claim 'Ctrl-C ends it by that signal'
+
+# A holder is stopped, and another member waits for it.
+shmctl lock "$segment/till" -- sleep 1000 &
+holder=$!
+held() {
+    shmctl ps -r -n -o HOLDS "$segment" | grep -qx till
+}
+await held
+shmctl lock "$segment/till" -- true &
+await waits 'acquire till'
+kill -STOP $holder
+stalled() {
+    shmctl watch "$segment" --batch --why -i 0.1 -c 1 >"$out"
+    grep -q "^stalled: .* waits to acquire $segment/till, for " "$out"
+}
+await stalled
+exits 0 shmctl watch "$segment" --batch -i 0.1 -c 1
+not grep -q '^stalled: ' "$out" || fail "it prints $(cat "$out")"
+claim 'with --why it tells what does not go on'
 
 # ---- on a screen ----
 
@@ -108,6 +139,8 @@ if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
             fail "on a screen of $size it exits with $?: $(cat "$scratch/screen")"
         grep -q "$segment/g" "$scratch/screen" ||
             fail "on a screen of $size there is no object: $(cat "$scratch/screen")"
+        test "$size" = '40 6' || grep -q 'stalled: ' "$scratch/screen" ||
+            fail "on a screen of $size nothing is stalled: $(cat "$scratch/screen")"
     done
     claim 'on a screen it shows the objects until q is pressed'
     exits 0 script -qec "stty cols 200; TERM=dumb shmctl watch $segment -i 0.1 -c 2" /dev/null

@@ -416,6 +416,30 @@ ends 143 $holder
 ends 0 $waiter
 claim 'a holder that is stopped, or waits for what is stopped, is stalled, with exit status 8'
 
+# ---- the process tree ----
+
+exits 0 shmctl create queue "$segment/full" --capacity 1
+exits 0 shmctl put "$segment/full" 1
+shmctl --name outer lock "$segment/a" -- sh -c 'shmctl put "$0" 2; true' "$segment/full" &
+outer=$!
+await waits 'put full'
+inner=$(shmctl ps -r -n -o PID,WAITS "$segment" | sed -n 's/ put.*//p')
+for pid in $outer "$inner"; do
+    exits 0 shmctl why "$pid"
+    grep -q "^shmctl ($outer): holds $segment/a" "$out" || fail "it says $(cat "$out")"
+    grep -Eq "^ +shmctl \($inner\): waits to put into $segment/full, for " "$out" ||
+        fail "it says $(cat "$out")"
+    grep -q "^waiting: .* ($inner) waits to put into $segment/full, for " "$out" ||
+        fail "it says $(cat "$out")"
+done
+exits 0 shmctl why $$
+grep -q "^  shmctl ($outer): holds $segment/a" "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why $outer -r -n -o VERDICT,PID
+grep -qx "waiting $inner" "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl get "$segment/full" -c 2
+ends 0 $outer
+claim 'of a process it tells of those above and below it, too'
+
 # The only producer is stopped: a waiter at a queue waits for it, too.
 exits 0 shmctl create queue "$segment/parcels"
 shmctl --name getter get "$segment/parcels" >/dev/null &
