@@ -82,11 +82,10 @@ static size_t copy_samples(const struct shk_stream *st, uint64_t *position, void
     if (n > end - from)
         n = end - from;
     for (size_t i = 0; i < n; i++)
-        shki_load_words((unsigned char *)buf + i * st->sample_size,
-                        shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t),
+        shki_load_words((unsigned char *)buf + i * st->sample_size, shki_stream_words(st, from + i),
                         st->sample_size);
     for (size_t i = 0; stamps && i < n; i++)
-        stamps[i] = (int64_t)load_relaxed(shki_stream_words(st, from + i));
+        stamps[i] = (int64_t)load_relaxed(shki_stream_stamp(st, from + i));
     /* ST3: the samples before this load; pairs with the fence of ST1 */
     atomic_thread_fence(memory_order_acquire);
     claimed = load_relaxed(&st->shared->claimed);
@@ -215,7 +214,7 @@ static int check_stamps(const struct shk_reader *reader, const int64_t *stamps, 
         return SHKI_NO_HANDLE;
     if (stamps == NULL && n > 0)
         return shki_say(-EINVAL, "the time stamps are NULL");
-    if (reader->stream->stamp_size == 0)
+    if (!reader->stream->stamped)
         return shki_fail(-EINVAL, "%s/%s is a stream without time stamps",
                          reader->stream->object.segment->name, reader->stream->object.name);
     return 0;

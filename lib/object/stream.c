@@ -100,9 +100,9 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     st->piece = piece_for(history);
     st->sample_size = sample_size;
     st->stride = stride;
-    st->stamp_size = stamped ? sizeof(int64_t) : 0;
+    st->stamped = stamped;
     st->channels = channels;
-    st->samples = o->shared + at;
+    st->samples = o->shared + at + (stamped ? sizeof(int64_t) : 0);
     return 0;
 }
 
@@ -167,7 +167,7 @@ static void write_stamps(const struct shk_stream *st, uint64_t from, const int64
                          int64_t same, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++)
-        store_relaxed(shki_stream_words(st, from + i), (uint64_t)(stamps ? stamps[i] : same));
+        store_relaxed(shki_stream_stamp(st, from + i), (uint64_t)(stamps ? stamps[i] : same));
 }
 
 static int64_t time_now(void)
@@ -195,9 +195,9 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, co
     /* ST1: the claim before the samples; pairs with the fence of ST3 */
     atomic_thread_fence(memory_order_release);
     for (uint64_t i = 0; i < n; i++)
-        shki_store_words(shki_stream_words(st, from + i) + st->stamp_size / sizeof(uint64_t),
-                         samples + i * st->sample_size, st->sample_size);
-    if (st->stamp_size)
+        shki_store_words(shki_stream_words(st, from + i), samples + i * st->sample_size,
+                         st->sample_size);
+    if (st->stamped)
         write_stamps(st, from, stamps, same, n);
     /* ST2: release; commits. Killed before: the next writer writes the same slots anew. */
     store_release(&shared->published, from + n);
@@ -231,7 +231,7 @@ static int append(struct shk_stream *st, const void *samples, const int64_t *sta
                                 "appending");
     if (r < 0)
         return r;
-    if (st->stamp_size && stamps == NULL)
+    if (st->stamped && stamps == NULL)
         same = time_now();
     while (n > 0) {
         uint64_t piece = n < st->piece ? n : st->piece;
@@ -254,7 +254,7 @@ int shk_stream_append(struct shk_stream *st, const void *samples, size_t n)
 int shk_stream_append_stamped(struct shk_stream *st, const void *samples, const int64_t *stamps,
                               size_t n)
 {
-    if (st && st->stamp_size == 0)
+    if (st && !st->stamped)
         return shki_fail(-EINVAL, "%s/%s is a stream without time stamps", st->object.segment->name,
                          st->object.name);
     return append(st, samples, stamps, n);
@@ -297,7 +297,7 @@ int shk_stream_is_stamped(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : st->stamp_size > 0;
+    return r < 0 ? r : st->stamped;
 }
 
 int shk_stream_rate(struct shk_stream *st, double *out)

@@ -63,9 +63,10 @@ struct shk_stream {
 
     /* Validated copies. */
     uint64_t history, slots, piece;
-    size_t sample_size, stride, stamp_size; /* stamp_size: 0 where samples have no time stamps */
+    size_t sample_size, stride;
     uint32_t channels;
-    unsigned char *samples;
+    bool stamped;
+    unsigned char *samples; /* of the first slot: its sample, behind the time stamp */
 
     struct shki_spinner lock_spinner;
     struct shki_waitlist line;
@@ -80,6 +81,12 @@ static inline uint64_t shki_stream_published(const struct shk_stream *st)
 static inline _Atomic uint64_t *shki_stream_words(const struct shk_stream *st, uint64_t position)
 {
     return (_Atomic uint64_t *)(void *)(st->samples + (position & (st->slots - 1)) * st->stride);
+}
+
+/* Only of a stream that has them. */
+static inline _Atomic uint64_t *shki_stream_stamp(const struct shk_stream *st, uint64_t position)
+{
+    return shki_stream_words(st, position) - 1;
 }
 
 static inline double shki_stream_rate(uint64_t bits)

@@ -340,7 +340,7 @@ else
         wait $terminal || fail "q: the plotter exits with $?"
         claim 'the terminal: titles, numbers, dots, and keys'
 
-        rm "$scratch/screen"
+        : >"$scratch/screen"
         on_terminal 80 24 "$segment/eeg-3" &
         terminal=$!
         exec 6>"$scratch/keys"
