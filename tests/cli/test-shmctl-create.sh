@@ -44,6 +44,14 @@ test "$(columns KIND,DATA-SIZE,ALIGN "$segment/account")" = 'region 24 4096' ||
     fail "not that region"
 exits 1 shmctl create region "$segment/none"
 complains "^shmctl: $segment/none[: ]"
+exits 0 shmctl create queue "$segment/bytes" --capacity-bytes 1K --item-size 2G
+test "$(columns CAPACITY,CAPACITY-BYTES,ITEM-SIZE,BYTES "$segment/bytes")" = '0 1K 2G 0' ||
+    fail "not that queue"
+exits 0 shmctl put "$segment/bytes" "$(printf '%512s' x)" "$(printf '%512s' y)"
+exits 3 shmctl put --timeout 0 "$segment/bytes" z
+exits 1 shmctl put "$segment/bytes" "$(printf '%1025s' x)"
+test "$(columns BYTES,FILL "$segment/bytes")" = '1K 100' || fail "not so many bytes"
+exits 1 shmctl create queue "$segment/bytes" --capacity-bytes 2K
 exits 0 shmctl create queue "$segment/list" --order lifo
 test "$(columns CAPACITY,ORDER "$segment/list")" = '0 lifo' || fail "not that queue"
 exits 1 shmctl create queue "$segment/list" --order priority
