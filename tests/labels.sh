@@ -21,6 +21,7 @@ CH  lib/queue/log.h,lib/queue/chunks.c                          chunks: FIFO at 
 BY  lib/queue/place.h                                           items at their length
 OR  lib/queue/ordered.h,lib/queue/ordered.c                     LIFO, PRIORITY
 SD  lib/queue/state.h                                            shutdown of a queue
+LS  lib/queue/lease_records.h                                   leased items
 TK  lib/queue/tasks.h,lib/queue/tasks.c                         tasks and join
 BL  lib/sync/biased.h,lib/queue/state.h,lib/queue/state.c       biased lock
 EC  lib/sync/eventcount.h                                       eventcount

@@ -101,6 +101,21 @@ static bool has_news(const void *set)
     return check(set) != (int)((const struct shki_set *)set)->n;
 }
 
+/* When the first of them becomes ready by itself. */
+static int64_t ready_at(const struct shki_set *set)
+{
+    int64_t first = SHKI_NEVER, at;
+
+    for (unsigned i = 0; i < set->n; i++) {
+        const struct shki_watch *w = &set->watches[i];
+
+        at = w->ready_at ? w->ready_at(w) : SHKI_NEVER;
+        if (at < first)
+            first = at;
+    }
+    return first;
+}
+
 static void repair(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
@@ -136,6 +151,7 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
 {
     struct shki_deadline recheck = shki_deadline_within_recheck(deadline, *quiet);
     struct shki_saved_error saved;
+    int64_t at;
     int r;
 
     set_marks(set, m->segment->asymmetric);
@@ -147,6 +163,9 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
         set_marks(set, m->segment->asymmetric); /* with the mutex, which no notifier waits for */
     if (has_news(set))
         recheck.at = 0; /* leave the waitlist at once */
+    at = ready_at(set);
+    if (at < recheck.at)
+        recheck.at = at;
     shki_waitlist_unlock(l);
     shki_error_save(&saved);
     r = shki_waitlist_sleep(l, m, &recheck);

@@ -1,6 +1,7 @@
 #include "queue/call.h"
 
 #include "base/thread.h"
+#include "queue/lease_records.h"
 #include "queue/state.h"
 #include "segment/recover.h"
 
@@ -42,6 +43,7 @@ struct shki_call shki_get_call(struct shk_queue *q, struct shki_member *m, int64
                               .other = &shared->not_full,
                               .spinner = &q->not_empty_spinner,
                               .adaptive = &q->get_adaptive,
+                              .gets = true,
                               .can_go_on = shki_queue_has_item,
                               .waits_for = SHK_WAITS_TO_GET,
                               .timeout = timeout,
@@ -78,11 +80,36 @@ static bool was_shut(const struct shki_call *c)
            word != c->shutdowns;
 }
 
+/*
+ * Of a queue that has leases: an item has come back that may be due earlier than the caller is to
+ * be woken, or may come back, since its owner has died.
+ */
+static bool leases_have_changed(const struct shki_call *c)
+{
+    return c->gets && shki_lease_words(c->queue) > 0 &&
+           (shki_lease_changes(c->queue) != c->lease_changes || shki_lease_check(c->queue));
+}
+
 static bool can_go_on(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return c->can_go_on(c->queue) || was_shut(c);
+    return c->can_go_on(c->queue) || was_shut(c) || leases_have_changed(c);
+}
+
+/* When to wake: at the deadline, or when an item that has come back is due. */
+static struct shki_deadline until_due(struct shki_call *c)
+{
+    struct shki_deadline until = c->deadline;
+    int64_t due;
+
+    if (!c->gets || shki_lease_words(c->queue) == 0)
+        return until;
+    c->lease_changes = shki_lease_changes(c->queue); /* LS5: before the times are read */
+    due = shki_lease_due(c->queue);
+    if (due < until.at)
+        until.at = due;
+    return until;
 }
 
 static bool is_kept(const struct shki_call *c)
@@ -298,19 +325,29 @@ static bool give_way(struct shki_call *c)
 int shki_call_wait(struct shki_call *c)
 {
     struct shk_segment *s = c->queue->object.segment;
+    struct shki_saved_error saved;
+    struct shki_deadline until;
+    bool early;
     int r;
 
     begin(c);
     r = shki_deadline_check(&c->deadline);
     if (r < 0)
         return r;
+    until = until_due(c);
     if (c->adaptive && give_way(c))
         return 0;
     if (shki_spin(c->spinner, can_go_on, c))
         return 0;
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->deadline));
     c->slept = true;
-    r = shki_eventcount_wait(c->eventcount, s, c->member, &c->deadline, can_go_on, c);
+    early = until.at < c->deadline.at;
+    if (early)
+        shki_error_save(&saved);
+    r = shki_eventcount_wait(c->eventcount, s, c->member, &until, can_go_on, c);
+    if (r == -ETIMEDOUT && early)
+        /* the next check of the deadline comes before the next sleep */
+        r = shki_error_settle(0, &saved);
     shki_member_is_awake();
     if (c->adaptive)
         shki_turn_ends(c->adaptive);

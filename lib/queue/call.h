@@ -42,8 +42,9 @@ struct shki_call {
     struct shki_deadline deadline;
     uint32_t shutdowns; /* shut_down without its state, when the wait began */
     bool heeds_shutdown;
+    uint32_t lease_changes; /* when the earliest due time was found: LS5 */
     bool begun, slept;
-    bool puts;
+    bool puts, gets;
     bool has_tried;  /* the first round only waits: the caller has had the lock, in vain */
     bool keep;       /* the lock, after a success */
     bool bias_owner; /* is in the lock by its bias */

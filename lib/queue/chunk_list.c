@@ -7,16 +7,15 @@ static uint64_t word_of(const struct shk_queue *q, const struct shki_list *list,
     return shki_block_word(q->object.index, list->number, chunk);
 }
 
-static _Atomic uint32_t *place_in_map(const struct shk_queue *q, const struct shki_list *list,
-                                      uint64_t chunk)
+static _Atomic uint32_t *place_in_map(const struct shki_list *list, uint64_t chunk)
 {
-    return &list->map[chunk % q->chunks];
+    return &list->map[chunk % list->chunks];
 }
 
 int shki_list_prepare(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
 {
     struct shk_segment *s = q->object.segment;
-    uint64_t at = (uint64_t)((unsigned char *)place_in_map(q, list, chunk) - s->base),
+    uint64_t at = (uint64_t)((unsigned char *)place_in_map(list, chunk) - s->base),
              page = at / SHKI_PAGE;
     int r;
 
@@ -35,12 +34,12 @@ int shki_list_take(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
 
     return r < 0 ? r
                  : shki_pool_allocate(q->object.segment, list->blocks, word_of(q, list, chunk),
-                                      place_in_map(q, list, chunk));
+                                      place_in_map(list, chunk));
 }
 
 void shki_list_give(struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    shki_pool_free(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), list->blocks,
+    shki_pool_free(q->object.segment, load_relaxed(place_in_map(list, chunk)), list->blocks,
                    word_of(q, list, chunk));
 }
 
@@ -67,7 +66,7 @@ int shki_list_take_run(struct shk_queue *q, struct shki_list *list, uint64_t chu
             return r;
         /* Killed after: the map leads to blocks that have other words. */
         for (uint32_t i = 0; i < n; i++)
-            store_relaxed(place_in_map(q, list, chunk + i), block + i);
+            store_relaxed(place_in_map(list, chunk + i), block + i);
         /* Killed in it: the map leads to those that have been taken. */
         for (taken = 0; taken < n && take_block(q, list, chunk + taken, block + taken); taken++)
             continue;
@@ -78,29 +77,30 @@ int shki_list_take_run(struct shk_queue *q, struct shki_list *list, uint64_t chu
 uint32_t shki_list_run(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk,
                        uint64_t n)
 {
-    uint32_t first = n > 0 ? load_relaxed(place_in_map(q, list, chunk)) : 0, i = 0;
+    uint32_t first = n > 0 ? load_relaxed(place_in_map(list, chunk)) : 0, i = 0;
 
-    while (i < n && load_relaxed(place_in_map(q, list, chunk + i)) == first + i)
+    (void)q;
+    while (i < n && load_relaxed(place_in_map(list, chunk + i)) == first + i)
         i++;
     return i;
 }
 
 bool shki_list_has(const struct shk_queue *q, const struct shki_list *list, uint64_t chunk)
 {
-    return shki_blocks_are(q->object.segment, load_relaxed(place_in_map(q, list, chunk)), 1,
+    return shki_blocks_are(q->object.segment, load_relaxed(place_in_map(list, chunk)), 1,
                            word_of(q, list, chunk));
 }
 
 int shki_list_rename(struct shk_queue *q, struct shki_list *list, uint64_t chunk, uint64_t to)
 {
-    uint32_t block = load_relaxed(place_in_map(q, list, chunk));
+    uint32_t block = load_relaxed(place_in_map(list, chunk));
     int r = shki_list_prepare(q, list, to);
 
     if (r < 0)
         return r;
     if (!shki_blocks_are(q->object.segment, block, 1, word_of(q, list, chunk)))
         return shki_damaged_place(q);
-    store_relaxed(place_in_map(q, list, to), block);
+    store_relaxed(place_in_map(list, to), block);
     shki_block_rename(q->object.segment, block, list->blocks, word_of(q, list, to));
     return 0;
 }
@@ -108,7 +108,7 @@ int shki_list_rename(struct shk_queue *q, struct shki_list *list, uint64_t chunk
 unsigned char *shki_list_find(const struct shk_queue *q, const struct shki_list *list,
                               uint64_t chunk)
 {
-    uint32_t block = load_relaxed(place_in_map(q, list, chunk)),
+    uint32_t block = load_relaxed(place_in_map(list, chunk)),
              limit = shki_pool_limit(q->object.segment);
 
     return list->blocks <= limit && block <= limit - list->blocks
@@ -155,28 +155,28 @@ void shki_list_punch(struct shk_queue *q, const struct shki_list *list, uint64_t
 
 /* ---- Lists that grow and shrink at their end ---- */
 
-static uint64_t chunks_of(const struct shk_queue *q, const struct shki_list *list)
+static uint64_t chunks_of(const struct shki_list *list)
 {
     uint64_t n = list->shared->chunks;
 
-    return n <= q->chunks ? n : q->chunks;
+    return n <= list->chunks ? n : list->chunks;
 }
 
 /* How far it has memory: within its chunks, whatever the bytes are. */
-static uint64_t memory_of(const struct shk_queue *q, const struct shki_list *list)
+static uint64_t memory_of(const struct shki_list *list)
 {
-    uint64_t n = list->shared->memory, most = chunks_of(q, list) << list->shift;
+    uint64_t n = list->shared->memory, most = chunks_of(list) << list->shift;
 
     return n <= most ? n : most;
 }
 
 int shki_list_grow(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 {
-    uint64_t chunks, memory = memory_of(q, list), to;
+    uint64_t chunks, memory = memory_of(list), to;
     int r;
 
-    while ((chunks = chunks_of(q, list)) << list->shift < bytes) {
-        if (chunks >= q->chunks)
+    while ((chunks = chunks_of(list)) << list->shift < bytes) {
+        if (chunks >= list->chunks)
             return shki_too_many(q);
         r = shki_list_take(q, list, chunks);
         if (r < 0)
@@ -202,7 +202,7 @@ static void cut(struct shk_queue *q, struct shki_list *list, uint64_t n)
 {
     uint64_t chunks;
 
-    while ((chunks = chunks_of(q, list)) > n) {
+    while ((chunks = chunks_of(list)) > n) {
         list->shared->chunks = chunks - 1;
         step(); /* killed here: it keeps its blocks; given back by shki_list_repair() */
         shki_list_give(q, list, chunks - 1);
@@ -211,19 +211,19 @@ static void cut(struct shk_queue *q, struct shki_list *list, uint64_t n)
 
 int shki_list_grow_run(struct shk_queue *q, struct shki_list *list, uint64_t chunk, uint64_t bytes)
 {
-    uint64_t end = (bytes - 1) >> list->shift, n = end + 1 - chunk, chunks = chunks_of(q, list);
+    uint64_t end = (bytes - 1) >> list->shift, n = end + 1 - chunk, chunks = chunks_of(list);
     int r;
 
-    if (end >= q->chunks)
+    if (end >= list->chunks)
         return shki_too_many(q);
     if (chunks < chunk) { /* up to the run */
         r = shki_list_grow(q, list, chunk << list->shift);
         if (r < 0)
             return r;
-        chunks = chunks_of(q, list);
+        chunks = chunks_of(list);
     }
     if (chunks <= end || shki_list_run(q, list, chunk, n) < n) {
-        if (memory_of(q, list) > chunk << list->shift)
+        if (memory_of(list) > chunk << list->shift)
             list->shared->memory = chunk << list->shift;
         step(); /* killed here: the chunks keep their memory, which is given once more */
         cut(q, list, chunk);
@@ -239,7 +239,7 @@ int shki_list_grow_run(struct shk_queue *q, struct shki_list *list, uint64_t chu
 
 void shki_list_shrink(struct shk_queue *q, struct shki_list *list, uint64_t bytes)
 {
-    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(q, list);
+    uint64_t keep = shki_round_up(bytes + list->spare, list->piece), memory = memory_of(list);
 
     if (memory <= keep + list->spare)
         return;
@@ -251,11 +251,12 @@ void shki_list_shrink(struct shk_queue *q, struct shki_list *list, uint64_t byte
 
 void shki_list_repair(struct shk_queue *q, struct shki_list *list)
 {
-    uint64_t chunks = chunks_of(q, list), end = chunks;
+    uint64_t chunks = chunks_of(list), end = chunks;
 
-    shki_list_punch(q, list, memory_of(q, list), chunks << list->shift);
+    shki_list_punch(q, list, memory_of(list), chunks << list->shift);
     /* A chunk, or a run, of a dead member. The last one first: the others are found once more. */
-    while (end < q->chunks && shki_list_prepare(q, list, end) == 0 && shki_list_has(q, list, end))
+    while (end < list->chunks && shki_list_prepare(q, list, end) == 0 &&
+           shki_list_has(q, list, end))
         end++;
     while (end-- > chunks)
         shki_list_give(q, list, end);

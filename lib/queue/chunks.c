@@ -31,6 +31,7 @@
 #include "queue/chunk_list.h"
 #include "queue/log.h"
 #include "queue/place.h"
+#include "queue/lease_records.h"
 #include "queue/side.h"
 #include "queue/state.h"
 
@@ -178,7 +179,9 @@ static __attribute__((noinline)) bool is_full_slow(struct shk_queue *q, uint64_t
     lock->cached_head = load_acquire(&q->shared->head);
     /* Busy: consumers are at it, and the copy is late: the put is tried again. */
     if (shki_place_bytes(&q->shared->get_side, &q->shared->head, 0, &taken))
-        side->cached_bytes = taken;
+        side->cached_bytes = taken - shki_leases_bytes(q);
+    /* What is leased counts as not taken. LS2: the bits after the head. */
+    lock->cached_head -= shki_leases_out(q);
     return shki_is_full(q, tail - lock->cached_head, bytes - side->cached_bytes);
 }
 
@@ -425,7 +428,13 @@ static uint64_t bytes_in(const struct shk_queue *q)
 
 static bool has_room(const struct shk_queue *q)
 {
-    return !q->limited || !shki_is_full(q, counts(q).items, q->capacity_bytes ? bytes_in(q) : 0);
+    uint64_t items, bytes;
+
+    if (!q->limited)
+        return true;
+    items = counts(q).items; /* LS2: before the leases */
+    bytes = q->capacity_bytes ? bytes_in(q) + shki_leases_bytes(q) : 0;
+    return !shki_is_full(q, items + shki_leases_out(q), bytes);
 }
 
 /* Nothing: see place.h. */

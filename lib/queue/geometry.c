@@ -75,7 +75,7 @@ static struct choice choice_of(const struct shk_queue_options *o)
 struct layout {
     bool grows;
     uint64_t item_most, stride, entry, slots, chunk_size, chunks, tasks_at, lists_at, map_at,
-        map_size, slots_at, size;
+        map_size, slots_at, leases_at, lease_slot, lease_chunk, lease_chunks, size;
 };
 
 static uint64_t stride_of(const struct choice *c)
@@ -93,8 +93,22 @@ static bool grows(const struct choice *c)
            (c->item_size > ITEM_SMALL && c->capacity * stride_of(c) > SPARE); /* below 2^63 */
 }
 
+/* Behind all else: the area of leases. A record has room for the largest item. */
+static void lay_out_leases(struct layout *l, uint32_t blocks)
+{
+    l->lease_slot = shki_round_up(sizeof(struct shki_lease_shared) + l->item_most, SHKI_CACHE_LINE);
+    l->lease_chunk = SHKI_BLOCK;
+    while (l->lease_chunk < l->lease_slot)
+        l->lease_chunk *= 2;
+    l->lease_chunks = blocks / (l->lease_chunk / SHKI_BLOCK);
+    if (l->lease_chunks > SHKI_LEASES_MAX)
+        l->lease_chunks = SHKI_LEASES_MAX;
+    l->leases_at = shki_round_up(l->size, SHKI_PAGE);
+    l->size = l->leases_at + sizeof(struct shki_lease_area) + l->lease_chunks * sizeof(uint32_t);
+}
+
 /* `blocks`: of the segment, for a queue that grows. */
-static struct layout lay_out(const struct choice *c, uint32_t members, uint32_t blocks)
+static struct layout lay_out_items(const struct choice *c, uint32_t members, uint32_t blocks)
 {
     struct layout l = {.grows = grows(c), .item_most = c->item_size, .chunks = 1};
 
@@ -117,6 +131,14 @@ static struct layout lay_out(const struct choice *c, uint32_t members, uint32_t 
     l.map_size = shki_round_up(l.chunks * sizeof(uint32_t), SHKI_PAGE);
     l.slots_at = l.map_at + l.slots * l.map_size;
     l.size = l.slots_at;
+    return l;
+}
+
+static struct layout lay_out(const struct choice *c, uint32_t members, uint32_t blocks)
+{
+    struct layout l = lay_out_items(c, members, blocks);
+
+    lay_out_leases(&l, blocks);
     return l;
 }
 
@@ -148,6 +170,7 @@ int shki_queue_build(struct shki_object *o, const struct shki_plan *plan)
     shared->lists_at = l.lists_at;
     shared->map_at = l.map_at;
     shared->slots_at = l.slots_at;
+    shared->leases_at = l.leases_at;
     shared->chunks = l.chunks;
     shared->chunk_size = l.chunk_size;
     if (sem_init(&shared->not_empty.semaphore, 1, 0) != 0 ||
@@ -214,6 +237,7 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
         list->map = (_Atomic uint32_t *)(void *)(q->object.shared + l->map_at + i * l->map_size);
         list->number = i;
         list->shift = log_2(size);
+        list->chunks = l->chunks;
         list->blocks = (uint32_t)(size / SHKI_BLOCK);
         list->last_block = limit > list->blocks ? limit - list->blocks : 0;
         list->piece = q->order == SHK_LIFO ? SHKI_BLOCK : PIECE;
@@ -232,6 +256,27 @@ static int adopt_lists(struct shk_queue *q, const struct layout *l)
     q->limit =
         l->chunks * (SHKI_BLOCK / 32) < UINT32_MAX ? l->chunks * (SHKI_BLOCK / 32) : UINT32_MAX;
     return 0;
+}
+
+static void adopt_leases(struct shk_queue *q, const struct layout *l)
+{
+    uint32_t limit = shki_pool_limit(q->object.segment),
+             blocks = (uint32_t)(l->lease_chunk / SHKI_BLOCK);
+    uint64_t most = l->lease_chunks * (l->lease_chunk / l->lease_slot);
+
+    q->leases = (struct shki_lease_area *)(void *)(q->object.shared + l->leases_at);
+    q->lease_limit = most < SHKI_LEASES_MAX ? (uint32_t)most : SHKI_LEASES_MAX;
+    q->lease_list = (struct shki_list){.shared = &q->shared->leases.list,
+                                       .map = q->leases->map,
+                                       .piece = PIECE,
+                                       .spare = SPARE_LIST,
+                                       .number = SHKI_LEASE_LIST,
+                                       .blocks = blocks,
+                                       .last_block = limit > blocks ? limit - blocks : 0,
+                                       .chunks = l->lease_chunks,
+                                       .shift = log_2(l->lease_chunk),
+                                       .slot = l->lease_slot,
+                                       .per_chunk = l->lease_chunk / l->lease_slot};
 }
 
 static const struct shki_order *order_of(const struct shk_queue *q)
@@ -258,6 +303,7 @@ static int adopt(struct shk_queue *q, const struct layout *l)
     q->slots = q->object.shared + l->slots_at;
     q->chunks = l->chunks;
     q->tasks = (struct shki_task *)(void *)(q->object.shared + l->tasks_at);
+    adopt_leases(q, l);
     if (q->grows)
         return adopt_lists(q, l);
     q->entries_size = l->slots * l->entry;
@@ -303,8 +349,8 @@ int shki_queue_check(struct shki_object *o, const struct shki_plan *plan)
     l = lay_out(&c, o->segment->max_members, shki_pool_limit(o->segment));
     if (shared->slots != l.slots || shared->stride != l.stride || shared->tasks_at != l.tasks_at ||
         shared->lists_at != l.lists_at || shared->map_at != l.map_at ||
-        shared->slots_at != l.slots_at || shared->chunks != l.chunks ||
-        shared->chunk_size != l.chunk_size || l.size > o->size)
+        shared->slots_at != l.slots_at || shared->leases_at != l.leases_at ||
+        shared->chunks != l.chunks || shared->chunk_size != l.chunk_size || l.size > o->size)
         return shki_fail(-EPROTO, "%s/%s is damaged: its geometry", o->segment->name, o->name);
     if (plan->options_given && !is_wanted(&c, plan->options))
         return say_other(o, &c);
@@ -340,6 +386,7 @@ int shki_queue_plan(const struct shk_segment *segment, const struct shk_queue_op
         return r;
     l = lay_out(&c, segment ? segment->max_members : 0, segment ? shki_pool_limit(segment) : 0);
     plan->size = l.size;
-    plan->memory = l.grows ? l.map_at : 0; /* the maps get it as they are used */
+    /* the maps, and the area of leases, get it as they are used */
+    plan->memory = l.grows ? l.map_at : l.leases_at;
     return 0;
 }

@@ -22,10 +22,12 @@ struct shki_list {
     uint64_t map_page;     /* number of the page of the map that is known to have memory; 0: none */
     uint64_t piece, spare; /* bytes: memory comes and goes in pieces; so much is kept */
     uint32_t number;
-    uint32_t blocks;          /* of a chunk */
-    uint32_t last_block;      /* at which a chunk may begin */
-    unsigned shift;           /* log of a chunk's bytes */
-    uint64_t slot, per_chunk; /* PRIORITY, a size class: bytes of a slot; slots of a chunk */
+    uint32_t blocks;     /* of a chunk */
+    uint32_t last_block; /* at which a chunk may begin */
+    uint64_t chunks;     /* places in the map */
+    unsigned shift;      /* log of a chunk's bytes */
+    /* PRIORITY, a size class, and leases: bytes of a slot; slots of a chunk */
+    uint64_t slot, per_chunk;
 };
 
 /* The chunk that a side of a FIFO queue that grows is in. With the side's lock. */
@@ -68,12 +70,17 @@ struct shk_queue {
     unsigned n_lists;      /* it grows */
     struct shki_list *lists;
     struct shki_task *tasks; /* one a member record */
+    struct shki_lease_area *leases;
+    struct shki_list lease_list; /* their records */
+    uint32_t lease_limit;        /* how many there can be */
 
     /* ---- With the side's lock ---- */
     struct shki_chunk put_chunk, get_chunk;
     uint64_t reserved_at;    /* it grows, FIFO and LIFO: place of the record of a reservation */
     uint32_t reserved_class; /* it grows, PRIORITY: list of the slot of a reservation */
     struct shki_slip put_slip, get_slip;
+    bool leases_have_memory; /* their area is known to have it */
+    uint32_t peeked_lease;   /* number + 1 of the record that is peeked; 0: the item is another */
 
     /* ---- Guesses: threads race on them harmlessly ---- */
     struct shki_adaptive put_adaptive, get_adaptive, task_adaptive;

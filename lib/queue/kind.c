@@ -1,5 +1,6 @@
 /* The queue as a kind of objects: what opens and closes it, wakes it, watches and describes it. */
 #include "object/watch.h"
+#include "queue/lease_records.h"
 #include "queue/place.h"
 #include "queue/side.h"
 #include "queue/state.h"
@@ -98,6 +99,16 @@ static bool is_writable(const struct shki_watch *w)
     return shki_queue_is_writable(w->handle) || shutdowns_of(w->handle) != w->since;
 }
 
+static int64_t ready_at(const struct shki_watch *w)
+{
+    return shki_lease_due(w->handle);
+}
+
+static void take_back(void *queue)
+{
+    shki_lease_check(queue);
+}
+
 static void unref(void *queue)
 {
     shk_queue_close(queue);
@@ -115,7 +126,9 @@ static void watch(void *handle, uint32_t want, struct shki_watch *w)
                              .watched =
                                  get ? &q->shared->not_empty.flags : &q->shared->not_full.flags,
                              .note = note_shutdowns,
-                             .is_ready = get ? is_readable : is_writable};
+                             .is_ready = get ? is_readable : is_writable,
+                             .ready_at = get ? ready_at : NULL,
+                             .repair = get ? take_back : NULL};
 }
 
 /* ---- Inspection ---- */

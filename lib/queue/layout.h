@@ -4,6 +4,7 @@
  *
  *     | struct shki_queue_shared | a task for each member record | slots: heap and slots     |
  *                                                                | else: lists, and their maps |
+ *     ... | struct shki_lease_area, which gets memory at the first lease
  *
  * A queue has a slot for each item that it may hold, as large as the largest one; or it grows: its
  * items lie at their length in blocks of the segment's pool (see geometry.c).
@@ -16,6 +17,7 @@
  *     OR1 the state commits both, LIFO and PRIORITY                                 see ordered.h
  *     SD1 shut_down shuts down and opens again                                      see state.h
  *     TK1 a task's count falls                                                      see tasks.c
+ *     LS1 the state of a record ends, or hands out, a lease                 see lease_records.h
  */
 #ifndef SHKI_QUEUE_LAYOUT_H
 #define SHKI_QUEUE_LAYOUT_H
@@ -173,67 +175,6 @@ _Static_assert(offsetof(struct shki_side, memory_from) < SHKI_CACHE_LINE,
  */
 #define SHKI_SKIP (UINT64_C(1) << 32)
 
-/* ---- The queue ---- */
-
-struct shki_queue_shared {
-    struct shki_repairs repairs;
-    uint32_t order;
-    /* enum shki_shut_down, and above it how often the queue was shut down, having been open: SD1 */
-    _Atomic uint32_t shut_down;
-    uint64_t capacity;                 /* items; 0: any number */
-    uint64_t slots, item_size, stride; /* it grows: slots: lists of chunks; stride: 0 */
-    uint64_t tasks_at, slots_at;       /* from the start of the extent */
-    /* it grows: the lists; and for each of them which block each chunk begins at */
-    uint64_t lists_at, map_at;
-    /* it grows: how many the map has places for; their size in bytes */
-    uint64_t chunks, chunk_size;
-    /* only grows, seldom; written with either lock; nothing depends on it: see shki_note_fill() */
-    _Atomic uint64_t high_water;
-    uint64_t capacity_bytes; /* a put waits while there are so many; 0: any number */
-    uint64_t reserved[2];
-
-    struct shki_side_lock put_lock; /* not FIFO: of both sides */
-    /*
-     * Items put so far; written with the put lock. FIFO that grows: commits a put: CH1. Else a
-     * count, which may be late
-     */
-    alignas(SHKI_CACHE_LINE) _Atomic uint64_t tail;
-
-    struct shki_side_lock get_lock; /* FIFO only */
-    /* FIFO: items taken so far; commits a get: RQ2, CH2; written with the get lock */
-    alignas(SHKI_CACHE_LINE) _Atomic uint64_t head;
-
-    struct shki_ordered ordered;
-    struct shki_side put_side, get_side; /* it grows; LIFO and PRIORITY: put_side alone */
-
-    struct shki_eventcount_shared not_empty; /* consumers sleep here, */
-    struct shki_eventcount_shared not_full;  /* producers, */
-    struct shki_eventcount_shared tasks;     /* and members in join */
-    /* members that died with tasks, and whose records have been taken since */
-    _Atomic uint64_t orphans;
-};
-
-_Static_assert(offsetof(struct shki_queue_shared, put_lock) % SHKI_CACHE_LINE == 0 &&
-                   offsetof(struct shki_queue_shared, get_lock) % SHKI_CACHE_LINE == 0,
-               "a side's lines are not the other side's");
-
-/* The states of shut_down. */
-enum shki_shut_down {
-    SHKI_OPEN = 0,
-    /*
-     * shut down while a member kept the put lock: if it is in the middle of a put, its item still
-     * comes
-     */
-    SHKI_SHUT_FOR_PUTS = 1,
-    SHKI_SHUT_DOWN = 2 /* nothing more comes */
-};
-#define SHKI_SHUT_STATE UINT32_C(3)
-/*
- * One more shutdown. A waiter compares the count with that of when its wait began: a reopen does
- * not hide it.
- */
-#define SHKI_SHUT_ONCE UINT32_C(4)
-
 /* ---- Slots ---- */
 
 /*
@@ -266,5 +207,128 @@ static inline size_t shki_slot_length(uint64_t word)
 {
     return (uint32_t)word - UINT32_C(1);
 }
+
+/* ---- Leases: see lease_records.h ---- */
+
+#define SHKI_LEASE_BITS  12u /* of an index */
+#define SHKI_LEASES_MAX  (1u << SHKI_LEASE_BITS)
+#define SHKI_LEASE_WORDS (SHKI_LEASES_MAX / 64)
+#define SHKI_LEASE_LIST  255u /* number of the list of chunks that has the records */
+
+enum shki_lease_state {
+    SHKI_LEASE_FREE = 0,     /* there is no item: acknowledged, or taken by a get */
+    SHKI_LEASE_LEASED = 1,   /* the item is the owner's */
+    SHKI_LEASE_BACK = 2,     /* it waits to be handed out again, perhaps not before `due` */
+    SHKI_LEASE_RETURNING = 3 /* its owner is about to give it back */
+};
+#define SHKI_LEASE_STATE UINT64_C(3)
+
+/*
+ * A record of an item that was leased. While it is LEASED or RETURNING its owner's process may
+ * change `state`, and when it is RETURNING `due` and `attempts`. All else is written with the get
+ * lock, while it is FREE or BACK.
+ */
+struct shki_lease_shared {
+    /* number of times that it was handed out << 2 | enum shki_lease_state: commits: LS1 */
+    _Atomic uint64_t state;
+    _Atomic uint64_t member; /* id of the thread that leased it */
+    /* its process, which owns the lease: see shki_process_self() */
+    _Atomic uint64_t process;
+    _Atomic uint32_t row;
+    _Atomic int32_t pid;
+    _Atomic int64_t since; /* CLOCK_MONOTONIC, ns: when it came to this state */
+    _Atomic int64_t due;   /* likewise: not handed out before; 0: at once */
+    _Atomic int64_t priority;
+    _Atomic uint64_t order;    /* of the first lease of this item, from 0 */
+    _Atomic uint32_t attempts; /* times that the item was handed out */
+    uint32_t reserved;
+    struct shki_slot item;
+};
+
+struct shki_leases_shared {
+    struct shki_list_shared list; /* the records; with the get lock */
+    /* With the get lock: number + 1 of the record that is being filled, or emptied; 0: none: LS4 */
+    _Atomic uint32_t changing;
+    _Atomic uint32_t changes; /* items that have come back so far: LS5; any member */
+    /* with the get lock: the word that commits a get, before the get that fills the record */
+    uint64_t before;
+    uint64_t order;             /* of the next item that is leased; with the get lock */
+    _Atomic int64_t checked_at; /* CLOCK_MONOTONIC, ns: when owners were last checked; any member */
+};
+
+/* At the end of the extent. */
+struct shki_lease_area {
+    /*
+     * A bit for each record. out: it may have an item; set with the get lock, cleared with it or by
+     * its owner: LS2, LS3. back: it is BACK, perhaps; set by any member, cleared with the get lock.
+     */
+    _Atomic uint64_t out[SHKI_LEASE_WORDS], back[SHKI_LEASE_WORDS];
+    _Atomic uint32_t map[]; /* which block each chunk of records begins at */
+};
+
+/* ---- The queue ---- */
+
+struct shki_queue_shared {
+    struct shki_repairs repairs;
+    uint32_t order;
+    /* enum shki_shut_down, and above it how often the queue was shut down, having been open: SD1 */
+    _Atomic uint32_t shut_down;
+    uint64_t capacity;                 /* items; 0: any number */
+    uint64_t slots, item_size, stride; /* it grows: slots: lists of chunks; stride: 0 */
+    uint64_t tasks_at, slots_at;       /* from the start of the extent */
+    /* it grows: the lists; and for each of them which block each chunk begins at */
+    uint64_t lists_at, map_at;
+    /* it grows: how many the map has places for; their size in bytes */
+    uint64_t chunks, chunk_size;
+    /* only grows, seldom; written with either lock; nothing depends on it: see shki_note_fill() */
+    _Atomic uint64_t high_water;
+    uint64_t capacity_bytes; /* a put waits while there are so many; 0: any number */
+    uint64_t leases_at;      /* struct shki_lease_area, from the start of the extent */
+    uint64_t reserved[1];
+
+    struct shki_side_lock put_lock; /* not FIFO: of both sides */
+    /*
+     * Items put so far; written with the put lock. FIFO that grows: commits a put: CH1. Else a
+     * count, which may be late
+     */
+    alignas(SHKI_CACHE_LINE) _Atomic uint64_t tail;
+
+    struct shki_side_lock get_lock; /* FIFO only */
+    /* FIFO: items taken so far; commits a get: RQ2, CH2; written with the get lock */
+    alignas(SHKI_CACHE_LINE) _Atomic uint64_t head;
+    /* words of the bits of leases that have been used; grows, with the get lock: LS2 */
+    _Atomic uint32_t lease_words;
+
+    struct shki_ordered ordered;
+    struct shki_side put_side, get_side; /* it grows; LIFO and PRIORITY: put_side alone */
+
+    struct shki_eventcount_shared not_empty; /* consumers sleep here, */
+    struct shki_eventcount_shared not_full;  /* producers, */
+    struct shki_eventcount_shared tasks;     /* and members in join */
+    /* members that died with tasks, and whose records have been taken since */
+    _Atomic uint64_t orphans;
+    struct shki_leases_shared leases;
+};
+
+_Static_assert(offsetof(struct shki_queue_shared, put_lock) % SHKI_CACHE_LINE == 0 &&
+                   offsetof(struct shki_queue_shared, get_lock) % SHKI_CACHE_LINE == 0,
+               "a side's lines are not the other side's");
+
+/* The states of shut_down. */
+enum shki_shut_down {
+    SHKI_OPEN = 0,
+    /*
+     * shut down while a member kept the put lock: if it is in the middle of a put, its item still
+     * comes
+     */
+    SHKI_SHUT_FOR_PUTS = 1,
+    SHKI_SHUT_DOWN = 2 /* nothing more comes */
+};
+#define SHKI_SHUT_STATE UINT32_C(3)
+/*
+ * One more shutdown. A waiter compares the count with that of when its wait began: a reopen does
+ * not hide it.
+ */
+#define SHKI_SHUT_ONCE UINT32_C(4)
 
 #endif

@@ -25,6 +25,7 @@ struct shki_work {
     int64_t priority;       /* put; get: of the last item */
     struct shki_slot *slot; /* reserve, peek: the slot */
     size_t length;          /* reserve */
+    uint64_t ticket;        /* lease: of the item */
 };
 
 #define SHKI_BATCH_MAX 65536u /* items moved with the lock; other threads wait for that */
@@ -60,6 +61,8 @@ struct shki_order {
     int (*item)(struct shk_queue *, struct shki_slot **);
     /* Take that item. */
     void (*consume)(struct shk_queue *);
+    /* Its priority; NULL: it has none. */
+    int64_t (*priority)(const struct shk_queue *);
 
     /* ---- Loads only ---- */
     bool (*has_item)(const struct shk_queue *);

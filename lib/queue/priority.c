@@ -391,6 +391,11 @@ static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
     }
 }
 
+static int64_t priority(const struct shk_queue *q)
+{
+    return entry_at(q, q->grows, 0)->priority;
+}
+
 static SHKI_INLINE void consume(struct shk_queue *q)
 {
     if (q->grows)
@@ -422,11 +427,8 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     (void)m;
     if (r < 0)
         return r;
-    for (; n < w->n; n++) {
-        r = put_one(q, w->items[n].iov_base, w->items[n].iov_len, w->priority);
-        if (r <= 0)
-            break;
-    }
+    while (n < w->n && (r = put_one(q, w->items[n].iov_base, w->items[n].iov_len, w->priority)) > 0)
+        n++;
     return n > 0 ? (int)n : r;
 }
 
@@ -511,6 +513,7 @@ const struct shki_order shki_priority = {.put = put,
                                          .commit = commit,
                                          .item = item,
                                          .consume = consume,
+                                         .priority = priority,
                                          .has_item = ordered_has_item,
                                          .has_room = ordered_has_room,
                                          .counts = ordered_counts,

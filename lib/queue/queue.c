@@ -11,6 +11,8 @@
  * before it goes to sleep: shki_ring_await().
  */
 #include "queue/call.h"
+#include "queue/lease.h"
+#include "queue/lease_records.h"
 #include "queue/ring.h"
 #include "queue/state.h"
 
@@ -28,7 +30,7 @@ static int put_wait(struct shk_queue *q, struct shki_member *m, struct shki_work
         return shki_object_say(&q->object, -EAGAIN, "the queue is full");
     c = shki_put_call(q, m, timeout);
     c.has_tried = has_tried;
-    return shki_call_run(&c, q->ops->put, w);
+    return shki_call_run(&c, shki_lease_put, w);
 }
 
 static int check_items(const struct shk_queue *q, const struct iovec *items, unsigned n)
@@ -145,11 +147,13 @@ static int get_wait(struct shk_queue *q, struct shki_member *m, struct shki_work
 {
     struct shki_call c;
 
+    if (has_tried && shki_lease_words(q) > 0)
+        has_tried = false; /* a claimer, which does not come to what has come back */
     if (has_tried && timeout == SHK_NOWAIT)
         return shki_object_say(&q->object, -EAGAIN, "the queue is empty");
     c = shki_get_call(q, m, timeout);
     c.has_tried = has_tried;
-    return shki_call_run(&c, q->ops->get, w);
+    return shki_call_run(&c, shki_lease_get, w);
 }
 
 static int check_buffers(const struct iovec *buffers, unsigned n)
@@ -341,7 +345,8 @@ int shk_queue_full(struct shk_queue *q)
 
     if (r < 0)
         return r;
-    return q->grows ? !q->ops->has_room(q) : shki_queue_items(q) >= q->capacity;
+    return q->grows ? !q->ops->has_room(q) || shki_queue_room_beside_leases(q) == 0
+                    : q->ops->counts(q).items + shki_leases_out(q) >= q->capacity;
 }
 
 int shk_queue_is_shut_down(struct shk_queue *q)

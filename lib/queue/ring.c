@@ -1,5 +1,7 @@
 #include "queue/ring.h"
 
+#include "queue/lease_records.h"
+
 /* ---- Loads only ---- */
 
 uint64_t shki_ring_tail(const struct shk_queue *q)
@@ -44,7 +46,7 @@ static bool has_room(const struct shk_queue *q)
      * RQ2: acquire. The tail may be late: then a producer is in the lock, or has died there, and
      * the caller finds that out in the lock.
      */
-    uint64_t head = load_acquire(&q->shared->head);
+    uint64_t head = load_acquire(&q->shared->head) - shki_leases_out(q); /* LS2: the head first */
 
     return (int64_t)(load_relaxed(&q->shared->tail) - head) < (int64_t)q->capacity;
 }
@@ -85,13 +87,21 @@ static __attribute__((noinline)) void load_head(struct shk_queue *q, uint64_t ta
 {
     struct shki_side_lock *lock = &q->shared->put_lock;
     bool back_off = shki_slip_is_too_close(&q->put_slip, q->capacity);
+    uint64_t head;
 
     if (back_off)
         shki_slip_back_off(q->stride);
     /*
      * RQ2: acquire; pairs with the release in ring_move_head(): the slots up to it have been read.
      */
-    lock->cached_head = load_acquire(&q->shared->head);
+    head = load_acquire(&q->shared->head);
+    /*
+     * What is leased counts as not taken. LS2: the bits after the head: an item that is leased in
+     * between counts twice, and never not at all. Then an earlier copy may be more: it was true.
+     */
+    head -= shki_leases_out(q);
+    if ((int64_t)(head - lock->cached_head) > 0)
+        lock->cached_head = head;
     shki_slip_learn(&q->put_slip, q->capacity, back_off, q->capacity - (tail - lock->cached_head));
     shki_note_fill(q->shared, tail - lock->cached_head);
 }

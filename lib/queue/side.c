@@ -1,6 +1,7 @@
 #include "queue/side.h"
 
 #include "object/watch.h"
+#include "queue/lease_records.h"
 #include "queue/state.h"
 
 /* ---- The lock ---- */
@@ -9,7 +10,11 @@ static void repair(void *queue, const struct shki_biased *b)
 {
     struct shk_queue *q = queue;
 
-    q->ops->repair(q, b == &q->put_biased ? &q->shared->put_lock : &q->shared->get_lock);
+    struct shki_side_lock *lock = b == &q->put_biased ? &q->shared->put_lock : &q->shared->get_lock;
+
+    q->ops->repair(q, lock);
+    if (lock == shki_get_lock(q))
+        shki_lease_repair(q);
 }
 
 static struct shki_biased biased(struct shk_queue *q, struct shki_side_lock *lock)
@@ -42,6 +47,18 @@ int shki_side_trylock_slow(struct shk_queue *q, struct shki_member *m, struct sh
         return shki_object_say(&q->object, -EDEADLK,
                                "the calling thread has a reservation or a peek open");
     return shki_biased_trylock(shki_side_biased(q, lock), m);
+}
+
+int shki_side_trylock_unleased(struct shk_queue *q, struct shki_member *m,
+                               struct shki_side_lock *lock)
+{
+    int r = shki_biased_is_forbidden(&lock->bias) ? 1 : shki_side_trylock_slow(q, m, lock);
+
+    if (r == 0 && shki_biased_is_forbidden(&lock->bias)) { /* meanwhile */
+        shki_side_unlock_slow(q, m, lock);
+        r = 1;
+    }
+    return r;
 }
 
 void shki_side_unlock_slow(struct shk_queue *q, struct shki_member *m, struct shki_side_lock *lock)

@@ -63,6 +63,8 @@ static SHKI_INLINE bool shki_side_enter(const struct shk_queue *q, const struct 
  * lock that was entered by the mutex.
  */
 int shki_side_trylock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
+/* The same, and 1, too, if items are leased: what to do then the slow loop knows. */
+int shki_side_trylock_unleased(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
 void shki_side_unlock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
 
 /* Try to enter: 0; SHKI_LOCK_BUSY; or an error. */
@@ -74,7 +76,7 @@ static SHKI_INLINE int shki_side_trylock(struct shk_queue *q, struct shki_member
     *bias_owner = shki_side_enter(q, m, lock);
     if (likely(*bias_owner))
         return 0;
-    r = shki_side_trylock_slow(q, m, lock);
+    r = shki_side_trylock_unleased(q, m, lock);
     return r > 0 ? SHKI_LOCK_BUSY : r;
 }
 

@@ -1,5 +1,8 @@
 #include "queue/state.h"
 
+#include "queue/lease_records.h"
+#include "queue/place.h"
+
 bool shki_queue_is_over(const struct shk_queue *q)
 {
     const struct shki_side_lock *lock = &q->shared->put_lock;
@@ -9,6 +12,8 @@ bool shki_queue_is_over(const struct shk_queue *q)
 
     if (likely(state == SHKI_OPEN))
         return false;
+    if (shki_leases_out(q) > 0)
+        return false; /* they may come back */
     if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
         return true; /* LIFO, PRIORITY: the caller has the only lock, or is about to try it */
     /* A put that is seen half way without the fence needs none: the fence costs a system call. */
@@ -35,12 +40,12 @@ uint64_t shki_queue_items(const struct shk_queue *q)
     uint64_t items = q->ops->counts(q).items;
 
     /* FIFO: the head is beyond the tail that is read after it only if the tail is late */
-    return (int64_t)items > 0 ? items : 0;
+    return ((int64_t)items > 0 ? items : 0) + shki_leases_back(q);
 }
 
 bool shki_queue_is_readable(const struct shk_queue *q)
 {
-    return q->ops->has_item(q) || shki_queue_is_over(q);
+    return q->ops->has_item(q) || shki_queue_is_over(q) || shki_lease_is_due(q);
 }
 
 bool shki_queue_has_item(const void *queue)
@@ -52,7 +57,28 @@ bool shki_queue_has_item(const void *queue)
 
 bool shki_queue_is_writable(const struct shk_queue *q)
 {
-    return q->ops->has_room(q) || shki_shut_down(q) != SHKI_OPEN;
+    return (q->ops->has_room(q) && shki_queue_room_beside_leases(q) > 0) ||
+           shki_shut_down(q) != SHKI_OPEN;
+}
+
+uint64_t shki_queue_room_beside_leases(const struct shk_queue *q)
+{
+    const struct shki_queue_shared *shared = q->shared;
+    uint64_t out, items, bytes;
+
+    if (!q->limited || q->order == SHK_FIFO || shki_lease_words(q) == 0)
+        return UINT64_MAX;
+    /* OR1 first: an item that is leased in between counts twice, and never not at all: LS2. */
+    items = q->ops->counts(q).items;
+    if (!q->capacity_bytes ||
+        !shki_place_bytes(&shared->put_side, &shared->ordered.state, SHKI_INTENT_BITS, &bytes))
+        bytes = 0; /* busy: worth another try */
+    else
+        bytes += shki_leases_bytes(q);
+    out = shki_leases_out(q);
+    if (shki_is_full(q, items + out, bytes))
+        return 0;
+    return q->capacity_bytes ? 1 : q->capacity - items - out;
 }
 
 bool shki_queue_has_room(const void *queue)

@@ -53,10 +53,16 @@ static inline uint32_t shki_shut_down(const struct shk_queue *q)
     return shki_shut_word(q) & SHKI_SHUT_STATE;
 }
 
-/* Shut down, and no put is half way: what is not there now does not come. */
+/* Shut down, no put is half way and nothing is leased: what is not there now does not come. */
 bool shki_queue_is_over(const struct shk_queue *);
 
 uint64_t shki_queue_items(const struct shk_queue *);
+
+/*
+ * LIFO, PRIORITY: how many items there is room for if those that are leased count; a FIFO queue
+ * counts them as not taken yet. With the lock it is exact.
+ */
+uint64_t shki_queue_room_beside_leases(const struct shk_queue *);
 
 /* A get, or a put, would not wait. */
 bool shki_queue_is_readable(const struct shk_queue *);

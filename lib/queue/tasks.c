@@ -15,12 +15,16 @@
  * If nothing was put between the two reads, the queue was empty all the time, and counts only fell.
  * Read the other way round, counts first, an item would be missed that is taken in between.
  *
+ * An item that is leased, or has come back, is unfinished and no member's task: join reads the
+ * records between the items and the counts. ack ends it.
+ *
  * TK1: the store of a count that falls is a release, and join's load an acquire: what was done for
  * the item is visible.
  *
  * Killed: a dead member's count is not waited for. join returns SHK_ORPHANED once for it.
  */
 #include "queue/call.h"
+#include "queue/lease_records.h"
 #include "queue/state.h"
 
 #include <shmkit/inspect.h>
@@ -107,7 +111,7 @@ ssize_t shk_queue_unfinished(struct shk_queue *q)
     /* The items first: one that is taken meanwhile counts twice, and never not at all. */
     before = q->ops->counts(q);
     for (int i = 0; i < READS_MAX; i++) {
-        tasks = tasks_of_the_living(q);
+        tasks = shki_leases_out(q) + tasks_of_the_living(q);
         atomic_thread_fence(memory_order_acquire);
         after = q->ops->counts(q);
         if (after.puts == before.puts && after.items == before.items)
@@ -122,7 +126,8 @@ static bool is_done(const struct shk_queue *q)
 {
     struct shki_counts before = q->ops->counts(q), after;
 
-    if (before.items > 0 || living_have_tasks(q))
+    /* The leases before the tasks: an item that has come back may be taken by a get meanwhile. */
+    if (before.items > 0 || shki_leases_out(q) > 0 || living_have_tasks(q))
         return false;
     atomic_thread_fence(memory_order_acquire);
     after = q->ops->counts(q);

@@ -6,6 +6,7 @@
  * peeked is still in.
  */
 #include "queue/call.h"
+#include "queue/lease.h"
 #include "queue/state.h"
 
 /* Relaxed: only the member that keeps the lock reads and writes its marks. */
@@ -19,13 +20,15 @@ static int find_room(struct shk_queue *q, struct shki_member *m, struct shki_wor
     int r = shki_may_put(q);
 
     (void)m;
+    if (r == 0 && shki_queue_room_beside_leases(q) == 0)
+        return 0;
     return r < 0 ? r : q->ops->room(q, w->length, &w->slot);
 }
 
 static int find_item(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     (void)m;
-    return shki_next_item(q, q->ops->item, &w->slot);
+    return shki_lease_next_item(q, &w->slot);
 }
 
 /* Carry it out and keep the lock, with something open. */
@@ -200,7 +203,7 @@ int shk_queue_consume(struct shk_queue *q)
     if (r < 0)
         return r;
     shki_count_tasks(q, m, 1);
-    q->ops->consume(q);
+    shki_lease_consume(q);
     leave(m, shki_get_lock(q));
     shki_queue_notify(q, &q->shared->not_full, &q->get_adaptive);
     return 0;

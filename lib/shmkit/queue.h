@@ -214,6 +214,75 @@ SHK_PUBLIC int shk_queue_consume(struct shk_queue *);
 SHK_PUBLIC int shk_queue_unpeek(struct shk_queue *);
 
 /*
+ * Lease the next item: it is copied into buf, which has room for size bytes, and stays the calling
+ * process's until that acknowledges it (ack) or gives it back (nack). Several consumers lease items
+ * at the same time, each its own. If the process ends, or closes the segment, before that, the item
+ * comes back: so work is lost with no worker. *ticket is set to what ack and nack are told.
+ *
+ *     while ((n = shk_queue_lease(jobs, item, sizeof(item), SHK_FOREVER, &ticket)) >= 0)
+ *         if (work(item, n) == 0)
+ *             shk_queue_ack(jobs, ticket);
+ *         else
+ *             shk_queue_nack(jobs, ticket, SHK_SEC(5));
+ *
+ * An item that comes back goes before the items that wait, several of them in their former order;
+ * in a PRIORITY queue before those of the same priority. Any call that takes an item may be given
+ * it. After a death that is as soon as a consumer that waits has found it: within 0.2 s as a rule,
+ * 1 s at most. (A member that has claimed the consumer side is given it when there are no others.)
+ * The order of the others is kept.
+ *
+ * A leased item, and one that has come back, counts for the capacity, and keeps a join waiting
+ * until it is acknowledged (or has been taken with a get, and is done). It is no task of a thread.
+ * A queue that is shut down is drained when nothing is leased any more: until then get and lease
+ * wait, for the item may come back.
+ *
+ * A ticket is valid in all threads of the process, whichever handle of the queue they use, and once
+ * only. A forked child does not own what its parent has leased. Up to 4096 items of a queue can be
+ * leased; the memory for them, as much for each as the largest item takes, is taken from the
+ * segment as it is needed first, and stays with the queue.
+ *
+ * nack: the item is not handed out again before `delay` nanoseconds are over; consumers that wait
+ * are given it then. 0: at once. Less than 0: at once, and this time does not count as an attempt.
+ *
+ * Return
+ *   lease      the length of the item in bytes, or as shk_queue_get(); -EPIPE only if nothing is
+ *              leased or has come back; -ENOSPC: no memory, or 4096 items are leased
+ *   ack, nack  0, or
+ *              -ENOENT: the ticket is not that of a leased item: it was acknowledged or given back,
+ *                       or its process was taken for dead
+ *              -EPERM: the item is leased to another process
+ *              -ESTALE: the queue has been unlinked, and its items are gone
+ * Killed: in lease, the item has not been leased, or comes back. In ack, the item is done or comes
+ * back. In nack, it comes back, perhaps at once.
+ * Source: the visibility timeout of Amazon SQS, basic.ack and basic.nack of AMQP 0-9-1.
+ */
+SHK_PUBLIC ssize_t shk_queue_lease(struct shk_queue *, void *buf, size_t size, int64_t timeout,
+                                   uint64_t *ticket);
+SHK_PUBLIC int shk_queue_ack(struct shk_queue *, uint64_t ticket);
+SHK_PUBLIC int shk_queue_nack(struct shk_queue *, uint64_t ticket, int64_t delay);
+
+struct shk_lease_info {
+    uint64_t ticket;
+    uint64_t member;   /* id of the thread that leased it; it may have ended */
+    int32_t pid;       /* of its process */
+    uint32_t attempts; /* times that it was handed out, 1: for the first time */
+    int64_t priority;  /* PRIORITY; else 0 */
+    uint64_t length;   /* bytes */
+    int64_t since;     /* nanoseconds since it was leased, or came back */
+    int64_t delay;     /* it has come back: nanoseconds until it is due, 0: it is */
+    uint32_t is_back;  /* 1: it has come back and waits */
+    uint32_t reserved_32;
+    uint64_t reserved[8];
+};
+
+/*
+ * Tell about an item that the calling process has leased: *info. How often it was handed out tells
+ * an item that kills its workers from others.
+ * Returns as shk_queue_ack(). Killed: nothing has changed.
+ */
+SHK_PUBLIC int shk_queue_lease_info(struct shk_queue *, uint64_t ticket, struct shk_lease_info *);
+
+/*
  * Claim one side (SHK_PRODUCER, SHK_CONSUMER), or both, of a FIFO queue for the calling thread,
  * until unclaim or its death. It then puts, or gets, without taking a lock each time; other members
  * on that side wait.

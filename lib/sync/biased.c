@@ -209,7 +209,8 @@ void shki_biased_unlock(const struct shki_biased *b, struct shki_member *m)
     if (b->segment->asymmetric && load_relaxed(&shared->last) == m->id) {
         streak = load_relaxed(&shared->streak) + 1;
         store_relaxed(&shared->streak, streak);
-        if (streak >= BIAS_STREAK && shki_policy(SHKI_POLICY_BIAS))
+        if (streak >= BIAS_STREAK && !shki_biased_is_forbidden(shared) &&
+            shki_policy(SHKI_POLICY_BIAS))
             /* killed after: a dead owner */
             store_relaxed(&shared->owner, m->id);
     } else if (b->segment->asymmetric) {
@@ -217,4 +218,21 @@ void shki_biased_unlock(const struct shki_biased *b, struct shki_member *m)
         store_relaxed(&shared->streak, 0);
     }
     shki_mutex_unlock(b->mutex);
+}
+
+void shki_biased_forbid(const struct shki_biased *b, const struct shki_member *m)
+{
+    struct shki_biased_shared *shared = b->shared;
+
+    /* Relaxed: the mutex orders them. */
+    store_relaxed(&shared->forbidden, 1);
+    /* The caller itself may be the owner; other owners have been revoked when it got the mutex. */
+    if (load_relaxed(&b->mutex->holder) != m->id)
+        store_relaxed(&shared->owner, 0);
+}
+
+void shki_biased_allow(const struct shki_biased *b)
+{
+    store_relaxed(&b->shared->streak, 0);
+    store_relaxed(&b->shared->forbidden, 0);
 }

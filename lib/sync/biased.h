@@ -154,6 +154,19 @@ int shki_biased_lock(const struct shki_biased *, struct shki_member *, struct sh
 /* Unlock the mutex, and become the owner if the caller alone has come for long. */
 void shki_biased_unlock(const struct shki_biased *, struct shki_member *);
 
+/*
+ * With the mutex, and not by the bias: no member becomes the owner until it is allowed again. The
+ * caller may be a claimer, which stays the owner. Killed in it: it is forbidden, or it is not.
+ */
+void shki_biased_forbid(const struct shki_biased *, const struct shki_member *);
+void shki_biased_allow(const struct shki_biased *);
+
+/* Whether it is forbidden. Relaxed: with the mutex it is exact, without it a hint. */
+static inline bool shki_biased_is_forbidden(const struct shki_biased_shared *shared)
+{
+    return unlikely(load_relaxed(&shared->forbidden));
+}
+
 /* Whether the member is in the lock by the bias. Acquire: BL2. */
 bool shki_biased_is_in(const struct shki_biased *, uint64_t id);
 

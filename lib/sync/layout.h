@@ -20,9 +20,9 @@ struct shki_biased_shared {
     _Atomic uint64_t
         revoking; /* a former owner that may still be in the lock; with the mutex: BL3 */
     /* With the lock: */
-    _Atomic uint64_t last;   /* the member that last locked the mutex */
-    _Atomic uint32_t streak; /* times in a row that it did so */
-    uint32_t reserved;
+    _Atomic uint64_t last;      /* the member that last locked the mutex */
+    _Atomic uint32_t streak;    /* times in a row that it did so */
+    _Atomic uint32_t forbidden; /* 1: no member becomes the owner */
 };
 
 _Static_assert(sizeof(struct shki_biased_shared) == 32, "it shares its line with 32 bytes more");

@@ -53,9 +53,10 @@
 #define ROOM_PER_JOB (8 << 20)
 
 static const struct rows *const tables[] = {
-    &lock_rows,    &cond_rows,  &event_rows,       &semaphore_rows, &semaphore_owner_rows,
-    &barrier_rows, &queue_rows, &queue_order_rows, &stream_rows,    &ready_rows,
-    &rwlock_rows,  &once_rows,  &value_rows,       &segment_rows,   &object_rows};
+    &lock_rows,    &cond_rows,   &event_rows,       &semaphore_rows,   &semaphore_owner_rows,
+    &barrier_rows, &queue_rows,  &queue_order_rows, &queue_lease_rows, &stream_rows,
+    &ready_rows,   &rwlock_rows, &once_rows,        &value_rows,       &segment_rows,
+    &object_rows};
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
 /*
@@ -80,6 +81,7 @@ static const char *const exempt[] = {
     "shk_queue_full",
     "shk_queue_is_shut_down",
     "shk_queue_item_size",
+    "shk_queue_lease_info",
     "shk_queue_size",
     "shk_queue_unfinished",
     "shk_reader_close",
