@@ -165,5 +165,5 @@ exits 0 shmctl lock "$segment/changed" -- shmctl ps -r -n -o ALIVE,HOLDS "$segme
 grep -qx 'yes changed' "$out" || fail "it prints $(cat "$out")"
 exits 0 shmctl create event "$segment/go"
 exits 1 shmctl lock "$segment/go" -- true
-complains "^shmctl: $segment/go is an event, not a lock or a condition$"
+complains "^shmctl: $segment/go is an event, not a lock, a condition or a rwlock$"
 claim 'a condition can be locked, too'
