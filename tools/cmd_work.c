@@ -1,36 +1,31 @@
-/* shmctl work: a command for each item of a queue, one item at a time. */
+/* shmctl work: a command for each item of a queue, several at a time, none lost. */
 #include "common.h"
+#include "crew.h"
+#include "job.h"
 #include "open.h"
 #include "shmctl.h"
 #include "spawn.h"
 
-#include <ctype.h>
+#include <shmkit/inspect.h>
+
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
-#define SHOWN_MAX 60 /* bytes of an item in a complaint */
-
-struct job {
-    struct shk_queue *queue;
-    const struct path *path;
-    struct acting acting;
-    uint64_t count;      /* how many items at most */
-    bool standard_input; /* the item is the command's standard input, and not its last argument */
-    bool stops;          /* at the first command that fails */
-    char **command;      /* with room for the item and NULL behind its n words */
-    int words;
-    char *item; /* with room for one byte more than the largest */
-    size_t room;
-    int64_t priority; /* of the item */
-    uint64_t failed;  /* so far */
+enum {
+    RETRIES = 3,
+    JOBS_MAX = 1024,
+    RESULT_SIZE = 65536, /* bytes, of a queue of results that is created */
 };
 
-/* ---- the command ---- */
+#define KILL_AFTER SHK_SEC(10)
+#define REFRESH    SHK_SEC(1) /* of the progress */
+
+/* ---- before it begins ---- */
 
 static bool is_program(const char *file)
 {
@@ -42,10 +37,7 @@ static bool is_program(const char *file)
     return S_ISREG(st.st_mode);
 }
 
-/*
- * Whether it can be executed, before an item is taken for it: else all of them would be lost one
- * after the other.
- */
+/* Whether it can be executed, before an item is taken for it. */
 static bool is_executable(const char *file)
 {
     const char *path = getenv("PATH");
@@ -65,178 +57,356 @@ static bool is_executable(const char *file)
     return found;
 }
 
-/* A file without a name, from its beginning: no process has to write while the command reads. */
-static int file_of(const char *item, size_t length)
+static int open_target(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
-    int fd = memfd_create("item", MFD_CLOEXEC);
-    size_t done = 0;
+    struct target *t = to;
 
-    while (fd >= 0 && done < length) {
-        ssize_t n = write(fd, item + done, length - done);
+    return shk_queue_open(segment, name, flags, flags & SHK_CREATE ? &t->options : NULL, &t->queue);
+}
 
-        if (n < 0 && errno != EINTR) {
-            close(fd);
-            return -1;
+static int open_one_target(struct target *t, unsigned flags)
+{
+    struct opening opening = {
+        .path = &t->path, .flags = flags, .kind = "queue", .open = open_target, .to = t};
+
+    return t->path.text ? open_object(&opening, &t->segment) : STATUS_DONE;
+}
+
+/* What fails keeps its priority: the queue for it is created in the order of the other. */
+static uint32_t order_of(const struct path *path)
+{
+    const struct shk_object_info *object;
+    struct shk_snapshot *snapshot;
+    uint32_t order = SHK_FIFO;
+
+    if (shk_snapshot_open(path->segment, &snapshot) != 0)
+        return SHK_FIFO;
+    object = shk_snapshot_find_object(snapshot, path->object);
+    if (object && object->kind == SHK_KIND_QUEUE && object->as.queue.order == SHK_PRIORITY)
+        order = SHK_PRIORITY;
+    shk_snapshot_close(snapshot);
+    return order;
+}
+
+static int open_targets(struct work *w, unsigned flags)
+{
+    int status;
+
+    w->results.options.item_size = RESULT_SIZE;
+    w->failed.options.item_size = (size_t)shk_queue_item_size(w->queue);
+    w->failed.options.order = order_of(w->path);
+    status = open_one_target(&w->results, flags);
+    return status == STATUS_DONE ? open_one_target(&w->failed, flags) : status;
+}
+
+static void close_target(struct target *t)
+{
+    shk_queue_close(t->queue);
+    shk_segment_close(t->segment);
+}
+
+/* ---- progress, on a terminal ---- */
+
+static void show_progress(const struct work *w, int64_t since)
+{
+    double seconds = (double)(monotonic_now() - since) / 1e9;
+    ssize_t waiting = shk_queue_size(w->queue);
+
+    if (!w->shows_progress)
+        return;
+    fprintf(stderr, "\r%" PRIu64 " done, %" PRIu64 " failed, %u running, %zd waiting, %.1f/s\033[K",
+            w->done, w->given_up, w->busy, waiting > 0 ? waiting : 0,
+            seconds > 0 ? (double)(w->done + w->given_up) / seconds : 0);
+}
+
+/* ---- signals ---- */
+
+/*
+ * SIGINT: no more items; once more: as SIGTERM and SIGHUP, which end the commands, whose items go
+ * back; then SIGKILL.
+ */
+static void obey(struct work *w, int signal)
+{
+    if (!signal)
+        return;
+    w->ended = true;
+    if (signal == SIGINT || w->haste >= ENDS_COMMANDS)
+        w->haste += w->haste < KILLS_COMMANDS;
+    else
+        w->haste = ENDS_COMMANDS;
+    if (w->haste == FINISHES && w->shows_progress && w->busy)
+        work_say(w, "it ends when what runs has ended; Ctrl-C ends that, too");
+    for (unsigned i = 0; i < w->n && w->haste >= ENDS_COMMANDS; i++) {
+        if (w->jobs[i].state == RUNS)
+            crew_send(w->jobs[i].process, w->haste == KILLS_COMMANDS ? SIGKILL : SIGTERM);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void reap(struct work *w)
+{
+    pid_t pid;
+    int status;
+
+    while ((pid = crew_reap(&status))) {
+        for (unsigned i = 0; i < w->n; i++) {
+            if (w->jobs[i].state == RUNS && w->jobs[i].process == pid)
+                job_end(w, &w->jobs[i], status);
         }
-        done += n > 0 ? (size_t)n : 0;
     }
-    if (fd >= 0)
-        lseek(fd, 0, SEEK_SET);
-    return fd;
 }
 
-/* A word of an item, for a complaint: what may be printed of its beginning. */
-static const char *show(char *buffer, const char *item, size_t length)
+static struct job *find_free(const struct work *w)
 {
-    size_t n = 0;
-
-    while (n < length && n < SHOWN_MAX && item[n] && !iscntrl((unsigned char)item[n])) {
-        buffer[n] = item[n];
-        n++;
+    for (unsigned i = 0; i < w->n; i++) {
+        if (w->jobs[i].state == FREE)
+            return &w->jobs[i];
     }
-    strcpy(buffer + n, n < length ? "..." : "");
-    return buffer;
+    return NULL;
 }
 
-/* ---- an item ---- */
-
-static void complain_of_command(const struct job *job, size_t length, const struct run *run,
-                                int status)
+static bool may_take(const struct work *w)
 {
-    char shown[SHOWN_MAX + 4];
-
-    show(shown, job->item, length);
-    if (run->killed)
-        complain(job->path->text, "item '%s': %s was killed by signal %d (%s)", shown,
-                 *job->command, run->killed, strsignal(run->killed));
-    else
-        complain(job->path->text, "item '%s': %s exited with %d", shown, *job->command, status);
+    return !w->ended && w->busy < w->n && w->done + w->given_up + w->busy < w->count;
 }
 
-/* An item whose command did not even begin goes back, in a FIFO queue behind the others. */
-static void give_back(const struct job *job, size_t length)
+/* When something is to be done without a signal. */
+static int64_t next_time(const struct work *w)
 {
-    char shown[SHOWN_MAX + 4];
-    int r = shk_queue_put_priority(job->queue, job->item, length, job->priority, SHK_NOWAIT);
+    int64_t next = w->shows_progress ? monotonic_now() + REFRESH : SHK_FOREVER;
 
-    if (r == -ENOTSUP)
-        r = shk_queue_put(job->queue, job->item, length, SHK_NOWAIT);
-    show(shown, job->item, length);
-    if (r == 0)
-        complain(job->path->text, "item '%s' has been put back", shown);
-    else
-        complain(job->path->text, "item '%s' is lost: %s", shown, shk_last_error());
+    for (unsigned i = 0; i < w->n; i++) {
+        if (w->jobs[i].state != FREE && w->jobs[i].due < next)
+            next = w->jobs[i].due;
+    }
+    return next;
+}
+
+/* How long a lease may wait. idle: since when no command has run. */
+static int64_t lease_timeout(const struct work *w, const struct acting *acting, int64_t idle)
+{
+    int64_t until = next_time(w);
+
+    if (acting->timeout == SHK_NOWAIT)
+        return SHK_NOWAIT;
+    if (!w->busy && acting->timeout != SHK_FOREVER && idle + acting->timeout < until)
+        until = idle + acting->timeout;
+    if (until == SHK_FOREVER)
+        return SHK_FOREVER;
+    until -= monotonic_now();
+    return until > 0 ? until : -1; /* 0 would not wait, but be -EAGAIN */
 }
 
 /*
- * Run the command for the item in hand. Returns its exit status. killed here, or any time before
- * the command ends: the item is in no queue any more. The command, if it runs already, goes on to
- * its end.
+ * Lease an item and start its command. Returns 0 if there was one, or what ended the wait; then
+ * there is nothing else to do than to wait for a command, if one runs.
  */
-static int run_item(struct job *job, size_t length)
+static int take(struct work *w, int64_t timeout)
 {
-    struct run run = {.command = job->command, .input = -1};
-    int status = STATUS_FAILED;
+    struct job *job = find_free(w);
+    ssize_t length;
 
-    job->item[length] = '\0';
-    if (job->standard_input) {
-        run.input = file_of(job->item, length);
-    } else if (strlen(job->item) == length) {
-        job->command[job->words] = job->item;
-        run.input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    } else {
-        errno = EINVAL; /* an argument has no zero byte */
-    }
-    if (run.input >= 0) {
-        status = run_command(&run);
-        close(run.input);
-    } else {
-        complain(job->path->text, "%s",
-                 errno == EINVAL ? "there is a zero byte in the item: --stdin is needed"
-                                 : strerror(errno));
-    }
-    if (!run.started)
-        give_back(job, length);
-    else if (status != STATUS_DONE)
-        complain_of_command(job, length, &run, status);
-    if (run.signal)
-        interrupt(run.signal);
-    if (status == STATUS_DONE)
-        shk_queue_task_done(job->queue);
-    else
-        job->failed++;
-    job->stops = job->stops || !run.started; /* the next would fare no better */
-    return status;
+    if (!job->item)
+        job->item = allocate((size_t)shk_queue_item_size(w->queue) + 1, 1);
+    length = shk_queue_lease(w->queue, job->item, (size_t)shk_queue_item_size(w->queue), timeout,
+                             &job->ticket);
+    if (length < 0)
+        return (int)length;
+    job->length = (size_t)length;
+    job_begin(w, job);
+    return 0;
 }
 
-static int work(struct job *job)
+/* Whether a failed lease is the end. */
+static bool is_end(const struct work *w, const struct acting *acting, int r, int64_t idle)
 {
-    int status = STATUS_DONE;
-    ssize_t length = 0;
-
-    for (uint64_t i = 0; i < job->count && !interrupted(); i++) {
-        length = get_soon(job->queue, job->item, job->room, job->acting.timeout, &job->priority);
-        if (length < 0)
-            break;
-        status = run_item(job, (size_t)length);
-        if (status != STATUS_DONE && job->stops)
-            return status;
+    switch (r) {
+    case 0:
+    case -EINTR:
+        return false;
+    case -ETIMEDOUT:
+        return !w->busy && acting->timeout != SHK_FOREVER &&
+               monotonic_now() >= idle + acting->timeout;
+    case -EAGAIN: /* --nowait */
+    case -ENOSPC: /* too many leases */
+        return !w->busy;
     }
-    if (length < 0 && length != -EPIPE)
-        return failed_to_wait(job->path, &job->acting, (int)length, "the queue is empty");
-    return job->failed ? STATUS_FAILED : STATUS_DONE;
+    return true;
+}
+
+static int work(struct work *w, const struct acting *acting)
+{
+    int64_t since = monotonic_now(), idle = since;
+    int signal = 0, seen;
+    int r = 0;
+
+    while (true) {
+        seen = crew_signal_seen();
+        obey(w, seen);
+        signal = seen ? seen : signal;
+        w->ended = w->ended || interrupted();
+        reap(w);
+        for (unsigned i = 0; i < w->n; i++)
+            job_look_after(w, &w->jobs[i]);
+        show_progress(w, since);
+        if (w->busy)
+            idle = monotonic_now();
+        if (may_take(w)) {
+            r = take(w, lease_timeout(w, acting, idle));
+            w->ended = w->ended || is_end(w, acting, r, idle);
+            if ((r == -EAGAIN || r == -ENOSPC) && w->busy)
+                crew_sleep(next_time(w));
+        } else if (w->busy) {
+            crew_sleep(next_time(w));
+        } else {
+            break;
+        }
+    }
+    if (w->shows_progress)
+        fputc('\n', stderr);
+    if (signal)
+        interrupt(signal);
+    if (w->status != STATUS_DONE)
+        return w->status;
+    if (r < 0 && r != -EPIPE && r != -EINTR)
+        return failed_to_wait(w->path, acting, r, "the queue is empty");
+    return w->given_up ? STATUS_FAILED : STATUS_DONE;
+}
+
+/* ---- the command line ---- */
+
+enum {
+    OPTION_RETRIES = OPTION_PRIVATE,
+    OPTION_DELAY,
+    OPTION_TIMEOUT,
+    OPTION_FAILED,
+    OPTION_RESULTS,
+};
+
+static void own_option(struct work *w, struct acting *acting, int key)
+{
+    switch (key) {
+    case 'j':
+        w->n = (unsigned)parse_number(optarg, JOBS_MAX);
+        break;
+    case OPTION_RETRIES:
+        w->retries = parse_number(optarg, UINT32_MAX - 1);
+        break;
+    case OPTION_DELAY:
+        w->delay = parse_timeout(optarg);
+        break;
+    case OPTION_TIMEOUT:
+        w->limit = parse_timeout(optarg);
+        break;
+    case 'k':
+        w->kill_after = parse_timeout(optarg);
+        break;
+    case OPTION_FAILED:
+        parse_object_path(optarg, &w->failed.path);
+        break;
+    case OPTION_RESULTS:
+        parse_object_path(optarg, &w->results.path);
+        break;
+    case 's':
+        w->standard_input = true;
+        break;
+    case 'c':
+        w->count = parse_number(optarg, UINT64_MAX);
+        break;
+    case 'x':
+        w->stops = true;
+        break;
+    case 'w':
+        acting->timeout = parse_timeout(optarg);
+        break;
+    case 'v':
+        w->verbose = true;
+        break;
+    }
+}
+
+static void check_options(const struct work *w)
+{
+    const struct target *targets[] = {&w->failed, &w->results};
+
+    if (w->n == 0)
+        usage_error("--jobs 0 would do nothing");
+    if (w->delay < 0 || w->limit < 0 || w->kill_after < 0)
+        usage_error("--delay, --timeout and --kill-after cannot be negative");
+    for (size_t i = 0; i < 2; i++) {
+        if (targets[i]->path.text && strcmp(targets[i]->path.segment, w->path->segment) == 0 &&
+            strcmp(targets[i]->path.object, w->path->object) == 0)
+            usage_error("%s cannot take what comes of its own items", w->path->text);
+    }
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct job job = {.acting = ACTING_DEFAULTS, .count = UINT64_MAX};
-    struct shk_segment *segment = NULL;
+    struct acting acting = ACTING_DEFAULTS;
     struct path path;
+    struct work w = {.path = &path,
+                     .n = 1,
+                     .count = UINT64_MAX,
+                     .retries = RETRIES,
+                     .limit = SHK_FOREVER,
+                     .kill_after = KILL_AFTER};
+    struct shk_segment *segment = NULL;
     struct opening opening = {
-        .path = &path, .kind = "queue", .open = open_any_queue, .to = &job.queue};
+        .path = &path, .kind = "queue", .open = open_any_queue, .to = &w.queue};
     int status;
     int key;
 
-    while ((key = next_own_option(command, argc, argv, &job.acting)) != -1) {
-        if (key == 'c')
-            job.count = parse_number(optarg, UINT64_MAX);
-        else if (key == 's')
-            job.standard_input = true;
-        else if (key == 'x')
-            job.stops = true;
-    }
+    while ((key = next_own_option(command, argc, argv, &acting)) != -1)
+        own_option(&w, &acting, key);
     check_operands(argc, 2, argc);
     parse_object_path(argv[optind], &path);
+    check_options(&w);
     if (!is_executable(argv[optind + 1])) {
         complain(argv[optind + 1], "%s", strerror(errno));
-        return errno == ENOENT ? 127 : 126;
+        return status_not_executed(errno);
     }
 
-    job.path = &path;
-    job.words = argc - optind - 1;
-    job.command = allocate((size_t)job.words + 2, sizeof(*job.command));
-    memcpy(job.command, argv + optind + 1, (size_t)job.words * sizeof(*job.command));
+    w.words = argc - optind - 1;
+    w.command = allocate((size_t)w.words + 2, sizeof(*w.command));
+    memcpy(w.command, argv + optind + 1, (size_t)w.words * sizeof(*w.command));
+    w.jobs = allocate(w.n, sizeof(*w.jobs));
+    w.shows_progress = isatty(STDERR_FILENO) && !w.verbose;
     unsetenv("SHMKIT_ORPHANED");
-    opening.flags = job.acting.flags;
+    opening.flags = acting.flags;
     status = open_object(&opening, &segment);
+    if (status == STATUS_DONE)
+        status = open_targets(&w, acting.flags);
     if (status == STATUS_DONE) {
-        job.room = (size_t)shk_queue_item_size(job.queue);
-        job.item = allocate(job.room + 1, 1);
-        status = work(&job);
+        crew_begin(segment);
+        status = work(&w, &acting);
+        crew_end();
     }
-    free(job.item);
-    free(job.command);
-    shk_queue_close(job.queue);
+    for (unsigned i = 0; i < w.n; i++)
+        free(w.jobs[i].item);
+    free(w.jobs);
+    free(w.command);
+    close_target(&w.failed);
+    close_target(&w.results);
+    shk_queue_close(w.queue);
     shk_segment_close(segment);
     return status;
 }
 
 static const struct option_row options[] = {
+    {'j', "jobs", "N", "so many commands at a time (1)"},
+    {OPTION_RETRIES, "retries", "N", "attempts after the first that fails (3)"},
+    {OPTION_DELAY, "delay", "TIME", "wait so long before another attempt (0)"},
+    {OPTION_TIMEOUT, "timeout", "TIME", "SIGTERM to a command that takes longer"},
+    {'k', "kill-after", "TIME", "and SIGKILL so much later (10s)"},
+    {OPTION_FAILED, "failed", "QUEUE", "put there what has failed for the last time"},
+    {OPTION_RESULTS, "results", "QUEUE", "put there what a command has printed"},
     {'s', "stdin", NULL, "the item is the command's input, not its last argument"},
     {'c', "count", "N", "end after so many items"},
-    {'x', "stop", NULL, "end at the first command that fails, with its status"},
-    TIMEOUT_ROW("wait no longer for each item"),
+    {'x', "stop", NULL, "end at the first item that has failed for the last time"},
+    {'w', "wait", "TIME", "wait no longer for an item: 2, 0.5s, 200ms"},
     NOWAIT_ROW,
+    {'v', "verbose", NULL, "tell of each command's begin and end"},
     NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},
@@ -245,11 +415,12 @@ static const struct option_row options[] = {
 const struct command cmd_work = {
     .name = "work",
     .arguments = "[OPTION...] QUEUE [--] COMMAND [ARGUMENT...]",
-    .summary = "run a command for each item of a queue, one at a time",
-    .notes = "An item is taken when the command for the one before has ended, so any number of\n"
-             "workers share the queue. They end when it is shut down and drained. Exit status:\n"
-             "0 all commands exited with 0, 1 one did not; with --stop the command's own. The\n"
-             "queue is created if it is absent.",
+    .summary = "run a command for each item of a queue, and lose none",
+    .notes = "An item is done when its command has exited with 0. It comes back if the command\n"
+             "fails, or the worker dies. Any number of workers share the queue. They end when\n"
+             "it is shut down and drained. Ctrl-C: they end after the commands in hand; once\n"
+             "more: these are ended, and their items go back. Exit status: 0 all items are\n"
+             "done, 1 one was given up; with --stop its command's.",
     .options = options,
     .runs_command = 1,
     .run = run,

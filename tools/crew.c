@@ -17,9 +17,10 @@ static int guard_line = -1;
 
 /* ---- signals ---- */
 
+/* Of several that come at a time SIGINT is the weakest, and not the one that counts. */
 static void note(int number)
 {
-    if (number != SIGCHLD)
+    if (number != SIGCHLD && (number != SIGINT || !seen))
         seen = number;
     woken = 1;
 }

@@ -75,9 +75,11 @@ is_offered sleep lock "$segment/till" slee
 is_offered sleep lock -t 1 "$segment/till" --nowait slee
 is_offered --nowait lock "$segment/till" --now
 is_offered sleep work "$segment/jobs" -- slee
+is_offered sleep work --failed "$segment/jokes" "$segment/jobs" slee
+are "$segment/jobs $segment/jokes" work --failed "$segment/"
 are '' lock "$segment/till" echo --now
 are "$segment/jobs $segment/jokes" work "$segment/"
-are 'worker' demo w
+are 'work worker' demo w
 are '--name' --na
 are '' --name ''
 are 'show shutdown' --name 夜班 sh

@@ -1,5 +1,5 @@
 #!/bin/bash
-# shmctl work: a command for each item, one at a time, by any number of workers.
+# shmctl work: a command for each item, by any number of workers, and whatever is killed.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 queue=$segment/jobs
 
@@ -26,17 +26,30 @@ printf 'a\0b\n' | cmp - "$out" || fail "it prints $(cat "$out")"
 left 0 || fail 'there are items left'
 claim 'an item is the last argument of the command, or its standard input'
 
+# Complained of the item: at the end of a line.
+says() {
+    grep -q -- "^shmctl: $queue: item '$1" "$err" || fail "it says $(cat "$err")"
+}
+
 exits 0 shmctl put "$queue" 1 2 3
-exits 1 shmctl work -c 3 "$queue" -- test 2 !=
-grep -qx "shmctl: $queue: item '2': test exited with 1" "$err" || fail "it says $(cat "$err")"
+exits 1 shmctl work -c 3 --retries 1 "$queue" -- test 2 !=
+says "2': test exited with 1; attempt 1 of 2$"
+says "2': test exited with 1; given up after 2 attempts$"
 left 0 || fail 'it did not go on'
 exits 0 shmctl put "$queue" 1 2 3
-exits 7 shmctl work --stop "$queue" -- sh -c 'test $0 != 2 || exit 7'
+exits 7 shmctl work --retries 0 --stop "$queue" -- sh -c 'test $0 != 2 || exit 7'
+says "2': sh exited with 7; given up after 1 attempt$"
 left 1 || fail 'it went on'
-exits 1 shmctl work -c 1 "$queue" -- sh -c 'kill -KILL $$'
-grep -q "^shmctl: $queue: item '3': sh was killed by signal 9 " "$err" ||
-    fail "it says $(cat "$err")"
-claim 'the exit status tells whether all went well'
+exits 1 shmctl work -c 1 --retries 0 "$queue" -- sh -c 'kill -KILL $$'
+says "3': sh was killed by signal 9 "
+exits 0 shmctl put "$queue" 1
+exits 0 shmctl work -c 1 "$queue" -- sh -c 'test $SHMKIT_ATTEMPT = 4'
+says "1': sh exited with 1; attempt 3 of 4$"
+exits 0 shmctl put "$queue" 1 2 3
+exits 0 shmctl work -c 3 --delay 300ms "$queue" -- sh -c \
+    'echo $0; test $0 != 1 || test $SHMKIT_ATTEMPT = 2'
+test "$(tr '\n' ' ' <"$out")" = '1 2 3 1 ' || fail "it prints $(cat "$out")"
+claim 'a command that fails is tried again, and the exit status tells whether all went well'
 
 exits 0 shmctl create queue "$segment/order" --order priority
 for jobs in "$queue" "$segment/order"; do
@@ -47,18 +60,80 @@ for jobs in "$queue" "$segment/order"; do
     printf '#!%s\n' "$scratch/no-shell" >"$scratch/broken"
     chmod +x "$scratch/broken"
     exits 127 shmctl work "$jobs" -- "$scratch/broken"
-    grep -qx "shmctl: $jobs: item '1' has been put back" "$err" || fail "it says $(cat "$err")"
-    printf 'a\0b' | shmctl put --whole "$jobs" || fail 'put'
-    exits 1 shmctl work "$jobs" -- true
-    grep -q "zero byte in the item: --stdin is needed$" "$err" || fail "it says $(cat "$err")"
-    exits 0 shmctl get -0 "$jobs"
-    test $jobs = "$queue" || exits 0 shmctl put --priority 5 "$jobs" 2
-    test $jobs = "$queue" || exits 127 shmctl work "$jobs" -- "$scratch/broken"
+    grep -qx "shmctl: $jobs: item '1' has been given back" "$err" || fail "it says $(cat "$err")"
+    exits 0 shmctl work -c 1 "$jobs" -- sh -c 'test $SHMKIT_ATTEMPT = 1'
 done
-exits 0 shmctl put --priority 4 "$segment/order" 1
-exits 0 shmctl get -c 2 "$segment/order"
-prints 1 2
 claim 'an item whose command cannot be executed goes back, and the worker ends'
+
+exits 0 shmctl put --priority 5 "$segment/order" five
+exits 0 shmctl put --priority 7 "$segment/order" seven
+printf 'a\0b' | shmctl put --priority 6 --whole "$segment/order" || fail 'put'
+exits 1 shmctl work -c 3 --retries 0 --failed "$segment/failed" "$segment/order" -- false
+grep -q 'there is a zero byte in the item: --stdin is needed; given up after 1 attempt, and put' \
+    "$err" || fail "it says $(cat "$err")"
+exits 0 shmctl show -r -n -o ORDER,ITEMS "$segment/failed"
+prints 'priority 3'
+exits 0 shmctl put --priority 6 "$segment/failed" six
+exits 0 shmctl get -0 -c 4 "$segment/failed"
+printf 'five\0a\0b\0six\0seven\0' | cmp - "$out" || fail 'it has lost its priority'
+exits 0 shmctl create queue "$segment/large" --item-size 1M
+head -c 200000 /dev/zero | tr '\0' x | shmctl put --whole "$segment/large" || fail 'put'
+exits 1 shmctl work -c 1 --failed "$segment/large-failed" "$segment/large" -- true
+grep -q 'too long for an argument: --stdin is needed; given up' "$err" ||
+    fail "it says $(cat "$err")"
+exits 0 shmctl work -c 1 --stdin "$segment/large-failed" -- sh -c 'test $(wc -c) = 200000'
+exits 2 shmctl work --failed "$queue" "$queue" -- true
+complains "$queue cannot take what comes of its own items$"
+claim 'what is given up goes into the queue for that, with its priority'
+
+exits 0 shmctl put "$queue" 2 0 3
+exits 1 shmctl work -c 3 --retries 0 --results "$segment/results" "$queue" -- sh \
+    -c 'seq $0; test $0 != 0'
+test ! -s "$out" || fail "it prints $(cat "$out")"
+exits 0 shmctl get -0 -c 2 "$segment/results"
+printf '1\n2\n\0001\n2\n3\n\0' | cmp - "$out" || fail "the results are $(cat "$out")"
+exits 0 shmctl create queue "$segment/narrow" --item-size 4 --capacity 1
+exits 0 shmctl put "$queue" 9 1 1
+shmctl work -c 3 --retries 0 --results "$segment/narrow" "$queue" -- seq 2>"$err" &
+worker=$!
+await left 0
+exits 3 shmctl put --nowait "$segment/narrow" full
+ends_waiting() {
+    not kill -0 $worker 2>/dev/null
+}
+ends_waiting && fail 'it did not wait for room'
+exits 0 shmctl get -c 2 "$segment/narrow"
+ends 1 $worker
+claim 'what a command prints is a result, which waits for room'
+
+exits 0 shmctl put "$queue" 1
+begin=$(date +%s%N)
+exits 1 shmctl work -c 1 --retries 0 --timeout 200ms "$queue" -- sh -c 'sleep 1h; true'
+says "1': sh took longer than 200 ms; given up"
+test $(($(date +%s%N) - begin)) -ge 200000000 || fail 'too early'
+exits 0 shmctl put "$queue" 1
+exits 1 shmctl work -c 1 --retries 0 --timeout 100ms --kill-after 100ms "$queue" -- sh \
+    -c 'trap "" TERM; sleep 1h; true'
+says "1': sh took longer than 100 ms; given up"
+claim 'a command that takes too long is ended, with all that it has started'
+
+# Four at a time: each waits for the three others.
+exits 0 shmctl put "$queue" 1 2 3 4
+exits 0 shmctl work -c 4 --jobs 4 --timeout 1min "$queue" -- sh \
+    -c 'shmctl barrier wait --parties 4 "$0/meet"' "$segment"
+test "$(sort "$out" | tr '\n' ' ')" = '0 1 2 3 ' || fail "they print $(cat "$out")"
+exits 3 shmctl work --jobs 4 --wait 200ms "$queue" -- true
+complains "^shmctl: $queue: timed out after 200 ms; the queue is empty$"
+exits 2 shmctl work --jobs 0 "$queue" -- true
+exits 0 shmctl put "$queue" 1
+exits 0 shmctl work -v -c 1 "$queue" -- true
+says "1': attempt 1 by process [0-9]*$"
+says "1': done in [0-9.e-]* s$"
+exits 0 shmctl put "$queue" 1 2
+on_terminal 100 "shmctl work -c 2 $queue -- true" >"$scratch/screen"
+grep -q '2 done, 0 failed, 0 running, 0 waiting' "$scratch/screen" ||
+    fail "it shows $(cat "$scratch/screen")"
+claim 'several commands run at a time'
 
 # Each job once, none twice, and each worker has some: no one of them takes ahead.
 seq 60 | shmctl put "$queue" --stdin || fail 'put'
@@ -103,35 +178,103 @@ claim 'loops that read from get --follow share them, too'
 queue=$segment/signals
 exits 0 shmctl put "$queue" 1 2 3 4 5
 mkfifo "$scratch/fifo"
-for signal in TERM INT; do
+# A command that ends when it is told to by the fifo; Ctrl-C does not reach it.
+start_worker() {
     env --default-signal shmctl work "$queue" -- sh \
-        -c "trap '' INT; echo \$1 >'$scratch/fifo'; exec cat '$scratch/fifo'" \
-        sh >"$scratch/got" 2>"$scratch/said" &
+        -c "echo \$1 >'$scratch/fifo'; cat '$scratch/fifo'" sh >"$scratch/got" 2>"$scratch/said" &
     worker=$!
     read -r line <"$scratch/fifo"
-    kill -$signal $worker
-    test $signal = TERM || echo end >"$scratch/fifo" # Ctrl-C is the command's own affair
-    ends $((128 + $(kill -l $signal))) $worker
-done
+}
+start_worker
+kill -INT $worker
+echo end >"$scratch/fifo"
+ends 130 $worker
 test "$(cat "$scratch/got")" = end || fail 'the command has not been awaited'
-left 3 || fail 'it went on'
+left 4 || fail 'it went on'
+for signal in TERM HUP; do
+    start_worker
+    test "$line" = 2 || fail "$line is the next"
+    kill -$signal $worker
+    ends $((128 + $(kill -l $signal))) $worker
+    grep -q "item '2': sh was killed by signal 15 .*; it has been given back$" "$scratch/said" ||
+        fail "it says $(cat "$scratch/said")"
+done
+exits 0 shmctl work -c 1 --nowait "$queue" -- sh -c 'test $0:$SHMKIT_ATTEMPT = 2:1'
+# The command says what it hears.
+env --default-signal shmctl work "$queue" -- sh -c "trap 'echo TERM >&3' TERM
+    exec 3>'$scratch/fifo'; echo \$1 >&3; while :; do sleep 0.05; done" sh 2>"$scratch/said" &
+worker=$!
+exec 3<"$scratch/fifo"
+read -r -t 60 line <&3
+kill -INT $worker
+kill -TERM $worker
+read -r -t 60 line <&3
+test "$line" = TERM || fail 'the command is not told'
+kill -TERM $worker
+ends 143 $worker
+exec 3<&-
+exits 0 shmctl work -c 1 --nowait "$queue" -- sh -c 'test $0:$SHMKIT_ATTEMPT = 3:1'
 env --default-signal shmctl work "$queue" -- true 6<&- &
 ends_when_drained=$!
 await left 0
 await waits 'get signals'
 kill -INT $ends_when_drained
 ends 130 $ends_when_drained
-claim 'a signal ends it, when the command in hand has ended'
+claim 'a signal lets the command in hand end, or ends it and gives the item back'
 
-exits 0 shmctl put "$queue" 1 2
-shmctl work "$queue" -- sh \
-    -c "echo \$1 >'$scratch/fifo'; read line <'$scratch/fifo'; echo >'$scratch/finished'" sh &
+# Killed: the command dies with all of its group, and then the item is another worker's.
+exits 0 shmctl put "$queue" 1
+shmctl work "$queue" -- sh -c "sleep 1h; true" &
 worker=$!
-read -r line <"$scratch/fifo"
+group=
+find_group() {
+    group=$(children $worker sh) && test -n "$group"
+}
+await find_group
+below=$(children "$group" sleep)
 kill -KILL $worker
 ends 137 $worker
-echo >"$scratch/fifo"
-await test -s "$scratch/finished"
-exits 0 shmctl get "$queue"
-prints 2
-claim 'killed, it takes no more than the item in hand along, whose command goes on'
+is_gone() {
+    not grep -qE '\) [^Z] ' "/proc/$1/stat" 2>/dev/null
+}
+exits 0 shmctl work -c 1 "$queue" -- sh -c 'echo $1:$SHMKIT_ATTEMPT' sh
+prints 1:2
+await is_gone "$group"
+test -z "$below" || await is_gone "$below"
+exits 0 shmctl put "$queue" poison
+for attempt in 1 2; do
+    shmctl work "$queue" -- sh -c 'kill -KILL $PPID; sleep 1h' 2>/dev/null
+done
+exits 1 shmctl work --retries 1 --failed "$segment/poison" -c 1 "$queue" -- true
+says "poison': its command has failed, or its worker has died; given up after 3 attempts, and put"
+exits 0 shmctl get "$segment/poison"
+prints poison
+claim 'a worker that is killed takes its commands along, and no item'
+
+# Ten kills among three workers of two commands: each of 100 items is done.
+seq 100 | shmctl put --stdin "$segment/hundred" || fail 'put'
+exits 0 shmctl shutdown "$segment/hundred"
+workers=()
+for i in 1 2 3; do
+    (
+        while :; do
+            shmctl work --jobs 2 --retries 100 "$segment/hundred" -- sh \
+                -c 'sleep 0.02; echo "$1" >>"$0/hundred-$$"' "$scratch" 2>>"$scratch/said"
+            status=$?
+            test $status -lt 128 && exit $status
+        done
+    ) &
+    workers+=($!)
+done
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.1
+    victim=$(children "${workers[i % 3]}" shmctl)
+    test $((i % 2)) = 0 || victim=$(children "${victim:-0}" sh)
+    kill -KILL $victim 2>/dev/null
+done
+for worker in "${workers[@]}"; do
+    ends 0 $worker
+done
+cat "$scratch"/hundred-* | sort -n -u >"$scratch/all"
+seq 100 | cmp - "$scratch/all" || fail 'not each item is done'
+claim 'whatever is killed, each item is done'
