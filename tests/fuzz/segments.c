@@ -229,9 +229,25 @@ static int begin_once(void)
 }
 
 static int (*const roles[])(void) = {
-    hold,         acquire_recursive, wait_changed, wait_changed, wait_native, acquire_permit,
-    meet,         put_full,          get_empty,    join_stack,   keep_ranked, read_signal,
-    wait_for_any, hold_shared,       write_read,   read_written, begin_once,
+    hold,
+    acquire_recursive,
+    wait_changed,
+    wait_changed,
+    wait_native,
+    acquire_permit,
+    meet,
+    put_full,
+    get_empty,
+    join_stack,
+    keep_ranked,
+    read_signal,
+    wait_for_any,
+    hold_shared,
+    write_read,
+    read_written,
+    begin_once,
+    acquire_owned,
+    wait_for_version,
 };
 enum { ROLES = sizeof(roles) / sizeof(*roles) };
 
