@@ -67,8 +67,6 @@
  *     search for dead owners sets the bit.
  *   - A consumer with the lock that takes an item that has come back: before LS1 it still is BACK,
  *     after it the item is gone, or leased; bits that are left are cleared by the repair.
- *
- * The model: tests/model/lease.pml.
  */
 #ifndef SHKI_LEASE_RECORDS_H
 #define SHKI_LEASE_RECORDS_H
