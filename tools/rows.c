@@ -107,7 +107,7 @@ static const struct column object_columns[] = {
     {"ITEM-SIZE", "the largest item", NUMBER},
     {"ITEMS", "how many items are in the queue", NUMBER},
     {"CAPACITY-BYTES", "how many bytes the queue holds", NUMBER},
-    {"BYTES", "how many bytes are in the queue, if it has items at their length", NUMBER},
+    {"BYTES", "bytes in the queue, if it has items at their length", NUMBER},
     {"PUTS", "how many were put since it was created", NUMBER},
     {"GETS", "how many were taken", NUMBER},
     {"SHUT-DOWN", "whether it takes no more items", COLUMN_BOOL},
