@@ -14,7 +14,7 @@ void shki_rw_end_turn(struct shki_rwlock_shared *shared)
 {
     uint64_t state = load_relaxed(&shared->state), end; /* the exchange checks it */
 
-    /* A reader that comes to sleep after this is awake; it is not taken for a stopped one. */
+    /* For take_back(), a hint: a reader that falls asleep just now may wait for one turn more. */
     if (state & SHKI_RW_NEED_WAKEUP)
         store_relaxed(&shared->ended, shki_now());
     do
@@ -47,7 +47,7 @@ void shki_rw_tell_writer(struct shki_rwlock_shared *shared)
 {
     uint64_t exits = load_relaxed(&shared->exits); /* the exchange checks it */
 
-    /* RW4: release; the line was changed before; pairs with the acquire in wait_for_readers() */
+    /* RW4: release; the line was changed before; pairs with the acquire in sleep_until_drained() */
     while (!compare_exchange_weak_release(&shared->exits, &exits, (exits + 2) & ~UINT64_C(1)))
         ;
     if (exits & 1)
