@@ -264,7 +264,7 @@ static int run(const struct command *command, int argc, char **argv)
 static const struct option_row options[] = {
     {'F', "format", "FORMAT", "what is there: int64, double, uint8, raw … (int64)"},
     {OPTION_PRIVATE, "offset", "N", "bytes from its beginning (0)"},
-    {'c', "count", "N", "with get: so many values (1), or bytes of format raw (all)"},
+    {'c', "count", "N", "with get: how many values (1), or raw bytes (all)"},
     ANY_OWNER_ROW,
     {0},
 };
@@ -273,10 +273,10 @@ const struct command cmd_region = {
     .name = "region",
     .arguments = "[OPTION...] get|set|add REGION [VALUE...]",
     .summary = "get numbers or bytes of a region, set them, or add to a number",
-    .notes = "The formats are those of 'shmctl stream'. 'set' of format raw takes the input. A\n"
-             "number whose place is a multiple of its size is got and set in one step; 'add' is\n"
-             "one step, wraps around, and prints the sum. Several values are not one step: a\n"
-             "lock is for that. Values that begin with '-' go after '--'.",
+    .notes = "The formats are those of 'shmctl stream'. 'set' of format raw takes the input.\n"
+             "A number whose place is a multiple of its size is got and set in one step.\n"
+             "'add' is one step, wraps around, and prints the sum. Several values are not\n"
+             "one step: a lock is for that. Values that begin with '-' go after '--'.",
     .options = options,
     .run = run,
 };

@@ -95,7 +95,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
     {'c', "count", "N", "how many permits, all at once (1)"},
-    TIMEOUT_ROW("with acquire and run: wait no longer than this"),
+    TIMEOUT_ROW("with acquire, run: no longer than this"),
     NOWAIT_ROW,
     NO_CREATE_ROW,
     ANY_OWNER_ROW,
@@ -104,13 +104,13 @@ static const struct option_row options[] = {
 
 const struct command cmd_semaphore = {
     .name = "semaphore",
-    .arguments = "[OPTION...] acquire|release|value|run SEMAPHORE [[--] COMMAND...]",
+    .arguments = "[OPTION...] acquire|release|value|run PATH [COMMAND...]",
     .summary = "take permits of a semaphore, give some, or run a command with some",
-    .notes = "'run' gives the permits back however the command ends, and its exit status is the\n"
-             "command's, as with 'shmctl lock'. It creates the semaphore with one permit and\n"
-             "with owners if it is absent: then a permit comes back even if shmctl is killed.\n"
-             "A permit of 'acquire' stays taken until one is released. 'acquire' and 'release'\n"
-             "create the semaphore without owners, with one permit.",
+    .notes = "'run' gives the permits back however the command ends; its exit status is the\n"
+             "command's, as with 'shmctl lock'. It creates the semaphore, if it is absent,\n"
+             "with one permit and with owners: the permit comes back even if shmctl is\n"
+             "killed. A permit of 'acquire' stays taken until one is released. 'acquire' and\n"
+             "'release' create the semaphore without owners, with one permit.",
     .options = options,
     .runs_command = 2,
     .run = run,
