@@ -179,7 +179,7 @@ static const struct option_row options[] = {
     {'c', "command", "STRING", "the command, as a line for $SHELL"},
     {OPTION_FD, "fd", "N", "hold it until descriptor N is closed"},
     {'u', "unlock", NULL, "with --fd: release it now"},
-    {'s', "shared", NULL, "hold LOCK, a rwlock, as a reader beside others"},
+    {'s', "shared", NULL, "hold LOCK, a rwlock, as one of many readers"},
     TIMEOUT_ROW("wait no longer for the lock"),
     NOWAIT_ROW,
     {'w', "wait", "TIME", "--timeout, as flock(1) has it"},
