@@ -221,10 +221,9 @@ const struct command cmd_wait = {
     .name = "wait",
     .arguments = "[OPTION...] CONDITION",
     .summary = "wait on a condition until it is notified",
-    .notes =
-        "What was notified before is not seen. With --until, TEST runs while the\n"
-        "condition's lock is held, at first and after each notify: what changes its answer holds the\n"
-        "lock, too ('shmctl lock CONDITION'), and notifies.",
+    .notes = "What was notified before is not seen. With --until, TEST runs while the\n"
+             "condition's lock is held, at first and after each notify: what changes its\n"
+             "answer holds the lock, too ('shmctl lock CONDITION'), and notifies.",
     .options = wait_options,
     .run = run,
 };
