@@ -15,6 +15,7 @@
 #include <shmkit/event.h>
 #include <shmkit/inspect.h>
 #include <shmkit/lock.h>
+#include <shmkit/member.h>
 #include <shmkit/once.h>
 #include <shmkit/queue.h>
 #include <shmkit/ready.h>

@@ -43,6 +43,7 @@ WT  lib/segment/member.h,lib/segment/layout.h                   what a member wa
 RT  lib/segment/retire.h                                        retirement
 PR  lib/segment/process.h                                       processes
 PB  lib/segment/blocks.h                                        pool of blocks
+RO  lib/segment/presence.h                                          roles: lines that end
 TABLE
 }
 

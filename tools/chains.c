@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 const char *const verdict_names[] = {
     [VERDICT_AWAKE] = "awake",           [VERDICT_WAITING] = "waiting",
@@ -106,6 +107,24 @@ static bool waits_alike(const struct thread *a, const struct thread *b)
     return a->object == b->object && a->member->waits_for == b->member->waits_for;
 }
 
+/* "; the last consumer, reader (1610), died 2s ago" */
+static void print_lost(FILE *to, const struct thread *t, uint64_t dead)
+{
+    const struct shk_member_info *m = shk_snapshot_find_member(t->snapshot, dead);
+    char buffer[DESCRIPTION_MAX], duration[QUANTITY_MAX];
+    int64_t ago = m->death_noticed ? time(NULL) - m->death_noticed : 0;
+
+    if (line_of_wakers(t) != SHK_LINE_BROKEN) {
+        fprintf(to, "; %s has died", describe_member(buffer, m));
+        return;
+    }
+    fprintf(to, "; the last %s, %s, died",
+            t->member->waits_for == SHK_WAITS_TO_PUT ? "consumer" : "producer",
+            describe_member(buffer, m));
+    if (ago > 0)
+        fprintf(to, " %s ago", format_duration(duration, SHK_SEC(ago)));
+}
+
 /* The end of a chain: what could wake the last one in it. */
 static void print_wakers(FILE *to, const struct world *world, const struct thread *t)
 {
@@ -126,8 +145,7 @@ static void print_wakers(FILE *to, const struct world *world, const struct threa
     if (!other) {
         fprintf(to, "nothing is attached now that could %s", wake);
         if (dead)
-            fprintf(to, "; %s has died",
-                    describe_member(buffer, shk_snapshot_find_member(t->snapshot, dead)));
+            print_lost(to, t, dead);
         fputc('\n', to);
         return;
     }

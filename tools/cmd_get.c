@@ -9,7 +9,8 @@
 
 struct wanted {
     uint64_t count;
-    bool follow; /* instead of the count: until it is shut down and drained */
+    bool follow;      /* instead of the count: until it has ended and is drained */
+    bool is_consumer; /* by role */
     struct acting acting;
     char separator;
     bool whole; /* and nothing after it */
@@ -62,13 +63,27 @@ static int get_all(struct shk_queue *queue, const struct path *path, const struc
     return r == 0 || (r == -EPIPE && w->follow) ? status : complain_of_get(path, w, r);
 }
 
+/* The queue, and the role that it is opened with. */
+struct place {
+    struct shk_queue *queue;
+    const struct wanted *wanted;
+};
+
+static int open_queue(struct shk_segment *segment, const char *name, unsigned flags, void *to)
+{
+    struct place *place = to;
+    unsigned role = place->wanted->is_consumer ? SHK_AS(SHK_CONSUMER) : 0;
+
+    return shk_queue_open(segment, name, flags | role, NULL, &place->queue);
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
     struct wanted wanted = {.count = 1, .acting = ACTING_DEFAULTS, .separator = '\n'};
     struct shk_segment *segment = NULL;
-    struct shk_queue *queue = NULL;
+    struct place place = {.wanted = &wanted};
     struct path path;
-    struct opening opening = {.path = &path, .kind = "queue", .open = open_any_queue, .to = &queue};
+    struct opening opening = {.path = &path, .kind = "queue", .open = open_queue, .to = &place};
     int status;
     int key;
 
@@ -77,6 +92,8 @@ static int run(const struct command *command, int argc, char **argv)
             wanted.count = parse_number(optarg, UINT64_MAX);
         else if (key == 'f')
             wanted.follow = true;
+        else if (key == 'C')
+            wanted.is_consumer = true;
         else if (key == 'w')
             wanted.whole = true;
         else if (key == '0')
@@ -88,15 +105,16 @@ static int run(const struct command *command, int argc, char **argv)
     opening.flags = wanted.acting.flags;
     status = open_object(&opening, &segment);
     if (status == STATUS_DONE)
-        status = get_all(queue, &path, &wanted);
-    shk_queue_close(queue);
+        status = get_all(place.queue, &path, &wanted);
+    shk_queue_close(place.queue);
     shk_segment_close(segment);
     return status;
 }
 
 static const struct option_row options[] = {
     {'c', "count", "N", "take so many (1)"},
-    {'f', "follow", NULL, "go on until the queue is shut down and drained"},
+    {'f', "follow", NULL, "go on until it is shut down, or its producers gone, and drained"},
+    {'C', "consumer", NULL, "producers learn of the end (put --producer)"},
     {'w', "whole", NULL, "print it as it is, with nothing after it"},
     {'0', "null", NULL, "end each item with a zero byte, not a newline"},
     TIMEOUT_ROW("wait no longer for each item"),
@@ -112,7 +130,8 @@ const struct command cmd_get = {
     .summary = "take items out of a queue and print them, one a line",
     .notes = "An item is taken when it has been printed; into a pipe the next is printed when\n"
              "that one has been read. The queue is created if it is absent. For work by\n"
-             "several see 'shmctl work'.",
+             "several see 'shmctl work'. When the last 'put --producer' has ended, --follow ends\n"
+             "behind the last item; with 1 if one of them was killed: it may not be all.",
     .options = options,
     .run = run,
 };

@@ -3,6 +3,7 @@
 #include "open.h"
 #include "shmctl.h"
 #include "spawn.h"
+#include "wait_gone.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -169,6 +170,8 @@ static int run(const struct command *command, int argc, char **argv)
     int status;
     int key;
 
+    bool gone = false;
+
     request.act = command == &cmd_wait ? wait : notify;
     while ((key = next_own_option(command, argc, argv, &request.acting)) != -1) {
         if (key == 'a')
@@ -177,9 +180,15 @@ static int run(const struct command *command, int argc, char **argv)
             request.count = (unsigned)parse_number(optarg, UINT_MAX - 1);
         else if (key == OPTION_PRIVATE)
             request.test = optarg;
+        else if (key == 'g')
+            gone = true;
     }
     check_operands(argc, 1, 1);
     parse_object_path(argv[optind], &request.path);
+    if (gone && request.test)
+        usage_error("--gone and --until exclude each other");
+    if (gone)
+        return wait_gone(&request.path, &request.acting);
 
     opening.flags = request.acting.flags;
     status = open_object(&opening, &segment);
@@ -210,6 +219,7 @@ const struct command cmd_notify = {
 
 static const struct option_row wait_options[] = {
     {OPTION_PRIVATE, "until", "TEST", "wait until TEST, a line for sh, exits with 0"},
+    {'g', "gone", NULL, "wait until the members of that name have left or died"},
     TIMEOUT_ROW("wait no longer"),
     NOWAIT_ROW,
     NO_CREATE_ROW,
@@ -219,11 +229,13 @@ static const struct option_row wait_options[] = {
 
 const struct command cmd_wait = {
     .name = "wait",
-    .arguments = "[OPTION...] CONDITION",
-    .summary = "wait on a condition until it is notified",
+    .arguments = "[OPTION...] {CONDITION | --gone SEGMENT/NAME}",
+    .summary = "wait until a condition is notified, or a member is gone",
     .notes = "What was notified before is not seen. With --until, TEST runs while the\n"
              "condition's lock is held, at first and after each notify: what changes its\n"
-             "answer holds the lock, too ('shmctl lock CONDITION'), and notifies.",
+             "answer holds the lock, too ('shmctl lock CONDITION'), and notifies.\n"
+             "--gone tells which members have left and which died, one a line; exit\n"
+             "status 4 if there is none of that name.",
     .options = wait_options,
     .run = run,
 };

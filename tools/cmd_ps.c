@@ -21,6 +21,8 @@ static const struct column columns[] = {
     {"HOLDS", "the locks and conditions that it holds", COLUMN_CUT | COLUMN_LIST},
     {"HELD", "how long it has held one of them, where that was noted",
      COLUMN_RIGHT | COLUMN_NUMBER},
+    {"ROLES", "of what its process is a producer (>) or a consumer (<) by role",
+     COLUMN_CUT | COLUMN_LIST},
     {"WAITS", "what it waits for: acquire, set, put, get and so on, and the object", COLUMN_CUT},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"ON", "the object that it waits on", 0},
@@ -39,7 +41,7 @@ static const struct table_kind member_table = {"members", columns};
 /* What there is to tell: columns that would be empty are left out, but not of JSON. */
 struct told {
     bool threads; /* several of a process, which TID tells apart */
-    bool held, dead;
+    bool held, dead, roles;
 };
 
 /*
@@ -113,6 +115,20 @@ static void add_held(struct table *t, struct held *held, uint64_t id)
         table_set_duration(t, "HELD", longest);
 }
 
+static void add_roles(struct table *t, const struct shk_snapshot *snapshot,
+                      const struct shk_member_info *m)
+{
+    static const char *const signs[] = {"", ">", "<", "<>"};
+    const struct shk_object_info *o;
+    unsigned roles;
+
+    for (size_t i = 0; (o = shk_snapshot_object(snapshot, i)); i++) {
+        roles = shk_snapshot_roles(snapshot, o, m);
+        if (roles)
+            table_append(t, "ROLES", "%s%s", signs[roles & 3], o->name);
+    }
+}
+
 static void add_member(struct table *t, const struct shk_snapshot *snapshot,
                        const struct shk_member_info *m, struct held *held)
 {
@@ -125,6 +141,8 @@ static void add_member(struct table *t, const struct shk_snapshot *snapshot,
     table_set(t, "COMMAND", "%s", m->command);
     table_set(t, "NAME", "%s", m->name);
     table_set_bool(t, "ALIVE", m->alive);
+    if (table_shows(t, "ROLES"))
+        add_roles(t, snapshot, m);
     add_held(t, held, m->id);
     table_set(t, "TASKS", "%" PRIu64, m->tasks);
     table_set_date(t, "JOINED", m->joined);
@@ -149,8 +167,10 @@ static struct told what_there_is(struct shk_snapshot *const *snapshots)
             told.threads = told.threads || m->tid != m->pid;
             told.dead = told.dead || !m->alive;
         }
-        for (size_t i = 0; (o = shk_snapshot_object(*snapshots, i)); i++)
+        for (size_t i = 0; (o = shk_snapshot_object(*snapshots, i)); i++) {
             told.held = told.held || o->held;
+            told.roles = told.roles || o->producers || o->consumers;
+        }
     }
     return told;
 }
@@ -158,9 +178,10 @@ static struct told what_there_is(struct shk_snapshot *const *snapshots)
 static struct table *new_table(const struct table_style *style, struct told told)
 {
     char *usual = print_to_memory(
-        "SEGMENT,PID,%sCOMMAND,NAME,%sHOLDS,%sWAITS,FOR%s",
+        "SEGMENT,PID,%sCOMMAND,NAME,%sHOLDS,%s%sWAITS,FOR%s",
         style->json || told.threads ? "TID," : "", style->json || told.dead ? "ALIVE," : "",
-        style->json || told.held ? "HELD," : "", style->json || told.dead ? ",DIED" : "");
+        style->json || told.held ? "HELD," : "", told.roles ? "ROLES," : "",
+        style->json || told.dead ? ",DIED" : "");
     struct table *t = table_new(&member_table, usual, style);
 
     free(usual);

@@ -72,7 +72,8 @@ struct manner {
     struct acting acting;
     bool has_priority; /* or the queue's own way */
     int64_t priority;
-    bool skips_long; /* items that the queue does not take */
+    bool skips_long;  /* items that the queue does not take */
+    bool is_producer; /* by role, and minds that the last consumer has gone */
     struct shk_queue *queue;
 };
 
@@ -135,8 +136,10 @@ static int open_queue(struct shk_segment *segment, const char *name, unsigned fl
 {
     struct manner *how = to;
     struct shk_queue_options options = {.order = how->has_priority ? SHK_PRIORITY : SHK_FIFO};
+    unsigned role = how->is_producer ? SHK_AS(SHK_PRODUCER) | SHK_EPIPE : 0;
 
-    return shk_queue_open(segment, name, flags, flags & SHK_CREATE ? &options : NULL, &how->queue);
+    return shk_queue_open(segment, name, flags | role, flags & SHK_CREATE ? &options : NULL,
+                          &how->queue);
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -163,6 +166,9 @@ static int run(const struct command *command, int argc, char **argv)
             break;
         case OPTION_PRIVATE:
             how.skips_long = true;
+            break;
+        case 'P':
+            how.is_producer = true;
             break;
         case 'p':
             how.has_priority = true;
@@ -191,6 +197,7 @@ static const struct option_row options[] = {
     {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
     {'p', "priority", "N", "priority in a priority queue: the lowest is first (0)"},
     {OPTION_PRIVATE, "skip-long", NULL, "skip items that are too long, and tell how many"},
+    {'P', "producer", NULL, "consumers learn of the end; end when the last of them has gone"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
     NO_CREATE_ROW,
@@ -203,7 +210,8 @@ const struct command cmd_put = {
     .arguments = "[OPTION...] QUEUE {ITEM... | --stdin | --whole}",
     .summary = "put items into a queue",
     .notes = "Items that begin with '-' go after '--'. The queue is created if it is absent:\n"
-             "first in, first out, without a limit; with --priority a priority queue.",
+             "first in, first out, without a limit; with --priority a priority queue.\n"
+             "Between 'put --producer' and 'get --follow --consumer' a queue ends as a pipe does.",
     .options = options,
     .run = run,
 };

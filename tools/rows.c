@@ -129,6 +129,8 @@ static const struct column object_columns[] = {
     {"LENGTH", "how many bytes its newest version has", NUMBER},
     {"ALIGN", "alignment of its first byte", NUMBER},
     {"FILL", "how full it is, in per cent", NUMBER},
+    {"PRODUCERS", "how many processes are producers by role", NUMBER},
+    {"CONSUMERS", "how many are consumers by role", NUMBER},
     {"HIGH-WATER", "the most items that were seen in it", NUMBER},
     {"PUT-RATE", "items put or samples appended, a second (show -i, watch)", NUMBER},
     {"GET-RATE", "items taken a second (show -i, watch)", NUMBER},
@@ -293,6 +295,10 @@ void add_object(struct table *t, const struct shk_snapshot *snapshot,
     if (o->held)
         table_set_duration(t, "HELD", o->held);
     fill_kind(t, o);
+    if (o->producer_line != SHK_LINE_NONE)
+        table_set(t, "PRODUCERS", "%" PRIu32, o->producers);
+    if (o->consumer_line != SHK_LINE_NONE)
+        table_set(t, "CONSUMERS", "%" PRIu32, o->consumers);
     table_set(t, "REPAIRS", "%" PRIu64,
               o->holders_lost + o->waiters_buried + o->wakeups_passed_on + o->rebuilds);
     table_set(t, "HOLDERS-LOST", "%" PRIu64, o->holders_lost);

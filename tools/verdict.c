@@ -282,11 +282,34 @@ static int read_world(struct world *w)
     return status;
 }
 
+/* The line of those by role that would wake it: the consumers, for a producer that waits. */
+uint32_t line_of_wakers(const struct thread *t)
+{
+    if (!t->object)
+        return SHK_LINE_NONE;
+    switch (t->member->waits_for) {
+    case SHK_WAITS_TO_PUT:
+        return t->object->consumer_line;
+    case SHK_WAITS_TO_GET:
+    case SHK_WAITS_FOR_SAMPLES:
+        return t->object->producer_line;
+    default:
+        return SHK_LINE_NONE;
+    }
+}
+
+static bool has_ended(uint32_t line)
+{
+    return line == SHK_LINE_CLOSED || line == SHK_LINE_BROKEN;
+}
+
 const struct thread *possible_waker(const struct world *w, const struct thread *t, size_t *at)
 {
     const struct thread *other;
     uint64_t stuck = 0;
 
+    if (has_ended(line_of_wakers(t)))
+        return NULL;
     if (acquires(t) || t->command) {
         other = next_in_chain(t);
         return (*at)++ == 0 && other && is_able(other) ? other : NULL;
@@ -331,6 +354,9 @@ static bool can_go_on(const struct world *w, const struct thread *t)
      */
     if (!t->object || (acquires(t) && !t->holder))
         return true;
+    /* A consumer is told that the last producer has gone. */
+    if (t->member->waits_for != SHK_WAITS_TO_PUT && has_ended(line_of_wakers(t)))
+        return true;
     return t->member->has_deadline || can_be_woken(w, t);
 }
 
@@ -366,6 +392,9 @@ uint64_t lost_waker(const struct thread *t)
 {
     if (t->command || !t->object)
         return 0;
+    if (line_of_wakers(t) == SHK_LINE_OPEN &&
+        (t->member->waits_for == SHK_WAITS_TO_PUT ? t->object->consumers : t->object->producers))
+        return 0; /* one by role is there */
     switch (t->member->waits_for) {
     case SHK_WAITS_TO_ACQUIRE:
     case SHK_WAITS_TO_READ:

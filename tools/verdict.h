@@ -6,7 +6,8 @@
  *   deadlocked   the holder of the lock that it waits for, that one's, and so on come back to one
  *                of them: a circle, which deadlines may end one day, or not
  *   stranded     not able, and the member that would have woken it is known to have died; or the
- *                holder of its lock is stranded
+ *                holder of its lock is stranded. Where there are producers or consumers by role,
+ *                the last of them
  *   stalled      able only if a process goes on that does not run: stopped, traced, frozen, or in
  *                disk sleep
  *   waiting      all else. If it is not able, nothing is attached at the moment that could wake it;
@@ -89,6 +90,12 @@ struct thread *next_in_chain(const struct thread *);
 
 /* What could wake this one: the next from *at on, which is to be 0 at first; NULL: no more. */
 const struct thread *possible_waker(const struct world *, const struct thread *, size_t *at);
+
+/*
+ * What has become of those by role that would wake it (enum shk_line_state): the producers of what
+ * it waits to get, the consumers of what it waits to put.
+ */
+uint32_t line_of_wakers(const struct thread *);
 
 /* The dead member that would have woken this one, which is no link of a chain; 0: none is known. */
 uint64_t lost_waker(const struct thread *);

@@ -4,6 +4,7 @@
 #include "inspect/snapshot.h"
 #include "kinds.h"
 #include "segment/pool.h"
+#include "segment/presence.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,6 +32,17 @@ static void contents_info(const struct shki_image *r, const struct shki_entry *e
         kind->add_tasks(r, e, shared, s->members, s->n_members);
 }
 
+static uint32_t line_state(const struct shki_entry *e, unsigned side)
+{
+    uint64_t line = shki_presence(e, side);
+
+    if (!(line & SHKI_PRESENCE_HAD))
+        return SHK_LINE_NONE;
+    if (!(line & SHKI_PRESENCE_ENDED))
+        return SHK_LINE_OPEN;
+    return line & SHKI_PRESENCE_DIED ? SHK_LINE_BROKEN : SHK_LINE_CLOSED;
+}
+
 static void object_info(const struct shki_image *r, const struct shki_entry *e, void *shared,
                         struct shk_object_info *info, const struct shk_snapshot *s)
 {
@@ -40,6 +52,8 @@ static void object_info(const struct shki_image *r, const struct shki_entry *e, 
     info->size = e->size;
     info->creator = e->creator;
     info->created = e->created;
+    info->producer_line = line_state(e, SHKI_PRODUCERS);
+    info->consumer_line = line_state(e, SHKI_CONSUMERS);
     contents_info(r, e, shared, info, s);
 }
 

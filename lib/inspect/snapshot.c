@@ -108,6 +108,7 @@ void shk_snapshot_close(struct shk_snapshot *s)
         return;
     free(s->objects);
     free(s->members);
+    free(s->roles);
     free(s);
 }
 

@@ -15,6 +15,13 @@ struct shk_snapshot {
     struct shk_object_info *objects; /* by entry at first, without gaps and by name at last */
     struct shk_member_info *members; /* in the order of the records at first, of joining at last */
     size_t n_objects, n_members;
+    /* which processes are producers, or consumers, of which objects */
+    struct shki_snapshot_role {
+        int32_t pid;
+        unsigned role;   /* SHK_PRODUCER or SHK_CONSUMER */
+        uint64_t serial; /* of the object */
+    } * roles;
+    size_t n_roles;
 };
 
 /* ---- segments.c: what a file is ---- */

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "inspect/snapshot.h"
 #include "kinds.h"
+#include "segment/presence.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -94,13 +95,47 @@ static void count_uses(const struct shki_image *r, const struct shki_process *ro
         }
 }
 
+/* A process is a producer, or a consumer, of the object of an entry. */
+static bool add_role(struct shk_snapshot *s, int32_t pid, struct shk_object_info *o, unsigned role)
+{
+    struct shki_snapshot_role *more = s->roles;
+
+    if ((s->n_roles & (s->n_roles - 1)) == 0) /* as many as a power of two: room for twice that */
+        more = realloc(s->roles, (2 * s->n_roles + 1) * sizeof(*s->roles));
+    if (more == NULL)
+        return false;
+    s->roles = more;
+    s->roles[s->n_roles++] = (struct shki_snapshot_role){pid, role, o->serial};
+    if (role == SHK_PRODUCER)
+        o->producers++;
+    else
+        o->consumers++;
+    return true;
+}
+
+static bool read_roles(const struct shki_image *r, const struct shki_process *row, int32_t pid,
+                       struct shk_snapshot *s)
+{
+    for (unsigned side = 0; side < SHKI_SIDES; side++)
+        for (uint32_t w = 0; w < r->geometry.uses_words; w++)
+            for (uint64_t bits = row->uses[(1 + side) * r->geometry.uses_words + w]; bits;
+                 bits &= bits - 1) {
+                uint32_t entry = w * 64 + (uint32_t)__builtin_ctzll(bits);
+
+                if (entry < r->header.max_objects && s->objects[entry].serial != 0 &&
+                    !add_role(s, pid, &s->objects[entry], 1u << side))
+                    return false;
+            }
+    return true;
+}
+
 /*
  * Of each process that has a row: count its living members among the users of what it has open, and
  * note its dead ones.
  */
-static void read_uses(const struct shki_image *r, struct user *users, size_t n,
+static bool read_uses(const struct shki_image *r, struct user *users, size_t n,
                       struct shki_process *row, const struct shki_member_shared *records,
-                      const struct shk_snapshot *s)
+                      struct shk_snapshot *s)
 {
     /*
      * From the last row to the first, since a process may have two rows: after an exec it takes
@@ -126,7 +161,10 @@ static void read_uses(const struct shki_image *r, struct user *users, size_t n,
                 note_dead(r, &records[u->member], &s->members[u->member], row, s->objects);
         }
         count_uses(r, row, living, s->objects);
+        if (living > 0 && !read_roles(r, row, pid, s))
+            return false;
     }
+    return true;
 }
 
 int shki_snapshot_uses(const struct shki_image *r, const struct shki_member_shared *records,
@@ -142,9 +180,21 @@ int shki_snapshot_uses(const struct shki_image *r, const struct shki_member_shar
     }
     if (error == 0) {
         qsort(users, s->n_members, sizeof(*users), by_pid);
-        read_uses(r, users, s->n_members, row, records, s);
+        if (!read_uses(r, users, s->n_members, row, records, s))
+            error = shki_say(-ENOMEM, "out of memory");
     }
     free(users);
     free(row);
     return error;
+}
+
+unsigned shk_snapshot_roles(const struct shk_snapshot *s, const struct shk_object_info *o,
+                            const struct shk_member_info *m)
+{
+    unsigned roles = 0;
+
+    for (size_t i = 0; s && o && m && i < s->n_roles; i++)
+        if (s->roles[i].pid == m->pid && s->roles[i].serial == o->serial)
+            roles |= s->roles[i].role;
+    return m && m->alive ? roles : 0;
 }

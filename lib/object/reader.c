@@ -16,6 +16,7 @@ struct shk_reader {
     /* Relaxed: written by the one thread that reads, read by a thread that watches for it. */
     _Atomic uint64_t position;
     int64_t dropped;
+    _Atomic uint64_t told; /* see shki_roles_say_ended() */
     _Atomic unsigned refs; /* as of an object */
     struct shki_spinner spinner;
 };
@@ -112,7 +113,16 @@ static bool has_samples(const void *arg)
 {
     const struct shk_reader *reader = arg;
 
-    return has_unread(reader) || shki_object_is_stale(&reader->stream->object);
+    return has_unread(reader) || shki_object_is_stale(&reader->stream->object) ||
+           shki_roles_has_ended(&reader->stream->object, &reader->stream->roles, SHKI_PRODUCERS);
+}
+
+/* Whether the last writer by role has gone; its death is found. */
+static bool has_ended(struct shk_reader *reader)
+{
+    struct shk_stream *st = reader->stream;
+
+    return shki_roles_check(&st->object, &st->roles, SHKI_PRODUCERS);
 }
 
 /*
@@ -157,6 +167,9 @@ static int wait_for_samples(struct shk_reader *reader, struct shki_member *m,
     shki_object_sleeps(&st->object, m, SHK_WAITS_FOR_SAMPLES, shki_waits_how(deadline));
     while (r == 0 && !has_samples(reader)) {
         r = sleep_once(reader, m, deadline, &quiet);
+        has_ended(reader);
+        if (shki_presence(st->object.entry, SHKI_PRODUCERS))
+            quiet = 0; /* only a recheck finds the death of a writer */
         if (r == 0 && !has_samples(reader))
             r = shki_deadline_check(deadline);
     }
@@ -171,6 +184,7 @@ static ssize_t read_samples(struct shk_reader *reader, void *buf, int64_t *stamp
     struct shki_saved_error saved;
     struct shki_member *m;
     uint64_t position;
+    bool ended = false;
     size_t got;
     int r;
 
@@ -196,10 +210,17 @@ static ssize_t read_samples(struct shk_reader *reader, void *buf, int64_t *stamp
             return (ssize_t)got;
         if (r < 0)
             return r;
+        if (ended)
+            return shki_roles_say_ended(&reader->stream->object, &reader->told,
+                                        "the last writer has gone, and all samples are read",
+                                        "all samples are read, and a writer has died");
         if (tries == 0) /* one deadline, however often the reader is lapped */
             deadline =
                 shki_object_deadline(&reader->stream->object, timeout, "there are no new samples");
         if (tries < TRIES_MAX && has_unread(reader))
+            continue;
+        ended = has_ended(reader); /* and then once more: what was written before can be read */
+        if (ended)
             continue;
         shki_error_save(&saved);
         r = shki_object_is_stale(&reader->stream->object) ? shki_stale(&reader->stream->object)
@@ -280,7 +301,15 @@ static void unref(void *reader)
 
 static bool is_ready(const struct shki_watch *w)
 {
-    return has_unread(w->handle);
+    const struct shk_reader *reader = w->handle;
+
+    return has_unread(reader) ||
+           shki_roles_has_ended(w->object, &reader->stream->roles, SHKI_PRODUCERS);
+}
+
+static void find_last_writer_dead(void *reader)
+{
+    has_ended(reader);
 }
 
 void shki_stream_watch(void *handle, uint32_t want, struct shki_watch *w)
@@ -293,6 +322,8 @@ void shki_stream_watch(void *handle, uint32_t want, struct shki_watch *w)
                              .refs = &reader->refs,
                              .watched = &st->shared->watched,
                              .handle = reader,
+                             .repair = find_last_writer_dead,
+                             .prompt = &st->object.entry->line[SHKI_PRODUCERS],
                              .is_ready = is_ready,
                              .unref = unref};
 }

@@ -106,11 +106,31 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     return 0;
 }
 
+/*
+ * Wake the readers that sleep, without waiting for the waitlist's mutex: its holder carries out the
+ * request.
+ */
+static void wake_readers(struct shk_stream *st)
+{
+    /* ST4, PW4: ST2 before the loads of `watched` and the waitlist; pairs with ST5 and PW3 */
+    atomic_thread_fence(memory_order_seq_cst);
+    shki_watched_wake(st->object.segment, &st->shared->watched);
+    if (unlikely(!shki_waitlist_is_empty(&st->line)))
+        shki_waitlist_request(&st->line);
+}
+
+/* A line has ended: as after an append, with RO1 in the place of ST2. */
+static void wake_all(void *stream)
+{
+    wake_readers(stream);
+}
+
 int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flags,
                     const struct shk_stream_options *options, struct shk_stream **out)
 {
     static const struct shk_stream_options defaults;
     struct shki_plan plan = {.kind = &shki_stream_kind};
+    struct shki_roles roles = {0};
     struct shk_stream *st;
     int r;
 
@@ -128,6 +148,8 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
         return shki_say(-EINVAL, options->stamped > 1 ? "stamped is neither 0 nor 1"
                                                       : "the rate is negative, or no number");
     r = shki_check_reserved(options->reserved, 6);
+    if (r == 0)
+        r = shki_roles_parse(&roles, &flags);
     if (r < 0)
         return r;
     if (options->sample_size == 0) {
@@ -144,12 +166,18 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     if (r < 0)
         goto fail;
     r = shki_object_waitlist(&st->object, &shki_stream_kind, &st->line);
-    if (r < 0) {
-        shki_object_close(&st->object);
-        goto fail;
-    }
+    if (r < 0)
+        goto close;
+    st->roles = roles;
+    r = shki_roles_open(&st->object, &st->roles, true, wake_all);
+    if (r < 0)
+        goto close_waitlist;
     *out = st;
     return 0;
+close_waitlist:
+    shki_waitlist_close(&st->line);
+close:
+    shki_object_close(&st->object);
 fail:
     free(st);
     return r;
@@ -203,19 +231,6 @@ static void append_piece(struct shk_stream *st, const unsigned char *samples, co
     store_release(&shared->published, from + n);
 }
 
-/*
- * Wake the readers that sleep, without waiting for the waitlist's mutex: its holder carries out the
- * request.
- */
-static void wake_readers(struct shk_stream *st)
-{
-    /* ST4, PW4: ST2 before the loads of `watched` and the waitlist; pairs with ST5 and PW3 */
-    atomic_thread_fence(memory_order_seq_cst);
-    shki_watched_wake(st->object.segment, &st->shared->watched);
-    if (unlikely(!shki_waitlist_is_empty(&st->line)))
-        shki_waitlist_request(&st->line);
-}
-
 static int append(struct shk_stream *st, const void *samples, const int64_t *stamps, size_t n)
 {
     struct shki_member *m;
@@ -227,6 +242,8 @@ static int append(struct shk_stream *st, const void *samples, const int64_t *sta
         return r;
     if (samples == NULL && n > 0)
         return shki_say(-EINVAL, "the samples are NULL");
+    if (unlikely(st->roles.minds) && shki_roles_check(&st->object, &st->roles, SHKI_CONSUMERS))
+        return shki_roles_say_alone(&st->object);
     r = shki_object_lock_writer(&st->object, &st->shared->writer_lock, m, &st->lock_spinner,
                                 "appending");
     if (r < 0)

@@ -37,6 +37,7 @@
 #define SHKI_STREAM_H
 
 #include "object/object.h"
+#include "object/roles.h"
 
 #include <shmkit/stream.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ struct shk_stream {
     bool stamped;
     unsigned char *samples; /* of the first slot: its sample, behind the time stamp */
 
+    struct shki_roles roles;
     struct shki_spinner lock_spinner;
     struct shki_waitlist line;
 };
@@ -102,6 +104,7 @@ static inline void shki_stream_unref(struct shk_stream *st)
 {
     if (!shki_object_unref(&st->object))
         return;
+    shki_roles_close(&st->object, &st->roles);
     shki_waitlist_close(&st->line);
     shki_object_close(&st->object);
     free(st);

@@ -65,7 +65,9 @@ struct shki_watch {
     /* CLOCK_MONOTONIC, ns: when it becomes ready by itself, SHKI_NEVER; or NULL */
     int64_t (*ready_at)(const struct shki_watch *);
     void (*repair)(void *handle); /* repair what keeps it from being ready; or NULL */
-    void (*unref)(void *handle);  /* close a handle that has been referenced */
+    /* not 0: only a repair finds that it is ready, so no recheck interval grows; NULL: as 0 */
+    const _Atomic uint64_t *prompt;
+    void (*unref)(void *handle); /* close a handle that has been referenced */
 };
 
 /*

@@ -3,6 +3,7 @@
 
 #include "base/fence.h"
 #include "kinds.h"
+#include "poll/member_watch.h"
 
 #include <shmkit/inspect.h>
 
@@ -10,18 +11,18 @@
 
 static int watch(const struct shk_ready *wanted, struct shki_watch *w)
 {
-    const struct shki_kind *kind = shki_kind(wanted->kind);
+    const struct shki_kind *kind =
+        wanted->kind == SHK_KIND_MEMBER ? &shki_member_kind : shki_kind(wanted->kind);
 
     if (kind == NULL)
         return shki_say(-EINVAL, "an object of the set has an unknown kind");
     if (kind->watch == NULL)
         return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects",
                          kind->name);
-    if ((wanted->want != SHK_READABLE && wanted->want != SHK_WRITABLE) ||
-        !(wanted->want & kind->watchable))
-        return shki_say(
-            -EINVAL,
-            "an object of the set wants neither SHK_READABLE nor, as a queue may, SHK_WRITABLE");
+    if (wanted->want == 0 || wanted->want & ~kind->watchable ||
+        wanted->want == (SHK_READABLE | SHK_WRITABLE))
+        return shki_say(-EINVAL, "an object of the set wants neither SHK_READABLE nor, as a queue "
+                                 "may, SHK_WRITABLE, nor what a member may");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
     kind->watch(wanted->object, wanted->want, w);
@@ -116,6 +117,15 @@ static int64_t ready_at(const struct shki_set *set)
     return first;
 }
 
+/* Relaxed: it only says when the next recheck is. */
+static bool is_prompt(const struct shki_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (set->watches[i].prompt && load_relaxed(set->watches[i].prompt) != 0)
+            return true;
+    return false;
+}
+
 static void repair(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
@@ -171,7 +181,7 @@ static int sleep_once(const struct shki_set *set, struct shki_waitlist *l, struc
     r = shki_waitlist_sleep(l, m, &recheck);
     if (r == 0)
         shki_waitlist_resume(m);
-    *quiet = r == 0 ? 0 : *quiet + 1;
+    *quiet = r == 0 || is_prompt(set) ? 0 : *quiet + 1;
     /* what is stale, and why, check() says */
     return shki_error_settle(r == -ETIMEDOUT || r == -ESTALE ? 0 : r, &saved);
 }

@@ -25,7 +25,8 @@ struct shki_call shki_put_call(struct shk_queue *q, struct shki_member *m, int64
                               .can_go_on = shki_queue_has_room,
                               .waits_for = SHK_WAITS_TO_PUT,
                               .timeout = timeout,
-                              .heeds_shutdown = true};
+                              .heeds_shutdown = true,
+                              .heeds_lines = true};
 }
 
 struct shki_call shki_get_call(struct shk_queue *q, struct shki_member *m, int64_t timeout)
@@ -47,7 +48,8 @@ struct shki_call shki_get_call(struct shk_queue *q, struct shki_member *m, int64
                               .can_go_on = shki_queue_has_item,
                               .waits_for = SHK_WAITS_TO_GET,
                               .timeout = timeout,
-                              .heeds_shutdown = true};
+                              .heeds_shutdown = true,
+                              .heeds_lines = true};
 }
 
 /* What the sentence of a deadline says. */
@@ -141,9 +143,8 @@ static int recheck(void *arg)
     /* Other orders: a producer may have a reservation open behind the same lock. */
     if (q->order != SHK_FIFO && shki_shut_down(q) != SHKI_SHUT_DOWN)
         return 0;
-    if ((was_shut(c) || shki_queue_is_over(q)) && shki_queue_items(q) == 0)
-        return shki_say_drained(q);
-    return 0;
+    /* The call says what has ended when it ends: this may be asked more than once. */
+    return (was_shut(c) || shki_queue_is_over(q)) && shki_queue_items(q) == 0 ? -EPIPE : 0;
 }
 
 int shki_call_lock(struct shki_call *c, int (*check)(void *), void *arg)
@@ -270,6 +271,8 @@ int shki_call_run(struct shki_call *c, shki_act *act, struct shki_work *work)
     for (;;) {
         if (!c->has_tried) {
             r = enter(c);
+            if (r == -EPIPE && !c->puts)
+                r = shki_say_drained(c->queue);
             if (r < 0)
                 break;
             r = act_once(c, act, work);
@@ -322,6 +325,30 @@ static bool give_way(struct shki_call *c)
     return true;
 }
 
+/* The line that ends the wait: of the producers, for a consumer. */
+static enum shki_side_of other_side(const struct shki_call *c)
+{
+    return c->puts ? SHKI_CONSUMERS : SHKI_PRODUCERS;
+}
+
+/* At the end of each recheck interval of a wait for an item or for room. */
+static void find_deaths(const void *arg)
+{
+    const struct shki_call *c = arg;
+
+    shki_roles_check(&c->queue->object, &c->queue->roles, other_side(c));
+}
+
+/* The other side's line had not ended at the last try, and has now: try once more. */
+static bool has_just_ended(const struct shki_call *c)
+{
+    struct shk_queue *q = c->queue;
+
+    if (!c->heeds_lines || shki_roles_has_ended(&q->object, &q->roles, other_side(c)))
+        return false;
+    return shki_roles_check(&q->object, &q->roles, other_side(c));
+}
+
 int shki_call_wait(struct shki_call *c)
 {
     struct shk_segment *s = c->queue->object.segment;
@@ -331,6 +358,8 @@ int shki_call_wait(struct shki_call *c)
     int r;
 
     begin(c);
+    if (has_just_ended(c))
+        return 0;
     r = shki_deadline_check(&c->deadline);
     if (r < 0)
         return r;
@@ -344,7 +373,8 @@ int shki_call_wait(struct shki_call *c)
     early = until.at < c->deadline.at;
     if (early)
         shki_error_save(&saved);
-    r = shki_eventcount_wait(c->eventcount, s, c->member, &until, can_go_on, c);
+    r = shki_eventcount_wait(c->eventcount, s, c->member, &until, can_go_on,
+                             c->heeds_lines ? find_deaths : NULL, c);
     if (r == -ETIMEDOUT && early)
         /* the next check of the deadline comes before the next sleep */
         r = shki_error_settle(0, &saved);

@@ -43,6 +43,7 @@ struct shki_call {
     uint32_t shutdowns; /* shut_down without its state, when the wait began */
     bool heeds_shutdown;
     uint32_t lease_changes; /* when the earliest due time was found: LS5 */
+    bool heeds_lines;       /* of producers and consumers: segment/presence.h */
     bool begun, slept;
     bool puts, gets;
     bool has_tried;  /* the first round only waits: the caller has had the lock, in vain */
@@ -52,6 +53,13 @@ struct shki_call {
 
 struct shki_call shki_put_call(struct shk_queue *, struct shki_member *, int64_t timeout);
 struct shki_call shki_get_call(struct shk_queue *, struct shki_member *, int64_t timeout);
+
+/* Before the first try of a put: the death of the last consumer is found, if the producer minds. */
+static inline void shki_put_begins(struct shk_queue *q)
+{
+    if (unlikely(q->roles.minds))
+        shki_roles_check(&q->object, &q->roles, SHKI_CONSUMERS);
+}
 
 /*
  * A whole call: what the act returned; the end of the deadline; -EBUSY, -EPIPE, -ESTALE, -EDEADLK.

@@ -46,7 +46,14 @@ int shki_say_shut(const struct shk_queue *q)
     return shki_object_say(&q->object, -EPIPE, "the queue has been shut down");
 }
 
-int shki_say_drained(const struct shk_queue *q)
+int shki_say_drained(struct shk_queue *q)
 {
+    /* Relaxed: it only chooses the sentence. */
+    uint32_t state = load_relaxed(&q->shared->shut_down) & SHKI_SHUT_STATE;
+
+    if (state == SHKI_OPEN && shki_roles_has_ended(&q->object, &q->roles, SHKI_PRODUCERS))
+        return shki_roles_say_ended(&q->object, &q->roles.told,
+                                    "the last producer has gone, and the queue is drained",
+                                    "the queue is drained, and a producer of it has died");
     return shki_object_say(&q->object, -EPIPE, "the queue has been shut down and is drained");
 }

@@ -7,6 +7,7 @@
 #define SHKI_QUEUE_HANDLE_H
 
 #include "object/object.h"
+#include "object/roles.h"
 #include "queue/adaptive.h"
 #include "queue/layout.h"
 #include "sync/biased.h"
@@ -51,7 +52,7 @@ struct shk_queue {
         item_most; /* of an item that may be put: item_size, or less than that by capacity_bytes */
     /*
      * an item of fewer bytes may take the fast tier: item_size + 1 of a ring with asymmetric
-     * fences, else 0
+     * fences, else 0; and 0 of a producer that minds when there is no consumer
      */
     size_t fast_below;
     unsigned char *slots;
@@ -73,6 +74,8 @@ struct shk_queue {
     struct shki_lease_area *leases;
     struct shki_list lease_list; /* their records */
     uint32_t lease_limit;        /* how many there can be */
+
+    struct shki_roles roles;
 
     /* ---- With the side's lock ---- */
     struct shki_chunk put_chunk, get_chunk;
@@ -114,8 +117,8 @@ int shki_damaged_item(const struct shk_queue *, size_t length);
 /* -EMSGSIZE */
 int shki_too_large(const struct shk_queue *, size_t length);
 int shki_small_buffer(const struct shk_queue *, size_t length, size_t size);
-/* -EPIPE, of a put and of a get */
+/* -EPIPE, of a put and of a get; of a get also -EOWNERDEAD, once */
 int shki_say_shut(const struct shk_queue *);
-int shki_say_drained(const struct shk_queue *);
+int shki_say_drained(struct shk_queue *);
 
 #endif

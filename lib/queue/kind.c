@@ -11,11 +11,19 @@
 
 /* ---- Opening ---- */
 
+static void wake_all(void *object)
+{
+    struct shki_object *o = object;
+
+    shki_queue_wake(o->segment, (void *)o->shared);
+}
+
 int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags,
                    const struct shk_queue_options *options, struct shk_queue **out)
 {
     static const struct shk_queue_options defaults;
     struct shki_plan plan = {.kind = &shki_queue_kind, .options_given = options != NULL};
+    struct shki_roles roles = {0};
     struct shk_queue *q;
     int r;
 
@@ -23,13 +31,23 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
         return SHKI_NO_HANDLE;
     *out = NULL;
     plan.options = options = options ? options : &defaults;
-    r = shki_queue_plan(segment, options, &plan);
+    r = shki_roles_parse(&roles, &flags);
+    if (r == 0)
+        r = shki_queue_plan(segment, options, &plan);
     if (r < 0)
         return r;
     q = calloc(1, sizeof(*q));
     if (q == NULL)
         return shki_say(-ENOMEM, "out of memory");
+    q->roles = roles;
     r = shki_object_open(segment, name, flags, &plan, &q->object);
+    if (r == 0) {
+        r = shki_roles_open(&q->object, &q->roles, !q->ops->has_item(q), wake_all);
+        if (r < 0)
+            shki_object_close(&q->object);
+    }
+    if (roles.minds)
+        q->fast_below = 0;
     if (r < 0) {
         free(q->lists);
         free(q);
@@ -53,6 +71,7 @@ int shk_queue_close(struct shk_queue *q)
                          q->object.segment->name, q->object.name);
     if (!shki_object_unref(&q->object))
         return 0;
+    shki_roles_close(&q->object, &q->roles);
     shki_object_close(&q->object);
     free(q->lists);
     free(q);
@@ -63,7 +82,7 @@ int shk_queue_close(struct shk_queue *q)
 
 static void wake_at_unlink(struct shki_object *o)
 {
-    shki_queue_wake(o->segment, (void *)o->shared);
+    wake_all(o);
 }
 
 static void wake_at_close(struct shki_object *o, uint32_t waits_for)
@@ -114,21 +133,38 @@ static void unref(void *queue)
     shk_queue_close(queue);
 }
 
+/* Items of the dead come back, and the death of the last producer is found. */
+static void find_ends(void *queue)
+{
+    struct shk_queue *q = queue;
+
+    take_back(q);
+    shki_roles_check(&q->object, &q->roles, SHKI_PRODUCERS);
+}
+
+static void find_last_consumer_dead(void *queue)
+{
+    struct shk_queue *q = queue;
+
+    shki_roles_check(&q->object, &q->roles, SHKI_CONSUMERS);
+}
+
 static void watch(void *handle, uint32_t want, struct shki_watch *w)
 {
     struct shk_queue *q = handle;
     bool get = want == SHK_READABLE;
 
-    *w = (struct shki_watch){.object = &q->object,
-                             .refs = &q->object.refs,
-                             .handle = q,
-                             .unref = unref,
-                             .watched =
-                                 get ? &q->shared->not_empty.flags : &q->shared->not_full.flags,
-                             .note = note_shutdowns,
-                             .is_ready = get ? is_readable : is_writable,
-                             .ready_at = get ? ready_at : NULL,
-                             .repair = get ? take_back : NULL};
+    *w = (struct shki_watch){
+        .object = &q->object,
+        .refs = &q->object.refs,
+        .handle = q,
+        .unref = unref,
+        .watched = get ? &q->shared->not_empty.flags : &q->shared->not_full.flags,
+        .note = note_shutdowns,
+        .is_ready = get ? is_readable : is_writable,
+        .ready_at = get ? ready_at : NULL,
+        .repair = get ? find_ends : find_last_consumer_dead,
+        .prompt = &q->object.entry->line[get ? SHKI_PRODUCERS : SHKI_CONSUMERS]};
 }
 
 /* ---- Inspection ---- */

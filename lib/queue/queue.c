@@ -57,6 +57,7 @@ int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned 
         r = check_items(q, items, w.n);
     if (r < 0)
         return r;
+    shki_put_begins(q);
     r = shki_side_try(q, m, true, q->ops->put, &w);
     return r == 0 || r == SHKI_LOCK_BUSY ? put_wait(q, m, &w, timeout, r == 0) : r;
 }
@@ -76,6 +77,7 @@ static __attribute__((noinline)) int put_slow(struct shk_queue *q, const void *i
         if (r < 0)
             return r;
     }
+    shki_put_begins(q);
     r = q->ops->try_put(q, m, item, len, priority);
     if (unlikely(r == 0 || r == SHKI_LOCK_BUSY))
         r = put_wait(q, m, &w, timeout, r == 0);
@@ -149,9 +151,11 @@ static int get_wait(struct shk_queue *q, struct shki_member *m, struct shki_work
 
     if (has_tried && shki_lease_words(q) > 0)
         has_tried = false; /* a claimer, which does not come to what has come back */
-    if (has_tried && timeout == SHK_NOWAIT)
+    if (has_tried && timeout == SHK_NOWAIT &&
+        !shki_roles_check(&q->object, &q->roles, SHKI_PRODUCERS))
         return shki_object_say(&q->object, -EAGAIN, "the queue is empty");
     c = shki_get_call(q, m, timeout);
+    has_tried = has_tried && timeout != SHK_NOWAIT;
     c.has_tried = has_tried;
     return shki_call_run(&c, shki_lease_get, w);
 }

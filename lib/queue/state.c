@@ -11,7 +11,8 @@ bool shki_queue_is_over(const struct shk_queue *q)
     bool held;
 
     if (likely(state == SHKI_OPEN))
-        return false;
+        return shki_roles_has_ended(&q->object, &q->roles, SHKI_PRODUCERS) &&
+               shki_leases_out(q) == 0;
     if (shki_leases_out(q) > 0)
         return false; /* they may come back */
     if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
@@ -58,7 +59,7 @@ bool shki_queue_has_item(const void *queue)
 bool shki_queue_is_writable(const struct shk_queue *q)
 {
     return (q->ops->has_room(q) && shki_queue_room_beside_leases(q) > 0) ||
-           shki_shut_down(q) != SHKI_OPEN;
+           shki_shut_down(q) != SHKI_OPEN || shki_roles_is_alone(&q->object, &q->roles);
 }
 
 uint64_t shki_queue_room_beside_leases(const struct shk_queue *q)

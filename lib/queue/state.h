@@ -53,7 +53,11 @@ static inline uint32_t shki_shut_down(const struct shk_queue *q)
     return shki_shut_word(q) & SHKI_SHUT_STATE;
 }
 
-/* Shut down, no put is half way and nothing is leased: what is not there now does not come. */
+/*
+ * Shut down, no put is half way and nothing is leased: what is not there now does not come. Or the
+ * line of the producers has ended (segment/presence.h), and nothing is leased. Then what the others
+ * put, that are no producers by role, may still come.
+ */
 bool shki_queue_is_over(const struct shk_queue *);
 
 uint64_t shki_queue_items(const struct shk_queue *);
@@ -89,7 +93,9 @@ static inline int shki_may_put(struct shk_queue *q)
 {
     if (unlikely(shki_object_is_stale(&q->object)))
         return shki_stale(&q->object);
-    return unlikely(shki_shut_down(q) != SHKI_OPEN) ? shki_say_shut(q) : 0;
+    if (unlikely(shki_shut_down(q) != SHKI_OPEN))
+        return shki_say_shut(q);
+    return shki_roles_is_alone(&q->object, &q->roles) ? shki_roles_say_alone(&q->object) : 0;
 }
 
 /*

@@ -101,6 +101,7 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
         return shki_say(-EINVAL, "the pointer to the slot's address is NULL");
     if (len > q->item_most)
         return shki_too_large(q, len);
+    shki_put_begins(q);
     c = shki_put_call(q, m, timeout);
     r = keep(&c, find_room, &w, SHKI_OPEN_RESERVATION);
     if (r < 0)

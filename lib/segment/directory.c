@@ -176,6 +176,9 @@ int shki_directory_begin(struct shk_segment *s, uint64_t me, const char *name, u
     memset(e->name, 0, sizeof(e->name));
     memcpy(e->name, name, strlen(name));
     memcpy(e->mutex_offset, mutex_offset, sizeof(e->mutex_offset));
+    shki_process_forget_role(s, shki_entry_index(s, e));
+    store_relaxed(&e->line[0], 0);
+    store_relaxed(&e->line[1], 0);
     store_relaxed(&e->live_serial, 0);
     store_relaxed(&e->owner, me);
     if (at + size > s->header->heap_top)

@@ -16,7 +16,8 @@
  *
  * The comment of a field names its writer and the lock that protects it. "Under the lock" means
  * header.lock. A field with a label is read without that lock, in the order that the label's
- * account describes: DE directory.h, ME NM WT member.h, RT retire.h, PR process.h, PB blocks.h.
+ * account describes: DE directory.h, ME NM WT member.h, RT retire.h, PR process.h, PB blocks.h,
+ * RO presence.h.
  */
 #ifndef SHKI_LAYOUT_H
 #define SHKI_LAYOUT_H
@@ -160,7 +161,9 @@ struct shki_entry {
      * Written under the lock, before the state.
      */
     _Atomic uint64_t owner;
-    uint64_t reserved[7];
+    /* what has become of its producers, and of its consumers: see presence.h. Any process: RO1 */
+    _Atomic uint64_t line[2];
+    uint64_t reserved[5];
 };
 
 _Static_assert(sizeof(struct shki_entry) == 192, "entries do not share cache lines");
@@ -223,6 +226,11 @@ struct shki_member_shared {
      * it dead.
      */
     _Atomic int64_t death_noticed;
+    /*
+     * id of the last member that died with the record; 0: none. Written under the lock, by the
+     * thread that joins with the record of a dead member, before `id` goes: ME2.
+     */
+    _Atomic uint64_t died_before;
 };
 
 _Static_assert(sizeof(struct shki_member_shared) == 384,
@@ -292,8 +300,14 @@ struct shki_process {
     _Atomic uint64_t word;    /* pid << 32 | generation << 2 | state; changed by an exchange: PR1 */
     _Atomic uint64_t started; /* shki_process_start(), 0: not known. Written by the process */
     _Atomic int64_t forked;   /* FORKING: when, CLOCK_MONOTONIC, ns; 0: not written yet */
-    uint64_t reserved;
-    _Atomic uint64_t uses[]; /* a bit for each entry; written by the process, with `local` */
+    /* 1: a thread of the process has been a member; relaxed, written by the process */
+    _Atomic uint64_t has_joined;
+    /*
+     * Three bitmaps of uses_words each, with a bit for each entry: what the process has open, of
+     * what it is a producer (RO2), of what a consumer. Written by the process, with `local`; the
+     * latter two also by the process that finds it over, see shki_process_any_has_role().
+     */
+    _Atomic uint64_t uses[];
 };
 
 /* Ids of members. */
@@ -308,7 +322,7 @@ struct shki_geometry {
     uint64_t entries_offset, members_offset, nodes_offset, processes_offset, blocks_offset,
         heap_offset;
     uint64_t process_size; /* bytes of a row */
-    uint32_t uses_words;   /* 64-bit words in it */
+    uint32_t uses_words;   /* 64-bit words in each of its bitmaps */
 };
 
 static inline uint64_t shki_round_up(uint64_t n, uint64_t unit)
@@ -329,7 +343,7 @@ static inline struct shki_geometry shki_geometry(uint32_t max_members, uint32_t 
         g.members_offset +
         shki_round_up((uint64_t)max_members * sizeof(struct shki_member_shared), SHKI_PAGE);
     g.process_size =
-        shki_round_up(sizeof(struct shki_process) + g.uses_words * sizeof(uint64_t), 64);
+        shki_round_up(sizeof(struct shki_process) + 3 * g.uses_words * sizeof(uint64_t), 64);
     g.processes_offset =
         g.nodes_offset + shki_round_up((uint64_t)max_members * sizeof(struct shki_node), SHKI_PAGE);
     g.blocks_offset =

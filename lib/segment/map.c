@@ -184,7 +184,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
         return r;
     s = calloc(1, sizeof(*s));
     if (s)
-        s->uses = calloc(h.max_objects, sizeof(*s->uses));
+        s->uses = calloc(h.max_objects, 3 * sizeof(*s->uses));
     if (s == NULL || s->uses == NULL) {
         r = shki_say(-ENOMEM, "out of memory");
         goto fail;
@@ -194,6 +194,7 @@ int shki_segment_map(const char *name, int fd, unsigned flags, struct shk_segmen
         r = say_not_mapped(name, errno);
         goto fail;
     }
+    s->roles = s->uses + h.max_objects;
     shki_memory_open(&s->memory, fd, &st);
     snprintf(s->name, sizeof(s->name), "%s", name);
     s->row = s->child = SHKI_NO_ROW;

@@ -57,6 +57,7 @@ struct shk_segment {
     unsigned pins;               /* calls of threads that are no members yet */
     unsigned handles;            /* of objects; the struct lives as long as there are any */
     uint32_t *uses;              /* handles by entry index */
+    uint32_t *roles;             /* of those, by entry: producers, consumers: presence.h */
     /*
      * this process's row in the table of processes, and that of a child that is being forked;
      * SHKI_NO_ROW: none

@@ -5,6 +5,7 @@
 #include "base/name.h"
 #include "base/thread.h"
 #include "segment/lock.h"
+#include "segment/process.h"
 #include "segment/recover.h"
 #include "segment/slab.h"
 
@@ -110,6 +111,9 @@ static bool acquire_life(struct shk_segment *s, uint32_t index)
      * would not repair what it left. Killed from here to the next ME2: a record without an id is
      * used again.
      */
+    /* A member that leaves clears the id: this is the id of one that died. Published by ME2. */
+    if (load_relaxed(&m->id) != 0)
+        store_relaxed(&m->died_before, load_relaxed(&m->id));
     store_release(&m->id, 0);
     atomic_thread_fence(memory_order_release);
     r = pthread_mutex_trylock(&m->life);
@@ -365,6 +369,7 @@ int shki_member_join(struct shk_segment *s, struct shki_member **out)
         pthread_mutex_lock(&s->local);
         m->next_in_segment = s->members;
         s->members = m;
+        shki_process_joins(s);
         pthread_mutex_unlock(&s->local);
         m->next_of_thread = shki_members_of_thread;
         shki_members_of_thread = m;

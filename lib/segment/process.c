@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/deadline.h"
 #include "base/thread.h"
+#include "segment/presence.h"
 #include "segment/tables.h"
 
 #include <errno.h>
@@ -151,18 +152,57 @@ static bool is_over(const struct shk_segment *s, const struct shki_process *p, u
 
 /* ---- Rows ---- */
 
-/* Free a row that has that word, and is the caller's to free. */
-static bool clear_row(const struct shk_segment *s, struct shki_process *p, uint64_t word)
+static _Atomic uint64_t *role_words(const struct shk_segment *s, struct shki_process *p,
+                                    unsigned side)
+{
+    return &p->uses[(1 + side) * s->geometry.uses_words];
+}
+
+/*
+ * The process has died: so have a producer, or a consumer, of each object of which it was one. A
+ * child of fork(2) that has not made a call was none, though it kept their lines open.
+ */
+static void note_deaths(const struct shk_segment *s, struct shki_process *p)
+{
+    for (unsigned side = 0; side < SHKI_SIDES && load_relaxed(&p->has_joined); side++)
+        for (uint32_t i = 0; i < s->geometry.uses_words; i++)
+            for (uint64_t bits = load_relaxed(&role_words(s, p, side)[i]); bits; bits &= bits - 1) {
+                struct shki_entry *e = shki_entry_at(s, i * 64 + (uint32_t)__builtin_ctzll(bits));
+
+                if (e)
+                    shki_presence_note_death(e, side);
+            }
+}
+
+static void forget_roles(const struct shk_segment *s, struct shki_process *p)
+{
+    for (uint32_t i = 0; i < SHKI_SIDES * s->geometry.uses_words; i++)
+        store_relaxed(&role_words(s, p, 0)[i], 0);
+}
+
+/*
+ * Free a row that has that word, and is the caller's to free. `has_died`: its process did not leave
+ * by itself.
+ */
+static bool clear_row(const struct shk_segment *s, struct shki_process *p, uint64_t word,
+                      bool has_died)
 {
     uint64_t mine = word_of(getpid(), word, SHKI_PROCESS_CLEARING);
 
     if (!exchange(p, word, mine))
         return false;
-    /* Killed here: the row is CLEARING by a process that is over, and is cleared once more. */
+    /*
+     * Killed here: the row is CLEARING by a process that is over, and is cleared once more. A death
+     * that is noted twice is one.
+     */
+    if (has_died)
+        note_deaths(s, p);
     store_relaxed(&p->started, 0);
     store_relaxed(&p->forked, 0);
+    store_relaxed(&p->has_joined, 0);
     for (uint32_t i = 0; i < s->geometry.uses_words; i++)
         store_relaxed(&p->uses[i], 0);
+    forget_roles(s, p);
     return exchange(p, mine, word_of(0, mine, SHKI_PROCESS_FREE));
 }
 
@@ -188,7 +228,7 @@ static uint32_t clear_rows(struct shk_segment *s)
         uint64_t word = load(row_at(s, i));
 
         if (state_of(word) != SHKI_PROCESS_FREE && is_over(s, row_at(s, i), word))
-            n += clear_row(s, row_at(s, i), word);
+            n += clear_row(s, row_at(s, i), word, true);
     }
     return n;
 }
@@ -229,7 +269,7 @@ static void clear_former(struct shk_segment *s)
         uint64_t word = load(row_at(s, i));
 
         if (state_of(word) == SHKI_PROCESS_LIVE && shki_process_pid(word) == getpid())
-            clear_row(s, row_at(s, i), word);
+            clear_row(s, row_at(s, i), word, true);
     }
 }
 
@@ -255,7 +295,7 @@ void shki_process_leave(struct shk_segment *s)
 {
     if (s->row != NO_ROW &&
         shki_process_pid(s->row_word) == getpid()) /* not the child of a raw fork */
-        clear_row(s, row_at(s, s->row), s->row_word);
+        clear_row(s, row_at(s, s->row), s->row_word, false);
     s->row = NO_ROW;
 }
 
@@ -308,6 +348,82 @@ bool shki_process_is_over(const struct shk_segment *s, uint32_t row, uint64_t wo
     return row >= rows_ready(s) || load(row_at(s, row)) != word || is_over(s, row_at(s, row), word);
 }
 
+/* ---- Roles: see presence.h ---- */
+
+void shki_process_joins(struct shk_segment *s)
+{
+    if (has_row(s)) /* Relaxed: killed before, it has put nothing yet. */
+        store_relaxed(&row_at(s, s->row)->has_joined, 1);
+}
+
+int shki_process_takes_role(struct shk_segment *s, uint32_t entry, unsigned side)
+{
+    if (!has_row(s))
+        return shki_fail(-EUSERS,
+                         "segment /%s: more processes than it was created for; no role "
+                         "can be noted for this one",
+                         s->name);
+    /* RO2: release; pairs with the acquire in shki_process_any_has_role(). */
+    fetch_or_release(&role_words(s, row_at(s, s->row), side)[entry / 64], UINT64_C(1)
+                                                                              << entry % 64);
+    return 0;
+}
+
+void shki_process_gives_up_role(struct shk_segment *s, uint32_t entry, unsigned side)
+{
+    if (has_row(s)) /* RO2: release: what it has put comes before */
+        fetch_and_release(&role_words(s, row_at(s, s->row), side)[entry / 64],
+                          ~(UINT64_C(1) << entry % 64));
+}
+
+/*
+ * The roles of a process that is over end: true, or another process is about that. What it had open
+ * stays in its row, for people.
+ */
+static bool end_roles(struct shk_segment *s, struct shki_process *p, uint64_t word)
+{
+    uint64_t mine = word_of(getpid(), word, SHKI_PROCESS_CLEARING);
+
+    if (state_of(word) != SHKI_PROCESS_LIVE)
+        return clear_row(s, p, word, true);
+    /* The exchange makes the row the caller's: no process takes it, with roles of its own. */
+    if (!exchange(p, word, mine))
+        return false;
+    /* Killed here: the row is CLEARING by a process that is over, and is cleared as a whole. */
+    note_deaths(s, p);
+    forget_roles(s, p);
+    return exchange(p, mine, word_of(shki_process_pid(word), mine, SHKI_PROCESS_LIVE));
+}
+
+bool shki_process_any_has_role(struct shk_segment *s, uint32_t entry, unsigned side)
+{
+    for (uint32_t i = 0; i < rows_ready(s); i++) {
+        struct shki_process *p = row_at(s, i);
+        uint64_t word = load(p);
+        uint64_t bits = load_acquire(&role_words(s, p, side)[entry / 64]); /* RO2 */
+
+        if (state_of(word) == SHKI_PROCESS_FREE || !(bits >> entry % 64 & 1))
+            continue;
+        if (!is_over(s, p, word) || !end_roles(s, p, word))
+            return true;
+    }
+    return false;
+}
+
+void shki_process_forget_role(struct shk_segment *s, uint32_t entry)
+{
+    for (uint32_t i = 0; i < rows_ready(s); i++)
+        for (unsigned side = 0; side < SHKI_SIDES; side++) {
+            _Atomic uint64_t *bits = &role_words(s, row_at(s, i), side)[entry / 64];
+
+            /* Relaxed: they are of processes that are over. */
+            if (load_relaxed(bits) >> entry % 64 & 1)
+                fetch_and_release(bits, ~(UINT64_C(1) << entry % 64));
+        }
+}
+
+/* ---- Around fork(2) ---- */
+
 void shki_process_before_fork(struct shk_segment *s)
 {
     struct shki_process *p;
@@ -318,9 +434,13 @@ void shki_process_before_fork(struct shk_segment *s)
         return;
     }
     p = row_at(s, s->child);
-    for (uint32_t i = 0; i < s->max_objects; i++)
+    for (uint32_t i = 0; i < s->max_objects; i++) {
         if (s->uses[i])
             fetch_or_release(&p->uses[i / 64], UINT64_C(1) << i % 64);
+        for (unsigned side = 0; side < SHKI_SIDES; side++)
+            if (s->roles[SHKI_SIDES * i + side]) /* RO2 */
+                fetch_or_release(&role_words(s, p, side)[i / 64], UINT64_C(1) << i % 64);
+    }
     /*
      * Killed before: it is the row of a process that is over. A fork that fails leaves the row for
      * FORK_LIMIT.
@@ -338,9 +458,15 @@ void shki_process_after_fork(struct shk_segment *s)
         /* it took longer than FORK_LIMIT */
         if (claim(s, SHKI_PROCESS_LIVE, &s->row, &s->row_word) < 0)
             s->row = NO_ROW;
-        for (uint32_t i = 0; i < s->max_objects; i++)
+        for (uint32_t i = 0; i < s->max_objects; i++) {
             if (s->uses[i])
                 shki_process_uses(s, i);
+            for (unsigned side = 0; side < SHKI_SIDES; side++)
+                if (s->roles[SHKI_SIDES * i + side] && has_row(s)) {
+                    shki_process_takes_role(s, i, side);
+                    shki_presence_note_begin(shki_entry_at(s, i), side);
+                }
+        }
     }
     if (s->row != NO_ROW)
         note_start(row_at(s, s->row));

@@ -67,6 +67,24 @@ static inline int32_t shki_process_pid(uint64_t word)
 {
     return (int32_t)(word >> 32);
 }
+/* A thread of this process has become a member. */
+void shki_process_joins(struct shk_segment *);
+
+/*
+ * This process is a producer of the object of an entry, or a consumer (enum shki_side_of), or not
+ * any more. With `local`. Take: 0; -EUSERS: it has no row.
+ */
+int shki_process_takes_role(struct shk_segment *, uint32_t entry, unsigned side);
+void shki_process_gives_up_role(struct shk_segment *, uint32_t entry, unsigned side);
+
+/*
+ * Whether any process has it. The roles of those that are over are ended, and their deaths noted
+ * with the objects.
+ */
+bool shki_process_any_has_role(struct shk_segment *, uint32_t entry, unsigned side);
+
+/* Under the segment's lock: no process has the entry open, which is about to be used anew. */
+void shki_process_forget_role(struct shk_segment *, uint32_t entry);
 
 /* Around fork(2), for each segment: a row for the child, which has open what its parent has. */
 void shki_process_before_fork(struct shk_segment *);

@@ -122,6 +122,32 @@ constexpr int64_t shk_duration_(long double n, int64_t unit)
 #define SHK_EXCL      0x2u /* with SHK_CREATE: -EEXIST if it is present */
 #define SHK_ANY_OWNER 0x4u /* segments: accept one that belongs to another user */
 
+/* The sides of a queue or a stream. */
+#define SHK_PRODUCER 0x1u
+#define SHK_CONSUMER 0x2u
+
+/*
+ * More flags of shk_queue_open() and shk_stream_open(): the process is a producer of it, a
+ * consumer, or both, until it closes the handle or dies.
+ *
+ * When the last producer has gone, consumers take what is left and then get -EPIPE, as at the end
+ * of a pipe; or once before that -EOWNERDEAD, if a producer has died since there was none: what it
+ * had to put may not be complete. With SHK_EPIPE a producer gets -EPIPE when the last consumer has
+ * gone. Where no process has ever opened it as a producer (as a consumer), all is as without roles,
+ * and a role is no permission: any handle may put and get.
+ *
+ * A new producer begins anew: consumers wait again, and so for producers and a new consumer. What
+ * had ended before a handle was opened is not told to it: it waits for those that come. But a queue
+ * in which items were left at that time ends behind them.
+ *
+ * A close is noticed at once, a death within about 100 ms. A process has a role as long as any of
+ * its handles has, whichever threads use them. A child of fork(2) has the roles of its parent, as
+ * it has the ends of its pipes, until it closes the handles, execs or ends. A process that execs,
+ * or ends without having closed the handle, has died.
+ */
+#define SHK_AS(roles) ((unsigned)(roles) << 8)
+#define SHK_EPIPE     0x1000u
+
 /* Another flag of shk_segment_unlink_unused(). */
 #define SHK_EMPTY 0x8u /* only if there are no objects in it */
 
@@ -141,7 +167,8 @@ enum shk_kind {
     SHK_KIND_REGION = 8,
     SHK_KIND_RWLOCK = 9,
     SHK_KIND_ONCE = 10,
-    SHK_KIND_VALUE = 11
+    SHK_KIND_VALUE = 11,
+    SHK_KIND_MEMBER = 12 /* for a set of shk_wait_any() only: no object is of it */
 };
 
 /*

@@ -194,7 +194,21 @@ struct shk_object_info {
         } value;
         uint64_t room[16]; /* of each kind; what it does not use is zero */
     } as;
-    uint64_t reserved[8];
+    /*
+     * Of a queue or a stream: processes with a living member that are producers by role, and
+     * consumers; and whether there was one and the last has gone: enum shk_line_state.
+     */
+    uint32_t producers, consumers;
+    uint32_t producer_line, consumer_line;
+    uint64_t reserved[6];
+};
+
+/* Of the producers of an object, and of its consumers. */
+enum shk_line_state {
+    SHK_LINE_NONE = 0,   /* there has never been one by role */
+    SHK_LINE_OPEN = 1,   /* there is one, or it has not been found yet that the last has gone */
+    SHK_LINE_CLOSED = 2, /* the last one has gone */
+    SHK_LINE_BROKEN = 3  /* the last one has gone, and one of them has died */
 };
 
 /*
@@ -245,6 +259,13 @@ SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct s
                                                                   const char *name);
 SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *,
                                                                   uint64_t id);
+
+/*
+ * Return the roles that the member's process has of the object: SHK_PRODUCER, SHK_CONSUMER, both,
+ * 0. Both are of that snapshot.
+ */
+SHK_PUBLIC unsigned shk_snapshot_roles(const struct shk_snapshot *, const struct shk_object_info *,
+                                       const struct shk_member_info *);
 
 /* An item that waits in a queue. */
 struct shk_item_info {

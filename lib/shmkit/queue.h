@@ -31,6 +31,15 @@
  * nothing else. -EBUSY means that another member keeps the side, or is stopped in the middle of a
  * call; shk_last_error() names it.
  *
+ * Roles. A process may open a queue as a producer, as a consumer or both, with SHK_AS() (common.h).
+ * When the last producer has gone, consumers drain the queue and are told, as at the end of a pipe:
+ *
+ *     shk_queue_open(s, "jobs", SHK_CREATE | SHK_AS(SHK_CONSUMER), NULL, &jobs);
+ *     while ((n = shk_queue_get(jobs, item, sizeof(item), SHK_FOREVER)) >= 0)
+ *         fwrite(item, 1, n, stdout);
+ *     if (n == -EOWNERDEAD)
+ *         errx(1, "a producer has died: this is not all");
+ *
  * Limits. A put waits while there are `capacity` items in the queue, or while their lengths add up
  * to `capacity_bytes` or more. So there may be more bytes than that, by less than one item, and
  * always less than twice as many: an item longer than capacity_bytes is refused. Whether a put has
@@ -68,10 +77,6 @@ struct shk_queue;
  */
 enum { SHK_FIFO = 0, SHK_LIFO = 1, SHK_PRIORITY = 2 };
 
-/* The sides of a queue. */
-#define SHK_PRODUCER 0x1u
-#define SHK_CONSUMER 0x2u
-
 struct shk_queue_options {
     uint32_t order;       /* SHK_FIFO, SHK_LIFO, SHK_PRIORITY */
     uint32_t reserved_32; /* zero */
@@ -92,20 +97,25 @@ struct shk_queue_options {
 
 /*
  * Open a queue, or with SHK_CREATE create it if it is absent. options: NULL to open it as it is, or
- * to create a FIFO queue without a limit.
+ * to create a FIFO queue without a limit. flags: SHK_CREATE, SHK_EXCL; SHK_AS(roles), SHK_EPIPE.
  * Returns 0, or
  *   -EPROTOTYPE  present, but no queue, or of another order, limit or item size
- *   -EINVAL      the order, a limit or the item size is out of range
+ *   -EINVAL      the order, a limit or the item size is out of range; no such role, or SHK_EPIPE
+ *                and no producer
+ *   -EUSERS      a role, and more processes use the segment than it was created for
  *   -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open()
  * The handle is the caller's, which closes it.
- * Killed: the queue has been created whole or not at all.
+ * Killed: the queue has been created whole or not at all. With a role: as a producer, or consumer,
+ * that has died; or it had not become one yet.
  */
 SHK_PUBLIC int shk_queue_open(struct shk_segment *, const char *name, unsigned flags,
                               const struct shk_queue_options *options, struct shk_queue **out);
 
 /*
- * Give the handle back; the queue and its items stay. NULL is allowed.
+ * Give the handle back; the queue and its items stay. NULL is allowed. A role of the handle ends:
+ * if it was the process's last one, and no other process has it, waiters learn that at once.
  * Returns 0, or -EBUSY: the calling thread has a claim, a reservation or a peek on the queue.
+ * Killed: the role has been given up, or is that of a process that has died.
  */
 SHK_PUBLIC int shk_queue_close(struct shk_queue *);
 
@@ -114,7 +124,7 @@ SHK_PUBLIC int shk_queue_close(struct shk_queue *);
  * queue its priority is 0. timeout: nanoseconds, SHK_FOREVER, SHK_NOWAIT.
  * Returns 0, or
  *   -EMSGSIZE  the item is longer than item_size, or than capacity_bytes
- *   -EPIPE     the queue is shut down
+ *   -EPIPE     the queue is shut down; or the handle has SHK_EPIPE, and the last consumer has gone
  *   -EAGAIN    SHK_NOWAIT, and the queue is full
  *   -EBUSY     SHK_NOWAIT, and another member keeps the producer side (see above); items at their
  *              length: a process has been in the middle of a change to the segment for 10 seconds
@@ -141,7 +151,8 @@ SHK_PUBLIC int shk_queue_put_priority(struct shk_queue *, const void *item, size
  * timeout: nanoseconds, SHK_FOREVER, SHK_NOWAIT.
  * Returns the length of the item in bytes, or
  *   -EMSGSIZE  buf is too small; the item stays in the queue
- *   -EPIPE     the queue is shut down and empty
+ *   -EPIPE     the queue is shut down and empty; or it is empty and the last producer has gone
+ *   -EOWNERDEAD  once for each handle, before that: a producer of them has died
  *   -EAGAIN    SHK_NOWAIT, and the queue is empty
  *   -EBUSY     SHK_NOWAIT, there is an item, and another member keeps the consumer side (see above)
  *   -ETIMEDOUT, -EINTR

@@ -14,15 +14,19 @@
  *         shk_queue_get(orders, &account->paid_in, sizeof(account->paid_in), SHK_NOWAIT);
  *
  * When is an object ready?
- *   SHK_KIND_QUEUE, SHK_READABLE      there is an item, or the queue has been shut down
+ *   SHK_KIND_QUEUE, SHK_READABLE      there is an item, or the queue has been shut down, or the
+ *                                     last producer by role has gone
  *   SHK_KIND_QUEUE, SHK_WRITABLE      there is room, or the queue has been shut down; without a
- *                                     capacity, always
+ *                                     capacity, always; with SHK_EPIPE, when the last consumer has
+ *                                     gone
  *   SHK_KIND_EVENT, SHK_READABLE      it is set; or it has been set since the wait began, even if
  *                                     it was cleared at once
  *   SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that is neither promised to a waiter
  *                                     nor withheld for one that wants more
  *   SHK_KIND_STREAM, SHK_READABLE     `object` is a struct shk_reader, and there are samples that
- *                                     it has not read
+ *                                     it has not read, or the last writer by role has gone
+ *   SHK_KIND_MEMBER, SHK_JOINED | …   `object` is a struct shk_member_watch, and there is an event
+ *                                     of those kinds to be read: SHK_JOINED, SHK_LEFT, SHK_DIED
  *   SHK_KIND_VALUE, SHK_READABLE      there is a newer version than the handle got last
  * Locks, conditions, barriers and regions cannot be waited for so: -ENOTSUP.
  *
@@ -36,6 +40,7 @@
 #define SHMKIT_READY_H
 
 #include <shmkit/event.h>
+#include <shmkit/member.h>
 #include <shmkit/queue.h>
 #include <shmkit/semaphore.h>
 #include <shmkit/stream.h>
@@ -52,7 +57,7 @@ enum { SHK_READABLE = 1, SHK_WRITABLE = 2 };
 struct shk_ready {
     uint32_t kind; /* enum shk_kind: what `object` is */
     uint32_t want; /* SHK_READABLE or SHK_WRITABLE; for both, name the queue twice */
-    void *object;  /* the handle; for SHK_KIND_STREAM that of a reader */
+    void *object;  /* the handle; for SHK_KIND_STREAM that of a reader, _MEMBER that of a watch */
 };
 
 /*

@@ -15,6 +15,9 @@
  *     while ((n = shk_reader_read(reader, sample, 100, SHK_FOREVER)) > 0)
  *         plot(sample, n);
  *
+ * Roles. A process may open a stream as a producer, that is as a writer, as a consumer or both,
+ * with SHK_AS() (common.h). When the last writer has gone, readers read what is left and are told.
+ *
  * A sample is delivered whole or not at all, never torn. Each reader gets samples in order, and
  * none twice.
  *
@@ -58,26 +61,32 @@ enum { SHK_OLDEST = 0, SHK_NEXT = 1 };
 
 /*
  * Open a stream, or with SHK_CREATE create it, empty, if it is absent. options: NULL to open it as
- * it is.
+ * it is. flags: SHK_CREATE, SHK_EXCL; SHK_AS(roles), SHK_EPIPE.
  * Returns 0, or
  *   -EINVAL      a size is out of range; the sample size is no multiple of the channels; the rate
- *                is negative or no number; or, to create, there is no sample size
+ *                is negative or no number; or, to create, there is no sample size; no such role, or
+ *                SHK_EPIPE and no producer
+ *   -EUSERS      a role, and more processes use the segment than it was created for
  *   -EPROTOTYPE  present, but no stream, or of other sizes or channels, or without time stamps
  *   -ENOENT, -EEXIST, -ENOSPC, -EPROTO, -ENAMETOOLONG, -EILSEQ as shk_lock_open()
  * The handle is the caller's, which closes it.
- * Killed: the stream has been created whole or not at all.
+ * Killed: the stream has been created whole or not at all; a role as with shk_queue_open().
  */
 SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned flags,
                                const struct shk_stream_options *options, struct shk_stream **out);
 
-/* Give the handle back; the stream stays, and so do its readers. NULL is allowed. Returns 0. */
+/*
+ * Give the handle back; the stream stays, and so do its readers. NULL is allowed. A role of the
+ * handle ends when its readers are closed, too. Returns 0.
+ */
 SHK_PUBLIC int shk_stream_close(struct shk_stream *);
 
 /*
  * Append n samples. Several writers take turns; what one call appends stays together. Where samples
  * have time stamps, all n get the time of the call, as if stamps were NULL below.
- * Returns 0, or -EBUSY: another writer has been in the middle of its append for 10 seconds (it is
- * stopped).
+ * Returns 0, or
+ *   -EBUSY  another writer has been in the middle of its append for 10 seconds (it is stopped)
+ *   -EPIPE  the handle has SHK_EPIPE, and the last consumer has gone
  * Killed: the first few of the n samples have been appended, each whole. The next writer goes on
  * behind them.
  */
@@ -127,7 +136,10 @@ SHK_PUBLIC int shk_reader_close(struct shk_reader *);
  * Read the next samples, at most n, waiting until there is one. timeout: nanoseconds, SHK_FOREVER,
  * SHK_NOWAIT. Overwritten samples are skipped and counted. The timeout holds even if samples are
  * overwritten again and again while they are being copied.
- * Returns how many, at least 1; or -EAGAIN, -ETIMEDOUT, -EINTR: there was none.
+ * Returns how many, at least 1; or
+ *   -EAGAIN, -ETIMEDOUT, -EINTR  there was none
+ *   -EPIPE       there is none, and the last writer that was one by role has gone
+ *   -EOWNERDEAD  once for each reader, before that: a writer of them has died
  * Killed: no other member notices.
  */
 SHK_PUBLIC ssize_t shk_reader_read(struct shk_reader *, void *buf, size_t n, int64_t timeout);

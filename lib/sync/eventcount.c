@@ -89,7 +89,8 @@ static void prepare_wait(struct shki_eventcount_shared *e, bool asymmetric)
 
 int shki_eventcount_wait(struct shki_eventcount_shared *e, struct shk_segment *s,
                          const struct shki_member *m, const struct shki_deadline *deadline,
-                         bool (*holds)(const void *arg), const void *arg)
+                         bool (*holds)(const void *arg), void (*recheck)(const void *arg),
+                         const void *arg)
 {
     struct shki_role role = {s, m, e->leaders, &e->followers, 0, false, false};
     struct timespec until;
@@ -111,6 +112,8 @@ int shki_eventcount_wait(struct shki_eventcount_shared *e, struct shk_segment *s
             role.rechecks++;
             shki_deadline_slept(deadline);
             shki_recover(s);
+            if (recheck)
+                recheck(arg);
         }
         if (holds(arg))
             break;

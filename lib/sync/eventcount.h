@@ -106,11 +106,13 @@ void shki_eventcount_post_all(struct shki_eventcount_shared *, uint32_t first,
 
 /*
  * Sleep until holds(arg), or the end of the deadline: 0 or -errno. At the end of each recheck
- * interval the dead of the segment are recovered.
+ * interval the dead of the segment are recovered, and then recheck(arg), if it is not NULL, finds
+ * what a death has changed.
  */
 int shki_eventcount_wait(struct shki_eventcount_shared *, struct shk_segment *,
                          const struct shki_member *, const struct shki_deadline *,
-                         bool (*holds)(const void *arg), const void *arg);
+                         bool (*holds)(const void *arg), void (*recheck)(const void *arg),
+                         const void *arg);
 
 /*
  * By a waiter that has slept, when its call ends, with whatever result. Returns the object's flags

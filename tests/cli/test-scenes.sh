@@ -38,7 +38,7 @@ ends_waiting() {
         fail "the end of $1 is not as in expected/scene-$1.txt"
 }
 
-scenes='account account-event queue list work event rwlock plot'
+scenes='account account-event queue list pipeline work event rwlock plot'
 if ! command -v gnuplot >/dev/null; then
     echo 'SKIPPED test-scenes.sh: the scene plot: there is no gnuplot' | tee /dev/fd/9 2>/dev/null
     scenes=${scenes% plot}

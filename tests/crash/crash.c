@@ -53,10 +53,10 @@
 #define ROOM_PER_JOB (8 << 20)
 
 static const struct rows *const tables[] = {
-    &lock_rows,    &cond_rows,   &event_rows,       &semaphore_rows,   &semaphore_owner_rows,
-    &barrier_rows, &queue_rows,  &queue_order_rows, &queue_lease_rows, &stream_rows,
-    &ready_rows,   &rwlock_rows, &once_rows,        &value_rows,       &segment_rows,
-    &object_rows};
+    &lock_rows,    &cond_rows,  &event_rows,       &semaphore_rows,   &semaphore_owner_rows,
+    &barrier_rows, &queue_rows, &queue_order_rows, &queue_lease_rows, &stream_rows,
+    &ready_rows,   &roles_rows, &rwlock_rows,      &once_rows,        &value_rows,
+    &segment_rows, &object_rows};
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
 /*
@@ -76,6 +76,9 @@ static const char *const exempt[] = {
     "shk_last_error",
     "shk_lock_depth",
     "shk_lock_is_held",
+    "shk_member_watch_close",
+    "shk_member_watch_living",
+    "shk_member_watch_open",
     "shk_queue_capacity",
     "shk_queue_empty",
     "shk_queue_full",
@@ -101,6 +104,7 @@ static const char *const exempt[] = {
     "shk_snapshot_member",
     "shk_snapshot_object",
     "shk_snapshot_open",
+    "shk_snapshot_roles",
     "shk_snapshot_segment",
     "shk_stream_channels",
     "shk_stream_history",

@@ -69,7 +69,8 @@ struct rows {
 
 extern const struct rows lock_rows, cond_rows, event_rows, semaphore_rows, semaphore_owner_rows,
     barrier_rows, queue_rows, queue_order_rows, queue_lease_rows, stream_rows, ready_rows,
-    rwlock_rows, once_rows, value_rows, segment_rows, object_rows, ring_controls, cond_controls;
+    roles_rows, rwlock_rows, once_rows, value_rows, segment_rows, object_rows, ring_controls,
+    cond_controls;
 
 enum { HOST, VICTIM, NEWCOMER, SLEEPER_1, SLEEPER_2, SLEEPER_3, ACTORS };
 

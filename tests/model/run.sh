@@ -155,6 +155,14 @@ for taken_out in NO_BL4 NO_BL1 NO_SD2; do
     fails queue $taken_out
 done
 
+# A line ends only without a producer, and tells of deaths.
+holds roles
+holds roles -DCRASHES=2
+holds roles -DCHECKERS=2 -DCRASHES=1 -DROUNDS=1 -DCHECKS=1
+fails roles RO1_FIRST
+fails roles NO_OPENERS
+fails roles DIED_LATE -DCRASHES=2
+
 holds waitlist_leave
 fails waitlist_leave NO_WL4_FENCE
 fails waitlist_leave NO_SECOND_READ

@@ -1,0 +1,95 @@
+#!/bin/bash
+# shmctl put --producer, get --consumer and --follow: a queue that ends as a pipe does; wait --gone.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+queue=$segment/jobs
+
+exits 0 shmctl put --producer "$queue" one two three
+exits 0 shmctl get --follow "$queue"
+prints one two three
+exits 3 shmctl get "$queue" --nowait
+exits 0 shmctl put --producer "$queue" one
+exits 5 shmctl get "$queue" --count 2
+grep -q "^shmctl: $queue: the last producer has gone, and the queue is drained$" "$err" ||
+    fail "it says $(cat "$err")"
+claim 'behind the last producer is the end, and what had ended before is not told'
+
+exits 0 shmctl put "$segment/other" one
+exits 0 shmctl get "$segment/other"
+exits 3 shmctl get --follow --nowait "$segment/other"
+claim 'without a producer by role it has none'
+
+mkfifo "$scratch/in" "$scratch/in2"
+shmctl put --producer --stdin "$queue" <"$scratch/in" &
+first=$!
+exec 7>"$scratch/in"
+shmctl get --follow --consumer "$queue" >"$scratch/got" &
+reader=$!
+echo one >&7
+await grep -q one "$scratch/got"
+shmctl put --producer --stdin "$queue" <"$scratch/in2" &
+second=$!
+exec 8>"$scratch/in2"
+echo two >&8
+await grep -q two "$scratch/got"
+exec 7>&-
+ends 0 $first
+waits 'get jobs' || await waits 'get jobs'
+exec 8>&-
+ends 0 $second
+ends 0 $reader
+claim 'a reader ends when the last of its producers has'
+
+shmctl put --producer --stdin "$queue" <"$scratch/in" &
+first=$!
+exec 7>"$scratch/in"
+shmctl get --follow --consumer "$queue" >"$scratch/got" 2>"$scratch/why" &
+reader=$!
+echo one >&7
+await grep -q one "$scratch/got"
+kill -KILL $first
+wait $first 2>/dev/null
+exec 7>&-
+ends 1 $reader
+grep -q 'a producer of it has died' "$scratch/why" || fail "it says: $(cat "$scratch/why")"
+claim 'it tells that a producer was killed'
+
+shmctl get --follow --consumer "$queue" >"$scratch/got" &
+reader=$!
+await waits 'get jobs'
+{
+    while echo line; do sleep 0.02; done
+} 2>/dev/null | shmctl put --producer --stdin "$queue" 2>"$scratch/why" &
+writer=$!
+await grep -q line "$scratch/got"
+kill -KILL $reader
+wait $reader 2>/dev/null
+ends 5 $writer
+grep -q 'the last consumer has gone' "$scratch/why" || fail "it says: $(cat "$scratch/why")"
+claim 'a producer ends when the last consumer was killed'
+
+exits 4 shmctl wait --gone "$segment-none/reader"
+exits 4 shmctl wait --gone "$segment/nothing"
+complains "there is no member of that name"
+shmctl --name reader get "$segment/none" &
+reader=$!
+await waits 'get none'
+exits 3 shmctl wait --gone --nowait "$segment/reader"
+exits 3 shmctl wait --gone --timeout 0.2 "$segment/reader"
+complains 'timed out after 200 ms; a member of that name is there'
+shmctl wait --gone "$segment/reader" >"$scratch/gone" &
+supervisor=$!
+sleep 0.1
+kill -KILL $reader
+wait $reader 2>/dev/null
+ends 0 $supervisor
+grep -qx "reader ($reader) died" "$scratch/gone" || fail "it prints: $(cat "$scratch/gone")"
+exits 0 shmctl wait --gone "$segment/reader"
+prints "reader ($reader) died"
+shmctl --name writer get "$segment/none" --timeout 1 2>/dev/null &
+writer=$!
+await waits 'get none'
+exits 0 shmctl wait --gone "$segment/writer"
+prints "writer ($writer) left"
+wait $writer
+exits 2 shmctl wait --gone --until true "$segment/writer"
+claim 'a supervisor learns that a member has died or left'
