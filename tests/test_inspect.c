@@ -61,12 +61,12 @@ _Static_assert(sizeof(struct shk_member_info) == 280 &&
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_object_info) == 376 &&
                    offsetof(struct shk_object_info, as) == 184 &&
-                   offsetof(struct shk_object_info, reserved) == 312,
+                   offsetof(struct shk_object_info, reserved) == 328,
                "a part of the ABI");
 
-static void assert_zero(const uint64_t *reserved)
+static void assert_zero(const uint64_t *reserved, size_t size)
 {
-    for (int i = 0; i < 8; i++)
+    for (size_t i = 0; i < size / sizeof(*reserved); i++)
         ck_assert_uint_eq(reserved[i], 0);
 }
 
@@ -80,17 +80,19 @@ START_TEST(test_what_is_reserved_is_zero)
 
     assert_code(shk_event_open(test_segment(), "event", SHK_CREATE, NULL, &event), 0);
     struct shk_snapshot *snapshot = look_open(segment_name(NULL));
-    assert_zero(shk_snapshot_segment(snapshot)->reserved);
-    assert_zero(shk_snapshot_member(snapshot, 0)->reserved);
+    assert_zero(shk_snapshot_segment(snapshot)->reserved,
+                sizeof(shk_snapshot_segment(snapshot)->reserved));
+    assert_zero(shk_snapshot_member(snapshot, 0)->reserved,
+                sizeof(shk_snapshot_member(snapshot, 0)->reserved));
     const struct shk_object_info *info = shk_snapshot_object(snapshot, 0);
-    assert_zero(info->reserved);
+    assert_zero(info->reserved, sizeof(info->reserved));
     for (size_t i = 1; i < sizeof(info->as.room) / sizeof(info->as.room[0]); i++)
         ck_assert_uint_eq(info->as.room[i], 0); /* an event uses the first */
     shk_snapshot_close(snapshot);
     n = shk_segment_list(SHK_LIST_FOREIGN, &list);
     ck_assert_int_gt(n, 0);
     for (ssize_t i = 0; i < n; i++)
-        assert_zero(list[i].reserved);
+        assert_zero(list[i].reserved, sizeof(list[i].reserved));
     free(list);
     assert_code(shk_event_close(event), 0);
 }
