@@ -155,6 +155,20 @@ for taken_out in NO_BL4 NO_BL1 NO_SD2; do
     fails queue $taken_out
 done
 
+# An item that is leased is done once, or comes back when its consumer dies.
+holds lease
+holds lease -DPUT_LATE -DROUNDS=1
+holds lease -DCRASHES=1 -DROUNDS=1
+holds lease -DCRASHES=2 -DROUNDS=1 -DITEMS=1
+for taken_out in NO_LS2 NO_LS3 NO_SECOND_LOOK; do
+    fails lease $taken_out
+done
+fails lease CLEARED_FOR_THE_LIVING -DPUT_LATE
+for taken_out in FILLED_LATE NO_REPAIR NO_BEFORE NO_LS4 NO_LOOK_AT_BACK; do
+    fails lease $taken_out -DCRASHES=1 -DROUNDS=1
+done
+fails lease NO_NUMBER -DCRASHES=1 -DROUNDS=1 -DCHECKERS=2 -DITEMS=1
+
 # A line ends only without a producer, and tells of deaths.
 holds roles
 holds roles -DCRASHES=2
