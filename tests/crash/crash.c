@@ -154,6 +154,10 @@ static const struct control {
      "empty, a consumer asleep"},
     {SHKI_REPAIR_FINISH_QUEUE, "without taking back what was not committed", "shk_queue_put_many",
      "FIFO, three items"},
+    {SHKI_REPAIR_FORWARD, "without giving a dead consumer's lease back", "shk_queue_lease",
+     "leases, FIFO, three items"},
+    {SHKI_REPAIR_FINISH_QUEUE, "without deciding a dead consumer's lease", "shk_queue_lease",
+     "leases, FIFO, three items"},
 };
 
 struct failure {
