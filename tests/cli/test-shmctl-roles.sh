@@ -22,18 +22,19 @@ mkfifo "$scratch/in" "$scratch/in2"
 shmctl put --producer --stdin "$queue" <"$scratch/in" &
 first=$!
 exec 7>"$scratch/in"
-shmctl get --follow --consumer "$queue" >"$scratch/got" &
+# No process has a descriptor that another one waits for the end of.
+shmctl get --follow --consumer "$queue" >"$scratch/got" 7>&- &
 reader=$!
 echo one >&7
-await grep -q one "$scratch/got"
-shmctl put --producer --stdin "$queue" <"$scratch/in2" &
+await grep -qs one "$scratch/got"
+shmctl put --producer --stdin "$queue" <"$scratch/in2" 7>&- &
 second=$!
 exec 8>"$scratch/in2"
 echo two >&8
-await grep -q two "$scratch/got"
+await grep -qs two "$scratch/got"
 exec 7>&-
 ends 0 $first
-waits 'get jobs' || await waits 'get jobs'
+await waits 'get jobs'
 exec 8>&-
 ends 0 $second
 ends 0 $reader
@@ -42,10 +43,10 @@ claim 'a reader ends when the last of its producers has'
 shmctl put --producer --stdin "$queue" <"$scratch/in" &
 first=$!
 exec 7>"$scratch/in"
-shmctl get --follow --consumer "$queue" >"$scratch/got" 2>"$scratch/why" &
+shmctl get --follow --consumer "$queue" >"$scratch/got2" 2>"$scratch/why" 7>&- &
 reader=$!
 echo one >&7
-await grep -q one "$scratch/got"
+await grep -qs one "$scratch/got2"
 kill -KILL $first
 wait $first 2>/dev/null
 exec 7>&-
@@ -53,18 +54,18 @@ ends 1 $reader
 grep -q 'a producer of it has died' "$scratch/why" || fail "it says: $(cat "$scratch/why")"
 claim 'it tells that a producer was killed'
 
-shmctl get --follow --consumer "$queue" >"$scratch/got" &
+shmctl get --follow --consumer "$queue" >"$scratch/got3" &
 reader=$!
 await waits 'get jobs'
 {
     while echo line; do sleep 0.02; done
-} 2>/dev/null | shmctl put --producer --stdin "$queue" 2>"$scratch/why" &
+} 2>/dev/null | shmctl put --producer --stdin "$queue" 2>"$scratch/why2" &
 writer=$!
-await grep -q line "$scratch/got"
+await grep -qs line "$scratch/got3"
 kill -KILL $reader
 wait $reader 2>/dev/null
 ends 5 $writer
-grep -q 'the last consumer has gone' "$scratch/why" || fail "it says: $(cat "$scratch/why")"
+grep -q 'the last consumer has gone' "$scratch/why2" || fail "it says: $(cat "$scratch/why2")"
 claim 'a producer ends when the last consumer was killed'
 
 exits 4 shmctl wait --gone "$segment-none/reader"
