@@ -330,6 +330,29 @@ START_TEST(test_conditions_are_shown)
 }
 END_TEST
 
+START_TEST(test_the_unfinished_tasks_of_a_member_are_shown)
+{
+    struct shk_queue *queue;
+    char item[8];
+
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, NULL, &queue), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_code(shk_queue_put(queue, "item", 4, SHK_NOWAIT), 0);
+        assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), 4);
+    }
+    for (uint64_t tasks = 2; tasks > 0; tasks--) {
+        struct shk_snapshot *snapshot = look_open(segment_name(NULL));
+        ck_assert_uint_eq(shk_snapshot_member(snapshot, 0)->tasks, tasks);
+        shk_snapshot_close(snapshot);
+        assert_code(shk_queue_task_done(queue), 0);
+    }
+    struct shk_snapshot *snapshot = look_open(segment_name(NULL));
+    ck_assert_uint_eq(shk_snapshot_member(snapshot, 0)->tasks, 0);
+    shk_snapshot_close(snapshot);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 /*
  * Of a FIFO queue it is known when a side looks at the other: at the first get, when it is empty,
  * when it is full.
@@ -1420,6 +1443,7 @@ int main(void)
     tcase_add_test(truth, test_a_dead_member_that_gave_what_others_wait_for_is_shown);
     tcase_add_test(truth, test_conditions_are_shown);
     tcase_add_loop_test(truth, test_the_high_water_mark_of_a_queue_is_shown, 8, 10);
+    tcase_add_test(truth, test_the_unfinished_tasks_of_a_member_are_shown);
     tcase_add_test(truth, test_events_queues_and_regions_are_shown);
     tcase_add_test(truth, test_sleepers_are_shown);
     tcase_add_test(truth, test_tickets_show_the_order_of_arrival);

@@ -197,7 +197,7 @@ static const struct option_row options[] = {
     {'0', "null", NULL, "with --stdin: a zero byte ends an item, not a newline"},
     {'p', "priority", "N", "priority in a priority queue: the lowest is first (0)"},
     {OPTION_PRIVATE, "skip-long", NULL, "skip items that are too long, and tell how many"},
-    {'P', "producer", NULL, "consumers learn of the end; end when the last of them has gone"},
+    {'P', "producer", NULL, "consumers learn of the end; ends behind the last of them"},
     TIMEOUT_ROW("wait no longer for each free place"),
     NOWAIT_ROW,
     NO_CREATE_ROW,
@@ -211,7 +211,7 @@ const struct command cmd_put = {
     .summary = "put items into a queue",
     .notes = "Items that begin with '-' go after '--'. The queue is created if it is absent:\n"
              "first in, first out, without a limit; with --priority a priority queue.\n"
-             "Between 'put --producer' and 'get --follow --consumer' a queue ends as a pipe does.",
+             "With 'put --producer' and 'get --follow --consumer' it ends as a pipe does.",
     .options = options,
     .run = run,
 };

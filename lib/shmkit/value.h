@@ -7,9 +7,11 @@
  *     char text[1024];
  *     uint64_t version;
  *     shk_value_open(s, "config", SHK_CREATE, &small, &config);
- *     shk_value_set(config, "colour=blue", 11);
- *     ssize_t length = shk_value_get(config, text, sizeof(text), &version);
- *     int64_t newer = shk_value_wait(config, version, SHK_FOREVER);
+ *     shk_value_set(config, "colour=blue", sizeof("colour=blue"));
+ *     while (shk_value_get(config, text, sizeof(text), &version) >= 0) {
+ *         puts(text);
+ *         shk_value_wait(config, version, SHK_FOREVER);
+ *     }
  *
  * States: the version, from 1 for the first that is set; 0, and no bytes, before.
  *

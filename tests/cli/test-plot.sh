@@ -91,7 +91,7 @@ complains 'eeg-3 is a stream of 3 channels$'
 claim 'random numbers, and an EEG that is the same for a seed, of several channels'
 
 printf '1\n -2.5 \n1e3\n0.1\n-0\r\n7' >"$scratch/lines"
-input=$scratch/lines exits 0 sampler --stdin "$segment/presences"
+input=$scratch/lines exits 0 sampler --stdin "$segment/lines"
 numbers lines | diff - <(printf '1\n-2.5\n1000\n0.1\n-0\n7\n') ||
     fail 'the numbers did not come through'
 complains '^sampler: 6 samples'

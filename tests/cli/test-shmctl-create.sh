@@ -207,7 +207,8 @@ mkdir "$scratch/yard"
 cp "$scratch/created" "$scratch/yard/some-file"
 sed -n '/^\.SH EXAMPLES/,/^\.SH SEE/p' "$SHMKIT_SRCDIR/tools/shmctl.1" |
     sed -n 's/\\-/-/g; s/^\$ \\fB\(.*\)\\fR$/\1/p' |
-    sed "s,\(bank\|yard\|race\)\(/\| \|$\),$segment-\1\2,g; s/--timeout 10/--timeout 0.2/" \
+    sed "s,\(bank\|yard\|race\)\(/\| \|$\),$segment-\1\2,g; s/--timeout 10/--timeout 0.2/;
+            s,/var/lib/prometheus/node-exporter/,,; s/ -i 15\$//" \
         >"$scratch/examples"
 test "$(wc -l <"$scratch/examples")" -ge 10 || fail 'where are the examples?'
 while read -r line; do

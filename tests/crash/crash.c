@@ -42,7 +42,7 @@
 #define POINTS_MAX      (2 * TRACE_MAX)
 #define PARTS           8 /* a row is tried in so many parts at the same time */
 #define JOBS_PER_RESULT (PARTS + 1)
-#define RESULTS_MAX     512
+#define RESULTS_MAX     1024
 #define FAILURES_MAX    8  /* then a row is given up: each may take a second */
 #define CONTROL_TRIES   4  /* recordings of a control */
 #define JOBS_PER_CPU    12 /* much of the time is spent asleep */

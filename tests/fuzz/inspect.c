@@ -94,7 +94,7 @@ static void check_member(const struct shk_snapshot *look, const struct shk_membe
     ASSERT(IS_TEXT(member->command) && IS_TEXT(member->name) && IS_TEXT(member->waits_on));
     ASSERT(found && found->id == member->id);
     ASSERT(member->waiting >= 0);
-    ASSERT(member->waits_for <= SHK_WAITS_FOR_ONCE);
+    ASSERT(member->waits_for <= SHK_WAITS_FOR_VERSION);
     ASSERT(*member->waits_on == '\0' || shk_snapshot_find_object(look, member->waits_on));
 }
 

@@ -47,6 +47,7 @@ void deliver(const void *order);
 void download(void);
 void plot(const double *samples, ssize_t n);
 void work_on(const char *item, ssize_t length);
+int is_done(const char *item, ssize_t length);
 void example(void);
 void example(void)
 {
