@@ -53,7 +53,20 @@ static ssize_t get(struct shk_queue *queue, int64_t timeout)
 
 /* ---- A process with a role, which does what it is told ---- */
 
-enum order { NOTHING, PUT, GET, GET_IN_TIME, PUT_FOREVER, CLOSE, EXEC, EXIT, FORK, LEAVE };
+enum order {
+    NOTHING,
+    PUT,
+    GET,
+    GET_IN_TIME,
+    PUT_FOREVER,
+    LEASE,
+    ACK,
+    CLOSE,
+    EXEC,
+    EXIT,
+    FORK,
+    LEAVE
+};
 
 struct actor {
     pid_t pid, child;
@@ -67,6 +80,8 @@ static int live(void *argument)
 {
     struct actor *a = argument;
     struct shk_queue *queue = open_as(a->flags);
+    uint64_t ticket = 0;
+    int64_t number;
     pid_t child;
 
     a->done++;
@@ -85,6 +100,12 @@ static int live(void *argument)
             break;
         case GET_IN_TIME:
             a->result = get(queue, SOON);
+            break;
+        case LEASE:
+            a->result = shk_queue_lease(queue, &number, sizeof(number), SHK_NOWAIT, &ticket);
+            break;
+        case ACK:
+            a->result = shk_queue_ack(queue, ticket);
             break;
         case CLOSE:
             a->result = shk_queue_close(queue);
@@ -304,6 +325,51 @@ START_TEST(test_every_way_to_get_tells_the_end)
     assert_code(get(consumer, SHK_FOREVER), -EPIPE);
     let_end(producer);
     assert_code(shk_queue_close(consumer), 0);
+}
+END_TEST
+
+/* It may come back: consumers are told the end only when it has not. */
+START_TEST(test_the_end_waits_for_an_item_that_is_leased)
+{
+    struct shk_queue *another;
+    struct actor *producer, *holder, *waiter;
+    bool dies = _i & 1, comes_back = _i & 2;
+    int64_t end = dies ? -EOWNERDEAD : -EPIPE, began;
+
+    create(&kinds[_i / 4]);
+    another = open_as(CONSUMER);
+    producer = start(PRODUCER);
+    holder = start(CONSUMER);
+    waiter = start(CONSUMER);
+    assert_code(let(producer, PUT), 0);
+    assert_code(let(holder, LEASE), 8);
+    tell(waiter, GET);
+    wait_until_waiting(segment_name(NULL), waiter->pid, "line");
+    if (dies)
+        let_end(producer);
+    else
+        assert_code(let(producer, CLOSE), 0);
+    assert_code(get(another, SHK_MS(250)), -ETIMEDOUT);
+    ck_assert_int_eq(waiter->order, GET);
+    began = time_now();
+    if (comes_back) {
+        let_end(holder);
+        assert_result(result_of(waiter), 8);
+        assert_result(let(waiter, GET), end);
+    } else {
+        assert_code(let(holder, ACK), 0);
+        assert_result(result_of(waiter), end);
+    }
+    ck_assert_int_lt(time_now() - began, SOON * time_factor());
+    assert_result(let(waiter, GET), -EPIPE);
+    assert_code(get(another, SHK_FOREVER), end);
+    assert_code(get(another, SHK_FOREVER), -EPIPE);
+    let_end(waiter);
+    if (!comes_back)
+        let_end(holder);
+    if (!dies)
+        let_end(producer);
+    assert_code(shk_queue_close(another), 0);
 }
 END_TEST
 
@@ -671,6 +737,7 @@ int main(void)
     tcase_add_test(producers, test_without_a_producer_by_role_all_is_as_before);
     tcase_add_test(producers, test_a_new_producer_begins_anew);
     tcase_add_loop_test(producers, test_every_way_to_get_tells_the_end, 0, KINDS);
+    tcase_add_loop_test(producers, test_the_end_waits_for_an_item_that_is_leased, 0, 4 * KINDS);
     tcase_add_test(producers, test_an_exit_and_an_exec_without_a_close_are_deaths);
     tcase_add_test(producers, test_a_process_that_leaves_the_segment_has_closed);
     tcase_add_test(producers, test_a_process_has_a_role_as_long_as_any_of_its_handles);

@@ -248,7 +248,11 @@ static int find_ticket(struct shk_queue *q, uint64_t ticket, struct shki_member 
                : shki_object_say(&q->object, -EPERM, "the item is leased to another process");
 }
 
-/* One item less: for producers, for a join, and for consumers of a queue that is shut down. */
+/*
+ * One item less: for producers, for a join, and for consumers that may get no other: of a queue
+ * that is shut down or has no producer left. An end that comes now they find at the end of their
+ * recheck interval.
+ */
 static void notify_ack(struct shk_queue *q)
 {
     struct shki_queue_shared *shared = q->shared;
@@ -256,7 +260,8 @@ static void notify_ack(struct shk_queue *q)
     if (q->limited)
         shki_queue_notify(q, &shared->not_full, &q->get_adaptive);
     shki_queue_notify(q, &shared->tasks, &q->task_adaptive);
-    if (shki_shut_down(q) != SHKI_OPEN)
+    if (shki_shut_down(q) != SHKI_OPEN ||
+        shki_presence(q->object.entry, SHKI_PRODUCERS) & SHKI_PRESENCE_ENDED)
         shki_queue_notify(q, &shared->not_empty, &q->put_adaptive);
 }
 
