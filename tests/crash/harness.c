@@ -454,6 +454,7 @@ static int64_t close_all(struct world *w, int64_t unused)
     r = r ? r : shk_region_close(w->region);
     r = r ? r : shk_rwlock_close(w->rwlock);
     r = r ? r : shk_once_close(w->once);
+    r = r ? r : shk_member_watch_close(w->members);
     r = r ? r : shk_segment_close(w->segment);
     w->lock = w->lock_2 = NULL;
     w->cond = w->cond_2 = NULL;
@@ -466,6 +467,7 @@ static int64_t close_all(struct world *w, int64_t unused)
     w->reader = NULL;
     w->stream = NULL;
     w->value = NULL;
+    w->members = NULL;
     w->region = NULL;
     w->segment = NULL;
     return r;

@@ -110,6 +110,7 @@ struct world {
     struct shk_rwlock *rwlock;
     struct shk_once *once;
     struct shk_value *value;
+    struct shk_member_watch *members;
     int descriptor;
     unsigned me;
 
