@@ -649,10 +649,10 @@ int record(struct world *w, struct trace *t, struct point *points, unsigned max)
     w->watch = NULL;
     if (!calibrate_until_same(w))
         return -1;
-    every = t->length <= LONG_OPERATION;
+    every = t->length <= LONG_OPERATION && !w->row->at_stores;
     if (!every) {
         w->watch = watch_new();
-        every = calibrate_until_same(w) && t->length <= LONG_OPERATION;
+        every = calibrate_until_same(w) && t->length <= LONG_OPERATION && !w->row->at_stores;
         watch_free(w->watch);
         w->watch = NULL;
     }

@@ -55,7 +55,12 @@ struct row {
     bool in_thread;     /* the victim is a second thread of its process, */
     bool leaves;        /* … and the operation is its end */
     bool never_stopped; /* no run with SIGSTOP: a sleeper holds something that the others need */
-    bool spins_first;   /* the victim spins before it sleeps, and before it wakes a sleeper */
+    /*
+     * kill points are only those before and after a step that changes or calls something: another
+     * row has the same code at each instruction
+     */
+    bool at_stores;
+    bool spins_first; /* the victim spins before it sleeps, and before it wakes a sleeper */
 };
 
 struct rows {

@@ -404,21 +404,23 @@ static void consumer_sleeps_shut(struct world *w)
 
 /* clang-format off */
 #define CHECKS(of) .setup = set, .check = check_##of, .carry_on = carry_on
-#define OF_AN_ORDER(what, order)                                                                 \
-    {"shk_queue_lease", what ", three items", .operation = lease, CHECKS(kept),                  \
-     .variant = 3 | WARM | (order)},                                                             \
-    {"shk_queue_lease", what ", the first one", .operation = lease, CHECKS(kept),                \
-     .variant = 2 | (order)},                                                                    \
-    {"shk_queue_lease", what ", an item has come back", .operation = lease, CHECKS(kept),        \
-     .variant = 3 | BACK | (order)},                                                             \
-    {"shk_queue_ack", what ", three items", .prepare = lease, .operation = ack, CHECKS(taken),   \
-     .variant = 3 | (order)},                                                                    \
-    {"shk_queue_nack", what ", three items", .prepare = lease, .operation = nack, CHECKS(kept),  \
-     .variant = 3 | (order)},                                                                    \
-    {"shk_queue_get", what ", an item has come back", .operation = get, CHECKS(taken),           \
-     .variant = 3 | BACK | (order)},                                                             \
-    {"shk_queue_consume", what ", an item has come back", .prepare = peek, .operation = consume, \
-     CHECKS(taken), .variant = 3 | BACK | (order)}
+/* The code of a lease is stepped through in queues with a capacity. */
+#define OF(what, order) .variant = (what) | (order), .at_stores = ((order) & GROWS) != 0
+#define OF_AN_ORDER(what, order)                                                                   \
+    {"shk_queue_lease", what ", three items", .operation = lease, CHECKS(kept),                    \
+     OF(3 | WARM, order)},                                                                         \
+    {"shk_queue_lease", what ", the first one", .operation = lease, CHECKS(kept),                  \
+     OF(2, order)},                                                                                \
+    {"shk_queue_lease", what ", an item has come back", .operation = lease, CHECKS(kept),          \
+     OF(3 | BACK, order)},                                                                         \
+    {"shk_queue_ack", what ", three items", .prepare = lease, .operation = ack, CHECKS(taken),     \
+     OF(3, order)},                                                                                \
+    {"shk_queue_nack", what ", three items", .prepare = lease, .operation = nack, CHECKS(kept),    \
+     OF(3, order)},                                                                                \
+    {"shk_queue_get", what ", an item has come back", .operation = get, CHECKS(taken),             \
+     OF(3 | BACK, order)},                                                                         \
+    {"shk_queue_consume", what ", an item has come back", .prepare = peek, .operation = consume,   \
+     CHECKS(taken), OF(3 | BACK, order)}
 
 static const struct row rows[] = {
     OF_AN_ORDER("leases, FIFO", 0),

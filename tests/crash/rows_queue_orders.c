@@ -703,69 +703,72 @@ static void check_orphan(struct world *w)
 
 #define CHECKS .check = check, .carry_on = carry_on
 /* clang-format off */
-#define PLAIN(what, order)                                                                      \
-    {"shk_queue_put", what ", empty", .setup = set_0, .operation = put, CHECKS,                 \
-     .variant = (order)},                                                                       \
-    {"shk_queue_put", what ", one item", .setup = set_0, .operation = put, CHECKS,              \
-     .variant = 1 | (order)},                                                                   \
-    {"shk_queue_put", what ", seven items", .setup = set_0, .operation = put, CHECKS,           \
-     .variant = 7 | (order)},                                                                   \
-    {"shk_queue_put", what ", a consumer asleep", .setup = set_1, .operation = put,             \
-     .check = check_consumer, .carry_on = carry_on, .variant = CONSUMER | (order)},             \
-    {"shk_queue_get", what ", one item", .setup = set_0, .operation = get, CHECKS,              \
-     .variant = 1 | (order)},                                                                   \
-    {"shk_queue_get", what ", two items", .setup = set_0, .operation = get, CHECKS,             \
-     .variant = 2 | (order)},                                                                   \
-    {"shk_queue_get", what ", eight items", .setup = set_0, .operation = get, CHECKS,           \
-     .variant = 8 | (order)},                                                                   \
-    {"shk_queue_get", what ", dead with a task", .setup = set_0, .operation = get,              \
-     .check = check_orphan, .carry_on = carry_on, .variant = 8 | (order)},                      \
-    {"shk_queue_put_many", what ", three items", .setup = set_0, .operation = put_many, CHECKS, \
-     .variant = 3 | (order)},                                                                   \
-    {"shk_queue_get_many", what ", five items", .setup = set_0, .operation = get_many, CHECKS,  \
-     .variant = 5 | (order)},                                                                   \
-    {"shk_queue_reserve", what ", three items", .setup = set_0, .operation = reserve, CHECKS,   \
-     .variant = 3 | (order)},                                                                   \
-    {"shk_queue_commit", what ", three items", .setup = set_0, .prepare = reserve,              \
-     .operation = commit, CHECKS, .variant = 3 | (order)},                                      \
-    {"shk_queue_cancel", what ", three items", .setup = set_0, .prepare = reserve,              \
-     .operation = cancel, CHECKS, .variant = 3 | (order), .never_stopped = true},               \
-    {"shk_queue_peek", what ", three items", .setup = set_0, .operation = peek, CHECKS,         \
-     .variant = 3 | (order)},                                                                   \
-    {"shk_queue_consume", what ", three items", .setup = set_0, .prepare = peek,                \
-     .operation = consume, CHECKS, .variant = 3 | (order)},                                     \
-    {"shk_queue_unpeek", what ", three items", .setup = set_0, .prepare = peek,                 \
-     .operation = unpeek, CHECKS, .variant = 3 | (order)}
+/* The code of an order at its length is stepped through without a limit. */
+#define OF(what, order) \
+    .variant = (what) | (order), .at_stores = ((order) & (LIMITED | WEIGHED)) != 0
+#define PLAIN(what, order)                                                                         \
+    {"shk_queue_put", what ", empty", .setup = set_0, .operation = put, CHECKS,                    \
+     OF(0, order)},                                                                                \
+    {"shk_queue_put", what ", one item", .setup = set_0, .operation = put, CHECKS,                 \
+     OF(1, order)},                                                                                \
+    {"shk_queue_put", what ", seven items", .setup = set_0, .operation = put, CHECKS,              \
+     OF(7, order)},                                                                                \
+    {"shk_queue_put", what ", a consumer asleep", .setup = set_1, .operation = put,                \
+     .check = check_consumer, .carry_on = carry_on, OF(CONSUMER, order)},                          \
+    {"shk_queue_get", what ", one item", .setup = set_0, .operation = get, CHECKS,                 \
+     OF(1, order)},                                                                                \
+    {"shk_queue_get", what ", two items", .setup = set_0, .operation = get, CHECKS,                \
+     OF(2, order)},                                                                                \
+    {"shk_queue_get", what ", eight items", .setup = set_0, .operation = get, CHECKS,              \
+     OF(8, order)},                                                                                \
+    {"shk_queue_get", what ", dead with a task", .setup = set_0, .operation = get,                 \
+     .check = check_orphan, .carry_on = carry_on, OF(8, order)},                                   \
+    {"shk_queue_put_many", what ", three items", .setup = set_0, .operation = put_many, CHECKS,    \
+     OF(3, order)},                                                                                \
+    {"shk_queue_get_many", what ", five items", .setup = set_0, .operation = get_many, CHECKS,     \
+     OF(5, order)},                                                                                \
+    {"shk_queue_reserve", what ", three items", .setup = set_0, .operation = reserve, CHECKS,      \
+     OF(3, order)},                                                                                \
+    {"shk_queue_commit", what ", three items", .setup = set_0, .prepare = reserve,                 \
+     .operation = commit, CHECKS, OF(3, order)},                                                   \
+    {"shk_queue_cancel", what ", three items", .setup = set_0, .prepare = reserve,                 \
+     .operation = cancel, CHECKS, OF(3, order), .never_stopped = true},                            \
+    {"shk_queue_peek", what ", three items", .setup = set_0, .operation = peek, CHECKS,            \
+     OF(3, order)},                                                                                \
+    {"shk_queue_consume", what ", three items", .setup = set_0, .prepare = peek,                   \
+     .operation = consume, CHECKS, OF(3, order)},                                                  \
+    {"shk_queue_unpeek", what ", three items", .setup = set_0, .prepare = peek,                    \
+     .operation = unpeek, CHECKS, OF(3, order)}
 
-#define BOUNDED(what, order)                                                              \
-    {"shk_queue_get", what ", full, a producer asleep", .setup = set_1, .operation = get, \
-     .check = check_producer, .carry_on = carry_on, .variant = CAPACITY | (order)},       \
-    {"shk_queue_get_many", what ", full, a producer asleep", .setup = set_1,              \
-     .operation = get_many, .check = check_producer, .carry_on = carry_on,                \
-     .variant = CAPACITY | (order)}
+#define BOUNDED(what, order)                                                                       \
+    {"shk_queue_get", what ", full, a producer asleep", .setup = set_1, .operation = get,          \
+     .check = check_producer, .carry_on = carry_on, OF(CAPACITY, order)},                          \
+    {"shk_queue_get_many", what ", full, a producer asleep", .setup = set_1,                       \
+     .operation = get_many, .check = check_producer, .carry_on = carry_on,                         \
+     OF(CAPACITY, order)}
 
-#define GROWING(what, order)                                                                  \
-    {"shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it,        \
-     .check = check_created, .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS)},    \
-    {"shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS,        \
-     .variant = FLOWN | (order)},                                                             \
-    {"shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up,          \
-     .operation = put, CHECKS, .variant = (order)},                                           \
-    {"shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get, \
-     CHECKS, .variant = 1 | FLOWN | (order)},                                                 \
-    {"shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,        \
-     .variant = 3 | FLOWN | (order)}
+#define GROWING(what, order)                                                                       \
+    {"shk_queue_open", what ", creates", .setup = set_segment, .operation = create_it,             \
+     .check = check_created, .carry_on = carry_on, .variant = SMALL | ((order) & ~GROWS)},         \
+    {"shk_queue_put", what ", after a flow", .setup = set_0, .operation = put, CHECKS,             \
+     OF(FLOWN, order)},                                                                            \
+    {"shk_queue_put", what ", the first, the pool is used up", .setup = set_used_up,               \
+     .operation = put, CHECKS, OF(0, order)},                                                      \
+    {"shk_queue_get", what ", after a flow, the last item", .setup = set_0, .operation = get,      \
+     CHECKS, OF(1 | FLOWN, order)},                                                                \
+    {"shk_queue_get", what ", after a flow", .setup = set_0, .operation = get, CHECKS,             \
+     OF(3 | FLOWN, order)}
 
-#define LONG_ITEMS(what, order)                                                               \
-    {"shk_queue_reserve", what ", long items", .setup = set_0, .operation = reserve, CHECKS,  \
-     .variant = 2 | LONG | GROWS | (order)},                                                  \
-    {"shk_queue_commit", what ", long items", .setup = set_0, .prepare = reserve,             \
-     .operation = commit, CHECKS, .variant = 2 | LONG | GROWS | (order)},                     \
-    {"shk_queue_cancel", what ", long items", .setup = set_0, .prepare = reserve,             \
-     .operation = cancel, CHECKS, .variant = 2 | LONG | GROWS | (order),                      \
-     .never_stopped = true},                                                                  \
-    {"shk_queue_consume", what ", long items", .setup = set_0, .prepare = peek,               \
-     .operation = consume, CHECKS, .variant = 3 | LONG | GROWS | (order)}
+#define LONG_ITEMS(what, order)                                                                    \
+    {"shk_queue_reserve", what ", long items", .setup = set_0, .operation = reserve, CHECKS,       \
+     OF(2 | LONG | GROWS, order)},                                                                 \
+    {"shk_queue_commit", what ", long items", .setup = set_0, .prepare = reserve,                  \
+     .operation = commit, CHECKS, OF(2 | LONG | GROWS, order)},                                    \
+    {"shk_queue_cancel", what ", long items", .setup = set_0, .prepare = reserve,                  \
+     .operation = cancel, CHECKS, OF(2 | LONG | GROWS, order),                                     \
+     .never_stopped = true},                                                                       \
+    {"shk_queue_consume", what ", long items", .setup = set_0, .prepare = peek,                    \
+     .operation = consume, CHECKS, OF(3 | LONG | GROWS, order)}
 
 static const struct row rows[] = {
     PLAIN("LIFO", LIFO),
