@@ -57,7 +57,7 @@ _Static_assert(sizeof(struct shk_segment_info) == 624 &&
                    offsetof(struct shk_segment_info, reserved) == 560,
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_member_info) == 280 &&
-                   offsetof(struct shk_member_info, reserved) == 224,
+                   offsetof(struct shk_member_info, reserved) == 232,
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_object_info) == 376 &&
                    offsetof(struct shk_object_info, as) == 184 &&
@@ -387,6 +387,64 @@ START_TEST(test_the_high_water_mark_of_a_queue_is_shown)
         assert_code(shk_queue_close(queue), 0);
         assert_code(shk_object_unlink(test_segment(), "wave"), 0);
     }
+}
+END_TEST
+
+/* In each order, without limit, and with items that are larger than a block. */
+static const struct shk_queue_options leased_queues[] = {
+    {.order = SHK_FIFO, .capacity = 5, .item_size = 8},
+    {.order = SHK_LIFO, .capacity = 5, .item_size = 8},
+    {.order = SHK_PRIORITY, .capacity = 5, .item_size = 8},
+    {.order = SHK_FIFO},
+    {.order = SHK_LIFO, .item_size = 100000},
+    {.order = SHK_PRIORITY},
+};
+
+static void assert_leases(uint64_t size, uint64_t gets, uint32_t leased, uint32_t came_back,
+                          uint32_t delayed)
+{
+    struct shk_object_info info = *object("queue");
+
+    ck_assert_uint_eq(info.as.queue.puts, 5);
+    ck_assert_uint_eq(info.as.queue.size, size);
+    ck_assert_uint_eq(info.as.queue.gets, gets);
+    ck_assert_uint_eq(info.as.queue.leased, leased);
+    ck_assert_uint_eq(info.as.queue.came_back, came_back);
+    ck_assert_uint_eq(info.as.queue.delayed, delayed);
+    ck_assert_uint_eq(member(getpid())->leases, leased);
+    ck_assert_uint_eq(info.as.queue.lessee, leased ? member(getpid())->id : 0);
+    ck_assert_int_eq(info.as.queue.lessee_pid, leased ? getpid() : 0);
+}
+
+START_TEST(test_leased_items_are_neither_in_the_queue_nor_taken)
+{
+    struct shk_queue *queue;
+    uint64_t first, second, third;
+    char item[32];
+
+    assert_code(shk_queue_open(test_segment(), "queue", SHK_CREATE, &leased_queues[_i], &queue), 0);
+    for (int i = 0; i < 5; i++)
+        assert_code(shk_queue_put(queue, "item", 4, SHK_NOWAIT), 0);
+    assert_leases(5, 0, 0, 0, 0);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &first), 4);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &second), 4);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &third), 4);
+    assert_leases(2, 0, 3, 0, 0);
+    ck_assert_int_gt(object("queue")->as.queue.lease, 0);
+    ck_assert_uint_eq(object("queue")->as.queue.attempts, 1);
+    assert_code(shk_queue_ack(queue, first), 0);
+    assert_leases(2, 1, 2, 0, 0);
+    assert_code(shk_queue_nack(queue, second, SHK_SEC(1000)), 0);
+    assert_leases(3, 1, 1, 1, 1);
+    assert_code(shk_queue_nack(queue, third, 0), 0);
+    assert_leases(4, 1, 0, 2, 1);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &third), 4);
+    assert_leases(3, 1, 1, 1, 1);
+    ck_assert_uint_eq(object("queue")->as.queue.attempts, 2);
+    ck_assert_int_eq(shk_queue_size(queue), 3);
+    assert_code(shk_queue_ack(queue, third), 0);
+    assert_leases(3, 2, 0, 1, 1);
+    assert_code(shk_queue_close(queue), 0);
 }
 END_TEST
 
@@ -1444,6 +1502,8 @@ int main(void)
     tcase_add_test(truth, test_conditions_are_shown);
     tcase_add_loop_test(truth, test_the_high_water_mark_of_a_queue_is_shown, 8, 10);
     tcase_add_test(truth, test_the_unfinished_tasks_of_a_member_are_shown);
+    tcase_add_loop_test(truth, test_leased_items_are_neither_in_the_queue_nor_taken, 0,
+                        sizeof(leased_queues) / sizeof(leased_queues[0]));
     tcase_add_test(truth, test_events_queues_and_regions_are_shown);
     tcase_add_test(truth, test_sleepers_are_shown);
     tcase_add_test(truth, test_tickets_show_the_order_of_arrival);

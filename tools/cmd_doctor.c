@@ -267,7 +267,7 @@ static void check_queues(struct report *report, const char *segment)
         return; /* it has gone in between */
     for (size_t i = 0; (o = shk_snapshot_object(snapshot, i)); i++) {
         if (o->kind == SHK_KIND_QUEUE && o->as.queue.capacity && !o->as.queue.shut_down &&
-            o->as.queue.size >= o->as.queue.capacity)
+            o->as.queue.size + o->as.queue.leased >= o->as.queue.capacity)
             check_queue(report, snapshot, o);
     }
     shk_snapshot_close(snapshot);

@@ -28,6 +28,7 @@ static const struct column columns[] = {
     {"ON", "the object that it waits on", 0},
     {"TASKS", "how many items it has taken from queues and not finished",
      COLUMN_RIGHT | COLUMN_NUMBER},
+    {"LEASES", "how many items of queues it has leased", COLUMN_RIGHT | COLUMN_NUMBER},
     {"JOINED", "when it joined", 0},
     {"DIED", "when another member first found it dead, if one did", 0},
     {"ID", "its number, which never repeats in a segment", COLUMN_RIGHT | COLUMN_NUMBER},
@@ -145,6 +146,7 @@ static void add_member(struct table *t, const struct shk_snapshot *snapshot,
         add_roles(t, snapshot, m);
     add_held(t, held, m->id);
     table_set(t, "TASKS", "%" PRIu64, m->tasks);
+    table_set(t, "LEASES", "%" PRIu64, m->leases);
     table_set_date(t, "JOINED", m->joined);
     table_set(t, "ID", "%" PRIu64, m->id);
     if (m->death_noticed)

@@ -20,7 +20,7 @@ static const char *usual_columns(uint32_t kind)
     case SHK_KIND_QUEUE:
         return COMMON
             "ORDER,CAPACITY,CAPACITY-BYTES,ITEM-SIZE,ITEMS,BYTES,FILL,HIGH-WATER,PUTS,GETS,"
-            "PUT-RATE,GET-RATE,"
+            "LEASED,DELAYED,PUT-RATE,GET-RATE,"
             "SHUT-DOWN" REPAIRS;
     case SHK_KIND_SEMAPHORE:
         return COMMON "VALUE,MAX,OWNERS,CAME-BACK" REPAIRS;

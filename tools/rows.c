@@ -110,6 +110,8 @@ static const struct column object_columns[] = {
     {"BYTES", "bytes in the queue, if it has items at their length", NUMBER},
     {"PUTS", "how many were put since it was created", NUMBER},
     {"GETS", "how many were taken", NUMBER},
+    {"LEASED", "how many are leased and not acknowledged", NUMBER},
+    {"DELAYED", "how many have been given back and are not due yet", NUMBER},
     {"SHUT-DOWN", "whether it takes no more items", COLUMN_BOOL},
     {"VALUE", "how many permits the semaphore has", NUMBER},
     {"MAX", "how many it has at most", NUMBER},
@@ -188,12 +190,14 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
         table_set(t, "ITEMS", "%" PRIu64, o->as.queue.size);
         table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
         table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
+        table_set(t, "LEASED", "%" PRIu32, o->as.queue.leased);
+        table_set(t, "DELAYED", "%" PRIu32, o->as.queue.delayed);
         table_set(t, "HIGH-WATER", "%" PRIu64, o->as.queue.high_water);
         if (o->as.queue.at_length)
             table_set_size(t, "BYTES", o->as.queue.bytes);
         if (o->as.queue.capacity || o->as.queue.capacity_bytes)
             table_set(t, "FILL", "%" PRIu64,
-                      higher(per_cent(o->as.queue.size, o->as.queue.capacity),
+                      higher(per_cent(o->as.queue.size + o->as.queue.leased, o->as.queue.capacity),
                              per_cent(o->as.queue.bytes, o->as.queue.capacity_bytes)));
         table_set_bool(t, "SHUT-DOWN", o->as.queue.shut_down);
         break;

@@ -13,7 +13,7 @@
  * Any other queue grows: its memory follows what is in it. So item_size may be as large as an item
  * can ever be, and costs nothing.
  */
-#include "queue/chunk_list.h"
+#include "queue/lease_records.h"
 #include "queue/side.h"
 
 #include <shmkit/inspect.h>
@@ -96,10 +96,8 @@ static bool grows(const struct choice *c)
 /* Behind all else: the area of leases. A record has room for the largest item. */
 static void lay_out_leases(struct layout *l, uint32_t blocks)
 {
-    l->lease_slot = shki_round_up(sizeof(struct shki_lease_shared) + l->item_most, SHKI_CACHE_LINE);
-    l->lease_chunk = SHKI_BLOCK;
-    while (l->lease_chunk < l->lease_slot)
-        l->lease_chunk *= 2;
+    l->lease_slot = shki_lease_slot(l->item_most);
+    l->lease_chunk = shki_lease_chunk(l->lease_slot);
     l->lease_chunks = blocks / (l->lease_chunk / SHKI_BLOCK);
     if (l->lease_chunks > SHKI_LEASES_MAX)
         l->lease_chunks = SHKI_LEASES_MAX;

@@ -1,5 +1,6 @@
 /* The queue as a kind of objects: what opens and closes it, wakes it, watches and describes it. */
 #include "object/watch.h"
+#include "queue/lease_image.h"
 #include "queue/lease_records.h"
 #include "queue/place.h"
 #include "queue/side.h"
@@ -206,7 +207,6 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
     uint64_t gets = fifo ? load_relaxed(&q->head) : puts >= count ? puts - count : 0;
     uint64_t size = puts - gets;
 
-    (void)image;
     if (puts < gets || (q->capacity != 0 && size > q->capacity))
         size = 0;
     if (high_water < size)
@@ -227,6 +227,7 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
     info->as.queue.at_length = q->stride == 0;
     if (q->stride == 0)
         info->as.queue.bytes = bytes_in(q);
+    shki_lease_describe(image, e, q, info);
     if (fifo) { /* both are alive, for all that is known here: inspection drops the living */
         info->dead_giver = last_at(&q->put_lock);
         info->dead_taker = last_at(&q->get_lock);
@@ -245,6 +246,7 @@ static void add_tasks(const struct shki_image *image, const struct shki_entry *e
     uint32_t first = 0, there = 0; /* the records whose counts are in `tasks` */
     uint64_t at;
 
+    shki_lease_add(image, e, q, members, n);
     if (q->tasks_at > e->size)
         return;
     for (size_t i = 0; i < n; i++) {

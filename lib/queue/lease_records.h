@@ -82,6 +82,21 @@ static inline uint32_t shki_lease_words(const struct shk_queue *q)
     return n < most ? n : most;
 }
 
+/* Bytes of a record with room for such an item, and of a chunk of records. */
+static inline uint64_t shki_lease_slot(uint64_t item_most)
+{
+    return shki_round_up(sizeof(struct shki_lease_shared) + item_most, SHKI_CACHE_LINE);
+}
+
+static inline uint64_t shki_lease_chunk(uint64_t slot)
+{
+    uint64_t size = SHKI_BLOCK;
+
+    while (size < slot)
+        size *= 2;
+    return size;
+}
+
 /* The bits that are set, one after the other. */
 struct shki_lease_walk {
     const _Atomic uint64_t *words;

@@ -101,7 +101,9 @@ struct shk_member_info {
     int64_t death_noticed;
     /* items that it has taken from queues and not finished: shk_queue_task_done() */
     uint64_t tasks;
-    uint64_t reserved[7];
+    /* items that it has leased; those of a thread that has ended: at another of its process */
+    uint64_t leases;
+    uint64_t reserved[6];
 };
 
 struct shk_object_info {
@@ -158,6 +160,19 @@ struct shk_object_info {
              */
             uint64_t capacity_bytes, bytes;
             uint32_t at_length;
+            /*
+             * Leased items. They are neither in `size` nor in `gets`, and count for the capacity.
+             * Those that have come back are in `size`; `delayed`: of these, not due yet.
+             */
+            uint32_t leased, came_back, delayed;
+            /*
+             * Of the item that has been leased longest: the member that leased it, which may have
+             * ended, and its process; nanoseconds so far; how often the item was handed out
+             */
+            uint64_t lessee;
+            int64_t lease;
+            int32_t lessee_pid;
+            uint32_t attempts;
         } queue;
         struct {
             uint32_t value, max; /* max 0: none */

@@ -51,6 +51,34 @@ exits 0 shmctl work -c 3 --delay 300ms "$queue" -- sh -c \
 test "$(tr '\n' ' ' <"$out")" = '1 2 3 1 ' || fail "it prints $(cat "$out")"
 claim 'a command that fails is tried again, and the exit status tells whether all went well'
 
+# In the queue, leased, delayed, put, taken.
+shows() {
+    exits 0 shmctl show -r -n -o ITEMS,LEASED,DELAYED,PUTS,GETS "$segment/leased"
+    prints "$1"
+}
+
+exits 0 shmctl put "$segment/leased" 1 2 3
+shows '3 0 0 3 0'
+exits 0 shmctl work -c 1 "$segment/leased" -- true
+exits 0 shmctl put "$segment/leased" 4
+exits 0 shmctl create event "$segment/hold"
+shmctl work -c 1 "$segment/leased" -- sh -c 'shmctl event wait "$0"' "$segment/hold" 2>/dev/null &
+worker=$!
+is_leased() {
+    shmctl show -r -n -o LEASED "$segment/leased" | grep -qx 1
+}
+await is_leased
+shows '2 1 0 4 1'
+exits 0 shmctl show -n -o STATE "$segment/leased"
+grep -qx "2 items, 1 leased (longest: .* by $script ($worker))" "$out" ||
+    fail "it says $(cat "$out")"
+exits 0 shmctl ps -r -n -o PID,LEASES "$segment"
+grep -qx "$worker 1" "$out" || fail "it prints $(cat "$out")"
+exits 0 shmctl event set "$segment/hold"
+ends 0 $worker
+shows '2 0 0 4 2'
+claim 'what is leased is shown, and by which process'
+
 exits 0 shmctl create queue "$segment/order" --order priority
 for jobs in "$queue" "$segment/order"; do
     exits 0 shmctl put "$jobs" 1
