@@ -113,7 +113,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
     {'c', "count", "N", "take so many (1)"},
-    {'f', "follow", NULL, "go on until it is shut down, or its producers gone, and drained"},
+    {'f', "follow", NULL, "go on until it is shut down, or has no producer any more"},
     {'C', "consumer", NULL, "producers learn of the end (put --producer)"},
     {'w', "whole", NULL, "print it as it is, with nothing after it"},
     {'0', "null", NULL, "end each item with a zero byte, not a newline"},
@@ -130,8 +130,8 @@ const struct command cmd_get = {
     .summary = "take items out of a queue and print them, one a line",
     .notes = "An item is taken when it has been printed; into a pipe the next is printed when\n"
              "that one has been read. The queue is created if it is absent. For work by\n"
-             "several see 'shmctl work'. When the last 'put --producer' has ended, --follow ends\n"
-             "behind the last item; with 1 if one of them was killed: it may not be all.",
+             "several see 'shmctl work'. When the last 'put --producer' has ended, --follow\n"
+             "ends behind the last item; with 1 if one of them was killed: it may not be all.",
     .options = options,
     .run = run,
 };

@@ -183,7 +183,6 @@ kill -KILL $worker
 ends 137 $worker
 shmctl join "$segment/jobs" &
 joiner=$!
-await has 1 jobs
 await waits 'join jobs'
 exits 0 shmctl get "$segment/jobs"
 prints 2

@@ -25,7 +25,7 @@
 #define OFF_TRACE_MAX    5    /* tries to come to a point on the way that was recorded */
 #define CALIBRATIONS_MAX 12
 /* steps; from here on only those that change or call something are kill points */
-#define LONG_OPERATION 5000
+#define LONG_OPERATION 1500
 
 static int64_t library_recheck;
 
