@@ -35,7 +35,11 @@ clean_up() {
         kill -KILL $(cat "$scratch/jobs") 2>/dev/null
         wait 2>/dev/null
         shmctl rm "$segment" 2>/dev/null
-        rm -rf "$scratch"
+        # What the jobs had started may still write there, until it finds its segment gone.
+        tries=0
+        until rm -rf "$scratch" 2>/dev/null || test $((tries += 1)) -gt 50; do
+            sleep 0.1
+        done
     fi
     trap - HUP INT PIPE TERM
     test -z "$ended_by" || kill -s "$ended_by" $$

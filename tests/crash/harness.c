@@ -25,7 +25,9 @@
 #define OFF_TRACE_MAX    5    /* tries to come to a point on the way that was recorded */
 #define CALIBRATIONS_MAX 12
 /* steps; from here on only those that change or call something are kill points */
-#define LONG_OPERATION 1500
+#define LONG_OPERATION 5000
+/* steps; from here on every second one: most of them are spins, and reads of the clock */
+#define HALVED 1500
 
 static int64_t library_recheck;
 
@@ -658,7 +660,8 @@ int record(struct world *w, struct trace *t, struct point *points, unsigned max)
     }
     for (uint32_t i = 0; i <= t->length && n + 2 <= max; i++) {
         /* Of a long one: before and after each step that does something. */
-        if (every || i == 0 || i == t->length || t->marks[i] || t->marks[i - 1])
+        if ((every && (t->length <= HALVED || i % 2 == 0)) || i == 0 || i == t->length ||
+            t->marks[i] || t->marks[i - 1])
             points[n++] = (struct point){i, false};
         if (t->marks[i] & STEP_SLEEPS)
             points[n++] = (struct point){i, true};
