@@ -16,7 +16,7 @@ static int complain_of_tasks(const struct queue_operand *q, int error)
     return status;
 }
 
-static int join(const struct queue_operand *q)
+static int join(struct queue_operand *q)
 {
     int r = shk_queue_join(q->queue, q->acting.timeout);
 
@@ -29,19 +29,7 @@ static int join(const struct queue_operand *q)
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct queue_operand q = QUEUE_OPERAND;
-    int status;
-
-    while (next_own_option(command, argc, argv, &q.acting) != -1)
-        continue;
-    check_operands(argc, 1, 1);
-    queue_operand_parse(&q, argv[optind]);
-
-    status = queue_operand_open(&q);
-    if (status == STATUS_DONE)
-        status = join(&q);
-    queue_operand_close(&q);
-    return status;
+    return queue_run(command, argc, argv, join);
 }
 
 static const struct option_row options[] = {

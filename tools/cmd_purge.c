@@ -12,7 +12,7 @@
  * end of its task: a join tells that a task is lost.
  * Returns 0 or a library's error; *n: how many.
  */
-static int purge(struct shk_queue *queue, uint64_t *n)
+static int take_all(struct shk_queue *queue, uint64_t *n)
 {
     ssize_t left = shk_queue_size(queue);
     const void *item;
@@ -28,28 +28,19 @@ static int purge(struct shk_queue *queue, uint64_t *n)
     return r == -EAGAIN || r == -EPIPE || r > 0 ? 0 : (int)r;
 }
 
+static int purge(struct queue_operand *q)
+{
+    uint64_t n = 0;
+    int r = take_all(q->queue, &n);
+
+    printf("%" PRIu64 "\n", n);
+    q->acting.timeout = SHK_NOWAIT;
+    return r < 0 ? failed_to_wait(&q->path, &q->acting, r, "the queue is empty") : STATUS_DONE;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct queue_operand q = QUEUE_OPERAND;
-    uint64_t n = 0;
-    int status;
-    int r;
-
-    while (next_own_option(command, argc, argv, &q.acting) != -1)
-        continue;
-    check_operands(argc, 1, 1);
-    queue_operand_parse(&q, argv[optind]);
-    q.acting.timeout = SHK_NOWAIT;
-
-    status = queue_operand_open(&q);
-    if (status == STATUS_DONE) {
-        r = purge(q.queue, &n);
-        printf("%" PRIu64 "\n", n);
-        if (r < 0)
-            status = failed_to_wait(&q.path, &q.acting, r, "the queue is empty");
-    }
-    queue_operand_close(&q);
-    return status;
+    return queue_run(command, argc, argv, purge);
 }
 
 static const struct option_row options[] = {ANY_OWNER_ROW, {0}};

@@ -2,25 +2,16 @@
 #include "queue.h"
 #include "shmctl.h"
 
+static int shut_down(struct queue_operand *q)
+{
+    int r = shk_queue_shutdown(q->queue);
+
+    return r < 0 ? failed(q->path.text, r) : STATUS_DONE;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct queue_operand q = QUEUE_OPERAND;
-    int status;
-    int r;
-
-    while (next_own_option(command, argc, argv, &q.acting) != -1)
-        continue;
-    check_operands(argc, 1, 1);
-    queue_operand_parse(&q, argv[optind]);
-
-    status = queue_operand_open(&q);
-    if (status == STATUS_DONE) {
-        r = shk_queue_shutdown(q.queue);
-        if (r < 0)
-            status = failed(q.path.text, r);
-    }
-    queue_operand_close(&q);
-    return status;
+    return queue_run(command, argc, argv, shut_down);
 }
 
 static const struct option_row options[] = {ANY_OWNER_ROW, {0}};

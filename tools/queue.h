@@ -24,6 +24,12 @@ int queue_operand_open(struct queue_operand *);
 void queue_operand_close(struct queue_operand *);
 
 /*
+ * Run a verb with one operand, a queue, and no options of its own: parse, open, act, close. Returns
+ * the exit status, which is that of `act` if the queue can be opened.
+ */
+int queue_run(const struct command *, int argc, char **argv, int (*act)(struct queue_operand *));
+
+/*
  * Take the front item, which the caller has peeked, as a task that has ended: no join finds it
  * missing. Returns 0 or as shk_queue_consume().
  */

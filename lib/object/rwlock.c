@@ -328,7 +328,10 @@ int shk_rwlock_recover(struct shk_rwlock *l)
     struct shki_member *m;
     int r = find_writer(l, &m);
 
-    /* Commits. Relaxed: shki_rw_end_turn() publishes it with what was mended. */
+    /*
+     * Commits. Release, though shki_rw_end_turn() publishes it with what was mended. Killed before:
+     * not mended; after: the death of a writer, which is told.
+     */
     if (r == 0)
         fetch_and_release(&l->shared->state, ~(uint64_t)SHKI_RW_ORPHANED);
     return r;
