@@ -116,7 +116,7 @@ static struct shki_deadline until_due(struct shki_call *c)
 
 static bool is_kept(const struct shki_call *c)
 {
-    return shki_side_is_held(c->queue, c->lock);
+    return shki_side_is_kept(c->queue, c->lock);
 }
 
 /* Nothing is gained by waiting for the lock any longer. */
@@ -240,7 +240,7 @@ static int enter(struct shki_call *c)
     int r;
 
     /* A call that is to keep the lock needs its mutex, and has it if it keeps the lock already. */
-    c->bias_owner = (!c->keep || shki_side_is_held_by(c->lock, c->member)) &&
+    c->bias_owner = (!c->keep || shki_side_is_kept_by(c->lock, c->member)) &&
                     shki_side_enter(q, c->member, c->lock);
     r = c->bias_owner ? 0 : shki_side_trylock_slow(q, c->member, c->lock);
     if (r <= 0)

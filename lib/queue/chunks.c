@@ -2,7 +2,7 @@
  * FIFO that grows: a log of records, each as long as its item, in chunks that are numbered without
  * end.
  *
- *      get side's place                                     put side's place
+ *      get_places                                           put_places
  *         v                                                    v
  *   chunk 7 | word item | word item | word item | skip |  chunk 8 | word item | word item | free …
  *
@@ -72,9 +72,9 @@ static inline int reach(struct shk_queue *q, struct shki_chunk *known, uint64_t 
 /* With the put lock: memory for what begins at `at`. */
 static inline int have_memory(struct shk_queue *q, uint64_t at, uint64_t size)
 {
-    const struct shki_side *side = &q->shared->put_side;
+    const struct shki_places *places = &q->shared->put_places;
 
-    return likely(at + size <= side->memory_to && at >= side->memory_from)
+    return likely(at + size <= places->memory_to && at >= places->memory_from)
                ? 0
                : shki_log_need_memory(q, at, at + size);
 }
@@ -170,19 +170,19 @@ static __attribute__((noinline)) bool is_full_slow(struct shk_queue *q, uint64_t
                                                    uint64_t bytes)
 {
     struct shki_side_lock *lock = &q->shared->put_lock;
-    struct shki_side *side = &q->shared->put_side;
+    struct shki_places *places = &q->shared->put_places;
     uint64_t taken;
 
-    if (!shki_is_full(q, tail - lock->cached_head, bytes - side->cached_bytes))
+    if (!shki_is_full(q, tail - lock->cached_head, bytes - places->cached_bytes))
         return false;
     /* CH2: acquire; pairs with the release in commit_gets(): the bytes of that count, or later. */
     lock->cached_head = load_acquire(&q->shared->head);
     /* Busy: consumers are at it, and the copy is late: the put is tried again. */
-    if (shki_place_bytes(&q->shared->get_side, &q->shared->head, 0, &taken))
-        side->cached_bytes = taken - shki_leases_bytes(q);
+    if (shki_place_bytes(&q->shared->get_places, &q->shared->head, 0, &taken))
+        places->cached_bytes = taken - shki_leases_bytes(q);
     /* What is leased counts as not taken. LS2: the bits after the head. */
     lock->cached_head -= shki_leases_out(q);
-    return shki_is_full(q, tail - lock->cached_head, bytes - side->cached_bytes);
+    return shki_is_full(q, tail - lock->cached_head, bytes - places->cached_bytes);
 }
 
 static inline bool is_full(struct shk_queue *q, uint64_t tail, uint64_t bytes)
@@ -195,7 +195,7 @@ static inline void commit_puts(struct shk_queue *q, unsigned n, uint64_t at, uin
 {
     uint64_t tail = tail_of(q);
 
-    shki_place_set(&q->shared->put_side, tail, tail + n, at, bytes);
+    shki_place_set(&q->shared->put_places, tail, tail + n, at, bytes);
     /*
      * CH1: release: commits; pairs with the acquire in known_items(). Killed before: nothing was
      * put. Killed after: the items are in.
@@ -214,7 +214,7 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     (void)m;
     if (r < 0)
         return r;
-    place = shki_place_find(&q->shared->put_side, tail);
+    place = shki_place_find(&q->shared->put_places, tail);
     if (place == NULL)
         return shki_damaged_place(q);
     bytes = load_relaxed(&place->bytes);
@@ -236,7 +236,7 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 
 static int room(struct shk_queue *q, size_t length, struct shki_slot **slot)
 {
-    const struct shki_place *place = shki_place_find(&q->shared->put_side, tail_of(q));
+    const struct shki_place *place = shki_place_find(&q->shared->put_places, tail_of(q));
 
     if (place == NULL || length > q->item_size)
         return shki_damaged_place(q);
@@ -250,7 +250,7 @@ static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 {
     store_relaxed(&slot->word, shki_slot_word(0, length)); /* CH1 publishes it */
     commit_puts(q, 1, q->reserved_at + record_size(length),
-                shki_place_own_bytes(&q->shared->put_side, tail_of(q)) + length);
+                shki_place_own_bytes(&q->shared->put_places, tail_of(q)) + length);
 }
 
 /* ---- Getting ---- */
@@ -313,7 +313,7 @@ static inline void commit_gets(struct shk_queue *q, unsigned n, uint64_t at, uin
 {
     uint64_t head = head_of(q);
 
-    shki_place_set(&q->shared->get_side, head, head + n, at, bytes);
+    shki_place_set(&q->shared->get_places, head, head + n, at, bytes);
     /*
      * CH2: release: commits; pairs with the acquire in counts(). Killed before: the items are still
      * in. Killed after: they are out.
@@ -345,7 +345,7 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 
     if (r <= 0)
         return r;
-    place = shki_place_find(&q->shared->get_side, head);
+    place = shki_place_find(&q->shared->get_places, head);
     if (place == NULL)
         return shki_damaged_place(q);
     clean_up(q, place->at); /* what a killed consumer has left */
@@ -376,7 +376,7 @@ static int item(struct shk_queue *q, struct shki_slot **slot)
 
     if (known_items(q, head, 1) == 0)
         return 0;
-    place = shki_place_find(&q->shared->get_side, head);
+    place = shki_place_find(&q->shared->get_places, head);
     if (place == NULL)
         return shki_damaged_place(q);
     clean_up(q, place->at);
@@ -386,7 +386,7 @@ static int item(struct shk_queue *q, struct shki_slot **slot)
 
 static void consume(struct shk_queue *q)
 {
-    const struct shki_place *place = shki_place_find(&q->shared->get_side, head_of(q));
+    const struct shki_place *place = shki_place_find(&q->shared->get_places, head_of(q));
     struct shki_slot *slot;
     uint64_t at, word;
 
@@ -420,8 +420,8 @@ static uint64_t bytes_in(const struct shk_queue *q)
     const struct shki_queue_shared *shared = q->shared;
     uint64_t taken, put;
 
-    return shki_place_bytes(&shared->get_side, &shared->head, 0, &taken) &&
-                   shki_place_bytes(&shared->put_side, &shared->tail, 0, &put)
+    return shki_place_bytes(&shared->get_places, &shared->head, 0, &taken) &&
+                   shki_place_bytes(&shared->put_places, &shared->tail, 0, &put)
                ? put - taken
                : 0;
 }

@@ -12,7 +12,7 @@ static bool is_free_or_kept(const void *arg)
 {
     const struct shki_call *c = arg;
 
-    return !shki_robust_is_held(&c->lock->mutex.robust) || shki_side_is_held(c->queue, c->lock);
+    return !shki_robust_is_held(&c->lock->mutex.robust) || shki_side_is_kept(c->queue, c->lock);
 }
 
 static int still_there(void *arg)
@@ -34,7 +34,7 @@ static int lock_nowait(struct shki_call *c)
 
     shki_spin_for(SHKI_BUSY_SPIN, is_free_or_kept, c);
     do {
-        if (shki_side_is_held(c->queue, c->lock))
+        if (shki_side_is_kept(c->queue, c->lock))
             return shki_deadline_check(&nowait);
         c->deadline = shki_deadline(SHKI_BUSY_NAP, NULL);
         r = shki_call_lock(c, still_there, c);
@@ -54,13 +54,13 @@ static int claim(struct shki_call *c)
         shki_held_less(c->member);
         return r;
     }
-    shki_side_hold(c->lock, c->member, 1, SHKI_OPEN_NOTHING);
+    shki_side_keep(c->lock, c->member, 1, SHKI_OPEN_NOTHING);
     return 0;
 }
 
 static void unclaim(struct shk_queue *q, struct shki_member *m, unsigned side)
 {
-    shki_side_unhold(side == SHK_PRODUCER ? &q->shared->put_lock : &q->shared->get_lock);
+    shki_side_unkeep(side == SHK_PRODUCER ? &q->shared->put_lock : &q->shared->get_lock);
     shki_held_less(m);
     if (side == SHK_PRODUCER)
         shki_queue_notify(q, &q->shared->not_empty, &q->put_adaptive); /* it may be over now */
@@ -89,8 +89,8 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
         return r;
     put = shki_put_call(q, m, timeout);
     get = shki_get_call(q, m, timeout);
-    if ((sides & SHK_PRODUCER && shki_side_is_held_by(put.lock, m)) ||
-        (sides & SHK_CONSUMER && shki_side_is_held_by(get.lock, m)))
+    if ((sides & SHK_PRODUCER && shki_side_is_kept_by(put.lock, m)) ||
+        (sides & SHK_CONSUMER && shki_side_is_kept_by(get.lock, m)))
         return shki_object_say(
             &q->object, -EDEADLK,
             "the calling thread has claimed the side already, or has a reservation or a peek open");
@@ -110,7 +110,7 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
 /* Relaxed, both marks: only the member that keeps the lock reads and writes them. */
 static bool has_claimed(const struct shki_side_lock *lock, const struct shki_member *m)
 {
-    return shki_side_is_held_by(lock, m) && load_relaxed(&lock->claimed);
+    return shki_side_is_kept_by(lock, m) && load_relaxed(&lock->claimed);
 }
 
 static bool has_open(const struct shki_side_lock *lock)

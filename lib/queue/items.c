@@ -97,11 +97,11 @@ static bool find_byte(const struct source *s, uint64_t at, uint64_t *offset)
 }
 
 /* The place of a side that goes with its count. */
-static bool find_place(const struct source *s, size_t side, uint64_t number, uint64_t *at)
+static bool find_place(const struct source *s, size_t offset, uint64_t number, uint64_t *at)
 {
     struct shki_place places[2];
 
-    if (!read_at(s, s->at + side + offsetof(struct shki_side, place), places, sizeof(places)))
+    if (!read_at(s, s->at + offset + offsetof(struct shki_places, place), places, sizeof(places)))
         return false;
     for (int i = 0; i < 2; i++) {
         *at = places[i].at;
@@ -137,7 +137,7 @@ static bool read_chunks(const struct source *s, uint64_t head)
     uint64_t tail, at, offset, word;
 
     if (!READ_COUNT(s, tail, &tail) ||
-        !find_place(s, offsetof(struct shki_queue_shared, get_side), head, &at))
+        !find_place(s, offsetof(struct shki_queue_shared, get_places), head, &at))
         return false;
     for (uint64_t i = 0; i < s->items->max && (int64_t)(tail - head - i) > 0; i++) {
         if (!find_byte(s, at, &offset) || !read_at(s, offset, &word, sizeof(word)))
@@ -188,7 +188,7 @@ static bool read_stack(const struct source *s, uint64_t count, uint64_t state)
 
     if (count == 0)
         return true;
-    if (!find_place(s, offsetof(struct shki_queue_shared, put_side), state >> SHKI_INTENT_BITS,
+    if (!find_place(s, offsetof(struct shki_queue_shared, put_places), state >> SHKI_INTENT_BITS,
                     &top))
         return false;
     for (; count > 0 && s->items->n < s->items->max; count--) {

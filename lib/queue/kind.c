@@ -65,8 +65,8 @@ int shk_queue_close(struct shk_queue *q)
     if (q == NULL)
         return 0;
     m = q->object.segment->base ? shki_member_find(q->object.segment) : NULL;
-    if (m && (shki_side_is_held_by(&q->shared->put_lock, m) ||
-              shki_side_is_held_by(&q->shared->get_lock, m)))
+    if (m && (shki_side_is_kept_by(&q->shared->put_lock, m) ||
+              shki_side_is_kept_by(&q->shared->get_lock, m)))
         return shki_fail(-EBUSY,
                          "%s/%s: the calling thread has a claim, a reservation or a peek open",
                          q->object.segment->name, q->object.name);
@@ -190,9 +190,9 @@ static uint64_t bytes_in(const struct shki_queue_shared *q)
     uint64_t put, taken = 0;
 
     if (q->order == SHK_FIFO
-            ? !shki_place_bytes(&q->get_side, &q->head, 0, &taken) ||
-                  !shki_place_bytes(&q->put_side, &q->tail, 0, &put)
-            : !shki_place_bytes(&q->put_side, &q->ordered.state, SHKI_INTENT_BITS, &put))
+            ? !shki_place_bytes(&q->get_places, &q->head, 0, &taken) ||
+                  !shki_place_bytes(&q->put_places, &q->tail, 0, &put)
+            : !shki_place_bytes(&q->put_places, &q->ordered.state, SHKI_INTENT_BITS, &put))
         return 0;
     return put > taken ? put - taken : 0;
 }

@@ -154,20 +154,24 @@ struct shki_place {
     _Atomic uint64_t bytes;
 };
 
-struct shki_side {
+/*
+ * The two places of a side, one of which counts. Not the side's lock, nor its bias: see
+ * struct shki_side_lock.
+ */
+struct shki_places {
     alignas(SHKI_CACHE_LINE) struct shki_place place[2];
-    /* FIFO, put side, with the lock: what has been given memory, from where to where */
+    /* FIFO, put_places, with the put lock: what has been given memory, from where to where */
     uint64_t memory_from, memory_to;
-    /* FIFO, put side, with the lock: a late copy of the bytes that have been taken */
+    /* FIFO, put_places, with the put lock: a late copy of the bytes that have been taken */
     uint64_t cached_bytes;
 };
 
-_Static_assert(offsetof(struct shki_side, memory_from) < SHKI_CACHE_LINE,
+_Static_assert(offsetof(struct shki_places, memory_from) < SHKI_CACHE_LINE,
                "a side's places are in one line");
 
 /* put_lock.chunks, CH3: | chunks mapped so far, 40 bits | of them not recycled yet, 24 bits | */
-#define SHKI_FRESH_BITS 24
-#define SHKI_CHUNKS_MAX ((UINT64_C(1) << SHKI_FRESH_BITS) - 1)
+#define SHKI_NOT_RECYCLED_BITS 24
+#define SHKI_CHUNKS_MAX        ((UINT64_C(1) << SHKI_NOT_RECYCLED_BITS) - 1)
 
 /*
  * FIFO: a word in the place of a record: how many chunks further the next one begins. No item's
@@ -300,7 +304,7 @@ struct shki_queue_shared {
     _Atomic uint32_t lease_words;
 
     struct shki_ordered ordered;
-    struct shki_side put_side, get_side; /* it grows; LIFO and PRIORITY: put_side alone */
+    struct shki_places put_places, get_places; /* it grows; LIFO and PRIORITY: put_places alone */
 
     struct shki_eventcount_shared not_empty; /* consumers sleep here, */
     struct shki_eventcount_shared not_full;  /* producers, */

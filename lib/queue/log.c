@@ -49,27 +49,27 @@ int shki_log_map(struct shk_queue *q, uint32_t n)
         return r;
     /* CH3: release: commits. Killed after: the chunks are the next producer's. */
     store_release(&shared->put_lock.chunks,
-                  (mapped + n) << SHKI_FRESH_BITS | (mapped + n - recycled));
+                  (mapped + n) << SHKI_NOT_RECYCLED_BITS | (mapped + n - recycled));
     return spare;
 }
 
 int shki_log_give_memory(struct shk_queue *q, uint64_t at, uint64_t to)
 {
-    struct shki_side *side = &q->shared->put_side;
-    bool goes_on = side->memory_from <= at && at <= side->memory_to;
-    uint64_t begin = at - (at & q->chunk_mask), from = goes_on ? side->memory_to : begin;
+    struct shki_places *places = &q->shared->put_places;
+    bool goes_on = places->memory_from <= at && at <= places->memory_to;
+    uint64_t begin = at - (at & q->chunk_mask), from = goes_on ? places->memory_to : begin;
     int r = shki_list_allocate(q, shki_log_of(q), from, to);
 
     if (r < 0)
         return r;
     /* killed anywhere in here: given once more */
     if (!goes_on) {
-        side->memory_to = 0;
+        places->memory_to = 0;
         atomic_signal_fence(memory_order_seq_cst);
-        side->memory_from = begin;
+        places->memory_from = begin;
         atomic_signal_fence(memory_order_seq_cst);
     }
-    side->memory_to = to;
+    places->memory_to = to;
     return 0;
 }
 

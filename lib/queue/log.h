@@ -31,7 +31,7 @@ shki_log_of(const struct shk_queue *q)
 /* How many chunks have been mapped so far, as put_lock.chunks says. */
 static inline uint64_t shki_log_mapped(uint64_t memory)
 {
-    return memory >> SHKI_FRESH_BITS;
+    return memory >> SHKI_NOT_RECYCLED_BITS;
 }
 
 /* ---- With the put lock ---- */

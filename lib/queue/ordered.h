@@ -61,7 +61,7 @@ static inline uint64_t ordered_number(uint64_t state)
 /* With the lock. */
 static inline uint64_t ordered_own_bytes(const struct shk_queue *q)
 {
-    return shki_place_own_bytes(&q->shared->put_side, ordered_number(ordered_state(q)));
+    return shki_place_own_bytes(&q->shared->put_places, ordered_number(ordered_state(q)));
 }
 
 /* Before the commit with the same puts and count. `at`: of a stack. */
@@ -71,7 +71,8 @@ static inline void ordered_set_place(struct shk_queue *q, unsigned puts, uint64_
     uint64_t before = ordered_state(q);
     uint64_t after = shki_state(shki_state_puts(before) + puts, count, SHKI_INTENT_NONE);
 
-    shki_place_set(&q->shared->put_side, ordered_number(before), ordered_number(after), at, bytes);
+    shki_place_set(&q->shared->put_places, ordered_number(before), ordered_number(after), at,
+                   bytes);
 }
 
 /* ---- Loads only ---- */
@@ -95,7 +96,7 @@ static inline bool ordered_has_room(const struct shk_queue *q)
 
     if (!q->limited)
         return true;
-    if (q->capacity_bytes && !shki_place_bytes(&q->shared->put_side, &q->shared->ordered.state,
+    if (q->capacity_bytes && !shki_place_bytes(&q->shared->put_places, &q->shared->ordered.state,
                                                SHKI_INTENT_BITS, &bytes))
         bytes = 0; /* busy: worth another try */
     return !shki_is_full(q, ordered_counts(q).items, bytes);

@@ -28,20 +28,20 @@
 #define SHKI_PLACE_READS 8
 
 /* The place with that number; NULL: damaged, or it has just been written over. */
-static inline const struct shki_place *shki_place_find(const struct shki_side *side,
+static inline const struct shki_place *shki_place_find(const struct shki_places *places,
                                                        uint64_t number)
 {
     /* Relaxed: the lock orders it, or BY1. */
-    return load_relaxed(&side->place[0].number) == number   ? &side->place[0]
-           : load_relaxed(&side->place[1].number) == number ? &side->place[1]
-                                                            : NULL;
+    return load_relaxed(&places->place[0].number) == number   ? &places->place[0]
+           : load_relaxed(&places->place[1].number) == number ? &places->place[1]
+                                                              : NULL;
 }
 
 /* With the lock, before the commit word becomes `number`; it is `before`. */
-static inline void shki_place_set(struct shki_side *side, uint64_t before, uint64_t number,
+static inline void shki_place_set(struct shki_places *places, uint64_t before, uint64_t number,
                                   uint64_t at, uint64_t bytes)
 {
-    struct shki_place *place = &side->place[load_relaxed(&side->place[0].number) == before];
+    struct shki_place *place = &places->place[load_relaxed(&places->place[0].number) == before];
 
     place->at = at;
     /* BY1: release: the commit of the former operation first; pairs with the acquire below */
@@ -52,20 +52,20 @@ static inline void shki_place_set(struct shki_side *side, uint64_t before, uint6
 }
 
 /* With the lock. */
-static inline uint64_t shki_place_own_bytes(const struct shki_side *side, uint64_t number)
+static inline uint64_t shki_place_own_bytes(const struct shki_places *places, uint64_t number)
 {
-    const struct shki_place *place = shki_place_find(side, number);
+    const struct shki_place *place = shki_place_find(places, number);
 
     return place ? load_relaxed(&place->bytes) : 0;
 }
 
 /* Without the lock; `shift`: the number is the commit word without so many bits. False: busy. */
-static inline bool shki_place_bytes(const struct shki_side *side, const _Atomic uint64_t *word,
+static inline bool shki_place_bytes(const struct shki_places *places, const _Atomic uint64_t *word,
                                     unsigned shift, uint64_t *bytes)
 {
     for (int i = 0; i < SHKI_PLACE_READS; i++) {
         uint64_t number = load_acquire(word) >> shift;
-        const struct shki_place *place = shki_place_find(side, number);
+        const struct shki_place *place = shki_place_find(places, number);
 
         if (place == NULL)
             continue;

@@ -34,7 +34,7 @@ void shki_side_init(struct shk_queue *q)
     q->get_biased = biased(q, &q->shared->get_lock);
 }
 
-bool shki_side_is_held(const struct shk_queue *q, const struct shki_side_lock *lock)
+bool shki_side_is_kept(const struct shk_queue *q, const struct shki_side_lock *lock)
 {
     return shki_robust_is_held(&lock->mutex.robust) &&
            shki_member_is_alive(q->object.segment, load_relaxed(&lock->mutex.holder));
@@ -43,7 +43,7 @@ bool shki_side_is_held(const struct shk_queue *q, const struct shki_side_lock *l
 int shki_side_trylock_slow(struct shk_queue *q, struct shki_member *m, struct shki_side_lock *lock)
 {
     /* The caller keeps the lock, and its bias did not let it in: it has something open. */
-    if (unlikely(shki_side_is_held_by(lock, m)))
+    if (unlikely(shki_side_is_kept_by(lock, m)))
         return shki_object_say(&q->object, -EDEADLK,
                                "the calling thread has a reservation or a peek open");
     return shki_biased_trylock(shki_side_biased(q, lock), m);
@@ -66,7 +66,7 @@ void shki_side_unlock_slow(struct shk_queue *q, struct shki_member *m, struct sh
     shki_biased_unlock(shki_side_biased(q, lock), m);
 }
 
-void shki_side_hold(struct shki_side_lock *lock, const struct shki_member *m, uint32_t claimed,
+void shki_side_keep(struct shki_side_lock *lock, const struct shki_member *m, uint32_t claimed,
                     uint32_t open)
 {
     /* killed anywhere in here: a dead holder, whose claims have no meaning */
@@ -85,7 +85,7 @@ void shki_side_hold(struct shki_side_lock *lock, const struct shki_member *m, ui
     store_relaxed(&lock->bias.owner, open ? 0 : m->id);
 }
 
-void shki_side_unhold(struct shki_side_lock *lock)
+void shki_side_unkeep(struct shki_side_lock *lock)
 {
     /* killed anywhere in here: a dead holder */
     store_relaxed(&lock->bias.owner, 0);

@@ -34,7 +34,7 @@ static inline const struct shki_biased *shki_side_biased(const struct shk_queue 
 }
 
 /* Whether the member keeps it: has claimed it, or has a reservation or a peek open. */
-static inline bool shki_side_is_held_by(const struct shki_side_lock *lock,
+static inline bool shki_side_is_kept_by(const struct shki_side_lock *lock,
                                         const struct shki_member *m)
 {
     /* Relaxed: only the caller writes its own id there. */
@@ -42,7 +42,7 @@ static inline bool shki_side_is_held_by(const struct shki_side_lock *lock,
 }
 
 /* Whether a living member keeps it. Loads only. */
-bool shki_side_is_held(const struct shk_queue *, const struct shki_side_lock *);
+bool shki_side_is_kept(const struct shk_queue *, const struct shki_side_lock *);
 
 /* What a member's record says of one that is in the lock by its bias. */
 static SHKI_INLINE uint64_t shki_side_offset(const struct shk_queue *q,
@@ -93,9 +93,9 @@ static SHKI_INLINE void shki_side_unlock(struct shk_queue *q, struct shki_member
  * Keep the lock beyond the operation: the caller has its mutex, and goes on having it. And the end
  * of that, which unlocks the mutex.
  */
-void shki_side_hold(struct shki_side_lock *, const struct shki_member *, uint32_t claimed,
+void shki_side_keep(struct shki_side_lock *, const struct shki_member *, uint32_t claimed,
                     uint32_t open);
-void shki_side_unhold(struct shki_side_lock *);
+void shki_side_unkeep(struct shki_side_lock *);
 
 /* ---- The eventcounts ---- */
 

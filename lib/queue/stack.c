@@ -40,7 +40,7 @@ static uint64_t record_size(size_t length)
 /* With the lock: where the top is, and the bytes of all items; NULL: damaged. */
 static inline const struct shki_place *place_of(const struct shk_queue *q)
 {
-    return shki_place_find(&q->shared->put_side, ordered_number(ordered_state(q)));
+    return shki_place_find(&q->shared->put_places, ordered_number(ordered_state(q)));
 }
 
 /* Where the top is; UINT64_MAX: damaged. */

@@ -72,7 +72,7 @@ uint64_t shki_queue_room_beside_leases(const struct shk_queue *q)
     /* OR1 first: an item that is leased in between counts twice, and never not at all: LS2. */
     items = q->ops->counts(q).items;
     if (!q->capacity_bytes ||
-        !shki_place_bytes(&shared->put_side, &shared->ordered.state, SHKI_INTENT_BITS, &bytes))
+        !shki_place_bytes(&shared->put_places, &shared->ordered.state, SHKI_INTENT_BITS, &bytes))
         bytes = 0; /* busy: worth another try */
     else
         bytes += shki_leases_bytes(q);

@@ -34,7 +34,7 @@ static int find_item(struct shk_queue *q, struct shki_member *m, struct shki_wor
 /* Carry it out and keep the lock, with something open. */
 static int keep(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_t open)
 {
-    bool claimed = shki_side_is_held_by(c->lock, c->member);
+    bool claimed = shki_side_is_kept_by(c->lock, c->member);
     int r = claimed ? 0 : shki_held_more(c->member);
 
     if (r < 0)
@@ -46,7 +46,7 @@ static int keep(struct shki_call *c, shki_act *act, struct shki_work *w, uint32_
             shki_held_less(c->member);
         return r;
     }
-    shki_side_hold(c->lock, c->member, claimed, open);
+    shki_side_keep(c->lock, c->member, claimed, open);
     if (claimed)
         shki_biased_leave(c->member);
     shki_call_end(c);
@@ -66,7 +66,7 @@ static void leave(struct shki_member *m, struct shki_side_lock *lock)
         store_relaxed(&lock->bias.owner, m->id);
         return;
     }
-    shki_side_unhold(lock);
+    shki_side_unkeep(lock);
     shki_held_less(m);
 }
 
@@ -81,7 +81,7 @@ static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t
     *m = s->base ? shki_member_find(s) : NULL;
     if (*m == NULL && shki_segment_is_closed(s))
         return shki_say_closed(s);
-    if (*m == NULL || !shki_side_is_held_by(lock, *m) || mark(&lock->open) != open)
+    if (*m == NULL || !shki_side_is_kept_by(lock, *m) || mark(&lock->open) != open)
         return shki_object_say(&q->object, -EPERM, state);
     return 0;
 }

@@ -359,7 +359,8 @@ static int64_t lost_blocks(struct world *w, int64_t unused)
 {
     struct shk_queue *q = w->queue;
     struct shki_queue_shared *shared = q->shared;
-    uint64_t memory = atomic_load(&shared->put_lock.chunks), mapped = memory >> SHKI_FRESH_BITS;
+    uint64_t memory = atomic_load(&shared->put_lock.chunks),
+             mapped = memory >> SHKI_NOT_RECYCLED_BITS;
     int64_t n = 0;
 
     (void)unused;
