@@ -437,6 +437,18 @@ static bool has_room(const struct shk_queue *q)
     return !shki_is_full(q, items + shki_leases_out(q), bytes);
 }
 
+static int try_put(struct shk_queue *q, struct shki_member *m, const void *item_, size_t length,
+                   int64_t priority)
+{
+    (void)priority;
+    return shki_side_try_put(q, m, put, item_, length);
+}
+
+static int try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
+{
+    return shki_side_try_get(q, m, get, buffer, length);
+}
+
 /* Nothing: see place.h. */
 static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
 {
@@ -446,8 +458,8 @@ static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
 
 const struct shki_order shki_chunks = {.put = put,
                                        .get = get,
-                                       .try_put = shki_side_try_put,
-                                       .try_get = shki_side_try_get,
+                                       .try_put = try_put,
+                                       .try_get = try_get,
                                        .room = room,
                                        .commit = commit,
                                        .item = item,

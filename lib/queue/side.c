@@ -93,27 +93,6 @@ void shki_side_unkeep(struct shki_side_lock *lock)
     shki_mutex_unlock(&lock->mutex);
 }
 
-/* ---- One item, without waiting ---- */
-
-int shki_side_try_put(struct shk_queue *q, struct shki_member *m, const void *item, size_t length,
-                      int64_t priority)
-{
-    struct iovec one = {(void *)(uintptr_t)item, length};
-    struct shki_work w = {.items = &one, .n = 1, .priority = priority};
-
-    return shki_side_try(q, m, true, q->ops->put, &w);
-}
-
-int shki_side_try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
-{
-    struct iovec one = {buffer, *length};
-    struct shki_work w = {.buffers = &one, .n = 1};
-    int r = shki_side_try(q, m, false, q->ops->get, &w);
-
-    *length = one.iov_len;
-    return r;
-}
-
 /* ---- The eventcounts ---- */
 
 void shki_queue_wake_watchers(struct shk_segment *s, uint32_t flags)

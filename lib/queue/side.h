@@ -150,9 +150,25 @@ static SHKI_INLINE int shki_side_try(struct shk_queue *q, struct shki_member *m,
     return r;
 }
 
-/* try_put and try_get of an order that moves one item as it moves several. */
-int shki_side_try_put(struct shk_queue *, struct shki_member *, const void *item, size_t length,
-                      int64_t priority);
-int shki_side_try_get(struct shk_queue *, struct shki_member *, void *buffer, size_t *length);
+/* try_put and try_get of an order that moves one item as it moves several: by its put, or get. */
+static SHKI_INLINE int shki_side_try_put(struct shk_queue *q, struct shki_member *m, shki_act *put,
+                                         const void *item, size_t length)
+{
+    struct iovec one = {(void *)(uintptr_t)item, length};
+    struct shki_work w = {.items = &one, .n = 1};
+
+    return shki_side_try(q, m, true, put, &w);
+}
+
+static SHKI_INLINE int shki_side_try_get(struct shk_queue *q, struct shki_member *m, shki_act *get,
+                                         void *buffer, size_t *length)
+{
+    struct iovec one = {buffer, *length};
+    struct shki_work w = {.buffers = &one, .n = 1};
+    int r = shki_side_try(q, m, false, get, &w);
+
+    *length = one.iov_len;
+    return r;
+}
 
 #endif

@@ -176,10 +176,29 @@ static void commit(struct shk_queue *q, struct shki_slot *slot, size_t length)
 
 /* ---- Getting ---- */
 
-/* The record below *top, which is then where the top is without it: 1 or an error. */
-static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **slot, uint64_t *word)
+/*
+ * Where a record of that size begins that lies below `top`, and ends with the word at `end`. NULL:
+ * damaged.
+ */
+static inline unsigned char *begin_of(struct shk_queue *q, uint64_t top, uint64_t size,
+                                      unsigned char *end)
 {
-    unsigned char *end = NULL, *begin = NULL;
+    unsigned char *begin = NULL;
+
+    if (likely(size <= offset_of(q, top - sizeof(uint64_t)))) /* in this chunk, behind its word */
+        return end + sizeof(uint64_t) - size;
+    /* a run, if nothing is damaged */
+    if (size > top - sizeof(uint64_t) || offset_of(q, top - size) < sizeof(uint64_t) ||
+        reach(q, top - size, &begin) < 0 || begin + size != end + sizeof(uint64_t))
+        return NULL;
+    return begin;
+}
+
+/* The record below *top, which is then where the top is without it: 1 or an error. */
+static inline int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **slot,
+                              uint64_t *word)
+{
+    unsigned char *end = NULL, *begin;
     uint64_t size;
     int r = *top < 2 * sizeof(uint64_t) || *top % 8 ? shki_damaged_place(q)
                                                     : reach(q, *top - sizeof(uint64_t), &end);
@@ -187,13 +206,8 @@ static int find_record(struct shk_queue *q, uint64_t *top, struct shki_slot **sl
     if (r < 0)
         return r;
     memcpy(&size, end, sizeof(size));
-    if (size % 8 || size < record_size(0) || size > *top - sizeof(uint64_t))
-        return shki_damaged_place(q);
-    r = reach(q, *top - size, &begin);
-    if (r < 0)
-        return r;
-    /* in one chunk, or in a run */
-    if (begin + size != end + sizeof(uint64_t) || offset_of(q, *top - size) < sizeof(uint64_t))
+    begin = size % 8 || size < record_size(0) ? NULL : begin_of(q, *top, size, end);
+    if (unlikely(begin == NULL))
         return shki_damaged_place(q);
     *slot = (struct shki_slot *)(void *)begin;
     *word = load_relaxed(&(*slot)->word);
@@ -266,6 +280,18 @@ static void consume(struct shk_queue *q)
         commit_gets(q, 1, top, ordered_own_bytes(q) - shki_slot_length(word));
 }
 
+static int try_put(struct shk_queue *q, struct shki_member *m, const void *item_, size_t length,
+                   int64_t priority)
+{
+    (void)priority;
+    return shki_side_try_put(q, m, put, item_, length);
+}
+
+static int try_get(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
+{
+    return shki_side_try_get(q, m, get, buffer, length);
+}
+
 static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
 {
     (void)lock;
@@ -274,8 +300,8 @@ static void repair(struct shk_queue *q, const struct shki_side_lock *lock)
 
 const struct shki_order shki_stack = {.put = put,
                                       .get = get,
-                                      .try_put = shki_side_try_put,
-                                      .try_get = shki_side_try_get,
+                                      .try_put = try_put,
+                                      .try_get = try_get,
                                       .room = room,
                                       .commit = commit,
                                       .item = item,
