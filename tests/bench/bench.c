@@ -24,6 +24,8 @@ static const struct workload {
     {"W8", "what readers of a stream cost its writer", run_w8},
     {"W9", "what many segments, objects and members cost", run_w9},
     {"W10", "what a read under a rwlock costs, with one and two readers", run_w10},
+    {"W11", "a job leased and acknowledged, beside a get, and beside Redis", run_w11},
+    {"W12", "the newest value, got and set, beside a copy under a mutex", run_w12},
     {"idle", "what 1000 sleepers cost", run_idle},
 };
 
@@ -93,6 +95,9 @@ void peers_text(char *text, size_t size)
 #ifdef PYTHON
              ", Python"
 #endif
+#ifdef REDIS_SERVER
+             ", Redis"
+#endif
              ". Not there:"
 #ifndef HAVE_BOOST
              " Boost.Interprocess,"
@@ -108,6 +113,9 @@ void peers_text(char *text, size_t size)
 #endif
 #ifndef PYTHON
              " Python,"
+#endif
+#ifndef REDIS_SERVER
+             " Redis,"
 #endif
              " iceoryx (it needs a daemon of its own).");
 }

@@ -41,6 +41,7 @@ struct loops {
     void (*ping)(struct line *out, struct line *in, uint32_t *times, unsigned count,
                  unsigned *taken);
     void (*pong)(struct line *in, struct line *out);
+    double (*alone)(struct line *);
 };
 
 struct channel {
@@ -70,6 +71,12 @@ void line_attach(struct line *, unsigned sides);
 void line_destroy(struct line *);
 /* "NAME-shmkit-bench-PID-NUMBER" in a directory that is gone after the run. */
 void line_path(const struct line *, char *path, size_t size);
+
+/*
+ * contest->n producers and one consumer, of the channel that is the subject's `what`. Figures:
+ * items a second, the longest wait of a producer (ms), how many of one producer come in a row.
+ */
+bool measure_one_way(const struct contest *, const struct subject *, double figures[FIGURES]);
 
 /* peer.py measures it: "peer.py WHAT …" prints the figures. */
 bool python_measures(double figures[FIGURES], const char *what, const char *format, ...)
@@ -217,6 +224,22 @@ ALWAYS_INLINE void pong_loop(struct line *in, struct line *out, send_function *s
         send(out, n);
 }
 
+/* Each item is sent and received by the same process. Returns nanoseconds an item. */
+ALWAYS_INLINE double alone_loop(struct line *line, send_function *send, receive_function *receive)
+{
+    uint64_t n = 0;
+    int64_t begin = now();
+
+    do {
+        for (int i = 0; i < 64; i++, n++) {
+            send(line, n);
+            if (receive(line) != n)
+                give_up("another item has come back");
+        }
+    } while (!stopped());
+    return (double)(now() - begin) / (double)n;
+}
+
 #define LOOPS(x)                                                                               \
     static void x##_produce(struct line *line, unsigned producer)                              \
     {                                                                                          \
@@ -243,7 +266,12 @@ ALWAYS_INLINE void pong_loop(struct line *in, struct line *out, send_function *s
     {                                                                                          \
         pong_loop(in, out, x##_send, x##_receive);                                             \
     }                                                                                          \
+    static double x##_alone(struct line *line)                                                 \
+    {                                                                                          \
+        return alone_loop(line, x##_send, x##_receive);                                        \
+    }                                                                                          \
     static const struct loops x##_loops = {x##_produce,        x##_produce_timed, x##_consume, \
-                                           x##_consume_shared, x##_ping,          x##_pong};
+                                           x##_consume_shared, x##_ping,          x##_pong,    \
+                                           x##_alone};
 
 #endif

@@ -111,6 +111,15 @@ static inline __attribute__((always_inline)) bool through(struct shk_queue *queu
            shk_queue_get(queue, &item, 8, SHK_FOREVER) == 8;
 }
 
+static inline __attribute__((always_inline)) bool through_leased(struct shk_queue *queue)
+{
+    uint64_t ticket;
+
+    return shk_queue_put(queue, &item, 8, SHK_FOREVER) == 0 &&
+           shk_queue_lease(queue, &item, 8, SHK_FOREVER, &ticket) == 8 &&
+           shk_queue_ack(queue, ticket) == 0;
+}
+
 TIMES(lock_times,
       shk_lock_acquire(objects.lock, SHK_FOREVER) == 0 && shk_lock_release(objects.lock) == 0)
 TIMES(robust_times, pthread_mutex_lock(&objects.memory->mutex) == 0 &&
@@ -128,6 +137,7 @@ TIMES(sem_times,
       sem_wait(&objects.memory->semaphore) == 0 && sem_post(&objects.memory->semaphore) == 0)
 TIMES(queue_times, through(objects.queue))
 TIMES(claimed_times, through(objects.claimed))
+TIMES(leased_times, through_leased(objects.queue))
 TIMES(lifo_times, through(objects.lifo))
 TIMES(priority_times, through(objects.priority))
 TIMES(fifo_unlimited_times, through(objects.fifo_unlimited))
@@ -281,6 +291,7 @@ void run_w4(void)
     const struct subject queues[] = {
         {"shmkit FIFO", OURS, OPERATION(.times = queue_times)},
         {"shmkit FIFO claimed", OURS, OPERATION(.times = claimed_times)},
+        {"shmkit FIFO leased, acked", OURS, OPERATION(.times = leased_times)},
         {"shmkit LIFO", OURS, OPERATION(.times = lifo_times)},
         {"shmkit PRIORITY", OURS, OPERATION(.times = priority_times)},
         {"shmkit FIFO unlimited", OURS, OPERATION(.times = fifo_unlimited_times)},

@@ -86,8 +86,8 @@ static bool python_one_way(const struct contest *contest, double figures[FIGURES
                            contest->n, contest_seconds(contest));
 }
 
-static bool measure_one_way(const struct contest *contest, const struct subject *subject,
-                            double figures[FIGURES])
+bool measure_one_way(const struct contest *contest, const struct subject *subject,
+                     double figures[FIGURES])
 {
     const struct channel *channel = subject->what;
     struct line line;

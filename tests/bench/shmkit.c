@@ -90,6 +90,29 @@ const struct channel channel_shmkit_claimed = {.name = "shmkit claimed",
                                                .destroy = destroy,
                                                .loops = &queue_loops};
 
+/* ---- … leased, and acknowledged when it has been looked at ---- */
+
+static inline uint64_t lease_receive(struct line *line)
+{
+    uint64_t ticket;
+
+    if (shk_queue_lease(line->handle[0], line->buffer, line->item, SHK_FOREVER, &ticket) !=
+        (ssize_t)line->item)
+        give_up("shk_queue_lease: %s", shk_last_error());
+    uint64_t n = item_check(line->buffer, line->item);
+    if (shk_queue_ack(line->handle[0], ticket) < 0)
+        give_up("shk_queue_ack: %s", shk_last_error());
+    return n;
+}
+#define lease_send queue_send
+LOOPS(lease)
+
+const struct channel channel_shmkit_lease = {.name = "shmkit lease, ack",
+                                             .is = OURS,
+                                             .attach = queue_attach,
+                                             .destroy = destroy,
+                                             .loops = &lease_loops};
+
 /* ---- … without a copy ---- */
 
 static inline void in_place_send(struct line *line, uint64_t n)

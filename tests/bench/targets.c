@@ -76,6 +76,13 @@ const struct target targets[] = {
     NOT_DEARER("W10", "read", "shmkit, 1 member", "pthread_rwlock, 1 member"),
     NOT_DEARER("W10", "read", "shmkit, 2 members", "pthread_rwlock, 2 members"),
 
+    /* A job that survives its worker: faster than the store that people use for it. */
+    CHEAPER("W11", "put and take, 64 B", NULL, "shmkit lease, ack", 1, BEST_SLEEPING_PEER),
+    FASTER("W11", "1 to 1, 64 B", NULL, "shmkit lease, ack", 1, BEST_SLEEPING_PEER),
+
+    NOT_DEARER("W12", NULL, "shmkit, 1 reader", "mutex, 1 reader"),
+    NOT_DEARER("W12", NULL, "shmkit, 2 readers", "mutex, 2 readers"),
+
 /*
  * An operation costs as much beside 10,000 of anything as beside one. A list of a hundred times as
  * many takes a hundred times as long at most, and a fifth more.
