@@ -3,8 +3,8 @@
  * side in one run.
  *
  * A *workload* (W1 … W12, idle) has *rows* ("8 B"), each with a *place* ("pinned": each process on
- * a CPU of its own). In each row all *subjects* are measured turn by turn, A B C A B C, so that what
- * else the machine does falls on all alike. Each measurement starts processes of its own: the
+ * a CPU of its own). In each row all *subjects* are measured turn by turn, A B C A B C, so that
+ * what else the machine does falls on all alike. Each measurement starts processes of its own: the
  * *team*. The driver itself never calls shmkit, so that its children are strangers to each other.
  */
 #ifndef BENCH_H
