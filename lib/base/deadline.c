@@ -114,8 +114,8 @@ int64_t shki_recheck_interval(const struct shki_deadline *p, unsigned quiet, uns
 {
     unsigned more = quiet < SHKI_QUIET_RECHECKS ? 0 : quiet - SHKI_QUIET_RECHECKS + 1;
 
-    if (p->interrupt || p->call)
-        return SHKI_RECHECK;
+    if ((p->interrupt || p->call) && doublings > SHKI_INTERRUPT_DOUBLINGS)
+        doublings = SHKI_INTERRUPT_DOUBLINGS;
     return SHKI_RECHECK << (more < doublings ? more : doublings);
 }
 

@@ -87,11 +87,13 @@ struct timespec shki_deadline_recheck_at(const struct shki_deadline *, int64_t i
 
 /*
  * How long to sleep before the next recheck, ns: a waiter for which nothing changes wakes ever more
- * seldom. `quiet`: rechecks in a row that have found no change. SHKI_RECHECK for the first of them,
- * and for a thread that is to be interrupted; then doubled each time, `doublings` times at most.
+ * seldom. `quiet`: rechecks in a row that have found no change. SHKI_RECHECK for the first of them;
+ * then doubled each time, `doublings` times at most. A thread with an interrupt flag or call may
+ * find its interrupt at a recheck only, so its interval grows less.
  */
-#define SHKI_QUIET_RECHECKS 3
-#define SHKI_DOUBLINGS      3 /* 0.8 s, where no leader checks on behalf of the others */
+#define SHKI_QUIET_RECHECKS      3
+#define SHKI_DOUBLINGS           3 /* 0.8 s, where no leader checks on behalf of the others */
+#define SHKI_INTERRUPT_DOUBLINGS 2 /* 0.4 s: a person that presses Ctrl-C does not wait longer */
 int64_t shki_recheck_interval(const struct shki_deadline *, unsigned quiet, unsigned doublings);
 
 /* The same deadline, but such an interval from now at the latest. */

@@ -181,7 +181,7 @@ SHK_PUBLIC int shk_set_member_name(struct shk_segment *, const char *utf8);
 
 /*
  * Let a flag of this process end blocked calls, typically one that a handler of SIGINT sets. A call
- * in this segment that blocks gives -EINTR within about 100 ms after *flag != 0; at once if the
+ * in this segment that blocks gives -EINTR within about 0.4 s after *flag != 0; at once if the
  * signal arrives in the sleeping thread, unless it waits for a lock. A call that need not block
  * ignores the flag. NULL: no flag. The flag stays the caller's and must outlive the handle.
  * Returns 0.
@@ -199,8 +199,9 @@ SHK_PUBLIC int shk_set_interrupt(struct shk_segment *, const volatile sig_atomic
  *
  *     shk_set_interrupt_call(bank, go_on, state);
  *
- * check(arg) is called in the blocked thread whenever a signal handler has run in it, and about
- * each 100 ms (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD: each 100 ms only).
+ * check(arg) is called in the blocked thread whenever a signal handler has run in it, and each
+ * 100 ms, later each 0.4 s (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD: then
+ * only).
  * If it returns 0, the wait goes on: the thread keeps its place in the order of the waiters, and a
  * barrier does not break. Otherwise the wait ends with -EINTR. So a wait can go on after a signal
  * handler, as Python's PEP 475 asks.
