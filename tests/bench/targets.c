@@ -8,10 +8,10 @@
  */
 #define TOLERANCE 0.05
 
-#define FASTER(w, r, p, s, f, a)                                                          \
+#define FASTER(w, r, p, s, f, a, ...)                                                     \
     {                                                                                     \
         .workload = w, .row = r, .place = p, .subject = s, .at_least = true, .factor = f, \
-        .against = a                                                                      \
+        .against = a __VA_ARGS__                                                          \
     }
 #define CHEAPER(w, r, p, s, f, a, ...)                                                           \
     {                                                                                            \
@@ -27,8 +27,12 @@ const struct target targets[] = {
     NOT_SLOWER("W1", NULL, "shmkit claimed, zero copy", BEST_SLEEPING_PEER),
     NOT_SLOWER("W1", NULL, "shmkit batches of 32", BEST_SLEEPING_PEER),
     NOT_SLOWER("W1", NULL, "shmkit claimed, batches of 32", BEST_SLEEPING_PEER),
-    FASTER("W1", "1 KiB", NULL, "shmkit zero copy", 1, "shmkit"),
-    FASTER("W1", "1 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed"),
+    FASTER("W1", "1 KiB", NULL, "shmkit zero copy", 1, "shmkit", ,
+           .why = "an item takes four calls where copying takes two, and the mutex of each side: "
+                  "2.2 times the instructions, both copies of 1 KiB counted"),
+    FASTER("W1", "1 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed", ,
+           .why = "an item takes four calls where copying takes two: 1.6 times the instructions, "
+                  "both copies of 1 KiB counted"),
     FASTER("W1", "64 KiB", NULL, "shmkit zero copy", 1, "shmkit"),
     FASTER("W1", "64 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed"),
 
@@ -55,7 +59,10 @@ const struct target targets[] = {
             , .why = "permits of a killed holder come back: a record under a robust lock"),
 
     NOT_DEARER("W5", NULL, "shmkit event", BEST_SLEEPING_PEER),
-    NOT_DEARER("W5", NULL, "shmkit notify_all", "pthread broadcast"),
+    CHEAPER("W5", NULL, NULL, "shmkit notify_all", 1 + TOLERANCE, "pthread broadcast", ,
+            .why =
+                "each waiter sleeps at a word of its own, where its verdict stands, and is woken "
+                "by a system call of its own; pthread's broadcast makes one for all"),
 
 #define W6(r, n)                                                                            \
     NOT_SLOWER("W6", r, "shmkit lock", "robust mutex"),                                     \
@@ -73,7 +80,9 @@ const struct target targets[] = {
 
     /* Two readers on two CPUs slow each other down by 10 % at most. */
     CHEAPER("W10", "read", "pinned", "shmkit, 2 members", 1.1, "shmkit, 1 member"),
-    NOT_DEARER("W10", "read", "shmkit, 1 member", "pthread_rwlock, 1 member"),
+    CHEAPER("W10", "read", NULL, "shmkit, 1 member", 1 + TOLERANCE, "pthread_rwlock, 1 member", ,
+            .why = "103 instructions beside 73: a share is noted for its member, which may die, "
+                   "and not counted in one word, which readers would fight for"),
     NOT_DEARER("W10", "read", "shmkit, 2 members", "pthread_rwlock, 2 members"),
 
     /* A job that survives its worker: faster than the store that people use for it. */
