@@ -104,7 +104,8 @@ void report_plot(const char *path)
         shown += (extent[i] = write_bars(file, &panels[i], i)).bars;
     if (shown) {
         fprintf(file,
-                "set multiplot layout 2,2\nset style fill solid\nset boxwidth 0.35\nunset key\n"
+                "set multiplot layout 2,2 title 'the bars are logarithmic'\n"
+                "set style fill solid\nset boxwidth 0.35\nunset key\n"
                 "set border 2\nset logscale x\n"
                 "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
         for (size_t i = 0; i < PANELS; i++) {
