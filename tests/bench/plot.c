@@ -103,11 +103,10 @@ void report_plot(const char *path)
     for (size_t i = 0; i < PANELS; i++)
         shown += (extent[i] = write_bars(file, &panels[i], i)).bars;
     if (shown) {
-        fprintf(file,
-                "set multiplot layout 2,2 title 'the bars are logarithmic'\n"
-                "set style fill solid\nset boxwidth 0.35\nunset key\n"
-                "set border 2\nset logscale x\n"
-                "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
+        fprintf(file, "set multiplot layout 2,2 title 'the bars are logarithmic'\n"
+                      "set style fill solid\nset boxwidth 0.35\nunset key\n"
+                      "set border 2\nset logscale x\n"
+                      "unset xtics\nset ytics nomirror\nset lmargin 24\nset rmargin 3\n");
         for (size_t i = 0; i < PANELS; i++) {
             if (!extent[i].bars)
                 continue;
