@@ -47,7 +47,32 @@ static int print_item(char *item, size_t length)
     return status;
 }
 
-static int consume(const struct place *place, struct shk_queue *queue, char *item, size_t size)
+/* What an item is copied into. It grows with what comes, and not with what might. */
+struct buffer {
+    char *data;
+    size_t size;
+};
+
+enum { FIRST_SIZE = 4096 };
+
+/* Returns the length of the item, or the library's error; one that does not fit stays there. */
+static ssize_t get_item(struct shk_queue *queue, struct buffer *buffer)
+{
+    ssize_t length;
+
+    while ((length = shk_queue_get(queue, buffer->data, buffer->size, timeout)) == -EMSGSIZE) {
+        size_t size = 2 * buffer->size;
+        char *data = realloc(buffer->data, size);
+
+        if (!data)
+            return length;
+        buffer->data = data;
+        buffer->size = size;
+    }
+    return length;
+}
+
+static int consume(const struct place *place, struct shk_queue *queue, struct buffer *buffer)
 {
     for (int64_t n = 0; count == 0 || n < count; n++) {
         ssize_t length;
@@ -60,12 +85,12 @@ static int consume(const struct place *place, struct shk_queue *queue, char *ite
         pause_for(interval);
         if (interrupted)
             return FAILED;
-        length = shk_queue_get(queue, item, size, timeout);
+        length = get_item(queue, buffer);
         if (length == -EPIPE && count == 0)
             return DONE;
         if (length < 0)
             return failed(place, length);
-        status = print_item(item, length);
+        status = print_item(buffer->data, length);
         if (status != DONE)
             return status;
     }
@@ -76,26 +101,20 @@ int main(int argc, char **argv)
 {
     struct place place;
     struct shk_queue *queue = NULL;
-    char *item = NULL;
+    struct buffer buffer = {.size = FIRST_SIZE};
     int status = enter(argc, argv, &program, &name, &place);
 
     if (interval < 0)
         interval = raw ? 0 : SHK_MS(200);
     if (status == DONE)
         status = open_queue(&place, &wish, &queue);
-    if (status == DONE) {
-        ssize_t size = shk_queue_item_size(queue);
-
-        if (size < 0) {
-            status = failed(&place, size);
-        } else if (!(item = malloc(size))) {
-            complain("%s", strerror(ENOMEM));
-            status = FAILED;
-        } else {
-            status = consume(&place, queue, item, size);
-        }
+    if (status == DONE && !(buffer.data = malloc(buffer.size))) {
+        complain("%s", strerror(ENOMEM));
+        status = FAILED;
     }
-    free(item);
+    if (status == DONE)
+        status = consume(&place, queue, &buffer);
+    free(buffer.data);
     shk_queue_close(queue);
     return leave(&place, status);
 }

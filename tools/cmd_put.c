@@ -17,18 +17,39 @@ struct source {
     unsigned long long count; /* of items so far */
 };
 
+enum { FIRST_ROOM = 4096 }; /* bytes */
+
+/*
+ * Make the buffer larger: it follows what comes, which may be less by far than the queue takes.
+ * Never for more than one byte too much. False: it is as large already.
+ */
+static bool make_room(struct source *from)
+{
+    size_t most = from->limit + 1, room = from->room ? 2 * from->room : FIRST_ROOM;
+    char *line;
+
+    if (from->room == most)
+        return false;
+    from->room = room < most ? room : most;
+    line = realloc(from->line, from->room);
+    if (!line) {
+        complain("standard input", "%s", strerror(ENOMEM));
+        exit(STATUS_FAILED);
+    }
+    from->line = line;
+    return true;
+}
+
 /* All of the standard input, or as much as is too much; -1 at its end. */
 static ssize_t read_whole(struct source *from)
 {
-    ssize_t length = 0;
+    size_t length = 0;
 
     if (from->line)
         return -1; /* that was it */
-    from->room = from->limit + 1;
-    from->line = allocate(from->room, 1);
-    while ((size_t)length < from->room && !feof(stdin) && !ferror(stdin))
-        length += (ssize_t)fread(from->line + length, 1, from->room - (size_t)length, stdin);
-    return ferror(stdin) ? -1 : length;
+    while (!feof(stdin) && !ferror(stdin) && (length < from->room || make_room(from)))
+        length += fread(from->line + length, 1, from->room - length, stdin);
+    return ferror(stdin) ? -1 : (ssize_t)length;
 }
 
 /*
@@ -41,9 +62,9 @@ static ssize_t read_line(struct source *from)
     int c;
 
     if (!from->line)
-        from->line = allocate(from->room = from->limit + 1, 1);
+        make_room(from);
     while ((c = getc_unlocked(stdin)) != EOF && c != from->separator) {
-        if (length < from->room)
+        if (length < from->room || make_room(from))
             from->line[length] = (char)c;
         length++;
     }

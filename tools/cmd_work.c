@@ -19,6 +19,7 @@
 enum {
     RETRIES = 3,
     JOBS_MAX = 1024,
+    FIRST_ROOM = 4096,   /* bytes for an item */
     RESULT_SIZE = 65536, /* bytes, of a queue of results that is created */
 };
 
@@ -199,6 +200,24 @@ static int64_t lease_timeout(const struct work *w, const struct acting *acting, 
 }
 
 /*
+ * Lease an item into a buffer that grows with what comes: the largest item that the queue takes may
+ * be larger than any that ever comes. An item that does not fit stays in the queue.
+ */
+static ssize_t lease(const struct work *w, struct job *job, int64_t timeout)
+{
+    size_t most = (size_t)shk_queue_item_size(w->queue);
+    ssize_t length;
+
+    if (!job->item)
+        job_make_room(job, most < FIRST_ROOM ? most : FIRST_ROOM);
+    while ((length = shk_queue_lease(w->queue, job->item, job->room, timeout, &job->ticket)) ==
+               -EMSGSIZE &&
+           job->room < most)
+        job_make_room(job, job->room < most / 2 ? 2 * job->room : most);
+    return length;
+}
+
+/*
  * Lease an item and start its command. Returns 0 if there was one, or what ended the wait; then
  * there is nothing else to do than to wait for a command, if one runs.
  */
@@ -207,10 +226,7 @@ static int take(struct work *w, int64_t timeout)
     struct job *job = find_free(w);
     ssize_t length;
 
-    if (!job->item)
-        job->item = allocate((size_t)shk_queue_item_size(w->queue) + 1, 1);
-    length = shk_queue_lease(w->queue, job->item, (size_t)shk_queue_item_size(w->queue), timeout,
-                             &job->ticket);
+    length = lease(w, job, timeout);
     if (length < 0)
         return (int)length;
     job->length = (size_t)length;

@@ -13,8 +13,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define SHOWN_MAX  60         /* bytes of an item in a complaint */
-#define FULL_RETRY SHK_MS(50) /* where a target is full */
+#define ROOM_KEPT  ((size_t)64 << 10) /* bytes for items, by a job that has none */
+#define SHOWN_MAX  60                 /* bytes of an item in a complaint */
+#define FULL_RETRY SHK_MS(50)         /* where a target is full */
 
 /* ---- what is said ---- */
 
@@ -48,10 +49,30 @@ static const char *show(char buffer[SHOWN_MAX + 4], const struct job *job)
     return buffer;
 }
 
+/* ---- room for the item ---- */
+
+void job_make_room(struct job *job, size_t room)
+{
+    free(job->item);
+    job->item = allocate(room + 1, 1);
+    job->room = room;
+}
+
+/* What one large item has taken is not kept for small ones. */
+static void drop_item(struct job *job)
+{
+    if (job->room <= ROOM_KEPT)
+        return;
+    free(job->item);
+    job->item = NULL;
+    job->room = 0;
+}
+
 /* ---- the end of a lease ---- */
 
 static void become_free(struct work *w, struct job *job)
 {
+    drop_item(job);
     if (job->output > 0)
         close(job->output);
     free(job->reason);

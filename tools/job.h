@@ -29,7 +29,8 @@ enum job_state { FREE, RUNS, DELIVERS, GIVES_UP };
 
 struct job {
     enum job_state state;
-    char *item; /* with room for one byte more than the largest */
+    char *item;  /* NULL: none */
+    size_t room; /* for bytes of it, and there is one byte more */
     size_t length;
     uint64_t ticket;
     struct shk_lease_info info;
@@ -64,6 +65,9 @@ struct work {
     int status; /* to end with, if an error has ended it */
     bool shows_progress;
 };
+
+/* Room for an item of so many bytes, which is not there yet. */
+void job_make_room(struct job *, size_t room);
 
 /* Of the item that has just been leased to the job. */
 void job_begin(struct work *, struct job *);

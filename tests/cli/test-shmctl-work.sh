@@ -145,6 +145,32 @@ exits 1 shmctl work -c 1 --retries 0 --timeout 100ms --kill-after 100ms "$queue"
 says "1': sh took longer than 100 ms; given up"
 claim 'a command that takes too long is ended, with all that it has started'
 
+# Room is for what comes, and not for the largest item that may come: 1 GiB each.
+exits 0 shmctl create queue "$segment-wide/jobs" --item-size 1G --segment-size 16G
+within() {
+    (ulimit -v 17000000 && "$@")
+}
+if within shmctl peek "$segment-wide/jobs"; then
+    for length in 5 70000; do
+        head -c $length /dev/zero | tr '\0' x >"$scratch/item"
+        for way in --whole --stdin; do
+            within shmctl put $way "$segment-wide/jobs" <"$scratch/item" || fail "put $way $length"
+        done
+        within shmctl work --jobs 2 -c 2 --stdin "$segment-wide/jobs" -- wc -c >"$out" ||
+            fail "work with $length bytes"
+        test "$(tr '\n' ' ' <"$out")" = "$length $length " || fail "its items: $(cat "$out")"
+        within shmctl put --whole "$segment-wide/jobs" <"$scratch/item" || fail 'put'
+        within shmctl demo consumer --raw --count 1 "$segment-wide/jobs" >"$out" ||
+            fail "consumer with $length bytes"
+        { cat "$scratch/item" && echo; } | cmp - "$out" || fail 'the consumer has another item'
+        within shmctl put --whole "$segment-wide/jobs" <"$scratch/item" || fail 'put'
+        within shmctl get --whole "$segment-wide/jobs" | cmp - "$scratch/item" || fail 'get'
+    done
+    claim 'room is taken for the items that come, not for the largest that may'
+else
+    echo 'not tried: these programs do not run with so little address space'
+fi
+
 # Four at a time: each waits for the three others.
 exits 0 shmctl put "$queue" 1 2 3 4
 exits 0 shmctl work -c 4 --jobs 4 --timeout 1min "$queue" -- sh \
