@@ -73,11 +73,19 @@ OF_OBJECT(queue_high_water, o->as.queue.high_water)
 OF_OBJECT(queue_puts, o->as.queue.puts)
 OF_OBJECT(queue_gets, o->as.queue.gets)
 OF_OBJECT(queue_shut_down, o->as.queue.shut_down)
+OF_OBJECT(queue_leased, o->as.queue.leased)
+OF_OBJECT(queue_came_back, o->as.queue.came_back)
+OF_OBJECT(queue_delayed, o->as.queue.delayed)
+OF_OBJECT(queue_longest_lease, o->as.queue.leased ? (double)o->as.queue.lease / 1e9 : 0)
+OF_OBJECT(queue_lease_attempts, o->as.queue.leased ? o->as.queue.attempts : 0)
 OF_OBJECT(semaphore_permits, o->as.semaphore.value)
 OF_OBJECT(barrier_parties, o->as.barrier.parties)
 OF_OBJECT(barrier_arrived, o->as.barrier.arrived)
 OF_OBJECT(barrier_broken, o->as.barrier.broken)
 OF_OBJECT(stream_samples, o->as.stream.position)
+OF_OBJECT(value_versions, o->as.value.version)
+OF_OBJECT(value_bytes, o->as.value.length)
+OF_OBJECT(value_max_bytes, o->as.value.size)
 
 static bool queue_capacity(const struct shk_snapshot *s, const struct shk_object_info *o,
                            double *result)
@@ -86,6 +94,50 @@ static bool queue_capacity(const struct shk_snapshot *s, const struct shk_object
     *result = (double)o->as.queue.capacity;
     return o->as.queue.capacity != 0;
 }
+
+static bool queue_bytes(const struct shk_snapshot *s, const struct shk_object_info *o,
+                        double *result)
+{
+    (void)s;
+    *result = (double)o->as.queue.bytes;
+    return o->as.queue.at_length;
+}
+
+static bool queue_capacity_bytes(const struct shk_snapshot *s, const struct shk_object_info *o,
+                                 double *result)
+{
+    (void)s;
+    *result = (double)o->as.queue.capacity_bytes;
+    return o->as.queue.capacity_bytes != 0;
+}
+
+/* ---- producers and consumers by role ---- */
+
+static bool has_roles(const struct shk_object_info *o)
+{
+    return o->kind == SHK_KIND_QUEUE || o->kind == SHK_KIND_STREAM;
+}
+
+static bool has_gone(uint32_t line)
+{
+    return line == SHK_LINE_CLOSED || line == SHK_LINE_BROKEN;
+}
+
+#define OF_ROLES(name, value)                                                       \
+    static bool name(const struct shk_snapshot *s, const struct shk_object_info *o, \
+                     double *result)                                                \
+    {                                                                               \
+        (void)s;                                                                    \
+        *result = (double)(value);                                                  \
+        return has_roles(o);                                                        \
+    }
+
+OF_ROLES(producers, o->producers)
+OF_ROLES(consumers, o->consumers)
+OF_ROLES(producers_gone, has_gone(o->producer_line))
+OF_ROLES(consumers_gone, has_gone(o->consumer_line))
+OF_ROLES(producers_died, o->producer_line == SHK_LINE_BROKEN)
+OF_ROLES(consumers_died, o->consumer_line == SHK_LINE_BROKEN)
 
 /* Of those that wait on the object for that, or with SHK_WAITS_NOT for anything. */
 static bool longest_wait(const struct shk_snapshot *s, const struct shk_object_info *o,
@@ -176,6 +228,18 @@ static const struct metric metrics[] = {
      true, 0, NULL, holders_lost},
     {"object_waiters_reaped", "Members that died while they waited for it.", NULL, true, 0, NULL,
      waiters_reaped},
+    {"object_producers", "Processes that are producers of the queue or stream by role.", NULL,
+     false, 0, NULL, producers},
+    {"object_consumers", "Processes that are consumers of the queue or stream by role.", NULL,
+     false, 0, NULL, consumers},
+    {"object_producers_gone", "Whether there were producers by role, and the last has gone.", NULL,
+     false, 0, NULL, producers_gone},
+    {"object_consumers_gone", "Whether there were consumers by role, and the last has gone.", NULL,
+     false, 0, NULL, consumers_gone},
+    {"object_producers_died", "Whether they have gone, and one of them died.", NULL, false, 0, NULL,
+     producers_died},
+    {"object_consumers_died", "Whether they have gone, and one of them died.", NULL, false, 0, NULL,
+     consumers_died},
     {"object_wakeups_passed_on", "Wake-ups of dead waiters that went to the next.", NULL, true, 0,
      NULL, wakeups_passed_on},
     {"object_rebuilds", "Rebuilds of what a death left half done.", NULL, true, 0, NULL, rebuilds},
@@ -204,6 +268,20 @@ static const struct metric metrics[] = {
      SHK_KIND_QUEUE, NULL, get_wait},
     {"queue_shut_down", "Whether the queue is shut down.", NULL, false, SHK_KIND_QUEUE, NULL,
      queue_shut_down},
+    {"queue_bytes", "Bytes of the items that wait, where items are kept at their length.", "bytes",
+     false, SHK_KIND_QUEUE, NULL, queue_bytes},
+    {"queue_capacity_bytes", "Bytes at which a put waits; of a queue with such a limit.", "bytes",
+     false, SHK_KIND_QUEUE, NULL, queue_capacity_bytes},
+    {"queue_leased", "Items that are leased and not acknowledged.", NULL, false, SHK_KIND_QUEUE,
+     NULL, queue_leased},
+    {"queue_came_back", "Items that wait to be handed out once more.", NULL, false, SHK_KIND_QUEUE,
+     NULL, queue_came_back},
+    {"queue_delayed", "Of these, items whose delay is not over.", NULL, false, SHK_KIND_QUEUE, NULL,
+     queue_delayed},
+    {"queue_longest_lease_seconds", "How long an item has been leased; 0: none is.", "seconds",
+     false, SHK_KIND_QUEUE, NULL, queue_longest_lease},
+    {"queue_longest_lease_attempts", "How often that item was handed out, 1: once; 0: none is.",
+     NULL, false, SHK_KIND_QUEUE, NULL, queue_lease_attempts},
     {"semaphore_permits", "Permits that are free.", NULL, false, SHK_KIND_SEMAPHORE, NULL,
      semaphore_permits},
     {"barrier_parties", "How many the barrier is for.", NULL, false, SHK_KIND_BARRIER, NULL,
@@ -213,6 +291,11 @@ static const struct metric metrics[] = {
     {"barrier_broken", "Whether the barrier is broken.", NULL, false, SHK_KIND_BARRIER, NULL,
      barrier_broken},
     {"stream_samples", "Samples appended.", NULL, true, SHK_KIND_STREAM, NULL, stream_samples},
+    {"value_versions", "Versions that were set.", NULL, true, SHK_KIND_VALUE, NULL, value_versions},
+    {"value_bytes", "Bytes of the newest version.", "bytes", false, SHK_KIND_VALUE, NULL,
+     value_bytes},
+    {"value_max_bytes", "Bytes that the value has room for.", "bytes", false, SHK_KIND_VALUE, NULL,
+     value_max_bytes},
 };
 
 /* ---- writing ---- */

@@ -90,6 +90,66 @@ else
     echo 'not tried: there is no prometheus_client (Debian package: python3-prometheus-client)'
 fi
 
+# Leases, bytes, roles, values.
+exits 0 shmctl create queue "$segment/long" --item-size 1M --capacity-bytes 4K
+exits 0 shmctl put "$segment/long" 1 22 333
+exits 0 shmctl create value "$segment/rate" --size 16
+mkfifo "$scratch/work" "$scratch/lines"
+shmctl work -c 2 --delay 1h "$segment/long" -- sh -c 'test "$1" != 1 || exit 1; cat "$0"' \
+    "$scratch/work" >/dev/null 2>&1 &
+worker=$!
+has_leased() {
+    shmctl show -r -n -o LEASED,DELAYED "$segment/long" | grep -qx '1 1'
+}
+await has_leased
+shmctl put --producer --stdin "$segment/lines" <"$scratch/lines" &
+producer=$!
+exec 4>"$scratch/lines"
+echo line >&4
+is_put() {
+    shmctl metrics "$segment" >"$out"
+    test "$(metric object_producers lines)" = 1 -a "$(metric queue_items lines)" = 1
+}
+await is_put
+exits 0 shmctl metrics "$segment"
+is 2 queue_items long
+is 1 queue_leased long
+is 1 queue_came_back long
+is 1 queue_delayed long
+is 1 queue_longest_lease_attempts long
+is 4 queue_bytes long
+is 4096 queue_capacity_bytes long
+is '' queue_bytes jobs
+is '' queue_capacity_bytes jobs
+is 0 queue_leased jobs
+is 0 queue_longest_lease_seconds jobs
+is 0 queue_longest_lease_attempts jobs
+awk -v w="$(metric queue_longest_lease_seconds long)" 'BEGIN { exit !(w > 0 && w < 60) }' ||
+    fail "an item is leased for $(metric queue_longest_lease_seconds long)"
+is 0 object_consumers lines
+is 0 object_producers_gone lines
+is 0 object_producers_died lines
+is 0 object_producers signal
+is '' object_producers till
+is 0 value_versions_total rate
+is 0 value_bytes rate
+is 16 value_max_bytes rate
+kill -KILL $producer
+exec 4>&-
+ends 137 $producer
+exits 0 shmctl value set "$segment/rate" 1.5
+exits 0 shmctl value set "$segment/rate" 12
+exits 1 shmctl get --follow "$segment/lines" # by which the death is found
+exits 0 shmctl metrics "$segment"
+is 2 value_versions_total rate
+is 2 value_bytes rate
+is 0 object_producers lines
+is 1 object_producers_gone lines
+is 1 object_producers_died lines
+is 0 object_consumers_gone lines
+kill -KILL $worker
+claim 'it has leases, bytes, producers and consumers, values'
+
 # One segment alone.
 exits 0 shmctl metrics "$segment"
 not grep -q "$segment-damaged" "$out" || fail 'another segment is in it'
