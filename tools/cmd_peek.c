@@ -1,6 +1,7 @@
 /* shmctl peek: the items that wait in a queue, none of which is taken. */
 #include "common.h"
 #include "print.h"
+#include "printable.h"
 #include "shmctl.h"
 #include "table.h"
 
@@ -27,45 +28,9 @@ struct request {
     struct table_style style;
 };
 
-/* How many bytes a character of UTF-8 has that is no control character; 0: it is none. */
-static size_t character_length(const unsigned char *at, size_t left)
+static char *text_of(const struct shk_item_info *item)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = *at < 0x80                   ? 1
-               : *at >= 0xc2 && *at <= 0xdf ? 2
-               : (*at & 0xf0) == 0xe0       ? 3
-               : *at >= 0xf0 && *at <= 0xf4 ? 4
-                                            : 0;
-    uint32_t value = n > 1 ? *at & (0xffu >> (n + 1)) : *at;
-
-    if (n == 0 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (at[i] & 0x3fu);
-    }
-    if (value < ' ' || (value >= 0x7f && value < 0xa0) || value == '\\' || value < least[n] ||
-        (value >= 0xd800 && value < 0xe000) || value > 0x10ffff)
-        return 0;
-    return n;
-}
-
-/* Text that any terminal, and JSON, can show. To be freed. */
-static char *printable(const struct shk_item_info *item)
-{
-    char *text = allocate(item->length * 4 + 1, 1), *to = text;
-
-    for (size_t i = 0, n; i < item->length; i += n ? n : 1) {
-        n = character_length(item->bytes + i, item->length - i);
-        if (n)
-            to = mempcpy(to, item->bytes + i, n);
-        else if (item->bytes[i] == '\\')
-            to = stpcpy(to, "\\\\");
-        else
-            to += sprintf(to, "\\x%02x", item->bytes[i]);
-    }
-    return text;
+    return to_printable(item->bytes, item->length);
 }
 
 static char *hexadecimal(const struct shk_item_info *item)
@@ -78,14 +43,14 @@ static char *hexadecimal(const struct shk_item_info *item)
 }
 
 static void set_text(struct table *t, const char *column,
-                     char *(*text_of)(const struct shk_item_info *),
+                     char *(*to_text)(const struct shk_item_info *),
                      const struct shk_item_info *item)
 {
     char *text;
 
     if (!table_shows(t, column))
         return;
-    text = text_of(item);
+    text = to_text(item);
     table_set(t, column, "%s", text);
     free(text);
 }
@@ -100,7 +65,7 @@ static int print_table(const struct request *request, const struct shk_item_info
         table_set(t, "PLACE", "%zu", i + 1);
         table_set(t, "PRIORITY", "%" PRId64, items[i].priority);
         table_set(t, "LENGTH", "%zu", items[i].length);
-        set_text(t, "ITEM", printable, &items[i]);
+        set_text(t, "ITEM", text_of, &items[i]);
         set_text(t, "HEX", hexadecimal, &items[i]);
     }
     status = table_print(t);

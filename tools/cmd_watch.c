@@ -180,25 +180,13 @@ static int refresh_snapshots(struct watch *w)
 
 #define USUAL "PATH,KIND,STATE,FILL,PUT-RATE,GET-RATE,WAITERS,USERS"
 
-/* "2026-11-29T18:40:58.123+0000", as ISO 8601 has it */
-static void add_time(struct table *t, const struct timespec *when)
-{
-    char day[32], zone[16];
-    struct tm broken_down;
-
-    localtime_r(&when->tv_sec, &broken_down);
-    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &broken_down);
-    strftime(zone, sizeof(zone), "%z", &broken_down);
-    table_set(t, "TIME", "%s.%03ld%s", day, when->tv_nsec / 1000000, zone);
-}
-
 static struct table *make_table(const struct watch *w)
 {
     struct table *t = table_new(&object_table, w->style.lines ? "TIME," USUAL : USUAL, &w->style);
 
     for (size_t i = 0; i < w->n; i++) {
         add_object(t, w->rows[i].snapshot, w->rows[i].object);
-        add_time(t, &w->read);
+        table_set_time(t, "TIME", &w->read);
         add_rates(t, &w->rows[i].rates);
     }
     return t;

@@ -2,6 +2,7 @@
 #include "common.h"
 #include "crew.h"
 #include "job.h"
+#include "journal.h"
 #include "open.h"
 #include "shmctl.h"
 #include "spawn.h"
@@ -298,6 +299,7 @@ enum {
     OPTION_TIMEOUT,
     OPTION_FAILED,
     OPTION_RESULTS,
+    OPTION_JSON_LINES,
 };
 
 static void own_option(struct work *w, struct acting *acting, int key)
@@ -338,6 +340,9 @@ static void own_option(struct work *w, struct acting *acting, int key)
         break;
     case 'v':
         w->verbose = true;
+        break;
+    case OPTION_JSON_LINES:
+        w->has_journal = true;
         break;
     }
 }
@@ -389,6 +394,8 @@ static int run(const struct command *command, int argc, char **argv)
     w.jobs = allocate(w.n, sizeof(*w.jobs));
     w.shows_progress = isatty(STDERR_FILENO) && !w.verbose;
     unsetenv("SHMKIT_ORPHANED");
+    if (w.has_journal)
+        journal_begin();
     opening.flags = acting.flags;
     status = open_object(&opening, &segment);
     if (status == STATUS_DONE)
@@ -423,6 +430,7 @@ static const struct option_row options[] = {
     {'w', "wait", "TIME", "wait no longer for an item: 2, 0.5s, 200ms"},
     NOWAIT_ROW,
     {'v', "verbose", NULL, "tell of each command's begin and end"},
+    {OPTION_JSON_LINES, "json-lines", NULL, "print a line of JSON for each event of an item"},
     NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},

@@ -1,5 +1,6 @@
 #include "job.h"
 #include "crew.h"
+#include "journal.h"
 #include "spawn.h"
 
 #include <ctype.h>
@@ -68,6 +69,27 @@ static void drop_item(struct job *job)
     job->room = 0;
 }
 
+/* An error that would meet the next item, too. */
+static void end_work(struct work *w, int status)
+{
+    w->ended = true;
+    if (w->status == STATUS_DONE)
+        w->status = status;
+}
+
+/* For what reads the journal. What cannot be told ends the work, once what is in hand has ended. */
+static void tell(struct work *w, const struct job *job, const char *event, const char *reason,
+                 int64_t pause, const char *into)
+{
+    int r = w->has_journal ? journal_write(w, job, event, reason, pause, into) : 0;
+
+    if (r == 0)
+        return;
+    w->has_journal = false;
+    work_say(w, "standard output: %s; it ends", strerror(-r));
+    end_work(w, STATUS_FAILED);
+}
+
 /* ---- the end of a lease ---- */
 
 static void become_free(struct work *w, struct job *job)
@@ -89,20 +111,17 @@ static void give_back(struct work *w, struct job *job, int64_t delay)
     int r = shk_queue_nack(w->queue, job->ticket, delay);
 
     if (r < 0)
+        tell(w, job, "lost", shk_last_error(), -1, NULL);
+    else
+        tell(w, job, delay < 0 ? "returned" : "retried", delay < 0 ? job->reason : NULL, delay,
+             NULL);
+    if (r < 0)
         work_say(w, "item '%s': %s", show(shown, job), shk_last_error());
     else if (delay < 0 && job->reason)
         work_say(w, "item '%s': %s; it has been given back", show(shown, job), job->reason);
     else if (delay < 0)
         work_say(w, "item '%s' has been given back", show(shown, job));
     become_free(w, job);
-}
-
-/* An error that would meet the next item, too. */
-static void end_work(struct work *w, int status)
-{
-    w->ended = true;
-    if (w->status == STATUS_DONE)
-        w->status = status;
 }
 
 /* ---- results, and items that have failed ---- */
@@ -162,15 +181,18 @@ static void acknowledge(struct work *w, struct job *job)
      * queue.
      */
     if (shk_queue_ack(w->queue, job->ticket) < 0) {
+        tell(w, job, "lost", shk_last_error(), -1, NULL);
         work_say(w, "item '%s': %s", show(shown, job), shk_last_error());
         end_work(w, STATUS_FAILED);
     } else if (job->state == DELIVERS) {
         w->done++;
+        tell(w, job, "done", NULL, -1, w->results.queue ? w->results.path.text : NULL);
         if (w->verbose)
             work_say(w, "item '%s': done in %.3g s", show(shown, job),
                      (double)(monotonic_now() - job->started) / 1e9);
     } else {
         w->given_up++;
+        tell(w, job, "given-up", job->reason, -1, w->failed.queue ? w->failed.path.text : NULL);
         work_say(w, "item '%s': %s; given up after %" PRIu32 " attempt%s%s%s", show(shown, job),
                  job->reason, job->info.attempts, job->info.attempts == 1 ? "" : "s",
                  w->failed.queue ? ", and put into " : "",
@@ -215,6 +237,7 @@ static void fail(struct work *w, struct job *job, bool for_good, char *reason)
 
     free(job->reason);
     job->reason = reason;
+    tell(w, job, "failed", reason, -1, NULL);
     if (w->haste >= ENDS_COMMANDS && !for_good) {
         give_back(w, job, -1);
     } else if (job->info.attempts <= w->retries && !for_good) {
@@ -263,6 +286,12 @@ static int input_of(struct work *w, struct job *job)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* Where its standard output goes, as crew_start() takes it: not among the lines of the journal. */
+static int output_for(const struct work *w, const struct job *job)
+{
+    return job->output > 0 ? job->output : w->has_journal ? STDERR_FILENO : 0;
+}
+
 static void tell_by_environment(const struct job *job)
 {
     char number[16];
@@ -297,6 +326,7 @@ void job_begin(struct work *w, struct job *job)
     job->state = RUNS;
     job->signal = job->output = job->process = 0;
     job->status = STATUS_FAILED;
+    job->has_run = false;
     job->item[job->length] = '\0';
     job->started = monotonic_now();
     job->due = w->limit == SHK_FOREVER ? SHK_FOREVER : job->started + w->limit;
@@ -314,13 +344,17 @@ void job_begin(struct work *w, struct job *job)
     }
     if (input >= 0 && job->output >= 0) {
         tell_by_environment(job);
-        job->process = crew_start(w->command, input, job->output, &error);
+        job->process = crew_start(w->command, input, output_for(w, job), &error);
     }
     if (input >= 0)
         close(input);
-    if (!job->process)
+    if (!job->process) {
         complain_of_start(w, job, error);
-    else if (w->verbose)
+        return;
+    }
+    job->has_run = true;
+    tell(w, job, "started", NULL, -1, NULL);
+    if (w->verbose)
         work_say(w, "item '%s': attempt %" PRIu32 " by process %d", show(shown, job),
                  job->info.attempts, (int)job->process);
 }

@@ -39,6 +39,7 @@ struct job {
     int64_t started; /* as monotonic_now() */
     int64_t due;     /* RUNS: the next signal; DELIVERS, GIVES_UP: the next try */
     int signal;      /* the last that was sent because the time is over; 0: none */
+    bool has_run;    /* the command, this time */
     int status;      /* of the command, as a shell gives it */
     char *reason;    /* why it has failed; NULL */
 };
@@ -64,6 +65,7 @@ struct work {
     bool ended; /* it takes no more items */
     int status; /* to end with, if an error has ended it */
     bool shows_progress;
+    bool has_journal; /* journal.h; the commands' standard output is not for their output then */
 };
 
 /* Room for an item of so many bytes, which is not there yet. */

@@ -240,3 +240,14 @@ void table_set_date(struct table *t, const char *column, int64_t seconds)
         snprintf(buffer, sizeof(buffer), "%lld", (long long)seconds);
     table_set(t, column, "%s", buffer);
 }
+
+void table_set_time(struct table *t, const char *column, const struct timespec *when)
+{
+    char day[32], zone[16];
+    struct tm broken_down;
+
+    localtime_r(&when->tv_sec, &broken_down);
+    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &broken_down);
+    strftime(zone, sizeof(zone), "%z", &broken_down);
+    table_set(t, column, "%s.%03ld%s", day, when->tv_nsec / 1000000, zone);
+}

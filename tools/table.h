@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 enum {
     COLUMN_RIGHT = 0x1, /* aligned to the right */
@@ -80,6 +81,8 @@ void table_set_bool(struct table *, const char *column, bool value);
 void table_set_size(struct table *, const char *column, uint64_t bytes);
 void table_set_duration(struct table *, const char *column, int64_t nanoseconds);
 void table_set_date(struct table *, const char *column, int64_t seconds);
+/* "2026-11-29T18:40:58.123+0000", as ISO 8601 has it */
+void table_set_time(struct table *, const char *column, const struct timespec *);
 void table_append(struct table *, const char *column, const char *format, ...)
     __attribute__((format(printf, 3, 4))); /* COLUMN_LIST */
 

@@ -189,6 +189,54 @@ grep -q '2 done, 0 failed, 0 running, 0 waiting' "$scratch/screen" ||
     fail "it shows $(cat "$scratch/screen")"
 claim 'several commands run at a time'
 
+# A line for each event, and nothing else: what commands print is on the standard error.
+printf 'a\0b\\' | shmctl put --whole "$queue" || fail 'put'
+exits 0 shmctl put "$queue" 1 '存 "2"'
+exits 1 shmctl work --json-lines --delay 10ms --retries 1 --failed "$segment/set-aside" -c 3 \
+    "$queue" -- sh -c 'echo "out $1"; test "$1" != 1' sh
+test "$(grep -c '^out ' "$err")" = 3 || fail "it says $(cat "$err")"
+not grep -qv '^{"time": "20[-0-9]*T[:0-9]*\.[0-9]*[-+][0-9]*", "event": ".*}$' "$out" ||
+    fail "it prints $(cat "$out")"
+events() {
+    local event='"event": "\([^"]*\)"' attempt='"attempt": \([0-9]*\)'
+    sed -n "s/.*$event.*\"item\": \"$1\", .*$attempt, .*/\\1 \\2/p" "$out" | tr '\n' ' '
+}
+happens() {
+    test "$(events "$2")" = "$1 " || fail "of '$2': $(events "$2")"
+}
+happens 'failed 1 given-up 1' 'a\\\\x00b\\\\\\\\'
+happens 'started 1 failed 1 retried 1 started 2 failed 2 given-up 2' 1
+happens 'started 1 done 1' '存 \\"2\\"'
+grep -q '"retried", .*"pause": 0.010, ' "$out" || fail "it prints $(cat "$out")"
+grep -q "\"given-up\", .*\"reason\": \"sh exited with 1\", .*\"into\": \"$segment/set-aside\"}\$" \
+    "$out" || fail "it prints $(cat "$out")"
+grep -q '"event": "failed", .*"item": "1", .*"status": 1, "for": [0-9.]*, "reason": "sh exited' \
+    "$out" || fail "it prints $(cat "$out")"
+if command -v python3 >/dev/null; then
+    python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]' <"$out" ||
+        fail 'a line is no JSON'
+fi
+exits 0 shmctl put "$queue" 1
+exits 0 shmctl work --json-lines --results "$segment/reported" -c 1 "$queue" -- echo result
+happens 'started 1 done 1' 1
+grep -q "\"done\", .*\"into\": \"$segment/reported\"}\$" "$out" || fail "it prints $(cat "$out")"
+exits 0 shmctl get --whole "$segment/reported"
+prints 'result 1'
+exits 0 shmctl put "$queue" 1
+shmctl work --json-lines "$queue" -- sh -c "kill -TERM \$PPID; read line <'$scratch'" >"$out" \
+    2>/dev/null &
+ends 143 $!
+happens 'started 1 failed 1 returned 1' 1
+# What reads the lines goes: the command in hand ends in peace, and is the last.
+exits 0 shmctl put "$queue" 2
+shmctl work --json-lines "$queue" -- sh -c 'sleep 0.2; echo "$1" >>"$0"' "$scratch/ended" \
+    2>"$err" | head -n 1 >/dev/null
+test "${PIPESTATUS[0]}" = 1 || fail 'its exit status'
+grep -qx "shmctl: $queue: standard output: Broken pipe; it ends" "$err" || fail "$(cat "$err")"
+test "$(wc -l <"$err") $(cat "$scratch/ended")" = '1 1' || fail 'not one command'
+exits 0 shmctl purge "$queue"
+claim 'with --json-lines each event of an item has a line'
+
 # Each job once, none twice, and each worker has some: no one of them takes ahead.
 seq 60 | shmctl put "$queue" --stdin || fail 'put'
 exits 0 shmctl shutdown "$queue"
