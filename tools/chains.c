@@ -92,7 +92,12 @@ static void print_at_work(FILE *to, const struct thread *t)
 {
     const struct process *p = &t->stopped;
 
-    if (p->pid) {
+    if (t->script.pid && !t->stalled) {
+        print_activity(to, t->script.pid, t->script.pid, activity_of(t->script.pid, t->script.pid),
+                       "is at work");
+    } else if (p->pid && p->pid == t->script.pid) {
+        print_activity(to, p->pid, p->pid, p->activity, "");
+    } else if (p->pid) {
         fprintf(to, ", which waits for %s (%" PRId32 ")", p->command, p->pid);
         print_activity(to, p->pid, p->pid, p->activity, "");
     } else {
@@ -171,29 +176,45 @@ static bool is_met_before(const struct thread *first, const struct thread *t, si
     return false;
 }
 
+/* "backup.sh (4711)": the script that holds a lock by a descriptor, not what holds it for that. */
+static void print_name(FILE *to, const struct thread *t)
+{
+    char buffer[DESCRIPTION_MAX];
+
+    if (t->script.pid)
+        fprintf(to, "%s (%" PRId32 ")", *t->member->name ? t->member->name : t->script.command,
+                t->script.pid);
+    else
+        fprintf(to, "%s", describe_member(buffer, t->member));
+}
+
 /* "  held by backup.sh (4711) for 3h05m": how the chain goes on from `t`. */
 static void print_link(FILE *to, const struct thread *t, size_t depth)
 {
     const struct thread *next = next_in_chain(t);
-    char buffer[DESCRIPTION_MAX], duration[QUANTITY_MAX];
+    char duration[QUANTITY_MAX];
 
-    fprintf(to, "%*s%s %s", (int)depth * 2, "",
-            t->holder              ? "held by"
-            : t->is_command_itself ? "which is"
-                                   : "in which",
-            describe_member(buffer, next->member));
+    fprintf(to, "%*s", (int)depth * 2, "");
+    if (t->holder && t->owners > 1)
+        fprintf(to, "held by %zu processes, among them ", t->owners);
+    else
+        fprintf(to, "%s ", t->holder ? "held by" : t->is_command_itself ? "which is" : "in which");
+    print_name(to, next);
+    if (next->script.pid)
+        fprintf(to, ", by descriptor %d", next->script.descriptor);
     if (t->holder && t->object->held)
-        fprintf(to, " for %s", format_duration(duration, t->object->held));
+        fprintf(to, "%s for %s", next->script.pid ? "," : "",
+                format_duration(duration, t->object->held));
 }
 
 /* The thread, the holder of what it waits for, what that one waits for, and so on. */
 static void print_chain(FILE *to, const struct world *world, const struct thread *first)
 {
     const struct thread *t = first;
-    char buffer[DESCRIPTION_MAX];
     size_t depth = 1;
 
-    fprintf(to, "%s: %s", verdict_names[first->verdict], describe_member(buffer, first->member));
+    fprintf(to, "%s: ", verdict_names[first->verdict]);
+    print_name(to, first);
     if (first->stalled && !first->command)
         print_activity(to, first->pid, first->tid, first->activity, "is at work");
     fputs(first->stalled && !first->command ? ", " : " ", to);

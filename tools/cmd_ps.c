@@ -52,6 +52,7 @@ struct holding {
     uint64_t holder;
     const struct shk_object_info *object;
     bool shared;
+    uint32_t permits; /* of a semaphore with owners; else 0 */
 };
 
 struct held {
@@ -70,14 +71,31 @@ static int by_holder(const void *left, const void *right)
     return strcmp(a->object->name, b->object->name);
 }
 
-/* Of the readers of a rwlock only the first are known. */
-#define READERS_MAX (sizeof(((struct shk_object_info *)0)->as.rwlock.reader) / sizeof(uint64_t))
-
 static void hold(struct held *held, uint64_t holder, const struct shk_object_info *object,
                  bool shared)
 {
     if (holder)
-        held->holdings[held->n++] = (struct holding){holder, object, shared};
+        held->holdings[held->n++] =
+            (struct holding){.holder = holder, .object = object, .shared = shared};
+}
+
+_Static_assert(OWNERS_MAX <= 1 + READERS_MAX, "list_held() has room for so many");
+
+/* Permits belong to a process: they are shown with the first of its threads. */
+static void hold_permits(struct held *held, const struct shk_snapshot *snapshot,
+                         const struct shk_object_info *object)
+{
+    const struct shk_member_info *m;
+
+    for (size_t k = 0; k < object->as.semaphore.n_holders && k < OWNERS_MAX; k++) {
+        for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)); i++) {
+            if (!m->alive || m->pid != object->as.semaphore.holders[k].pid)
+                continue;
+            hold(held, m->id, object, false);
+            held->holdings[held->n - 1].permits = object->as.semaphore.holders[k].permits;
+            break;
+        }
+    }
 }
 
 static struct held list_held(const struct shk_snapshot *snapshot)
@@ -94,6 +112,8 @@ static struct held list_held(const struct shk_snapshot *snapshot)
             hold(&held, object->holder, object, false);
         for (size_t k = 0; is_rwlock && k < READERS_MAX; k++)
             hold(&held, object->as.rwlock.reader[k], object, true);
+        if (object->kind == SHK_KIND_SEMAPHORE && object->as.semaphore.owners)
+            hold_permits(&held, snapshot, object);
     }
     qsort(held.holdings, held.n, sizeof(*held.holdings), by_holder);
     return held;
@@ -106,10 +126,13 @@ static void add_held(struct table *t, struct held *held, uint64_t id)
     while (held->next < held->n && held->holdings[held->next].holder < id)
         held->next++; /* its holder has left */
     for (; held->next < held->n && held->holdings[held->next].holder == id; held->next++) {
-        const struct shk_object_info *o = held->holdings[held->next].object;
+        const struct holding *h = &held->holdings[held->next];
+        const struct shk_object_info *o = h->object;
 
-        table_append(t, "HOLDS", "%s%s", o->name,
-                     held->holdings[held->next].shared ? " (shared)" : "");
+        if (h->permits)
+            table_append(t, "HOLDS", "%s (%" PRIu32 ")", o->name, h->permits);
+        else
+            table_append(t, "HOLDS", "%s%s", o->name, h->shared ? " (shared)" : "");
         longest = o->held > longest ? o->held : longest;
     }
     if (longest)

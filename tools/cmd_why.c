@@ -69,7 +69,9 @@ static bool is_above(const struct world *world, int32_t above, int32_t pid)
 
 static bool is_in_tree(const struct world *world, int32_t top, const struct thread *t)
 {
-    return t->pid == top || (t->pid_namespace == world->here && is_above(world, top, t->pid));
+    return t->pid == top || (t->pid_namespace == world->here &&
+                             (is_above(world, top, t->pid) ||
+                              (t->script.pid && is_above(world, top, t->script.pid))));
 }
 
 static bool is_wanted(const struct world *world, const struct thread *t, const void *arg)
@@ -110,7 +112,11 @@ static void add_thread(struct table *t, const struct world *world, const struct 
         if (thread->holder->activity != RUNS && table_shows(t, "IDLE"))
             table_set_duration(t, "IDLE", idle_for(thread->holder->pid, thread->holder->tid));
     }
-    if (next)
+    for (size_t i = 0; waits_for_owners(thread) && i < thread->n_leaves; i++)
+        table_append(t, "WAKERS", "%s", describe_member(buffer, thread->leaves[i]->member));
+    if (next && next->script.pid)
+        table_append(t, "WAKERS", "%s (%" PRId32 ")", next->member->name, next->script.pid);
+    else if (next && !waits_for_owners(thread))
         table_append(t, "WAKERS", "%s", describe_member(buffer, next->member));
     for (size_t at = 0; !next && (other = possible_waker(world, thread, &at));)
         table_append(t, "WAKERS", "%s", describe_member(buffer, other->member));
@@ -118,16 +124,30 @@ static void add_thread(struct table *t, const struct world *world, const struct 
 
 /* ---- the members around a process ---- */
 
-/* It holds the object, or shares it, as far as that is known. */
+/* It holds the object, or shares it, or has permits of it, as far as that is known. */
 static bool holds(const struct shk_member_info *m, const struct shk_object_info *o)
 {
+    for (size_t i = 0; o->kind == SHK_KIND_SEMAPHORE && i < OWNERS_MAX; i++) {
+        if (o->as.semaphore.holders[i].pid == m->pid)
+            return o->as.semaphore.owners;
+    }
     if (o->kind != SHK_KIND_RWLOCK)
         return o->holder == m->id;
-    for (size_t i = 0; i < sizeof(o->as.rwlock.reader) / sizeof(o->as.rwlock.reader[0]); i++) {
+    for (size_t i = 0; i < READERS_MAX; i++) {
         if (o->as.rwlock.reader[i] == m->id)
             return true;
     }
     return o->as.rwlock.writing && o->holder == m->id;
+}
+
+/* Whether the member is that process, or holds a lock for it by a descriptor. */
+static bool acts_for(const struct world *world, const struct shk_member_info *m, int32_t pid)
+{
+    for (size_t i = 0; i < world->n; i++) {
+        if (world->threads[i].script.pid == pid && world->threads[i].pid == m->pid)
+            return true;
+    }
+    return m->pid == pid;
 }
 
 /* ": holds bank/till, bank/log"; false: nothing. */
@@ -141,7 +161,9 @@ static bool print_held(const struct world *world, int32_t pid)
         if (shk_snapshot_segment(*s)->namespace_ != world->here)
             continue;
         for (size_t i = 0; (m = shk_snapshot_member(*s, i)); i++) {
-            for (size_t k = 0; m->alive && m->pid == pid && (o = shk_snapshot_object(*s, k)); k++) {
+            if (!m->alive || !acts_for(world, m, pid))
+                continue;
+            for (size_t k = 0; (o = shk_snapshot_object(*s, k)); k++) {
                 if (!holds(m, o))
                     continue;
                 printf("%s%s/%s", any ? ", " : ": holds ", shk_snapshot_segment(*s)->name, o->name);
@@ -175,7 +197,7 @@ static void print_process(const struct world *world, const struct process *p, in
 static bool is_member(const struct world *world, int32_t pid)
 {
     for (size_t i = 0; i < world->n; i++) {
-        if (world->threads[i].pid == pid)
+        if (world->threads[i].pid == pid || world->threads[i].script.pid == pid)
             return true;
     }
     return false;
@@ -217,8 +239,12 @@ static int print_ancestors(const struct world *world, const struct process *p, i
 static bool has_members_above(const struct world *world, int32_t pid)
 {
     for (size_t i = 0; i < world->n; i++) {
-        if (world->threads[i].pid_namespace == world->here && world->threads[i].pid != pid &&
-            is_above(world, world->threads[i].pid, pid))
+        const struct thread *t = &world->threads[i];
+
+        if (t->pid_namespace != world->here)
+            continue;
+        if ((t->pid != pid && is_above(world, t->pid, pid)) ||
+            (t->script.pid && t->script.pid != pid && is_above(world, t->script.pid, pid)))
             return true;
     }
     return false;
@@ -317,6 +343,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (status == STATUS_DONE && request.pid && !world.processes.n) {
         world.here = our_pid_namespace();
         world.processes = list_processes();
+        find_scripts(&world);
     }
     if (status == STATUS_DONE && request.pid && !has_members_below(&world, request.pid) &&
         !has_members_above(&world, request.pid)) {

@@ -101,12 +101,10 @@ static void describe_holder(char *buffer, const struct shk_snapshot *snapshot,
 /* With owners: which processes hold how many of them. */
 static void describe_permits(char *buffer, const struct shk_object_info *object)
 {
-    const uint32_t room =
-        sizeof(object->as.semaphore.holders) / sizeof(*object->as.semaphore.holders);
     int n = snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permits", object->as.semaphore.value);
     uint32_t i;
 
-    for (i = 0; i < object->as.semaphore.n_holders && i < room; i++)
+    for (i = 0; i < object->as.semaphore.n_holders && i < OWNERS_MAX; i++)
         n += snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), "%s%" PRIu32 " by %" PRId32,
                       i ? ", " : "; held: ", object->as.semaphore.holders[i].permits,
                       object->as.semaphore.holders[i].pid);

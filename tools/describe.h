@@ -7,6 +7,12 @@
 /* Every buffer below has this many bytes. */
 #define DESCRIPTION_MAX 256
 
+/* Of the readers of a rwlock, and the owners of a semaphore's permits, only so many are known. */
+#define READERS_MAX (sizeof(((struct shk_object_info *)0)->as.rwlock.reader) / sizeof(uint64_t))
+#define OWNERS_MAX                                                 \
+    (sizeof(((struct shk_object_info *)0)->as.semaphore.holders) / \
+     sizeof(((struct shk_object_info *)0)->as.semaphore.holders[0]))
+
 /* The i-th of an array of names, for an i that may be anything. */
 #define NAME_OF(names, i) \
     ((i) < sizeof(names) / sizeof(*(names)) && (names)[i] ? (names)[i] : "unknown")

@@ -17,19 +17,25 @@ enum { UNLOCK_LIMIT = 10000 }; /* ms: a holder that is stopped does not end */
 
 /* ---- the mark ---- */
 
-/* The byte that this process locks as the holder of that path. */
-static struct flock byte_of(pid_t holder, const struct path *path)
+off_t holder_byte(pid_t holder, const char *path)
 {
-    struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
-    char *name = print_to_memory("%d %llu %s", (int)holder, (unsigned long long)start_of(holder),
-                                 path->text);
+    char *name =
+        print_to_memory("%d %llu %s", (int)holder, (unsigned long long)start_of(holder), path);
     uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
 
     for (const char *c = name; *c; c++)
         hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
     free(name);
-    byte.l_start = (off_t)(hash >> 2);
-    return byte;
+    return (off_t)(hash >> 2);
+}
+
+/* The byte that this process locks as the holder of that path. */
+static struct flock byte_of(pid_t holder, const struct path *path)
+{
+    return (struct flock){.l_type = F_WRLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = holder_byte(holder, path->text),
+                          .l_len = 1};
 }
 
 /*

@@ -62,4 +62,7 @@ bool holder_wait(struct holder *);
  */
 int holder_unlock(int descriptor, const struct path *);
 
+/* The byte of the file that is locked as long as that process holds the lock of that path. */
+off_t holder_byte(pid_t holder, const char *path);
+
 #endif

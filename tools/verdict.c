@@ -1,4 +1,6 @@
 #include "verdict.h"
+#include "describe.h"
+#include "hold.h"
 #include "snapshots.h"
 #include "spawn.h"
 
@@ -119,11 +121,22 @@ struct tree {
     bool at_work;      /* some process below may go on by itself */
 };
 
-/* It waits for what other members hold. */
+/* It waits for a lock, or the like, that other members hold. */
 static bool acquires(const struct thread *t)
 {
     return t->member->waits_for == SHK_WAITS_TO_ACQUIRE ||
            t->member->waits_for == SHK_WAITS_TO_READ || t->member->waits_for == SHK_WAITS_FOR_ONCE;
+}
+
+bool waits_for_owners(const struct thread *t)
+{
+    return t->member->waits_for == SHK_WAITS_FOR_PERMIT && t->object &&
+           t->object->kind == SHK_KIND_SEMAPHORE && t->object->as.semaphore.owners;
+}
+
+static bool needs_others(const struct thread *t)
+{
+    return acquires(t) || waits_for_owners(t);
 }
 
 static struct thread *find_main_thread(const struct world *w, int32_t pid)
@@ -146,6 +159,16 @@ static void add_leaf(struct thread *t, struct thread *leaf)
 
 static void climb(struct tree *, int32_t pid);
 
+/* A shmctl that waits until its child, the holder of a lock by a descriptor, has it. */
+static bool waits_for_holder(const struct processes *all, const struct process *p)
+{
+    for (size_t i = 0; i < all->n && strcmp(p->command, "shmctl") == 0; i++) {
+        if (all->list[i].parent == p->pid && strcmp(all->list[i].command, HOLDER_NAME) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A child of a process in the tree, which is not known to have ended. */
 static void judge_process(struct tree *tree, const struct process *p)
 {
@@ -159,7 +182,9 @@ static void judge_process(struct tree *tree, const struct process *p)
         tree->owner->stopped = *p;
     } else {
         /* What waits for a child does not run; what else sleeps may wait for anything. */
-        tree->at_work = tree->at_work || p->activity != ASLEEP || waits_for_child(p->pid) == 0;
+        tree->at_work =
+            tree->at_work || p->activity != ASLEEP ||
+            (waits_for_child(p->pid) == 0 && !waits_for_holder(&tree->world->processes, p));
         tree->switches += switches_of(p->pid, p->pid);
         climb(tree, p->pid);
     }
@@ -181,6 +206,19 @@ static void climb(struct tree *tree, int32_t pid)
     tree->at_work = tree->at_work || !children;
 }
 
+/* What is below a thread is all stuck, or it is not. */
+static void take_tree(struct thread *t, const struct tree *tree)
+{
+    if (tree->at_work)
+        return;
+    t->tree_switches = tree->switches;
+    t->stalled = t->stalled || t->stopped.pid != 0;
+    for (size_t i = 0; i < t->n_leaves; i++) {
+        if (!t->command || (needs_others(t->leaves[i]) && !needs_others(t->command)))
+            t->command = t->leaves[i];
+    }
+}
+
 /*
  * A process of one thread that waits for a child is stuck if all below it are: blocked members,
  * stopped processes, and such as wait for those. Of a shell between them the kernel says whether it
@@ -197,17 +235,91 @@ static void find_command(struct world *w, struct thread *t)
     if (waits == 0 || (waits < 0 && strcmp(t->member->command, "shmctl") != 0))
         return;
     climb(&tree, t->pid);
-    if (tree.at_work)
-        return;
-    t->tree_switches = tree.switches;
-    t->stalled = t->stopped.pid != 0;
-    for (size_t i = 0; i < t->n_leaves; i++) {
-        if (!t->command || (acquires(t->leaves[i]) && !acquires(t->command)))
-            t->command = t->leaves[i];
-    }
+    take_tree(t, &tree);
     if (t->command) {
         p = find_process(&w->processes, t->command->pid);
         t->is_command_itself = p && p->parent == t->pid;
+    }
+}
+
+/* ---- a lock that is held by a descriptor of a script ---- */
+
+static bool is_holder_process(const struct thread *t)
+{
+    return strcmp(t->member->command, HOLDER_NAME) == 0 && t->member->waits_for == SHK_WAITS_NOT;
+}
+
+/* The lock that it holds: the only one, if that is known. */
+static const struct shk_object_info *find_held(const struct thread *t)
+{
+    const struct shk_object_info *o;
+
+    for (size_t i = 0; (o = shk_snapshot_object(t->snapshot, i)); i++) {
+        if (o->holder == t->member->id)
+            return o;
+        for (size_t k = 0; o->kind == SHK_KIND_RWLOCK && k < READERS_MAX; k++) {
+            if (o->as.rwlock.reader[k] == t->member->id)
+                return o;
+        }
+    }
+    return NULL;
+}
+
+static size_t find_openers(const struct world *w, const struct thread *t, struct opener **openers)
+{
+    const struct shk_object_info *o = find_held(t);
+    char *path;
+    size_t n;
+
+    if (!o)
+        return 0;
+    path = print_to_memory("%s/%s", shk_snapshot_segment(t->snapshot)->name, o->name);
+    n = list_openers(&w->processes, t->pid, path, openers);
+    free(path);
+    return n;
+}
+
+static bool is_opener(const struct opener *openers, size_t n, int32_t pid)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (openers[i].pid == pid)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The script is the first of those that have the descriptor whose parent has not. What they have
+ * started without it is theirs, too.
+ */
+static void find_script(struct world *w, struct thread *t, bool judged)
+{
+    struct tree tree = {.world = w, .owner = t};
+    struct opener *openers = NULL;
+    size_t n = find_openers(w, t, &openers);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct process *p = find_process(&w->processes, openers[i].pid);
+
+        if (!p || is_opener(openers, n, p->parent))
+            continue;
+        if (!t->script.pid)
+            t->script = openers[i];
+        if (judged)
+            judge_process(&tree, p);
+    }
+    if (judged && t->script.pid)
+        take_tree(t, &tree);
+    free(openers);
+}
+
+void find_scripts(struct world *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        struct thread *t = &w->threads[i];
+
+        if (t->pid_namespace == w->here && !t->script.pid && is_holder_process(t))
+            find_script(w, t, false);
     }
 }
 
@@ -231,7 +343,9 @@ static void ask_proc(struct world *w)
         t->switches = switches_of(t->pid, t->tid);
         t->stalled = t->activity == IS_STOPPED || t->activity == IS_TRACED ||
                      t->activity == IS_FROZEN || t->activity == IN_DISK_SLEEP;
-        if (t->member->waits_for == SHK_WAITS_NOT && !t->stalled)
+        if (is_holder_process(t))
+            find_script(w, t, true);
+        else if (t->member->waits_for == SHK_WAITS_NOT && !t->stalled)
             find_command(w, t);
     }
 }
@@ -254,13 +368,62 @@ static struct thread *find_holder(const struct world *w, const struct thread *t)
 
     if (o->kind != SHK_KIND_RWLOCK || o->holder != t->member->id)
         return find_living(w, t, o->holder);
-    for (size_t i = 0; i < sizeof(o->as.rwlock.reader) / sizeof(o->as.rwlock.reader[0]); i++) {
+    for (size_t i = 0; i < READERS_MAX; i++) {
         reader = find_living(w, t, o->as.rwlock.reader[i]);
         if (reader && (!holder || (holder->member->waits_for == SHK_WAITS_NOT &&
                                    reader->member->waits_for != SHK_WAITS_NOT)))
             holder = reader;
     }
     return holder;
+}
+
+/* ---- permits that belong to processes ---- */
+
+/* The threads of a process that are members of the segment: how many. */
+static size_t add_owner(struct thread *t, int32_t pid)
+{
+    const struct shk_member_info *m;
+    size_t n = 0;
+
+    for (size_t i = 0; (m = shk_snapshot_member(t->snapshot, i)); i++) {
+        if (!m->alive || m->pid != pid || !t->by_member[i])
+            continue;
+        add_leaf(t, t->by_member[i]);
+        n++;
+    }
+    return n;
+}
+
+/*
+ * Any of the owners may give a permit back. As the holder, which the chain follows, one that waits
+ * for what others hold is taken.
+ */
+static void find_owners(struct thread *t)
+{
+    t->owners = t->object->as.semaphore.n_holders;
+    for (size_t i = 0; i < t->owners && i < OWNERS_MAX; i++)
+        add_owner(t, t->object->as.semaphore.holders[i].pid);
+    for (size_t i = 0; i < t->n_leaves; i++) {
+        struct thread *leaf = t->leaves[i];
+
+        if (!t->holder || (needs_others(leaf) && !needs_others(t->holder)))
+            t->holder = leaf;
+    }
+}
+
+/* Of a process that has a permit each thread may give it back, be it a member or not. */
+static void count_owners(struct world *w, struct thread *t)
+{
+    t->owners_are_known = t->owners > 0 && t->owners <= OWNERS_MAX && t->n_leaves > 0;
+    for (size_t i = 0; i < t->owners && t->owners_are_known; i++) {
+        int32_t pid = t->object->as.semaphore.holders[i].pid;
+        const struct process *p = find_process(&w->processes, pid);
+        size_t members = 0;
+
+        for (size_t k = 0; k < t->n_leaves; k++)
+            members += t->leaves[k]->pid == pid;
+        t->owners_are_known = members > 0 && p && (size_t)p->threads == members;
+    }
 }
 
 /* Take one snapshot of everything. */
@@ -277,8 +440,14 @@ static int read_world(struct world *w)
 
         if (acquires(t) && t->object)
             t->holder = find_holder(w, t);
+        else if (waits_for_owners(t))
+            find_owners(t);
     }
     ask_proc(w);
+    for (size_t i = 0; i < w->n; i++) {
+        if (waits_for_owners(&w->threads[i]))
+            count_owners(w, &w->threads[i]);
+    }
     return status;
 }
 
@@ -309,6 +478,13 @@ const struct thread *possible_waker(const struct world *w, const struct thread *
     uint64_t stuck = 0;
 
     if (has_ended(line_of_wakers(t)))
+        return NULL;
+    while (waits_for_owners(t) && *at < t->n_leaves) {
+        other = t->leaves[(*at)++];
+        if (is_able(other))
+            return other;
+    }
+    if (waits_for_owners(t))
         return NULL;
     if (acquires(t) || t->command) {
         other = next_in_chain(t);
@@ -353,6 +529,9 @@ static bool can_go_on(const struct world *w, const struct thread *t)
      * holder dead.
      */
     if (!t->object || (acquires(t) && !t->holder))
+        return true;
+    /* So it is with permits of a process that is over, or has threads that are not known. */
+    if (waits_for_owners(t) && !t->owners_are_known)
         return true;
     /* A consumer is told that the last producer has gone. */
     if (t->member->waits_for != SHK_WAITS_TO_PUT && has_ended(line_of_wakers(t)))
@@ -403,28 +582,73 @@ uint64_t lost_waker(const struct thread *t)
         return 0;
     case SHK_WAITS_TO_PUT:
         return t->object->dead_taker;
+    case SHK_WAITS_FOR_PERMIT:
+        /* what the dead had has come back */
+        return waits_for_owners(t) ? 0 : t->object->dead_giver;
     default:
         return t->object->dead_giver;
     }
 }
 
+/* Whether all that it waits for may be in circles: a holder, or a command. */
 static bool is_link(const struct thread *t)
 {
-    if (!t || !waits(t) || !t->settled || !next_in_chain(t))
+    if (!waits(t) || !t->settled || !next_in_chain(t))
         return false;
+    if (waits_for_owners(t))
+        return t->owners_are_known;
     return t->n_leaves < 2 || !any_leaf_is_able(t);
 }
 
-/* From lock to holder to lock: a chain that does not end is one that leads into a circle. */
+/* The owner of permits that is nearest to what goes on; a lock has one holder. */
+static struct thread *nearest_owner(const struct thread *t)
+{
+    struct thread *nearest = NULL;
+
+    for (size_t i = 0; i < t->n_leaves; i++) {
+        struct thread *leaf = t->leaves[i];
+
+        if (leaf->escapes && (!nearest || leaf->escapes < nearest->escapes ||
+                              (leaf->escapes == nearest->escapes && !is_able(nearest))))
+            nearest = leaf;
+    }
+    return nearest;
+}
+
+/*
+ * From lock to holder to lock: what does not escape, on no way, goes round in circles. In each step
+ * those are found whose next one was found in the step before, so no chain that is told goes round.
+ */
+static void find_escapes(struct world *w)
+{
+    bool changed = true;
+
+    for (size_t i = 0; i < w->n; i++)
+        w->threads[i].escapes = !is_link(&w->threads[i]);
+    for (size_t step = 1; changed; step++) {
+        changed = false;
+        for (size_t i = 0; i < w->n; i++) {
+            struct thread *t = &w->threads[i];
+            const struct thread *next = waits_for_owners(t) ? nearest_owner(t) : next_in_chain(t);
+
+            if (t->escapes || !next || next->escapes != step)
+                continue;
+            t->escapes = step + 1;
+            changed = true;
+        }
+    }
+}
+
+/* Its chain does not end: so many steps lead into the circle. */
 static void find_circle(struct world *w, struct thread *from)
 {
     struct thread *t = from;
     struct thread *u;
 
-    for (size_t steps = 0; is_link(t) && steps <= w->n; steps++)
-        t = next_in_chain(t);
-    if (!is_link(t))
+    if (from->escapes)
         return;
+    for (size_t steps = 0; steps <= w->n; steps++)
+        t = next_in_chain(t);
     from->verdict = VERDICT_DEADLOCKED;
     u = t;
     do {
@@ -462,6 +686,11 @@ static bool judge(struct world *w)
             t->verdict = is_stranded(w, t) ? VERDICT_STRANDED : VERDICT_WAITING;
     }
     /* Also of those that have a deadline. */
+    find_escapes(w);
+    for (size_t i = 0; i < w->n; i++) {
+        if (waits_for_owners(&w->threads[i]) && nearest_owner(&w->threads[i]))
+            w->threads[i].holder = nearest_owner(&w->threads[i]);
+    }
     for (size_t i = 0; i < w->n; i++) {
         find_circle(w, &w->threads[i]);
         stuck = stuck || w->threads[i].verdict == VERDICT_DEADLOCKED || !w->threads[i].moves;

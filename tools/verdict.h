@@ -14,13 +14,17 @@
  *                but a program may come that does: shell commands are members for the moment of a
  *                put
  *
- * What could wake it: the holder of a lock; for all else an able member of the segment, if the
+ * What could wake it: the holder of a lock, or any of the processes that have permits of a
+ * semaphore with owners; for all else an able member of the segment, if the
  * object is open in other processes than those that are stuck on it.
  *
  * A holder may wait for a child, as 'shmctl lock' for its command. Then the members among the
  * child's descendants count as the holder's: it waits for those, if all processes below it are
  * blocked members or wait for such. So the circle that two scripts make of nested commands is seen,
  * whatever shells stand between.
+ *
+ * The holder may be the process that holds a lock by a descriptor of a script (hold.h). Then the
+ * processes that have that descriptor open are what it waits for, as for a child.
  *
  * One snapshot may show two states that were never together: one member is woken, another falls
  * asleep. So it takes two. What both show, with the first wait still going on in the second, was so
@@ -30,6 +34,7 @@
 #define SHMCTL_VERDICT_H
 
 #include "common.h"
+#include "descriptor.h"
 #include "process.h"
 
 /* From good to bad. */
@@ -52,9 +57,16 @@ struct thread {
     const struct shk_object_info *object; /* that it waits on; NULL: none, or it has been removed */
     struct thread *holder;                /* of the lock that it waits for; NULL: none */
     struct thread *command;               /* one of the following; NULL: none */
-    /* the blocked members among the descendants that it waits for */
+    /*
+     * the blocked members among the descendants that it waits for; or the members of the processes
+     * that have permits of the semaphore with owners that it waits for, of which the holder is one
+     */
     struct thread **leaves;
     size_t n_leaves;
+    size_t owners;         /* of permits that it waits for: processes */
+    bool owners_are_known; /* all of them, and all of their threads are members */
+    /* a process that holds a lock by a descriptor: the script that has it; pid 0: not known */
+    struct opener script;
     bool is_command_itself; /* the command is its child, and not a child's child */
     /* a descendant that it waits for, and that is stopped; pid 0: none */
     struct process stopped;
@@ -65,6 +77,8 @@ struct thread {
     bool stalled; /* it, or what it waits for, does not run */
     bool able;    /* even those that are stalled counting as able */
     bool moves;   /* able without them */
+    /* 0: its holders and commands all lead into circles; else, how many steps lead out of them */
+    size_t escapes;
     enum verdict verdict;
     bool in_circle;
 };
@@ -84,6 +98,15 @@ struct world {
  */
 int judge_world(struct world *);
 void drop_world(struct world *);
+
+/* Whether it waits for permits that belong to processes. */
+bool waits_for_owners(const struct thread *);
+
+/*
+ * Find the scripts of the processes that hold locks by descriptors, which is done already if a
+ * member waits. With world.processes.
+ */
+void find_scripts(struct world *);
 
 /* The one that it waits for: the holder of a lock, or the command. */
 struct thread *next_in_chain(const struct thread *);

@@ -32,6 +32,8 @@ await value_is 0
 shmctl show "$slots" >"$scratch/shown"
 pid=$(sed -n 's/^State  *0 permits; held: 1 by \([0-9]*\)$/\1/p' "$scratch/shown")
 test "$pid" || fail "it is shown as $(cat "$scratch/shown")"
+exits 0 shmctl ps -r -n -o PID,HOLDS "$segment"
+grep -qx "$pid slots\\\\x20(1)" "$out" || fail "it prints $(cat "$out")"
 exits 3 shmctl semaphore run --nowait "$slots" -- echo no
 exits 3 shmctl semaphore run "$slots" --timeout 50ms -- echo no
 shmctl semaphore run "$slots" -- echo next >"$scratch/next" &

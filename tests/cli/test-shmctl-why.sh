@@ -372,6 +372,118 @@ ends 0 $second
 exec 3>&-
 claim 'a holder whose command does something else beside is not'
 
+# ---- permits that belong to processes ----
+
+exits 0 shmctl create semaphore "$segment/slots" --value 2 --owners
+exits 0 shmctl create semaphore "$segment/free" --value 1
+shmctl --name first semaphore run "$segment/slots" -- sh \
+    -c "read -r line <'$scratch/go1'; shmctl --name inner lock '$segment/a' -- true; true" &
+first=$!
+shmctl --name second semaphore run "$segment/slots" -- sh \
+    -c "read -r line <'$scratch/go2'; shmctl --name inner2 lock '$segment/a' -- true; true" &
+second=$!
+exec 3>"$scratch/go1" 4>"$scratch/go2"
+holds_slots() {
+    test "$(shmctl ps -r -n -o HOLDS "$segment" | grep -cx 'slots\\x20(1)')" = 2
+}
+await holds_slots
+shmctl --name outer lock "$segment/a" -- \
+    shmctl --name third semaphore run "$segment/slots" -- true &
+third=$!
+await named third 'permit slots'
+exits 0 shmctl why "$segment"
+grep -Eq "^ +held by 2 processes, among them (first|second) \([0-9]+\), which (has slept|sleeps)" \
+    "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why "$segment" -r -n -o NAME,WAKERS
+sort -o "$out" "$out"
+sed -i -E 's/\([0-9]+\)/(PID)/g' "$out"
+grep -qx 'third \(first\|second\)\\x20(PID),\(first\|second\)\\x20(PID)' "$out" ||
+    fail "it says $(cat "$out")"
+echo >&3
+await named inner 'acquire a'
+# One of the two owners is at work, and may give its permit back.
+exits 0 shmctl why "$segment"
+grep -Eq "^ +held by 2 processes, among them second \($second\), which (has slept|sleeps)" "$out" ||
+    fail "it says $(cat "$out")"
+echo >&4
+await named inner2 'acquire a'
+exits 7 shmctl why "$segment"
+grep -Eq '^ +held by 2 processes, among them (first|second) \([0-9]+\)[,w]' "$out" ||
+    fail "it says $(cat "$out")"
+grep -q ', which closes the circle$' "$out" || fail "it says $(cat "$out")"
+exits 7 shmctl why "$segment" -r -n -o VERDICT
+sort -u -o "$out" "$out"
+prints deadlocked
+kill $third
+ends 143 $third
+ends 0 $first
+ends 0 $second
+exec 3>&- 4>&-
+nothing_waits
+shmctl semaphore acquire -c 2 "$segment/free" &
+first=$!
+await waits 'permit free'
+exits 0 shmctl why "$segment"
+grep -qx '  nothing is attached now that could release one' "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl semaphore release -c 2 "$segment/free"
+ends 0 $first
+claim 'what waits for a permit waits for any of the processes that have one'
+
+# ---- a lock that is held by a descriptor ----
+
+cat >"$scratch/part.sh" <<'END'
+exec 9>/dev/null
+shmctl lock --fd 9 "$2"
+read -r line <"$1"
+test -z "$3" || {
+    exec 8>/dev/null
+    shmctl lock --fd 8 "$3"
+}
+true
+END
+bash "$scratch/part.sh" "$scratch/go1" "$segment/a" "$segment/b" &
+first=$!
+exec 3>"$scratch/go1"
+shmctl --name waiter lock "$segment/a" -- true &
+waiter=$!
+await named waiter 'acquire a'
+exits 0 shmctl why "$segment"
+grep -Eq "^  held by part.sh \($first\), by descriptor 9, for [0-9.ms]*, which (has slept|sleeps)" \
+    "$out" || fail "it says $(cat "$out")"
+exits 0 shmctl why $waiter -r -n -o VERDICT,WAKERS
+prints "waiting part.sh\\x20($first)"
+exits 0 shmctl why $first
+grep -qx "bash ($first): holds $segment/a" "$out" || fail "it says $(cat "$out")"
+kill -STOP $first
+is_stopped_script() {
+    grep -q "^State:.T" "/proc/$first/status"
+}
+await is_stopped_script
+exits 8 shmctl why "$segment"
+held="^  held by part.sh \($first\), by descriptor 9, for [0-9.ms]*,"
+grep -Eq "$held which (is|has been) stopped" "$out" || fail "it says $(cat "$out")"
+kill -CONT $first
+kill $waiter
+ends 143 $waiter
+bash "$scratch/part.sh" "$scratch/go2" "$segment/b" "$segment/a" &
+second=$!
+exec 4>"$scratch/go2"
+echo >&3
+echo >&4
+await named part.sh 'acquire a'
+await named part.sh 'acquire b'
+exits 7 shmctl why "$segment"
+for script in $first $second; do
+    grep -q "held by part.sh ($script), by descriptor 9, for " "$out" ||
+        fail "it says $(cat "$out")"
+done
+grep -q ', which closes the circle$' "$out" || fail "it says $(cat "$out")"
+exec 3>&- 4>&-
+kill "$(shmctl ps -r -n -o PID,WAITS "$segment" | sed -n 's/ acquire\\x20a$//p')"
+ends 0 $second
+ends 0 $first
+claim 'a lock that is held by a descriptor is held by the script, which may be in a circle'
+
 # ---- what does not run ----
 
 shmctl --name holder lock "$segment/a" -- sleep 1h &
