@@ -202,14 +202,15 @@ int open_stream(const struct place *place, const struct stream_wish *wish,
         .stamped = wish->stamped,
     };
     struct shk_stream_options made = found;
+    unsigned role = wish->is_producer ? SHK_AS(SHK_PRODUCER) : 0;
     int r;
 
     made.history = wish->history ? wish->history : DEFAULT_HISTORY;
     made.rate = wish->rate;
     do {
-        r = shk_stream_open(place->segment, place->object, 0, &found, stream);
+        r = shk_stream_open(place->segment, place->object, role, &found, stream);
         if (r == -ENOENT)
-            r = shk_stream_open(place->segment, place->object, SHK_CREATE | SHK_EXCL, &made,
+            r = shk_stream_open(place->segment, place->object, SHK_CREATE | SHK_EXCL | role, &made,
                                 stream);
     } while (r == -EEXIST && !interrupted);
     if (r == 0)

@@ -100,6 +100,7 @@ struct stream_wish {
     int64_t history;
     bool stamped;
     double rate;
+    bool is_producer; /* by role: readers learn that the last one has gone */
 };
 int open_stream(const struct place *, const struct stream_wish *, struct shk_stream **);
 

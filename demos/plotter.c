@@ -58,31 +58,42 @@ static const char *duration(int64_t nanoseconds)
     return text;
 }
 
+/* "none has come for 10s", of a stream with samples "no other has come for 10s". */
+static const char *why_no_more(const struct feed *feed)
+{
+    static char text[80];
+
+    if (feed->ended)
+        return feed->ended == -EOWNERDEAD ? "a writer of it has died" : "its last writer has ended";
+    snprintf(text, sizeof(text), "%s has come for %s", feed->count == 0 ? "none" : "no other",
+             duration(LONGEST_WAIT));
+    return text;
+}
+
 static void complain_of_missing(const struct plot *plot, const struct feed *feed)
 {
-    const char *path = feed->place.path;
+    const char *path = feed->place.path, *why = why_no_more(feed);
     long long history = shk_stream_history(feed->stream);
 
     if (feed->count == 0)
-        complain("%s: it has no samples, and none has come for %s", path, duration(LONGEST_WAIT));
+        complain("%s: it has no samples, and %s", path, why);
     else if (history < (long long)plot->window)
-        complain(
-            "%s: it has %zu of %zu samples, and no other has come for %s; the stream keeps the "
-            "last %lld (sampler --history)",
-            path, feed->count, plot->window, duration(LONGEST_WAIT), history);
+        complain("%s: it has %zu of %zu samples, and %s; the stream keeps the last %lld (sampler "
+                 "--history)",
+                 path, feed->count, plot->window, why, history);
     else
-        complain("%s: it has %zu of %zu samples, and no other has come for %s", path, feed->count,
-                 plot->window, duration(LONGEST_WAIT));
+        complain("%s: it has %zu of %zu samples, and %s", path, feed->count, plot->window, why);
     if (feed->count >= 2)
         complain("--window %zu makes a picture of them, --timeout DURATION waits longer",
                  feed->count);
-    else
+    else if (!feed->ended)
         complain("--timeout DURATION waits longer");
 }
 
 /*
  * Wait until every window is full. With --timeout until that time at most, else for as long as
- * samples come: a stream without a writer never fills a window. Returns an exit code.
+ * samples come: a stream without a writer never fills a window, and behind the last writer by role
+ * there is nothing to wait for. Returns an exit code.
  */
 static int fill_windows(struct plot *plot, int64_t begun)
 {
@@ -97,7 +108,7 @@ static int fill_windows(struct plot *plot, int64_t begun)
             n = fetch_feed(plot, failing, left > 0 ? left : SHK_NOWAIT);
             if (n >= 0)
                 continue;
-            if (n != -ETIMEDOUT && n != -EAGAIN)
+            if (n != -ETIMEDOUT && n != -EAGAIN && !failing->ended)
                 return failed(&failing->place, n);
             if (timeout >= 0)
                 break;
@@ -117,8 +128,13 @@ static int make_output(struct plot *plot, int64_t begun)
     for (int i = 0; i < plot->n_feeds && status == DONE; i++) {
         if (plot->feeds[i].count >= 2)
             continue;
-        complain("%s: %s after %s; a picture takes two", plot->feeds[i].place.path,
-                 plot->feeds[i].count == 0 ? "no sample" : "one sample", duration(timeout));
+        if (plot->feeds[i].ended)
+            complain("%s: %s, and %s; a picture takes two", plot->feeds[i].place.path,
+                     plot->feeds[i].count == 0 ? "no sample" : "one sample",
+                     why_no_more(&plot->feeds[i]));
+        else
+            complain("%s: %s after %s; a picture takes two", plot->feeds[i].place.path,
+                     plot->feeds[i].count == 0 ? "no sample" : "one sample", duration(timeout));
         status = NOT_NOW;
     }
     if (status != DONE)

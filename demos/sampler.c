@@ -17,6 +17,7 @@
 
 static const char *name, *recording, *label;
 static bool random_numbers, synthetic, from_stdin, verbose, follow, gaps, stamped;
+static bool keeps_readers;
 static int64_t rate, count, history, channels, seed = -1;
 
 enum { BATCH_MAX = 1024, CHANNELS_MAX = 1024 };
@@ -47,6 +48,10 @@ static const struct option_row options[] = {
     {"seed", "N", "random numbers or an EEG that are always the same", .number = &seed},
     {"history", "N", "samples that the stream keeps", .number = &history, .least = 1,
      .most = (int64_t)1 << 30},
+    {"keep-readers", NULL,
+     "readers do not end with it (for one that is started\n"
+     "again)",
+     .flag = &keeps_readers},
     {"verbose", NULL, "report the rate each second", .flag = &verbose},
     {0},
 };
@@ -57,6 +62,8 @@ static const struct program program = {
     .purpose = "Append samples to a stream at a steady rate, for others to read as they come.",
     .notes = "The first program to use the stream makes it, of 10000 samples if --history\n"
              "says nothing else. With --history, a stream that is there must be like that.\n"
+             "It is a producer of the stream by role: when the last one has ended, 'shmctl\n"
+             "stream read --follow' and 'record' end behind its last sample.\n"
              "The rate that was reached is told on standard error in the end.\n",
     .options = options,
 };
@@ -420,7 +427,8 @@ int main(int argc, char **argv)
                              &(struct stream_wish){.channels = source.channels,
                                                    .history = history,
                                                    .stamped = stamped,
-                                                   .rate = source.rate},
+                                                   .rate = source.rate,
+                                                   .is_producer = !keeps_readers},
                              &stream);
     if (status == DONE)
         status = from_stdin ? sample_stdin(&place, stream, &source, samples)

@@ -123,8 +123,11 @@ static void put_title(const struct plot *plot, const struct feed *feed, int top,
 
     if (feed->rate >= 0)
         snprintf(rate, sizeof(rate), feed->rate < 100 ? "%.1f" : "%.0f", feed->rate);
-    length = snprintf(numbers, sizeof(numbers), "%s samples/s  dropped %lld", rate,
-                      (long long)feed->dropped);
+    length = snprintf(numbers, sizeof(numbers), "%s%s samples/s  dropped %lld",
+                      feed->ended == -EOWNERDEAD ? "a writer has died  "
+                      : feed->ended              ? "the writer has ended  "
+                                                 : "",
+                      rate, (long long)feed->dropped);
     attron(A_BOLD);
     if (path)
         mvaddnstr(top, 1, path, -1);

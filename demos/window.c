@@ -96,11 +96,21 @@ static void make_room(struct plot *plot, struct feed *feed, size_t n)
     feed->count = MOST_WINDOW;
 }
 
+/* What a read has returned tells whether a writer is there. It is told of a death once. */
+static void note_end(struct feed *feed, ssize_t n)
+{
+    if (n > 0 || n == -EAGAIN || n == -ETIMEDOUT)
+        feed->ended = 0;
+    else if (n == -EOWNERDEAD || (n == -EPIPE && !feed->ended))
+        feed->ended = (int)n;
+}
+
 ssize_t fetch_feed(struct plot *plot, struct feed *feed, int64_t timeout)
 {
     ssize_t n = shk_reader_read(feed->reader, feed->fetched, FETCH_MAX, timeout);
 
     feed->dropped = shk_reader_dropped(feed->reader);
+    note_end(feed, n);
     if (n <= 0)
         return n;
     make_room(plot, feed, n);
@@ -145,7 +155,7 @@ ssize_t fetch(struct plot *plot, struct feed **failing)
         *failing = feed;
         do {
             n = fetch_feed(plot, feed, SHK_NOWAIT);
-            if (n < 0 && n != -EAGAIN)
+            if (n < 0 && n != -EAGAIN && !feed->ended)
                 return n;
             fetched += n > 0 ? n : 0;
         } while (n == FETCH_MAX && fetched < MOST_WINDOW); /* a writer may be faster than this */

@@ -20,6 +20,8 @@ struct feed {
     int first;       /* the place of the first of them in traces[] */
     double *fetched; /* samples as they lie in the stream, channel after channel */
     size_t count;    /* samples that there are */
+    /* 0; -EPIPE: the last writer by role has gone; -EOWNERDEAD: and one has died */
+    int ended;
     int64_t dropped; /* samples that were overwritten before they were read */
     double noted;    /* samples a second, as the writer has noted; 0: it has not */
     double rate;     /* appended samples a second, as measured; negative: not known yet */
@@ -56,13 +58,14 @@ bool has_seconds(const struct plot *, const struct trace *);
 bool has_number(const double *samples, size_t count);
 
 /*
- * Wait for samples of one stream. Returns how many have come, at least 1, or the library's error.
+ * Wait for samples of one stream. Returns how many have come, at least 1, or the library's error;
+ * with -EPIPE and -EOWNERDEAD feed.ended says so, until another writer comes.
  */
 ssize_t fetch_feed(struct plot *, struct feed *, int64_t timeout);
 
 /*
  * Fetch what has been appended. Returns how many samples, or a library's error; *failing is then
- * the stream that it is about.
+ * the stream that it is about. That a stream has ended is no error.
  */
 ssize_t fetch(struct plot *, struct feed **failing);
 

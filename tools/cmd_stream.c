@@ -25,6 +25,7 @@ struct request {
     bool follow;                 /* instead: on and on */
     bool stamps;                 /* print the time stamps, too */
     uint32_t from;
+    unsigned role; /* as a flag of shk_stream_open() */
     struct acting acting;
     struct shk_stream *stream;
 };
@@ -161,6 +162,11 @@ static int read_samples(struct shk_reader *reader, const struct request *q, size
     free(stamps);
     if (n == -EINTR && output_is_gone())
         return output_failed(-EPIPE);
+    if (n == -EPIPE && q->follow) { /* the regular end, and there is no other */
+        fflush(stdout);
+        failed(q->path->text, (int)n);
+        return STATUS_DONE;
+    }
     return n < 0 ? failed_to_wait(q->path, &q->acting, (int)n, "there are no new samples")
                  : STATUS_DONE;
 }
@@ -209,7 +215,8 @@ static int open_stream(struct shk_segment *segment, const char *name, unsigned f
 
     if (q->format && q->format->kind != RAW)
         options.sample_size = q->format->kind == TEXT ? TEXT_SIZE : q->format->size;
-    return shk_stream_open(segment, name, flags, flags & SHK_CREATE ? &options : NULL, &q->stream);
+    return shk_stream_open(segment, name, flags | q->role, flags & SHK_CREATE ? &options : NULL,
+                           &q->stream);
 }
 
 enum action { APPEND = 1, READ = 2, RECORD = 4, REPLAY = 8 };
@@ -275,7 +282,9 @@ static const struct {
             {OPTION_OLDEST, "oldest", READ | RECORD},
             {OPTION_LATEST, "latest", READ},
             {OPTION_STAMPS, "stamps", READ},
-            {OPTION_SPEED, "speed", REPLAY}};
+            {OPTION_SPEED, "speed", REPLAY},
+            {'P', "producer", APPEND | REPLAY},
+            {'C', "consumer", READ | RECORD}};
 enum { USES = sizeof(uses) / sizeof(*uses) };
 
 static double parse_speed(const char *text)
@@ -309,6 +318,10 @@ static void read_options(const struct command *command, int argc, char **argv, s
             q->latest = parse_number(optarg, UINT32_MAX);
         else if (key == OPTION_STAMPS)
             q->stamps = true;
+        else if (key == 'P')
+            q->role = SHK_AS(SHK_PRODUCER) | SHK_EPIPE;
+        else if (key == 'C')
+            q->role = SHK_AS(SHK_CONSUMER);
         else if (key == OPTION_SPEED)
             *speed = parse_speed(optarg);
     }
@@ -357,6 +370,7 @@ static int run(const struct command *command, int argc, char **argv)
     recording.path = &path;
     recording.count = q.count;
     recording.from = q.from;
+    recording.role = q.role;
     recording.acting = q.acting;
     if ((action & (RECORD | REPLAY)) && file < argc && strcmp(argv[file], "-") != 0)
         recording.file = argv[file];
@@ -372,6 +386,8 @@ static const struct option_row options[] = {
     {OPTION_LATEST, "latest", "N", "read the newest N that there are, and do not wait"},
     {OPTION_STAMPS, "stamps", NULL, "read also the time stamp of each sample, in seconds"},
     {OPTION_SPEED, "speed", "X", "replay X times as fast (1)"},
+    {'P', "producer", NULL, "append, replay: readers learn of the end"},
+    {'C', "consumer", NULL, "read, record: producers learn of the end"},
     TIMEOUT_ROW("read, record: wait no longer for samples"),
     NOWAIT_ROW,
     NO_CREATE_ROW,
@@ -389,6 +405,8 @@ const struct command cmd_stream = {
              "uint16, uint8; text: a line that is no number; and raw: the bytes as they are.\n"
              "Samples that begin with '-' go after '--'. The stream is created if it is\n"
              "absent, for samples of one value (text: 256 bytes).\n"
+             "When the last producer by role has gone (sampler, --producer), 'read --follow'\n"
+             "and 'record' end behind the last sample; with 1 if one of them was killed.\n"
              "A recording is a new file of text, a line for each sample with its seconds in\n"
              "front; '-' is the standard output or input. It is replayed at its pace, into a\n"
              "stream like the one that was recorded.",

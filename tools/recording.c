@@ -172,6 +172,8 @@ static int end_record(struct recorder *r, int error, bool in_file)
     if (in_file) {
         complain(name_of(recording, false), "%s", strerror(-error));
         status = STATUS_FAILED;
+    } else if (error == -EPIPE) { /* the last writer by role has gone: that is all */
+        failed(recording->path->text, error);
     } else if (error < 0) {
         status =
             failed_to_wait(recording->path, &recording->acting, error, "there are no new samples");
@@ -321,7 +323,7 @@ static int open_stream(struct shk_segment *segment, const char *name, unsigned f
 {
     struct player *p = to;
 
-    return shk_stream_open(segment, name, flags, &p->options, &p->stream);
+    return shk_stream_open(segment, name, flags | p->recording->role, &p->options, &p->stream);
 }
 
 /* Sleep until the sample is due. After a delay of more than a second it goes on from there. */

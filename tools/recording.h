@@ -33,6 +33,7 @@ struct recording {
     const struct format *format; /* to record */
     uint64_t count;              /* samples at most */
     uint32_t from;               /* where the reader begins */
+    unsigned role;               /* to replay: a flag of shk_stream_open() */
     double speed;                /* to replay: so many times as fast */
     struct acting acting;
 };

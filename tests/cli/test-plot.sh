@@ -211,6 +211,20 @@ else
     complains "^plotter: $segment/fifty: it has 9 of 100 samples, and no other has come for 10s; "
     complains '; the stream keeps the last 50'
     complains "^plotter: --window 9 "
+    plotter "$segment/ends" --window 20 --name 等 --output "$scratch/never.svg" 2>"$err" &
+    plotter=$!
+    await is_member 等
+    exits 0 sampler "$segment/ends" --count 7 --rate 1000
+    wait $plotter
+    test $? = 3 || fail 'a window that will not become full'
+    sampler "$segment/ends" --rate 100 2>"$scratch/said" &
+    sampler=$!
+    plotter "$segment/ends" --window 9000 --timeout 60 --output "$scratch/e.svg" 2>"$err" &
+    plotter=$!
+    await has_samples ends 10
+    kill -KILL $sampler
+    wait $plotter || fail "a plotter whose sampler was killed exits with $?: $(cat "$err")"
+    test "$(points "$scratch/e.svg")" -ge 9 || fail 'what there was is not shown'
     # longer than plotter waits for one sample, but they come
     sampler "$segment/slow" --rate 10 --count 105 2>"$scratch/said" &
     sampler=$!
@@ -347,6 +361,8 @@ else
         for text in "$segment/eeg-3" '0 s' 'q quit'; do
             await shows "$text"
         done
+        exits 0 sampler --count 3 --channels 3 --stamped "$segment/eeg-3"
+        await shows 'the writer has ended'
         test "$(sed 's/\x1b[^A-Za-z]*[A-Za-z]/\n/g' "$scratch/screen" | grep -acx '[123]')" -ge 3 ||
             fail 'not three strips'
         printf q >&6

@@ -68,6 +68,102 @@ ends 5 $writer
 grep -q 'the last consumer has gone' "$scratch/why2" || fail "it says: $(cat "$scratch/why2")"
 claim 'a producer ends when the last consumer was killed'
 
+# ---- streams ----
+
+stream=$segment/signal
+exits 0 shmctl stream append --producer "$stream" 1 2
+exits 0 shmctl stream read --oldest --count 2 "$stream"
+prints 1 2
+exits 3 shmctl stream read --follow --nowait "$stream"
+exits 2 shmctl stream read --producer "$stream"
+exits 2 shmctl stream append --consumer "$stream" 1
+reading() {
+    shmctl ps -r -n -o WAITS "$segment" | grep -qx 'read\\x20signal'
+}
+# Behind the last producer, be it closed or killed: ends_reading STATUS SENTENCE, with the reader's
+# command in $reads.
+mkfifo "$scratch/samples"
+follow() {
+    "$@" >"$scratch/got4" 2>"$scratch/why4" 7>&- &
+    reader=$!
+    await reading
+}
+produce() {
+    shmctl stream append --producer --stdin "$stream" <"$scratch/samples" &
+    first=$!
+    exec 7>"$scratch/samples"
+    echo "$1" >&7
+    await grep -qs "\(^\| \)$1\$" "$2"
+}
+follow shmctl stream read --follow "$stream"
+produce 3 "$scratch/got4"
+exec 7>&-
+ends 0 $first
+ends 0 $reader
+grep -qx "shmctl: $stream: the last writer has gone, and all samples are read" "$scratch/why4" ||
+    fail "it says $(cat "$scratch/why4")"
+follow shmctl stream read --count 2 "$stream"
+exits 0 shmctl stream append --producer "$stream" 4
+ends 5 $reader
+follow shmctl stream read --follow "$stream"
+produce 5 "$scratch/got4"
+kill -KILL $first
+ends 137 $first
+exec 7>&-
+ends 1 $reader
+grep -qx "shmctl: $stream: all samples are read, and a writer has died" "$scratch/why4" ||
+    fail "it says $(cat "$scratch/why4")"
+follow shmctl stream record "$stream" "$scratch/recorded"
+produce 6 "$scratch/recorded"
+exec 7>&-
+ends 0 $first
+ends 0 $reader
+test "$(grep -vc '^#' "$scratch/recorded")" = 1 || fail "it is $(cat "$scratch/recorded")"
+grep -qx "shmctl: $stream: the last writer has gone, and all samples are read" "$scratch/why4" ||
+    fail "it says $(cat "$scratch/why4")"
+follow shmctl stream read --follow "$stream"
+exits 0 shmctl stream replay --producer "$scratch/recorded" "$stream"
+ends 0 $reader
+test "$(cat "$scratch/got4")" = 6 || fail "it reads $(cat "$scratch/got4")"
+claim 'readers of a stream end behind its last producer, and tell whether one was killed'
+
+follow shmctl stream read --follow --consumer "$stream"
+{
+    while echo 7; do sleep 0.02; done
+} 2>/dev/null | shmctl stream append --producer --stdin "$stream" 2>"$scratch/why5" &
+writer=$!
+await grep -qs 7 "$scratch/got4"
+kill -KILL $reader
+ends 137 $reader
+ends 5 $writer
+grep -q 'the last consumer has gone' "$scratch/why5" || fail "it says: $(cat "$scratch/why5")"
+claim 'a producer of a stream ends when the last consumer was killed'
+
+follow shmctl stream read --follow "$stream"
+shmctl demo sampler --rate 100 "$stream" 2>/dev/null &
+writer=$!
+await test -s "$scratch/got4"
+kill -TERM $writer
+ends 143 $writer
+ends 0 $reader
+follow shmctl stream read --follow "$stream"
+exits 0 shmctl demo sampler --keep-readers --count 3 "$stream"
+is_read() {
+    test "$(wc -l <"$scratch/got4")" = 3
+}
+await is_read
+await reading
+shmctl demo sampler --rate 100 "$stream" 2>/dev/null &
+writer=$!
+not_three() {
+    not is_read
+}
+await not_three
+kill -KILL $writer
+ends 137 $writer
+ends 1 $reader
+claim 'sampler is a producer, if it is not to be started again'
+
 exits 4 shmctl wait --gone "$segment-none/reader"
 exits 4 shmctl wait --gone "$segment/nothing"
 complains "there is no member of that name"
