@@ -149,7 +149,9 @@ static void own_option(struct request *request, int key)
         request->unlocks = true;
         break;
     case 's':
-        request->shared = true;
+    case 'x':
+    case 'e':
+        request->shared = key == 's';
         break;
     }
 }
@@ -180,6 +182,9 @@ static const struct option_row options[] = {
     {OPTION_FD, "fd", "N", "hold it until descriptor N is closed"},
     {'u', "unlock", NULL, "with --fd: release it now"},
     {'s', "shared", NULL, "hold LOCK, a rwlock, as one of many readers"},
+    {'x', "exclusive", NULL, "hold it alone, as without --shared"},
+    {'e', "exclusive", NULL, "the same, as flock(1) has it"},
+    {'o', "close", NULL, "nothing: the command never has the lock"},
     TIMEOUT_ROW("wait no longer for the lock"),
     NOWAIT_ROW,
     {'w', "wait", "TIME", "--timeout, as flock(1) has it"},

@@ -40,6 +40,11 @@ exits 77 shmctl lock -w 0.1 --conflict-exit-code 77 "$lock" -- true
 exits 0 shmctl lock --wait=0.1 -E 0 "$lock" -c true
 exits 77 shmctl lock -n -E 77 --fd 9 "$lock" 9>/dev/null
 complains "^shmctl: $lock: the lock is held by .*($other).* (--nowait)$"
+exits 1 shmctl lock -x -o -n -E 1 "$lock" true
+exits 1 shmctl lock --exclusive --close -n -E 1 "$lock" true
+exits 0 shmctl create rwlock "$segment/books"
+exits 0 shmctl lock -s "$segment/books" -- shmctl lock -s -n "$segment/books" -- true
+exits 3 shmctl lock -s "$segment/books" -- shmctl lock -s -e -n "$segment/books" -- true
 exits 4 shmctl lock -n -E 77 --no-create "$segment/none" -- true
 kill -TERM $other
 ends 143 $other
