@@ -8,6 +8,7 @@
 #include "base/name.h"
 #include "object/object.h"
 #include "object/watch.h"
+#include "segment/process.h"
 #include "segment/retire.h"
 #include "segment/segment.h"
 #include "sync/park.h"
@@ -176,6 +177,24 @@ int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_
     return r;
 }
 
+int shk_segment_create_unnamed(const struct shk_segment_options *options, struct shk_segment **out)
+{
+    int fd = shki_segment_create_unnamed(options, &the_kinds, out);
+
+    if (fd >= 0)
+        shki_watchers(*out);
+    return fd;
+}
+
+int shk_segment_open_fd(int fd, unsigned flags, struct shk_segment **out)
+{
+    int r = shki_segment_open_fd(fd, flags, &the_kinds, out);
+
+    if (r == 0)
+        shki_watchers(*out);
+    return r;
+}
+
 int shk_segment_close(struct shk_segment *s)
 {
     return shki_segment_close(s, wake_own);
@@ -198,7 +217,8 @@ int shk_segment_unlink_any(const char *name)
     return shki_segment_remove(name, wake_all);
 }
 
-int shk_object_unlink(struct shk_segment *s, const char *name)
+/* only_unused: it stays if a process has it open. */
+static int unlink_object(struct shk_segment *s, const char *name, bool only_unused)
 {
     struct shki_object o = {.segment = s};
     const struct shki_kind *kind = NULL;
@@ -224,6 +244,8 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     e = shki_directory_find(s, name);
     if (!shki_object_is_live(e)) {
         r = shki_fail(-ENOENT, "there is no %s/%s", s->name, name);
+    } else if (only_unused && shki_process_any_uses(s, shki_entry_index(s, e))) {
+        r = shki_fail(-EBUSY, "%s/%s is in use", s->name, name);
     } else {
         kind = shki_kind(e->kind);
         shki_directory_unlink(s, e);
@@ -243,4 +265,14 @@ int shk_object_unlink(struct shk_segment *s, const char *name)
     shki_watchers_wake(s);
     shki_object_reclaim(s);
     return shki_error_settle(r, &saved);
+}
+
+int shk_object_unlink(struct shk_segment *s, const char *name)
+{
+    return unlink_object(s, name, false);
+}
+
+int shk_object_unlink_unused(struct shk_segment *s, const char *name)
+{
+    return unlink_object(s, name, true);
 }

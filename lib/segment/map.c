@@ -247,6 +247,8 @@ bool shki_segment_is_lost(struct shk_segment *s)
 
     if (shki_segment_is_retired(s))
         return true;
+    if (s->unnamed)
+        return false;
     shki_path(path, s->name);
     if (lstat(path, &st) == 0 ? st.st_ino == s->inode && st.st_dev == s->device : errno != ENOENT)
         return false;

@@ -35,6 +35,7 @@ struct shk_segment {
     uint32_t max_members, max_objects;
     struct shki_geometry geometry;
     bool asymmetric; /* see base/fence.h */
+    bool unnamed;    /* it has never had a name, and is not lost without one */
 
     struct shki_recovery recovery;  /* for shki_mutex_lock(): see recover.h */
     const struct shki_kinds *kinds; /* of objects; NULL: mapped only in order to be retired */

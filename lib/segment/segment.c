@@ -14,6 +14,9 @@
 
 #define ATTEMPTS 1000 /* to open what others create and unlink all the time */
 
+/* In sentences. No segment has that name. */
+static const char without_name[] = "(without a name)";
+
 static int say_absent(const char *name)
 {
     return shki_fail(-ENOENT, "there is no segment /%s", name);
@@ -45,7 +48,10 @@ static int join(struct shk_segment *s)
     return r == 0 || r == -ENOENT ? -EAGAIN : r;
 }
 
-/* The handle for a file, which is mapped if it is not yet. The descriptor stays the caller's. */
+/*
+ * The handle for a file, which is mapped if it is not yet. The descriptor stays the caller's. The
+ * name is `without_name` for a segment that has none.
+ */
 static int attach_file(const char *name, int fd, unsigned flags, const struct shki_kinds *kinds,
                        struct shk_segment **out)
 {
@@ -65,6 +71,7 @@ static int attach_file(const char *name, int fd, unsigned flags, const struct sh
         return r;
     shki_recover_enable(s);
     s->kinds = kinds;
+    s->unnamed = name == without_name;
     return shki_registry_add(s, &st, out);
 }
 
@@ -150,6 +157,14 @@ static int attach(const char *name, unsigned flags, const struct shk_segment_opt
     return r;
 }
 
+static int check_options(const char *name, const struct shk_segment_options *options)
+{
+    for (size_t i = 0; options && i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
+        if (options->reserved[i])
+            return shki_fail(-EINVAL, "segment /%s: a reserved option is not zero", name);
+    return 0;
+}
+
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                       const struct shki_kinds *kinds, struct shk_segment **out)
 {
@@ -164,9 +179,9 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
         return r;
     if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL | SHK_ANY_OWNER))
         return shki_fail(-EINVAL, "segment /%s: a flag is unknown", name);
-    for (size_t i = 0; options && i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
-        if (options->reserved[i])
-            return shki_fail(-EINVAL, "segment /%s: a reserved option is not zero", name);
+    r = check_options(name, options);
+    if (r < 0)
+        return r;
     shki_error_save(&saved);
     r = -EAGAIN;
     for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
@@ -175,6 +190,80 @@ int shki_segment_open(const char *name, unsigned flags, const struct shk_segment
         *out = NULL;
     if (r == -EAGAIN)
         return shki_fail(-EBUSY, "segment /%s is created and unlinked all the time", name);
+    return shki_error_settle(r, &saved);
+}
+
+/* The caller is the member of what has just been attached. */
+static int join_unnamed(struct shk_segment *s)
+{
+    struct shki_member *m = shki_member_find(s);
+    int r = m ? 0 : shki_member_join(s, &m);
+
+    if (r == -EUSERS) {
+        s->kinds->reap(s);
+        r = shki_member_join(s, &m);
+    }
+    if (r < 0)
+        shki_registry_drop(s);
+    return r;
+}
+
+int shki_segment_create_unnamed(const struct shk_segment_options *options,
+                                const struct shki_kinds *kinds, struct shk_segment **out)
+{
+    char temporary[SHKI_PATH_MAX];
+    struct shki_saved_error saved;
+    int fd, r;
+
+    if (out == NULL)
+        return shki_say(-EINVAL, "the pointer to the handle is NULL");
+    *out = NULL;
+    r = check_options(without_name, options);
+    if (r < 0)
+        return r;
+    shki_error_save(&saved);
+    fd = shki_segment_create(without_name, options, temporary);
+    if (fd < 0)
+        return fd;
+    if (*temporary)
+        unlink(temporary);
+    r = attach_file(without_name, fd, 0, kinds, out);
+    if (r == 0)
+        r = join_unnamed(*out);
+    if (r == 0)
+        return shki_error_settle(fd, &saved);
+    close(fd);
+    *out = NULL;
+    return r;
+}
+
+int shki_segment_open_fd(int fd, unsigned flags, const struct shki_kinds *kinds,
+                         struct shk_segment **out)
+{
+    struct shki_saved_error saved;
+    struct stat st;
+    int r;
+
+    if (out == NULL)
+        return shki_say(-EINVAL, "the pointer to the handle is NULL");
+    *out = NULL;
+    if (flags & ~(unsigned)SHK_ANY_OWNER)
+        return shki_say(-EINVAL, "a segment without a name: a flag is unknown");
+    if (fstat(fd, &st) != 0)
+        return shki_fail(-errno, "a segment without a name: descriptor %d: %s", fd,
+                         strerror(errno));
+    if (S_ISREG(st.st_mode) && st.st_nlink > 0)
+        return shki_fail(-EINVAL, "descriptor %d: the file has a name, and is opened by that", fd);
+    shki_error_save(&saved);
+    r = attach_file(without_name, fd, flags, kinds, out);
+    if (r == 0 && shki_segment_is_retired(*out)) {
+        shki_registry_drop(*out);
+        r = shki_fail(-ESTALE, "descriptor %d: the segment has been unlinked", fd);
+    }
+    if (r == 0)
+        r = join_unnamed(*out);
+    if (r < 0)
+        *out = NULL;
     return shki_error_settle(r, &saved);
 }
 

@@ -34,6 +34,12 @@
 int shki_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                       const struct shki_kinds *, struct shk_segment **out);
 
+/* What shk_segment_create_unnamed() and shk_segment_open_fd() do, likewise. */
+int shki_segment_create_unnamed(const struct shk_segment_options *, const struct shki_kinds *,
+                                struct shk_segment **out);
+int shki_segment_open_fd(int fd, unsigned flags, const struct shki_kinds *,
+                         struct shk_segment **out);
+
 /*
  * What shk_segment_close() does, but for waking the threads of this process that wait in it: `wake`
  * is called for that, with the registry's lock and `local`, when the process's last open is closed.

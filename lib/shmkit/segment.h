@@ -100,6 +100,35 @@ SHK_PUBLIC int shk_segment_open(const char *name, unsigned flags,
                                 struct shk_segment **out);
 
 /*
+ * Create a segment without a name, for the processes of one program: those that are forked from
+ * this one, and those that are given the descriptor, by exec or a Unix socket. No other process
+ * finds it, and it has no file in /dev/shm. It goes, with its objects, when no process has it
+ * mapped and no descriptor of it is open any more, whatever has ended them.
+ *   options  NULL: all defaults
+ *   out      the handle, which the caller closes
+ * Returns a descriptor of it, closed by exec, which is the caller's to close: the handle does not
+ * need it. Or as shk_segment_open() with SHK_CREATE.
+ * Killed: nothing is left.
+ * Source: open(2) O_TMPFILE; memfd_create(2).
+ */
+SHK_PUBLIC int shk_segment_create_unnamed(const struct shk_segment_options *options,
+                                          struct shk_segment **out);
+
+/*
+ * Open a segment without a name by a descriptor of it, which stays the caller's.
+ *   flags  0, or SHK_ANY_OWNER
+ *   out    the handle, as of shk_segment_open()
+ * Returns 0, or
+ *   -EINVAL  the file has a name, and is to be opened by that; an unknown flag
+ *   -EBADF   there is no such descriptor
+ *   -ESTALE  it had a name, and has been unlinked
+ *   -EPERM, -EPROTO, -EXDEV, -EUSERS, -EMFILE, -ENFILE, -ENOMEM, -ENOTSUP, -ENOSYS as
+ *            shk_segment_open()
+ * Killed: nothing has changed.
+ */
+SHK_PUBLIC int shk_segment_open_fd(int fd, unsigned flags, struct shk_segment **out);
+
+/*
  * Leave the segment and give the handle back. NULL is allowed and does nothing. Other threads stay
  * members until they end, and the last one unmaps. Their blocked calls give -EBADF, at once or
  * (waiting for a lock, or on a condition of kind SHK_COND_PTHREAD) within about 100 ms. Handles of
@@ -169,6 +198,16 @@ SHK_PUBLIC int shk_segment_unlink_any(const char *name);
  * Killed: it has happened or not.
  */
 SHK_PUBLIC int shk_object_unlink(struct shk_segment *, const char *name);
+
+/*
+ * Remove an object if no process has it open. A process that opens it at the same moment has either
+ * done so, and it stays; or it finds the name free.
+ * Returns 0, or
+ *   -EBUSY  a process has it open: this one, or another one that lives
+ *   -ENOENT, -EINVAL, -ENAMETOOLONG, -EILSEQ
+ * Killed: it has happened or not.
+ */
+SHK_PUBLIC int shk_object_unlink_unused(struct shk_segment *, const char *name);
 
 /*
  * Name the calling thread in this segment, for shmctl ps and error messages. At first it has the

@@ -128,6 +128,15 @@ static int64_t unlink_object(struct world *w, int64_t unused)
     return shk_object_unlink(w->segment, NAME);
 }
 
+static int64_t unlink_unused(struct world *w, int64_t unused)
+{
+    int64_t r;
+
+    (void)unused;
+    r = shk_object_unlink_unused(w->segment, NAME);
+    return w->row->prepare && r == -EBUSY ? 0 : r;
+}
+
 static int64_t use_lock(struct world *w)
 {
     int64_t r = shk_lock_acquire(w->lock, SHK_FOREVER);
@@ -457,6 +466,12 @@ static const struct row rows[] = {
     {"shk_object_unlink", "shk_event, not open anywhere", .setup = set_unused,
      .operation = unlink_object, .check = check_unlink, .carry_on = carry_on,
      .variant = SHK_KIND_EVENT},
+    {"shk_object_unlink_unused", "shk_event, not open anywhere", .setup = set_unused,
+     .operation = unlink_unused, .check = check_unlink, .carry_on = carry_on,
+     .variant = SHK_KIND_EVENT},
+    {"shk_object_unlink_unused", "shk_event, the caller has it open", .setup = set_unused,
+     .prepare = open_existing, .operation = unlink_unused, .check = check_present,
+     .carry_on = carry_on, .variant = SHK_KIND_EVENT},
     {"shk_object_unlink", "shk_event, one sleeps on it", .setup = set_with_sleeper,
      .operation = unlink_object, .check = check_unlink, .carry_on = carry_on,
      .variant = SHK_KIND_EVENT},

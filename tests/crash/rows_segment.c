@@ -105,6 +105,31 @@ static int64_t use_event(struct world *w, int64_t unused)
     return r == 0 ? shk_event_clear(w->event) : r;
 }
 
+static int64_t create_unnamed(struct world *w, int64_t unused)
+{
+    static const struct shk_segment_options options = {
+        .size = 1 << 18, .max_members = MEMBERS, .max_objects = 16};
+    struct shk_segment *s;
+
+    (void)w;
+    (void)unused;
+    return shk_segment_create_unnamed(&options, &s);
+}
+
+static int64_t make_unnamed(struct world *w, int64_t unused)
+{
+    w->descriptor = (int)create_unnamed(w, unused);
+    return w->descriptor < 0 ? w->descriptor : 0;
+}
+
+static int64_t open_unnamed(struct world *w, int64_t unused)
+{
+    struct shk_segment *s;
+
+    (void)unused;
+    return shk_segment_open_fd(w->descriptor, 0, &s);
+}
+
 /* The child has nothing to do; it ends without its handlers, as if killed. */
 static int64_t fork_child(struct world *w, int64_t unused)
 {
@@ -276,6 +301,12 @@ static void check_nothing(struct world *w)
     (void)w;
 }
 
+/* A segment without a name leaves no file. */
+static void check_no_file(struct world *w)
+{
+    EXPECT(w, files(w) == 1, "%u files are left", files(w));
+}
+
 static void check_deserted(struct world *w)
 {
     int64_t r = call(w, HOST, open_existing, 0);
@@ -344,6 +375,11 @@ static const struct row rows[] = {
      .check = check_nothing, .carry_on = carry_on, .outside = true},
     {"shk_segment_open", "open already in the process", .setup = set_present,
      .operation = open_existing, .check = check_nothing, .carry_on = carry_on},
+    {"shk_segment_create_unnamed", "", .setup = set_present, .operation = create_unnamed,
+     .check = check_no_file, .carry_on = carry_on, .outside = true},
+    {"shk_segment_open_fd", "open already in the process", .setup = set_present,
+     .prepare = make_unnamed, .operation = open_unnamed, .check = check_no_file,
+     .carry_on = carry_on},
     {"shk_segment_close", "others are in it", .setup = set_present, .operation = close_segment,
      .check = check_nothing, .carry_on = carry_on},
     {"shk_segment_close", "no other member in it", .setup = set_deserted,
