@@ -392,7 +392,7 @@ static int run(const struct command *command, int argc, char **argv)
     w.command = allocate((size_t)w.words + 2, sizeof(*w.command));
     memcpy(w.command, argv + optind + 1, (size_t)w.words * sizeof(*w.command));
     w.jobs = allocate(w.n, sizeof(*w.jobs));
-    w.shows_progress = isatty(STDERR_FILENO) && !w.verbose;
+    w.shows_progress = isatty(STDERR_FILENO) && !w.verbose && !w.has_journal;
     unsetenv("SHMKIT_ORPHANED");
     if (w.has_journal)
         journal_begin();

@@ -101,7 +101,8 @@ static void describe_holder(char *buffer, const struct shk_snapshot *snapshot,
 /* With owners: which processes hold how many of them. */
 static void describe_permits(char *buffer, const struct shk_object_info *object)
 {
-    int n = snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permits", object->as.semaphore.value);
+    int n = snprintf(buffer, DESCRIPTION_MAX, "%" PRIu32 " permit%s", object->as.semaphore.value,
+                     object->as.semaphore.value == 1 ? "" : "s");
     uint32_t i;
 
     for (i = 0; i < object->as.semaphore.n_holders && i < OWNERS_MAX; i++)
