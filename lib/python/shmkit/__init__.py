@@ -24,5 +24,8 @@ except ImportError as error:
         ) from error
     raise
 from . import _shmkit
+from ._shared import Array, Value
+from ._wait import wait
 
 __all__ = [name for name in vars(_shmkit) if not name.startswith("_")]
+__all__ += ["Array", "Value", "wait"]

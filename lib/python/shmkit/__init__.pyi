@@ -10,6 +10,22 @@ from threading import BrokenBarrierError as BrokenBarrierError
 from types import TracebackType
 from typing import Literal, TypeVar
 
+from ._data import (
+    Array as Array,
+    JoinableQueue as JoinableQueue,
+    Lease as Lease,
+    LifoQueue as LifoQueue,
+    Newest as Newest,
+    PriorityQueue as PriorityQueue,
+    Queue as Queue,
+    Reader as Reader,
+    Region as Region,
+    SimpleQueue as SimpleQueue,
+    Stream as Stream,
+    Value as Value,
+    ready_fd as ready_fd,
+    wait as wait,
+)
 from ._orphaned import ORPHANED as ORPHANED, Orphaned as _Orphaned
 
 _T = TypeVar("_T")

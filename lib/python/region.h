@@ -1,0 +1,8 @@
+#ifndef SHP_REGION_H
+#define SHP_REGION_H
+
+#include "python.h"
+
+int shp_region_init(PyObject *module);
+
+#endif
