@@ -26,6 +26,8 @@
  * interval. Of a process with living members that costs a load or two for each row.
  *
  * All of it is written with the waitlist's mutex, which orders it; an inspector reads without it.
+ *
+ * The model: tests/model/semaphore.pml.
  */
 #ifndef SHKI_HOLDINGS_H
 #define SHKI_HOLDINGS_H

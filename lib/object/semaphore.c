@@ -22,6 +22,8 @@
  * without it as a hint.
  *
  * With owners the processes' holdings are the truth, and `value` follows from them: holdings.h.
+ *
+ * The model: tests/model/semaphore.pml.
  */
 #include "object/semaphore.h"
 

@@ -24,6 +24,8 @@
  *
  * A reader whose copies were all spoiled takes writer_lock for one copy: it ends where writers are
  * faster than a copy for ever, and does not wait for a stopped one, for then nothing is spoiled.
+ *
+ * The model: tests/model/value.pml.
  */
 #ifndef SHKI_VALUE_H
 #define SHKI_VALUE_H

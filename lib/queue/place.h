@@ -16,6 +16,8 @@
  * BY1: the store of the bytes is a release, and their load an acquire. A reader that has read what
  * was written over them sees that the commit word has gone on. In another order it would take the
  * bytes of a later operation, which may never be committed, for those of n.
+ *
+ * The model: tests/model/place.pml.
  */
 #ifndef SHKI_PLACE_H
 #define SHKI_PLACE_H

@@ -155,6 +155,40 @@ for taken_out in NO_BL4 NO_BL1 NO_SD2; do
     fails queue $taken_out
 done
 
+# Bytes that are read without the lock go with the count that was read; the limit is for all alike.
+holds place
+holds place -DPUTS=1 -DGETS=1 -DCRASHES=1
+for taken_out in NO_BY1_RELEASE NO_BY1_ACQUIRE NO_SECOND_READ NO_CH2_RELEASE; do
+    fails place $taken_out
+done
+fails place FITS -DLIMIT=3 -DGETS=1
+for taken_out in ONE_PLACE COMMIT_FIRST; do
+    fails place $taken_out -DPUTS=1 -DGETS=1 -DCRASHES=1
+done
+
+# Permits of the dead come back, once.
+holds semaphore -DROUNDS=2
+holds semaphore -DMEMBERS=2 -DCRASHES=1
+holds semaphore -DCRASHES=1
+holds semaphore -DCRASHES=2
+fails semaphore NO_WITHHELD
+for taken_out in ADD_BACK NO_RECOUNT NOT_DUE; do
+    fails semaphore $taken_out -DCRASHES=1
+done
+
+# A reader gets a version whole, or begins again, whatever has become of the writers.
+holds value
+holds value -DCRASHES=1
+holds value -DREADERS=2 -DSETS=1 -DCRASHES=1
+holds value -DWRITERS=2 -DSETS=1 -DCRASHES=1
+holds value -DBUFFERS=4 -DSETS=5 -DCRASHES=1
+for taken_out in NO_VA1_FENCE VERSION_LATE NO_VA2_RELEASE NO_VA2_ACQUIRE NO_VA3_FENCE \
+    NO_SECOND_LOOK; do
+    fails value $taken_out
+done
+fails value NO_LOCK -DSETS=3
+fails value ONE_BUFFER -DCRASHES=1
+
 # An item that is leased is done once, or comes back when its consumer dies.
 holds lease
 holds lease -DPUT_LATE -DROUNDS=1
