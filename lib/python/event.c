@@ -1,6 +1,7 @@
 /* Event: a flag that threads of any process wait for. */
 #include "event.h"
 
+#include "args.h"
 #include "errors.h"
 #include "wait.h"
 
@@ -99,6 +100,11 @@ static PyObject *event_wait(struct shp_object *o, PyObject *const *args, Py_ssiz
     return shp_would_wait(r) || r == -ETIMEDOUT ? Py_NewRef(Py_False) : shp_error(r);
 }
 
+static PyObject *event_await_set(PyObject *e, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    return shp_delegate("shmkit._aio", "await_set", e, args, n, names);
+}
+
 static PyMethodDef event_methods[] = {
     {"is_set", SHP_NOARGS(event_is_set),
      "is_set()\n--\n\nReturns whether the event is set; a hint, it may have changed since."},
@@ -110,6 +116,8 @@ static PyMethodDef event_methods[] = {
      "wait(timeout=None)\n--\n\nWait until the event is set; return at once if it is.\n\n"
      "timeout: seconds; None: no limit. Returns True, or False if the time is over.\n"
      "Raises Unlinked, Closed."},
+    {"await_set", SHP_FAST(event_await_set),
+     "await_set(timeout=None)\n--\n\nawait event.await_set(): as wait(), for asyncio."},
     {"close", SHP_NOARGS(shp_method_close), SHP_CLOSE_DOC},
     {"__reduce__", SHP_NOARGS(event_reduce), NULL},
     {"_open", (PyCFunction)event_reopen, METH_VARARGS | METH_CLASS, NULL},

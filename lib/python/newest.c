@@ -6,8 +6,6 @@
 #include "newest.h"
 #include "wait.h"
 
-#include <stddef.h>
-
 SHP_KIND(value, "value");
 
 PyTypeObject *shp_newest_type;
@@ -16,7 +14,6 @@ struct newest {
     struct shp_object object;
     struct shp_codec codec;
     int64_t size; /* bytes at most */
-    PyObject *weak;
 };
 
 static struct shk_value *handle(const struct newest *v)
@@ -98,8 +95,6 @@ static void newest_dealloc(PyObject *self)
     struct newest *v = (struct newest *)self;
 
     PyObject_GC_UnTrack(self);
-    if (v->weak)
-        PyObject_ClearWeakRefs(self);
     newest_clear(self);
     shp_dealloc(&v->object);
 }
@@ -328,11 +323,6 @@ static PyGetSetDef newest_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef newest_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct newest, weak), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyType_Slot newest_slots[] = {
     {Py_tp_doc,
      "Newest(size=0, *, name=None, create=True, codec='pickle')\n"
@@ -350,7 +340,7 @@ static PyType_Slot newest_slots[] = {
     {Py_tp_repr, SHP_SLOT(shp_repr)},
     {Py_tp_methods, newest_methods},
     {Py_tp_getset, newest_getset},
-    {Py_tp_members, newest_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 

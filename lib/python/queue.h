@@ -22,7 +22,6 @@ struct shp_queue {
     bool large;        /* the latest item was a long one */
     PyObject *key;     /* PRIORITY: the number of an item is key(item); NULL: see number.h */
     struct shp_open reservation, peek;
-    PyObject *weak;
 };
 
 /* The buffer on the stack of a get: longer items are read where they lie. */

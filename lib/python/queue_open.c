@@ -257,8 +257,6 @@ void shp_queue_dealloc(PyObject *self)
 
     PyObject_GC_UnTrack(self);
     PyErr_Fetch(&type, &value, &trace); /* of what has ended with the queue */
-    if (q->weak)
-        PyObject_ClearWeakRefs(self);
     if (shp_queue_end_views(q) < 0) {
         /*
          * An array of a reservation is alive. It must neither lose its memory nor be in an item of

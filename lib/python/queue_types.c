@@ -1,8 +1,6 @@
 /* The classes of queues: their methods, and what help() says. */
 #include "queue.h"
 
-#include <stddef.h>
-
 PyTypeObject *shp_queue_type;
 
 #define PUT_ERRORS                                                                           \
@@ -159,11 +157,6 @@ static PyGetSetDef queue_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef queue_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct shp_queue, weak), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 #define WORDS                                                                                      \
     "name: \"segment/object\", found or created; None: a queue of this program's own, for\n"       \
     "threads, and for processes that it is passed to. create=False: raises NotFound if it is\n"    \
@@ -190,7 +183,7 @@ static PyType_Slot queue_slots[] = {
     {Py_tp_repr, SHP_SLOT(shp_repr)},
     {Py_tp_methods, queue_methods},
     {Py_tp_getset, queue_getset},
-    {Py_tp_members, queue_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 /* A type with the flag has these of its own. */
@@ -205,7 +198,7 @@ static PyType_Slot lifo_slots[] = {
                 "A last-in, first-out queue, as queue.LifoQueue. See Queue.\n\n" WORDS},
     {Py_tp_init, SHP_SLOT(shp_queue_init_lifo)},
     DERIVED,
-    {Py_tp_members, queue_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 static PyType_Slot priority_slots[] = {
@@ -222,7 +215,7 @@ static PyType_Slot priority_slots[] = {
      "the item alone as the bytes, so that C and the shell see both.\n\n" WORDS},
     {Py_tp_init, SHP_SLOT(shp_queue_init_priority)},
     DERIVED,
-    {Py_tp_members, queue_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 static PyType_Slot joinable_slots[] = {
@@ -230,7 +223,7 @@ static PyType_Slot joinable_slots[] = {
                 "A Queue under the name that it has in multiprocessing. See Queue.\n\n" WORDS},
     {Py_tp_init, SHP_SLOT(shp_queue_init_fifo)},
     DERIVED,
-    {Py_tp_members, queue_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 static PyType_Slot simple_slots[] = {
@@ -239,7 +232,7 @@ static PyType_Slot simple_slots[] = {
                 "limit if none is given. See Queue.\n\n" WORDS},
     {Py_tp_init, SHP_SLOT(shp_queue_init_fifo)},
     DERIVED,
-    {Py_tp_members, queue_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 

@@ -3,8 +3,6 @@
 #include "object.h"
 #include "region.h"
 
-#include <stddef.h>
-
 SHP_KIND(region, "region");
 
 struct region {
@@ -13,7 +11,6 @@ struct region {
     size_t size;
     Py_ssize_t exports;
     PyObject *memory; /* the memoryview of `buf`; NULL: not asked for yet */
-    PyObject *weak;
 };
 
 /* ---- The buffer ---- */
@@ -122,8 +119,6 @@ static void region_dealloc(PyObject *self)
     struct region *r = (struct region *)self;
 
     PyObject_GC_UnTrack(self);
-    if (r->weak)
-        PyObject_ClearWeakRefs(self);
     Py_CLEAR(r->memory);
     shp_dealloc(&r->object);
 }
@@ -224,11 +219,6 @@ static PyGetSetDef region_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef region_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct region, weak), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyType_Slot region_slots[] = {
     {Py_tp_doc,
      "Region(size=0, *, name=None, create=True, align=0)\n"
@@ -248,7 +238,7 @@ static PyType_Slot region_slots[] = {
     {Py_tp_repr, SHP_SLOT(shp_repr)},
     {Py_tp_methods, region_methods},
     {Py_tp_getset, region_getset},
-    {Py_tp_members, region_members},
+    {Py_tp_members, shp_members},
     {Py_bf_getbuffer, SHP_SLOT(region_getbuffer)},
     {Py_bf_releasebuffer, SHP_SLOT(region_releasebuffer)},
     {Py_sq_length, SHP_SLOT(region_length)},

@@ -1,6 +1,7 @@
 /* Semaphore and BoundedSemaphore: permits that threads of any process take and give. */
 #include "semaphore.h"
 
+#include "args.h"
 #include "errors.h"
 #include "wait.h"
 
@@ -201,12 +202,21 @@ static PyObject *semaphore_locked(struct semaphore *s, PyObject *unused)
     return r < 0 ? shp_error(r) : PyBool_FromLong(r == 0);
 }
 
+static PyObject *semaphore_aacquire(PyObject *s, PyObject *const *args, Py_ssize_t n,
+                                    PyObject *names)
+{
+    return shp_delegate("shmkit._aio", "aacquire", s, args, n, names);
+}
+
 static PyMethodDef semaphore_methods[] = {
     {"acquire", SHP_FAST(semaphore_acquire),
      "acquire(blocking=True, timeout=None)\n--\n\n"
      "Take a permit, waiting for one; first come, first served.\n\n"
      "timeout: seconds; None or -1: no limit. blocking=False: do not wait.\n"
      "Returns True, or False if there was none in time. Raises Unlinked, Closed."},
+    {"aacquire", SHP_FAST(semaphore_aacquire),
+     "aacquire(timeout=None)\n--\n\nawait semaphore.aacquire(): as acquire(timeout=timeout), for\n"
+     "asyncio."},
     {"release", SHP_KEYWORD(semaphore_release),
      "release(n=1)\n--\n\nGive n permits, first to those that wait.\n"
      "Raises ValueError if there would be more than it was made with (BoundedSemaphore),\n"

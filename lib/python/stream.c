@@ -4,7 +4,6 @@
 #include "args.h"
 #include "errors.h"
 
-#include <stddef.h>
 #include <string.h>
 
 PyTypeObject *shp_stream_type;
@@ -200,15 +199,6 @@ static PyObject *stream_reopen(PyTypeObject *type, PyObject *args)
         (shp_reopen(&st->object, &stream_kind, place, 0, &wish) < 0 || note_shape(st, format) < 0))
         Py_CLEAR(st);
     return (PyObject *)st;
-}
-
-static void stream_dealloc(PyObject *self)
-{
-    struct shp_stream *st = (struct shp_stream *)self;
-
-    if (st->weak)
-        PyObject_ClearWeakRefs(self);
-    shp_dealloc(&st->object);
 }
 
 /* ---- Writing ---- */
@@ -461,11 +451,6 @@ static PyGetSetDef stream_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef stream_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct shp_stream, weak), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyType_Slot stream_slots[] = {
     {Py_tp_doc,
      "Stream(format=None, channels=0, *, name=None, history=0, rate=0.0, stamped=False,\n"
@@ -481,11 +466,11 @@ static PyType_Slot stream_slots[] = {
      "Raises NotFound; Error (EPROTOTYPE) or ValueError if it is of another shape.\n"
      "Example: Stream(\"lab/eeg\", rate=1000).write([0.5, 0.25])"},
     {Py_tp_init, SHP_SLOT(stream_init)},
-    {Py_tp_dealloc, SHP_SLOT(stream_dealloc)},
+    {Py_tp_dealloc, SHP_SLOT(shp_dealloc)},
     {Py_tp_repr, SHP_SLOT(shp_repr)},
     {Py_tp_methods, stream_methods},
     {Py_tp_getset, stream_getset},
-    {Py_tp_members, stream_members},
+    {Py_tp_members, shp_members},
     {0, NULL},
 };
 

@@ -8,7 +8,6 @@ struct shp_stream {
     char format[2]; /* of one channel, as struct has it */
     size_t item_size, sample_size, channels, history;
     bool stamped;
-    PyObject *weak;
 };
 
 struct shp_reader {

@@ -1,7 +1,6 @@
 """Value and Array: objects of ctypes in shared memory, as multiprocessing has them."""
 
 import ctypes
-from multiprocessing import sharedctypes
 
 from . import _shmkit
 
@@ -32,6 +31,8 @@ def _over(item_type, length, region):
 
 
 def _type_of(typecode_or_type):
+    from multiprocessing import sharedctypes
+
     return sharedctypes.typecode_to_type.get(typecode_or_type, typecode_or_type)
 
 
@@ -80,7 +81,11 @@ def _make(name, item_type, length, lock, orphaned, create, initialize):
     finally:
         if guard is not None:
             guard.release()
-    return raw if lock is False else sharedctypes.synchronized(raw, guard)
+    if lock is False:
+        return raw
+    from multiprocessing import sharedctypes
+
+    return sharedctypes.synchronized(raw, guard)
 
 
 def _take_name(args, name):

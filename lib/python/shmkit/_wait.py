@@ -1,6 +1,8 @@
 """Waiting for any of several objects, and following a stream."""
 
 import os
+import struct
+import time
 
 from . import _shmkit
 
@@ -47,18 +49,43 @@ def wait(objects, timeout=None):
 def _wait_anywhere(objects, groups, others, timeout):
     from multiprocessing import connection
 
-    sets = {}
+    sets = [g[i : i + _MOST] for g in groups.values() for i in range(0, len(g), _MOST)]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    ready = _ready_now(sets, others)
+    descriptors = []
     try:
-        for group in groups.values():
-            for i in range(0, len(group), _MOST):
-                part = group[i : i + _MOST]
-                sets[_shmkit.ready_fd(part)] = part
-        found = connection.wait(list(sets) + others, timeout)
-        ready = []
-        for one in found:
-            ready += _shmkit._wait_here(sets[one], 0) if one in sets else [one]
+        while not ready and (deadline is None or time.monotonic() < deadline):
+            if not descriptors:
+                descriptors += [_shmkit.ready_fd(part) for part in sets]
+            left = None if deadline is None else max(0, deadline - time.monotonic())
+            found = connection.wait(descriptors + others, left)
+            ready = _ready_now(sets, others)
+            for fd, part in zip(descriptors, sets):
+                if fd in found:
+                    ready += _told(fd, part)
     finally:
-        for fd in sets:
+        for fd in descriptors:
             os.close(fd)
     ids = {id(thing) for thing in ready}
     return [thing for thing in objects if id(thing) in ids]
+
+
+def _ready_now(sets, others):
+    from multiprocessing import connection
+
+    ready = [thing for part in sets for thing in _shmkit._wait_here(part, 0)]
+    return ready + (connection.wait(others, 0) if others else [])
+
+
+def _told(fd, part):
+    """What the descriptor says was ready, if that is not for one to take: an event may have been
+    cleared at once."""
+    try:
+        message = os.read(fd, 4)
+    except BlockingIOError:
+        return []
+    if not message:
+        _shmkit._wait_here(part, 0)  # raises what has happened
+        return []
+    thing = part[struct.unpack("=I", message)[0]]
+    return [thing] if hasattr(thing, "is_set") else []
