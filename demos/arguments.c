@@ -114,7 +114,7 @@ char **parse_arguments(int argc, char **argv, const struct program *program)
     const struct option_row *rows = program->options;
     int n = 0, i;
 
-    for (; rows[n].name && n < MOST_OPTIONS; n++)
+    for (; n < MOST_OPTIONS && rows[n].name; n++)
         options[n] =
             (struct option){rows[n].name, rows[n].flag ? no_argument : required_argument, NULL, n};
     options[n] = (struct option){"help", no_argument, NULL, HELP};

@@ -99,7 +99,7 @@ bool parse_sample(const char *text, const char *where, const struct format *form
     if (format->kind == TEXT)
         return parse_text(text, where, sample, sample_size);
     for (size_t i = 0; i < values; i++) {
-        char *end;
+        char *end = NULL; /* both parsers set it */
         bool fits;
 
         while (isspace((unsigned char)*text) || (*text == ',' && i))

@@ -70,12 +70,13 @@ void shki_items_drop(struct shki_items *l, size_t n)
 ssize_t shki_items_end(struct shki_items *l, struct shk_item_info **out)
 {
     size_t table = l->n * sizeof(*l->list);
-    unsigned char *block = malloc(table + l->used + 1), *bytes = block + table;
+    unsigned char *block = malloc(table + l->used + 1), *bytes;
 
     if (block == NULL) {
         shki_items_give_up(l);
         return shki_say(-ENOMEM, "out of memory");
     }
+    bytes = block + table;
     *out = (struct shk_item_info *)(void *)block;
     if (l->n > 0) {
         memcpy(block, l->list, table);

@@ -15,8 +15,7 @@ static _Atomic uint32_t *place_in_map(const struct shki_list *list, uint64_t chu
 int shki_list_prepare(struct shk_queue *q, struct shki_list *list, uint64_t chunk)
 {
     struct shk_segment *s = q->object.segment;
-    uint64_t at = (uint64_t)((unsigned char *)place_in_map(list, chunk) - s->base),
-             page = at / SHKI_PAGE;
+    uint64_t at = (uintptr_t)place_in_map(list, chunk) - (uintptr_t)s->base, page = at / SHKI_PAGE;
     int r;
 
     if (list->map_page == page)
