@@ -3,8 +3,8 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int shki_check_label(const char *what, const char *label, size_t longest)
@@ -36,17 +36,27 @@ int shki_check_name(const char *what, const char *name, size_t longest)
     return r;
 }
 
+/* "NAME:PASSWORD:UID:…" of /etc/passwd. musl has no fgetpwent_r(), and getpwuid_r() loads modules. */
+static bool is_line_of(char *line, uid_t uid)
+{
+    char *password = strchr(line, ':'), *id = password ? strchr(password + 1, ':') : NULL, *end;
+
+    if (id == NULL || id[1] < '0' || id[1] > '9' || strtoul(id + 1, &end, 10) != uid || *end != ':')
+        return false;
+    *password = '\0';
+    return true;
+}
+
 const char *shki_user_name(char *to, size_t size, uid_t uid)
 {
-    struct passwd entry, *found;
     char line[1024];
     FILE *file = fopen("/etc/passwd", "re");
 
     snprintf(to, size, "a user");
-    while (file && fgetpwent_r(file, &entry, line, sizeof(line), &found) == 0) {
-        if (found->pw_uid != uid)
+    while (file && fgets(line, sizeof(line), file)) {
+        if (!is_line_of(line, uid))
             continue;
-        shki_copy_label(to, size, found->pw_name, strlen(found->pw_name));
+        shki_copy_label(to, size, line, strlen(line));
         break;
     }
     if (file)

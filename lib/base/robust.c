@@ -1,6 +1,7 @@
 #include "base/robust.h"
 
 #include "base/error.h"
+#include "base/futex.h"
 #include "base/probe.h"
 
 #include <errno.h>
@@ -44,6 +45,30 @@ int shki_robust_init(pthread_mutex_t *m)
     r = pthread_mutex_init(m, &a);
     pthread_mutexattr_destroy(&a);
     return -r;
+}
+
+static bool list_is_missing(void)
+{
+    struct robust_list_head *head = NULL;
+    size_t length;
+
+    return syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head == NULL;
+}
+
+bool shki_robust_list_is_missing(void)
+{
+#ifndef __GLIBC__
+    /* musl tells the kernel when a thread first locks such a mutex, glibc when a thread starts. */
+    pthread_mutex_t probe;
+
+    memset(&probe, 0, sizeof(probe));
+    if (list_is_missing() && shki_robust_init(&probe) == 0) {
+        pthread_mutex_lock(&probe);
+        pthread_mutex_unlock(&probe);
+        pthread_mutex_destroy(&probe);
+    }
+#endif
+    return list_is_missing();
 }
 
 static unsigned word_offset;
@@ -133,9 +158,14 @@ bool shki_robust_owner_died(const pthread_mutex_t *m)
     return word_of(m) & FUTEX_OWNER_DIED;
 }
 
+static _Atomic uint32_t *futex_of(pthread_mutex_t *m)
+{
+    return (_Atomic uint32_t *)(void *)((char *)m + shki_robust_word_offset());
+}
+
 uint32_t shki_robust_expect_death(pthread_mutex_t *m)
 {
-    _Atomic uint32_t *at = (_Atomic uint32_t *)(void *)((char *)m + shki_robust_word_offset());
+    _Atomic uint32_t *at = futex_of(m);
     uint32_t word = load_relaxed(at); /* the kernel compares it again */
 
     do {
@@ -305,11 +335,56 @@ static void next_stage(struct waiter *w)
         w->stage++;
 }
 
+#ifdef HAVE_PTHREAD_MUTEX_CLOCKLOCK
+static int lock_until(pthread_mutex_t *m, const struct timespec *until)
+{
+    return pthread_mutex_clocklock(m, CLOCK_MONOTONIC, until);
+}
+#else
+static void expect_waiters(pthread_mutex_t *m)
+{
+    /* Relaxed: the caller holds the mutex, and only keeps what its own release wakes. */
+    fetch_or_relaxed(futex_of(m), FUTEX_WAITERS);
+}
+
+/*
+ * Sleep at the word itself, as libc does. musl, and glibc before 2.30, have only
+ * pthread_mutex_timedlock(), which sleeps by CLOCK_REALTIME: a step of that clock backwards would
+ * stretch the sleep.
+ *
+ * A release of any libc wakes one waiter if the word had FUTEX_WAITERS, and clears it. A waiter
+ * that has slept therefore sets it again when it has the mutex, on behalf of the waiters still
+ * asleep. Killed before that: they find out at the end of their recheck interval.
+ */
+static int lock_until(pthread_mutex_t *m, const struct timespec *until)
+{
+    bool in_time = true, slept = false;
+    uint32_t word;
+    int r;
+
+    for (;;) {
+        r = pthread_mutex_trylock(m);
+        if (r != EBUSY)
+            break;
+        if (!in_time)
+            return ETIMEDOUT;
+        word = shki_robust_expect_death(m);
+        if (word != 0) {
+            slept = true;
+            in_time = shki_futex_wait(futex_of(m), word, until) || errno == EINTR;
+        }
+    }
+    if (slept && (r == 0 || r == EOWNERDEAD))
+        expect_waiters(m);
+    return r;
+}
+#endif
+
 static int sleep_at_mutex(const struct waiter *w)
 {
     struct timespec until = shki_deadline_recheck_at(w->deadline, w->interval);
 
-    return pthread_mutex_clocklock(&w->mutex->robust, CLOCK_MONOTONIC, &until);
+    return lock_until(&w->mutex->robust, &until);
 }
 
 int shki_mutex_lock(struct shki_mutex *m, const struct shki_deadline *deadline, uint64_t me,

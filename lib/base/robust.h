@@ -77,6 +77,12 @@ int shki_robust_init(pthread_mutex_t *);
 bool shki_robust_is_intact(const pthread_mutex_t *);
 
 /*
+ * Whether the kernel does not know the calling thread's list of robust mutexes, and would mark none
+ * of them at its death: in the child of a raw fork(2) or clone(2).
+ */
+bool shki_robust_list_is_missing(void);
+
+/*
  * Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the
  * kernel's own list.
  */

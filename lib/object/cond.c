@@ -228,6 +228,16 @@ static int wait_robust(struct shk_cond *c, struct shki_member *m,
     return orphaned ? orphaned : r;
 }
 
+#ifndef HAVE_PTHREAD_COND_CLOCKWAIT
+/* The condition has the clock of its own, CLOCK_MONOTONIC, from build_native(). */
+static int pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *m, clockid_t clock,
+                                  const struct timespec *until)
+{
+    (void)clock;
+    return pthread_cond_timedwait(c, m, until);
+}
+#endif
+
 /*
  * A native wait, a recheck interval at a time, so that it can be interrupted.
  *

@@ -13,6 +13,7 @@
  * Any other queue grows: its memory follows what is in it. So item_size may be as large as an item
  * can ever be, and costs nothing.
  */
+#include "base/permits.h"
 #include "queue/lease_records.h"
 #include "queue/side.h"
 
@@ -171,9 +172,9 @@ int shki_queue_build(struct shki_object *o, const struct shki_plan *plan)
     shared->leases_at = l.leases_at;
     shared->chunks = l.chunks;
     shared->chunk_size = l.chunk_size;
-    if (sem_init(&shared->not_empty.semaphore, 1, 0) != 0 ||
-        sem_init(&shared->not_full.semaphore, 1, 0) != 0 ||
-        sem_init(&shared->tasks.semaphore, 1, 0) != 0)
+    if (shki_permits_init(&shared->not_empty.semaphore) != 0 ||
+        shki_permits_init(&shared->not_full.semaphore) != 0 ||
+        shki_permits_init(&shared->tasks.semaphore) != 0)
         return -errno;
     r = shki_robust_init(&shared->put_lock.mutex.robust);
     return r < 0 ? r : shki_robust_init(&shared->get_lock.mutex.robust);

@@ -5,12 +5,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+/*
+ * The C library, and which semaphores waiters sleep on: they must be the same for all that share a
+ * segment. 0: glibc, with its own.
+ */
+#ifdef __GLIBC__
+#define OTHER_LIBC UINT64_C(0)
+#define LIBC_NAME  "glibc"
+#else
+#define OTHER_LIBC (UINT64_C(1) << 32)
+#define LIBC_NAME  "another C library than glibc"
+#endif
+#ifdef HAVE_SEM_CLOCKWAIT
+#define OWN_PERMITS UINT64_C(0)
+#else
+#define OWN_PERMITS (UINT64_C(1) << 33)
+#endif
 
 uint64_t shki_fingerprint(void)
 {
@@ -19,7 +37,7 @@ uint64_t shki_fingerprint(void)
         0x0102030405060708u,
         sizeof(pthread_mutex_t),
         sizeof(pthread_cond_t),
-        sizeof(sem_t),
+        sizeof(sem_t) | OTHER_LIBC | OWN_PERMITS,
         shki_robust_word_offset(),
         sizeof(struct shki_header),
         sizeof(struct shki_entry),
@@ -101,8 +119,10 @@ int shki_check_header(const char *name, const struct shki_header *h, uint64_t fi
                          h->layout, SHKI_LAYOUT);
     if (h->header_size != sizeof(*h) || h->fingerprint != shki_fingerprint())
         return shki_fail(
-            -EPROTO, "segment /%s was created by a program of another machine type or C library",
-            name);
+            -EPROTO,
+            "segment /%s was created by a program of another machine type or C library (this one "
+            "is of %u bits, with %s); all that share a segment must have the same",
+            name, (unsigned)sizeof(void *) * CHAR_BIT, LIBC_NAME);
     if (h->size != file_size)
         return shki_fail(-EPROTO, "segment /%s is damaged: it has %llu bytes, not %llu", name,
                          (unsigned long long)file_size, (unsigned long long)h->size);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/fence.h"
 #include "base/name.h"
+#include "base/permits.h"
 #include "base/thread.h"
 #include "segment/lock.h"
 #include "segment/process.h"
@@ -10,7 +11,6 @@
 #include "segment/slab.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -145,7 +145,7 @@ static int add_records(struct shk_segment *s)
         struct shki_member_shared *m = shki_record_at(s, i);
 
         r = shki_robust_init(&m->life);
-        if (r < 0 || sem_init(&m->park, 1, 0) != 0)
+        if (r < 0 || shki_permits_init(&m->park) != 0)
             return shki_fail(r < 0 ? r : -errno, "segment /%s: cannot initialise a member record",
                              s->name);
     }
@@ -312,14 +312,12 @@ static int watch_for_end(void)
  */
 static int check_thread_id(void)
 {
-    struct robust_list_head *list = NULL;
     clockid_t clock;
-    size_t length;
     bool knows = pthread_getcpuclockid(pthread_self(), &clock) != 0 ||
                  ~(clock >> 3) == (clockid_t)syscall(SYS_gettid);
 
     /* Nor does the kernel know such a child's list of mutexes, which it has to mark. */
-    if (syscall(SYS_get_robust_list, 0, &list, &length) == 0 && list == NULL)
+    if (shki_robust_list_is_missing())
         knows = false;
     if (knows)
         return 0;

@@ -1,5 +1,6 @@
 #include "sync/eventcount.h"
 
+#include "base/permits.h"
 #include "segment/recover.h"
 #include "sync/leader.h"
 #include "sync/park.h"
@@ -19,7 +20,7 @@ uint32_t shki_eventcount_wake_one(struct shki_eventcount_shared *e)
     uint32_t were = fetch_and_acquire(&e->flags, SHKI_NEED_FENCE);
 
     if (were & SHKI_NEED_WAKEUP)
-        sem_post(&e->semaphore);
+        shki_permits_post(&e->semaphore);
     return were & ~(uint32_t)(SHKI_NEED_WAKEUP | SHKI_NEED_FENCE);
 }
 
@@ -27,7 +28,7 @@ static void post(struct shki_eventcount_shared *e, uint32_t first, uint32_t slee
                  uint32_t sleepers_max)
 {
     for (uint32_t n = first; n < sleepers && n < sleepers_max; n++)
-        sem_post(&e->semaphore);
+        shki_permits_post(&e->semaphore);
 }
 
 void shki_eventcount_post_all(struct shki_eventcount_shared *e, uint32_t first,
@@ -122,7 +123,7 @@ int shki_eventcount_wait(struct shki_eventcount_shared *e, struct shk_segment *s
     fetch_sub_relaxed(&e->sleepers, 1);
     if (shki_role_end(&role))
         /* a waiter takes over; killed before: the other leader rechecks */
-        sem_post(&e->semaphore);
+        shki_permits_post(&e->semaphore);
     return r;
 }
 

@@ -1,14 +1,13 @@
 #include "sync/park.h"
 
-#include <errno.h>
+#include "base/futex.h"
+#include "base/permits.h"
+
 #include <limits.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 bool shki_sleep_on(sem_t *s, const struct timespec *until)
 {
-    return sem_clockwait(s, CLOCK_MONOTONIC, until) == 0;
+    return shki_permits_wait(s, until);
 }
 
 /*
@@ -18,7 +17,7 @@ bool shki_sleep_on(sem_t *s, const struct timespec *until)
 
 void shki_take_permits(sem_t *s)
 {
-    for (int i = 0; i < PERMITS_MAX && sem_trywait(s) == 0; i++)
+    for (int i = 0; i < PERMITS_MAX && shki_permits_try(s); i++)
         ;
 }
 
@@ -32,7 +31,7 @@ void shki_unpark(struct shk_segment *s, uint32_t member_index)
     struct shki_member_shared *m = shki_record_at(s, member_index);
 
     if (m)
-        sem_post(&m->park);
+        shki_permits_post(&m->park);
 }
 
 void shki_unpark_listed(struct shki_member *m)
@@ -45,20 +44,14 @@ void shki_unpark_listed(struct shki_member *m)
         shki_unpark(m->segment, m->to_unpark[i]);
 }
 
-static uint32_t *lower_half(_Atomic uint64_t *word)
+static _Atomic uint32_t *lower_half(_Atomic uint64_t *word)
 {
-    return (uint32_t *)(void *)word + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+    return (_Atomic uint32_t *)(uintptr_t)word + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
 }
 
 bool shki_sleep_at(_Atomic uint64_t *word, uint64_t value, const struct timespec *until)
 {
-    /* what this system call takes, whatever time_t is */
-    const long at[2] = {(long)until->tv_sec, (long)until->tv_nsec};
-
-    /* by CLOCK_MONOTONIC */
-    return syscall(SYS_futex, lower_half(word), FUTEX_WAIT_BITSET, (uint32_t)value, at, NULL,
-                   FUTEX_BITSET_MATCH_ANY) == 0 ||
-           errno == EAGAIN;
+    return shki_futex_wait(lower_half(word), (uint32_t)value, until);
 }
 
 #ifndef SYS_futex_waitv
@@ -112,5 +105,5 @@ bool shki_sleep_beside(struct shk_segment *s, uint64_t member, _Atomic uint64_t 
 
 void shki_wake_all_at(_Atomic uint64_t *word)
 {
-    syscall(SYS_futex, lower_half(word), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    shki_futex_wake(lower_half(word), INT_MAX);
 }

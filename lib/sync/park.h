@@ -6,8 +6,8 @@
  * Source: park and permit of java.util.concurrent's LockSupport; here permits may accumulate.
  *
  * State, not permits, is the truth: a waiter that is unparked checks what it waits for, and sleeps
- * again if it was unparked for nothing. A waker that is killed inside sem_post() may have left a
- * permit without waking the waiter, which finds out at the end of its recheck interval.
+ * again if it was unparked for nothing. A waker that is killed inside shki_permits_post() may have
+ * left a permit without waking the waiter, which finds out at the end of its recheck interval.
  */
 #ifndef SHKI_PARK_H
 #define SHKI_PARK_H
