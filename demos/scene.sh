@@ -55,6 +55,7 @@ end_by() {
 }
 trap clean_up EXIT
 for signal in HUP INT PIPE TERM; do
+    # shellcheck disable=SC2064 # the signal of now
     trap "end_by $signal" $signal
 done
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/$scene.XXXXXX") || exit 1

@@ -1,8 +1,8 @@
 #!/bin/bash
-# The documents say what is there. The symbol map, the public headers and the man pages name the
-# same functions; a page's synopsis declares what the header declares; links lead somewhere;
-# README.md and README.zh.md have the same commands; HACKING's tree has each folder, and no file
-# that does not exist.
+# The documents say what is there. The symbol map, that of the Debian package, the public headers
+# and the man pages name the same functions; a page's synopsis declares what the header declares;
+# links lead somewhere; README.md and README.zh.md have the same commands; HACKING's tree has each
+# folder, and no file that does not exist.
 set -u
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -39,6 +39,9 @@ cut -d' ' -f1 "$work/names" >"$work/pages"
 test -s "$work/map" || fail "lib/shmkit.map names nothing"
 same "in lib/shmkit.map" "$work/map" "in the headers" "$work/headers"
 same "in lib/shmkit.map" "$work/map" "in the NAME sections of the pages" "$work/pages"
+
+sed -n 's/^ \(shk_[a-z0-9_]*\)@.*/\1/p' debian/libshmkit0.symbols | sort >"$work/symbols"
+same "in lib/shmkit.map" "$work/map" "in debian/libshmkit0.symbols" "$work/symbols"
 
 # A synopsis as C, for the compiler to compare it with the header: .Ft type, .Fn name argument...,
 # or .Fo, .Fa, .Fc.
