@@ -189,9 +189,14 @@ static void check_segment(struct report *report, const struct shk_segment_info *
         print_to_memory("if its container has ended: %s; else run all its users in one pid "
                         "namespace, such as docker run --pid=container:NAME",
                         way);
+    char *same = print_to_memory("run all its users with one version of shmkit and one C library; "
+                                 "if what is in it is not needed: %s",
+                                 way);
     char *larger = print_to_memory("%s, and create it with a larger --max-members", way);
 
-    if (s->state == SHK_SEGMENT_MISMATCH || s->state == SHK_SEGMENT_CORRUPT)
+    if (s->state == SHK_SEGMENT_MISMATCH)
+        found(report, about, same, "%s", s->problem);
+    else if (s->state == SHK_SEGMENT_CORRUPT)
         found(report, about, fix, "%s", s->problem);
     else if (s->state == SHK_SEGMENT_GOOD && s->namespace_ && our_namespace() &&
              s->namespace_ != our_namespace())
@@ -212,6 +217,7 @@ static void check_segment(struct report *report, const struct shk_segment_info *
     free(clean);
     free(foreign);
     free(larger);
+    free(same);
 }
 
 /* Of those that wait to put: how many, and the longest wait in nanoseconds. */

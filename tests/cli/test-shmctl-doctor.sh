@@ -39,6 +39,15 @@ outside() {
     exits 0 shmctl rm -f "$segment-truncated"
     prints_nothing
     test ! -e "/dev/shm/$segment-truncated" || fail 'its advice is in vain'
+    cp --sparse=always "/dev/shm/$segment" "/dev/shm/$segment-old"
+    printf '\005' | dd of="/dev/shm/$segment-old" bs=1 seek=8 conv=notrunc status=none
+    expect "segment $segment-old" 'problem segment /* by layout 5, this library reads layout *'
+    exits 1 shmctl doctor
+    advice='run all its users with one version of shmkit and one C library; if what is in it is not'
+    grep -qx "         $advice needed: shmctl rm -f $segment-old" "$out" ||
+        fail "it says $(cat "$out")"
+    exits 0 shmctl rm -f "$segment-old"
+    test ! -e "/dev/shm/$segment-old" || fail 'its advice is in vain'
     shmctl event wait "$segment/go" &
     sleeper=$!
     await waits 'set go'
