@@ -1,0 +1,107 @@
+#!/bin/bash
+# make check-builds: builds the library, the programs and the demos in other ways, each in a folder
+# of its own, and uses what is built. A way whose compiler is not there is left out, and that is
+# said.
+#
+#     tests/builds.sh [WAY...]     static shared lto small m32 waits paths; all
+#
+# SHMKIT_SRCDIR is a tree with its configure. What is built lies below BUILDS_DIR, or in a folder
+# that goes away. BUILDS_JOBS: how many at a time.
+set -u
+source=$(cd "${SHMKIT_SRCDIR:-$(dirname "$0")/..}" && pwd) || exit 1
+jobs=${BUILDS_JOBS:-$(getconf _NPROCESSORS_ONLN)}
+compiler=${CC:-gcc}
+test -x "$source/configure" || { echo "there is no $source/configure" >&2 && exit 1; }
+if test -n "${BUILDS_DIR-}"; then
+    work=$BUILDS_DIR
+    mkdir -p "$work" || exit 1
+else
+    work=$(mktemp -d) || exit 1
+    trap 'rm -rf "$work"' EXIT
+fi
+
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+failed=0
+
+# An item through a queue, and a lock, by this shmctl.
+works() {
+    local segment=builds-$$ result
+    "$1" put "$segment/jobs" 'from here' &&
+        test "$("$1" get "$segment/jobs")" = 'from here' &&
+        "$1" lock "$segment/till" -- true 2>/dev/null
+    result=$?
+    "$1" rm "$segment"
+    return $result
+}
+
+build() { # FOLDER CONFIGURE-ARGUMENT...
+    local build=$work/$1
+    shift
+    mkdir -p "$build"
+    (cd "$build" && "$source/configure" -q --enable-silent-rules "$@" && make -j"$jobs" -s) \
+        >"$build/log" 2>&1 && ! grep 'warning:' "$build/log" >>"$build/log.warnings"
+}
+
+way() { # NAME CONFIGURE-ARGUMENT...
+    local name=$1
+    if build "$@" && works "$work/$name/tools/shmctl" >>"$work/$name/log" 2>&1; then
+        echo "ok: $name"
+    else
+        tail -n 30 "$work/$name/log" "$work/$name/log.warnings"
+        fail "$name"
+    fi
+}
+
+links() { # FLAG...: whether the compiler makes a program with them
+    echo 'int main(void) { return 0; }' >"$work/links.c"
+    # shellcheck disable=SC2086 # CC may be several words
+    $compiler "$@" "$work/links.c" -o "$work/links" 2>"$work/links.log"
+}
+
+# Automake takes no blank in the path of a tree. It takes any other byte; and what is built can be
+# installed anywhere.
+paths() {
+    local name=存款者甲 there="$work/there, 存款者甲"
+    build "$name" || { tail -n 30 "$work/$name/log" && fail "paths: a tree in $name" && return; }
+    make -C "$work/$name" -s install DESTDIR="$there" >>"$work/$name/log" 2>&1 ||
+        fail "paths: make install DESTDIR='$there'"
+    LD_LIBRARY_PATH="$there/usr/local/lib" works "$there/usr/local/bin/shmctl" ||
+        fail "paths: what is installed in '$there'"
+    make -C "$work/$name" -s uninstall DESTDIR="$there" >>"$work/$name/log" 2>&1
+    test -z "$(find "$there" ! -type d)" || fail "paths: make uninstall leaves files in '$there'"
+    mkdir -p "$work/with blanks"
+    (cd "$work/with blanks" && "$source/configure" -q) >"$work/with blanks/log" 2>&1 &&
+        fail 'paths: configure takes a path with blanks, and the build will not'
+    grep -q 'unsafe absolute working directory name' "$work/with blanks/log" ||
+        fail 'paths: configure does not say what is wrong with a path with blanks'
+    test $failed != 0 || echo 'ok: paths'
+}
+
+test $# -gt 0 || set -- static shared lto small m32 waits paths
+for name in "$@"; do
+    case $name in
+    static) way static --disable-shared ;;
+    shared) way shared --disable-static ;;
+    lto) way lto CFLAGS='-O3 -flto=auto' AR=gcc-ar RANLIB=gcc-ranlib NM=gcc-nm ;;
+    small) way small CFLAGS=-Os ;;
+    m32)
+        # Other libraries of that word size are not there, as a rule.
+        if links -m32; then
+            way m32 CC="$compiler -m32" PKG_CONFIG_LIBDIR="$work"
+        else
+            echo "left out: m32: $compiler -m32 makes no program (Debian package: gcc-multilib)"
+        fi
+        ;;
+    # As with a C library that has no waits by CLOCK_MONOTONIC.
+    waits)
+        way waits ac_cv_func_pthread_mutex_clocklock=no ac_cv_func_sem_clockwait=no \
+            ac_cv_func_pthread_cond_clockwait=no
+        ;;
+    paths) paths ;;
+    *) echo "builds.sh: there is no way $name" >&2 && exit 2 ;;
+    esac
+done
+exit $failed
