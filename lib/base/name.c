@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,15 +37,18 @@ int shki_check_name(const char *what, const char *name, size_t longest)
     return r;
 }
 
-/* "NAME:PASSWORD:UID:…" of /etc/passwd. musl has no fgetpwent_r(), and getpwuid_r() loads modules. */
+/*
+ * Whether a line of /etc/passwd, "NAME:PASSWORD:UID:…", is that user's; cuts it behind the name.
+ * Read here because getpwuid_r() loads modules, and musl has no fgetpwent_r().
+ */
 static bool is_line_of(char *line, uid_t uid)
 {
     char *password = strchr(line, ':'), *id = password ? strchr(password + 1, ':') : NULL, *end;
 
-    if (id == NULL || id[1] < '0' || id[1] > '9' || strtoul(id + 1, &end, 10) != uid || *end != ':')
+    if (id == NULL || !isdigit((unsigned char)id[1]))
         return false;
     *password = '\0';
-    return true;
+    return strtoul(id + 1, &end, 10) == uid && *end == ':';
 }
 
 const char *shki_user_name(char *to, size_t size, uid_t uid)
