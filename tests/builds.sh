@@ -41,7 +41,7 @@ build() { # FOLDER CONFIGURE-ARGUMENT...
     local build=$work/$1
     shift
     mkdir -p "$build"
-    (cd "$build" && "$source/configure" -q --enable-silent-rules "$@" && make -j"$jobs" -s) \
+    (cd "$build" && "$source/configure" -q --enable-silent-rules --without-python "$@" && make -j"$jobs" -s) \
         >"$build/log" 2>&1 && ! grep 'warning:' "$build/log" >>"$build/log.warnings"
 }
 
