@@ -238,6 +238,28 @@ static size_t waiting_producers(const struct shk_snapshot *snapshot, const char 
     return n;
 }
 
+/* As a put finds it: in items, of which leased ones count, too, or in bytes. */
+static bool is_full(const struct shk_object_info *o)
+{
+    return o->kind == SHK_KIND_QUEUE && !o->as.queue.shut_down &&
+           ((o->as.queue.capacity &&
+             o->as.queue.size + o->as.queue.leased >= o->as.queue.capacity) ||
+            (o->as.queue.capacity_bytes && o->as.queue.bytes >= o->as.queue.capacity_bytes));
+}
+
+/* "3 items, 2 leased, 12 bytes" */
+static char *describe_content(const struct shk_object_info *o)
+{
+    char leased[40] = "", bytes[40] = "";
+
+    if (o->as.queue.leased)
+        snprintf(leased, sizeof(leased), ", %" PRIu32 " leased", o->as.queue.leased);
+    if (o->as.queue.capacity_bytes)
+        snprintf(bytes, sizeof(bytes), ", %" PRIu64 " bytes", o->as.queue.bytes);
+    return print_to_memory("%" PRIu64 " item%s%s%s", o->as.queue.size,
+                           o->as.queue.size == 1 ? "" : "s", leased, bytes);
+}
+
 /*
  * A queue that is full slows its producers down, as it should. It is a problem if one of them has
  * been waiting for longer than a consumer at work takes for an item.
@@ -251,17 +273,19 @@ static void check_queue(struct report *report, const struct shk_snapshot *snapsh
     char *fix = print_to_memory("let more consumers take from it; 'shmctl why %s' tells what its "
                                 "producers wait for, 'shmctl peek %s/%s' what is in it",
                                 segment, segment, o->name);
+    char *content = describe_content(o);
     int64_t longest;
     size_t n = waiting_producers(snapshot, o->name, &longest);
 
     if (o->as.queue.consumer)
         describe_member_id(consumer, snapshot, o->as.queue.consumer);
     found(report, about, n && longest >= PUT_WAIT_MAX ? fix : NULL,
-          "full (%" PRIu64 " items); producers that wait: %zu%s%s%s%s", o->as.queue.size, n,
-          n ? ", for up to " : "", n ? format_duration(duration, longest) : "",
+          "full (%s); producers that wait: %zu%s%s%s%s", content, n, n ? ", for up to " : "",
+          n ? format_duration(duration, longest) : "",
           *consumer ? "; its consumer side is kept by " : "", consumer);
     free(about);
     free(fix);
+    free(content);
 }
 
 static void check_queues(struct report *report, const char *segment)
@@ -272,8 +296,7 @@ static void check_queues(struct report *report, const char *segment)
     if (shk_snapshot_open(segment, &snapshot) != 0)
         return; /* it has gone in between */
     for (size_t i = 0; (o = shk_snapshot_object(snapshot, i)); i++) {
-        if (o->kind == SHK_KIND_QUEUE && o->as.queue.capacity && !o->as.queue.shut_down &&
-            o->as.queue.size + o->as.queue.leased >= o->as.queue.capacity)
+        if (is_full(o))
             check_queue(report, snapshot, o);
     }
     shk_snapshot_close(snapshot);

@@ -62,16 +62,22 @@ outside() {
     test ! -e "/dev/shm/$segment" || fail 'its advice is in vain'
     exits 0 shmctl create queue "$segment/jobs" --capacity 1
     exits 0 shmctl put "$segment/jobs" 1
-    expect "queue $segment/jobs" 'ok full (1 items); producers that wait: 0'
+    expect "queue $segment/jobs" 'ok full (1 item); producers that wait: 0'
     shmctl put "$segment/jobs" 2 &
     await waits 'put jobs'
     is_problem() {
-        says "queue $segment/jobs" | grep -q '^problem full (1 items); .*: 1, for up to '
+        says "queue $segment/jobs" | grep -q '^problem full (1 item); .*: 1, for up to '
     }
     await is_problem
     exits 0 shmctl get "$segment/jobs" -c 2
     test "$(says "queue $segment/jobs")" = '' || fail 'an empty queue is full'
     exits 0 shmctl rm "$segment"
+    exits 0 shmctl create queue "$segment/bytes" --capacity-bytes 10
+    exits 0 shmctl put "$segment/bytes" 12345 67890
+    expect "queue $segment/bytes" 'ok full (2 items, 10 bytes); producers that wait: 0'
+    exits 0 shmctl get "$segment/bytes"
+    test "$(says "queue $segment/bytes")" = '' || fail 'a queue with room for bytes is full'
+    exits 0 shmctl purge "$segment/bytes"
     claim 'limits, full queues, damaged and deserted segments are found'
 }
 
