@@ -444,7 +444,8 @@ const struct command cmd_work = {
              "fails, or the worker dies. Any number of workers share the queue. They end when\n"
              "it is shut down and drained. Ctrl-C: they end after the commands in hand; once\n"
              "more: these are ended, and their items go back. Exit status: 0 all items are\n"
-             "done, 1 one was given up; with --stop its command's.",
+             "done, 1 one was given up; with --stop its command's. With --json-lines what the\n"
+             "commands print goes to the standard error.",
     .options = options,
     .runs_command = 1,
     .run = run,
