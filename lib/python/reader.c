@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <string.h>
 
-PyTypeObject *shp_reader_type;
-
 #define BLOCK 1024 /* samples of a read that says nothing */
 
 /* ---- Making ---- */

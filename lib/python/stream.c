@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-PyTypeObject *shp_stream_type;
+PyTypeObject *shp_stream_type, *shp_reader_type;
 
 /* ---- Formats ---- */
 
@@ -479,7 +479,5 @@ static PyType_Spec stream_spec = {"shmkit.Stream", sizeof(struct shp_stream), 0,
 
 int shp_stream_init(PyObject *module)
 {
-    if (shp_add_type(module, &stream_spec, &shp_stream_type) < 0)
-        return -1;
-    return shp_reader_init(module);
+    return shp_add_type(module, &stream_spec, &shp_stream_type);
 }

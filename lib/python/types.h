@@ -19,6 +19,6 @@
 #define SHP_TYPES                                                                              \
     shp_lock_init, shp_barrier_init, shp_cond_init, shp_event_init, shp_once_init,             \
         shp_rwlock_init, shp_semaphore_init, shp_queue_init, shp_region_init, shp_newest_init, \
-        shp_stream_init, shp_ready_init
+        shp_stream_init, shp_reader_init, shp_ready_init
 
 #endif
