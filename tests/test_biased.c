@@ -147,6 +147,32 @@ START_TEST(test_biased_lock_that_one_member_uses_alone_has_an_owner)
 }
 END_TEST
 
+/* Until a consumer looks for dead owners, which one that finds an item does now and then. */
+START_TEST(test_biased_lock_has_an_owner_again_after_a_lease_though_the_queue_is_not_empty)
+{
+    static const uint32_t orders[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
+    struct shk_queue *queue;
+    struct shki_side_lock *lock;
+    int64_t number, until = time_now() + TEST_DEADLINE * time_factor();
+    uint64_t ticket;
+
+    needs_membarrier();
+    queue = open_jobs(orders[_i], 4);
+    lock = shki_get_lock(queue);
+    assert_code(put(queue, 1, SHK_NOWAIT), 0);
+    assert_code(put(queue, 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_lease(queue, &number, sizeof(number), SHK_NOWAIT, &ticket), 8);
+    ck_assert_uint_eq(atomic_load(&lock->bias.owner), 0);
+    assert_code(shk_queue_ack(queue, ticket), 0);
+    while (atomic_load(&lock->bias.owner) != me(queue)) {
+        ck_assert_int_lt(time_now(), until);
+        assert_code(put(queue, 1, SHK_NOWAIT), 0);
+        ck_assert_int_eq(get(queue, SHK_NOWAIT), 1);
+    }
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 START_TEST(test_biased_lock_revokes_an_owner_that_is_elsewhere)
 {
     struct shk_queue *queue = open_jobs(SHK_FIFO, 4);
@@ -364,6 +390,9 @@ int main(void)
 
     tcase_add_loop_test(bias_owners, test_biased_lock_that_one_member_uses_alone_has_an_owner, 0,
                         3);
+    tcase_add_loop_test(
+        bias_owners,
+        test_biased_lock_has_an_owner_again_after_a_lease_though_the_queue_is_not_empty, 0, 3);
     tcase_add_test(bias_owners, test_biased_lock_revokes_an_owner_that_is_elsewhere);
     tcase_add_test(bias_owners, test_biased_lock_waits_for_an_owner_that_is_in_it);
     tcase_add_test(bias_owners, test_biased_lock_is_not_over_while_its_owner_is_in_it);

@@ -518,6 +518,30 @@ START_TEST(test_an_idle_getter_is_given_what_a_dead_worker_had_leased)
 }
 END_TEST
 
+/* No consumer waits, and none finds it empty. */
+START_TEST(test_a_busy_consumer_is_given_what_a_dead_worker_had_leased)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i / 2]);
+    struct actor *worker = start_waiter(lease_and_stay);
+    int64_t number, until = time_now() + TEST_DEADLINE * time_factor();
+    uint64_t ticket;
+
+    put(queue, 5);
+    wait_until_done(worker);
+    put(queue, 6);
+    child_kill(worker->pid);
+    do {
+        ck_assert_int_lt(time_now(), until);
+        put(queue, 6);
+        number = _i % 2 ? get(queue) : lease(queue, &ticket);
+        if (_i % 2 == 0)
+            assert_code(shk_queue_ack(queue, ticket), 0);
+    } while (number == 6);
+    assert_result(number, 5);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 static int lease_in_order(struct shk_queue *queue)
 {
     uint64_t ticket;
@@ -854,6 +878,8 @@ int main(void)
                         KINDS);
     tcase_add_loop_test(others, test_an_idle_getter_is_given_what_a_dead_worker_had_leased, 0,
                         KINDS);
+    tcase_add_loop_test(others, test_a_busy_consumer_is_given_what_a_dead_worker_had_leased, 0,
+                        2 * KINDS);
     tcase_add_loop_test(others, test_what_comes_back_from_the_dead_keeps_its_order, 0, KINDS);
     tcase_add_loop_test(others, test_only_the_process_that_leased_may_acknowledge, 0, KINDS);
     tcase_add_test(others, test_a_forked_child_does_not_own_its_parents_leases);

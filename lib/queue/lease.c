@@ -85,14 +85,12 @@ static int get_back(struct shk_queue *q, struct shki_member *m, struct shki_work
     return 1;
 }
 
-int shki_lease_get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+static int get_beside_leases(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
 {
     unsigned n = w->n;
     uint32_t index;
     int r;
 
-    if (likely(!has_leases(q)))
-        return q->ops->get(q, m, w);
     if (find_back(q, &index))
         return get_back(q, m, w, index);
     if (q->ops->priority && shki_leases_back(q) > 0)
@@ -103,6 +101,18 @@ int shki_lease_get(struct shk_queue *q, struct shki_member *m, struct shki_work 
         return get_back(q, m, w, index);
     if (r == 0 && end_leases(q))
         r = q->ops->get(q, m, w); /* it may be drained now */
+    return r;
+}
+
+int shki_lease_get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+{
+    int r;
+
+    if (likely(!has_leases(q)))
+        return q->ops->get(q, m, w);
+    r = get_beside_leases(q, m, w);
+    if (r > 0 && shki_lease_check_at(q, shki_now()))
+        end_leases(q);
     return r;
 }
 
@@ -156,11 +166,11 @@ static int lease_back(struct shk_queue *q, struct shki_member *m, struct shki_wo
 }
 
 /* The next item of the store. */
-static int lease_first(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
+static int lease_first(struct shk_queue *q, struct shki_member *m, struct shki_work *w,
+                       uint32_t *index)
 {
     struct shki_slot *slot = NULL;
     struct shki_lease_shared *record;
-    uint32_t index;
     int r = shki_next_item(q, q->ops->item, &slot);
 
     if (r <= 0)
@@ -168,16 +178,31 @@ static int lease_first(struct shk_queue *q, struct shki_member *m, struct shki_w
     r = shki_read_slot(q, slot, load_relaxed(&slot->word), w->buffers[0].iov_base,
                        &w->buffers[0].iov_len);
     if (r > 0)
-        r = shki_lease_room(q, w->buffers[0].iov_len, &index);
+        r = shki_lease_room(q, w->buffers[0].iov_len, index);
     if (r < 0)
         return r;
-    record = shki_lease_at(q, index);
+    record = shki_lease_at(q, *index);
     store_relaxed(&record->priority, q->ops->priority ? q->ops->priority(q) : 0);
     shki_fill_slot(&record->item, w->buffers[0].iov_base, w->buffers[0].iov_len);
-    w->ticket = shki_lease_new(q, m, index);
+    w->ticket = shki_lease_new(q, m, *index);
     q->ops->consume(q); /* killed before it commits: nothing has happened. After: a dead's lease */
     shki_lease_changed(q);
     return 1;
+}
+
+static int lease_next(struct shk_queue *q, struct shki_member *m, struct shki_work *w,
+                      uint32_t *index)
+{
+    int r;
+
+    if (find_back(q, index))
+        return lease_back(q, m, w, *index);
+    r = lease_first(q, m, w, index);
+    if (r == 0 && shki_lease_check(q) && find_back(q, index))
+        return lease_back(q, m, w, *index);
+    if (r == 0 || r == -ENOSPC)
+        shki_lease_none(q); /* clears what dead owners have left */
+    return r;
 }
 
 static int lease(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
@@ -186,13 +211,9 @@ static int lease(struct shk_queue *q, struct shki_member *m, struct shki_work *w
     int r;
 
     shki_biased_forbid(shki_side_biased(q, shki_get_lock(q)), m);
-    if (find_back(q, &index))
-        return lease_back(q, m, w, index);
-    r = lease_first(q, m, w);
-    if (r == 0 && shki_lease_check(q) && find_back(q, &index))
-        return lease_back(q, m, w, index);
-    if (r == 0 || r == -ENOSPC)
-        shki_lease_none(q); /* clears what dead owners have left */
+    r = lease_next(q, m, w, &index);
+    if (r > 0) /* it has just read the clock, for `since` */
+        shki_lease_check_at(q, load_relaxed(&shki_lease_at(q, index)->since));
     return r;
 }
 

@@ -170,10 +170,10 @@ static bool owner_is_over(const struct shk_queue *q, const struct shki_lease_sha
 }
 
 /* Whether this caller is to search now. */
-static bool is_due_to_check(struct shk_queue *q)
+static bool is_due_to_check(struct shk_queue *q, int64_t now)
 {
     _Atomic int64_t *at = &q->shared->leases.checked_at;
-    int64_t now = shki_now(), last = load_relaxed(at);
+    int64_t last = load_relaxed(at);
 
     /* A time in the future was written in another time namespace. */
     if (now - last < SHKI_RECHECK / 2 && last <= now)
@@ -211,16 +211,33 @@ static bool check_one(struct shk_queue *q, uint32_t index)
     }
 }
 
-bool shki_lease_check(struct shk_queue *q)
+static bool is_enabled(const struct shk_queue *q)
+{
+    return shki_lease_words(q) > 0 && shki_repair_enabled(SHKI_REPAIR_FORWARD);
+}
+
+static bool search(struct shk_queue *q)
 {
     struct shki_lease_walk w = shki_lease_walk_out(q);
     bool found = false;
 
-    if (w.n == 0 || !is_due_to_check(q) || !shki_repair_enabled(SHKI_REPAIR_FORWARD))
-        return false;
     for (uint32_t i; shki_lease_next(&w, &i);)
         found |= check_one(q, i);
     return found;
+}
+
+bool shki_lease_check(struct shk_queue *q)
+{
+    return is_enabled(q) && is_due_to_check(q, shki_now()) && search(q);
+}
+
+bool shki_lease_check_at(struct shk_queue *q, int64_t now)
+{
+    bool is_due = is_enabled(q) && is_due_to_check(q, now);
+
+    if (unlikely(is_due))
+        search(q);
+    return is_due;
 }
 
 /* ---- With the get lock ---- */
@@ -328,6 +345,12 @@ int shki_lease_room(struct shk_queue *q, size_t length, uint32_t *index)
     if (length > q->item_most)
         return shki_damaged_item(q, length);
     *index = find_free(q);
+    if (q->lease_limit == 0)
+        return shki_fail(-ENOSPC,
+                         "%s/%s: nothing can be leased: a lease needs room for the largest item, "
+                         "and %llu bytes are too much for a segment of %llu",
+                         q->object.segment->name, q->object.name, (unsigned long long)q->item_most,
+                         (unsigned long long)q->object.segment->size);
     if (*index == q->lease_limit)
         return shki_fail(-ENOSPC,
                          "%s/%s: %u items are leased and not acknowledged, as many as there can be",

@@ -50,19 +50,25 @@
  * The owner of a lease is a process, so any of its threads may acknowledge, and a thread that ends
  * leaves its leases to the others. The death of the thread that leased is seen at once; only
  * then the process is checked (shki_process_is_over()). Consumers look for dead owners when they
- * find nothing else, and when they wait, at the end of each recheck interval.
+ * find nothing else; when they wait, at the end of each recheck interval; and when they find
+ * something, after half of one: otherwise the dead's items would stay away until the queue is
+ * empty.
  *
  * The get lock has no bias owner while an item is leased or has come back: the fast tiers of get do
- * not know of leases, and need not. shki_biased_forbid() sees to that with the first lease,
- * shki_biased_allow() ends it. (A member that has claimed the side is given items that have come
- * back when there are no others.) In LIFO and PRIORITY queues the lock is that of the producers,
- * too, which so come to know that there are leases, and count them.
+ * not know of leases, and need not. shki_biased_forbid() sees to that with the first lease. A get
+ * that finds no bit set ends it with shki_biased_allow(): one that finds no item, or one that looks
+ * for dead owners. (A member that has claimed the side is given items that have come back when
+ * there are no others.) In LIFO and PRIORITY queues the lock is that of the producers, too, which
+ * so come to know that there are leases, and count them.
  *
  * Killed where:
  *   - A consumer before its get commits: the record is `changing` and the word that commits is as
  *     it was: the next member with the lock frees the record. After it: a dead owner's lease.
  *   - An owner before LS1: the item is still its lease, and comes back. After LS1 of ack: the item
- *     is done; the bit `out` stays set until a consumer finds that its process is over.
+ *     is done; the bit `out` stays set until a consumer looks for dead owners, and the lock is
+ *     without a bias owner until a get does. A death leaves nothing to repair at once: the bit of a
+ *     FREE record costs a consumer one load, and whether its owner is dead or late is found where
+ *     owners are looked for.
  *   - In nack after RETURNING: as a dead owner's. After BACK and before the bit `back`: the next
  *     search for dead owners sets the bit.
  *   - A consumer with the lock that takes an item that has come back: before LS1 it still is BACK,
@@ -167,6 +173,8 @@ bool shki_lease_is_own(struct shk_queue *, const struct shki_member *,
  * whether it is worth another try to get an item.
  */
 bool shki_lease_check(struct shk_queue *);
+/* The same where an item has been found, at time `now`: whether it was due. */
+bool shki_lease_check_at(struct shk_queue *, int64_t now);
 
 /* ---- With the get lock ---- */
 
