@@ -114,7 +114,10 @@ static int64_t call_wait(void *arg, int64_t timeout)
 static void keep(const struct set *set, bool kept)
 {
     for (unsigned i = 0; i < set->n; i++) {
-        set->objects[i]->waits += kept ? 1 : -1u;
+        if (kept)
+            shp_begin_wait(set->objects[i]);
+        else
+            shp_end_wait(set->objects[i]);
         if (set->readers[i])
             set->readers[i]->busy = kept;
     }

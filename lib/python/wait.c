@@ -60,6 +60,21 @@ static int run_handlers(void *arg)
     return r;
 }
 
+void shp_begin_wait(struct shp_object *o)
+{
+    if (o->forks != forks) { /* the counts are the parent's */
+        o->forks = forks;
+        o->waits = 0;
+    }
+    o->waits++;
+}
+
+void shp_end_wait(struct shp_object *o)
+{
+    if (o->forks == forks) /* else a signal handler has forked in the wait */
+        o->waits--;
+}
+
 bool shp_is_waited_for(const struct shp_object *o)
 {
     return o->waits > 0 && o->forks == forks;
@@ -77,17 +92,12 @@ int64_t shp_wait_slow(struct shp_object *o, shp_call call, void *arg, int64_t ti
         if (r < 0 && r != -EBUSY) /* a handler of it runs, and calls this: the wait is refused */
             return r;
     }
-    if (o->forks != forks) { /* the counts are the parent's */
-        o->forks = forks;
-        o->waits = 0;
-    }
-    o->waits++;
+    shp_begin_wait(o);
     saved = PyEval_SaveThread();
     r = call(arg, timeout);
     PyEval_RestoreThread(saved);
     saved = NULL;
-    if (o->forks == forks)
-        o->waits--;
+    shp_end_wait(o);
     return r;
 }
 

@@ -58,6 +58,13 @@ int shp_acquire_arguments(PyObject *const *args, Py_ssize_t n, PyObject *names, 
  */
 int shp_wait_arguments(PyObject *const *args, Py_ssize_t n, PyObject *names, int64_t *timeout);
 
+/*
+ * A thread of this process begins to wait in it, so that it cannot be closed, or ends that: for a
+ * wait in several objects, of which shp_wait_slow() is told one.
+ */
+void shp_begin_wait(struct shp_object *);
+void shp_end_wait(struct shp_object *);
+
 /* Whether a thread of this process waits in it: the parent's threads are not those of a child. */
 bool shp_is_waited_for(const struct shp_object *);
 
