@@ -26,6 +26,9 @@ static const struct workload {
     {"W10", "what a read under a rwlock costs, with one and two readers", run_w10},
     {"W11", "a job leased and acknowledged, beside a get, and beside Redis", run_w11},
     {"W12", "the newest value, got and set, beside a copy under a mutex", run_w12},
+#ifdef HAVE_PYTHON_MODULE
+    {"W13", "shmkit for Python, beside multiprocessing", run_w13},
+#endif
     {"idle", "what 1000 sleepers cost", run_idle},
 };
 

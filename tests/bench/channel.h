@@ -78,8 +78,8 @@ void line_path(const struct line *, char *path, size_t size);
  */
 bool measure_one_way(const struct contest *, const struct subject *, double figures[FIGURES]);
 
-/* peer.py measures it: "peer.py WHAT …" prints the figures. */
-bool python_measures(double figures[FIGURES], const char *what, const char *format, ...)
+/* A program of this folder measures it ("peer.py WHAT"), called with what follows. */
+bool python_measures(double figures[FIGURES], const char *program, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- Items ---- */

@@ -82,8 +82,8 @@ static bool python_one_way(const struct contest *contest, double figures[FIGURES
     if (contest->pinned)
         snprintf(cpus, sizeof(cpus), "%d %d", bench.cpu[0], bench.cpu[1]);
     setenv("PEER_CPUS", cpus, 1);
-    return python_measures(figures, "throughput", "%zu %u %u %g", contest->item, contest->capacity,
-                           contest->n, contest_seconds(contest));
+    return python_measures(figures, "peer.py throughput", "%zu %u %u %g", contest->item,
+                           contest->capacity, contest->n, contest_seconds(contest));
 }
 
 bool measure_one_way(const struct contest *contest, const struct subject *subject,
@@ -231,7 +231,8 @@ static bool measure_trip(const struct contest *contest, const struct subject *su
             snprintf(cpus, sizeof(cpus), "%d %d", bench.cpu[0],
                      bench.cpu[contest->one_cpu ? 0 : 1]);
         setenv("PEER_CPUS", cpus, 1);
-        well = python_measures(figures, channel->python, "%g", contest_seconds(contest));
+        well =
+            python_measures(figures, "peer.py", "%s %g", channel->python, contest_seconds(contest));
         line_destroy(&trip.there);
         return well;
     }

@@ -160,7 +160,7 @@ static void run_python(void *argument, unsigned role)
 #endif
 
 /* In a session of its own, so that its children end with it. */
-bool python_measures(double figures[FIGURES], const char *what, const char *format, ...)
+bool python_measures(double figures[FIGURES], const char *program, const char *format, ...)
 {
 #ifdef PYTHON
     char numbers[100], command[700], output[80], line[200] = "";
@@ -172,8 +172,8 @@ bool python_measures(double figures[FIGURES], const char *what, const char *form
     va_end(arguments);
     snprintf(output, sizeof(output), "%s/python", directory[0] ? directory : "/tmp");
     snprintf(command, sizeof(command),
-             "exec setsid -w timeout -k 1 60 %s '%s/peer.py' %s %s >'%s' 2>'%s.err'", PYTHON,
-             BENCH_SRCDIR, what, numbers, output, output);
+             "exec setsid -w timeout -k 1 60 %s '%s'/%s %s >'%s' 2>'%s.err'", PYTHON, BENCH_SRCDIR,
+             program, numbers, output, output);
     team_start();
     team_add(run_python, command, ANY_CPU);
     bool well = team_ready() && team_finish();
@@ -188,11 +188,11 @@ bool python_measures(double figures[FIGURES], const char *what, const char *form
     unlink(command);
     if (!well ||
         sscanf(line, "%lf %lf %lf %lf", &figures[0], &figures[1], &figures[2], &figures[3]) < 1)
-        return team_fails("peer.py %s has failed", what);
+        return team_fails("%s has failed", program);
     return true;
 #else
     (void)figures;
-    (void)what;
+    (void)program;
     (void)format;
     return team_fails("no Python");
 #endif

@@ -92,6 +92,18 @@ const struct target targets[] = {
     NOT_DEARER("W12", NULL, "shmkit, 1 reader", "mutex, 1 reader"),
     NOT_DEARER("W12", NULL, "shmkit, 2 readers", "mutex, 2 readers"),
 
+/* Shares of multiprocessing's time, and multiples of its throughput. */
+#define W13_COST(r, f, a) CHEAPER("W13", r, NULL, "shmkit for Python", f, a)
+#define W13_RATE(r, f)    FASTER("W13", r, NULL, "shmkit for Python", f, "mp.SimpleQueue")
+    W13_COST("acquire and release", 1, "mp.Lock"),
+    W13_COST("with lock", 0.6, "mp.Lock"),
+    W13_RATE("put and get, 64 B", 40),
+    W13_RATE("64 B", 15),
+    W13_RATE("a tuple", 8),
+    W13_RATE("64 KiB", 3),
+    W13_COST("round trip", 1 / 3.0, "mp.SimpleQueue"),
+    W13_COST("100 processes", 0.1, "mp.Event"),
+
 /*
  * An operation costs as much beside 10,000 of anything as beside one. A list of a hundred times as
  * many takes a hundred times as long at most, and a fifth more.

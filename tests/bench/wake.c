@@ -211,7 +211,7 @@ static bool measure_wake(const struct contest *contest, const struct subject *su
 
     if (!waker) {
         setenv("PEER_CPUS", "", 1);
-        well = python_measures(figures, "wake", "%u", contest->n);
+        well = python_measures(figures, "peer.py wake", "%u", contest->n);
         figures[0] *= 1e3; /* it says us */
         return well;
     }

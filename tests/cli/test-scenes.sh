@@ -38,11 +38,14 @@ ends_waiting() {
         fail "the end of $1 is not as in expected/scene-$1.txt"
 }
 
-scenes='account account-event queue list pipeline work event rwlock plot'
+scenes='account account-event queue list pipeline work event rwlock python plot'
 if ! command -v gnuplot >/dev/null; then
     echo 'SKIPPED test-scenes.sh: the scene plot: there is no gnuplot' | tee /dev/fd/9 2>/dev/null
     scenes=${scenes% plot}
 fi
+$PYTHON -c 'import shmkit' 2>/dev/null ||
+    echo 'SKIPPED test-scenes.sh: the scene python: the module for Python is not there' |
+    tee /dev/fd/9 2>/dev/null
 
 for name in $scenes; do
     echo "==== shmctl demo $name"

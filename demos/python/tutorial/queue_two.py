@@ -1,0 +1,8 @@
+import queue
+# 定义一个长度为2的阻塞队列
+bq = queue.Queue(2)
+bq.put("Python")
+bq.put("Python")
+print("1111111111")
+bq.put("Python")  # ① 阻塞线程
+print("2222222222")
