@@ -1,5 +1,6 @@
 """The tutorial's programs, each actor a process of its own, do what the tutorial says."""
 import contextlib
+import difflib
 import importlib.util
 import os
 import pathlib
@@ -187,6 +188,30 @@ runpy.run_path(program, run_name="__main__")
         )
         self.started.append(sampler)
         self.plots()
+
+
+class Readme(Demo):
+    def block(self, kind):
+        readme = (SOURCE.parents[1] / "README.md").read_text(encoding="utf-8")
+        return readme.partition(f"```{kind}\n")[2].partition("```\n")[0]
+
+    def test_its_program_runs(self):
+        program = self.programs / "words.py"
+        program.write_text(self.block("python").replace("bank/", f"{self.segment}/"))
+        consumer = self.run_actor("words.py")
+        self.run_actor("words.py", "Python", "Kotlin", "存款者甲").wait(30)
+        self.has(lambda lines: lines == ["Python", "Kotlin", "存款者甲"])
+        self.assertIsNone(consumer.poll())
+
+    def test_it_has_all_differences(self):
+        found = []
+        for original in sorted((SOURCE / "tutorial").glob("*.py")):
+            here = SOURCE / original.name
+            texts = [file.read_text(encoding="utf-8").splitlines() for file in (original, here)]
+            names = f"tutorial/{original.name}", original.name
+            found += difflib.unified_diff(*texts, *names, n=0, lineterm="")
+        found = [line.rstrip() for line in found if not line.startswith("@@")]
+        self.assertEqual(self.block("diff").splitlines(), found)
 
 
 class Differences(unittest.TestCase):
