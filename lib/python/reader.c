@@ -68,13 +68,19 @@ static void reader_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+bool shp_reader_is_busy(const struct shp_reader *r)
+{
+    /* after a fork no thread of the child waits in it, though one of the parent did */
+    return r->busy && shp_is_waited_for(&r->stream->object);
+}
+
 static int check_usable(const struct shp_reader *r)
 {
     if (r->stream == NULL || r->reader == NULL) {
         PyErr_SetString(shp_Closed, "the reader is closed");
         return -1;
     }
-    if (r->busy) {
+    if (shp_reader_is_busy(r)) {
         PyErr_SetString(PyExc_RuntimeError, "another thread reads with this reader: each needs one "
                                             "of its own");
         return -1;
@@ -85,7 +91,7 @@ static int check_usable(const struct shp_reader *r)
 static PyObject *reader_close(struct shp_reader *r, PyObject *unused)
 {
     (void)unused;
-    if (r->busy) {
+    if (shp_reader_is_busy(r)) {
         PyErr_SetString(PyExc_RuntimeError, "the reader cannot be closed: a thread waits in it");
         return NULL;
     }

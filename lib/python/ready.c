@@ -41,7 +41,7 @@ static int row_of(PyObject *o, uint32_t want, struct shk_ready *row, struct shp_
     } else {
         return 0;
     }
-    if (row->kind == SHK_KIND_STREAM && ((struct shp_reader *)o)->busy) {
+    if (row->kind == SHK_KIND_STREAM && shp_reader_is_busy((struct shp_reader *)o)) {
         PyErr_SetString(PyExc_RuntimeError, "another thread uses the reader: each needs one of its "
                                             "own");
         return -1;

@@ -20,6 +20,9 @@ struct shp_reader {
 
 extern PyTypeObject *shp_stream_type, *shp_reader_type;
 
+/* Whether another thread of this process waits in the reader. */
+bool shp_reader_is_busy(const struct shp_reader *);
+
 int shp_stream_init(PyObject *module);
 int shp_reader_init(PyObject *module);
 
