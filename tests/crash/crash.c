@@ -43,12 +43,18 @@
 #define PARTS           8 /* a row is tried in so many parts at the same time */
 #define JOBS_PER_RESULT (PARTS + 1)
 #define RESULTS_MAX     1024
+#define FUNCTIONS_MAX   256
 #define FAILURES_MAX    8  /* then a row is given up: each may take a second */
 #define CONTROL_TRIES   4  /* recordings of a control */
 #define JOBS_PER_CPU    12 /* much of the time is spent asleep */
 /* of the points, another part of them in each run; and all in which the victim sleeps */
-#define RELEASED_ONE_IN 6
-#define JOBS_MAX        256
+#define RELEASED_ONE_IN 3
+/*
+ * Of the points of a call of more steps, likewise: they are loops, through which breakpoints do not
+ * lead, so that to come to a point takes as long as all of a short call
+ */
+#define LONG_CALL 10000
+#define JOBS_MAX  256
 /* bytes of /dev/shm, of which a worker needs 2 MiB at most: other tests are there, too */
 #define ROOM_PER_JOB (8 << 20)
 
@@ -172,6 +178,7 @@ struct result {
     pthread_mutex_t recording;
     struct trace trace;
     struct point points[POINTS_MAX];
+    struct pcs *pcs;             /* of its function; a control's is NULL */
     int count;                   /* of points; -1: it could not even be run without a kill */
     unsigned disabled;           /* repairs */
     const char *control;         /* NULL: a row of the table, and must not fail */
@@ -193,6 +200,11 @@ static struct run {
     _Atomic unsigned next_job;
     unsigned jobs, results;
     struct job job[JOBS_PER_RESULT * RESULTS_MAX];
+    unsigned functions;
+    struct {
+        const char *name;
+        struct pcs pcs;
+    } function[FUNCTIONS_MAX];
     struct result result[RESULTS_MAX]; /* large and sparse */
 } * run;
 
@@ -255,6 +267,12 @@ static int record_once(struct world *w, struct result *r)
 {
     pthread_mutex_lock(&r->recording);
     if (r->count == 0) {
+        /*
+         * Controls of this library are found out by the points of the table. The others keep what
+         * they share in memory that is not watched.
+         */
+        w->every_step = options.step >= 0 || (r->control && !r->disabled);
+        w->pcs = r->pcs;
         r->count = record(w, &r->trace, r->points, POINTS_MAX);
         if (r->count < 0)
             note(r, w, NULL, false, 0);
@@ -281,6 +299,9 @@ static void try_point(struct world *w, struct result *r, unsigned i)
     const struct point *point = &r->points[i];
 
     if (options.step >= 0 && point->step != (uint32_t)options.step)
+        return;
+    if (options.step < 0 && !r->control && r->trace.length > LONG_CALL &&
+        (i / RELEASED_ONE_IN + options.sample) % RELEASED_ONE_IN != 0)
         return;
     if (!is_released_only(r) && !options.released_only)
         note(r, w, point, kill_at(w, &r->trace, point), 0);
@@ -383,6 +404,19 @@ static void init_shared(pthread_mutex_t *mutex)
     pthread_mutex_init(mutex, &shared);
 }
 
+static struct pcs *pcs_of(const char *function)
+{
+    unsigned i = 0;
+
+    while (i < run->functions && strcmp(run->function[i].name, function) != 0)
+        i++;
+    if (i == FUNCTIONS_MAX)
+        errx(1, "more than %u functions", FUNCTIONS_MAX);
+    if (i == run->functions)
+        run->function[run->functions++].name = function;
+    return &run->function[i].pcs;
+}
+
 static void add(const struct row *row, unsigned disabled, const char *control)
 {
     struct result *r = &run->result[run->results];
@@ -398,6 +432,7 @@ static void add(const struct row *row, unsigned disabled, const char *control)
     r->row = row;
     r->disabled = disabled;
     r->control = control;
+    r->pcs = control ? NULL : pcs_of(row->function);
     init_shared(&r->recording);
     run->results++;
     const unsigned parts = control ? 1 : PARTS, first = run->jobs;

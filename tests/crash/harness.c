@@ -24,10 +24,6 @@
 #define SETUP_TICKS      3000 /* half a minute for what is no kill's fault */
 #define OFF_TRACE_MAX    5    /* tries to come to a point on the way that was recorded */
 #define CALIBRATIONS_MAX 12
-/* steps; from here on only those that change or call something are kill points */
-#define LONG_OPERATION 5000
-/* steps; from here on every second one: most of them are spins, and reads of the clock */
-#define HALVED 1500
 
 static int64_t library_recheck;
 
@@ -274,22 +270,22 @@ static int64_t take_result(struct world *w, unsigned actor)
 }
 
 /*
- * A wait for actors. They hang when they have had their second, in ticks in which no actor had to
- * wait for a CPU for long: a machine that is busy with other things proves nothing. But it has an
- * end, too.
+ * A wait for actors. They hang when they have had their second, less the time for which they had to
+ * wait for a CPU: a machine that is busy with other things proves nothing. The kernel counts that
+ * when they get one, so that a wait of many ticks comes in one. But it has an end, too.
  */
 struct wait {
-    unsigned ticks, good_ticks;
-    int64_t starved;
+    int64_t ticks, starved; /* ns: until the first tick */
 };
 
 static bool is_over(const struct world *w, struct wait *wait)
 {
     int64_t all = starved(w);
 
-    wait->good_ticks += all - wait->starved < TICK_NS / 2;
-    wait->starved = all;
-    return ++wait->ticks >= SETUP_TICKS || (w->killed_at && wait->good_ticks >= HUNG_TICKS);
+    if (wait->ticks++ == 0)
+        wait->starved = all;
+    return wait->ticks >= SETUP_TICKS ||
+           (w->killed_at && wait->ticks - (all - wait->starved) / TICK_NS >= HUNG_TICKS);
 }
 
 int64_t finish(struct world *w, unsigned actor)
@@ -380,17 +376,27 @@ void start_sleeper_action(struct world *w, action *function, int64_t argument, c
     EXPECT(w, falls_asleep(w, actor), "%s did not wait in %s", actor_names[actor], doing);
 }
 
-/* Once only: waitpid() is told of a stop once, and would wait for ever for a second report. */
-void stop_actor(struct world *w, unsigned actor)
+/*
+ * Once only: waitpid() is told of a stop once, and would wait for ever for a second report. A
+ * sleeper wakes at the end of each recheck interval. On a busy machine that may be between the
+ * moment when it was seen asleep and its stop: then it goes on, and is stopped once more.
+ */
+bool stop_actor(struct world *w, unsigned actor)
 {
     int status = 0;
 
-    if (w->actors[actor].stopped)
-        return;
-    kill(w->actors[actor].pid, SIGSTOP);
-    waitpid(w->actors[actor].pid, &status, WUNTRACED);
-    EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[actor]);
-    w->actors[actor].stopped = true;
+    while (!w->actors[actor].stopped) {
+        kill(w->actors[actor].pid, SIGSTOP);
+        waitpid(w->actors[actor].pid, &status, WUNTRACED);
+        EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[actor]);
+        w->actors[actor].stopped = true;
+        if (thread_is_in_sleep(w->board->mailbox[actor].tid) || !is_busy(w, actor))
+            break;
+        continue_actor(w, actor);
+        if (!falls_asleep(w, actor))
+            return false;
+    }
+    return true;
 }
 
 void continue_actor(struct world *w, unsigned actor)
@@ -607,12 +613,14 @@ static void calibrate(struct world *w)
         t->previous[t->length] = INT32_MAX; /* no breakpoint is met where it is no more */
 }
 
+/* Of the way that it has gone, whatever that has changed. */
 static uint64_t hash(const struct trace *t)
 {
     uint64_t h = t->length;
 
     for (uint32_t i = 0; i <= t->length; i++)
-        h = (h ^ t->pc[i] ^ t->marks[i]) * UINT64_C(0x100000001b3); /* FNV */
+        /* FNV */
+        h = (h ^ t->pc[i] ^ (t->marks[i] & ~(unsigned)STEP_CHANGES)) * UINT64_C(0x100000001b3);
     return h;
 }
 
@@ -642,26 +650,81 @@ static bool calibrate_until_same(struct world *w)
     return w->failure[0] == '\0'; /* then the last way */
 }
 
+/* True: it was not there. A table that is full knows of none. */
+static bool add_pc(_Atomic uintptr_t *table, unsigned size, uintptr_t pc)
+{
+    unsigned at = (unsigned)(pc * UINT64_C(0x9E3779B97F4A7C15) >> 32) % size;
+
+    for (unsigned i = 0; i < size; i++, at = (at + 1) % size) {
+        uintptr_t there = 0;
+
+        /* relaxed: a worker that adds the same one at the same time finds it there, or is first */
+        if (atomic_compare_exchange_strong_explicit(&table[at], &there, pc, memory_order_relaxed,
+                                                    memory_order_relaxed))
+            return true;
+        if (there == pc)
+            return false;
+    }
+    return true;
+}
+
+static void mark_changes(struct trace *t, const uintptr_t *changing, unsigned n)
+{
+    for (uint32_t i = 0; i < t->length; i++)
+        for (unsigned k = 0; k < n; k++)
+            if (t->pc[i] == changing[k])
+                t->marks[i] |= STEP_CHANGES;
+}
+
+/*
+ * Find the steps that change something, which takes long. So a call that waits by the clock goes
+ * another way meanwhile, with fewer rounds, or more: it is recorded once more without it, and the
+ * instructions that have changed something are taken for those that do.
+ */
+static bool find_changes(struct world *w)
+{
+    struct trace *t = w->trace;
+    uint64_t way = hash(t);
+    uintptr_t *changing = NULL;
+    unsigned n = 0;
+    bool ok;
+
+    w->watch = watch_new();
+    ok = calibrate_until_same(w);
+    watch_free(w->watch);
+    w->watch = NULL;
+    if (!ok || hash(t) == way)
+        return ok;
+    changing = calloc(t->length + 1, sizeof(*changing));
+    if (!changing)
+        err(1, "calloc");
+    for (uint32_t i = 0; i < t->length; i++)
+        if (t->marks[i] & STEP_CHANGES)
+            changing[n++] = t->pc[i];
+    ok = calibrate_until_same(w);
+    mark_changes(t, changing, n);
+    free(changing);
+    return ok;
+}
+
 int record(struct world *w, struct trace *t, struct point *points, unsigned max)
 {
     unsigned n = 0;
-    bool every;
+    bool every = w->every_step;
 
     w->trace = t;
     w->watch = NULL;
     if (!calibrate_until_same(w))
         return -1;
-    every = t->length <= LONG_OPERATION && !w->row->at_stores;
-    if (!every) {
-        w->watch = watch_new();
-        every = calibrate_until_same(w) && t->length <= LONG_OPERATION && !w->row->at_stores;
-        watch_free(w->watch);
-        w->watch = NULL;
+    if (!every && !find_changes(w)) { /* it takes too many steps meanwhile, or something is wrong */
+        every = true;
+        if (!calibrate_until_same(w))
+            return -1;
     }
     for (uint32_t i = 0; i <= t->length && n + 2 <= max; i++) {
-        /* Of a long one: before and after each step that does something. */
-        if ((every && (t->length <= HALVED || i % 2 == 0)) || i == 0 || i == t->length ||
-            t->marks[i] || t->marks[i - 1])
+        bool is_new = w->pcs && add_pc(w->pcs->pc, PCS_MAX, t->pc[i]);
+
+        if (every || is_new || i == 0 || i == t->length || t->marks[i] || t->marks[i - 1])
             points[n++] = (struct point){i, false};
         if (t->marks[i] & STEP_SLEEPS)
             points[n++] = (struct point){i, true};
@@ -756,15 +819,12 @@ bool kill_at(struct world *w, struct trace *t, const struct point *point)
 static void stopped_run(struct world *w)
 {
     for (unsigned actor = SLEEPER_1; actor <= w->last_sleeper; actor++)
-        if (w->actors[actor].pid) {
-            stop_actor(w, actor);
-            w->stopped++;
-        }
+        if (w->actors[actor].pid)
+            w->stopped += stop_actor(w, actor);
     w->starved = starved(w);
     w->killed_at = now();
     start(w, VICTIM, run_operation, 0);
-    if (falls_asleep(w, VICTIM)) {
-        stop_actor(w, VICTIM);
+    if (falls_asleep(w, VICTIM) && stop_actor(w, VICTIM)) {
         w->stopped++;
         for (unsigned i = 0;
              w->row->on_sleep && i < (w->row->on_sleep_times ? w->row->on_sleep_times : 1);

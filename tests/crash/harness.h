@@ -1,7 +1,8 @@
 /*
  * The kill harness. A few processes, the actors, work on one object. One of them, the victim, makes
- * one public call and is killed after exactly k instructions of it, for every k. Then the others
- * must carry on, each call within a second, and the content must be right.
+ * one public call and is killed after exactly k instructions of it, for every k that can make a
+ * difference. Then the others must carry on, each call within a second, and the content must be
+ * right.
  *
  * A worker runs each row from the start for each kill point: a new segment, new actors. It touches
  * no object itself, so whatever hangs or crashes is an actor. A row of the kill table is one
@@ -55,12 +56,7 @@ struct row {
     bool in_thread;     /* the victim is a second thread of its process, */
     bool leaves;        /* … and the operation is its end */
     bool never_stopped; /* no run with SIGSTOP: a sleeper holds something that the others need */
-    /*
-     * kill points are only those before and after a step that changes or calls something: another
-     * row has the same code at each instruction
-     */
-    bool at_stores;
-    bool spins_first; /* the victim spins before it sleeps, and before it wakes a sleeper */
+    bool spins_first;   /* the victim spins before it sleeps, and before it wakes a sleeper */
 };
 
 struct rows {
@@ -94,6 +90,12 @@ struct board {
     _Atomic uint32_t returned; /* … once this is set: that is the acknowledgement */
     /* the row's, shared by all actors, zero at first */
     _Alignas(64) unsigned char scratch[1 << 16];
+};
+
+/* The instructions at which a function has been killed, in whatever row. */
+#define PCS_MAX 16384u
+struct pcs {
+    _Atomic uintptr_t pc[PCS_MAX];
 };
 
 struct world {
@@ -139,6 +141,8 @@ struct world {
     struct trace *trace;
     struct watch *watch;
     const struct point *point;
+    bool every_step;          /* is a kill point; else those that change something, */
+    struct pcs *pcs;          /* … and those that are not in it yet; NULL: no others */
     bool by_breakpoints;      /* to the point, not step by step */
     bool arrived;             /* at the point */
     bool release, released;   /* the victim's memory at the kill: is to be, has been */
@@ -188,10 +192,10 @@ bool falls_asleep(struct world *, unsigned actor);
 void kill_actor(struct world *, unsigned actor);
 
 /*
- * SIGSTOP to a sleeper, once however often it is asked for; SIGCONT. The end of a run kills a
- * stopped one, too.
+ * SIGSTOP to a sleeper, once however often it is asked for: true; false: it does not sleep any
+ * more, and has finished. SIGCONT. The end of a run kills a stopped one, too.
  */
-void stop_actor(struct world *, unsigned actor);
+bool stop_actor(struct world *, unsigned actor);
 void continue_actor(struct world *, unsigned actor);
 
 /* ---- For the rows: actions ---- */

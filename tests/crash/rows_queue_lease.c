@@ -404,8 +404,7 @@ static void consumer_sleeps_shut(struct world *w)
 
 /* clang-format off */
 #define CHECKS(of) .setup = set, .check = check_##of, .carry_on = carry_on
-/* The code of a lease is stepped through in queues with a capacity. */
-#define OF(what, order) .variant = (what) | (order), .at_stores = ((order) & GROWS) != 0
+#define OF(what, order) .variant = (what) | (order)
 #define OF_AN_ORDER(what, order)                                                                   \
     {"shk_queue_lease", what ", three items", .operation = lease, CHECKS(kept),                    \
      OF(3 | WARM, order)},                                                                         \

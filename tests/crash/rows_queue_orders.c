@@ -704,9 +704,7 @@ static void check_orphan(struct world *w)
 
 #define CHECKS .check = check, .carry_on = carry_on
 /* clang-format off */
-/* The code of an order at its length is stepped through without a limit. */
-#define OF(what, order) \
-    .variant = (what) | (order), .at_stores = ((order) & (LIMITED | WEIGHED)) != 0
+#define OF(what, order) .variant = (what) | (order)
 #define PLAIN(what, order)                                                                         \
     {"shk_queue_put", what ", empty", .setup = set_0, .operation = put, CHECKS,                    \
      OF(0, order)},                                                                                \

@@ -225,6 +225,14 @@ static bool is_futex_wait(int call)
     return call == SYS_futex || call == 449; /* SYS_futex_waitv, which older headers lack */
 }
 
+bool thread_is_in_sleep(pid_t tid)
+{
+    char text[256];
+
+    return read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' &&
+           is_futex_wait(atoi(text));
+}
+
 /* The sleep is the same as long as the thread has not gone to sleep again. */
 bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
 {
@@ -233,8 +241,7 @@ bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
     uint64_t number = 0;
     struct timespec t;
 
-    if (read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' &&
-        is_futex_wait(atoi(text)) && read_proc(tid, "status", text, sizeof(text)) &&
+    if (thread_is_in_sleep(tid) && read_proc(tid, "status", text, sizeof(text)) &&
         (switches = strstr(text, field)))
         number = strtoull(switches + strlen(field), NULL, 10);
     clock_gettime(CLOCK_MONOTONIC, &t);

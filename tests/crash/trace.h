@@ -98,6 +98,9 @@ struct nap {
 };
 bool thread_sleeps(pid_t tid, struct nap *, int64_t ns);
 
+/* Whether it is in the system call of such a sleep, or in a stop that has come in it. */
+bool thread_is_in_sleep(pid_t tid);
+
 /* How long a thread has been ready to run, and had no CPU: ns, so far. */
 int64_t thread_starved(pid_t tid);
 
