@@ -55,12 +55,27 @@ def _run(command):
         sys.exit("shmkit: this failed: " + shlex.join(map(str, command)))
 
 
+def _has_function(compiler, name, directory):
+    source, program = directory / "check.c", directory / "check"
+    source.write_text(f"char {name}(void);\nint main(void)\n{{\n    return {name}();\n}}\n")
+    command = compiler + ["-w", "-fno-builtin", str(source), "-pthread", "-o", str(program)]
+    return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def _found(compiler, directory):
+    """What configure would have found of the functions that the library asks for."""
+    lists = re.findall(r"^AC_CHECK_FUNCS\(\[(.*?)\]\)", (ROOT / "configure.ac").read_text(), re.M)
+    names = " ".join(lists).split()
+    found = [name for name in names if _has_function(compiler, name, directory)]
+    return [f"-DHAVE_{name.upper()}=1" for name in found]
+
+
 def _compile(directory):
     """The extension, which is built in that directory."""
     include = _check_python()
     compiler = shlex.split(os.environ.get("CC") or "cc")
     flags = shlex.split(FLAGS) + ["-Ilib", "-isystem", str(include)]
-    flags += shlex.split(os.environ.get("CFLAGS", ""))
+    flags += _found(compiler, directory) + shlex.split(os.environ.get("CFLAGS", ""))
     files = _list_of("lib/Makemodule.am", "library_sources")
     files += _list_of("lib/python/Makemodule.am", "python_sources")
     sources = [file for file in files if file.endswith(".c")]
