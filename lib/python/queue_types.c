@@ -57,7 +57,8 @@ static PyMethodDef queue_methods[] = {
      "The memoryview of reserve() is released. Raises BufferError while an array, a part or\n"
      "another memoryview of it is alive; NotHeld if this thread has no reservation open;\n"
      "ValueError if the bytes would be taken for a pickled item, or are more than were\n"
-     "reserved. The reservation stays open then.\n"
+     "reserved. The reservation stays open then. (A part alone does not keep the memoryview\n"
+     "from being released.)\n"
      "Killed: the item is in the queue or not."},
     {"cancel", SHP_NOARGS(shp_queue_cancel),
      "cancel()\n--\n\nGive the reservation up. Raises as commit()."},

@@ -109,32 +109,11 @@ PyObject *shp_view_give(struct shp_view *v)
     return memory;
 }
 
-static int note_object(PyObject *o, void *found)
-{
-    *(PyObject **)found = o;
-    return 0;
-}
-
-/*
- * Whether parts of the memoryview, or memoryviews of it, are alive. They have one export of the
- * view in common, an object that each of them refers to, which the memoryview shows to the garbage
- * collector alone. Were this to change, the memoryview would be released before the export that is
- * left is found.
- */
-static bool has_parts(PyObject *memory)
-{
-    traverseproc traverse = (traverseproc)PyType_GetSlot(Py_TYPE(memory), Py_tp_traverse);
-    PyObject *common = NULL;
-
-    return traverse && traverse(memory, note_object, &common) == 0 && common &&
-           Py_REFCNT(common) > 1;
-}
-
 int shp_view_end(struct shp_view *v, const char *what)
 {
     PyObject *r;
 
-    if (v->memory && !has_parts(v->memory)) {
+    if (v->memory) {
         r = PyObject_CallMethod(v->memory, "release", NULL);
         if (r == NULL)
             PyErr_Clear(); /* an array has it: said below */
