@@ -42,7 +42,8 @@ build() { # FOLDER CONFIGURE-ARGUMENT...
     shift
     mkdir -p "$build"
     (cd "$build" && "$source/configure" -q --enable-silent-rules --without-python "$@" &&
-        make -j"$jobs" -s) >"$build/log" 2>&1 && ! grep 'warning:' "$build/log" >>"$build/log.warnings"
+        make -j"$jobs" -s) >"$build/log" 2>&1 &&
+        ! grep 'warning:' "$build/log" >>"$build/log.warnings"
 }
 
 way() { # NAME CONFIGURE-ARGUMENT...

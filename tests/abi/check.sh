@@ -18,7 +18,8 @@ trap 'rm -rf "$work"' EXIT
 
 # Where the library and the tree lie is not of the interface.
 dump() { # LIBRARY FILE
-    abidw --headers-dir "$source/lib/shmkit" --drop-private-types --no-corpus-path \
+    abidw --exported-interfaces-only --drop-private-types \
+        --suppressions "$dumps/private.abignore" --no-corpus-path \
         --no-comp-dir-path --no-show-locs --type-id-style hash --no-parameter-names \
         --out-file "$2" "$1"
 }
