@@ -2,7 +2,7 @@
 # make lint: what other tools say about the sources. Nothing is to be found; what is left out is
 # left out here, with its reason. A tool that is not there is not asked, and that is said.
 #
-#     tests/lint.sh [TOOL...]      clang-tidy cppcheck analyzer codespell mandoc shellcheck; all
+#     tests/lint.sh [TOOL...]      cppcheck codespell mandoc shellcheck; all
 #
 # It wants a build tree that is configured: LINT_BUILD, or build/. LINT_JOBS: how many at a time.
 set -u
@@ -18,35 +18,6 @@ sources=$(find lib tools demos -name '*.c' ! -path 'lib/python/*' | LC_ALL=C sor
 pages=$(find lib tools demos -name '*.[137]' | LC_ALL=C sort | xargs grep -L '^\.so ')
 scripts=$(find bootstrap .ci debian/tests tests demos -type f | LC_ALL=C sort |
     xargs grep -lE '^#!/bin/(ba)?sh|^# shellcheck shell=')
-flags="-I$build -Ilib -include $build/config.h -std=gnu11 -D_GNU_SOURCE= -DSHMKIT_LIBEXECDIR=\"\""
-
-# What is left out of clang-tidy, and why.
-left_out() {
-    cat <<'END'
-bugprone-assignment-in-if-condition      a call and what it returned, in one condition
-bugprone-branch-clone                    the branches of SHK_SEC() are equal for some arguments
-bugprone-easily-swappable-parameters     several lengths, offsets or descriptors are what they are
-bugprone-narrowing-conversions           gcc -Wconversion says the same; lib/ is built with it
-bugprone-reserved-identifier             _GNU_SOURCE
-concurrency-mt-unsafe                    exit, getenv, getopt_long; glibc's strerror is safe
-clang-analyzer-security.insecureAPI.*    glibc has no memcpy_s; lengths are checked before strcpy
-END
-}
-
-# The arguments are run with each source in turn, several at a time.
-each_source() {
-    echo "$sources" | xargs -P "$jobs" -n 1 "$@"
-}
-
-clang_tidy() {
-    local checks
-    checks='-*,bugprone-*,concurrency-*,clang-analyzer-*'$(left_out | sed 's/ .*//; s/^/,-/' |
-        tr -d '\n')
-    # shellcheck disable=SC2016,SC2086 # the inner shell expands; flags are several words
-    each_source sh -c 'flags=$1 checks=$2 source=$3
-        clang-tidy --quiet --checks="$checks" "$source" -- $flags 2>/dev/null' \
-        sh "$flags" "$checks" | grep -E ': (warning|error):'
-}
 
 # internalAstError: cppcheck does not understand _Generic, which SHK_SEC() is made of.
 cppcheck_() {
@@ -55,12 +26,6 @@ cppcheck_() {
         -Ilib -I"$build" --include="$build/config.h" -D_GNU_SOURCE= --template=gcc \
         --suppress=missingIncludeSystem --suppress=internalAstError $sources 2>&1 |
         grep -E ': (warning|error|performance|portability):'
-}
-
-analyzer() {
-    # shellcheck disable=SC2016,SC2086 # the inner shell expands
-    each_source sh -c 'gcc $1 -O2 -fanalyzer -c "$2" -o /dev/null 2>&1' sh "$flags" |
-        grep -E ': (warning|error):'
 }
 
 # The words that follow are macros of mdoc, names of programs, and parts of words.
@@ -97,12 +62,10 @@ ask() { # TOOL PROGRAM FUNCTION
     fi
 }
 
-test $# -gt 0 || set -- clang-tidy cppcheck analyzer codespell mandoc shellcheck
+test $# -gt 0 || set -- cppcheck codespell mandoc shellcheck
 for tool in "$@"; do
     case $tool in
-    clang-tidy) ask "$tool" clang-tidy clang_tidy ;;
     cppcheck) ask "$tool" cppcheck cppcheck_ ;;
-    analyzer) ask 'gcc -fanalyzer' gcc analyzer ;;
     codespell) ask "$tool" codespell codespell_ ;;
     mandoc) ask "$tool" mandoc mandoc_ ;;
     shellcheck) ask "$tool" shellcheck shellcheck_ ;;
