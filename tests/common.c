@@ -18,6 +18,15 @@
 #include <time.h>
 #include <unistd.h>
 
+/* glibc has it since 2.32; another name of an error will do. */
+#ifdef __GLIBC__
+#if !__GLIBC_PREREQ(2, 32)
+#define strerrorname_np strerror
+#endif
+#else
+#define strerrorname_np strerror
+#endif
+
 #define TEST_SECONDS   300          /* more than any one deadline */
 #define CHILD_DEADLINE SHK_SEC(200) /* for all that a child has to do */
 #define SHM_DIRECTORY  "/dev/shm"
