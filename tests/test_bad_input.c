@@ -573,6 +573,8 @@ static void assert_every_queue_call_gives(struct shk_queue *queue, struct shk_qu
 {
     char buffer[64] = "";
     struct iovec many[2] = {{buffer, 8}, {buffer + 8, 8}};
+    struct shk_lease_info info;
+    uint64_t ticket;
     const void *item;
     void *slot;
 
@@ -589,6 +591,10 @@ static void assert_every_queue_call_gives(struct shk_queue *queue, struct shk_qu
     assert_code(shk_queue_unpeek(queue), code);
     assert_code(shk_queue_claim(queue, SHK_PRODUCER | SHK_CONSUMER, SHK_NOWAIT), code);
     assert_code(shk_queue_unclaim(queue, SHK_PRODUCER | SHK_CONSUMER), code);
+    assert_code(shk_queue_lease(queue, buffer, sizeof(buffer), SHK_NOWAIT, &ticket), code);
+    assert_code(shk_queue_lease_info(queue, 4096, &info), code);
+    assert_code(shk_queue_nack(queue, 4096, 0), code);
+    assert_code(shk_queue_ack(queue, 4096), code);
     assert_code(shk_queue_task_done(queue), code);
     assert_code(shk_queue_join(queue, SHK_NOWAIT), code);
     assert_code(shk_queue_size(queue), code);
@@ -709,6 +715,84 @@ START_TEST(test_nothing_to_put_and_nowhere_to_get_to)
     assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
     assert_code(shk_queue_get(queue, NULL, 1, SHK_NOWAIT), -EINVAL);
     assert_code(shk_queue_size(queue), 1);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+/* ---- Tickets ---- */
+
+static uint64_t lease_one(struct shk_queue *queue)
+{
+    uint64_t ticket;
+    char item[8];
+
+    assert_code(shk_queue_put(queue, "a", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &ticket), 1);
+    return ticket;
+}
+
+static void assert_is_no_ticket(struct shk_queue *queue, uint64_t ticket)
+{
+    struct shk_lease_info info;
+
+    assert_code(shk_queue_lease_info(queue, ticket, &info), -ENOENT);
+    assert_code(shk_queue_nack(queue, ticket, SHK_SEC(1)), -ENOENT);
+    assert_code(shk_queue_ack(queue, ticket), -ENOENT);
+}
+
+START_TEST(test_numbers_that_are_no_tickets_change_nothing)
+{
+    struct shk_queue *queue = create(&kinds[3], "queue");
+    uint64_t ticket = lease_one(queue);
+
+    for (int bit = 0; bit < 64; bit++)
+        assert_is_no_ticket(queue, ticket ^ UINT64_C(1) << bit);
+    for (uint64_t i = 0; i < 70; i++) {
+        assert_is_no_ticket(queue, i);
+        assert_is_no_ticket(queue, UINT64_MAX - i);
+    }
+    assert_code(shk_queue_unfinished(queue), 1);
+    assert_code(shk_queue_ack(queue, ticket), 0);
+    assert_is_no_ticket(queue, ticket);
+    assert_code(shk_queue_unfinished(queue), 0);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+/* Each of them has leased its first item. */
+START_TEST(test_a_ticket_is_none_of_another_queue)
+{
+    struct shk_queue *queue = create(&kinds[3], "queue"), *other = create(&kinds[3], "other");
+    uint64_t ticket = lease_one(queue), others = lease_one(other);
+
+    assert_is_no_ticket(queue, others);
+    assert_is_no_ticket(other, ticket);
+    assert_code(shk_queue_ack(other, others), 0);
+    assert_code(shk_queue_close(other), 0);
+
+    /* nor of the one that has the name now */
+    assert_code(shk_queue_close(queue), 0);
+    assert_code(shk_object_unlink(test_segment(), "queue"), 0);
+    queue = create(&kinds[3], "queue");
+    others = lease_one(queue);
+    assert_is_no_ticket(queue, ticket);
+    assert_code(shk_queue_ack(queue, others), 0);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+/* The item has come back, and is leased again: perhaps by the same record, but not that ticket. */
+START_TEST(test_a_ticket_of_what_came_back_is_none)
+{
+    struct shk_queue *queue = create(&kinds[3], "queue");
+    uint64_t before = lease_one(queue), after;
+    char item[8];
+
+    assert_code(shk_queue_nack(queue, before, 0), 0);
+    assert_is_no_ticket(queue, before);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &after), 1);
+    assert_is_no_ticket(queue, before);
+    assert_code(shk_queue_ack(queue, after), 0);
     assert_code(shk_queue_close(queue), 0);
 }
 END_TEST
@@ -1026,6 +1110,9 @@ int main(void)
     tcase_add_test(calls, test_calls_on_nothing);
     tcase_add_test(calls, test_calls_in_a_closed_segment);
     tcase_add_test(calls, test_nothing_to_put_and_nowhere_to_get_to);
+    tcase_add_test(calls, test_numbers_that_are_no_tickets_change_nothing);
+    tcase_add_test(calls, test_a_ticket_is_none_of_another_queue);
+    tcase_add_test(calls, test_a_ticket_of_what_came_back_is_none);
     tcase_add_test(calls, test_no_items_no_samples_no_place_for_them);
     tcase_add_loop_test(calls, test_what_does_not_fit_stays_where_it_is, SHK_FIFO,
                         SHK_PRIORITY + 1);

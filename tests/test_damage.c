@@ -5,6 +5,7 @@
 #include "common.h"
 
 #include "object/semaphore.h"
+#include "queue/lease_records.h"
 #include "segment/directory.h"
 #include "segment/member.h"
 
@@ -87,6 +88,140 @@ START_TEST(test_damaged_links_do_not_hold_a_line_up)
     for (int i = 0; i < 3; i++)
         child_succeeds(waiters[i]);
     assert_code(shk_semaphore_close(semaphore), 0);
+}
+END_TEST
+
+/* ---- Records of leases ---- */
+
+enum { LEASES = 3 };
+
+/* Three are leased and the last comes back, two wait. */
+static void lease_three(struct shk_queue *queue, uint64_t tickets[LEASES])
+{
+    int64_t number;
+
+    for (number = 0; number < 5; number++)
+        assert_code(shk_queue_put(queue, &number, sizeof(number), SHK_NOWAIT), 0);
+    for (int i = 0; i < LEASES; i++)
+        assert_code(shk_queue_lease(queue, &number, sizeof(number), SHK_NOWAIT, &tickets[i]), 8);
+    assert_code(shk_queue_nack(queue, tickets[LEASES - 1], 0), 0);
+}
+
+static void spoil_record(struct shki_lease_shared *r, int way)
+{
+    switch (way) {
+    case 0:
+        atomic_store(&r->state, UINT64_MAX);
+        break;
+    case 1:
+        atomic_store(&r->state, atomic_load(&r->state) & ~SHKI_LEASE_STATE);
+        break;
+    case 2:
+        atomic_store(&r->item.word, UINT64_MAX);
+        break;
+    case 3:
+        atomic_store(&r->row, 123456);
+        atomic_store(&r->member, UINT64_MAX);
+        break;
+    case 4:
+        atomic_store(&r->pid, -1);
+        atomic_store(&r->row, UINT32_MAX);
+        atomic_store(&r->member, 0);
+        break;
+    case 5:
+        atomic_store(&r->due, INT64_MIN);
+        atomic_store(&r->since, INT64_MAX);
+        break;
+    default:
+        memset((void *)r, 0xff, sizeof(*r));
+    }
+}
+
+static void spoil_leases(struct shk_queue *queue, int way)
+{
+    enum { OF_A_RECORD = 7 };
+
+    if (way < OF_A_RECORD) {
+        for (uint32_t i = 0; i < LEASES; i++)
+            spoil_record(shki_lease_at(queue, i), way);
+        return;
+    }
+    switch (way - OF_A_RECORD) {
+    case 0: /* all records are in use, which most have no memory for */
+        atomic_store(&queue->shared->lease_words, UINT32_MAX);
+        memset((void *)queue->leases->out, 0xff, sizeof(queue->leases->out));
+        break;
+    case 1:
+        atomic_store(&queue->shared->lease_words, UINT32_MAX);
+        memset((void *)queue->leases->back, 0xff, sizeof(queue->leases->back));
+        break;
+    case 2:
+        memset((void *)queue->leases->out, 0, sizeof(queue->leases->out));
+        break;
+    case 3:
+        atomic_store(&queue->leases->map[0], UINT32_MAX);
+        break;
+    case 4:
+        atomic_store(&queue->shared->leases.changing, UINT32_MAX);
+        atomic_store(&queue->shared->leases.checked_at, INT64_MAX);
+        break;
+    default:
+        memset((void *)&queue->shared->leases, 0xff, sizeof(queue->shared->leases));
+    }
+}
+enum { WAYS_TO_SPOIL_LEASES = 13 };
+
+/* What each gives is no matter; but each ends, and none goes beyond the memory of the segment. */
+static void call_all(struct shk_queue *queue, const uint64_t tickets[LEASES])
+{
+    struct shk_snapshot *look;
+    struct shk_lease_info info;
+    uint64_t ticket;
+    const void *item;
+    int64_t number = 0;
+    ssize_t length;
+
+    if (shk_snapshot_open(segment_name(NULL), &look) == 0)
+        shk_snapshot_close(look);
+    for (int i = 0; i < LEASES; i++)
+        shk_queue_lease_info(queue, tickets[i], &info);
+    shk_queue_size(queue);
+    shk_queue_unfinished(queue);
+    shk_queue_join(queue, SHK_NOWAIT);
+    shk_queue_put(queue, &number, sizeof(number), SHK_NOWAIT);
+    length = shk_queue_peek(queue, &item, SHK_NOWAIT);
+    if (length >= 0) {
+        ck_assert_int_le(length, 8);
+        shk_queue_unpeek(queue);
+    }
+    shk_queue_get(queue, &number, sizeof(number), SHK_NOWAIT);
+    shk_queue_lease(queue, &number, sizeof(number), SHK_MS(250), &ticket); /* and looks for dead */
+    shk_queue_nack(queue, tickets[0], 0);
+    shk_queue_ack(queue, tickets[1]);
+    shk_queue_get(queue, &number, sizeof(number), SHK_MS(1));
+    shk_queue_shutdown(queue);
+    shk_queue_get(queue, &number, sizeof(number), SHK_MS(1));
+}
+
+START_TEST(test_damaged_leases_do_no_harm_beside)
+{
+    static const uint32_t orders[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
+    struct shk_queue_options options = {
+        .order = orders[_i % 3], .capacity = _i % 2 ? 8 : 0, .item_size = 8};
+    struct shk_lock *lock;
+    struct shk_queue *queue;
+    uint64_t tickets[LEASES];
+
+    assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &queue), 0);
+    lease_three(queue, tickets);
+    spoil_leases(queue, _i / 6);
+    call_all(queue, tickets);
+    assert_code(shk_queue_close(queue), 0);
+    assert_code(shk_object_unlink(test_segment(), "jobs"), 0);
+    assert_code(shk_lock_open(test_segment(), "lock", SHK_CREATE, NULL, &lock), 0);
+    assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
+    assert_code(shk_lock_release(lock), 0);
+    assert_code(shk_lock_close(lock), 0);
 }
 END_TEST
 
@@ -296,6 +431,7 @@ int main(void)
           *fairness = test_case(suite, "fairness");
 
     tcase_add_loop_test(links, test_damaged_links_do_not_hold_a_line_up, 0, 5);
+    tcase_add_loop_test(links, test_damaged_leases_do_no_harm_beside, 0, 6 * WAYS_TO_SPOIL_LEASES);
     tcase_add_test(kinds, test_a_mutex_of_another_kind_is_damage);
     tcase_add_test(kinds, test_a_segment_with_a_mutex_of_another_kind_is_damaged);
     tcase_add_test(kinds, test_a_record_with_a_mutex_of_another_kind_is_left_alone);

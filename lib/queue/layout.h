@@ -217,7 +217,10 @@ static inline size_t shki_slot_length(uint64_t word)
 #define SHKI_LEASE_BITS  12u /* of an index */
 #define SHKI_LEASES_MAX  (1u << SHKI_LEASE_BITS)
 #define SHKI_LEASE_WORDS (SHKI_LEASES_MAX / 64)
-#define SHKI_LEASE_LIST  255u /* number of the list of chunks that has the records */
+/* a ticket: 12 bits of a serial, 40 of a number, the index */
+#define SHKI_LEASE_SERIAL 52u
+#define SHKI_LEASE_NUMBER ((UINT64_C(1) << SHKI_LEASE_SERIAL) - SHKI_LEASES_MAX)
+#define SHKI_LEASE_LIST   255u /* number of the list of chunks that has the records */
 
 enum shki_lease_state {
     SHKI_LEASE_FREE = 0,     /* there is no item: acknowledged, or taken by a get */

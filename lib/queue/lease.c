@@ -262,7 +262,8 @@ static int find_ticket(struct shk_queue *q, uint64_t ticket, struct shki_member 
     if (!shki_lease_is_out(q, *index))
         return unknown_ticket(q);
     *word = shki_lease_load(shki_lease_at(q, *index));
-    if (*word != (ticket >> SHKI_LEASE_BITS << 2 | SHKI_LEASE_LEASED))
+    if (shki_lease_state_of(*word) != SHKI_LEASE_LEASED ||
+        shki_lease_ticket(q, *word, *index) != ticket)
         return unknown_ticket(q);
     return shki_lease_is_own(q, *m, shki_lease_at(q, *index))
                ? 0

@@ -12,8 +12,14 @@
 
 static struct shki_lease_walk walk(const struct shk_queue *q, const _Atomic uint64_t *words)
 {
-    return (struct shki_lease_walk){
-        .words = words, .n = shki_lease_words(q), .limit = q->lease_limit};
+    return (struct shki_lease_walk){.q = q, .words = words, .n = shki_lease_words(q)};
+}
+
+/* Whether the record, which may be any, has memory: a bit that damage has set leads nowhere. */
+static bool has_memory(const struct shk_queue *q, uint32_t index)
+{
+    return index < q->lease_limit &&
+           shki_list_has(q, &q->lease_list, index / q->lease_list.per_chunk);
 }
 
 struct shki_lease_walk shki_lease_walk_out(const struct shk_queue *q)
@@ -28,20 +34,23 @@ struct shki_lease_walk shki_lease_walk_back(const struct shk_queue *q)
 
 bool shki_lease_next(struct shki_lease_walk *w, uint32_t *index)
 {
-    while (w->bits == 0 && w->next < w->n)
-        /* LS2: acquire; pairs with the release in set_bit(): the record has been written. */
-        w->bits = load_acquire(&w->words[w->next++]);
-    if (w->bits == 0)
-        return false;
-    *index = (w->next - 1) * 64 + (uint32_t)__builtin_ctzll(w->bits);
-    w->bits &= w->bits - 1;
-    return *index < w->limit;
+    do {
+        while (w->bits == 0 && w->next < w->n)
+            /* LS2: acquire; pairs with the release in set_bit(): the record has been written. */
+            w->bits = load_acquire(&w->words[w->next++]);
+        if (w->bits == 0)
+            return false;
+        *index = (w->next - 1) * 64 + (uint32_t)__builtin_ctzll(w->bits);
+        w->bits &= w->bits - 1;
+    } while (unlikely(!has_memory(w->q, *index)));
+    return true;
 }
 
 bool shki_lease_is_out(const struct shk_queue *q, uint32_t index)
 {
     return index < q->lease_limit && index / 64 < shki_lease_words(q) &&
-           load_acquire(&q->leases->out[index / 64]) >> index % 64 & 1; /* LS2 */
+           load_acquire(&q->leases->out[index / 64]) >> index % 64 & 1 && /* LS2 */
+           has_memory(q, index);
 }
 
 struct shki_lease_shared *shki_lease_at(const struct shk_queue *q, uint32_t index)
@@ -273,9 +282,10 @@ static uint64_t fill_owner(struct shk_queue *q, struct shki_member *m, struct sh
     return number << 2 | SHKI_LEASE_LEASED;
 }
 
-static uint64_t ticket_of(uint64_t word, uint32_t index)
+uint64_t shki_lease_ticket(const struct shk_queue *q, uint64_t word, uint32_t index)
 {
-    return word >> 2 << SHKI_LEASE_BITS | index;
+    return q->object.serial << SHKI_LEASE_SERIAL |
+           (word >> 2 << SHKI_LEASE_BITS & SHKI_LEASE_NUMBER) | index;
 }
 
 uint64_t shki_lease_hand_out(struct shk_queue *q, struct shki_member *m, uint32_t index)
@@ -286,7 +296,7 @@ uint64_t shki_lease_hand_out(struct shk_queue *q, struct shki_member *m, uint32_
     /* LS1: release: commits. Killed before: the item is still BACK. After: a dead owner's lease. */
     store_release(&r->state, word);
     clear_bit(q->leases->back, index);
-    return ticket_of(word, index);
+    return shki_lease_ticket(q, word, index);
 }
 
 /* A number whose bit is clear, or the limit. */
@@ -359,6 +369,8 @@ int shki_lease_room(struct shk_queue *q, size_t length, uint32_t *index)
         return room_for_large(q, *index, length);
     bytes = (*index / list->per_chunk << list->shift) + (*index % list->per_chunk + 1) * list->slot;
     r = shki_list_reaches(list, bytes) ? 1 : shki_list_grow(q, list, bytes);
+    if (r > 0 && unlikely(!has_memory(q, *index)))
+        return shki_damaged_place(q);
     if (r > 0)
         store_relaxed(&shki_lease_at(q, *index)->attempts, 0);
     return r;
@@ -388,7 +400,7 @@ uint64_t shki_lease_new(struct shk_queue *q, struct shki_member *m, uint32_t ind
         store_release(&q->shared->lease_words, index / 64 + 1); /* LS2 */
     set_bit(q->leases->out, index);
     step();
-    return ticket_of(word, index);
+    return shki_lease_ticket(q, word, index);
 }
 
 void shki_lease_free(struct shk_queue *q, uint32_t index)
@@ -436,7 +448,7 @@ void shki_lease_repair(struct shk_queue *q)
     struct shki_lease_shared *r;
     uint64_t word;
 
-    if (index >= q->lease_limit || !shki_repair_enabled(SHKI_REPAIR_FINISH_QUEUE))
+    if (!has_memory(q, index) || !shki_repair_enabled(SHKI_REPAIR_FINISH_QUEUE))
         return;
     r = shki_lease_at(q, index);
     word = load_relaxed(&r->state);

@@ -103,10 +103,11 @@ static inline uint64_t shki_lease_chunk(uint64_t slot)
     return size;
 }
 
-/* The bits that are set, one after the other. */
+/* The bits that are set, one after the other; of records that have memory. */
 struct shki_lease_walk {
+    const struct shk_queue *q;
     const _Atomic uint64_t *words;
-    uint32_t n, next, limit;
+    uint32_t n, next;
     uint64_t bits;
 };
 
@@ -118,7 +119,7 @@ bool shki_lease_next(struct shki_lease_walk *, uint32_t *index);
 /* Whether the bit of that number, which may be any, is set: then the record has memory. */
 bool shki_lease_is_out(const struct shk_queue *, uint32_t index);
 
-/* The record of that number, which is below the limit. */
+/* The record of that number, which has memory. */
 struct shki_lease_shared *shki_lease_at(const struct shk_queue *, uint32_t index);
 
 static inline enum shki_lease_state shki_lease_state_of(uint64_t word)
@@ -163,6 +164,12 @@ void shki_lease_is_back(struct shk_queue *, uint32_t index);
 
 /* The owner has done with a record, which it has made FREE: LS3. */
 void shki_lease_ended(struct shk_queue *, uint32_t index);
+
+/*
+ * The ticket of a record in that state: the low bits of the queue's serial, so that it is none of
+ * another queue; of the state's number; and the index.
+ */
+uint64_t shki_lease_ticket(const struct shk_queue *, uint64_t word, uint32_t index);
 
 /* Whether the process of the calling thread owns the record. */
 bool shki_lease_is_own(struct shk_queue *, const struct shki_member *,

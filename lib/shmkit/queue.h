@@ -247,9 +247,9 @@ SHK_PUBLIC int shk_queue_unpeek(struct shk_queue *);
  * A queue that is shut down is drained when nothing is leased any more: until then get and lease
  * wait, for the item may come back.
  *
- * A ticket is valid in all threads of the process, whichever handle of the queue they use, and once
- * only. A forked child does not own what its parent has leased. Up to 4096 items of a queue can be
- * leased; the memory for them, as much for each as the largest item takes, is taken from the
+ * A ticket is valid in all threads of the process, whichever handle of this queue they use, and
+ * once only. A forked child does not own what its parent has leased. Up to 4096 items of a queue
+ * can be leased; the memory for them, as much for each as the largest item takes, is taken from the
  * segment as it is needed first, and stays with the queue.
  *
  * nack: the item is not handed out again before `delay` nanoseconds are over; consumers that wait
@@ -257,7 +257,8 @@ SHK_PUBLIC int shk_queue_unpeek(struct shk_queue *);
  *
  * Return
  *   lease      the length of the item in bytes, or as shk_queue_get(); -EPIPE only if nothing is
- *              leased or has come back; -ENOSPC: no memory, or 4096 items are leased
+ *              leased or has come back, or if the queue was reopened while the call slept;
+ *              -ENOSPC: no memory, or 4096 items are leased
  *   ack, nack  0, or
  *              -ENOENT: the ticket is not that of a leased item: it was acknowledged or given back,
  *                       or its process was taken for dead
