@@ -223,8 +223,8 @@ int64_t shk_value_add(struct shk_value *v, int64_t delta, int64_t *result)
 /*
  * Copy the newest version: true if it is whole; *length is more than `size` if it was not copied.
  */
-static bool copy_newest(const struct shk_value *v, void *buf, size_t size, uint64_t *version,
-                        uint64_t *length)
+static inline __attribute__((always_inline)) bool
+copy_newest(const struct shk_value *v, void *buf, size_t size, uint64_t *version, uint64_t *length)
 {
     const struct shki_value_buffer *b;
 
@@ -266,6 +266,28 @@ static __attribute__((noinline)) int enter_slow(struct shk_value *v)
     return v ? shki_enter(&v->object, &m) : SHKI_NO_HANDLE;
 }
 
+/* What was copied, once more with the writers excluded if they have spoiled the copies. */
+static __attribute__((noinline)) int copy_again(struct shk_value *v, void *buf, size_t size,
+                                                uint64_t *version, uint64_t *length)
+{
+    for (int tries = 1; tries < TRIES_MAX; tries++) {
+        if (copy_newest(v, buf, size, version, length))
+            return 0;
+    }
+    return copy_locked(v, buf, size, version, length);
+}
+
+/* -errno: it has more bytes than the buffer, or is damaged. */
+static __attribute__((noinline)) ssize_t too_long(const struct shk_value *v, uint64_t length,
+                                                  size_t size)
+{
+    if (length > v->size)
+        return shki_fail(-EPROTO, "%s/%s is damaged: its length", v->object.segment->name,
+                         v->object.name);
+    return shki_fail(-EMSGSIZE, "%s/%s has %llu bytes, the buffer %zu", v->object.segment->name,
+                     v->object.name, (unsigned long long)length, size);
+}
+
 ssize_t shk_value_get(struct shk_value *v, void *buf, size_t size, uint64_t *version)
 {
     uint64_t length = 0, copied = 0;
@@ -275,20 +297,13 @@ ssize_t shk_value_get(struct shk_value *v, void *buf, size_t size, uint64_t *ver
         return r;
     if (buf == NULL && size > 0)
         return shki_say(-EINVAL, "the buffer is NULL");
-    for (int tries = 0; !copy_newest(v, buf, size, &copied, &length); tries++) {
-        if (tries < TRIES_MAX)
-            continue;
-        r = copy_locked(v, buf, size, &copied, &length);
+    if (!copy_newest(v, buf, size, &copied, &length)) {
+        r = copy_again(v, buf, size, &copied, &length);
         if (r < 0)
             return r;
-        break;
     }
-    if (length > v->size)
-        return shki_fail(-EPROTO, "%s/%s is damaged: its length", v->object.segment->name,
-                         v->object.name);
-    if (length > size)
-        return shki_fail(-EMSGSIZE, "%s/%s has %llu bytes, the buffer %zu", v->object.segment->name,
-                         v->object.name, (unsigned long long)length, size);
+    if (length > size || length > v->size)
+        return too_long(v, length, size);
     if (load_relaxed(&v->got) != copied) /* the line is shared by the threads of the process */
         store_relaxed(&v->got, copied);
     if (version)
