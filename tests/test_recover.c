@@ -84,6 +84,15 @@ static struct shk_lock *lock_open(const char *name)
     return lock;
 }
 
+static struct shk_rwlock *rwlock_open(void)
+{
+    struct shk_rwlock *lock;
+
+    assert_code(shk_rwlock_open(test_segment(), "rwlock", SHK_CREATE, NULL, &lock), 0);
+    leave_open(lock);
+    return lock;
+}
+
 static struct shk_queue *queue_open(uint32_t order)
 {
     struct shk_queue_options options = {.order = order, .capacity = 8, .item_size = 8};
@@ -528,6 +537,111 @@ START_TEST(test_permit_of_a_waiter_out_of_memory_goes_to_the_next)
 }
 END_TEST
 
+static int hold_rwlock(void *shared)
+{
+    if (shared)
+        assert_code(shk_rwlock_acquire_shared(rwlock_open(), SHK_FOREVER), 0);
+    else
+        assert_code(shk_rwlock_acquire(rwlock_open(), SHK_FOREVER), 0);
+    board->holds = 1;
+    return stay(NULL);
+}
+
+static void kill_rwlock_holder(bool shared)
+{
+    pid_t pid;
+
+    new_board();
+    pid = child_start(hold_rwlock, shared ? board : NULL);
+    wait_until(board->holds, TEST_DEADLINE);
+    kill_as_if_out_of_memory(pid, false);
+}
+
+START_TEST(test_share_of_a_reader_out_of_memory_is_free)
+{
+    struct shk_rwlock *lock = rwlock_open();
+
+    if (!can_release())
+        skip_test("no process_mrelease(2)");
+    kill_rwlock_holder(true);
+    assert_code(shk_rwlock_acquire(lock, SOON), 0);
+    assert_code(shk_rwlock_release(lock), 0);
+}
+END_TEST
+
+START_TEST(test_rwlock_of_a_writer_out_of_memory_is_reported)
+{
+    struct shk_rwlock *lock = rwlock_open();
+    bool shared = _i;
+
+    if (!can_release())
+        skip_test("no process_mrelease(2)");
+    kill_rwlock_holder(false);
+    assert_code(shared ? shk_rwlock_acquire_shared(lock, SOON) : shk_rwlock_acquire(lock, SOON),
+                SHK_ORPHANED);
+    assert_code(shk_rwlock_release(lock), 0);
+    assert_code(shk_rwlock_acquire(lock, SHK_NOWAIT), SHK_ORPHANED); /* until it is mended */
+    assert_code(shk_rwlock_recover(lock), 0);
+    assert_code(shk_rwlock_release(lock), 0);
+    assert_code(shk_rwlock_acquire_shared(lock, SHK_NOWAIT), 0);
+    assert_code(shk_rwlock_release(lock), 0);
+}
+END_TEST
+
+static int wait_for_rwlock(void *unused)
+{
+    (void)unused;
+    return shk_rwlock_acquire(rwlock_open(), SHK_FOREVER);
+}
+
+/* It is first in line, and the reader behind it waits because of it. */
+START_TEST(test_writer_that_waited_out_of_memory_lets_readers_in)
+{
+    struct shk_rwlock *lock = rwlock_open();
+    pid_t pid;
+
+    if (!can_release())
+        skip_test("no process_mrelease(2)");
+    assert_code(shk_rwlock_acquire_shared(lock, SHK_NOWAIT), 0);
+    pid = child_start(wait_for_rwlock, NULL);
+    wait_until_waiting(segment_name(NULL), pid, "rwlock");
+    kill_as_if_out_of_memory(pid, false);
+    assert_code(shk_rwlock_release(lock), 0);
+    assert_code(shk_rwlock_acquire_shared(lock, SOON), 0);
+    assert_code(shk_rwlock_release(lock), 0);
+}
+END_TEST
+
+/* What it had leased comes back. */
+static int lease_and_stay(void *queue)
+{
+    uint64_t ticket;
+    char item[8];
+
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &ticket), 4);
+    board->holds = 1;
+    return stay(NULL);
+}
+
+START_TEST(test_lease_of_a_member_out_of_memory_comes_back)
+{
+    struct shk_queue *queue = queue_open(SHK_FIFO);
+    uint64_t ticket;
+    char item[8];
+    pid_t pid;
+
+    if (!can_release())
+        skip_test("no process_mrelease(2)");
+    assert_code(shk_queue_put(queue, "item", 4, SHK_NOWAIT), 0);
+    new_board();
+    pid = child_start(lease_and_stay, queue);
+    wait_until(board->holds, TEST_DEADLINE);
+    kill_as_if_out_of_memory(pid, false);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SOON, &ticket), 4);
+    assert_code(shk_queue_ack(queue, ticket), 0);
+}
+END_TEST
+
 static int attach(void *unused)
 {
     (void)unused;
@@ -645,6 +759,10 @@ int main(void)
     tcase_add_test(held, test_join_does_not_wait_for_a_member_out_of_memory);
     tcase_add_test(held, test_barrier_breaks_when_a_waiter_is_out_of_memory);
     tcase_add_test(held, test_permit_of_a_waiter_out_of_memory_goes_to_the_next);
+    tcase_add_test(held, test_share_of_a_reader_out_of_memory_is_free);
+    tcase_add_loop_test(held, test_rwlock_of_a_writer_out_of_memory_is_reported, 0, 2);
+    tcase_add_test(held, test_writer_that_waited_out_of_memory_lets_readers_in);
+    tcase_add_test(held, test_lease_of_a_member_out_of_memory_comes_back);
     tcase_add_test(held, test_place_of_a_member_out_of_memory_is_used_again);
     tcase_add_test(held, test_segment_of_a_member_out_of_memory_is_unused);
     tcase_add_test(little, test_lock_of_a_zombie_out_of_memory_is_reported_where_proc_hides_it);

@@ -13,6 +13,7 @@ enum { PENDING = INT_MIN };
 /* The objects, all in test_segment(), opened by each process for itself. */
 static struct things {
     struct shk_lock *lock;
+    struct shk_rwlock *read, *written; /* held shared by the test; exclusively */
     struct shk_cond *cond;
     struct shk_event *event;
     struct shk_semaphore *semaphore;
@@ -20,7 +21,8 @@ static struct things {
     struct shk_queue *queue, *lifo, *priority, *full, *tasks;
     struct shk_stream *stream;
     struct shk_reader *reader;
-    bool has_lock, has_claim; /* the test, so that there is something to release */
+    bool has_lock, has_share, has_rwlock,
+        has_claim; /* the test, so that there is something to release */
 } t;
 
 static void open_things(unsigned flags)
@@ -34,6 +36,8 @@ static void open_things(unsigned flags)
     const struct shk_stream_options samples = {.sample_size = 8, .history = 8};
 
     assert_code(shk_lock_open(s, "lock", flags, NULL, &t.lock), 0);
+    assert_code(shk_rwlock_open(s, "read", flags, NULL, &t.read), 0);
+    assert_code(shk_rwlock_open(s, "written", flags, NULL, &t.written), 0);
     assert_code(shk_cond_open(s, "cond", flags, NULL, &t.cond), 0);
     assert_code(shk_event_open(s, "event", flags, NULL, &t.event), 0);
     assert_code(shk_semaphore_open(s, "semaphore", flags, &no_permit, &t.semaphore), 0);
@@ -50,6 +54,8 @@ static void open_things(unsigned flags)
 static void close_things(void)
 {
     assert_code(shk_lock_close(t.lock), 0);
+    assert_code(shk_rwlock_close(t.read), 0);
+    assert_code(shk_rwlock_close(t.written), 0);
     assert_code(shk_cond_close(t.cond), 0);
     assert_code(shk_event_close(t.event), 0);
     assert_code(shk_semaphore_close(t.semaphore), 0);
@@ -78,6 +84,47 @@ static int64_t release_lock(void)
 {
     assert_code(shk_lock_release(t.lock), 0);
     t.has_lock = false;
+    return 0;
+}
+
+static int64_t wait_read(void)
+{
+    int r = shk_rwlock_acquire(t.read, SHK_FOREVER);
+
+    if (r >= 0)
+        assert_code(shk_rwlock_release(t.read), 0);
+    return r;
+}
+
+static int64_t release_share(void)
+{
+    assert_code(shk_rwlock_release(t.read), 0);
+    t.has_share = false;
+    return 0;
+}
+
+static int64_t wait_written(void)
+{
+    int r = shk_rwlock_acquire(t.written, SHK_FOREVER);
+
+    if (r >= 0)
+        assert_code(shk_rwlock_release(t.written), 0);
+    return r;
+}
+
+static int64_t wait_shared(void)
+{
+    int r = shk_rwlock_acquire_shared(t.written, SHK_FOREVER);
+
+    if (r >= 0)
+        assert_code(shk_rwlock_release(t.written), 0);
+    return r;
+}
+
+static int64_t release_rwlock(void)
+{
+    assert_code(shk_rwlock_release(t.written), 0);
+    t.has_rwlock = false;
     return 0;
 }
 
@@ -315,6 +362,9 @@ static const struct kind {
     int64_t (*wait)(void), (*release)(void);
 } kinds[] = {
     {"lock", wait_lock, release_lock},
+    {"read", wait_read, release_share},
+    {"written", wait_written, release_rwlock},
+    {"written", wait_shared, release_rwlock},
     {"cond", wait_cond, notify},
     {"cond", wait_cond, notify_all},
     {"event", wait_event, set},
@@ -376,7 +426,9 @@ static void take_things(void)
 
     assert_code(shk_lock_acquire(t.lock, SHK_FOREVER), 0);
     assert_code(shk_queue_claim(t.full, SHK_PRODUCER, SHK_FOREVER), 0);
-    t.has_lock = t.has_claim = true;
+    assert_code(shk_rwlock_acquire_shared(t.read, SHK_FOREVER), 0);
+    assert_code(shk_rwlock_acquire(t.written, SHK_FOREVER), 0);
+    t.has_lock = t.has_share = t.has_rwlock = t.has_claim = true;
     assert_code(shk_queue_put(t.tasks, "task", 4, SHK_FOREVER), 0);
     assert_code(shk_queue_get(t.tasks, item, sizeof(item), SHK_FOREVER), 4);
 }
@@ -385,6 +437,10 @@ static void give_back_things(void)
 {
     if (t.has_lock)
         release_lock();
+    if (t.has_share)
+        release_share();
+    if (t.has_rwlock)
+        release_rwlock();
     if (t.has_claim)
         unclaim();
     close_things();
