@@ -51,6 +51,15 @@ void account_for_death(struct place *place)
                 atomic_fetch_or(&notes->item[place->queue][place->hand[i].number],
                                 ITEM_TAKEN_ALONG);
         break;
+    case ACKING:
+        atomic_fetch_or(&notes->item[place->queue][place->first], ITEM_TAKEN_ALONG);
+        break;
+    case SETTING:
+        place->sets_unsure++;
+        break;
+    case ADDING:
+        place->adds_unsure++;
+        break;
     case NOTIFYING:
         unsure_wakeups_given++;
         break;
@@ -207,6 +216,42 @@ static bool add_semaphore(unsigned places)
            wrong("%s has lost permits: %llu were released", "the semaphore", given);
 }
 
+/* Each life that was killed in a set may have set it, and each actor by no more than that. */
+static bool add_values(unsigned places)
+{
+    uint64_t adds = 0, adds_unsure = 0;
+
+    for (unsigned i = 0; i < places; i++) {
+        const struct place *place = &notes->place[i];
+        uint64_t sets = atomic_load(&place->sets), count = notes->newest.count[i];
+
+        if (count < sets || count > sets + place->sets_unsure)
+            return wrong("%s has another number of changes than the %llu that an actor was told",
+                         "the value", sets);
+        adds += atomic_load(&place->adds);
+        adds_unsure += place->adds_unsure;
+        totals.sets += sets;
+        totals.values_unsure += place->sets_unsure + place->adds_unsure;
+    }
+    totals.adds += adds;
+    return (notes->number >= adds && notes->number <= adds + adds_unsure) ||
+           wrong("%s is not the sum of the %llu that were added", "the number", adds);
+}
+
+static void add_counts(unsigned places)
+{
+    for (unsigned i = 0; i < places; i++)
+        totals.laps += atomic_load(&notes->place[i].laps);
+    totals.orphaned += atomic_load(&notes->orphaned);
+    totals.closings += atomic_load(&notes->closings);
+    totals.leases += atomic_load(&notes->leases);
+    totals.given_back += atomic_load(&notes->given_back);
+    totals.came_again += atomic_load(&notes->came_again);
+    totals.lines += atomic_load(&notes->line_begun);
+    totals.lines_orphaned += atomic_load(&notes->lines_orphaned);
+    totals.tenancies += atomic_load(&notes->tenancies);
+}
+
 void begin_account(void)
 {
     batches_used = 0;
@@ -223,14 +268,12 @@ bool add_up(unsigned places, char *text, size_t size)
         right &= add_queue(i);
     for (unsigned i = 0; i < LEDGERS; i++)
         right &= add_ledger(places, i);
-    for (unsigned i = 0; i < places; i++)
-        totals.laps += atomic_load(&notes->place[i].laps);
-    totals.orphaned += atomic_load(&notes->orphaned);
-    totals.closings += atomic_load(&notes->closings);
+    add_counts(places);
     right &= add_batches();
     right &= add_account(places);
     right &= add_relay(places);
     right &= add_semaphore(places);
+    right &= add_values(places);
     return right;
 }
 
@@ -248,10 +291,15 @@ static void print_queues(void)
                (big)totals.queue[i].came, (big)totals.queue[i].refused,
                (big)totals.queue[i].taken_along, (big)totals.queue[i].lost,
                (big)totals.queue[i].phantom);
-    puts("unsure: the producer was killed in its put; of these so many came, whole. taken along:\n"
-         "in the hand of a consumer killed in its get. *or delivered though refused; an item that\n"
-         "comes twice ends the soak at once.");
+    puts(
+        "unsure: the producer was killed in its put; of these so many came, whole. taken along:\n"
+        "in the hand of a consumer killed in its get or its ack. *or delivered though refused; an\n"
+        "item that comes twice ends the soak at once.");
     printf("shut down and reopened: %llu times\n", (big)totals.closings);
+    printf("leased: %llu times, of these %llu given back, %llu come again after that or a death\n",
+           (big)totals.leases, (big)totals.given_back, (big)totals.came_again);
+    printf("line: begun %llu times, a consumer was told of a dead producer %llu times\n",
+           (big)totals.lines, (big)totals.lines_orphaned);
 }
 
 static void print_ledgers(void)
@@ -277,6 +325,10 @@ static void print_ledgers(void)
     printf("event      %llu passages through the turnstile\n", (big)totals.laps);
     printf("semaphore  %llu permits released, %llu acquired, %llu unsure\n",
            (big)totals.permits_given, (big)totals.permits_taken, (big)totals.permits_unsure);
+    printf("flats      %llu times permits with owners were taken; all came back\n",
+           (big)totals.tenancies);
+    printf("values     %llu sets and %llu additions acknowledged, %llu unsure\n", (big)totals.sets,
+           (big)totals.adds, (big)totals.values_unsure);
     printf("board      %llu commits under the rwlock, %llu acknowledged or settled\n",
            (big)totals.commits[BOARD], (big)totals.acked[BOARD]);
     printf("orphaned   %llu acquires and waits were told of a dead holder\n", (big)totals.orphaned);

@@ -37,8 +37,14 @@ static const struct {
     [PRODUCER] = {1, 1}, [CONSUMER] = {1, 1},  [CLOSER] = {0, 1}, [DEPOSITOR] = {1, 1},
     [DRAWER] = {1, 1},   [GIVER] = {1, 2},     [TAKER] = {1, 3},  [LOCKER] = {1, 3},
     [TURNER] = {0, 1},   [PASSENGER] = {1, 2}, [POSTER] = {1, 1}, [WAITER] = {1, 3},
-    [CLERK] = {1, 3},
+    [CLERK] = {1, 3},    [SETTER] = {1, 1},    [READER] = {1, 1}, [TENANT] = {1, 2},
 };
+
+/* The line has one producer, so that it ends with it. */
+static unsigned immortals_of(enum role role, enum queue_number queue)
+{
+    return role == PRODUCER && queue == LINE ? 0 : crew[role].immortals;
+}
 
 static unsigned places;
 static uint64_t lives, deaths, own_clocks; /* deaths that were not the supervisor's doing */
@@ -120,8 +126,8 @@ static void start_all(void)
     places = 0;
     for (enum role role = 0; role < ROLES; role++)
         for (enum queue_number queue = 0; queue < (role <= CONSUMER ? QUEUES : 1); queue++)
-            for (unsigned i = 0; i < crew[role].immortals + crew[role].mortals; i++)
-                add_worker(role, queue, i >= crew[role].immortals);
+            for (unsigned i = 0; i < immortals_of(role, queue) + crew[role].mortals; i++)
+                add_worker(role, queue, i >= immortals_of(role, queue));
     for (unsigned i = 0; i < places; i++)
         start_worker(&notes->place[i]);
 }
@@ -672,7 +678,7 @@ static int run_control(const struct control *control, int64_t length)
     soak.control = control;
     soak.pthread = strcmp(control->name, "pthread") == 0;
     for (enum queue_number i = 0; i < QUEUES; i++)
-        soak.rings[i] = strcmp(control->name, "ring") == 0 ? ring_new() : NULL;
+        soak.rings[i] = i < JOBS && strcmp(control->name, "ring") == 0 ? ring_new() : NULL;
 #ifdef SHKI_TEST_HOOKS
     shki_test_disable = control->disabled;
 #endif
@@ -727,9 +733,9 @@ static void usage(void)
         "Usage: soak [-t SECONDS]\n"
         "       soak [-t SECONDS] -c CONTROL...\n"
         "\n"
-        "Many processes work on queues, an account, a relay, events, a semaphore and locks of one\n"
-        "segment, while others are killed at random moments and replaced. In the end every item,\n"
-        "deposit and wake-up is accounted for.\n"
+        "Many processes work on queues, an account, a relay, events, semaphores, values and locks\n"
+        "of one segment, while others are killed at random moments and replaced. In the end every\n"
+        "item, deposit and wake-up is accounted for.\n"
         "\n"
         "  -t, --time SECONDS  how long; otherwise $SOAK_SECONDS, or 60\n"
         "  -c, --control       put something that does not survive kills in the place of shmkit's\n"

@@ -1,8 +1,8 @@
 /*
- * The soak: many processes work on four queues, an account, a relay, an event's turnstile, a
- * semaphore, a board under a rwlock and a set of locks, while others of their kind are killed at
- * random moments and replaced. What each has done it writes down where no kill reaches it. At the
- * end of a round all are let go, the queues are drained, and all is added up.
+ * The soak: many processes work on seven queues, an account, a relay, an event's turnstile, two
+ * semaphores, two values, a board under a rwlock and a set of locks, while others of their kind are
+ * killed at random moments and replaced. What each has done it writes down where no kill reaches
+ * it. At the end of a round all are let go, the queues are drained, and all is added up.
  *
  *     supervisor (soak.c)   starts, kills, replaces and watches
  *     workers (work_*.c)    do their role's work
@@ -34,19 +34,24 @@ enum role {
     POSTER,
     WAITER,
     CLERK,
+    SETTER,
+    READER,
+    TENANT,
     ROLES
 };
 extern const char *const role_names[ROLES];
 
-enum queue_number { FIFO, LIFO, PRIORITY, UNBOUNDED, QUEUES };
+/* JOBS and ERRANDS are leased; LINE ends when its producer has gone. */
+enum queue_number { FIFO, LIFO, PRIORITY, UNBOUNDED, JOBS, ERRANDS, LINE, QUEUES };
 extern const char *const queue_names[QUEUES];
+extern const uint32_t queue_orders[QUEUES];
 
 enum { LOCKS = 4, ACCOUNT = LOCKS, RELAY, BOARD, LEDGERS };
 
 #define ITEM_MAX   200
 #define BATCH      8
 #define ITEMS_MAX  (UINT64_C(1) << 26) /* of a queue in a round, which ends when they are used up */
-#define PLACES_MAX 64
+#define PLACES_MAX 96
 #define NO_ITEM    UINT64_MAX
 
 struct item {
@@ -61,7 +66,9 @@ enum {
     ITEM_PUT = 1,     /* acknowledged: it must come out, once */
     ITEM_REFUSED = 2, /* the put failed, or was not committed: it must not come out */
     ITEM_GOT = 4,
-    ITEM_TAKEN_ALONG = 8 /* it was in the hand of a consumer that was killed in its get */
+    /* it was in the hand of a consumer that was killed in its get, or its ack */
+    ITEM_TAKEN_ALONG = 8,
+    ITEM_LEASED = 16 /* it has been leased, and its attempt counted */
 };
 
 /* The call whose outcome its caller has not written down yet. */
@@ -70,10 +77,13 @@ enum step {
     PUTTING,   /* items first to first + count - 1 */
     RESERVING, /* the same, before the commit */
     GETTING,   /* into hand */
+    ACKING,    /* item number first */
     NOTIFYING,
     COND_WAITING,
     POSTING, /* count permits */
-    PERMIT_WAITING
+    PERMIT_WAITING,
+    SETTING,
+    ADDING
 };
 
 /* Written by the worker alone; by the supervisor before it starts and after it has been reaped. */
@@ -97,6 +107,14 @@ struct place {
     _Atomic uint32_t committing[LEDGERS]; /* a commit is on its way */
     _Atomic uint64_t laps;                /* a passenger's */
     _Atomic uint64_t given, taken;        /* wake-ups; permits */
+    _Atomic uint64_t sets, adds;          /* of the values, acknowledged; and */
+    uint64_t sets_unsure, adds_unsure;    /* killed in the call: the supervisor's */
+};
+
+/* The value `newest`: how often the actor of each place has set it, and the version that it has. */
+struct newest {
+    uint64_t count[PLACES_MAX];
+    uint64_t version;
 };
 
 struct notes {
@@ -109,10 +127,22 @@ struct notes {
     /* the immortal one is in the relay's line, or on its way out of it */
     _Atomic uint32_t taker_waits;
     _Atomic uint64_t orphaned; /* SHK_ORPHANED was returned */
-    _Atomic uint64_t closings; /* of queues, in the middle of the round */
+    /* Of queues, in the middle of the round; one is about to come; it is over, up to that one. */
+    _Atomic uint64_t closings, shutting, shut;
+    _Atomic uint64_t leases, given_back, came_again; /* leases; nacks; leases of what came back */
+    _Atomic uint64_t tenancies;                      /* permits with owners that were taken */
+    /*
+     * The line: how often a producer has begun one; which of them consumers have seen the end of;
+     * which one is open, 0: none; which one has ended though it was, so that its producer must be
+     * dead. And the immortal consumer is there.
+     */
+    _Atomic uint64_t line_begun, line_ended, line_open, line_doubted, lines_orphaned;
+    _Atomic uint32_t line_has_consumer;
     /* The audit's */
     uint64_t left_in_queue[QUEUES], counts[LEDGERS], permits;
     int64_t balance;
+    struct newest newest;
+    uint64_t number;
     /* ---- */
     _Atomic uint64_t next_item[QUEUES];
     struct place place[PLACES_MAX];
@@ -139,6 +169,7 @@ struct ledger {
 };
 
 #define AMOUNT 800
+#define FLATS  4 /* permits with owners */
 
 /* ---- Everybody's ---- */
 
@@ -166,7 +197,8 @@ extern struct shk_queue *queues[QUEUES];
 extern struct shk_lock *locks[LOCKS];
 extern struct shk_cond *account, *given, *taken;
 extern struct shk_event *turnstile[2];
-extern struct shk_semaphore *permits;
+extern struct shk_semaphore *permits, *flats;
+extern struct shk_value *newest, *number;
 extern struct shk_rwlock *board;
 extern struct ledger *ledgers;
 
@@ -192,6 +224,9 @@ void check_ledger(unsigned ledger); /* by a reader, which has not been told of a
 void produce(void), consume(void), close_and_reopen(void);
 void transact(void), give(void), take(void), lock_and_unlock(void);
 void turn(void), pass(void), post(void), wait_for_permits(void), read_and_write(void);
+void set_values(void), read_values(void), take_and_leave(void);
+void set_newest(void); /* once, by the one that is `me` */
+void audit_values(void), audit_flats(void);
 
 /* ---- The supervisor's ---- */
 
@@ -207,7 +242,8 @@ struct totals {
     uint64_t deposits, withdrawals;
     int64_t balance;
     uint64_t wakeups, resumed, wakeups_unsure, permits_given, permits_taken, permits_unsure, laps,
-        closings, orphaned;
+        closings, orphaned, leases, given_back, came_again, lines, lines_orphaned, tenancies, sets,
+        adds, values_unsure;
 };
 extern struct totals totals;
 

@@ -13,10 +13,13 @@
 #define PAUSE_NS 300000  /* at most */
 #define LIFE_NS  8000000 /* of CPU time, at most */
 
-const char *const role_names[ROLES] = {"producer", "consumer", "closer", "depositor", "drawer",
-                                       "giver",    "taker",    "locker", "turner",    "passenger",
-                                       "poster",   "waiter",   "clerk"};
-const char *const queue_names[QUEUES] = {"fifo", "lifo", "priority", "unbounded"};
+const char *const role_names[ROLES] = {
+    "producer", "consumer",  "closer", "depositor", "drawer", "giver",  "taker",  "locker",
+    "turner",   "passenger", "poster", "waiter",    "clerk",  "setter", "reader", "tenant"};
+const char *const queue_names[QUEUES] = {"fifo", "lifo",    "priority", "unbounded",
+                                         "jobs", "errands", "line"};
+const uint32_t queue_orders[QUEUES] = {SHK_FIFO, SHK_LIFO,     SHK_PRIORITY, SHK_FIFO,
+                                       SHK_FIFO, SHK_PRIORITY, SHK_FIFO};
 
 struct soak soak;
 struct notes *notes;
@@ -27,7 +30,8 @@ struct shk_queue *queues[QUEUES];
 struct shk_lock *locks[LOCKS];
 struct shk_cond *account, *given, *taken;
 struct shk_event *turnstile[2];
-struct shk_semaphore *permits;
+struct shk_semaphore *permits, *flats;
+struct shk_value *newest, *number;
 struct shk_rwlock *board;
 struct ledger *ledgers;
 
@@ -99,16 +103,17 @@ void end_step(void)
 
 static void open_queues(void)
 {
-    static const uint32_t orders[QUEUES] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY, SHK_FIFO};
-
     for (int i = 0; i < QUEUES; i++) {
         const struct shk_queue_options options = {
-            .order = orders[i],
+            .order = queue_orders[i],
             .capacity = i == UNBOUNDED ? 0 : CAPACITY,
             .item_size = sizeof(struct item),
         };
+        /* the producer of the line opens it with its role when it begins one */
+        unsigned role =
+            i == LINE && me->role == CONSUMER && me->queue == LINE ? SHK_AS(SHK_CONSUMER) : 0;
         expect("queue_open",
-               shk_queue_open(segment, queue_names[i], SHK_CREATE, &options, &queues[i]));
+               shk_queue_open(segment, queue_names[i], SHK_CREATE | role, &options, &queues[i]));
     }
 }
 
@@ -146,6 +151,15 @@ static void open_all(void)
     expect("event_open", shk_event_open(segment, "out", SHK_CREATE, NULL, &turnstile[1]));
     expect("semaphore_open", shk_semaphore_open(segment, "permits", SHK_CREATE,
                                                 &(struct shk_semaphore_options){0}, &permits));
+    expect("semaphore_open",
+           shk_semaphore_open(segment, "flats", SHK_CREATE,
+                              &(struct shk_semaphore_options){.value = FLATS, .owners = 1},
+                              &flats));
+    expect("value_open",
+           shk_value_open(segment, "newest", SHK_CREATE,
+                          &(struct shk_value_options){.size = sizeof(struct newest)}, &newest));
+    expect("value_open", shk_value_open(segment, "number", SHK_CREATE,
+                                        &(struct shk_value_options){.size = 8}, &number));
     expect("rwlock_open", shk_rwlock_open(segment, "board", SHK_CREATE, NULL, &board));
     expect("region_open", shk_region_open(segment, "ledgers", SHK_CREATE, &room, &region));
     expect("region_data", shk_region_data(region, &data, NULL));
@@ -288,6 +302,9 @@ void work(struct place *place)
         post,
         wait_for_permits,
         read_and_write,
+        set_values,
+        read_values,
+        take_and_leave,
     };
 
     me = place;
@@ -331,6 +348,7 @@ void release_all(struct place *place)
         shk_event_set(turnstile[1]);
         if (shk_semaphore_value(permits) == 0 && shk_semaphore_release(permits, PLACES_MAX) == 0)
             atomic_fetch_add(&me->given, PLACES_MAX);
+        set_newest();
         wake_all(account);
         wake_all(given);
         wake_all(taken);
@@ -355,6 +373,8 @@ void audit(struct place *place)
     me = place;
     notes->balance = balance_at(ACCOUNT, notes->counts[ACCOUNT]);
     notes->permits = (uint64_t)shk_semaphore_value(permits);
+    audit_values();
+    audit_flats();
     for (int i = 0; i < QUEUES; i++) {
         notes->left_in_queue[i] = (uint64_t)shk_queue_size(queues[i]);
         expect("queue_join", shk_queue_join(queues[i], SHK_SEC(10)));
