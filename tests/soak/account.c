@@ -249,7 +249,7 @@ static void add_counts(unsigned places)
     totals.came_again += atomic_load(&notes->came_again);
     totals.lines += atomic_load(&notes->line_begun);
     totals.lines_orphaned += atomic_load(&notes->lines_orphaned);
-    totals.tenancies += atomic_load(&notes->tenancies);
+    totals.lodgings += atomic_load(&notes->lodgings);
 }
 
 void begin_account(void)
@@ -326,7 +326,7 @@ static void print_ledgers(void)
     printf("semaphore  %llu permits released, %llu acquired, %llu unsure\n",
            (big)totals.permits_given, (big)totals.permits_taken, (big)totals.permits_unsure);
     printf("flats      %llu times permits with owners were taken; all came back\n",
-           (big)totals.tenancies);
+           (big)totals.lodgings);
     printf("values     %llu sets and %llu additions acknowledged, %llu unsure\n", (big)totals.sets,
            (big)totals.adds, (big)totals.values_unsure);
     printf("board      %llu commits under the rwlock, %llu acknowledged or settled\n",

@@ -37,7 +37,7 @@ static const struct {
     [PRODUCER] = {1, 1}, [CONSUMER] = {1, 1},  [CLOSER] = {0, 1}, [DEPOSITOR] = {1, 1},
     [DRAWER] = {1, 1},   [GIVER] = {1, 2},     [TAKER] = {1, 3},  [LOCKER] = {1, 3},
     [TURNER] = {0, 1},   [PASSENGER] = {1, 2}, [POSTER] = {1, 1}, [WAITER] = {1, 3},
-    [CLERK] = {1, 3},    [SETTER] = {1, 1},    [READER] = {1, 1}, [TENANT] = {1, 2},
+    [CLERK] = {1, 3},    [SETTER] = {1, 1},    [READER] = {1, 1}, [LODGER] = {1, 2},
 };
 
 /* The line has one producer, so that it ends with it. */

@@ -36,7 +36,7 @@ enum role {
     CLERK,
     SETTER,
     READER,
-    TENANT,
+    LODGER,
     ROLES
 };
 extern const char *const role_names[ROLES];
@@ -130,7 +130,7 @@ struct notes {
     /* Of queues, in the middle of the round; one is about to come; it is over, up to that one. */
     _Atomic uint64_t closings, shutting, shut;
     _Atomic uint64_t leases, given_back, came_again; /* leases; nacks; leases of what came back */
-    _Atomic uint64_t tenancies;                      /* permits with owners that were taken */
+    _Atomic uint64_t lodgings;                       /* permits with owners that were taken */
     /*
      * The line: how often a producer has begun one; which of them consumers have seen the end of;
      * which one is open, 0: none; which one has ended though it was, so that its producer must be
@@ -242,7 +242,7 @@ struct totals {
     uint64_t deposits, withdrawals;
     int64_t balance;
     uint64_t wakeups, resumed, wakeups_unsure, permits_given, permits_taken, permits_unsure, laps,
-        closings, orphaned, leases, given_back, came_again, lines, lines_orphaned, tenancies, sets,
+        closings, orphaned, leases, given_back, came_again, lines, lines_orphaned, lodgings, sets,
         adds, values_unsure;
 };
 extern struct totals totals;

@@ -15,7 +15,7 @@
 
 const char *const role_names[ROLES] = {
     "producer", "consumer",  "closer", "depositor", "drawer", "giver",  "taker",  "locker",
-    "turner",   "passenger", "poster", "waiter",    "clerk",  "setter", "reader", "tenant"};
+    "turner",   "passenger", "poster", "waiter",    "clerk",  "setter", "reader", "lodger"};
 const char *const queue_names[QUEUES] = {"fifo", "lifo",    "priority", "unbounded",
                                          "jobs", "errands", "line"};
 const uint32_t queue_orders[QUEUES] = {SHK_FIFO, SHK_LIFO,     SHK_PRIORITY, SHK_FIFO,

@@ -121,7 +121,7 @@ void take_and_leave(void)
         expect("semaphore_acquire_many", r);
         if (shk_semaphore_held(flats) != (int)n)
             fail("a process has taken %u permits and holds %d", n, shk_semaphore_held(flats));
-        atomic_fetch_add(&notes->tenancies, 1);
+        atomic_fetch_add(&notes->lodgings, 1);
         if (chance(4) == 0)
             pause_a_little();
         expect("semaphore_release", shk_semaphore_release(flats, n));
