@@ -1,5 +1,6 @@
 #include "wait.h"
 
+#include "args.h"
 #include "errors.h"
 
 #include <math.h>
@@ -138,60 +139,21 @@ int shp_timeout(PyObject *seconds, int64_t negative, int64_t *ns)
     return 0;
 }
 
-/* Which of the names that is; their number: none of them. */
-static unsigned find_word(PyObject *word, const char *const *words, unsigned n)
-{
-    unsigned i = 0;
-
-    while (i < n && PyUnicode_CompareWithASCIIString(word, words[i]) != 0)
-        i++;
-    return i;
-}
-
-/*
- * Put arguments to their places: out[i] is that of words[i], NULL if it is not given; words beyond
- * `places` are other names of the first. 0, or -1 with TypeError.
- */
-static int place_arguments(PyObject *const *args, Py_ssize_t n, PyObject *names,
-                           const char *const *words, unsigned n_words, unsigned places,
-                           PyObject **out)
-{
-    Py_ssize_t n_names = names ? PyTuple_Size(names) : 0;
-
-    for (unsigned i = 0; i < places; i++)
-        out[i] = NULL;
-    if (n > (Py_ssize_t)places) {
-        PyErr_Format(PyExc_TypeError, "at most %u arguments are taken, not %zd", places, n);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < n; i++)
-        out[i] = args[i];
-    for (Py_ssize_t i = 0; i < n_names; i++) {
-        PyObject *word = PyTuple_GetItem(names, i);
-        unsigned at = find_word(word, words, n_words);
-
-        if (at == n_words) {
-            PyErr_Format(PyExc_TypeError, "there is no argument %R", word);
-            return -1;
-        }
-        at = at < places ? at : 0;
-        if (out[at]) {
-            PyErr_Format(PyExc_TypeError, "the argument %R is given twice", word);
-            return -1;
-        }
-        out[at] = args[n + i];
-    }
-    return 0;
-}
-
 int shp_acquire_arguments(PyObject *const *args, Py_ssize_t n, PyObject *names, int64_t *timeout)
 {
-    static const char *const words[] = {"blocking", "timeout", "block"};
-    PyObject *given[2];
+    static const char *const words[] = {"blocking", "timeout", "block", NULL};
+    PyObject *given[3];
     int blocking = 1;
 
-    if (place_arguments(args, n, names, words, 3, 2, given) < 0)
+    if (shp_args_slow("acquire", words, 0, args, n, names, given) < 0)
         return -1;
+    if (n > 2 || (given[0] && given[2])) {
+        PyErr_SetString(PyExc_TypeError, n > 2 ? "acquire() takes at most 2 arguments without names"
+                                               : "blocking and block are the same argument");
+        return -1;
+    }
+    if (given[2])
+        given[0] = given[2];
     if (given[0])
         blocking = PyObject_IsTrue(given[0]);
     if (blocking < 0)
@@ -218,10 +180,10 @@ int shp_acquire_arguments(PyObject *const *args, Py_ssize_t n, PyObject *names, 
 
 int shp_wait_arguments(PyObject *const *args, Py_ssize_t n, PyObject *names, int64_t *timeout)
 {
-    static const char *const words[] = {"timeout"};
+    static const char *const words[] = {"timeout", NULL};
     PyObject *given;
 
-    if (place_arguments(args, n, names, words, 1, 1, &given) < 0)
+    if (shp_args_slow("wait", words, 0, args, n, names, &given) < 0)
         return -1;
     return shp_timeout(given, SHK_NOWAIT, timeout);
 }
