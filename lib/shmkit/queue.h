@@ -238,9 +238,9 @@ SHK_PUBLIC int shk_queue_unpeek(struct shk_queue *);
  *
  * An item that comes back goes before the items that wait, several of them in their former order;
  * in a PRIORITY queue before those of the same priority. Any call that takes an item may be given
- * it. After a death that is as soon as a consumer that waits has found it: within 0.2 s as a rule,
- * 1 s at most. (A member that has claimed the consumer side is given it when there are no others.)
- * The order of the others is kept.
+ * it. After a death that is as soon as a consumer that waits, or takes items, has found it: within
+ * 0.2 s as a rule, 1 s at most. (A member that has claimed the consumer side is given it when there
+ * are no others.) The order of the others is kept.
  *
  * A leased item, and one that has come back, counts for the capacity, and keeps a join waiting
  * until it is acknowledged (or has been taken with a get, and is done). It is no task of a thread.
