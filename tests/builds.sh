@@ -91,15 +91,16 @@ for name in "$@"; do
     m32)
         # Other libraries of that word size are not there, as a rule.
         if links -m32; then
-            way m32 CC="$compiler -m32" PKG_CONFIG_LIBDIR="$work"
+            way m32 CC="$compiler -m32" PKG_CONFIG_LIBDIR="$work" \
+                CFLAGS='-g -O2 -Wno-conversion' # 64 bits of the layout to size_t
         else
             echo "left out: m32: $compiler -m32 makes no program (Debian package: gcc-multilib)"
         fi
         ;;
     # As with a C library that has no waits by CLOCK_MONOTONIC.
     waits)
-        way waits ac_cv_func_pthread_mutex_clocklock=no ac_cv_func_sem_clockwait=no \
-            ac_cv_func_pthread_cond_clockwait=no
+        way waits --enable-own-waits ac_cv_func_pthread_mutex_clocklock=no \
+            ac_cv_func_sem_clockwait=no ac_cv_func_pthread_cond_clockwait=no
         ;;
     paths) paths ;;
     *) echo "builds.sh: there is no way $name" >&2 && exit 2 ;;

@@ -228,15 +228,14 @@ static int wait_robust(struct shk_cond *c, struct shki_member *m,
     return orphaned ? orphaned : r;
 }
 
-#ifndef HAVE_PTHREAD_COND_CLOCKWAIT
-/* The condition has the clock of its own, CLOCK_MONOTONIC, from build_native(). */
-static int pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *m, clockid_t clock,
-                                  const struct timespec *until)
+static int sleep_native(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *until)
 {
-    (void)clock;
-    return pthread_cond_timedwait(c, m, until);
-}
+#ifdef HAVE_PTHREAD_COND_CLOCKWAIT
+    return pthread_cond_clockwait(c, m, CLOCK_MONOTONIC, until);
+#else
+    return pthread_cond_timedwait(c, m, until); /* by the clock that build_native() gave it */
 #endif
+}
 
 /*
  * A native wait, a recheck interval at a time, so that it can be interrupted.
@@ -269,7 +268,7 @@ static int wait_native(struct shk_cond *c, struct shki_member *m,
         store_relaxed(&mutex->state, 0);
         store_relaxed(&mutex->holder, 0);
         shki_mutex_count_release(mutex);
-        r = pthread_cond_clockwait(&shared->native, &mutex->robust, CLOCK_MONOTONIC, &until);
+        r = sleep_native(&shared->native, &mutex->robust, &until);
         if (r == EOWNERDEAD)
             r = shki_mutex_recover(mutex);
         store_relaxed(&mutex->holder, m->id);
