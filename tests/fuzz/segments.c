@@ -29,7 +29,7 @@ static struct objects {
     struct shk_event *go;
     struct shk_semaphore *permits;
     struct shk_barrier *start;
-    struct shk_queue *full, *empty, *stack, *ranked, *endless, *weighed, *measured;
+    struct shk_queue *full, *empty, *stack, *ranked, *endless, *weighed, *measured, *jobs, *errands;
     struct shk_stream *signal;
     struct shk_region *table;
     struct shk_rwlock *read, *written;
@@ -87,9 +87,34 @@ static void open_objects(void)
     OPEN(queue, endless, .item_size = ITEM);
     OPEN(queue, weighed, .item_size = 1 << 20, .capacity_bytes = 1000);
     OPEN(queue, measured, .order = SHK_LIFO, .capacity = 9, .item_size = 1u << 31);
+    OPEN(queue, jobs, .capacity = 9, .item_size = ITEM);
+    OPEN(queue, errands, .order = SHK_PRIORITY, .item_size = 1 << 20, .capacity_bytes = 1000);
 }
 
 /* ---- what is in them ---- */
+
+static uint64_t lease(struct shk_queue *queue)
+{
+    uint64_t ticket = 0;
+    char item[ITEM];
+
+    CHECK(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &ticket));
+    return ticket;
+}
+
+/* One is acknowledged, one has come back, one will later, one stays leased, one waits. */
+static void lease_some(struct shk_queue *queue)
+{
+    uint64_t ticket[4];
+
+    for (int i = 0; i < 5; i++)
+        CHECK(shk_queue_put(queue, "job", 3, SHK_NOWAIT));
+    for (int i = 0; i < 4; i++)
+        ticket[i] = lease(queue);
+    CHECK(shk_queue_ack(queue, ticket[0]));
+    CHECK(shk_queue_nack(queue, ticket[1], 0));
+    CHECK(shk_queue_nack(queue, ticket[2], SHK_SEC(3600)));
+}
 
 static void fill(void)
 {
@@ -104,6 +129,8 @@ static void fill(void)
         CHECK(shk_queue_put(o.weighed, "c", 1, SHK_NOWAIT));
         CHECK(shk_queue_put(o.measured, "d", 1, SHK_NOWAIT));
     }
+    lease_some(o.jobs);
+    lease_some(o.errands);
     CHECK(shk_stream_append(o.signal, samples, 6));
     CHECK(shk_semaphore_acquire_many(o.owned, 2, SHK_NOWAIT));
     for (int i = 0; i < 6; i++)
@@ -146,6 +173,16 @@ static int acquire_owned(void)
 {
     shk_semaphore_acquire(o.owned, SHK_FOREVER);
     return shk_semaphore_acquire_many(o.owned, 2, SHK_FOREVER);
+}
+
+/* What has come back, and after it what waited. */
+static int lease_jobs(void)
+{
+    for (int i = 0; i < 2; i++) {
+        lease(o.jobs);
+        lease(o.errands);
+    }
+    return shk_event_wait(o.go, SHK_FOREVER);
 }
 
 static int wait_for_version(void)
@@ -229,25 +266,10 @@ static int begin_once(void)
 }
 
 static int (*const roles[])(void) = {
-    hold,
-    acquire_recursive,
-    wait_changed,
-    wait_changed,
-    wait_native,
-    acquire_permit,
-    meet,
-    put_full,
-    get_empty,
-    join_stack,
-    keep_ranked,
-    read_signal,
-    wait_for_any,
-    hold_shared,
-    write_read,
-    read_written,
-    begin_once,
-    acquire_owned,
-    wait_for_version,
+    hold,         acquire_recursive, wait_changed, wait_changed, wait_native, acquire_permit,
+    meet,         put_full,          get_empty,    join_stack,   keep_ranked, read_signal,
+    wait_for_any, hold_shared,       write_read,   read_written, begin_once,  acquire_owned,
+    lease_jobs,   wait_for_version,
 };
 enum { ROLES = sizeof(roles) / sizeof(*roles) };
 
@@ -368,7 +390,7 @@ int main(int argc, char **argv)
     CHECK(shk_segment_unlink(name));
     CHECK(shk_segment_close(segment));
 
-    open_segment(32, 24);
+    open_segment(32, 26);
     open_objects();
     save(argv[1], "objects");
     fill();
