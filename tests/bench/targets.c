@@ -89,7 +89,9 @@ const struct target targets[] = {
     CHEAPER("W11", "put and take, 64 B", NULL, "shmkit lease, ack", 1, BEST_SLEEPING_PEER),
     FASTER("W11", "1 to 1, 64 B", NULL, "shmkit lease, ack", 1, BEST_SLEEPING_PEER),
 
-    NOT_DEARER("W12", NULL, "shmkit, 1 reader", "mutex, 1 reader"),
+    CHEAPER("W12", NULL, NULL, "shmkit, 1 reader", 1 + TOLERANCE, "mutex, 1 reader", ,
+            .why = "a mutex that no other wants stays in the cache of the one reader; a get checks "
+                   "the member, the version before and after, and the length"),
     NOT_DEARER("W12", NULL, "shmkit, 2 readers", "mutex, 2 readers"),
 
 /* Shares of multiprocessing's time, and multiples of its throughput. */
