@@ -17,10 +17,10 @@ import shmkit
 _numbers = itertools.count(1)
 _started = []
 
-# Ctrl-C ends an actor as it ends the programs in C. A line is written when it is complete, as into
-# a terminal, so that the lines of several actors in one pipe are in their order.
+# Ctrl-C ends an actor as it ends the programs in C. A line is written when it is complete, and at
+# once, so that the lines of several actors in one pipe are whole and in their order.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+sys.stdout.reconfigure(encoding="utf-8", line_buffering=True, write_through=False)
 
 
 class Thread:

@@ -50,6 +50,8 @@ class Demo(TestCase):
                 [sys.executable, self.programs / program, *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                # into a file, what is printed would wait in a buffer while the program waits
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
         self.started.append(process)
