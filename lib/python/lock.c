@@ -195,6 +195,17 @@ static PyObject *lock_is_owned(struct shp_lock *l, PyObject *unused)
     return r < 0 ? shp_error(r) : PyBool_FromLong(r);
 }
 
+static PyObject *lock_recursion_count(struct shp_lock *l, PyObject *unused)
+{
+    int r;
+
+    (void)unused;
+    if (shp_check_open(&l->object) < 0)
+        return NULL;
+    r = shk_lock_depth(l->object.handle);
+    return r < 0 ? shp_error(r) : PyLong_FromLong(r);
+}
+
 /* threading.Condition on an RLock releases all levels, and takes them back. */
 static PyObject *lock_release_save(struct shp_lock *l, PyObject *unused)
 {
@@ -245,6 +256,7 @@ static PyMethodDef lock_methods[] = {
      "locked()\n--\n\nReturns whether a thread of any process holds it; a hint."},
     {"close", SHP_NOARGS(shp_method_close), SHP_CLOSE_DOC},
     {"_is_owned", SHP_NOARGS(lock_is_owned), NULL},
+    {"_recursion_count", SHP_NOARGS(lock_recursion_count), NULL},
     {"_release_save", SHP_NOARGS(lock_release_save), NULL},
     {"_acquire_restore", (PyCFunction)lock_acquire_restore, METH_O, NULL},
     {"__reduce__", SHP_NOARGS(lock_reduce), NULL},

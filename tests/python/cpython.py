@@ -9,6 +9,7 @@ Debian has these tests in libpython3.11-testsuite. Those that cannot pass are in
 with its reason; the page shmkit-python(7) has the same table. They are run, too, and have to fail,
 except those of NOT_OURS, which would show nothing.
 """
+import re
 import multiprocessing
 import queue
 import sys
@@ -155,6 +156,7 @@ def differences_of_page(file):
             test = line.removeprefix(".It Li ")
             found[test] = ""
         else:
+            line = re.sub(r"^\.Fn (\w+)$", r"\1()", line)
             found[test] = f"{found[test]} {line}".strip()
     return found
 
