@@ -39,8 +39,7 @@ int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *dead
 {
     if (!shki_repair_enabled(SHKI_REPAIR_BACKSTOP) || deadline->is_recheck)
         return SHKI_NO_RECHECK;
-    /* Busy places have no leaders; nor does a thread that is to be interrupted lead or follow. */
-    if (r->rechecks < SHKI_QUIET_RECHECKS || deadline->interrupt || deadline->call)
+    if (r->rechecks < SHKI_QUIET_RECHECKS) /* busy places have no leaders */
         return SHKI_RECHECK;
     if (!r->leads && !r->follows) {
         r->follows = true;
