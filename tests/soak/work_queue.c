@@ -225,16 +225,20 @@ static void see_no_doubt(uint64_t mine)
         fail("consumers were told of the end of a line whose producer is there");
 }
 
-/* The one that is not killed has been told of the end of the one before. */
+/*
+ * The consumer that is not killed is there, and has been told of the end of the line before. The
+ * first line waits for it: a consumer that comes after the end of a line is not told of that.
+ */
 static bool line_has_ended(void)
 {
-    return atomic_load(&notes->line_ended) >= atomic_load(&notes->line_begun);
+    return atomic_load(&notes->line_has_consumer) &&
+           atomic_load(&notes->line_ended) >= atomic_load(&notes->line_begun);
 }
 
 static void produce_line(void)
 {
     uint64_t mine = atomic_load(&notes->line_begun) + 1;
-    unsigned minds = atomic_load(&notes->line_has_consumer) && chance(2) ? SHK_EPIPE : 0;
+    unsigned minds = chance(2) ? SHK_EPIPE : 0;
 
     expect("queue_open",
            shk_queue_open(segment, queue_names[LINE], SHK_AS(SHK_PRODUCER) | minds, NULL, &queue));
