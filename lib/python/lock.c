@@ -184,42 +184,45 @@ static PyObject *lock_locked(struct shp_lock *l, PyObject *unused)
     return r < 0 ? shp_error(r) : PyBool_FromLong(r);
 }
 
+/* How often the calling thread has it; negative: an exception is set. */
+static int depth_of(struct shp_lock *l)
+{
+    int r = shp_check_open(&l->object) < 0 ? -1 : shk_lock_depth(l->object.handle);
+
+    if (r < 0 && !PyErr_Occurred())
+        shp_error(r);
+    return r;
+}
+
 static PyObject *lock_is_owned(struct shp_lock *l, PyObject *unused)
 {
-    int r;
+    int depth = depth_of(l);
 
     (void)unused;
-    if (shp_check_open(&l->object) < 0)
-        return NULL;
-    r = shk_lock_depth(l->object.handle);
-    return r < 0 ? shp_error(r) : PyBool_FromLong(r);
+    return depth < 0 ? NULL : PyBool_FromLong(depth);
 }
 
 static PyObject *lock_recursion_count(struct shp_lock *l, PyObject *unused)
 {
-    int r;
+    int depth = depth_of(l);
 
     (void)unused;
-    if (shp_check_open(&l->object) < 0)
-        return NULL;
-    r = shk_lock_depth(l->object.handle);
-    return r < 0 ? shp_error(r) : PyLong_FromLong(r);
+    return depth < 0 ? NULL : PyLong_FromLong(depth);
 }
 
 /* threading.Condition on an RLock releases all levels, and takes them back. */
 static PyObject *lock_release_save(struct shp_lock *l, PyObject *unused)
 {
-    int depth, r = 0;
+    int depth = depth_of(l), r = 0;
 
     (void)unused;
-    if (shp_check_open(&l->object) < 0)
+    if (depth < 0)
         return NULL;
-    depth = shk_lock_depth(l->object.handle);
     if (depth == 0)
         return shp_error_unheld(shk_lock_release(l->object.handle));
     for (int i = 0; r == 0 && i < depth; i++)
         r = shk_lock_release(l->object.handle);
-    return depth < 0 || r < 0 ? shp_error(depth < 0 ? depth : r) : PyLong_FromLong(depth);
+    return r < 0 ? shp_error(r) : PyLong_FromLong(depth);
 }
 
 static PyObject *lock_acquire_restore(struct shp_lock *l, PyObject *state)

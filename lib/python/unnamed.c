@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define MAX_OBJECTS 4096
+#define KEPT_FROM   100 /* the number of a descriptor, as those that the library keeps */
 
 /*
  * The segments without a name that this process has, each with a descriptor, which is passed on to
@@ -21,6 +22,17 @@ struct unnamed {
     struct unnamed *next;
 };
 static struct unnamed *all; /* the first is the one for new objects; with the GIL */
+
+/* The same with a high number: a program closes low ones, and opens others in their places. */
+static int raised(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FROM);
+
+    if (high < 0)
+        return fd; /* so many are not allowed */
+    close(fd);
+    return high;
+}
 
 static int keep(struct shk_segment *s, int fd)
 {
@@ -131,6 +143,7 @@ int shp_unnamed_open(const struct shk_segment *beside, struct shk_segment **out)
             shp_error(fd);
             return -1;
         }
+        fd = raised(fd);
         if (keep(s, fd) < 0) {
             shk_segment_close(s);
             close(fd);
@@ -174,7 +187,11 @@ PyObject *shp_unnamed_reduce(struct shk_segment *s, const char *object)
     return descriptor ? Py_BuildValue("(Ns)", descriptor, object) : NULL;
 }
 
-/* The descriptor that came with a place: the caller's; -1 with an exception. */
+/*
+ * The descriptor that came with a place: the caller's; -1 with an exception. It keeps its number,
+ * by which the next place of the same child has it, too. Not that of a closed stdin, stdout or
+ * stderr: what is written there would go into the segment.
+ */
 static int take_descriptor(PyObject *place)
 {
     PyObject *number = PyObject_CallMethod(PyTuple_GetItem(place, 0), "detach", NULL);
@@ -183,6 +200,8 @@ static int take_descriptor(PyObject *place)
     Py_XDECREF(number);
     if (fd >= 0)
         fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    if (fd >= 0 && fd <= STDERR_FILENO)
+        fd = raised((int)fd);
     return PyErr_Occurred() ? -1 : (int)fd;
 }
 

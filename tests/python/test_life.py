@@ -104,6 +104,19 @@ class Unnamed(TestCase):
         self.assertEqual(set(os.listdir("/dev/shm")) - before, set())
         del kept
 
+    def test_its_descriptor_is_none_that_a_program_closes(self):
+        """Below 100 others come and go; a write to a stderr that is the segment would damage it."""
+        program = (
+            "import os, shmkit\n"
+            "for fd in range(3): os.close(fd)\n"
+            "before = set(os.listdir('/proc/self/fd'))\n"
+            "lock = shmkit.Lock()\n"
+            "new = {int(fd) for fd in set(os.listdir('/proc/self/fd')) - before}\n"
+            "for fd in range(3): new.discard(fd)\n"
+            "with lock: os._exit(0 if new and min(new) >= 100 else 1)\n"
+        )
+        self.assertEqual(subprocess.run([sys.executable, "-c", program]).returncode, 0)
+
     def test_it_goes_with_a_killed_program(self):
         def use_of_memory():
             gone = os.statvfs("/dev/shm")
