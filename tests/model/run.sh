@@ -211,6 +211,34 @@ fails roles RO1_FIRST
 fails roles NO_OPENERS
 fails roles DIED_LATE -DCRASHES=2
 
+# On ARM loads overtake loads and stores, too: litmus tests of three protocols, order by order.
+holds arm_biased
+holds arm_biased -DSYMMETRIC
+for taken_out in NO_SECOND_CHECK NO_BL1_HEAVY NO_BL2_RELEASE NO_BL2_ACQUIRE NO_BL2_WAIT; do
+    fails arm_biased $taken_out
+done
+fails arm_biased NO_BL1_LIGHT -DSYMMETRIC
+fails arm_biased NO_BL1_HEAVY -DSYMMETRIC
+
+holds arm_eventcount
+holds arm_eventcount -DSYMMETRIC
+holds arm_eventcount -DWAITERS=2
+holds arm_eventcount -DWAITERS=2 -DSYMMETRIC
+for taken_out in NO_EC1_WAITER NO_EC1_NOTIFIER; do
+    fails arm_eventcount $taken_out
+    fails arm_eventcount $taken_out -DSYMMETRIC
+done
+fails arm_eventcount NO_EC1_HEAVY
+fails arm_eventcount NO_EC2_RELEASE -DWAITERS=2
+fails arm_eventcount NO_CASCADE -DWAITERS=2
+
+holds arm_ring
+for taken_out in NO_RQ1_RELEASE NO_RQ1_ACQUIRE NO_RQ2_RELEASE NO_RQ3_RELEASE NO_RQ3_ACQUIRE; do
+    fails arm_ring $taken_out
+done
+holds arm_ring -DNO_RQ2_ACQUIRE # ARM keeps it by a branch, if the compiler has kept that
+fails arm_ring NO_RQ2_ACQUIRE -DNO_BRANCH
+
 holds waitlist_leave
 fails waitlist_leave NO_WL4_FENCE
 fails waitlist_leave NO_SECOND_READ
