@@ -9,24 +9,27 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/*
- * A file of /proc, by the process or by one thread of it, zero-terminated. Returns false if there
- * is none.
- */
-static bool read_of(int32_t pid, int32_t tid, const char *file, char *buffer, size_t size)
+/* The beginning of a file, zero-terminated. Returns false if there is none, or nothing in it. */
+static bool read_file(const char *path, char *buffer, size_t size)
 {
-    char path[96];
-    FILE *stream;
+    FILE *stream = fopen(path, "re");
     size_t n;
 
-    snprintf(path, sizeof(path), "/proc/%" PRId32 "/task/%" PRId32 "/%s", pid, tid, file);
-    stream = fopen(path, "re");
     if (!stream)
         return false;
     n = fread(buffer, 1, size - 1, stream);
     fclose(stream);
     buffer[n] = '\0';
     return n > 0;
+}
+
+/* A file of /proc, by the process or by one thread of it. */
+static bool read_of(int32_t pid, int32_t tid, const char *file, char *buffer, size_t size)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), "/proc/%" PRId32 "/task/%" PRId32 "/%s", pid, tid, file);
+    return read_file(path, buffer, size);
 }
 
 /* The number after "key:" or "key   :" in such a file. */
@@ -132,12 +135,46 @@ const struct process *find_process(const struct processes *all, int32_t pid)
     return all->n ? bsearch(&key, all->list, all->n, sizeof(key), by_pid) : NULL;
 }
 
+/*
+ * A control group is frozen with all its processes: by the group's own file (cgroup_freezer: of
+ * version 1, where a frozen process seems to be in disk sleep; cgroup.freeze of version 2, where it
+ * seems to sleep). Where version 1 is mounted, too, version 2 is in "unified". See cgroups(7).
+ */
+static const struct freezer {
+    const char *line;      /* what its line of /proc/PID/cgroup has before the group's path */
+    const char *directory; /* above that path */
+    const char *file;
+    const char *says;
+} FREEZERS[] = {
+    {"0::", "/sys/fs/cgroup", "cgroup.events", "frozen 1"},
+    {"0::", "/sys/fs/cgroup/unified", "cgroup.events", "frozen 1"},
+    {":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"},
+};
+
+static bool freezes(const struct freezer *f, const char *groups)
+{
+    const char *group = strstr(groups, f->line);
+    char path[4200], text[256];
+
+    if (!group)
+        return false;
+    group += strlen(f->line);
+    snprintf(path, sizeof(path), "%s%.*s/%s", f->directory, (int)strcspn(group, "\n"), group,
+             f->file);
+    return read_file(path, text, sizeof(text)) && strstr(text, f->says);
+}
+
 static bool is_in_freezer(int32_t pid, int32_t tid)
 {
-    char place[64];
+    char groups[4096];
 
-    return read_of(pid, tid, "wchan", place, sizeof(place)) &&
-           (strcmp(place, "do_freezer_trap") == 0 || strcmp(place, "__refrigerator") == 0);
+    if (!read_of(pid, tid, "cgroup", groups, sizeof(groups)))
+        return false;
+    for (size_t i = 0; i < sizeof(FREEZERS) / sizeof(*FREEZERS); i++) {
+        if (freezes(&FREEZERS[i], groups))
+            return true;
+    }
+    return false;
 }
 
 enum activity activity_of(int32_t pid, int32_t tid)

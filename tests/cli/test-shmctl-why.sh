@@ -620,3 +620,49 @@ stalled_by traced '(is|has been) stopped by a debugger' t
 claim 'so is what waits for a holder that a debugger has stopped'
 stalled_by disk-sleep '(is|has been) in disk sleep' D
 claim 'so is what waits for a holder in disk sleep'
+
+# frozen_by GROUP FREEZE THAW STATE FROZEN: a holder in a control group that "FREEZE >FILE" froze.
+frozen_by() {
+    local group=$1/shmkit-test-$$ freeze=$2 thaw=$3 file=$4
+    if ! mkdir "$group" 2>/dev/null; then
+        echo "not tried: no control group can be made in $1"
+        return
+    fi
+    if ! test -w "$group/$file"; then
+        rmdir "$group"
+        echo "not tried: the groups of $1 have no $file"
+        return
+    fi
+    shmctl --name holder lock "$segment/a" -- sleep 1000 &
+    holder=$!
+    await holds_a
+    command=$(children $holder sleep)
+    echo $holder >"$group/cgroup.procs"
+    shmctl --name waiter lock "$segment/a" -- true &
+    waiter=$!
+    await waits 'acquire a'
+    echo "$freeze" >"$group/$file"
+    is_frozen() {
+        grep -q "$1" "$2"
+    }
+    # what was found is judged after the thaw: a frozen process of version 1 cannot be killed
+    await is_frozen "$5" "$group/${6:-$file}"
+    shmctl why "$segment" >"$out"
+    found=$?
+    shmctl why $waiter -r -n -o VERDICT,WAKERS,HOLDER-STATE >"$scratch/columns"
+    echo "$thaw" >"$group/$file"
+    kill "$command"
+    ends 143 $holder
+    ends 0 $waiter
+    rmdir "$group" || fail "$group stays"
+    test $found = 8 || fail "exit status $found"
+    grep -Eq "^  held by holder \($holder\) for [0-9.ms]*, which (is|has been) frozen" "$out" ||
+        fail "it says $(cat "$out")"
+    test "$(cat "$scratch/columns")" = "stalled holder\\x20($holder) frozen" ||
+        fail "it says $(cat "$scratch/columns")"
+}
+frozen_by /sys/fs/cgroup/freezer FROZEN THAWED freezer.state FROZEN
+for place in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+    frozen_by $place 1 0 cgroup.freeze 'frozen 1' cgroup.events
+done
+claim 'so is what waits for a holder whose control group is frozen'
