@@ -2,7 +2,9 @@
 #include "common.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct kind {
     uint32_t order;
@@ -317,6 +319,121 @@ START_TEST(test_join_ends_with_the_queue_and_not_with_a_shutdown)
 }
 END_TEST
 
+/* ---- Waiting for it together with other objects ---- */
+
+static struct shk_ready all_done(struct shk_queue *queue)
+{
+    return (struct shk_ready){SHK_KIND_QUEUE, SHK_ALL_DONE, queue};
+}
+
+static int watch(struct shk_queue *queue)
+{
+    const struct shk_ready set = all_done(queue);
+
+    return shk_wait_any(&set, 1, SHK_FOREVER);
+}
+
+static struct actor *start_watcher(void)
+{
+    struct actor *actor = start_actor(watch);
+
+    wait_until_waiting(segment_name(NULL), actor->pid, "jobs");
+    return actor;
+}
+
+START_TEST(test_ready_when_all_is_done)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i]);
+    const struct shk_ready set = all_done(queue);
+
+    assert_code(shk_wait_any(&set, 1, SHK_NOWAIT), 0);
+    put(queue, 1);
+    put(queue, 2);
+    assert_code(shk_wait_any(&set, 1, SHK_NOWAIT), -EAGAIN);
+    take(queue);
+    take(queue);
+    assert_code(shk_queue_task_done(queue), 0);
+    assert_code_after(SHK_MS(20), shk_wait_any(&set, 1, SHK_MS(20)), -ETIMEDOUT);
+    assert_code(shk_queue_task_done(queue), 0);
+    assert_code(shk_wait_any(&set, 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_the_last_task_wakes_all_watchers_beside_a_join)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i]);
+    struct actor *watchers[2], *joiner;
+
+    put(queue, 1);
+    put(queue, 2);
+    for (int i = 0; i < 2; i++)
+        watchers[i] = start_watcher();
+    joiner = start_joiner();
+    take(queue);
+    take(queue);
+    assert_code(shk_queue_task_done(queue), 0);
+    for (int i = 0; i < 2; i++)
+        wait_until_waiting(segment_name(NULL), watchers[i]->pid, "jobs"); /* still */
+    assert_code(shk_queue_task_done(queue), 0);
+    for (int i = 0; i < 2; i++)
+        assert_result(result_of(watchers[i]), 0);
+    assert_result(result_of(joiner), 0);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_a_watcher_does_not_wait_for_the_dead)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i]);
+
+    put(queue, 1);
+    struct actor *worker = start_actor(take_and_finish);
+    wait_until_done(worker);
+    struct actor *watcher = start_watcher();
+    child_kill(worker->pid);
+    assert_result(result_of(watcher), 0);
+    assert_code(shk_queue_join(queue, SHK_NOWAIT), SHK_ORPHANED);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_a_watcher_of_tasks_is_told_of_the_end_of_the_queue)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i]);
+
+    put(queue, 1);
+    struct actor *watcher = start_watcher();
+    assert_code(shk_object_unlink(test_segment(), "jobs"), 0);
+    assert_result(result_of(watcher), -ESTALE);
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
+START_TEST(test_a_descriptor_tells_that_all_is_done)
+{
+    struct shk_queue *queue = create_queue(&kinds[_i]);
+    const struct shk_ready set = all_done(queue);
+    struct pollfd readable = {.events = POLLIN};
+    unsigned before;
+    uint32_t index;
+
+    put(queue, 1);
+    take(queue);
+    before = open_descriptors();
+    readable.fd = shk_ready_fd(&set, 1);
+    ck_assert_int_ge(readable.fd, 0);
+    ck_assert_int_eq(poll(&readable, 1, 150), 0);
+    assert_code(shk_queue_task_done(queue), 0);
+    ck_assert_int_eq(poll(&readable, 1, (int)(TEST_DEADLINE / 1000000) * time_factor()), 1);
+    ck_assert_int_eq(read(readable.fd, &index, sizeof(index)), sizeof(index));
+    ck_assert_uint_eq(index, 0);
+    close(readable.fd);
+    wait_until(open_descriptors() == before, TEST_DEADLINE); /* its thread has ended */
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 /*
  * Each item leads to two smaller ones, put before it is done: at no moment may join see an end too
  * early.
@@ -367,7 +484,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("queue tasks");
-    TCase *tasks = test_case(suite, "tasks"), *deaths = test_case(suite, "deaths");
+    TCase *tasks = test_case(suite, "tasks"), *deaths = test_case(suite, "deaths"),
+          *watchers = test_case(suite, "watchers");
 
     tcase_add_loop_test(tasks, test_an_empty_queue_without_tasks_is_done, 0, KINDS);
     tcase_add_loop_test(tasks, test_unfinished_tasks_are_counted, 0, KINDS);
@@ -382,5 +500,11 @@ int main(void)
     tcase_add_loop_test(deaths, test_orphans_are_told_though_their_record_is_in_use_again, 0,
                         KINDS);
     tcase_add_loop_test(deaths, test_a_finished_member_that_dies_is_no_orphan, 0, KINDS);
+    tcase_add_loop_test(watchers, test_ready_when_all_is_done, 0, KINDS);
+    tcase_add_loop_test(watchers, test_the_last_task_wakes_all_watchers_beside_a_join, 0, KINDS);
+    tcase_add_loop_test(watchers, test_a_watcher_does_not_wait_for_the_dead, 0, KINDS);
+    tcase_add_loop_test(watchers, test_a_watcher_of_tasks_is_told_of_the_end_of_the_queue, 0,
+                        KINDS);
+    tcase_add_loop_test(watchers, test_a_descriptor_tells_that_all_is_done, 0, KINDS);
     return run_tests(suite);
 }

@@ -147,6 +147,8 @@ START_TEST(test_ready_refuses_bad_arguments)
         {{t.set[GET], {SHK_KIND_QUEUE, 0, t.in}}, -EINVAL},
         {{t.set[GET], {SHK_KIND_QUEUE, SHK_READABLE | SHK_WRITABLE, t.in}}, -EINVAL},
         {{t.set[GET], {SHK_KIND_QUEUE, 4, t.in}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_QUEUE, SHK_READABLE | SHK_ALL_DONE, t.in}}, -EINVAL},
+        {{t.set[GET], {SHK_KIND_EVENT, SHK_ALL_DONE, t.event}}, -EINVAL},
         {{t.set[GET], {SHK_KIND_EVENT, SHK_WRITABLE, t.event}}, -EINVAL},
         {{t.set[GET], {SHK_KIND_SEMAPHORE, SHK_WRITABLE, t.semaphore}}, -EINVAL},
         {{t.set[GET], {SHK_KIND_STREAM, SHK_WRITABLE, t.reader}}, -EINVAL},
@@ -396,6 +398,37 @@ START_TEST(test_ready_is_told_by_the_member_that_made_it_ready)
         take(&t, _i);
     }
     close_things(&t);
+}
+END_TEST
+
+/* Likewise, when the last task of a queue is done. */
+static int watch_tasks(void *unused)
+{
+    struct shk_queue *jobs;
+
+    (void)unused;
+    assert_code(shk_queue_open(test_segment(), "jobs", 0, NULL, &jobs), 0);
+    shki_test_disable = SHKI_REPAIR_BACKSTOP;
+    return shk_wait_any(&(struct shk_ready){SHK_KIND_QUEUE, SHK_ALL_DONE, jobs}, 1, SHK_FOREVER);
+}
+
+START_TEST(test_ready_is_told_that_all_tasks_are_done)
+{
+    const struct shk_queue_options options = {.capacity = 2, .item_size = 8};
+    struct shk_queue *jobs;
+    char item[8];
+
+    assert_code(shk_queue_open(test_segment(), "jobs", SHK_CREATE, &options, &jobs), 0);
+    for (int i = 0; i < 5; i++) {
+        assert_code(shk_queue_put(jobs, "one", 4, SHK_NOWAIT), 0);
+        pid_t watcher = stranger_start(watch_tasks, NULL);
+        wait_until(is_watching(watcher), TEST_DEADLINE);
+        wait_until_waiting(segment_name(NULL), watcher, "jobs");
+        assert_code(shk_queue_get(jobs, item, sizeof(item), SHK_NOWAIT), 4);
+        assert_code(shk_queue_task_done(jobs), 0);
+        child_succeeds(watcher);
+    }
+    assert_code(shk_queue_close(jobs), 0);
 }
 END_TEST
 
@@ -1030,6 +1063,7 @@ int main(void)
     tcase_add_test(state, test_ready_waits_as_long_as_it_was_told);
     tcase_add_loop_test(programs, test_ready_wakes_all_waiters, 0, KINDS);
     tcase_add_loop_test(programs, test_ready_is_told_by_the_member_that_made_it_ready, 0, KINDS);
+    tcase_add_test(programs, test_ready_is_told_that_all_tasks_are_done);
     tcase_add_test(programs, test_ready_is_told_beside_watchers_of_other_objects);
     tcase_add_loop_test(programs, test_ready_wait_ends, 0, 5);
     tcase_add_test(deaths, test_ready_survives_watchers_that_die_or_stop);

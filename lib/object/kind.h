@@ -73,7 +73,7 @@ struct shki_kind {
     bool waiter_may_keep;
 
     /* ---- Waiting for any of several objects ---- */
-    uint32_t watchable; /* the sides that can be waited for: SHK_READABLE | SHK_WRITABLE */
+    uint32_t watchable; /* what can be waited for: SHK_READABLE | … */
     void (*watch)(void *handle, uint32_t want, struct shki_watch *);
 
     /* ---- Inspection ---- */

@@ -9,6 +9,13 @@
 
 /* ---- What is watched ---- */
 
+/* Whether more is wanted of an object than one row can say. */
+static bool wants_several(uint32_t want)
+{
+    want &= SHK_READABLE | SHK_WRITABLE | SHK_ALL_DONE;
+    return (want & (want - 1)) != 0;
+}
+
 static int watch(const struct shk_ready *wanted, struct shki_watch *w)
 {
     const struct shki_kind *kind =
@@ -19,10 +26,9 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
     if (kind->watch == NULL)
         return shki_fail(-ENOTSUP, "%s cannot be waited for together with other objects",
                          kind->name);
-    if (wanted->want == 0 || wanted->want & ~kind->watchable ||
-        wanted->want == (SHK_READABLE | SHK_WRITABLE))
+    if (wanted->want == 0 || wanted->want & ~kind->watchable || wants_several(wanted->want))
         return shki_say(-EINVAL, "an object of the set wants neither SHK_READABLE nor, as a queue "
-                                 "may, SHK_WRITABLE, nor what a member may");
+                                 "may, SHK_WRITABLE or SHK_ALL_DONE, nor what a member may");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
     kind->watch(wanted->object, wanted->want, w);

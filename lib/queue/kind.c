@@ -119,6 +119,11 @@ static bool is_writable(const struct shki_watch *w)
     return shki_queue_is_writable(w->handle) || shutdowns_of(w->handle) != w->since;
 }
 
+static bool is_done(const struct shki_watch *w)
+{
+    return shki_queue_is_done(w->handle);
+}
+
 static int64_t ready_at(const struct shki_watch *w)
 {
     return shki_lease_due(w->handle);
@@ -150,11 +155,32 @@ static void find_last_consumer_dead(void *queue)
     shki_roles_check(&q->object, &q->roles, SHKI_CONSUMERS);
 }
 
+/*
+ * A death of a member with tasks wakes no watcher, as it wakes no join: a recheck finds it, so the
+ * intervals do not grow.
+ */
+static void watch_tasks(struct shk_queue *q, struct shki_watch *w)
+{
+    static const _Atomic uint64_t always = 1;
+
+    *w = (struct shki_watch){.object = &q->object,
+                             .refs = &q->object.refs,
+                             .handle = q,
+                             .unref = unref,
+                             .watched = &q->shared->tasks.flags,
+                             .is_ready = is_done,
+                             .prompt = &always};
+}
+
 static void watch(void *handle, uint32_t want, struct shki_watch *w)
 {
     struct shk_queue *q = handle;
     bool get = want == SHK_READABLE;
 
+    if (want == SHK_ALL_DONE) {
+        watch_tasks(q, w);
+        return;
+    }
     *w = (struct shki_watch){
         .object = &q->object,
         .refs = &q->object.refs,
@@ -278,7 +304,7 @@ const struct shki_kind shki_queue_kind = {
     .check = shki_queue_check,
     .wake_at_unlink = wake_at_unlink,
     .wake_at_close = wake_at_close,
-    .watchable = SHK_READABLE | SHK_WRITABLE,
+    .watchable = SHK_READABLE | SHK_WRITABLE | SHK_ALL_DONE,
     .watch = watch,
     .describe = describe,
     .add_tasks = add_tasks,

@@ -80,7 +80,7 @@ static int get_back(struct shk_queue *q, struct shki_member *m, struct shki_work
     if (r < 0)
         return r;
     w->priority = load_relaxed(&shki_lease_at(q, index)->priority);
-    shki_count_tasks(q, m, 1); /* before it is free: see is_done() in tasks.c */
+    shki_count_tasks(q, m, 1); /* before it is free: see shki_queue_is_done() */
     shki_lease_free(q, index);
     return 1;
 }

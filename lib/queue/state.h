@@ -72,6 +72,12 @@ uint64_t shki_queue_room_beside_leases(const struct shk_queue *);
 bool shki_queue_is_readable(const struct shk_queue *);
 bool shki_queue_is_writable(const struct shk_queue *);
 
+/*
+ * No item is in it, or has come back, and no living member has a task: a join would not wait. Loads
+ * only; see tasks.c.
+ */
+bool shki_queue_is_done(const struct shk_queue *);
+
 /* The same, or the queue has been unlinked; for waiting. `queue` is a struct shk_queue. */
 bool shki_queue_has_item(const void *queue);
 bool shki_queue_has_room(const void *queue);

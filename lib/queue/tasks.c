@@ -122,7 +122,7 @@ ssize_t shk_queue_unfinished(struct shk_queue *q)
     return (ssize_t)(before.items + tasks);
 }
 
-static bool is_done(const struct shk_queue *q)
+bool shki_queue_is_done(const struct shk_queue *q)
 {
     struct shki_counts before = q->ops->counts(q), after;
 
@@ -138,7 +138,7 @@ static bool is_done_or_stale(const void *arg)
 {
     const struct shk_queue *q = arg;
 
-    return is_done(q) || shki_object_is_stale(&q->object);
+    return shki_queue_is_done(q) || shki_object_is_stale(&q->object);
 }
 
 /* Whether members have died with tasks that no join has reported yet. */
@@ -177,12 +177,12 @@ int shk_queue_join(struct shk_queue *q, int64_t timeout)
     c.eventcount = &q->shared->tasks;
     c.spinner = &q->tasks_spinner;
     while (r == 0 && !done && !(stale = shki_object_is_stale(&q->object))) {
-        done = is_done(q);
+        done = shki_queue_is_done(q);
         if (!done)
             r = shki_call_wait(&c);
     }
     if (stale)
-        done = is_done(q); /* all was done before the unlink, which only woke it */
+        done = shki_queue_is_done(q); /* all was done before the unlink, which only woke it */
     shki_call_end(&c);
     if (r < 0)
         return r;

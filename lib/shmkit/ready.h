@@ -19,6 +19,8 @@
  *   SHK_KIND_QUEUE, SHK_WRITABLE      there is room, or the queue has been shut down; without a
  *                                     capacity, always; with SHK_EPIPE, when the last consumer has
  *                                     gone
+ *   SHK_KIND_QUEUE, SHK_ALL_DONE      no item is in it, and none is taken and not done: what
+ *                                     shk_queue_join() waits for
  *   SHK_KIND_EVENT, SHK_READABLE      it is set; or it has been set since the wait began, even if
  *                                     it was cleared at once
  *   SHK_KIND_SEMAPHORE, SHK_READABLE  there is a permit that is neither promised to a waiter
@@ -52,11 +54,15 @@ extern "C" {
 
 #define SHK_READY_MAX 64 /* objects in a set */
 
-enum { SHK_READABLE = 1, SHK_WRITABLE = 2 };
+enum {
+    SHK_READABLE = 1,
+    SHK_WRITABLE = 2, /* 4 to 16: see <shmkit/member.h> */
+    SHK_ALL_DONE = 32
+};
 
 struct shk_ready {
     uint32_t kind; /* enum shk_kind: what `object` is */
-    uint32_t want; /* SHK_READABLE or SHK_WRITABLE; for both, name the queue twice */
+    uint32_t want; /* SHK_READABLE, …: one of them; for two, name the queue twice */
     void *object;  /* the handle; for SHK_KIND_STREAM that of a reader, _MEMBER that of a watch */
 };
 

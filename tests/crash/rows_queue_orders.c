@@ -318,6 +318,13 @@ static int64_t join(struct world *w, int64_t unused)
     return shk_queue_join(w->queue, SHK_FOREVER);
 }
 
+static int64_t watch_tasks(struct world *w, int64_t unused)
+{
+    (void)unused;
+    return shk_wait_any(&(struct shk_ready){SHK_KIND_QUEUE, SHK_ALL_DONE, w->queue}, 1,
+                        SHK_FOREVER);
+}
+
 /* ---- What is right ---- */
 
 struct list {
@@ -670,6 +677,22 @@ static void check_task_done(struct world *w)
     EXPECT(w, r == SHK_ORPHANED || !w->untouched, "join took the task as done");
 }
 
+static void sleeper_watches(struct world *w)
+{
+    start_sleeper(w, watch_tasks, 0);
+}
+
+/* … by waiting for any of several objects, which takes nothing: a join is told what was lost. */
+static void check_watched_task_done(struct world *w)
+{
+    int64_t r = finish(w, SLEEPER_1);
+
+    EXPECT(w, r == 0, "wait_any gave %lld", (long long)r);
+    r = call(w, HOST, join, 0);
+    EXPECT(w, r == 0 || (r == SHK_ORPHANED && !w->acknowledged), "join gave %lld", (long long)r);
+    EXPECT(w, r == SHK_ORPHANED || !w->untouched, "the watcher took the task as done");
+}
+
 static void set_host_task(struct world *w)
 {
     set_0(w);
@@ -836,6 +859,9 @@ static const struct row rows[] = {
      .carry_on = carry_on, .variant = SHUT, .never_stopped = true},
     {"shk_queue_task_done", "the last task, one waits for it", .setup = set_0, .prepare = get,
      .waiters = sleeper_joins, .operation = task_done, .check = check_task_done,
+     .carry_on = carry_on, .variant = 1},
+    {"shk_queue_task_done", "the last task, one waits for any", .setup = set_0, .prepare = get,
+     .waiters = sleeper_watches, .operation = task_done, .check = check_watched_task_done,
      .carry_on = carry_on, .variant = 1},
     {"shk_queue_join", "nothing to do", .setup = set_0, .operation = join, CHECKS},
     {"shk_queue_join", "a task, which is done", .setup = set_host_task, .operation = join,
