@@ -124,8 +124,7 @@ static PyMethodDef queue_methods[] = {
      "aput(item, timeout=None, *, priority=None)\n--\n\nawait queue.aput(item): as put(), for "
      "asyncio."},
     {"ajoin", SHP_FAST(shp_queue_ajoin),
-     "ajoin(timeout=None)\n--\n\nawait queue.ajoin(): as join(), for asyncio. It asks each 10 "
-     "ms."},
+     "ajoin(timeout=None)\n--\n\nawait queue.ajoin(): as join(), for asyncio."},
     {"close", SHP_NOARGS(shp_queue_close),
      "close()\n--\n\nGive the handle back; the queue and its items stay for others.\n"
      "Closing twice is allowed. Raises RuntimeError while another thread waits in it;\n"

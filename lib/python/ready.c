@@ -58,22 +58,33 @@ static int row_of(PyObject *o, uint32_t want, struct shk_ready *row, struct shp_
     return 1;
 }
 
-/* An object, or (object, "w"): a queue that is to have room. */
+/* "r", "w" or "d", and 0; or -1 with an exception. */
+static int want_of(PyObject *how, uint32_t *want)
+{
+    static const struct {
+        const char *text;
+        uint32_t want;
+    } ways[] = {{"r", SHK_READABLE}, {"w", SHK_WRITABLE}, {"d", SHK_ALL_DONE}};
+
+    for (size_t i = 0; PyUnicode_Check(how) && i < sizeof(ways) / sizeof(ways[0]); i++)
+        if (PyUnicode_CompareWithASCIIString(how, ways[i].text) == 0) {
+            *want = ways[i].want;
+            return 0;
+        }
+    PyErr_Format(PyExc_ValueError, "an object is waited for with \"r\", \"w\" or \"d\", not %R",
+                 how);
+    return -1;
+}
+
+/* An object, or (object, "w"): a queue that is to have room, "d": that is to be all done. */
 static int add(struct set *set, PyObject *o)
 {
     uint32_t want = SHK_READABLE;
-    PyObject *how;
     int r;
 
     if (PyTuple_Check(o) && PyTuple_Size(o) == 2) {
-        how = PyTuple_GetItem(o, 1);
-        if (PyUnicode_Check(how) && PyUnicode_CompareWithASCIIString(how, "w") == 0)
-            want = SHK_WRITABLE;
-        else if (!PyUnicode_Check(how) || PyUnicode_CompareWithASCIIString(how, "r") != 0) {
-            PyErr_Format(PyExc_ValueError, "an object is waited for with \"r\" or \"w\", not %R",
-                         how);
+        if (want_of(PyTuple_GetItem(o, 1), &want) < 0)
             return -1;
-        }
         o = PyTuple_GetItem(o, 0);
     }
     if (set->n == SHK_READY_MAX) {
@@ -197,8 +208,9 @@ static PyMethodDef functions[] = {
     {"ready_fd", ready_fd, METH_O,
      "ready_fd(objects)\n--\n\n"
      "A descriptor for select, epoll and event loops, readable when any of the objects is\n"
-     "ready: queues that have an item, or as (queue, 'w') room; events that are set;\n"
-     "semaphores, readers, Newest. At most 64 objects, of one segment.\n\n"
+     "ready: queues that have an item, or as (queue, 'w') room, or as (queue, 'd') all tasks\n"
+     "done; events that are set; semaphores, readers, Newest. At most 64 objects, of one\n"
+     "segment.\n\n"
      "os.read(fd, 4) gives the index of one that is ready, in native byte order, and the\n"
      "descriptor stays readable until then. So take first what is there, then read. b\"\": it\n"
      "can be waited for no more. The caller closes it with os.close(); one thread of this\n"

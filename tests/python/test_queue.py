@@ -13,7 +13,7 @@ import time
 import unittest
 
 import shmkit
-from common import TestCase, until
+from common import TestCase, fork, until
 
 HAS_NUMPY = importlib.util.find_spec("numpy") is not None
 KINDS = shmkit.Queue, shmkit.LifoQueue, shmkit.PriorityQueue
@@ -422,6 +422,61 @@ class Asyncio(unittest.TestCase):
             os._exit(0)
         self.assertEqual(asyncio.run(main(jobs)), [0, 1, 2])
         os.wait()
+
+    def test_a_join_waits_for_the_last_task_and_does_not_ask_meanwhile(self):
+        class Asked(shmkit.JoinableQueue):
+            times = 0
+
+            def join(self, timeout=None):
+                self.times += 1
+                super().join(timeout)
+
+        async def main():
+            jobs = Asked()
+            jobs.put("item")
+            jobs.get()
+            with self.assertRaises(TimeoutError):
+                await jobs.ajoin(0.3)
+            joins = [asyncio.create_task(jobs.ajoin()) for _ in range(3)]
+            got = asyncio.create_task(jobs.aget())  # of the same queue, and the same descriptor
+            await asyncio.sleep(0.3)
+            self.assertLessEqual(jobs.times, 2 + 3)
+            jobs.task_done()
+            await asyncio.wait_for(asyncio.gather(*joins), 30)
+            self.assertLessEqual(jobs.times, 2 + 2 * 3)
+            jobs.put("another")
+            self.assertEqual(await asyncio.wait_for(got, 30), "another")
+            jobs.task_done()
+            await jobs.ajoin()
+
+        asyncio.run(main())
+
+    def test_a_join_ends_with_a_worker_that_dies(self):
+        async def main():
+            waiting = asyncio.create_task(jobs.ajoin())
+            await asyncio.sleep(0.05)
+            os.kill(worker.pid, signal.SIGKILL)
+            with self.assertRaises(shmkit.Orphaned):
+                await asyncio.wait_for(waiting, 30)
+
+        jobs, taken = shmkit.JoinableQueue(), shmkit.Event()
+        jobs.put("item")
+        worker = fork.Process(target=lambda: (jobs.get(), taken.set(), time.sleep(100)))
+        worker.start()
+        self.assertTrue(taken.wait(30))
+        asyncio.run(main())
+        worker.join()
+
+    def test_wait_for_all_done(self):
+        jobs = shmkit.JoinableQueue()
+        jobs.put("item")
+        self.assertEqual(shmkit.wait([(jobs, "d")], 0), [])
+        jobs.get()
+        self.assertEqual(shmkit.wait([jobs, (jobs, "d")], 0.01), [])
+        jobs.task_done()
+        self.assertEqual(shmkit.wait([jobs, (jobs, "d")], 10), [(jobs, "d")])
+        with self.assertRaises(ValueError):
+            shmkit.wait([(jobs, "x")], 0)
 
     def test_a_cancelled_get_takes_no_item(self):
         async def main():

@@ -21,7 +21,6 @@ import asyncio
 import collections
 import os
 import struct
-import time
 import weakref
 
 from . import _shmkit
@@ -31,15 +30,16 @@ _SET_MOST = 64  # objects of a descriptor: SHK_READY_MAX
 
 
 class _Entry:
-    """An object that tasks wait for, to be read ("r") or written ("w")."""
+    """An object that tasks wait for, to be read ("r"), written ("w") or all done ("d")."""
 
     def __init__(self, thing, want):
         self.thing = thing
         self.want = want
         self.key = (id(thing), want)
         self.futures = collections.deque()
-        # one task takes an item or a permit; an event, samples or a version are for all
-        self.one_by_one = hasattr(thing, "get_nowait") or hasattr(thing, "acquire")
+        # one task takes an item or a permit; an event, samples, a version or a join are for all
+        takes = hasattr(thing, "get_nowait") or hasattr(thing, "acquire")
+        self.one_by_one = takes and want != "d"
 
     def wake(self, everyone=False):
         while self.futures:
@@ -326,14 +326,15 @@ async def aput(queue, item, timeout=None, *, priority=None):
 
 async def ajoin(queue, timeout=None):
     _check_timeout(timeout)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    waiter = None
     while True:
         try:
             return queue.join(0)
         except TimeoutError:
-            if deadline is not None and time.monotonic() >= deadline:
+            waiter = waiter or _Waiter(queue, "d", timeout)
+            if waiter.is_over():
                 raise
-        await asyncio.sleep(0.01)
+        await waiter.ready()
 
 
 async def await_set(event, timeout=None):

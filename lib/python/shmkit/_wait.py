@@ -24,9 +24,10 @@ def wait(objects, timeout=None):
     """Wait until an object is ready; return a list of those that are, as
     multiprocessing.connection.wait() does.
 
-    objects: queues that have an item, or as (queue, "w") room; events that are set; semaphores
-    that have a permit; readers; Newest. Also what multiprocessing.connection.wait() takes:
-    connections, sockets, the sentinel of a process, descriptors.
+    objects: queues that have an item, or as (queue, "w") room, or as (queue, "d") all tasks done;
+    events that are set; semaphores that have a permit; readers; Newest. Also what
+    multiprocessing.connection.wait() takes: connections, sockets, the sentinel of a process,
+    descriptors.
     timeout: seconds; None: no limit. An empty list: the time is over.
 
     Nothing is taken, and another may be faster: get it without waiting, and be ready for Empty.
