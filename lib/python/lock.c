@@ -225,18 +225,46 @@ static PyObject *lock_release_save(struct shp_lock *l, PyObject *unused)
     return r < 0 ? shp_error(r) : PyLong_FromLong(depth);
 }
 
+/*
+ * The first level, as threading.RLock takes it back: whatever a signal handler raises meanwhile,
+ * the lock is held at the end. 0, SHK_ORPHANED, or another error. What the handler raised is set
+ * then.
+ */
+static int64_t take_back(struct shp_lock *l)
+{
+    PyObject *type = NULL, *error = NULL, *trace = NULL;
+    int64_t r = shk_lock_acquire(l->object.handle, SHK_NOWAIT);
+
+    while (shp_would_wait(r) || (r == -EINTR && PyErr_Occurred())) {
+        if (PyErr_Occurred()) { /* the last one counts */
+            Py_XDECREF(type);
+            Py_XDECREF(error);
+            Py_XDECREF(trace);
+            PyErr_Fetch(&type, &error, &trace);
+        }
+        r = shp_wait_slow(&l->object, call_acquire, l->object.handle, SHK_FOREVER);
+    }
+    if (type)
+        PyErr_Restore(type, error, trace);
+    return r;
+}
+
 static PyObject *lock_acquire_restore(struct shp_lock *l, PyObject *state)
 {
     long depth = PyLong_AsLong(state);
-    PyObject *r = Py_NewRef(Py_None);
+    int64_t first, r;
 
-    if (depth == -1 && PyErr_Occurred())
+    if ((depth == -1 && PyErr_Occurred()) || shp_check_open(&l->object) < 0)
         return NULL;
-    for (long i = 0; r && i < depth; i++) {
-        Py_DECREF(r);
-        r = acquire(l, SHK_FOREVER);
-    }
-    return r;
+    if (depth <= 0)
+        return Py_NewRef(Py_None);
+    first = r = take_back(l);
+    /* All levels, before a death is told: the caller releases as many as it had. */
+    for (long i = 1; r >= 0 && i < depth; i++)
+        r = shk_lock_acquire(l->object.handle, SHK_NOWAIT);
+    if (PyErr_Occurred())
+        return NULL;
+    return r < 0 ? shp_error(r) : shp_acquired(&l->object, first, l->orphaned_returns);
 }
 
 #define ACQUIRE_DOC                                                                       \

@@ -67,6 +67,34 @@ class Orphaned(TestCase):
         with lock:
             pass
 
+    def test_a_condition_takes_all_levels_back_from_the_dead(self):
+        for make in shmkit.Condition, threading.Condition:
+            for choice in "raise", "return":
+                with self.subTest(make=make, choice=choice):
+                    lock = shmkit.RLock(orphaned=choice)
+                    if make is shmkit.Condition:
+                        changed = make(lock, orphaned=choice)
+                    else:
+                        changed = make(lock)
+                    lock.acquire()
+                    lock.acquire()
+                    child = self.child(die_holding, lock)  # as soon as a wait releases it
+                    told = False
+                    while not told:
+                        alive = child.is_alive()
+                        try:
+                            how = changed.wait(0.1)
+                            # threading's does not hand on what the lock returns
+                            ends = make is threading.Condition and not alive
+                            told = choice == "return" and (ends or how is shmkit.ORPHANED)
+                        except shmkit.Orphaned:
+                            told = choice == "raise"
+                        self.assertTrue(told or alive)
+                    self.assertEqual(lock._recursion_count(), 2)
+                    lock.release()
+                    lock.release()
+                    self.assertFalse(lock.locked())
+
     def test_other_choices_are_refused(self):
         with self.assertRaises(ValueError):
             shmkit.Lock(orphaned="ignore")
@@ -275,6 +303,33 @@ class Signals(TestCase):
         barrier.wait(30)
         self.assertEqual(self.handled, 1)
         self.assertFalse(barrier.broken)
+
+    def test_a_handler_that_raises_while_a_condition_takes_its_lock_back(self):
+        for make in shmkit.Condition, threading.Condition:
+            with self.subTest(make=make):
+                self.raises = True
+                lock = shmkit.RLock()
+                changed = make(lock)
+                taken = threading.Event()
+
+                def hold():
+                    with lock:
+                        taken.set()
+                        time.sleep(0.6)
+
+                lock.acquire()
+                lock.acquire()
+                holder = threading.Thread(target=hold)
+                holder.start()
+                self.interrupting(0.4)  # when the wait is over, and the lock is the holder's
+                with self.assertRaises(KeyboardInterrupt):
+                    changed.wait(0.1)
+                    self.fail("no signal came")
+                self.assertTrue(taken.is_set())
+                self.assertEqual(lock._recursion_count(), 2)
+                lock.release()
+                lock.release()
+                holder.join()
 
     def test_ctrl_c_ends_a_program_that_waits(self):
         program = "import shmkit; print(1, flush=True); shmkit.Event().wait()"
