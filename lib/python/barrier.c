@@ -160,7 +160,13 @@ static int64_t now(void)
 /*
  * With an action there are two rounds: the last to arrive in the first one calls it, and comes to
  * the second when it has returned. If it has not, the barrier is broken.
+ *
+ * The time of a wait is the time until all have arrived, as in threading, where a waiter whose time
+ * is over finds the lock held until the action has returned. So the second round has more than what
+ * the first one has left: a party that has come in time may not have run since.
  */
+#define SECOND_ROUND_LEAST INT64_C(10000000000) /* ns: for the action, and to run at all */
+
 static PyObject *meet_with_action(struct barrier *b, int64_t timeout)
 {
     int64_t begin = now(), index = meet(b, timeout), left = timeout, r;
@@ -178,7 +184,7 @@ static PyObject *meet_with_action(struct barrier *b, int64_t timeout)
     }
     if (timeout != SHK_FOREVER)
         left = timeout - (now() - begin);
-    r = meet(b, left > 0 ? left : SHK_NOWAIT);
+    r = meet(b, left > SECOND_ROUND_LEAST ? left : SECOND_ROUND_LEAST);
     return r < 0 ? broken(r) : PyLong_FromLongLong(index);
 }
 
@@ -249,7 +255,8 @@ static PyObject *barrier_broken(struct barrier *b, void *unused)
 static PyMethodDef barrier_methods[] = {
     {"wait", SHP_FAST(barrier_wait),
      "wait(timeout=None)\n--\n\nArrive, and wait for the other parties.\n\n"
-     "timeout: seconds; None: that of the barrier. Returns the arrival index, 0 to parties - 1.\n"
+     "timeout: seconds until all have arrived; None: that of the barrier. An action may take 10\n"
+     "seconds more. Returns the arrival index, 0 to parties - 1.\n"
      "Raises BrokenBarrierError if the time is over, a party gives up or dies, or the barrier\n"
      "is broken or reset; what the action raises; Unlinked, Closed."},
     {"reset", SHP_NOARGS(barrier_reset),

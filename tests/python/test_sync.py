@@ -1,4 +1,5 @@
 """What shmkit's locks, conditions, events, semaphores and barriers do beyond threading's."""
+import functools
 import gc
 import os
 import signal
@@ -234,6 +235,46 @@ class Threads(TestCase):
             thread.join(30)
             self.assertFalse(thread.is_alive())
         self.assertEqual(told, [True])
+
+
+class Barriers(TestCase):
+    def meet(self, make, timeout_of_first, timeout_of_last, action):
+        """Two parties: what the waits of the first and of the last to arrive gave."""
+        barrier = make(2, action)
+        said = []
+
+        def come(timeout):
+            try:
+                said.append(barrier.wait(timeout))
+            except threading.BrokenBarrierError:
+                said.append("broken")
+
+        first = threading.Thread(target=come, args=(timeout_of_first,))
+        first.start()
+        until(lambda: barrier.n_waiting == 1)
+        come(timeout_of_last)
+        first.join()
+        return sorted(said, key=str)
+
+    def test_the_last_to_arrive_needs_no_time(self):
+        for make in threading.Barrier, shmkit.Barrier:
+            for action in None, lambda: None:
+                with self.subTest(make=make, action=action):
+                    self.assertEqual(self.meet(make, 30, 0, action), [0, 1])
+
+    def test_the_time_of_an_action_breaks_no_barrier(self):
+        for make in threading.Barrier, shmkit.Barrier:
+            with self.subTest(make=make):
+                action = functools.partial(time.sleep, 2)
+                self.assertEqual(self.meet(make, 1.5, 1.5, action), [0, 1])
+
+    def test_what_an_action_raises_breaks_it(self):
+        def action():
+            raise LookupError
+
+        for make in threading.Barrier, shmkit.Barrier:
+            with self.subTest(make=make), self.assertRaises(LookupError):
+                self.meet(make, 30, 30, action)
 
 
 class Signals(TestCase):
