@@ -4,7 +4,7 @@ set -u
 . "$SHMKIT_SRCDIR/tests/python/python.sh"
 
 status=0
-together test_sync test_queue test_stream test_values test_life -- \
+together test_sync test_queue test_stream test_values test_life test_stubs -- \
     $python -m unittest -v || status=1
 together test_demos -- $python -m unittest -v || status=1
 # A debug build of Python counts all references, those of an extension if that is built for it, too.

@@ -221,9 +221,17 @@ class Interpreters(TestCase):
             program = f"import sys; sys.path = {sys.path}; import shmkit"
             interpreters.run_string(interpreter, program)
 
-    def test_each_import_of_a_later_python_finds_the_gil(self):
-        # A free-threaded build switches it on for a module that does not say it can do without.
-        self.assertTrue(getattr(sys, "_is_gil_enabled", lambda: True)())
+    def test_a_free_threaded_build_is_refused(self):
+        """Such a build does not find the extension, since it has no stable ABI."""
+        program = (
+            "import sys, sysconfig\n"
+            "sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1\n"
+            "sys.modules['shmkit._shmkit'] = None\n"
+            "import shmkit"
+        )
+        done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ImportError: shmkit needs a Python with the GIL", done.stderr)
 
 
 def used_references():

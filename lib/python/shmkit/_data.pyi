@@ -302,23 +302,13 @@ class Reader:
 
 _Type = str | type[ctypes._SimpleCData[Any]] | type[ctypes.Structure]
 
-@overload
+# The name may be the first argument, before the type.
 def Value(
     typecode_or_type: _Type,
     /,
     *args: Any,
     lock: Any = True,
     name: str | None = None,
-    create: bool = True,
-    orphaned: Literal["raise", "return"] = "return",
-) -> Any: ...
-@overload
-def Value(
-    name: str,
-    typecode_or_type: _Type,
-    /,
-    *args: Any,
-    lock: Any = True,
     create: bool = True,
     orphaned: Literal["raise", "return"] = "return",
 ) -> Any: ...

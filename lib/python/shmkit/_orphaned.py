@@ -8,7 +8,7 @@ class Orphaned(enum.Enum):
 
     ORPHANED = "orphaned"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "shmkit.ORPHANED"
 
 
