@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """One measurement of W13: shmkit for Python, or multiprocessing, as a program would use it.
 
-    w13.py shmkit|mp WHAT [NUMBER] SECONDS     prints the figure
+    w13.py shmkit|mp|futex WHAT [NUMBER] SECONDS     prints the figure
 """
+import ctypes
+import functools
 import itertools
 import multiprocessing as mp
 import os
@@ -12,6 +14,7 @@ import time
 CHUNK = 200  # operations between two looks at the clock
 CAPACITY = 1024
 ITEMS = 61  # different ones, again and again
+WAVES = 5  # of which the first finds the pages of just forked processes not there yet
 
 
 class Shmkit:
@@ -38,6 +41,33 @@ class Multiprocessing:
 
     def queue(self, item_size):
         return mp.SimpleQueue()
+
+
+class Futex:
+    """What waking can cost at least: one system call sleeps, one wakes them all."""
+
+    class Event:
+        WAIT, WAKE = 0, 1
+
+        def __init__(self):
+            call = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
+            self.word = mp.Value("i", 0, lock=False)
+            syscall = ctypes.PyDLL(None).syscall  # with the GIL, of which these need no change
+            self.futex = functools.partial(syscall, call, ctypes.byref(self.word))
+
+        def set(self):
+            self.word.value = 1
+            self.futex(self.WAKE, 2**31 - 1, None, None, 0)
+
+        def clear(self):
+            self.word.value = 0
+
+        def wait(self):
+            while self.word.value == 0:
+                self.futex(self.WAIT, 0, None, None, 0)
+
+    def __init__(self):
+        self.event = self.Event
 
 
 def pin(role):
@@ -174,47 +204,57 @@ def round_trip(objects, seconds):
     return median(times), sorted(times)[len(times) * 99 // 100]
 
 
-def wait_and_stamp(event, ready, stamps, i, end):
-    ready[i] = 1
-    event.wait()
-    stamps[i] = time.monotonic_ns()
-    os.read(end, 1)  # those that are awake do not end beside the others
+class Waves:
+    """n processes that sleep, are woken all at once, and sleep again, as in W5."""
+
+    def __init__(self, objects, n):
+        self.n = n
+        self.events = [objects.event(), objects.event()]  # of the even waves, and of the odd
+        self.ready = mp.Array("b", n, lock=False)
+        self.stamps = mp.Array("q", n, lock=False)
+        self.end, self.ending = os.pipe()
+
+    def sleeper(self, i):
+        for wave in range(WAVES):
+            event = self.events[wave % 2]
+            self.ready[i] = wave + 1
+            event.wait()
+            self.stamps[i] = time.monotonic_ns()
+            os.read(self.end, 1)  # it does not go on beside those that are still to wake
+
+    def until(self, condition):
+        while not condition():
+            time.sleep(0.002)
+
+    def wake(self, wave):
+        """ns from set() until the last is awake."""
+        self.until(lambda: min(self.ready) > wave)
+        time.sleep(0.2)  # they have said that they will sleep; now they do
+        before = time.monotonic_ns()
+        self.events[wave % 2].set()
+        self.until(lambda: min(self.stamps) > before)
+        took = max(self.stamps) - before
+        self.events[wave % 2].clear()
+        os.write(self.ending, bytes(self.n))
+        return took
 
 
 def wake(objects, n):
-    """ns from set() until the last of n processes is awake: median of several times."""
-    times = []
-    for _ in range(3):
-        event = objects.event()
-        ready = mp.Array("b", n, lock=False)
-        stamps = mp.Array("q", n, lock=False)
-        end, ending = os.pipe()
-        team = [
-            mp.Process(target=wait_and_stamp, args=(event, ready, stamps, i, end), daemon=True)
-            for i in range(n)
-        ]
-        for process in team:
-            process.start()
-        while sum(ready) < n:
-            time.sleep(0.01)
-        time.sleep(0.2)  # they have said that they will sleep; now they do
-        begin = time.monotonic_ns()
-        event.set()
-        while not all(stamps):
-            time.sleep(0.002)
-        times.append(max(stamps) - begin)
-        os.write(ending, bytes(n))
-        for process in team:
-            process.join()
-        os.close(end)
-        os.close(ending)
-    return median(times)
+    """Median of the waves, the first of all."""
+    waves = Waves(objects, n)
+    team = [mp.Process(target=waves.sleeper, args=(i,), daemon=True) for i in range(n)]
+    for process in team:
+        process.start()
+    times = [waves.wake(wave) for wave in range(WAVES)]
+    for process in team:
+        process.join()
+    return median(times), times[0]
 
 
 def main():
     whose, what, *numbers = sys.argv[1:]
     mp.set_start_method("fork")
-    objects = Shmkit() if whose == "shmkit" else Multiprocessing()
+    objects = {"shmkit": Shmkit, "mp": Multiprocessing, "futex": Futex}[whose]()
     seconds = float(numbers[-1])
     if what == "acquire":
         figures = acquire_release(objects, seconds)
