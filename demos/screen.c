@@ -373,7 +373,7 @@ static void prepare(struct screen *screen)
         if (coloured)
             init_pair(i + 1, colours[i], -1);
         for (int pattern = 0; pattern < PATTERNS; pattern++) {
-            wchar_t text[] = {pattern ? 0x2800 + pattern : L' ', L'\0'};
+            wchar_t text[] = {(wchar_t)(pattern ? 0x2800 + pattern : ' '), L'\0'};
 
             setcchar(&screen->braille[i][pattern], text, A_NORMAL, coloured ? i + 1 : 0, NULL);
         }
