@@ -12,18 +12,18 @@ this program: its threads, and the processes that it is passed to. A process tha
 nothing locked: see shmkit-python(7).
 """
 
-try:
-    from ._shmkit import *  # noqa: F401,F403
-except ImportError as error:
-    import sysconfig
+import sys as _sys
 
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        raise ImportError(
-            "shmkit needs a Python with the GIL: the stable ABI, which it is built for, does not "
-            "have free-threaded builds"
-        ) from error
-    raise
+# Before the extension is loaded: 3.13t looks for files of the stable ABI, too, though its objects
+# are laid out otherwise.
+if "t" in _sys.abiflags:
+    raise ImportError(
+        "shmkit needs a Python with the GIL: the stable ABI, which it is built for, does not have "
+        "free-threaded builds"
+    )
+
 from . import _shmkit
+from ._shmkit import *  # noqa: F401,F403
 from ._shared import Array, Value
 from ._wait import wait
 
