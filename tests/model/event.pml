@@ -4,10 +4,10 @@
  * some moment: wake_at_unlink().
  *
  * Modelled: the state is one word, so each change of it is a step, and so are the kernel's two: it
- * compares and puts to sleep, and it wakes all. (An exchange that fails is a look, and is tried
+ * compares and puts to sleep, and it wakes all. (An exchange that fails is a check, and is tried
  * again.) Up to CRASHES members die, between any two steps. At the end of a recheck interval a
  * sleeper checks whether it has been released; if not, it is no step. Up to DEADLINES waits reach
- * their deadline. Not modelled: weak memory (all is in one word), spinning (another look), a
+ * their deadline. Not modelled: weak memory (all is in one word), spinning (another check), a
  * number that comes round.
  *
  * Claims: when no process can move any more, none is asleep that was waiting when it was set,

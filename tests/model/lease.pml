@@ -144,7 +144,7 @@ inline find_back()
         :: else -> /* shki_lease_not_back() */
             back = back & ~bit(r);
             may_die();
-#ifndef NO_SECOND_LOOK
+#ifndef NO_SECOND_READ
             if
             :: state[r] == BACK -> back = back | bit(r); may_die()
             :: else
@@ -307,7 +307,7 @@ inline check()
                 fi
             :: else
             fi
-#ifndef NO_LOOK_AT_BACK
+#ifndef NO_CHECK_OF_BACK
         :: seen == BACK && !(back & bit(r)) -> back = back | bit(r); may_die()
 #endif
         :: else

@@ -10,7 +10,7 @@
  * of a recheck interval a watcher checks (where that changes nothing, it is no step).
  *
  * Not modelled: weak memory (the fences PW3, PW4 and those of WL5 and WL6 stand between the two
- * steps of each side), spinning (another look), the links of the line (waitlist.pml).
+ * steps of each side), spinning (another check), the links of the line (waitlist.pml).
  *
  * Claim: when no process can move any more, no watcher sleeps while its object is ready. Without
  * CRASHES that is so without any recheck.
@@ -134,7 +134,7 @@ proctype waker(byte me)
               was = false;
 #ifdef ASK_LATE
               if
-              :: mutex == 0 -> asked++; answer() /* WL5, after a look at the mutex */
+              :: mutex == 0 -> asked++; answer() /* WL5, after a check of the mutex */
               :: mutex != 0
               fi
 #else

@@ -1,20 +1,26 @@
 /*
  * A semaphore with owners: lib/object/semaphore.c and lib/object/holdings.h, with the labels that
- * they have there.
+ * they have there; and notifications that are taken back from waiters that do not run: those of
+ * lib/sync/waitlist_repair.c.
  *
  * Modelled: MEMBERS members, each in a process of its own, acquire permits and release them, ROUNDS
  * times each; there are PERMITS, and every third member wants all of them. Each store to shared
  * memory is a step. Up to CRASHES members die, between any two steps; a dead holder's mutex is
  * free, and the next one to lock it is told. At the end of a recheck interval a waiter checks
- * (where there is nothing to do, it is no step).
+ * (where there is nothing to do, it is no step). Up to STOPS times a waiter that has been notified
+ * runs late: after a recheck interval, or only when no other process can move any more (it is
+ * stopped). It may be killed meanwhile.
  *
  * Not modelled: weak memory (all of it is written and read with the waitlist's mutex); the links of
- * the waitlist, which are right here at each step, and its wake-ups (waitlist.pml); permits that
- * are taken back from stopped waiters; rows that another process uses again.
+ * the waitlist, which are right here at each step, and its wake-ups (waitlist.pml); rows that
+ * another process uses again.
  *
  * Claims: living processes never have more permits than there are. A member that comes later does
- * not take permits while another one waits. When no process can move any more, no living member
- * waits. Then one that is not killed can acquire all permits: each has come back, and once.
+ * not take permits while another one waits that runs. Without deaths, what has been promised is
+ * there. What has been taken back is not promised to a stopped waiter again. When no process can
+ * move any more, no living member waits, except the stopped; when those have gone on, too, no
+ * living member waits at all. Then one that is not killed can acquire all permits: each has come
+ * back, and once.
  */
 #ifndef MEMBERS
 #define MEMBERS 3
@@ -27,6 +33,9 @@
 #endif
 #ifndef CRASHES
 #define CRASHES 0
+#endif
+#ifndef STOPS
+#define STOPS 0
 #endif
 #define LAST MEMBERS /* the member that is not killed */
 
@@ -41,6 +50,10 @@ mtype node[MEMBERS + 1] = OUT
 byte ticket[MEMBERS + 1], next_ticket
 bool dead[MEMBERS + 1], done[MEMBERS + 1]
 byte crashes = CRASHES
+bool taken_back[MEMBERS + 1]
+bool late[MEMBERS + 1]        /* notified for longer than a recheck interval */
+bool stopped[MEMBERS + 1], go_on
+byte stops = STOPS
 byte uses[MEMBERS + 1]        /* from the return of acquire to the call of release */
 
 #define wants(m) ((m) % 3 == 2 || (m) == LAST -> PERMITS : 1)
@@ -70,14 +83,21 @@ inline may_die()
 }
 #endif
 
-/* The first in state s: `w`; MEMBERS + 1: none. */
-inline find_first(s)
+#ifdef NO_SKIP
+#define is_skipped(m) false
+#else
+#define is_skipped(m) (taken_back[m] && !dead[m])
+#endif
+
+/* The first that waits and can be notified: `w`; MEMBERS + 1: none. */
+inline find_first()
 {
     d_step {
         w = MEMBERS + 1;
         for (i : 0 .. MEMBERS) {
             if
-            :: node[i] == s && (w > MEMBERS || ticket[i] < ticket[w]) -> w = i
+            :: node[i] == WAITING && !is_skipped(i) && (w > MEMBERS || ticket[i] < ticket[w]) ->
+                w = i
             :: else
             fi
         }
@@ -89,12 +109,16 @@ inline find_first(s)
 inline notify()
 {
     do
-    :: find_first(WAITING);
+    :: find_first();
        if
        :: n > 0 && w <= MEMBERS && dead[w] -> node[w] = OUT
        :: n > 0 && w <= MEMBERS && !dead[w] && wants(w) <= n ->
-           n = n - wants(w);
-           node[w] = NOTIFIED
+           atomic {
+               assert(!stopped[w]);
+               n = n - wants(w);
+               late[w] = false;
+               node[w] = NOTIFIED
+           }
        :: else -> break
        fi;
        may_die()
@@ -103,14 +127,14 @@ inline notify()
 
 inline promise()
 {
-    find_first(WAITING);
+    find_first();
     if
     :: value > promised && w <= MEMBERS ->
         d_step { n = value - promised; was = n };
         notify();
         promised = promised + was - n;
         may_die();
-        find_first(WAITING)
+        find_first()
     :: else
     fi;
 #ifndef NO_WITHHELD
@@ -197,6 +221,94 @@ inline reap()
     fi
 }
 
+#if STOPS
+#define is_overdue(m) (node[m] == NOTIFIED && late[m])
+#else
+#define is_overdue(m) false
+#endif
+#ifdef NO_TAKE_BACK
+#define are_overdue false
+#else
+#define are_overdue (is_overdue(0) || is_overdue(1) || (MEMBERS > 2 && is_overdue(2)))
+#endif
+
+/* shki_waitlist_take_back() */
+inline take_back()
+{
+#if STOPS
+    do
+    :: are_overdue ->
+        d_step {
+            w = 0;
+            do
+            :: !is_overdue(w) -> w++
+            :: else -> break
+            od
+        };
+        found = true;
+        taken_back[w] = true;
+        may_die();
+        node[w] = WAITING;
+        w = 0;
+        may_die()
+    :: else -> break
+    od;
+    if
+    :: found ->
+        found = false;
+#ifndef NO_RECOVER
+        recover()
+#else
+        skip
+#endif
+    :: else
+    fi
+#else
+    skip
+#endif
+}
+
+/* come_back(): its owner runs. */
+inline come_back()
+{
+#if STOPS
+    if
+    :: taken_back[me] ->
+        taken_back[me] = false;
+        may_die();
+#ifdef NO_PROMISE
+        skip
+#else
+        recover()
+#endif
+    :: else
+    fi
+#else
+    skip
+#endif
+}
+
+/* Having been notified: it does not run for a while. */
+inline may_be_late()
+{
+#if STOPS
+    if
+    :: true
+    :: atomic { stops > 0 && node[me] == NOTIFIED -> stops--; late[me] = true };
+       if
+       :: true
+       :: stopped[me] = true;
+          if
+          :: go_on -> stopped[me] = false
+          :: crashes > 0 && me != LAST -> die()
+          fi
+       fi
+    fi
+#else
+    skip
+#endif
+}
+
 /* shki_holdings_are_due(), for up to three members */
 #define is_due(m) (dead[m] && held[m] > 0)
 #define are_due (is_due(0) || is_due(1) || (MEMBERS > 2 && is_due(2)))
@@ -205,8 +317,9 @@ inline reap()
 #ifdef NOT_DUE
 #define needs_repair (marked || is_gone(0) || is_gone(1) || (MEMBERS > 2 && is_gone(2)))
 #else
-#define needs_repair \
-    (marked || are_due || is_gone(0) || is_gone(1) || (MEMBERS > 2 && is_gone(2)))
+#define needs_repair                                                    \
+    (marked || are_due || are_overdue || taken_back[me] || is_gone(0) || \
+     is_gone(1) || (MEMBERS > 2 && is_gone(2)))
 #endif
 
 inline lock_it()
@@ -249,7 +362,7 @@ inline check_line()
 {
     d_step {
         for (i : 0 .. MEMBERS) {
-            assert(node[i] != WAITING || dead[i])
+            assert(node[i] != WAITING || taken_back[i] || dead[i])
         }
         i = 0
     }
@@ -271,7 +384,7 @@ proctype member(byte me)
         :: !is_free(wants(me)) ->
             /* recover_dead() */
             if
-            :: value > 0 -> reap()
+            :: value > 0 -> take_back(); reap()
             :: else
             fi;
             if
@@ -285,15 +398,23 @@ proctype member(byte me)
         :: else
         fi;
 enter:
-        atomic { next_ticket++; ticket[me] = next_ticket; node[me] = WAITING };
+        atomic {
+            next_ticket++;
+            ticket[me] = next_ticket;
+            taken_back[me] = false;
+            node[me] = WAITING
+        };
         may_die();
         promise();
+sleep:
         unlock();
         do
-        :: node[me] == NOTIFIED -> break
-#if CRASHES
+        :: node[me] == NOTIFIED -> may_be_late(); break
+#if CRASHES || STOPS
         :: needs_repair ->
             lock_it();
+            come_back();
+            take_back();
             reap();
             if
             :: are_due -> recover()
@@ -304,13 +425,20 @@ enter:
 #endif
         od;
         lock_it();
+#if STOPS && !defined(UNSEEN)
+        /* shki_waitlist_was_taken_back() */
+        if
+        :: node[me] != NOTIFIED -> come_back(); goto sleep
+        :: else
+        fi;
+#endif
         /* take_promised() */
         node[me] = OUT;
         may_die();
         promised = (promised > wants(me) -> promised - wants(me) : 0);
         may_die();
         if
-        :: value < wants(me) -> goto enter
+        :: value < wants(me) -> assert(CRASHES > 0); goto enter
         :: else
         fi;
         take();
@@ -347,9 +475,17 @@ init
     };
     timeout -> /* no process can move any more */
     for (m : 0 .. MEMBERS - 1) {
+        assert(dead[m] || done[m] || stopped[m])
+    }
+    m = 0;
+#if STOPS
+    go_on = true;
+    timeout ->
+    for (m : 0 .. MEMBERS - 1) {
         assert(dead[m] || done[m])
     }
     m = 0;
+#endif
     run member(LAST);
     timeout ->
     assert(done[LAST] && value == PERMITS)

@@ -12,7 +12,7 @@
  * the end of a recheck interval a sleeper checks (where that changes nothing, it is no step).
  *
  * Not modelled: what the line of waiters does with its mutex (waitlist.pml), spinning before a
- * sleep (more looks), wait_any; that a writer that a stopped reader keeps from the line goes
+ * sleep (more checks), wait_any; that a writer that a stopped reader keeps from the line goes
  * without waking (as one that dies there).
  *
  * Claims: no sample is delivered that is torn, or is not the one of its position. When no process

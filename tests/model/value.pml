@@ -176,7 +176,7 @@ inline check_copy()
     assert(word[0] == word[1] && word[0] == content[v])
 }
 
-#ifdef NO_SECOND_LOOK
+#ifdef NO_SECOND_READ
 #define is_whole true
 #else
 #define is_whole (seen == v)
