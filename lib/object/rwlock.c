@@ -53,7 +53,7 @@
  *   - A writer without WRITER before it has woken the readers: likewise.
  *
  * What another order would cause:
- *   - WRITER after the first look at the lines: a reader enters behind the writer's back.
+ *   - WRITER after the lines have been read: a reader enters behind the writer's back.
  *   - `exits` before the change of the line: the writer finds the line as it was, and sleeps.
  *   - WRITER lowered after the unlock: the next writer's WRITER would be lowered.
  *   - BIASED cleared before the heavy fence: a writer killed between the two leaves the next one

@@ -139,7 +139,7 @@ static void take(struct seen *seen, uint32_t what, struct shk_member_event *even
 
 /*
  * The next event of those kinds, which is taken if `event` is not NULL: its kind; 0: there is none.
- * All records are looked at, so that members that have come are noted.
+ * All records are read, so that members that have come are noted.
  */
 static uint32_t check(struct shk_member_watch *w, uint32_t want, struct shk_member_event *event)
 {

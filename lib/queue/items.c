@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define TRIES 100 /* until a LIFO or PRIORITY queue stays the same for the time of a look */
+#define TRIES 100 /* until a LIFO or PRIORITY queue stays the same while it is copied */
 
 /* A queue in an image. */
 struct source {

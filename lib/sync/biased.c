@@ -124,6 +124,7 @@ static int take_over(const struct shki_biased *b, const struct shki_member *m, i
     uint64_t owner = load_relaxed(&b->shared->owner);
     int r = 0;
 
+    /* The caller may itself be the member in `revoking`: it has left, and does not wait. */
     if (unlikely((owner != 0 && owner != m->id) || load_relaxed(&b->shared->revoking) != 0))
         r = revoke_bias(b, owner_died);
     if (r < 0) {

@@ -41,10 +41,12 @@
  * BL2 is a release, and the revoker's load is an acquire: what the owner has written in the lock is
  * visible to the revoker before the revoker writes.
  *
- * Why a killed owner cannot overwrite an item. A member counts as dead when the kernel has marked
- * its life mutex, which it does after the thread's last instruction. Nothing is written later, and
- * all that was written is visible. The revoker repairs what the dead one has left, as the next
- * holder of a robust mutex does.
+ * Why a killed owner cannot overwrite an item. A member counts as dead when its life mutex has been
+ * marked, which is after the thread's last instruction: by the kernel at the death, or, where the
+ * kernel did not do it, by a member that found that there is no such thread (segment/recover.h).
+ * Nothing is written later, and all that was written is visible. Until the mark the revoker waits,
+ * as it does for a stopped owner. Then it repairs what the dead one has left, as the next holder of
+ * a robust mutex does.
  *
  * Killed where:
  *   - An owner before its second check, or after BL2: it was not in the lock.
@@ -101,8 +103,9 @@ struct shki_biased {
 /*
  * Enter by the bias: true if the caller is the owner. If not, the caller must leave, and lock the
  * mutex. `owner` is not checked before the store. So for a moment a caller that is not the owner
- * has the biased_in of a member that is in the lock. A revoker waits for the member in `revoking`
- * only, so it takes no notice, or waits for that moment. A former owner that is killed in that
+ * has the biased_in of a member that is in the lock. A revoker reads the record of the member in
+ * `revoking` alone. If that is another member, the store changes nothing. If it is the caller, a
+ * former owner, the revoker waits until the caller leaves. A former owner that is killed in that
  * moment is counted as lost in the lock, though it was not in it.
  */
 static inline __attribute__((always_inline)) bool
@@ -110,7 +113,9 @@ shki_biased_enter_fast(const struct shki_member *m, const struct shki_biased_sha
                        uint64_t offset)
 {
     /*
-     * BL2: release: to a revoker of the lock that the caller left before, this store says so too.
+     * BL2: release. A revoker of another lock, which the caller has been in before, may read this
+     * offset in place of the 0 of the leave. It takes the caller for one that has left, so what the
+     * caller did there must be visible.
      */
     store_release(&m->record->biased_in, offset);
     /* BL1: biased_in before the check of owner; pairs with the heavy fence of a revoker */
