@@ -15,7 +15,7 @@ enum shki_repair {
     SHKI_REPAIR_FINISH_UNLINK = 1 << 4, /* a retired segment whose unlinker died loses its name */
     SHKI_REPAIR_CONSISTENT = 1 << 5,    /* a robust mutex whose holder died is made usable again */
     SHKI_REPAIR_REAP = 1 << 6,          /* the records of dead members are used again */
-    /* a committed change of a queue whose author died is finished: PRIORITY; FIFO: the tail */
+    /* what a dead member has committed in a queue is done: PRIORITY; FIFO: the tail */
     SHKI_REPAIR_FINISH_QUEUE = 1 << 7,
     SHKI_REPAIR_UNMARKED = 1 << 8, /* a death that the kernel has not marked is found */
     SHKI_REPAIR_ALL = (1 << 9) - 1,
@@ -36,10 +36,12 @@ enum shki_policy {
     SHKI_POLICY_PAUSES = 1 << 6,
     SHKI_POLICY_HANDOFF = 1 << 7,
     SHKI_POLICY_SLIP = 1 << 8,
-    SHKI_POLICY_AWAIT = 1 << 9,
+    SHKI_POLICY_POLL = 1 << 9,
     SHKI_POLICY_TURN = 1 << 10,
     SHKI_POLICY_NEED_FENCE = 1 << 11,
     SHKI_POLICY_BIAS = 1 << 12,
+    SHKI_POLICY_FETCH_PUT = 1 << 13,
+    SHKI_POLICY_FETCH_GET = 1 << 14,
 };
 
 #ifdef SHKI_TEST_HOOKS

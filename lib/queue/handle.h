@@ -57,6 +57,10 @@ struct shk_queue {
     size_t fast_below;
     unsigned char *slots;
     uint32_t order;
+    /* Ring: each side fetches the slot that lies so many ahead, */
+    uint64_t ahead;
+    /* at those positions alone that have none of these bits: the others share their cache line */
+    uint64_t share_mask;
     bool limited;        /* in items or in bytes */
     bool grows;          /* items lie at their length */
     bool ring;           /* FIFO, and does not grow */

@@ -4,7 +4,7 @@
  *
  * An order knows slots and what commits. It is called with the lock of the side, or with loads
  * only. It neither waits nor notifies. There are two exceptions: try_put and try_get enter the lock
- * and notify; shki_ring_await() also polls.
+ * and notify; shki_ring_poll() also polls.
  */
 #ifndef SHKI_ORDER_H
 #define SHKI_ORDER_H

@@ -8,7 +8,7 @@
  *     put_wait()         full, or another member is in the lock: the slow loop of call.h
  *
  * Getting is the same, but that a consumer of a ring whose latest wait was short polls for the item
- * before it goes to sleep: shki_ring_await().
+ * before it goes to sleep: shki_ring_poll().
  */
 #include "queue/call.h"
 #include "queue/lease.h"
@@ -121,7 +121,7 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
 {
     struct shki_member *m = q ? shki_member_cached(q->object.segment) : NULL;
     struct shki_queue_shared *shared;
-    uint64_t tail;
+    uint64_t tail, used;
 
     if (unlikely(!m || !item || len >= q->fast_below))
         return put_slow(q, item, len, 0, timeout);
@@ -129,9 +129,10 @@ int shk_queue_put(struct shk_queue *q, const void *item, size_t len, int64_t tim
     if (unlikely(!ring_enter_fast(q, m, &shared->put_lock)))
         return leave_and_put(q, item, len, m, timeout);
     tail = load_relaxed(&shared->tail); /* the lock orders it */
-    if (unlikely(tail - shared->put_lock.cached_head >= q->capacity ||
-                 shki_shut_down(q) != SHKI_OPEN))
+    used = tail - shared->put_lock.cached_head;
+    if (unlikely(used >= q->capacity || shki_shut_down(q) != SHKI_OPEN))
         return leave_and_put(q, item, len, m, timeout);
+    ring_fetch_slot(q, tail, used);
     if (unlikely(!shki_is_small(len)))
         return put_large_fast(q, item, len, m);
     ring_put_one(q, tail, item, len, true);
@@ -224,7 +225,7 @@ static __attribute__((noinline)) ssize_t get_polling(struct shk_queue *q, struct
                                                      void *buf, size_t size, int64_t timeout)
 {
     size_t length = size;
-    int r = shki_ring_await(q, m, buf, &length);
+    int r = shki_ring_poll(q, m, buf, &length);
 
     if (unlikely(r == 0))
         return get_one_wait(q, m, buf, size, timeout, false);
@@ -248,7 +249,7 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
     if (r != 0 && r != SHKI_LOCK_BUSY)
         return r;
     if (q->ring && timeout > 0 && load_relaxed(&q->not_empty_spinner.hit) &&
-        shki_policy(SHKI_POLICY_AWAIT))
+        shki_policy(SHKI_POLICY_POLL))
         return get_polling(q, m, buf, size, timeout);
     return get_one_wait(q, m, buf, size, timeout, r == 0);
 }
@@ -284,6 +285,7 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     struct shki_queue_shared *shared;
     size_t length = size;
     uint64_t head;
+    int64_t known;
     int r;
 
     if (unlikely(!m || !buf || q->fast_below == 0))
@@ -292,8 +294,10 @@ ssize_t shk_queue_get(struct shk_queue *q, void *buf, size_t size, int64_t timeo
     if (unlikely(!ring_enter_fast(q, m, &shared->get_lock)))
         return leave_and_get(q, m, buf, size, timeout);
     head = load_relaxed(&shared->head); /* the lock orders it */
-    if (unlikely((int64_t)(shared->get_lock.cached_tail - head) <= 0))
+    known = (int64_t)(shared->get_lock.cached_tail - head);
+    if (unlikely(known <= 0))
         return leave_and_get(q, m, buf, size, timeout);
+    ring_fetch_item(q, head, known);
     r = ring_get_one(q, m, head, buf, &length, true);
     if (unlikely(r == 0))
         return leave_and_get(q, m, buf, size, timeout);

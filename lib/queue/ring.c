@@ -116,6 +116,7 @@ static SHKI_INLINE bool find_room(struct shk_queue *q, uint64_t tail)
         if (tail - lock->cached_head >= q->capacity)
             return false;
     }
+    ring_fetch_slot(q, tail, tail - lock->cached_head);
     return true;
 }
 
@@ -311,7 +312,7 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     return (int)n;
 }
 
-/* ---- Awaiting ---- */
+/* ---- Polling ---- */
 
 /* Whether the next item is there, or comes soon. */
 static __attribute__((noinline)) bool poll_for_item(const struct shk_queue *q)
@@ -343,7 +344,7 @@ static SHKI_INLINE int get_found(struct shk_queue *q, struct shki_member *m, voi
     return 1;
 }
 
-int shki_ring_await(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
+int shki_ring_poll(struct shk_queue *q, struct shki_member *m, void *buffer, size_t *length)
 {
     int r = 0;
 

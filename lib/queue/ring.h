@@ -78,6 +78,17 @@ static SHKI_INLINE bool ring_enter_fast(const struct shk_queue *q, const struct 
 
 /* ---- Putting, with the put lock ---- */
 
+/*
+ * Fetch the line of a later slot for writing, but not one that a consumer may still be reading.
+ * `used`: so many slots are, at most.
+ */
+static SHKI_INLINE void ring_fetch_slot(const struct shk_queue *q, uint64_t tail, uint64_t used)
+{
+    if ((tail & q->share_mask) == 0 && used + q->ahead < q->capacity &&
+        shki_policy(SHKI_POLICY_FETCH_PUT))
+        shki_prefetch_write(ring_slot(q, tail + q->ahead));
+}
+
 /* The slot at `position` is filled: put the item. */
 static SHKI_INLINE void ring_commit_slot(struct shki_slot *slot, uint64_t position, size_t length)
 {
@@ -118,6 +129,22 @@ static SHKI_INLINE uint64_t ring_word(const struct shk_queue *q, uint64_t positi
 {
     /* RQ1: acquire; pairs with the release in ring_commit_slot(): the item is visible. */
     return load_acquire(&ring_slot(q, position)->word);
+}
+
+/*
+ * A small item: fetch the lines of a later one that is known to be there. `known`: so many items
+ * are there.
+ */
+static SHKI_INLINE void ring_fetch_item(const struct shk_queue *q, uint64_t head, int64_t known)
+{
+    const char *later;
+
+    if ((head & q->share_mask) != 0 || known <= (int64_t)q->ahead ||
+        !shki_policy(SHKI_POLICY_FETCH_GET))
+        return;
+    later = (const char *)ring_slot(q, head + q->ahead);
+    __builtin_prefetch(later);
+    __builtin_prefetch(later + SHKI_CACHE_LINE);
 }
 
 static SHKI_INLINE void ring_move_head(struct shki_queue_shared *shared, uint64_t head)
@@ -169,7 +196,7 @@ static SHKI_INLINE int ring_get_one(struct shk_queue *q, struct shki_member *m, 
 /* How many items have been put. Loads only. */
 uint64_t shki_ring_tail(const struct shk_queue *);
 
-/* Await the next item without going to sleep: 1; 0: it did not come soon; or an error. */
-int shki_ring_await(struct shk_queue *, struct shki_member *, void *buffer, size_t *length);
+/* Poll for the next item, without going to sleep: 1; 0: it did not come soon; or an error. */
+int shki_ring_poll(struct shk_queue *, struct shki_member *, void *buffer, size_t *length);
 
 #endif

@@ -49,7 +49,13 @@ static const struct heuristic {
      "a side too close behind the other pauses, and then finds many items: one cache miss for "
      "eight",
      "W1/8 B,W1/64 B,W1/1 KiB", "shmkit,shmkit claimed", 0, false},
-    {"await", SHKI_POLICY_AWAIT,
+    {"fetch-put", SHKI_POLICY_FETCH_PUT,
+     "a producer fetches the line of a later slot before it needs it", "W1/8 B,W1/64 B,W1/1 KiB",
+     "shmkit,shmkit claimed", 0, false},
+    {"fetch-get", SHKI_POLICY_FETCH_GET,
+     "a consumer fetches the lines of a later item before it needs them", "W1/8 B,W1/64 B",
+     "shmkit,shmkit claimed", 0, false},
+    {"poll", SHKI_POLICY_POLL,
      "a consumer whose waits are short polls the slot itself, without the slow loop's lock and "
      "accounts",
      "W3/awake/", "shmkit,shmkit claimed", 0, false},
