@@ -45,6 +45,7 @@ static void usage(FILE *file)
         "                       /pinned; several with commas\n"
         "  -q, --quick          a fifth of the time, for a first impression: too short for\n"
         "                       verdicts to mean much\n"
+        "  -o, --ours           shmkit's subjects alone\n"
         "      --smoke          everything once, as short as can be: does it still work?\n"
         "  -j, --json=FILE      the figures of every round, too; - for standard output instead\n"
         "                       of the table\n"
@@ -163,16 +164,23 @@ static void read_without(const char *names)
 static void read_options(int argc, char **argv, struct files *files)
 {
     static const struct option options[] = {
-        {"seconds", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'},
-        {"filter", required_argument, NULL, 'f'},  {"quick", no_argument, NULL, 'q'},
-        {"smoke", no_argument, NULL, 'S'},         {"json", required_argument, NULL, 'j'},
-        {"plot", required_argument, NULL, 'p'},    {"results", required_argument, NULL, 'R'},
-        {"without", required_argument, NULL, 'w'}, {"list", no_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"seconds", required_argument, NULL, 's'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"filter", required_argument, NULL, 'f'},
+        {"quick", no_argument, NULL, 'q'},
+        {"smoke", no_argument, NULL, 'S'},
+        {"json", required_argument, NULL, 'j'},
+        {"plot", required_argument, NULL, 'p'},
+        {"results", required_argument, NULL, 'R'},
+        {"without", required_argument, NULL, 'w'},
+        {"list", no_argument, NULL, 'l'},
+        {"ours", no_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "s:r:f:qj:p:R:w:lh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "s:r:f:oqj:p:R:w:lh", options, NULL)) != -1) {
         switch (option) {
         case 's':
             bench.seconds = positive(optarg, "--seconds", 3600);
@@ -182,6 +190,9 @@ static void read_options(int argc, char **argv, struct files *files)
             break;
         case 'f':
             bench.filter = optarg;
+            break;
+        case 'o':
+            bench.ours = true;
             break;
         case 'q':
             bench.seconds /= 5;

@@ -29,6 +29,7 @@ extern struct settings {
     double seconds;  /* how long one measurement lasts */
     unsigned rounds; /* how many turns each subject gets */
     bool smoke;      /* everything once and tiny: does it still work? */
+    bool ours;       /* shmkit's subjects alone */
     const char *filter;
     unsigned without; /* a set of heuristics to measure without; 0: an ordinary run */
     int cpu[2];    /* the first two CPUs that may be used; the same one twice if there is but one */

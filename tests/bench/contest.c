@@ -92,7 +92,10 @@ static void run_rounds(const struct contest *contest, const struct subject *subj
 {
     for (unsigned round = 0; round < rounds && !interrupted(); round++) {
         for (size_t i = 0; i < number && !interrupted(); i++) {
-            struct series *s = series_of(contest, &subjects[i]);
+            struct series *s;
+            if (bench.ours && !(subjects[i].is & OURS))
+                continue;
+            s = series_of(contest, &subjects[i]);
             if (s->failures > s->rounds) /* not again and again */
                 continue;
             say_progress(contest, round, rounds, subjects[i].name);
