@@ -55,12 +55,57 @@ static bool list_is_missing(void)
     return syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head == NULL;
 }
 
+static unsigned word_offset;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#ifdef __GLIBC__
+static void learn_distance(const struct robust_list_head *head)
+{
+    (void)head;
+}
+
+void shki_robust_after_fork(void)
+{
+    /* fork(3) has emptied the child's list. */
+}
+#else
+#define DISTANCE_MAX 4096 /* bytes: both are in what the C library knows of a thread */
+
+/* From pthread_self() to the head of the thread's list, which musl has at a fixed place. */
+static ptrdiff_t head_distance;
+
+static void learn_distance(const struct robust_list_head *head)
+{
+    uintptr_t distance = (uintptr_t)head - (uintptr_t)pthread_self();
+
+    if (distance <= DISTANCE_MAX)
+        head_distance = (ptrdiff_t)distance;
+}
+
+/*
+ * musl leaves the parent's mutexes in the child's list. The first mutex that the child locks would
+ * be linked to the one that the parent locked last, which lies in shared memory: the parent would
+ * store to an address of the child when it unlocks. None of them can be unlocked by the child,
+ * whose thread id is another, so nothing is lost.
+ */
+void shki_robust_after_fork(void)
+{
+    struct robust_list_head *head;
+
+    if (head_distance == 0 || !list_is_missing())
+        return;
+    head = (struct robust_list_head *)((uintptr_t)pthread_self() + (uintptr_t)head_distance);
+    head->list.next = &head->list;
+}
+#endif
+
 bool shki_robust_list_is_missing(void)
 {
 #ifndef __GLIBC__
     /* musl tells the kernel when a thread first locks such a mutex, glibc when a thread starts. */
     pthread_mutex_t probe;
 
+    shki_robust_after_fork(); /* _Fork(3) calls no handlers */
     memset(&probe, 0, sizeof(probe));
     if (list_is_missing() && shki_robust_init(&probe) == 0) {
         pthread_mutex_lock(&probe);
@@ -70,9 +115,6 @@ bool shki_robust_list_is_missing(void)
 #endif
     return list_is_missing();
 }
-
-static unsigned word_offset;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /*
  * Ask the kernel: a thread's robust list starts with the mutex that it locked last, and
@@ -96,6 +138,7 @@ static void find_word(void)
 
         if (offset <= sizeof(probe) - sizeof(uint32_t))
             word_offset = (unsigned)offset;
+        learn_distance(head);
     }
     pthread_mutex_unlock(&probe);
     pthread_mutex_destroy(&probe);
@@ -136,9 +179,15 @@ static uint32_t word_of(const pthread_mutex_t *m)
     return load_acquire((const _Atomic uint32_t *)(const void *)at);
 }
 
+/*
+ * With musl a new owner has FUTEX_OWNER_DIED beside its id until pthread_mutex_consistent(), and a
+ * mutex that cannot be recovered has all bits of an id.
+ */
 bool shki_robust_word_is_held(uint32_t word)
 {
-    return (word & FUTEX_TID_MASK) && !(word & FUTEX_OWNER_DIED);
+    uint32_t tid = word & FUTEX_TID_MASK;
+
+    return tid != 0 && tid != FUTEX_TID_MASK;
 }
 
 bool shki_robust_is_held(const pthread_mutex_t *m)
@@ -155,7 +204,9 @@ int32_t shki_robust_holder(const pthread_mutex_t *m)
 
 bool shki_robust_owner_died(const pthread_mutex_t *m)
 {
-    return word_of(m) & FUTEX_OWNER_DIED;
+    uint32_t word = word_of(m);
+
+    return word & FUTEX_OWNER_DIED && !(word & FUTEX_TID_MASK);
 }
 
 static _Atomic uint32_t *futex_of(pthread_mutex_t *m)

@@ -83,6 +83,12 @@ bool shki_robust_is_intact(const pthread_mutex_t *);
 bool shki_robust_list_is_missing(void);
 
 /*
+ * First in the child of fork(2): it holds no mutex of its parent's, and its list is empty. Does
+ * nothing if the child has locked a robust mutex already.
+ */
+void shki_robust_after_fork(void);
+
+/*
  * Where in a pthread_mutex_t the word lies that the kernel marks at a death. Found once, from the
  * kernel's own list.
  */

@@ -1,6 +1,7 @@
 #include "segment/fork.h"
 
 #include "base/error.h"
+#include "base/robust.h"
 #include "segment/member.h"
 #include "segment/process.h"
 #include "segment/slab.h"
@@ -12,6 +13,7 @@ void (*shki_in_forked_child)(void);
 
 static void before_fork(void)
 {
+    shki_robust_word_offset(); /* so that no other thread is just finding it */
     shki_registry_lock();
     for (struct shk_segment *s = shki_registry_first(); s; s = s->next) {
         pthread_mutex_lock(&s->local);
@@ -30,6 +32,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
+    shki_robust_after_fork();
     for (struct shk_segment *s = shki_registry_first(); s; s = s->next) {
         s->pins = 0;
         shki_members_after_fork(s);

@@ -317,8 +317,7 @@ static int check_thread_id(void)
                  ~(clock >> 3) == (clockid_t)syscall(SYS_gettid);
 
     /* Nor does the kernel know such a child's list of mutexes, which it has to mark. */
-    if (shki_robust_list_is_missing())
-        knows = false;
+    knows = knows && !shki_robust_list_is_missing();
     if (knows)
         return 0;
     return shki_say(
