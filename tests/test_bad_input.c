@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME_OF(length) ((const char[]){[0 ...(length) - 1] = 'n', [length] = 0})
 

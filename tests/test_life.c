@@ -22,6 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* of all machines; glibc before 2.32 */
+#endif
+
 #define SMALL (&(struct shk_segment_options){.size = 1 << 20, .max_members = 8, .max_objects = 16})
 
 static struct shk_segment *segment_open(const char *name, unsigned flags)
@@ -131,7 +135,7 @@ static int close_all_descriptors(void *argument)
                                &(struct shk_queue_options){.item_size = ITEM}, &queue),
                 0);
     /* with the pipe of the test's messages: from here on only statuses tell */
-    close_range(3, ~0u, 0);
+    syscall(SYS_close_range, 3, ~0u, 0);
     for (int i = 0; i < 20; i++)
         files[i] = own_file();
     r = grow_and_shrink(queue);
@@ -697,15 +701,15 @@ END_TEST
 
 /* ---- Making an object holds no other up ---- */
 
-enum { HUGE = 256 << 20 };
+enum { HUGE_REGION = 256 << 20 };
 
 static int make_huge(void *argument)
 {
     struct shk_region *region;
 
     (void)argument;
-    region = region_open(test_segment(), "huge", HUGE);
-    for (int i = 0; i < HUGE; i += 4096)
+    region = region_open(test_segment(), "huge", HUGE_REGION);
+    for (int i = 0; i < HUGE_REGION; i += 4096)
         if (data_of(region)[i] != 0)
             return 1;
     return 0;
@@ -749,8 +753,8 @@ START_TEST(test_the_maker_of_an_object_holds_no_other_up)
     struct shk_event *event;
     pid_t child = 0;
 
-    if (shm_room(HUGE / 2) < HUGE / 2)
-        skip_test("/dev/shm has no room for %d MiB", HUGE >> 20);
+    if (shm_room(HUGE_REGION / 2) < HUGE_REGION / 2)
+        skip_test("/dev/shm has no room for %d MiB", HUGE_REGION >> 20);
     test_segment();
     for (int i = 0; i < 20 && child == 0; i++)
         child = stopped_maker();
@@ -765,10 +769,10 @@ START_TEST(test_the_maker_of_an_object_holds_no_other_up)
     ck_assert_int_lt(time_now() - start, SHK_SEC(2) * time_factor());
     assert_code_after(SHK_SEC(10),
                       shk_region_open(test_segment(), "huge", SHK_CREATE,
-                                      &(struct shk_region_options){.size = HUGE}, &region),
+                                      &(struct shk_region_options){.size = HUGE_REGION}, &region),
                       -EBUSY);
     child_continue(child);
-    region = region_open(test_segment(), "huge", HUGE); /* waits until it has been made */
+    region = region_open(test_segment(), "huge", HUGE_REGION); /* waits until it has been made */
     child_succeeds(child);
     assert_code(shk_object_unlink(test_segment(), "huge"), 0);
     assert_code(shk_region_close(region), 0);
@@ -780,8 +784,8 @@ START_TEST(test_what_a_killed_maker_left_is_cleared)
     struct shk_region *region;
     pid_t child = 0;
 
-    if (shm_room(HUGE / 2) < HUGE / 2)
-        skip_test("/dev/shm has no room for %d MiB", HUGE >> 20);
+    if (shm_room(HUGE_REGION / 2) < HUGE_REGION / 2)
+        skip_test("/dev/shm has no room for %d MiB", HUGE_REGION >> 20);
     test_segment();
     uint64_t before = resident(segment_name(NULL));
     for (int i = 0; i < 20 && child == 0; i++)

@@ -329,7 +329,10 @@ else
     on_terminal 80 24 --unit µV "$segment/shown" "$segment/eeg1" &
     terminal=$!
     exec 6>"$scratch/keys"
-    await shows "$segment/shown"
+    says_something() {
+        shows "$segment/shown" || shows 'built without ncurses'
+    }
+    await says_something
     if shows 'built without ncurses'; then
         leave_out 'the terminal: plotter was built without ncurses'
         wait $terminal

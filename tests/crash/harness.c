@@ -1,6 +1,7 @@
 #include "harness.h"
 
 #include "base/hooks.h"
+#include "base/permits.h"
 #include "base/spin.h"
 
 #include <err.h>
@@ -145,7 +146,7 @@ static void *serve_calls(void *arg)
         last = w->me == VICTIM && w->row->leaves && mailbox->function == run_operation;
         mailbox->result = mailbox->function(w, mailbox->argument);
         mailbox->done_at = now();
-        sem_post(&mailbox->done);
+        shki_permits_post(&mailbox->done);
     }
     return NULL;
 }
@@ -177,7 +178,7 @@ static void start_actor(struct world *w, unsigned actor)
         return;
     memset(mailbox, 0, sizeof(*mailbox));
     sem_init(&mailbox->called, 1, 0);
-    sem_init(&mailbox->done, 1, 0);
+    shki_permits_init(&mailbox->done);
     w->actors[actor].pid = fork();
     if (w->actors[actor].pid < 0)
         fail(w, "fork: %s", strerror(errno));
@@ -232,7 +233,7 @@ static bool wait_done(struct mailbox *mailbox, int64_t ns)
     int64_t t = now() + ns;
     struct timespec until = {.tv_sec = t / SHK_SEC(1), .tv_nsec = t % SHK_SEC(1)};
 
-    return sem_clockwait(&mailbox->done, CLOCK_MONOTONIC, &until) == 0;
+    return shki_permits_wait(&mailbox->done, &until);
 }
 
 /* How long the actors have been ready to run, and had no CPU: ns in all, so far. */
