@@ -1,8 +1,8 @@
 #!/bin/bash
-# Containers that share a queue, made with unshare(1) as an engine makes them: each has a mount
-# namespace of its own, whose root is read-only and whose /proc/sys is hidden; they share /dev/shm,
-# of 64 MiB, and, as with --pid=container:, a pid namespace. They run as user 65534 where the test
-# runs as root. What is claimed here, shmkit-containers(7) says.
+# Containers that share a queue, made with unshare(1) as an engine makes them: each has a mount and
+# an ipc namespace of its own, a root that is read-only, and no /proc/sys; they share /dev/shm, of
+# 64 MiB, as with --ipc=container:, and a pid namespace, as with --pid=container:. They run as user
+# 65534 where the test runs as root. What is claimed here, shmkit-containers(7) says.
 set -u
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
 
@@ -28,7 +28,11 @@ cat >"$scratch/enter" <<'ENTER'
 set -e
 mount --make-rprivate /
 test -z "$OWN_PIDS" || mount -t proc proc /proc
-mount -t tmpfs -o ro tmpfs /proc/sys
+if test -z "$NO_PROC"; then
+    mount -t tmpfs -o ro tmpfs /proc/sys
+else
+    mount -t tmpfs -o ro tmpfs /proc
+fi
 mount -o remount,bind,ro /
 if test -e /proc/sys/kernel || touch /tried 2>/dev/null; then
     exit 99
@@ -39,9 +43,9 @@ if test "$REAL_ROOT" = yes; then
 fi
 exec setpriv --no-new-privs "$@"
 ENTER
-container() { # with OWN_PIDS=yes, a pid namespace of its own, too
-    OWN_PIDS=${OWN_PIDS-} unshare --mount ${OWN_PIDS:+--pid --fork --kill-child} \
-        sh "$scratch/enter" "$@"
+container() { # with OWN_PIDS=yes, a pid namespace of its own, too; with NO_PROC=yes, no /proc
+    OWN_PIDS=${OWN_PIDS-} NO_PROC=${NO_PROC-} unshare --mount --ipc \
+        ${OWN_PIDS:+--pid --fork --kill-child} sh "$scratch/enter" "$@"
 }
 claim() {
     echo "ok: $*"
@@ -74,6 +78,17 @@ kill -KILL "$holder"
 equal 'the next holder' "$(container shmctl lock pod/till -- sh -c 'echo "$SHMKIT_ORPHANED"' \
     2>/dev/null)" 1
 claim 'a container whose holder is killed leaves its lock to the next one, which is told'
+
+# Without /proc.
+NO_PROC=yes container sh -c 'test ! -e /proc/self' || fail 'there is a /proc'
+NO_PROC=yes container shmctl put pod/jobs one || fail 'without /proc nothing can be put'
+equal 'what came' "$(NO_PROC=yes container shmctl get pod/jobs)" one
+NO_PROC=yes container shmctl lock pod/till -- sleep 60 2>/dev/null &
+until container shmctl ps -r -n -o HOLDS pod 2>/dev/null | grep -q till; do sleep 0.05; done
+kill -KILL "$(container shmctl ps -r -n -o PID,HOLDS pod | sed -n 's/ till$//p')"
+equal 'the next holder without /proc' "$(NO_PROC=yes container shmctl lock pod/till -- \
+    sh -c 'echo "$SHMKIT_ORPHANED"' 2>/dev/null)" 1
+claim 'a container without /proc shares with one that has it, and learns of a death'
 
 # Without membarrier(2).
 status=0
