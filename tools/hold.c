@@ -1,6 +1,7 @@
 #include "hold.h"
 #include "origin.h"
 #include "process.h"
+#include "spawn.h"
 
 #include <shmkit/inspect.h>
 
@@ -79,11 +80,11 @@ static void close_others(const struct holder *h)
     qsort(kept, 3, sizeof(*kept), by_number);
     for (int i = 0; i < 3; i++) {
         if ((unsigned)kept[i] > from)
-            syscall(SYS_close_range, from, (unsigned)kept[i] - 1, 0U);
+            close_descriptors(from, (unsigned)kept[i] - 1);
         if ((unsigned)kept[i] >= from)
             from = (unsigned)kept[i] + 1;
     }
-    syscall(SYS_close_range, from, ~0U, 0U);
+    close_descriptors(from, ~0U);
 }
 
 /* What the holder says, or how it has ended. */

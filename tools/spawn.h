@@ -51,6 +51,9 @@ pid_t fork_command(const struct run *, void (*restore)(void), int *line);
 int release_command(int line);
 int status_not_executed(int error);
 
+/* Close all descriptors from one to another, both of them included; ~0U: to the last. */
+void close_descriptors(unsigned from, unsigned to);
+
 /* A guard's process: no signal ends it, and it has no descriptors but 0 and 1, which are these. */
 void become_guard(int input, int output);
 

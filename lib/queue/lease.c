@@ -365,13 +365,13 @@ int shk_queue_lease_info(struct shk_queue *q, uint64_t ticket, struct shk_lease_
         return r;
     record = shki_lease_at(q, index);
     *info = (struct shk_lease_info){
-        .ticket = ticket,
         .member = load_relaxed(&record->member),
         .pid = load_relaxed(&record->pid),
         .attempts = load_relaxed(&record->attempts),
         .priority = load_relaxed(&record->priority),
         .length = shki_slot_length(load_relaxed(&record->item.word)),
         .since = shki_now() - load_relaxed(&record->since),
+        .ticket = ticket, /* last: gcc 10 warns of members left out behind a load */
     };
     atomic_thread_fence(memory_order_acquire);
     /* another thread has ended the lease meanwhile, and the figures may be another's */

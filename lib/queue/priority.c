@@ -305,7 +305,7 @@ static SHKI_INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority
 {
     struct shki_ordered *o = &q->shared->ordered;
     uint64_t count = bounded(q, items(q));
-    struct shki_heap_entry e = {.priority = priority, .sequence = load_relaxed(&q->shared->tail)};
+    struct shki_heap_entry e = {.sequence = load_relaxed(&q->shared->tail), .priority = priority};
 
     if (grows) {
         e.class = q->reserved_class;
