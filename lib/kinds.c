@@ -7,6 +7,7 @@
 
 #include "base/name.h"
 #include "object/object.h"
+#include "object/remote.h"
 #include "object/watch.h"
 #include "segment/process.h"
 #include "segment/retire.h"
@@ -170,8 +171,17 @@ static const struct shki_kinds the_kinds = {
 int shk_segment_open(const char *name, unsigned flags, const struct shk_segment_options *options,
                      struct shk_segment **out)
 {
-    int r = shki_segment_open(name, flags, options, &the_kinds, out);
+    const struct shki_remote_library *library;
+    int r;
 
+    if (shki_remote_is_name(name)) {
+        if (out == NULL)
+            return SHKI_NO_HANDLE;
+        *out = NULL;
+        r = shki_remote_load(&library);
+        return r < 0 ? r : library->open(name, flags, options, out);
+    }
+    r = shki_segment_open(name, flags, options, &the_kinds, out);
     if (r == 0)
         shki_watchers(*out); /* without memory now: when it is needed */
     return r;
@@ -197,11 +207,23 @@ int shk_segment_open_fd(int fd, unsigned flags, struct shk_segment **out)
 
 int shk_segment_close(struct shk_segment *s)
 {
+    if (s && s->remote)
+        return s->remote->close(s);
     return shki_segment_close(s, wake_own);
+}
+
+static int unlink_elsewhere(const char *name, unsigned flags)
+{
+    const struct shki_remote_library *library;
+    int r = shki_remote_load(&library);
+
+    return r < 0 ? r : library->unlink(name, flags);
 }
 
 int shk_segment_unlink(const char *name)
 {
+    if (shki_remote_is_name(name))
+        return unlink_elsewhere(name, SHKI_RETIRE_FORCED);
     return shki_segment_retire(name, SHKI_RETIRE_FORCED, wake_all);
 }
 
@@ -209,11 +231,15 @@ int shk_segment_unlink_unused(const char *name, unsigned flags)
 {
     if (flags & ~(SHK_ANY_OWNER | SHK_EMPTY))
         return shki_say(-EINVAL, "a flag is unknown");
+    if (shki_remote_is_name(name))
+        return unlink_elsewhere(name, flags);
     return shki_segment_retire(name, flags, wake_all);
 }
 
 int shk_segment_unlink_any(const char *name)
 {
+    if (shki_remote_is_name(name))
+        return unlink_elsewhere(name, SHKI_RETIRE_FORCED);
     return shki_segment_remove(name, wake_all);
 }
 
@@ -233,6 +259,8 @@ static int unlink_object(struct shk_segment *s, const char *name, bool only_unus
     r = shki_check_name("the object's name", name, SHK_NAME_MAX);
     if (r < 0)
         return r;
+    if (s->remote)
+        return s->remote->unlink_object(s, name, only_unused);
     shki_error_save(&saved);
     m = shki_member_find(s);
     r = m ? 0 : shki_object_join(&o, &m);

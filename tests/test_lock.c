@@ -326,6 +326,66 @@ START_TEST(test_lock_is_looked_at_and_stays_as_it_is)
 }
 END_TEST
 
+static uint64_t token_of(struct shk_lock *lock)
+{
+    uint64_t token;
+
+    assert_code(shk_lock_token(lock, &token), 0);
+    return token;
+}
+
+struct token_board {
+    _Atomic uint64_t token;
+};
+
+static int hold_with_token(void *argument)
+{
+    struct token_board *board = argument;
+    struct shk_lock *lock;
+
+    assert_code(shk_lock_open(test_segment(), "fenced", 0, NULL, &lock), 0);
+    assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
+    board->token = token_of(lock);
+    while (pause() < 0)
+        ;
+    return 0;
+}
+
+START_TEST(test_lock_gives_each_holder_a_greater_token)
+{
+    struct token_board *board = shared_memory(sizeof(*board));
+    struct shk_lock *lock;
+    uint64_t last = 0, token;
+    pid_t holder;
+
+    assert_code(shk_lock_open(test_segment(), "fenced", SHK_CREATE,
+                              &(struct shk_lock_options){.recursive = 1}, &lock),
+                0);
+    assert_code(shk_lock_token(lock, &token), -EPERM);
+    assert_code(shk_lock_token(NULL, &token), -EINVAL);
+    for (int i = 0; i < 3; i++) {
+        assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
+        assert_code(shk_lock_token(lock, NULL), -EINVAL);
+        token = token_of(lock);
+        ck_assert_uint_gt(token, last);
+        last = token;
+        assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
+        ck_assert_uint_eq(token_of(lock), last);
+        assert_code(shk_lock_release(lock), 0);
+        ck_assert_uint_eq(token_of(lock), last);
+        assert_code(shk_lock_release(lock), 0);
+    }
+    holder = child_start(hold_with_token, board);
+    wait_until(board->token, TEST_DEADLINE);
+    ck_assert_uint_gt(board->token, last);
+    child_kill(holder);
+    assert_code(shk_lock_acquire(lock, SHK_FOREVER), SHK_ORPHANED);
+    ck_assert_uint_gt(token_of(lock), board->token);
+    assert_code(shk_lock_release(lock), 0);
+    assert_code(shk_lock_close(lock), 0);
+}
+END_TEST
+
 START_TEST(test_lock_is_acquired_again_only_if_it_is_recursive)
 {
     struct shk_lock *plain = open_lock("plain"), *recursive = create_lock("recursive", 1, 0);
@@ -947,6 +1007,7 @@ int main(void)
     TCase *deaths = test_case(suite, "deaths");
 
     tcase_add_test(opening, test_lock_is_looked_at_and_stays_as_it_is);
+    tcase_add_test(opening, test_lock_gives_each_holder_a_greater_token);
     tcase_add_test(opening, test_lock_is_created_once_and_found_by_name);
     tcase_add_test(opening, test_lock_is_opened_only_as_what_it_is);
     tcase_add_test(opening, test_lock_refuses_bad_arguments);

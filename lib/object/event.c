@@ -10,6 +10,7 @@
  */
 #include "object/event.h"
 
+#include "object/remote.h"
 #include "object/watch.h"
 
 #include <shmkit/event.h>
@@ -57,11 +58,13 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
         free(event);
     else
         *out = event;
-    return r;
+    return r == SHKI_REMOTE ? segment->remote->event->open(segment, name, flags, options, out) : r;
 }
 
 int shk_event_close(struct shk_event *event)
 {
+    if (event && event->object.segment->remote)
+        return event->object.segment->remote->event->close(event);
     if (event == NULL || !shki_object_unref(&event->object))
         return 0;
     shki_object_close(&event->object);
@@ -85,7 +88,7 @@ int shk_event_set(struct shk_event *event)
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, event, event, set, (event));
     shki_broadcast_wake(event->object.segment, &event->shared->sets,
                         shki_broadcast_count(&event->shared->sets, SHKI_EVENT_SET));
     return 0;
@@ -97,7 +100,7 @@ int shk_event_clear(struct shk_event *event)
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, event, event, clear, (event));
     /*
      * EV1: release; commits. The count stays, so the waiters of the time when it was set are
      * released all the same.
@@ -111,7 +114,7 @@ static __attribute__((noinline)) int is_set_slow(struct shk_event *event)
     struct shki_member *m;
     int r = event ? shki_enter(&event->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : is_set(event);
+    return r < 0 ? SHKI_ELSEWHERE(r, event, event, is_set, (event)) : is_set(event);
 }
 
 int shk_event_is_set(struct shk_event *event)
@@ -141,7 +144,7 @@ static __attribute__((noinline)) int wait_slow(struct shk_event *event, int64_t 
     uint64_t state;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, event, event, wait, (event, timeout));
     state = state_of(event);
     return state & SHKI_EVENT_SET ? 0 : wait_for_set(event, m, state, timeout);
 }
@@ -202,6 +205,7 @@ const struct shki_kind shki_event_kind = {
     .number = SHK_KIND_EVENT,
     .name = "an event",
     .size = sizeof(struct shki_event_shared),
+    .remote = offsetof(struct shki_remote, event),
     .build = build,
     .check = check,
     .wake_at_unlink = wake_at_unlink,

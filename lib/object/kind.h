@@ -44,6 +44,8 @@ struct shki_kind {
     size_t size;                             /* of the struct at the beginning of the extent */
     uint32_t mutex_offset[SHKI_MUTEXES_MAX]; /* where its robust mutexes lie; 0: none more */
     bool uses_pool;                          /* it may have blocks of the pool */
+    /* in struct shki_remote, of its calls for objects that lie elsewhere; 0: it cannot */
+    size_t remote;
 
     /* ---- Opening ---- */
     /* Fill in a new object: zeroed memory that no other thread sees yet. */

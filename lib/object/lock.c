@@ -18,6 +18,8 @@
  */
 #include "object/lock.h"
 
+#include "object/remote.h"
+
 #include "segment/image.h"
 #include "segment/recover.h"
 #include "sync/park.h"
@@ -101,13 +103,15 @@ int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags,
         free(l);
     else
         *out = l;
-    return r;
+    return r == SHKI_REMOTE ? segment->remote->lock->open(segment, name, flags, options, out) : r;
 }
 
 int shk_lock_close(struct shk_lock *l)
 {
     if (l == NULL)
         return 0;
+    if (l->object.segment->remote)
+        return l->object.segment->remote->lock->close(l);
     if (l->object.segment->base && shki_lock_is_mine(l, shki_member_find(l->object.segment)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the lock",
                          l->object.segment->name, l->object.name);
@@ -232,6 +236,8 @@ static int acquire_again(struct shk_lock *l)
 
 int shki_lock_refuse(const struct shk_lock *l)
 {
+    if (l->object.segment->remote)
+        return SHKI_REMOTE;
     if (shki_segment_is_closed(l->object.segment))
         return shki_say_closed(l->object.segment);
     return shki_object_say(&l->object, -EPERM, "the calling thread does not hold the lock");
@@ -321,7 +327,7 @@ static __attribute__((noinline)) int acquire_first(struct shk_lock *l, int64_t t
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, l, lock, acquire, (l, timeout));
     r = m->held != m->may_hold ? shki_mutex_trylock(&l->shared->mutex, m->id) : -EBUSY;
     if (r != 0)
         return acquire_slow(l, m, timeout, r);
@@ -363,7 +369,7 @@ static __attribute__((noinline)) int release_first(struct shk_lock *l)
     if (!l)
         return SHKI_NO_HANDLE;
     if (!shki_lock_is_mine(l, m))
-        return shki_lock_refuse(l);
+        return SHKI_ELSEWHERE(shki_lock_refuse(l), l, lock, release, (l));
     /* OWNER_DIED is clear, the holder has been told: only SHKI_AGAIN is left. */
     again = load_relaxed(&l->shared->mutex.state);
     if (again > 0)
@@ -389,7 +395,7 @@ int shk_lock_is_held(struct shk_lock *l)
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, l, lock, is_held, (l));
     if (shki_lock_is_mine(l, m))
         return 2;
     return shki_robust_is_held(&l->shared->mutex.robust) &&
@@ -402,8 +408,10 @@ int shk_lock_depth(struct shk_lock *l)
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
     uint32_t again;
 
-    if (r < 0 || !shki_lock_is_mine(l, m))
-        return r;
+    if (r < 0)
+        return SHKI_ELSEWHERE(r, l, lock, depth, (l));
+    if (!shki_lock_is_mine(l, m))
+        return 0;
     /* Relaxed: written by the caller alone. */
     again = load_relaxed(&l->shared->mutex.state) & SHKI_AGAIN;
     return again < INT32_MAX ? (int)again + 1 : INT32_MAX;
@@ -416,7 +424,7 @@ int shk_lock_stamp(struct shk_lock *l)
     if (unlikely(!l))
         return SHKI_NO_HANDLE;
     if (unlikely(!shki_lock_is_mine(l, m)))
-        return shki_lock_refuse(l);
+        return SHKI_ELSEWHERE(shki_lock_refuse(l), l, lock, stamp, (l));
     shki_member_holds(m, l->object.serial,
                       /* written by the holder, which is this thread */
                       load_relaxed(&l->shared->mutex.releases));
@@ -490,6 +498,7 @@ const struct shki_kind shki_lock_kind = {
     .number = SHK_KIND_LOCK,
     .name = "a lock",
     .size = sizeof(struct shki_lock_shared),
+    .remote = offsetof(struct shki_remote, lock),
     .mutex_offset = {offsetof(struct shki_lock_shared, mutex)},
     .build = build,
     .check = check,

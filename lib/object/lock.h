@@ -16,7 +16,8 @@ struct shki_lock_shared {
      * unlinked, written by the unlinker.
      */
     _Atomic uint64_t unlinked_after;
-    uint64_t reserved[2];
+    _Atomic uint64_t token; /* that was given last; the holder's */
+    uint64_t reserved[1];
     /*
      * .holder is the member that holds the lock, .state as below. An acquire touches no other line.
      */

@@ -1,6 +1,7 @@
 #include "object/object.h"
 
 #include "base/name.h"
+#include "object/remote.h"
 #include "segment/process.h"
 
 #include <string.h>
@@ -234,6 +235,16 @@ static int settle(struct shk_segment *s, uint64_t me, const char *name, unsigned
     }
 }
 
+static int find_elsewhere(const struct shk_segment *s, const char *name,
+                          const struct shki_kind *kind)
+{
+    const void *const *calls = (const void *)((const char *)s->remote + kind->remote);
+
+    return kind->remote && *calls
+               ? SHKI_REMOTE
+               : shki_fail(-ENOTSUP, "%s/%s: %s cannot be on etcd", s->name, name, kind->name);
+}
+
 int shki_object_open(struct shk_segment *s, const char *name, unsigned flags,
                      const struct shki_plan *plan, struct shki_object *o)
 {
@@ -250,6 +261,8 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags,
     if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL))
         return shki_fail(-EINVAL, "%s/%s: a flag is unknown", s->name, name);
     o->segment = s;
+    if (s->remote)
+        return find_elsewhere(s, name, plan->kind);
     m = shki_member_find(s);
     r = m ? 0 : shki_object_join(o, &m);
     if (r == 0)
@@ -344,6 +357,8 @@ int shki_object_join(struct shki_object *o, struct shki_member **m)
     struct shki_saved_error saved;
     int r;
 
+    if (o->segment->remote)
+        return shki_fail(-ENOTSUP, "segment %s: there is no such call on etcd", o->segment->name);
     shki_error_save(&saved);
     r = shki_member_join(o->segment, m);
     if (r == -EUSERS) {
@@ -351,4 +366,9 @@ int shki_object_join(struct shki_object *o, struct shki_member **m)
         r = shki_member_join(o->segment, m);
     }
     return shki_error_settle(r, &saved);
+}
+
+int shki_object_enter_first(struct shki_object *o, struct shki_member **m)
+{
+    return o->segment->remote ? SHKI_REMOTE : shki_object_join(o, m);
 }

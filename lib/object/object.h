@@ -80,8 +80,13 @@ static inline bool shki_object_unref(struct shki_object *o)
 /* Whether an array of reserved fields is zero: 0 or -EINVAL. */
 int shki_check_reserved(const uint64_t *reserved, size_t n);
 
-/* Join the segment; reap the dead if that is what it takes. */
+/*
+ * Join the segment; reap the dead if that is what it takes. -ENOTSUP: it lies elsewhere.
+ */
 int shki_object_join(struct shki_object *, struct shki_member **) __attribute__((cold));
+
+/* The same in a call that can go on elsewhere: SHKI_REMOTE, see remote.h. */
+int shki_object_enter_first(struct shki_object *, struct shki_member **) __attribute__((cold));
 
 static inline bool shki_object_is_stale(const struct shki_object *o)
 {
@@ -102,7 +107,7 @@ static inline int shki_enter(struct shki_object *o, struct shki_member **m)
     *m = me;
     if (unlikely(me == NULL)) {
         struct shki_member *joined = NULL; /* not *m itself, which so may stay in a register */
-        int r = shki_object_join(o, &joined);
+        int r = shki_object_enter_first(o, &joined);
 
         *m = joined;
         if (r < 0)

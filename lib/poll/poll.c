@@ -3,6 +3,7 @@
 
 #include "base/fence.h"
 #include "kinds.h"
+#include "object/remote.h"
 #include "poll/member_watch.h"
 
 #include <shmkit/inspect.h>
@@ -31,6 +32,10 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
                                  "may, SHK_WRITABLE or SHK_ALL_DONE, nor what a member may");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
+    if (kind != &shki_member_kind && ((struct shki_object *)wanted->object)->segment->remote)
+        return shki_remote_lacks(((struct shki_object *)wanted->object)->segment,
+                                 ((struct shki_object *)wanted->object)->name,
+                                 "waiting together with other objects");
     kind->watch(wanted->object, wanted->want, w);
     return 0;
 }

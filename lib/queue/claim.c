@@ -4,6 +4,7 @@
  *
  * Killed while it has a claim: a dead holder of the lock, which the next member repairs after.
  */
+#include "object/remote.h"
 #include "queue/call.h"
 
 #include <shmkit/inspect.h>
@@ -83,7 +84,7 @@ int shk_queue_claim(struct shk_queue *q, unsigned sides, int64_t timeout)
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, claim, (q, sides, timeout));
     r = check_sides(q, sides);
     if (r < 0)
         return r;

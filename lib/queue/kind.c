@@ -1,4 +1,5 @@
 /* The queue as a kind of objects: what opens and closes it, wakes it, watches and describes it. */
+#include "object/remote.h"
 #include "object/watch.h"
 #include "queue/lease_image.h"
 #include "queue/lease_records.h"
@@ -24,7 +25,9 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
 {
     static const struct shk_queue_options defaults;
     struct shki_plan plan = {.kind = &shki_queue_kind, .options_given = options != NULL};
+    const struct shk_queue_options *given_options = options;
     struct shki_roles roles = {0};
+    unsigned given_flags = flags;
     struct shk_queue *q;
     int r;
 
@@ -34,7 +37,7 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
     plan.options = options = options ? options : &defaults;
     r = shki_roles_parse(&roles, &flags);
     if (r == 0)
-        r = shki_queue_plan(segment, options, &plan);
+        r = shki_queue_plan(segment && segment->remote ? NULL : segment, options, &plan);
     if (r < 0)
         return r;
     q = calloc(1, sizeof(*q));
@@ -55,7 +58,9 @@ int shk_queue_open(struct shk_segment *segment, const char *name, unsigned flags
     } else {
         *out = q;
     }
-    return r;
+    return r == SHKI_REMOTE
+               ? segment->remote->queue->open(segment, name, given_flags, given_options, out)
+               : r;
 }
 
 int shk_queue_close(struct shk_queue *q)
@@ -64,6 +69,8 @@ int shk_queue_close(struct shk_queue *q)
 
     if (q == NULL)
         return 0;
+    if (q->object.segment->remote)
+        return q->object.segment->remote->queue->close(q);
     m = q->object.segment->base ? shki_member_find(q->object.segment) : NULL;
     if (m && (shki_side_is_kept_by(&q->shared->put_lock, m) ||
               shki_side_is_kept_by(&q->shared->get_lock, m)))
@@ -300,6 +307,7 @@ const struct shki_kind shki_queue_kind = {
     .mutex_offset = {offsetof(struct shki_queue_shared, put_lock.mutex),
                      offsetof(struct shki_queue_shared, get_lock.mutex)},
     .uses_pool = true,
+    .remote = offsetof(struct shki_remote, queue),
     .build = shki_queue_build,
     .check = shki_queue_check,
     .wake_at_unlink = wake_at_unlink,

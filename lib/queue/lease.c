@@ -1,6 +1,7 @@
 /* Leasing items, acknowledging them, giving them back: see lease_records.h. */
 #include "queue/lease.h"
 
+#include "object/remote.h"
 #include "queue/call.h"
 #include "queue/lease_records.h"
 #include "queue/state.h"
@@ -229,7 +230,7 @@ ssize_t shk_queue_lease(struct shk_queue *q, void *buf, size_t size, int64_t tim
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, lease, (q, buf, size, timeout, ticket));
     if ((buf == NULL && size > 0) || ticket == NULL)
         return shki_say(-EINVAL, "the buffer, or the pointer to the ticket, is NULL");
     c = shki_get_call(q, m, timeout);
@@ -295,7 +296,7 @@ int shk_queue_ack(struct shk_queue *q, uint64_t ticket)
     int r = find_ticket(q, ticket, &m, &index, &word);
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, ack, (q, ticket));
     /* LS1: commits. Killed before: it comes back. Killed after: it is done. */
     if (!compare_exchange_acq_rel(&shki_lease_at(q, index)->state, &word,
                                   shki_lease_word(word, SHKI_LEASE_FREE)))
@@ -333,7 +334,7 @@ int shk_queue_nack(struct shk_queue *q, uint64_t ticket, int64_t delay)
     int r = find_ticket(q, ticket, &m, &index, &word);
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, nack, (q, ticket, delay));
     record = shki_lease_at(q, index);
     /* LS1: no other thread of the process changes it from here on. Killed: it comes back. */
     if (!compare_exchange_acq_rel(&record->state, &word,
@@ -362,7 +363,7 @@ int shk_queue_lease_info(struct shk_queue *q, uint64_t ticket, struct shk_lease_
         return shki_say(-EINVAL, "the pointer to the figures is NULL");
     r = find_ticket(q, ticket, &m, &index, &word);
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, lease_info, (q, ticket, info));
     record = shki_lease_at(q, index);
     *info = (struct shk_lease_info){
         .member = load_relaxed(&record->member),

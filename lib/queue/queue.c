@@ -10,6 +10,7 @@
  * Getting is the same, but that a consumer of a ring whose latest wait was short polls for the item
  * before it goes to sleep: shki_ring_poll().
  */
+#include "object/remote.h"
 #include "queue/call.h"
 #include "queue/lease.h"
 #include "queue/lease_records.h"
@@ -56,7 +57,7 @@ int shk_queue_put_many(struct shk_queue *q, const struct iovec *items, unsigned 
     if (r == 0)
         r = check_items(q, items, w.n);
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, put_many, (q, items, w.n, timeout));
     shki_put_begins(q);
     r = shki_side_try(q, m, true, q->ops->put, &w);
     return r == 0 || r == SHKI_LOCK_BUSY ? put_wait(q, m, &w, timeout, r == 0) : r;
@@ -71,7 +72,7 @@ static __attribute__((noinline)) int put_slow(struct shk_queue *q, const void *i
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (unlikely(r < 0))
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, put, (q, item, len, priority, timeout));
     if (unlikely(item == NULL || len > q->item_most)) {
         r = check_items(q, &one, 1);
         if (r < 0)
@@ -181,7 +182,7 @@ int shk_queue_get_many(struct shk_queue *q, struct iovec *bufs, unsigned n, int6
     if (r == 0)
         r = check_buffers(bufs, w.n);
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, get_many, (q, bufs, w.n, timeout));
     r = shki_side_try(q, m, false, q->ops->get, &w);
     return r == 0 || r == SHKI_LOCK_BUSY ? get_wait(q, m, &w, timeout, r == 0) : r;
 }
@@ -194,12 +195,14 @@ ssize_t shk_queue_get_priority(struct shk_queue *q, void *buf, size_t size, int6
     struct shki_member *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    if (r < 0)
+    if (r < 0 && r != SHKI_REMOTE)
         return r;
     if (q->order != SHK_PRIORITY)
         return shki_say(-ENOTSUP, "the items of a FIFO or LIFO queue have no priority");
     if ((buf == NULL && size > 0) || priority == NULL)
         return shki_say(-EINVAL, "the buffer, or the pointer to the priority, is NULL");
+    if (r < 0)
+        return SHKI_ELSEWHERE(r, q, queue, get, (q, buf, size, timeout, priority));
     r = shki_side_try(q, m, false, q->ops->get, &w);
     if (r == 0 || r == SHKI_LOCK_BUSY)
         r = get_wait(q, m, &w, timeout, r == 0);
@@ -240,7 +243,7 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (unlikely(r < 0))
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, get, (q, buf, size, timeout, NULL));
     if (unlikely(buf == NULL && size > 0))
         return shki_say(-EINVAL, "the buffer is NULL");
     r = q->ops->try_get(q, m, buf, &length);
@@ -318,7 +321,7 @@ ssize_t shk_queue_size(struct shk_queue *q)
     uint64_t size;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, size, (q));
     size = shki_queue_items(q);
     return (ssize_t)(q->capacity == 0 || size < q->capacity ? size : q->capacity);
 }
@@ -328,7 +331,7 @@ ssize_t shk_queue_capacity(struct shk_queue *q)
     struct shki_member *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (ssize_t)q->capacity;
+    return r < 0 ? SHKI_ELSEWHERE(r, q, queue, capacity, (q)) : (ssize_t)q->capacity;
 }
 
 ssize_t shk_queue_item_size(struct shk_queue *q)
@@ -336,7 +339,7 @@ ssize_t shk_queue_item_size(struct shk_queue *q)
     struct shki_member *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (ssize_t)q->item_size;
+    return r < 0 ? SHKI_ELSEWHERE(r, q, queue, item_size, (q)) : (ssize_t)q->item_size;
 }
 
 int shk_queue_empty(struct shk_queue *q)
@@ -352,7 +355,7 @@ int shk_queue_full(struct shk_queue *q)
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, full, (q));
     return q->grows ? !q->ops->has_room(q) || shki_queue_room_beside_leases(q) == 0
                     : q->ops->counts(q).items + shki_leases_out(q) >= q->capacity;
 }
@@ -362,7 +365,7 @@ int shk_queue_is_shut_down(struct shk_queue *q)
     struct shki_member *m;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : shki_shut_down(q) != SHKI_OPEN;
+    return r < 0 ? SHKI_ELSEWHERE(r, q, queue, is_shut_down, (q)) : shki_shut_down(q) != SHKI_OPEN;
 }
 
 /* ---- Shutting down: see state.h ---- */
@@ -401,7 +404,7 @@ int shk_queue_shutdown(struct shk_queue *q)
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, shutdown, (q));
     c = shki_put_call(q, m, SHUT_LIMIT);
     c.deadline = shki_deadline(SHUT_LIMIT, NULL); /* not to be interrupted */
     c.begun = true;
@@ -428,7 +431,7 @@ int shk_queue_reopen(struct shk_queue *q)
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, reopen, (q));
     /* SD1: release: commits. The count stays */
     fetch_and_release(&q->shared->shut_down, ~SHKI_SHUT_STATE);
     return 0;

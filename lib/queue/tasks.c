@@ -23,6 +23,7 @@
  *
  * Killed: a dead member's count is not waited for. join returns SHK_ORPHANED once for it.
  */
+#include "object/remote.h"
 #include "queue/call.h"
 #include "queue/lease_records.h"
 #include "queue/state.h"
@@ -49,7 +50,7 @@ int shk_queue_task_done(struct shk_queue *q)
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, task_done, (q));
     task = &q->tasks[m->index];
     if (load_relaxed(&task->member) == m->id)
         count = load_relaxed(&task->count);
@@ -107,7 +108,7 @@ ssize_t shk_queue_unfinished(struct shk_queue *q)
     uint64_t tasks;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, unfinished, (q));
     /* The items first: one that is taken meanwhile counts twice, and never not at all. */
     before = q->ops->counts(q);
     for (int i = 0; i < READS_MAX; i++) {
@@ -173,7 +174,7 @@ int shk_queue_join(struct shk_queue *q, int64_t timeout)
     bool done = false, stale = false;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, join, (q, timeout));
     c.eventcount = &q->shared->tasks;
     c.spinner = &q->tasks_spinner;
     while (r == 0 && !done && !(stale = shki_object_is_stale(&q->object))) {

@@ -5,6 +5,7 @@
  * Killed while something is open: a dead holder of the lock. What was reserved is not put, what was
  * peeked is still in.
  */
+#include "object/remote.h"
 #include "queue/call.h"
 #include "queue/lease.h"
 #include "queue/state.h"
@@ -78,6 +79,8 @@ static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t
 {
     struct shk_segment *s = q->object.segment;
 
+    if (s->remote)
+        return SHKI_REMOTE;
     *m = s->base ? shki_member_find(s) : NULL;
     if (*m == NULL && shki_segment_is_closed(s))
         return shki_say_closed(s);
@@ -96,7 +99,7 @@ int shk_queue_reserve(struct shk_queue *q, size_t len, void **slot, int64_t time
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, reserve, (q, len, slot, timeout));
     if (slot == NULL)
         return shki_say(-EINVAL, "the pointer to the slot's address is NULL");
     if (len > q->item_most)
@@ -137,7 +140,7 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
     int r = check_reservation(q, &m);
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, commit, (q, len));
     reserved = q->shared->put_lock.reserved_bytes;
     if (len > reserved)
         return shki_fail(-EMSGSIZE, "%s/%s: %zu bytes are more than the %llu that were reserved",
@@ -158,7 +161,7 @@ int shk_queue_cancel(struct shk_queue *q)
 
     if (r == 0)
         end_reservation(q, m);
-    return r;
+    return SHKI_ELSEWHERE(r, q, queue, cancel, (q));
 }
 
 /* ---- Peeks ---- */
@@ -171,10 +174,12 @@ ssize_t shk_queue_peek(struct shk_queue *q, const void **item, int64_t timeout)
     size_t length;
     int r = q ? shki_enter(&q->object, &m) : SHKI_NO_HANDLE;
 
-    if (r < 0)
+    if (r < 0 && r != SHKI_REMOTE)
         return r;
     if (item == NULL)
         return shki_say(-EINVAL, "the pointer to the item's address is NULL");
+    if (r < 0)
+        return SHKI_ELSEWHERE(r, q, queue, peek, (q, item, timeout));
     c = shki_get_call(q, m, timeout);
     r = keep(&c, find_item, &w, SHKI_OPEN_PEEK);
     if (r < 0)
@@ -202,7 +207,7 @@ int shk_queue_consume(struct shk_queue *q)
     int r = check_peek(q, &m);
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, q, queue, consume, (q));
     shki_count_tasks(q, m, 1);
     shki_lease_consume(q);
     leave(m, shki_get_lock(q));
@@ -217,5 +222,5 @@ int shk_queue_unpeek(struct shk_queue *q)
 
     if (r == 0)
         leave(m, shki_get_lock(q));
-    return r;
+    return SHKI_ELSEWHERE(r, q, queue, unpeek, (q));
 }

@@ -15,6 +15,7 @@
 
 struct shki_kind;
 struct shki_member;
+struct shki_remote;
 struct shk_segment;
 
 /* What a segment's objects do for the layers below them: see lib/kinds.c. */
@@ -22,6 +23,8 @@ struct shki_kinds {
     const struct shki_kind *(*of)(uint32_t number); /* NULL: of an unknown kind */
     bool (*uses_pool)(uint32_t number);             /* its objects may have blocks of the pool */
     void (*reap)(struct shk_segment *);             /* take dead members out of all waitlists */
+    /* name the calling thread's member; NULL: in its record */
+    int (*rename)(struct shk_segment *, const char *utf8);
 };
 
 struct shk_segment {
@@ -67,6 +70,12 @@ struct shk_segment {
     uint64_t row_word, child_word;
 
     struct shk_segment *next; /* in the registry, with its lock */
+
+    /*
+     * Not NULL: it lies elsewhere (object/remote.h), is in no registry, and has a name and
+     * `openness` of all this.
+     */
+    const struct shki_remote *remote;
 };
 
 #define SHKI_NO_ROW UINT32_MAX

@@ -76,6 +76,8 @@ int shk_set_member_name(struct shk_segment *s, const char *utf8)
     r = shki_check_label("the member's name", utf8, SHK_NAME_MAX);
     if (r < 0)
         return r;
+    if (s->kinds && s->kinds->rename)
+        return s->kinds->rename(s, utf8);
     m = shki_member_find(s);
     if (m == NULL) {
         r = shki_member_join(s, &m);

@@ -114,6 +114,19 @@ SHK_PUBLIC int shk_lock_depth(struct shk_lock *);
  */
 SHK_PUBLIC int shk_lock_stamp(struct shk_lock *);
 
+/*
+ * Give the number of the caller's turn as the holder: *token. The token of each later holder is
+ * greater, whatever has ended the turns between; in one turn it stays the same. What the lock
+ * protects may keep the greatest token that it has seen, and refuse a holder that comes with less:
+ * one that was stopped for so long that the lock, on etcd, has been taken from it.
+ * Returns 0, or
+ *   -EPERM   the caller is not the holder
+ *   -ESTALE  on etcd: the caller's lease has ended, and the lock with it
+ * Killed: nothing has happened.
+ * Source: fencing tokens (Chubby's sequencers).
+ */
+SHK_PUBLIC int shk_lock_token(struct shk_lock *, uint64_t *token);
+
 #ifdef __cplusplus
 }
 #endif

@@ -70,6 +70,14 @@ static int64_t stamp(struct world *w, int64_t unused)
     return shk_lock_stamp(w->lock);
 }
 
+static int64_t token(struct world *w, int64_t unused)
+{
+    uint64_t token;
+
+    (void)unused;
+    return shk_lock_token(w->lock, &token);
+}
+
 static int64_t hold(struct world *w, int64_t unused)
 {
     int64_t r = acquire(w, unused);
@@ -290,6 +298,8 @@ static const struct row rows[] = {
      .variant = RECURSIVE | HELD_BY_VICTIM | KEPT | TWICE},
     {"shk_lock_stamp", "one waits", .setup = set, .prepare = hold, .waiters = one_waits,
      .operation = stamp, CHECKS, .variant = HELD_BY_VICTIM | KEPT},
+    {"shk_lock_token", "one waits", .setup = set, .prepare = hold, .waiters = one_waits,
+     .operation = token, CHECKS, .variant = HELD_BY_VICTIM | KEPT},
 };
 /* clang-format on */
 const struct rows lock_rows = ROWS(rows);

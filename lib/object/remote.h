@@ -1,0 +1,164 @@
+/*
+ * Objects of a segment that lies elsewhere: another implementation of the same public calls, in a
+ * library that is loaded when such a segment is opened.
+ *
+ * A handle of such an object begins with struct shki_object, as each handle does, and its segment
+ * has `remote`. No thread is ever a member of that segment. So each call fails at the check with
+ * which it begins, the thread is not a member yet, in the first thing that its slow half does:
+ * shki_enter() gives SHKI_REMOTE. There the call goes on in the other implementation:
+ *
+ *     int r = lock ? shki_enter(&lock->object, &m) : SHKI_NO_HANDLE;
+ *
+ *     if (r < 0)
+ *         return SHKI_ELSEWHERE(r, lock, lock, acquire, (lock, timeout));
+ *
+ * The fast half has no instruction for it: it asks for its member before anything else. A handle of
+ * the other implementation begins with the kind's own struct, zeroed but for `object` and what the
+ * public call reads before it enters (the order of a queue).
+ *
+ * A kind that can lie elsewhere says where its operations are (struct shki_kind.remote); others
+ * cannot be opened there, -ENOTSUP. Nor can a call be made that the other implementation leaves
+ * out.
+ */
+#ifndef SHKI_REMOTE_H
+#define SHKI_REMOTE_H
+
+#include "base/deadline.h"
+#include "object/object.h"
+
+#include <limits.h>
+#include <shmkit/queue.h>
+
+struct shk_event;
+struct shk_event_options;
+struct shk_lock;
+struct shk_lock_options;
+struct shk_object_info;
+struct shk_member_info;
+
+/* The object lies elsewhere. It never leaves the library. */
+enum { SHKI_REMOTE = INT_MIN };
+
+/* ---- The operations: each is the public call of that name ---- */
+
+struct shki_lock_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_lock_options *, struct shk_lock **out);
+    int (*close)(struct shk_lock *);
+    int (*acquire)(struct shk_lock *, int64_t timeout);
+    int (*release)(struct shk_lock *);
+    int (*is_held)(struct shk_lock *);
+    int (*depth)(struct shk_lock *);
+    int (*stamp)(struct shk_lock *);
+    int (*token)(struct shk_lock *, uint64_t *token);
+};
+
+struct shki_event_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_event_options *, struct shk_event **out);
+    int (*close)(struct shk_event *);
+    int (*set)(struct shk_event *);
+    int (*clear)(struct shk_event *);
+    int (*is_set)(struct shk_event *);
+    int (*wait)(struct shk_event *, int64_t timeout);
+};
+
+struct shki_queue_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_queue_options *, struct shk_queue **out);
+    int (*close)(struct shk_queue *);
+    int (*put)(struct shk_queue *, const void *item, size_t len, int64_t priority, int64_t timeout);
+    int (*put_many)(struct shk_queue *, const struct iovec *items, unsigned n, int64_t timeout);
+    /* priority: NULL, or where it goes */
+    ssize_t (*get)(struct shk_queue *, void *buf, size_t size, int64_t timeout, int64_t *priority);
+    int (*get_many)(struct shk_queue *, struct iovec *bufs, unsigned n, int64_t timeout);
+    ssize_t (*peek)(struct shk_queue *, const void **item, int64_t timeout);
+    int (*consume)(struct shk_queue *);
+    int (*unpeek)(struct shk_queue *);
+    ssize_t (*size)(struct shk_queue *);
+    ssize_t (*capacity)(struct shk_queue *);
+    ssize_t (*item_size)(struct shk_queue *);
+    int (*full)(struct shk_queue *);
+    int (*shutdown)(struct shk_queue *);
+    int (*is_shut_down)(struct shk_queue *);
+    int (*reopen)(struct shk_queue *);
+    /* not there yet, or never: a pointer into shared memory promises what no network keeps */
+    int (*reserve)(struct shk_queue *, size_t len, void **slot, int64_t timeout);
+    int (*commit)(struct shk_queue *, size_t len);
+    int (*cancel)(struct shk_queue *);
+    int (*claim)(struct shk_queue *, unsigned sides, int64_t timeout);
+    int (*task_done)(struct shk_queue *);
+    int (*join)(struct shk_queue *, int64_t timeout);
+    ssize_t (*unfinished)(struct shk_queue *);
+    ssize_t (*lease)(struct shk_queue *, void *buf, size_t size, int64_t timeout, uint64_t *ticket);
+    int (*ack)(struct shk_queue *, uint64_t ticket);
+    int (*nack)(struct shk_queue *, uint64_t ticket, int64_t delay);
+    int (*lease_info)(struct shk_queue *, uint64_t ticket, struct shk_lease_info *);
+};
+
+/* What the other implementation has of a segment, and its kinds; NULL: not there. */
+struct shki_remote {
+    int (*close)(struct shk_segment *);
+    int (*unlink_object)(struct shk_segment *, const char *name, bool only_unused);
+    const struct shki_lock_calls *lock;
+    const struct shki_event_calls *event;
+    const struct shki_queue_calls *queue;
+};
+
+/* ---- The other library ---- */
+
+/* What it uses of this one, whose symbols are not public. */
+struct shki_remote_host {
+    int (*fail)(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+    int (*object_say)(const struct shki_object *, int code, const char *state);
+    void (*note_holder)(const char *name, int32_t pid);
+    void (*error_save)(struct shki_saved_error *);
+    int (*error_settle)(int r, const struct shki_saved_error *);
+    int (*check_name)(const char *what, const char *name, size_t longest);
+    int (*check_label)(const char *what, const char *label, size_t longest);
+    struct shki_deadline (*deadline)(const struct shki_object *, int64_t timeout,
+                                     const char *state);
+    int (*deadline_check)(const struct shki_deadline *);
+    bool (*deadline_has_passed)(const struct shki_deadline *);
+};
+
+/* What it gives. */
+struct shki_remote_library {
+    uint32_t interface; /* SHKI_REMOTE_INTERFACE */
+    int (*open)(const char *name, unsigned flags, const struct shk_segment_options *,
+                struct shk_segment **out);
+    /* flags: as shk_segment_unlink_unused(), or SHKI_RETIRE_FORCED (segment/retire.h) */
+    int (*unlink)(const char *name, unsigned flags);
+};
+
+/* Both sides are built together: any change of this file, or of a struct in it, is another one. */
+#define SHKI_REMOTE_INTERFACE 1u
+/* The one symbol of that library. */
+#define SHKI_REMOTE_ENTRY "shki_remote_entry"
+typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);
+
+#define SHKI_REMOTE_LIBRARY "libshmkit-etcd.so.0"
+#define SHKI_REMOTE_SCHEME  "etcd:"
+
+/* Whether a segment of that name, or NULL, lies elsewhere. */
+bool shki_remote_is_name(const char *name);
+
+/* The library that carries such segments, loaded by the first call: 0 or -ENOTSUP. */
+int shki_remote_load(const struct shki_remote_library **);
+
+/* -ENOTSUP: what there is not, of an object that lies elsewhere. */
+int shki_remote_lacks(const struct shk_segment *, const char *name, const char *what)
+    __attribute__((cold));
+
+/*
+ * The end of a call that could not enter: r, or what the other implementation says to it, with
+ * these arguments.
+ */
+#define SHKI_ELSEWHERE(r, handle, kind, call, arguments)                      \
+    ((r) != SHKI_REMOTE ? (r)                                                 \
+     : (handle)->object.segment->remote->kind->call                           \
+         ? (handle)->object.segment->remote->kind->call arguments             \
+         : shki_remote_lacks((handle)->object.segment, (handle)->object.name, \
+                             #kind "_" #call "()"))
+
+#endif
