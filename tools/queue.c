@@ -1,5 +1,7 @@
 #include "queue.h"
 
+#include <errno.h>
+
 void queue_operand_parse(struct queue_operand *q, const char *operand)
 {
     parse_object_path(operand, &q->path);
@@ -44,5 +46,7 @@ int queue_take_peeked(struct shk_queue *queue)
 {
     int r = shk_queue_consume(queue);
 
-    return r < 0 ? r : shk_queue_task_done(queue);
+    if (r == 0)
+        r = shk_queue_task_done(queue);
+    return r == -ENOTSUP ? 0 : r; /* there are no tasks on etcd */
 }

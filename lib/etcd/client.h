@@ -1,0 +1,74 @@
+/*
+ * Requests to the servers of etcd, through their JSON gateway (POST /v3/...).
+ *
+ * The servers, and how to be admitted, come from the variables of etcdctl: ETCDCTL_ENDPOINTS
+ * (default http://127.0.0.1:2379), ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_USER,
+ * ETCDCTL_PASSWORD. They are read when the process opens its first segment on etcd.
+ *
+ * A request is sent again, to the next server, until one answers: the reply may have been lost
+ * after the request was carried out, and a request that is thought lost may be carried out later.
+ * So each request that changes something compares what it relies on, and comes to the same end when
+ * it is carried out twice, or late.
+ */
+#ifndef SHKE_CLIENT_H
+#define SHKE_CLIENT_H
+
+#include "etcd/buffer.h"
+#include "etcd/host.h"
+
+#include <curl/curl.h>
+#include <json-c/json.h>
+
+struct shke_client;
+
+/*
+ * How long a request is tried. A call that has waited until its deadline, or must not wait, gives
+ * its request SHKE_GRACE all the same: a change of the leader takes 1 to 2 s.
+ */
+struct shke_trial {
+    const struct shki_deadline *deadline; /* NULL: only the limit counts */
+    int64_t limit;                        /* ns, with a deadline from its end; 0: SHKE_GRACE */
+};
+#define SHKE_GRACE SHK_SEC(2)
+
+/* One server's time for a reply: then the next one is asked. More when all have been asked. */
+#define SHKE_REPLY_MS      2000
+#define SHKE_REPLY_MOST_MS 8000
+
+/* 0, -ENOMEM, -EINVAL (a variable). */
+int shke_client_new(struct shke_client **);
+void shke_client_free(struct shke_client *);
+
+/*
+ * The reply of `path`, such as "kv/txn", to the request: 0, and *reply is the caller's; or
+ *   -EHOSTUNREACH  no server has answered for a majority in time; it is not known whether the
+ *                  request has been, or will be, carried out
+ *   -ESTALE        there is no such lease
+ *   -EACCES        refused: user, password, rights, certificates
+ *   -ENOSPC        etcd has reached its quota
+ *   -EMSGSIZE      the request is too large
+ *   -EPROTO        etcd does not understand it
+ *   -ENOMEM
+ */
+int shke_call(struct shke_client *, const char *path, const struct shke_buffer *request,
+              const struct shke_trial *, json_object **reply);
+
+/*
+ * For a stream: a new transfer to `path` at the n-th server, which gives what it receives to
+ * `receive`; or NULL, -ENOMEM. `headers` is to be freed after it. `request` stays the caller's
+ * until then.
+ */
+CURL *shke_stream(struct shke_client *, unsigned n, const char *path,
+                  const struct shke_buffer *request, curl_write_callback receive, void *arg,
+                  struct curl_slist **headers);
+
+/* A stream was refused because its token has run out: ask for another one. */
+void shke_renew_token(struct shke_client *);
+
+/* "http://10.0.0.1:2379, http://10.0.0.2:2379" */
+const char *shke_endpoints(const struct shke_client *);
+
+/* A number, which the gateway has as a string; 0: there is none. */
+int64_t shke_number(json_object *, const char *key);
+
+#endif

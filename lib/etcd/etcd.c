@@ -1,0 +1,25 @@
+/* The one symbol of this library, see object/remote.h, and the kinds that there are. */
+#include "etcd/object.h"
+
+static const struct shki_remote calls = {.close = shke_segment_close,
+                                         .unlink_object = shke_object_unlink,
+                                         .lock = &shke_lock_calls,
+                                         .event = &shke_event_calls,
+                                         .queue = &shke_queue_calls};
+
+static int open_segment(const char *name, unsigned flags, const struct shk_segment_options *options,
+                        struct shk_segment **out)
+{
+    return shke_segment_open(name, flags, options, &calls, out);
+}
+
+__attribute__((visibility("default"))) shki_remote_entry_call shki_remote_entry;
+
+const struct shki_remote_library *shki_remote_entry(const struct shki_remote_host *host)
+{
+    static const struct shki_remote_library library = {
+        .interface = SHKI_REMOTE_INTERFACE, .open = open_segment, .unlink = shke_segment_unlink};
+
+    shke_host = host;
+    return &library;
+}

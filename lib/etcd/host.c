@@ -1,0 +1,18 @@
+#include "etcd/host.h"
+
+#include <signal.h>
+#include <string.h>
+
+const struct shki_remote_host *shke_host;
+
+int shke_thread(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    int r;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = pthread_create(thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r ? shke_fail(-r, "no thread can be started: %s", strerror(r)) : 0;
+}

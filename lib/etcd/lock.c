@@ -1,0 +1,462 @@
+/* The lock on etcd: what its watch tells, and the calls. See lock.h. */
+#include "etcd/lock.h"
+
+#include "object/lock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A handle. */
+struct handle {
+    struct shk_lock base; /* zero, but for its object */
+    struct shke_lock *lock;
+};
+
+static struct shke_lock *lock_of(const struct shk_lock *l)
+{
+    return ((const struct handle *)l)->lock;
+}
+
+/* ---- What the servers tell ---- */
+
+/* For sentences. */
+static void read_holder(struct shke_lock *l, const struct shke_kv *kv)
+{
+    json_object *holder = kv->value ? json_tokener_parse((const char *)kv->value) : NULL, *name;
+
+    l->holder_pid = 0;
+    memset(l->holder_name, 0, sizeof(l->holder_name));
+    if (json_object_is_type(holder, json_type_object) &&
+        json_object_object_get_ex(holder, "name", &name)) {
+        strncpy(l->holder_name, json_object_get_string(name), sizeof(l->holder_name) - 1);
+        l->holder_pid = (int32_t)shke_number(holder, "pid");
+    }
+    json_object_put(holder);
+}
+
+/* The holder's key as of that revision; with the object's lock. */
+static void learn(struct shke_lock *l, const struct shke_kv *holder, int64_t revision)
+{
+    if (revision < l->known)
+        return;
+    l->known = revision;
+    l->holder_created = holder->create;
+    l->holder_lease = holder->lease;
+    if (holder->create)
+        read_holder(l, holder);
+    else
+        pthread_cond_broadcast(&l->object.changed);
+}
+
+static bool is_holder(const struct shke_lock *l, const struct shke_kv *kv)
+{
+    return strcmp(kv->key + strlen(l->object.prefix), "holder") == 0;
+}
+
+static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
+{
+    struct shke_lock *l = arg;
+
+    pthread_mutex_lock(&l->object.lock);
+    if (shke_is_record(&l->object, kv) && deleted)
+        shke_object_is_gone(&l->object);
+    else if (is_holder(l, kv))
+        learn(l, kv, kv->mod); /* a key that is deleted has no create_revision */
+    pthread_mutex_unlock(&l->object.lock);
+}
+
+/* With the object's lock: the holder is this process, and none of its threads. */
+static bool is_stray(const struct shke_lock *l)
+{
+    return l->holder_created && !l->is_trying &&
+           shke_session_has(l->object.segment->session, l->holder_lease) &&
+           !(l->owner && l->token == l->holder_created);
+}
+
+static void told(void *arg)
+{
+    const struct shke_trial trial = {.limit = SHK_MS(500)};
+    struct shke_lock *l = arg;
+    struct shke_reply reply;
+    int64_t created;
+
+    pthread_mutex_lock(&l->object.lock);
+    created = is_stray(l) ? l->holder_created : 0;
+    pthread_mutex_unlock(&l->object.lock);
+    if (created && shke_lock_give_back(l, created, &trial, &reply) == 0)
+        shke_reply_free(&reply);
+}
+
+static int64_t reload(void *arg)
+{
+    const struct shke_trial trial = {.limit = SHK_SEC(1)};
+    struct shke_lock *l = arg;
+    struct shke_reply reply;
+    struct shke_txn t = {0};
+    char key[SHKE_KEY_MAX];
+    struct shke_kv kv;
+    int64_t revision;
+    int r;
+
+    shke_key(key, &l->object, "holder");
+    shke_if_there(&t, &l->object);
+    shke_then_get(&t, key);
+    r = shke_txn_run(shke_object_client(&l->object), &t, &trial, &reply);
+    if (r < 0)
+        return r;
+    revision = reply.revision;
+    r = reply.succeeded ? shke_reply_kv(&reply, 0, &kv) : 0;
+    pthread_mutex_lock(&l->object.lock);
+    if (!reply.succeeded)
+        shke_object_is_gone(&l->object);
+    else if (r == 0)
+        learn(l, &kv, revision);
+    pthread_mutex_unlock(&l->object.lock);
+    if (reply.succeeded && r == 0)
+        shke_kv_free(&kv);
+    shke_reply_free(&reply);
+    return r < 0 ? r : revision;
+}
+
+static const struct shke_watcher watcher = {see_event, told, reload};
+
+/* ---- The kind ---- */
+
+static void describe(struct shke_buffer *b, const void *options)
+{
+    const struct shk_lock_options *o = options;
+
+    shke_addf(b, ",\"recursive\":%d", o && o->recursive ? 1 : 0);
+}
+
+static int check(struct shke_object *o, json_object *record, const void *options)
+{
+    const struct shk_lock_options *wanted = options;
+    struct shke_lock *l = (struct shke_lock *)o;
+
+    l->recursive = shke_number(record, "recursive") != 0;
+    if (wanted && (wanted->recursive != 0) != l->recursive)
+        return shke_fail(-EPROTOTYPE, "%s/%s is %srecursive", o->segment->segment.name, o->name,
+                         l->recursive ? "" : "not ");
+    return 0;
+}
+
+/* What there is at first is found by the first acquire. */
+static int start(struct shke_object *o)
+{
+    struct shke_lock *l = (struct shke_lock *)o;
+
+    l->known = o->revision;
+    l->watch = shke_watch_start(shke_session_watches(o->segment->session), o->prefix, o->revision,
+                                false, &watcher, l);
+    return l->watch ? 0 : -ENOMEM;
+}
+
+static void stop(struct shke_object *o)
+{
+    shke_watch_stop(((struct shke_lock *)o)->watch);
+}
+
+static const struct shke_kind kind = {.number = SHK_KIND_LOCK,
+                                      .name = "lock",
+                                      .size = sizeof(struct shke_lock),
+                                      .describe = describe,
+                                      .check = check,
+                                      .start = start,
+                                      .stop = stop};
+
+static int lock_open(struct shk_segment *s, const char *name, unsigned flags,
+                     const struct shk_lock_options *options, struct shk_lock **out)
+{
+    struct handle *h = calloc(1, sizeof(*h));
+    struct shke_object *o;
+    int r = h ? shke_object_open(s, name, flags, &kind, options, &o)
+              : shke_fail(-ENOMEM, "out of memory");
+
+    if (r < 0) {
+        free(h);
+        return r;
+    }
+    shke_object_bind(&h->base.object, o);
+    h->lock = (struct shke_lock *)o;
+    *out = &h->base;
+    return 0;
+}
+
+static int lock_close(struct shk_lock *base)
+{
+    struct shke_lock *l = lock_of(base);
+
+    if (l->owner == shke_tid() && shke_enter(&base->object, &l->object) == 0 &&
+        shke_session_has(l->object.segment->session, l->lease))
+        return shke_fail(-EBUSY, "%s/%s: the calling thread holds the lock",
+                         l->object.segment->segment.name, l->object.name);
+    shke_object_unref(&l->object);
+    free(base);
+    return 0;
+}
+
+/* ---- Acquiring ---- */
+
+enum { HELD_BY_ANOTHER = 2 }; /* and not SHK_ORPHANED */
+
+/* The object's lock is not held over the request. */
+static int request(struct shke_lock *l, const struct shke_trial *trial, int64_t *lease,
+                   struct shke_attempt *a)
+{
+    char nonce[SHKE_NONCE_SIZE];
+    int r;
+
+    shke_nonce(nonce);
+    pthread_mutex_unlock(&l->object.lock);
+    r = shke_segment_lease(l->object.segment, trial, lease);
+    if (r == 0)
+        r = shke_lock_try(l, nonce, trial, *lease, a);
+    if (r == -ESTALE && !load_relaxed(&l->object.is_gone))
+        shke_session_lost(l->object.segment->session, *lease);
+    pthread_mutex_lock(&l->object.lock);
+    return r;
+}
+
+/* With the object's lock: 0, SHK_ORPHANED, HELD_BY_ANOTHER, or an error. */
+static int attempt(struct shke_lock *l, const struct shke_trial *trial)
+{
+    struct shke_attempt a = {0};
+    struct shke_reply reply;
+    int64_t lease = 0;
+    int r;
+
+    l->is_trying = true;
+    r = request(l, trial, &lease, &a);
+    if (r == 0 && a.has_it) {
+        l->owner = shke_tid();
+        l->again = 0;
+        l->token = a.created;
+        l->lease = lease;
+    }
+    l->is_trying = false;
+    if (r == 0) {
+        a.holder.create = a.created;
+        a.holder.lease = a.has_it ? lease : a.holder.lease;
+        learn(l, &a.holder, a.revision);
+    }
+    if (r == 0 && !a.has_it && is_stray(l)) {
+        l->is_trying = true;
+        pthread_mutex_unlock(&l->object.lock);
+        r = shke_lock_give_back(l, a.created, trial, &reply);
+        if (r == 0)
+            shke_reply_free(&reply);
+        pthread_mutex_lock(&l->object.lock);
+        l->is_trying = false;
+    }
+    shke_kv_free(&a.holder);
+    pthread_cond_broadcast(&l->object.changed); /* another thread may try */
+    /* the lease has just ended: the next attempt asks for another one */
+    if (r == -ESTALE && !load_relaxed(&l->object.is_gone))
+        return HELD_BY_ANOTHER;
+    return r < 0 ? r : !a.has_it ? HELD_BY_ANOTHER : a.is_orphaned ? SHK_ORPHANED : 0;
+}
+
+/* With the object's lock: whether a thread of this process has it, and still its lease. */
+static bool is_owned(struct shke_lock *l)
+{
+    if (l->owner && !shke_session_has(l->object.segment->session, l->lease))
+        l->owner = 0;
+    return l->owner != 0;
+}
+
+static bool is_mine(struct shke_lock *l)
+{
+    return is_owned(l) && l->owner == shke_tid();
+}
+
+static int acquire_again(struct shke_lock *l, const struct shki_object *handle)
+{
+    if (!l->recursive)
+        return shke_host->object_say(
+            handle, -EDEADLK, "the calling thread holds the lock already, and it is not recursive");
+    if (l->again == INT32_MAX)
+        return shke_host->object_say(handle, -EOVERFLOW,
+                                     "the calling thread has acquired the lock 2^31 times");
+    l->again++;
+    return 0;
+}
+
+/*
+ * With the object's lock. The first attempt asks the servers, whatever the watch has told: it may
+ * be behind.
+ */
+static int acquire(struct shke_lock *l, const struct shki_deadline *deadline)
+{
+    const struct shke_trial trial = {.deadline = deadline};
+    bool has_asked = false;
+    int r;
+
+    for (;;) {
+        if (load_relaxed(&l->object.is_gone))
+            return shke_stale(&l->object);
+        if (!l->is_trying && !is_owned(l) && (!has_asked || l->holder_created == 0)) {
+            r = attempt(l, &trial);
+            has_asked = true;
+            if (r != HELD_BY_ANOTHER)
+                return r;
+            if (l->holder_created == 0 && !deadline->nowait)
+                continue; /* it was given back, or is free since */
+        }
+        r = shke_object_wait(&l->object, deadline);
+        if (r == -EAGAIN || r == -ETIMEDOUT)
+            shke_host->note_holder(l->holder_name, l->holder_pid);
+        if (r < 0)
+            return r;
+    }
+}
+
+static int lock_acquire(struct shk_lock *base, int64_t timeout)
+{
+    struct shke_lock *l = lock_of(base);
+    struct shki_deadline deadline;
+    struct shki_saved_error saved;
+    int r = shke_enter(&base->object, &l->object);
+
+    if (r < 0)
+        return r;
+    shke_host->error_save(&saved);
+    deadline = shke_host->deadline(&base->object, timeout, "the lock is held");
+    pthread_mutex_lock(&l->object.lock);
+    r = is_mine(l) ? acquire_again(l, &base->object) : acquire(l, &deadline);
+    pthread_mutex_unlock(&l->object.lock);
+    return shke_host->error_settle(r, &saved);
+}
+
+/* ---- Releasing ---- */
+
+static int say_lost(const struct shke_lock *l)
+{
+    return shke_fail(-ESTALE,
+                     "%s/%s: the lease of this process has ended, and the lock with it: another "
+                     "member may have had it since",
+                     l->object.segment->segment.name, l->object.name);
+}
+
+/*
+ * With the object's lock, and is_trying. Tried until the lease ends: then the lock is free, too,
+ * but the next holder is told.
+ */
+static int release(struct shke_lock *l)
+{
+    const struct shke_trial trial = {.limit = SHKE_GRACE};
+    struct shke_session *session = l->object.segment->session;
+    struct shke_kv none = {0};
+    struct shke_reply reply;
+    int r;
+
+    pthread_mutex_unlock(&l->object.lock);
+    do
+        r = shke_lock_give_back(l, l->token, &trial, &reply);
+    while (r == -EHOSTUNREACH && shke_session_has(session, l->lease));
+    pthread_mutex_lock(&l->object.lock);
+    if (r == -EHOSTUNREACH)
+        return say_lost(l);
+    if (r < 0)
+        return r;
+    /* not there: an earlier try has deleted it, the lock is unlinked, or the lease has ended */
+    if (!reply.succeeded && shke_check_there(&l->object, &reply) == 0 &&
+        !shke_session_has(session, l->lease))
+        r = say_lost(l);
+    learn(l, &none, reply.revision);
+    shke_reply_free(&reply);
+    return r;
+}
+
+static int refuse(const struct shk_lock *base, struct shke_lock *l)
+{
+    return l->owner == shke_tid()
+               ? say_lost(l)
+               : shke_host->object_say(&base->object, -EPERM,
+                                       "the calling thread does not hold the lock");
+}
+
+static int lock_release(struct shk_lock *base)
+{
+    struct shke_lock *l = lock_of(base);
+    struct shki_saved_error saved;
+    int r = 0;
+
+    if (!shke_session_is_own(l->object.segment->session))
+        return shke_enter(&base->object, &l->object);
+    shke_host->error_save(&saved);
+    pthread_mutex_lock(&l->object.lock);
+    if (l->owner != shke_tid() || !shke_session_has(l->object.segment->session, l->lease)) {
+        r = refuse(base, l);
+        if (l->owner == shke_tid())
+            l->owner = 0; /* told once */
+    } else if (l->again > 0) {
+        l->again--;
+    } else {
+        l->is_trying = true;
+        r = release(l);
+        l->is_trying = false;
+        l->owner = 0;
+        pthread_cond_broadcast(&l->object.changed);
+    }
+    pthread_mutex_unlock(&l->object.lock);
+    return shke_host->error_settle(r, &saved);
+}
+
+/* ---- Looking ---- */
+
+static int lock_is_held(struct shk_lock *base)
+{
+    struct shke_lock *l = lock_of(base);
+    struct shki_saved_error saved;
+    int r = shke_enter(&base->object, &l->object);
+    bool mine;
+
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&l->object.lock);
+    mine = is_mine(l);
+    pthread_mutex_unlock(&l->object.lock);
+    if (mine)
+        return 2;
+    shke_host->error_save(&saved);
+    return shke_host->error_settle(shke_lock_ask(l), &saved);
+}
+
+static int lock_depth(struct shk_lock *base)
+{
+    struct shke_lock *l = lock_of(base);
+    int r = shke_enter(&base->object, &l->object);
+
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&l->object.lock);
+    if (is_mine(l))
+        r = l->again < INT32_MAX ? (int)l->again + 1 : INT32_MAX;
+    pthread_mutex_unlock(&l->object.lock);
+    return r;
+}
+
+static int lock_token(struct shk_lock *base, uint64_t *token)
+{
+    struct shke_lock *l = lock_of(base);
+    int r = 0;
+
+    if (!shke_session_is_own(l->object.segment->session))
+        return shke_enter(&base->object, &l->object);
+    pthread_mutex_lock(&l->object.lock);
+    if (l->owner != shke_tid() || !shke_session_has(l->object.segment->session, l->lease))
+        r = refuse(base, l);
+    else
+        *token = (uint64_t)l->token;
+    pthread_mutex_unlock(&l->object.lock);
+    return r;
+}
+
+const struct shki_lock_calls shke_lock_calls = {.open = lock_open,
+                                                .close = lock_close,
+                                                .acquire = lock_acquire,
+                                                .release = lock_release,
+                                                .is_held = lock_is_held,
+                                                .depth = lock_depth,
+                                                .token = lock_token};

@@ -1,0 +1,160 @@
+/*
+ * Segments and objects as keys:
+ *
+ *     /shmkit/SEGMENT                       the segment: {"shmkit":1,"nonce":...}
+ *     /shmkit/SEGMENT/.members/LEASE        a process that has it open: its name, pid and machine
+ *     /shmkit/SEGMENT/.objects/OBJECT       an object: what it is; so a list reads no items
+ *     /shmkit/SEGMENT/OBJECT/.object        the same, among its parts: its create_revision tells
+ *                                           this object from a later one of that name
+ *     /shmkit/SEGMENT/OBJECT/...            its parts, as its kind has them
+ *
+ * No name has a slash in it, or a dot in front.
+ *
+ * Each transaction on an object compares the create_revision of its .object, so nothing is done to
+ * an object that has been unlinked. Members of a process share what is known of an object: it is
+ * there once, however many handles there are.
+ */
+#ifndef SHKE_OBJECT_H
+#define SHKE_OBJECT_H
+
+#include "etcd/session.h"
+
+#define SHKE_ROOT "/shmkit/"
+
+/* A call that has no timeout: so long a majority may keep it waiting. */
+#define SHKE_LIMIT SHK_SEC(10)
+
+/* Room for a key; what a kind adds to an object's prefix has at most 100 bytes. */
+#define SHKE_KEY_MAX (sizeof(SHKE_ROOT) + SHK_SEGMENT_NAME_MAX + SHK_NAME_MAX + 104)
+
+struct shke_segment {
+    struct shk_segment segment; /* what a handle needs of it: name, openness, remote */
+    struct shke_session *session;
+    char prefix[sizeof(SHKE_ROOT) + SHK_SEGMENT_NAME_MAX + 2]; /* "/shmkit/bank/" */
+    char member[SHK_NAME_MAX + 1];                             /* this process's name in it */
+    int64_t created;                                           /* its create_revision */
+    unsigned refs;               /* opens and objects; with `segments` */
+    struct shke_segment *next;   /* with `segments` */
+    struct shke_object *objects; /* with `segments` */
+
+    pthread_mutex_t lock; /* protects the following, and is held over a request */
+    int64_t member_lease; /* whose record of the member is there; 0: none */
+};
+
+struct shke_object;
+
+/* A kind. */
+struct shke_kind {
+    uint32_t number;  /* enum shk_kind */
+    const char *name; /* in the record: "lock" */
+    size_t size;      /* of its struct, which begins with struct shke_object */
+    /* Add to a record, behind its other fields: ,"capacity":4. NULL: nothing. */
+    void (*describe)(struct shke_buffer *, const void *options);
+    /* Keys that a new object has, besides its record. NULL: none. */
+    void (*create)(struct shke_object *, struct shke_txn *);
+    /* Whether the record fits the options (NULL: any): 0, -EPROTOTYPE, -EPROTO; copies it. */
+    int (*check)(struct shke_object *, json_object *record, const void *options);
+    /* What it begins once it is open in this process, and its end. NULL: nothing. */
+    int (*start)(struct shke_object *);
+    void (*stop)(struct shke_object *);
+};
+
+/* The first part of what is known of an object. */
+struct shke_object {
+    struct shke_segment *segment;
+    const struct shke_kind *kind;
+    char name[SHK_NAME_MAX + 1];
+    char prefix[SHKE_KEY_MAX]; /* "/shmkit/bank/till/" */
+    int64_t created;           /* create_revision of its record */
+    int64_t revision;          /* of the store when it was found */
+    unsigned refs;             /* with `segments` */
+    struct shke_object *next;  /* with `segments` */
+    _Atomic bool is_gone;      /* it has been unlinked; relaxed: comparisons tell for sure */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* with the lock: what a thread of this process may wait for */
+};
+
+/* ---- Segments: segment.c ---- */
+
+/* `calls`: of the segment, and of the objects in it. */
+int shke_segment_open(const char *name, unsigned flags, const struct shk_segment_options *,
+                      const struct shki_remote *calls, struct shk_segment **out);
+int shke_segment_unlink(const char *name, unsigned flags);
+int shke_segment_close(struct shk_segment *);
+int shke_segment_rename(struct shk_segment *, const char *utf8);
+void shke_segment_ref(struct shke_segment *);
+void shke_segment_unref(struct shke_segment *);
+
+/* Guards the segments of this process and their objects. */
+void shke_segments_lock(void);
+void shke_segments_unlock(void);
+
+static inline struct shke_segment *shke_segment_of(const struct shk_segment *s)
+{
+    return (struct shke_segment *)(uintptr_t)s;
+}
+
+/* A lease that is good now, with this process's record in the segment: 0, or as shke_call(). */
+int shke_segment_lease(struct shke_segment *, const struct shke_trial *, int64_t *lease);
+
+/* What tells a thread of this process: "4711 host name". */
+void shke_segment_describe_thread(const struct shke_segment *, struct shke_buffer *);
+
+/* ---- Objects: object.c ---- */
+
+/* What the open call of a kind does: 0 with one more reference to the object. */
+int shke_object_open(struct shk_segment *, const char *name, unsigned flags,
+                     const struct shke_kind *, const void *options, struct shke_object **out);
+void shke_object_unref(struct shke_object *);
+int shke_object_unlink(struct shk_segment *, const char *name, bool only_unused);
+
+/* Fill in a handle's first part. */
+void shke_object_bind(struct shki_object *, struct shke_object *);
+
+/* The first line of each call: 0; -EBADF: closed, or of a parent process; -ESTALE: unlinked. */
+int shke_enter(const struct shki_object *, const struct shke_object *);
+
+/* "/shmkit/bank/till/" and what is formatted. */
+void shke_key(char key[SHKE_KEY_MAX], const struct shke_object *, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Compare that the object is still there; ask for it if not all comparisons hold. */
+void shke_if_there(struct shke_txn *, const struct shke_object *);
+/*
+ * After a transaction that did not succeed, and whose first question was for the object's record,
+ * which shke_if_there() has put there: 0: it is there; -ESTALE, and it is noted; -ENOMEM, -EPROTO.
+ */
+int shke_check_there(struct shke_object *, const struct shke_reply *);
+int shke_stale(struct shke_object *);
+
+/*
+ * With the object's lock: wait for a change, for 100 ms at most; then the deadline's end, or 0.
+ */
+int shke_object_wait(struct shke_object *, const struct shki_deadline *);
+/* … without asking about the deadline: 0. */
+int shke_object_sleep(struct shke_object *, const struct shki_deadline *);
+
+/* Whether a key is that of the object's record. */
+bool shke_is_record(const struct shke_object *, const struct shke_kv *);
+/* It has been deleted: note that, and wake all. With the object's lock. */
+void shke_object_is_gone(struct shke_object *);
+
+static inline struct shke_client *shke_object_client(const struct shke_object *o)
+{
+    return shke_session_client(o->segment->session);
+}
+
+/* Bytes that no other call has: 16 of them, as hexadecimal digits. */
+#define SHKE_NONCE_SIZE 33
+void shke_nonce(char nonce[SHKE_NONCE_SIZE]);
+
+/* The calling thread's id. */
+pid_t shke_tid(void);
+
+/* The calls of the kinds. */
+extern const struct shki_lock_calls shke_lock_calls;
+extern const struct shki_event_calls shke_event_calls;
+extern const struct shki_queue_calls shke_queue_calls;
+
+#endif

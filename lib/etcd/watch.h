@@ -1,0 +1,39 @@
+/* Watches: what the servers tell of changes to keys, by one thread of the process. */
+#ifndef SHKE_WATCH_H
+#define SHKE_WATCH_H
+
+#include "etcd/txn.h"
+
+struct shke_watches;
+struct shke_watch;
+
+/*
+ * What is told to a watcher, by the thread of all watches. A call must be short, and must not stop
+ * a watch.
+ */
+struct shke_watcher {
+    /* A key has been written, or deleted; then it has only its name and `mod`. */
+    void (*event)(void *arg, const struct shke_kv *, bool deleted);
+    /* All events that have come together have been told. */
+    void (*told)(void *arg);
+    /*
+     * History is missing: read anew all that is watched. The revision as of which it has been read;
+     * or an error, and it is called again later.
+     */
+    int64_t (*reload)(void *arg);
+};
+
+/*
+ * Watch all keys with that prefix, for what happens after the revision; `deletes`: only for keys
+ * that are deleted. NULL: no memory.
+ */
+struct shke_watch *shke_watch_start(struct shke_watches *, const char *prefix, int64_t revision,
+                                    bool deletes, const struct shke_watcher *, void *arg);
+/* No call of its watcher runs any more. Not with a lock that such a call takes. NULL is allowed. */
+void shke_watch_stop(struct shke_watch *);
+
+/* The thread of all watches of a session; NULL: no memory, or no thread. */
+struct shke_watches *shke_watches_new(struct shke_client *);
+void shke_watches_free(struct shke_watches *);
+
+#endif

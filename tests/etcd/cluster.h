@@ -1,0 +1,50 @@
+/*
+ * Three servers of etcd on loopback, for the tests: in a temporary directory, on ports that are
+ * free. The process that starts them passes on what the tests, its children, want: to kill one, to
+ * start it again. $ETCDCTL_ENDPOINTS says where they are.
+ *
+ *     int main(void)
+ *     {
+ *         Suite *suite = suite_create("lock on etcd");
+ *         ...
+ *         return run_with_cluster(suite);
+ *     }
+ */
+#ifndef TESTS_ETCD_CLUSTER_H
+#define TESTS_ETCD_CLUSTER_H
+
+#include "../common.h"
+
+#define SERVERS 3
+
+/* As run_tests(), with the servers; 77, with a sentence, where there is no etcd. */
+int run_with_cluster(Suite *);
+
+/* The number of the server that leads; waits until there is one. */
+int cluster_leader(void);
+
+/* SIGKILL; and start it again with what it had on its disk, until it answers. */
+void cluster_kill(int server);
+void cluster_start(int server);
+/* … without waiting for an answer, which comes only with a majority. */
+void cluster_start_one(int server);
+/* SIGSTOP and SIGCONT. */
+void cluster_stop(int server);
+void cluster_continue(int server);
+
+/* How many requests the servers have answered, without those for watches and metrics. */
+unsigned long cluster_requests(void);
+
+/* Delete the history: a watch that is behind misses some of it. */
+void cluster_compact(void);
+
+/* Put a key of its own among those of shmkit. */
+void cluster_put(const char *key, const char *value);
+/* How many keys begin so. */
+int cluster_count(const char *prefix);
+
+/* "etcd:test-…", and a segment of that name, as segment_name() and test_segment() in common.h. */
+const char *etcd_name(void);
+struct shk_segment *etcd_segment(void);
+
+#endif
