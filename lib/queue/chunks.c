@@ -90,16 +90,19 @@ static inline void clean_up(struct shk_queue *q, uint64_t at)
 /*
  * Where a run of n chunks begins: among those from `from` on, which are mapped and unused, since a
  * reservation was given up or used in part; or it is the next to be mapped. The same until a
- * commit.
+ * commit: the last run counts, which is the one that has been mapped for the reservation. The first
+ * one could begin earlier than that, where the new blocks follow those of unused chunks.
  */
 static uint64_t find_run(const struct shk_queue *q, uint64_t from, uint64_t mapped, uint64_t n)
 {
-    while (mapped - from >= n) {
-        uint64_t run = shki_list_run(q, shki_log_of(q), from, n);
+    uint64_t end = mapped;
+
+    while (end - from >= n) {
+        uint64_t run = shki_list_run(q, shki_log_of(q), end - n, n);
 
         if (run == n)
-            return from;
-        from += run;
+            return end - n;
+        end -= n - run; /* no run goes over that break */
     }
     return mapped;
 }
