@@ -17,6 +17,20 @@ die() {
     echo "${0##*/}: $*" >&2
     exit 1
 }
+# Where a chroot cannot be had, nothing has been tried, and nothing has failed.
+skip() {
+    say "SKIPPED: $*"
+    exit 77
+}
+
+# What a chroot wants of the machine.
+needs_chroot() {
+    test "$(id -u)" = 0 || skip "a chroot is made by root: sudo $0"
+    command -v debootstrap >/dev/null || test -f "${CLEAN_BASE-}" ||
+        skip "there is no debootstrap (Debian package: debootstrap)"
+    unshare --mount --propagation private --pid --fork true 2>/dev/null ||
+        skip "there are no namespaces of mounts and processes to be had"
+}
 
 # in_namespaces COMMAND...: in a mount and pid namespace of its own. Whatever happens, its mounts go
 # with its last process.
@@ -24,21 +38,28 @@ in_namespaces() {
     unshare --mount --propagation private --pid --fork --kill-child "$@"
 }
 
-# make_chroot FOLDER: a minimal Debian with a compiler, git and sudo, the devices that a container
+# in_chroot ROOT COMMAND...
+in_chroot() {
+    chroot "$1" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "${@:2}"
+}
+
+# make_chroot ROOT PACKAGE...: a minimal Debian with these packages, the devices that a container
 # has, and a /dev/shm of 64 MiB. In namespaces.
 make_chroot() {
     local root=$1 device name
+    shift
     mkdir "$root"
     if test -f "${CLEAN_BASE-}"; then
         say "the base is $CLEAN_BASE"
         tar xpf "$CLEAN_BASE" -C "$root"
     else
-        command -v debootstrap >/dev/null || die "there is no debootstrap"
         say "debootstrap $suite"
-        debootstrap --variant=minbase --include=git,gcc,libc6-dev,sudo,ca-certificates \
-            "$suite" "$root" ${CLEAN_MIRROR:+"$CLEAN_MIRROR"} >"$root.log" 2>&1 ||
-            die "debootstrap failed; the end of $root.log: $(tail -n 3 "$root.log")"
-        test -z "${CLEAN_BASE-}" || tar cpf "$CLEAN_BASE" -C "$root" .
+        debootstrap --variant=minbase --include=ca-certificates \
+            "$suite" "$root" ${CLEAN_MIRROR:+"$CLEAN_MIRROR"} >"$root.log" 2>&1 </dev/null ||
+            skip "debootstrap got no Debian; the end of $root.log: $(tail -n 3 "$root.log")"
+        if test -n "${CLEAN_BASE-}"; then
+            tar cpf "$CLEAN_BASE.new" -C "$root" . && mv "$CLEAN_BASE.new" "$CLEAN_BASE"
+        fi
     fi
 
     mount -t proc proc "$root/proc"
@@ -59,4 +80,15 @@ make_chroot() {
     for name in http_proxy https_proxy no_proxy; do
         test -z "${!name-}" || echo "$name=${!name}" >>"$root/etc/environment"
     done
+    install_in "$root" "$@"
+}
+
+# install_in ROOT PACKAGE...: packages of Debian, which are there or the mirror is not.
+install_in() {
+    local root=$1
+    {
+        in_chroot "$root" apt-get update -q &&
+            in_chroot "$root" apt-get install -q -y --no-install-recommends "${@:2}"
+    } >>"$root.log" 2>&1 </dev/null ||
+        skip "apt-get got no ${*:2}; the end of $root.log: $(tail -n 3 "$root.log")"
 }
