@@ -412,6 +412,8 @@ int show_in_window(struct plot *plot)
 
     if (!complaint || pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0) {
         complain("%s", strerror(errno));
+        if (complaint)
+            fclose(complaint);
         return FAILED;
     }
     fcntl(ends[1], F_SETPIPE_SZ, 1); /* the least there is: old frames are not to queue */

@@ -122,8 +122,9 @@ static bool yield_cpu(struct shki_spinner *spinner, bool (*ready)(const void *ar
         is_ready = ready(arg);
         took = shki_now() - took;
         if (!is_ready || took >= shki_spin_longest)
-            yield_debt += took < YIELD_DEBT_MAX * YIELD_REPAID ? (int32_t)(took / YIELD_REPAID)
-                                                               : YIELD_DEBT_MAX;
+            yield_debt += took < (int64_t)YIELD_DEBT_MAX * YIELD_REPAID
+                              ? (int32_t)(took / YIELD_REPAID)
+                              : YIELD_DEBT_MAX;
         else if (pinned || one_cpu) /* elsewhere probes go on: a spin may be a hit again */
             store_relaxed(&spinner->misses, 0);
     } else {

@@ -120,7 +120,7 @@ ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
     directory = opendir(SHKI_DIRECTORY);
     if (directory == NULL)
         return shki_fail(-errno, SHKI_DIRECTORY " cannot be read: %s", strerror(errno));
-    while ((e = readdir(directory))) {
+    while ((e = readdir(directory))) { /* NOLINT(concurrency-mt-unsafe): its own stream */
         if (n == room) {
             room = room ? 2 * room : 16;
             more = realloc(infos, room * sizeof(*infos));

@@ -90,7 +90,7 @@ int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
     error = shki_segment_name(segment, &segment);
     if (error == 0)
         error = shki_image_open(&r, segment);
-    if (error < 0)
+    if (error != 0)
         return error;
     s = calloc(1, sizeof(*s));
     error = s ? read_all(&r, segment, s) : shki_say(-ENOMEM, "out of memory");

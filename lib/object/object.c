@@ -267,7 +267,7 @@ int shki_object_open(struct shk_segment *s, const char *name, unsigned flags,
     r = m ? 0 : shki_object_join(o, &m);
     if (r == 0)
         r = settle(s, m->id, name, flags, &e);
-    if (r < 0)
+    if (r != 0)
         return r;
     is_new = e == NULL;
     r = is_new ? begin(s, m->id, name, plan, &e) : find(s, e, flags, plan, o);

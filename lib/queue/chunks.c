@@ -121,7 +121,7 @@ static __attribute__((noinline)) int skip(struct shk_queue *q, uint64_t *at, uin
     if (n > 1)
         to = find_run(q, to, mapped, n);
     if (to > chunk) {
-        r = have_memory(q, *at, sizeof(SHKI_SKIP));
+        r = have_memory(q, *at, sizeof(slot->word));
         if (r == 0)
             r = reach(q, &q->put_chunk, *at, &slot);
         if (r < 0)
