@@ -57,7 +57,7 @@ way() { # NAME CONFIGURE-ARGUMENT...
 }
 
 links() { # FLAG...: whether the compiler makes a program with them
-    echo 'int main(void) { return 0; }' >"$work/links.c"
+    printf '%s\n' '#include <linux/futex.h>' 'int main(void) { return 0; }' >"$work/links.c"
     # shellcheck disable=SC2086 # CC may be several words
     $compiler "$@" "$work/links.c" -o "$work/links" 2>"$work/links.log"
 }
@@ -66,7 +66,11 @@ links() { # FLAG...: whether the compiler makes a program with them
 # installed anywhere.
 paths() {
     local name=存款者甲 there="$work/there, 存款者甲"
-    build "$name" || { tail -n 30 "$work/$name/log" && fail "paths: a tree in $name" && return; }
+    if ! build "$name" CFLAGS=-O0; then
+        tail -n 30 "$work/$name/log"
+        fail "paths: a tree in $name"
+        return
+    fi
     make -C "$work/$name" -s install DESTDIR="$there" >>"$work/$name/log" 2>&1 ||
         fail "paths: make install DESTDIR='$there'"
     LD_LIBRARY_PATH="$there/usr/local/lib" works "$there/usr/local/bin/shmctl" ||
@@ -84,14 +88,16 @@ paths() {
 test $# -gt 0 || set -- static shared lto small m32 waits paths
 for name in "$@"; do
     case $name in
-    static) way static --disable-shared ;;
-    shared) way shared --disable-static ;;
+    static) way static --disable-shared CFLAGS=-O0 ;; # what takes long is shown by the others
+    shared) way shared --disable-static CFLAGS=-O0 ;;
     lto) way lto CFLAGS='-O3 -flto=auto' AR=gcc-ar RANLIB=gcc-ranlib NM=gcc-nm ;;
     small) way small CFLAGS=-Os ;;
     m32)
-        # Other libraries of that word size are not there, as a rule.
-        if links -m32; then
-            way m32 CC="$compiler -m32" PKG_CONFIG_LIBDIR="$work" \
+        # Other libraries of that word size are not there, as a rule. The kernel's headers are the
+        # same, and lie in the folder of the other word size.
+        headers=-idirafter/usr/include/$($compiler -print-multiarch)
+        if links -m32 "$headers"; then
+            way m32 CC="$compiler -m32 $headers" PKG_CONFIG_LIBDIR="$work" \
                 CFLAGS='-g -O2 -Wno-conversion' # 64 bits of the layout to size_t
         else
             echo "left out: m32: $compiler -m32 makes no program (Debian package: gcc-multilib)"
