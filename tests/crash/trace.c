@@ -27,6 +27,8 @@
 
 /* ---- The machine ---- */
 
+#define ENDS_MAX 8 /* of a pair of exclusive load and store */
+
 #if defined(__x86_64__)
 
 static const unsigned char breakpoint[] = {0xcc}; /* int3 */
@@ -41,6 +43,14 @@ uintptr_t trace_pc(const struct tracee *t)
 static void correct_pc(const struct tracee *t, uintptr_t pc)
 {
     ptrace(PTRACE_POKEUSER, t->tid, offsetof(struct user, regs.rip), pc);
+}
+
+static unsigned find_pair_ends(const struct tracee *t, uintptr_t pc, uintptr_t *ends)
+{
+    (void)t;
+    (void)pc;
+    (void)ends;
+    return 0;
 }
 
 #elif defined(__aarch64__)
@@ -64,6 +74,65 @@ static void correct_pc(const struct tracee *t, uintptr_t pc)
     (void)pc;
 }
 
+#define PAIR_MAX (16 * 4) /* bytes from an exclusive load to its store, at most */
+
+static uint32_t instruction_at(const struct tracee *t, uintptr_t pc)
+{
+    return (uint32_t)ptrace(PTRACE_PEEKTEXT, t->tid, pc, NULL);
+}
+
+/* LDXR, LDAXR, LDXP, …; STXR, STLXR, STXP, … A CASP has the bits of a pair of 32-bit registers. */
+static bool is_exclusive(uint32_t instruction, bool load)
+{
+    bool is_casp = (instruction & 0x80200000) == 0x00200000;
+
+    return (instruction & 0x3fc00000) == (load ? 0x08400000u : 0x08000000u) && !is_casp;
+}
+
+/* Where a direct branch leads; 0: it is none. */
+static uintptr_t branch_target(uint32_t instruction, uintptr_t pc)
+{
+    int64_t words;
+
+    if ((instruction & 0xff000010) == 0x54000000 || /* B.cond */
+        (instruction & 0x7e000000) == 0x34000000)   /* CBZ, CBNZ */
+        words = (int32_t)(instruction << 8) >> 13;
+    else if ((instruction & 0x7e000000) == 0x36000000) /* TBZ, TBNZ */
+        words = (int32_t)(instruction << 13) >> 18;
+    else if ((instruction & 0xfc000000) == 0x14000000) /* B */
+        words = (int32_t)(instruction << 6) >> 6;
+    else
+        return 0;
+    return pc + (uintptr_t)(4 * words);
+}
+
+/*
+ * An exception between an exclusive load and its store clears the monitor, so that the store fails,
+ * and the loop around them never ends. At such a load: the instructions that come next after the
+ * pair, which are the one behind the store and the targets of branches before it (a
+ * compare-exchange that fails). Returns how many; 0: there is no such load, or no store for it.
+ */
+static unsigned find_pair_ends(const struct tracee *t, uintptr_t pc, uintptr_t *ends)
+{
+    uintptr_t store = pc, target;
+    unsigned n = 0;
+
+    if (!is_exclusive(instruction_at(t, pc), true))
+        return 0;
+    do
+        store += 4;
+    while (store < pc + PAIR_MAX && !is_exclusive(instruction_at(t, store), false));
+    if (store == pc + PAIR_MAX)
+        return 0;
+    ends[n++] = store + 4;
+    for (uintptr_t at = pc + 4; at < store && n < ENDS_MAX; at += 4) {
+        target = branch_target(instruction_at(t, at), at);
+        if (target != 0 && (target < pc || target > store))
+            ends[n++] = target;
+    }
+    return n;
+}
+
 #else
 
 static const unsigned char breakpoint[1], system_call[1];
@@ -78,6 +147,14 @@ static void correct_pc(const struct tracee *t, uintptr_t pc)
 {
     (void)t;
     (void)pc;
+}
+
+static unsigned find_pair_ends(const struct tracee *t, uintptr_t pc, uintptr_t *ends)
+{
+    (void)t;
+    (void)pc;
+    (void)ends;
+    return 0;
 }
 
 #endif
@@ -122,6 +199,30 @@ int trace_seize(struct tracee *t, pid_t pid, pid_t tid)
     return waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status) ? 0 : -ECHILD;
 }
 
+static long set_breakpoint(const struct tracee *t, uintptr_t pc)
+{
+    long word = ptrace(PTRACE_PEEKTEXT, t->tid, pc, NULL), trap = word;
+
+    memcpy(&trap, breakpoint, sizeof(breakpoint));
+    ptrace(PTRACE_POKETEXT, t->tid, pc, trap);
+    return word;
+}
+
+/* From breakpoint to breakpoint, without a stop inside. It makes no system call, so it ends. */
+static enum event step_over_pair(struct tracee *t, const uintptr_t *ends, unsigned n)
+{
+    long words[ENDS_MAX];
+    enum event e = TRACE_ENDED;
+
+    for (unsigned i = 0; i < n; i++)
+        words[i] = set_breakpoint(t, ends[i]);
+    if (ptrace(PTRACE_CONT, t->tid, NULL, NULL) == 0)
+        e = wait_stop(t, 0);
+    while (n-- > 0) /* in this order, since two words may overlap */
+        ptrace(PTRACE_POKETEXT, t->tid, ends[n], words[n]);
+    return e;
+}
+
 enum event trace_step(struct tracee *t)
 {
     struct nap nap = {0};
@@ -129,8 +230,12 @@ enum event trace_step(struct tracee *t)
     enum event e;
 
     if (!t->in_call) {
-        bool calls = trace_at_call(t, trace_pc(t));
+        uintptr_t pc = trace_pc(t), ends[ENDS_MAX];
+        bool calls = trace_at_call(t, pc);
+        unsigned n = find_pair_ends(t, pc, ends);
 
+        if (n > 0)
+            return step_over_pair(t, ends, n);
         if (ptrace(PTRACE_SINGLESTEP, t->tid, NULL, NULL) < 0)
             return TRACE_ENDED;
         if (!calls)
@@ -147,11 +252,9 @@ enum event trace_step(struct tracee *t)
 
 enum event trace_run_to(struct tracee *t, uintptr_t pc)
 {
-    long word = ptrace(PTRACE_PEEKTEXT, t->tid, pc, NULL), trap = word;
+    long word = set_breakpoint(t, pc);
     enum event e;
 
-    memcpy(&trap, breakpoint, sizeof(breakpoint));
-    ptrace(PTRACE_POKETEXT, t->tid, pc, trap);
     if (ptrace(PTRACE_CONT, t->tid, NULL, NULL) < 0)
         return TRACE_ENDED;
     e = wait_stop(t, LOST_AFTER);

@@ -7,9 +7,11 @@
  * stands, so that the first hit is the right one. At the end the tracee must be where the recording
  * was after k steps.
  *
- * x86-64 and aarch64. On aarch64 a pair of exclusive load and store never succeeds under
- * single-stepping: the compiler's and libc's out-of-line atomics are single instructions on every
- * CPU that has them (ARMv8.1).
+ * x86-64 and aarch64. On aarch64 the out-of-line atomics of the compiler and of libc are single
+ * instructions on every CPU that has them (ARMv8.1). Elsewhere they are pairs of an exclusive load
+ * and a store, and a store never succeeds after a stop since its load. So such a pair is one step:
+ * the tracee runs from the load to a breakpoint behind the store, or where a branch leaves the
+ * pair. No kill point is lost, since the store alone changes memory.
  */
 #ifndef CRASH_TRACE_H
 #define CRASH_TRACE_H
@@ -65,7 +67,7 @@ enum event {
 /* Attach, and stop it. 0 or -errno. */
 int trace_seize(struct tracee *, pid_t pid, pid_t tid);
 
-/* One instruction; to a breakpoint. */
+/* One instruction, or one pair of exclusive load and store; to a breakpoint. */
 enum event trace_step(struct tracee *);
 enum event trace_run_to(struct tracee *, uintptr_t pc);
 
