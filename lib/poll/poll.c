@@ -21,6 +21,7 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
 {
     const struct shki_kind *kind =
         wanted->kind == SHK_KIND_MEMBER ? &shki_member_kind : shki_kind(wanted->kind);
+    const struct shki_object *object;
 
     if (kind == NULL)
         return shki_say(-EINVAL, "an object of the set has an unknown kind");
@@ -32,9 +33,10 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
                                  "may, SHK_WRITABLE or SHK_ALL_DONE, nor what a member may");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
-    if (kind != &shki_member_kind && ((struct shki_object *)wanted->object)->segment->remote)
-        return shki_remote_lacks(((struct shki_object *)wanted->object)->segment,
-                                 ((struct shki_object *)wanted->object)->name,
+    /* The handle of a kind that can lie elsewhere begins with its object; a reader's does not. */
+    object = wanted->object;
+    if (kind->remote != 0 && object->segment->remote)
+        return shki_remote_lacks(object->segment, object->name,
                                  "waiting together with other objects");
     kind->watch(wanted->object, wanted->want, w);
     return 0;
