@@ -321,7 +321,7 @@ static void start_cluster(void)
         shared->peer_port[i] = free_port();
         shared->wanted[i] = 1;
         snprintf(endpoints + strlen(endpoints), sizeof(endpoints) - strlen(endpoints),
-                 "%shttp://127.0.0.1:%d", i ? "," : "", shared->client_port[i]);
+                 "%s127.0.0.1:%d", i ? ",http://" : "http://", shared->client_port[i]);
     }
     setenv("ETCDCTL_ENDPOINTS", endpoints, 1);
     unsetenv("ETCDCTL_USER");
