@@ -189,12 +189,8 @@ static int queue_open(struct shk_segment *s, const char *name, unsigned flags,
 static int queue_close(struct shk_queue *base)
 {
     struct shke_queue *q = shke_queue_of(base);
-    bool has_peek;
 
-    pthread_mutex_lock(&q->object.lock);
-    has_peek = shke_peek_find(q) != NULL;
-    pthread_mutex_unlock(&q->object.lock);
-    if (has_peek && shke_enter(&base->object, &q->object) == 0)
+    if (shke_peek_is_open(q) && shke_enter(&base->object, &q->object) == 0)
         return shke_fail(-EBUSY, "%s/%s: the calling thread has a peek open",
                          q->object.segment->segment.name, q->object.name);
     shke_object_unref(&q->object);

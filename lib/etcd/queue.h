@@ -215,8 +215,8 @@ int shke_queue_get_many(struct shk_queue *, struct iovec *, unsigned n, int64_t 
 ssize_t shke_queue_peek(struct shk_queue *, const void **item, int64_t timeout);
 int shke_queue_consume(struct shk_queue *);
 int shke_queue_unpeek(struct shk_queue *);
-/* With the object's lock: that of the calling thread; NULL: none. */
-struct shke_peek *shke_peek_find(const struct shke_queue *);
+/* Whether the calling thread has one; without the object's lock. */
+bool shke_peek_is_open(struct shke_queue *);
 /* By the watch: claims of this process that no thread knows of are given back. */
 void shke_peek_give_back_strays(struct shke_queue *);
 void shke_peeks_free(struct shke_queue *);

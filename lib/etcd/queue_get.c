@@ -296,7 +296,6 @@ static int get_checked(struct shk_queue *base, struct iovec *bufs, unsigned n, i
     struct shke_queue *q = shke_queue_of(base);
     struct shki_saved_error saved;
     struct shke_wait w;
-    bool has_peek;
     int r = shke_enter(&base->object, &q->object);
 
     for (unsigned i = 0; r == 0 && i < n; i++)
@@ -304,10 +303,7 @@ static int get_checked(struct shk_queue *base, struct iovec *bufs, unsigned n, i
             r = shke_fail(-EINVAL, "the buffer is NULL");
     if (r < 0)
         return r;
-    pthread_mutex_lock(&q->object.lock);
-    has_peek = shke_peek_find(q) != NULL;
-    pthread_mutex_unlock(&q->object.lock);
-    if (has_peek)
+    if (shke_peek_is_open(q))
         return shke_host->object_say(&base->object, -EDEADLK, "the calling thread has a peek open");
     shke_host->error_save(&saved);
     w = shke_wait_begin(q, &base->object, timeout);

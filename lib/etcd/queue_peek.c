@@ -19,13 +19,24 @@
 
 enum { TRY_AGAIN = 1 };
 
-struct shke_peek *shke_peek_find(const struct shke_queue *q)
+/* With the object's lock: that of the calling thread; NULL: none. */
+static struct shke_peek *find_peek(const struct shke_queue *q)
 {
     struct shke_peek *p = q->peeks;
 
     while (p && p->tid != shke_tid())
         p = p->next;
     return p;
+}
+
+bool shke_peek_is_open(struct shke_queue *q)
+{
+    bool is_open;
+
+    pthread_mutex_lock(&q->object.lock);
+    is_open = find_peek(q) != NULL;
+    pthread_mutex_unlock(&q->object.lock);
+    return is_open;
 }
 
 /* With the object's lock. */
@@ -163,15 +174,11 @@ ssize_t shke_queue_peek(struct shk_queue *base, const void **item, int64_t timeo
     struct shki_saved_error saved;
     struct shke_peek *p;
     struct shke_wait w;
-    bool has_peek;
     int r = shke_enter(&base->object, &q->object);
 
     if (r < 0)
         return r;
-    pthread_mutex_lock(&q->object.lock);
-    has_peek = shke_peek_find(q) != NULL;
-    pthread_mutex_unlock(&q->object.lock);
-    if (has_peek)
+    if (shke_peek_is_open(q))
         return shke_host->object_say(&base->object, -EDEADLK, "the calling thread has a peek open");
     p = calloc(1, sizeof(*p));
     if (p == NULL)
@@ -244,21 +251,23 @@ static int consume(struct shke_queue *q, struct shke_peek *p, struct shke_actor 
     return r;
 }
 
-/* The peek of the calling thread, taken out of the list; NULL, with the sentence: -EPERM. */
-static struct shke_peek *end_peek(struct shk_queue *base, struct shke_queue *q)
+/* *peek: that of the calling thread, taken out of the list. 0, or an error. */
+static int end_peek(struct shk_queue *base, struct shke_queue *q, struct shke_peek **peek)
 {
     struct shke_peek *p;
 
+    if (!shke_session_is_own(q->object.segment->session))
+        return shke_enter(&base->object, &q->object);
     pthread_mutex_lock(&q->object.lock);
-    p = shke_peek_find(q);
+    p = find_peek(q);
     if (p) {
         unlist(q, p);
         q->peeks_begun++; /* its claim is not a stray until it is gone */
     }
     pthread_mutex_unlock(&q->object.lock);
-    if (p == NULL)
-        shke_host->object_say(&base->object, -EPERM, "the calling thread has no peek open");
-    return p;
+    *peek = p;
+    return p ? 0
+             : shke_host->object_say(&base->object, -EPERM, "the calling thread has no peek open");
 }
 
 int shke_queue_consume(struct shk_queue *base)
@@ -267,13 +276,10 @@ int shke_queue_consume(struct shk_queue *base)
     struct shki_saved_error saved;
     struct shke_actor *c;
     struct shke_peek *p;
-    int r;
+    int r = end_peek(base, q, &p);
 
-    if (!shke_session_is_own(q->object.segment->session))
-        return shke_enter(&base->object, &q->object);
-    p = end_peek(base, q);
-    if (p == NULL)
-        return -EPERM;
+    if (r < 0)
+        return r;
     shke_host->error_save(&saved);
     pthread_mutex_lock(&q->object.lock);
     c = shke_actor_take(q, false);
@@ -292,8 +298,10 @@ int shke_queue_consume(struct shk_queue *base)
     return shke_host->error_settle(r, &saved);
 }
 
-/* Delete a claim, if it is still the one that was created then. */
-/* The revision as of which it is gone. */
+/*
+ * Delete a claim, if it is still the one that was created then: the revision as of which it is
+ * gone.
+ */
 static int64_t give_back(struct shke_queue *q, const char *claim, int64_t created,
                          const struct shke_trial *trial)
 {
@@ -317,13 +325,10 @@ int shke_queue_unpeek(struct shk_queue *base)
     const struct shke_trial trial = {.limit = SHKE_LIMIT};
     struct shki_saved_error saved;
     struct shke_peek *p;
-    int64_t r;
+    int64_t r = end_peek(base, q, &p);
 
-    if (!shke_session_is_own(q->object.segment->session))
-        return shke_enter(&base->object, &q->object);
-    p = end_peek(base, q);
-    if (p == NULL)
-        return -EPERM;
+    if (r < 0)
+        return (int)r;
     shke_host->error_save(&saved);
     r = give_back(q, p->claim, p->created, &trial);
     pthread_mutex_lock(&q->object.lock);

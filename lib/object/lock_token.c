@@ -25,8 +25,10 @@ int shk_lock_token(struct shk_lock *l, uint64_t *token)
 {
     struct shki_member *m = l ? shki_member_find(l->object.segment) : NULL;
 
-    if (unlikely(!l || !token))
+    if (unlikely(!l))
         return SHKI_NO_HANDLE;
+    if (unlikely(!token))
+        return shki_say(-EINVAL, "the pointer to the token is NULL");
     if (unlikely(!shki_lock_is_mine(l, m)))
         return SHKI_ELSEWHERE(shki_lock_refuse(l), l, lock, token, (l, token));
     *token = next_token(l->shared);

@@ -120,6 +120,7 @@ SHK_PUBLIC int shk_lock_stamp(struct shk_lock *);
  * protects may keep the greatest token that it has seen, and refuse a holder that comes with less:
  * one that was stopped for so long that the lock, on etcd, has been taken from it.
  * Returns 0, or
+ *   -EINVAL  a pointer is NULL
  *   -EPERM   the caller is not the holder
  *   -ESTALE  on etcd: the caller's lease has ended, and the lock with it
  * Killed: nothing has happened.
