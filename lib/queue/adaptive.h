@@ -10,8 +10,10 @@
  *   - Slip. A consumer one item behind its producer moves a cache line between processors for each
  *     item. It backs off for a moment, and then finds many (temporal slipping: Giacomoni, Moseley
  *     and Vachharajani, "FastForward", PPoPP 2008).
- *   - Polling. A consumer whose latest wait was a short one checks the slot of the next item
- *     itself, without the slow loop's lock and accounts.
+ *   - Hybrid poll. A consumer whose latest wait was a short one checks the slot of the next item
+ *     itself, without the slow loop's lock and accounts. It pauses until the item is about to come:
+ *     each poll before that takes the line from the producer that is going to write it (the hybrid
+ *     polling of Linux's block layer).
  */
 #ifndef SHKI_ADAPTIVE_H
 #define SHKI_ADAPTIVE_H
@@ -94,7 +96,12 @@ void shki_slip_back_off(uint64_t stride);
 /* The side has checked, after it backed off or not, and found n items, or n free slots. */
 void shki_slip_learn(struct shki_slip *, uint64_t capacity, bool backed_off, uint64_t n);
 
-/* ---- Polling: of the consumers of a ring ---- */
+/* ---- Hybrid poll: of the consumers of a ring ---- */
+
+struct shki_poll_estimate {
+    /* How many pauses until the next item is there, in sixteenths of a pause. */
+    _Atomic uint32_t sixteenths;
+};
 
 #define SHKI_POLLS 64u /* polls: then the consumer goes to sleep; about 2 us: bench row W3 */
 
@@ -103,5 +110,14 @@ void shki_slip_learn(struct shki_slip *, uint64_t capacity, bool backed_off, uin
  * it that other threads get a turn.
  */
 bool shki_adaptive_may_poll(struct shki_adaptive *);
+
+/* Pauses before the first poll; 0: the next item is there as a rule, or nothing is known. */
+static inline unsigned shki_poll_pauses(const struct shki_poll_estimate *e)
+{
+    return load_relaxed(&e->sixteenths) / 16;
+}
+
+/* After those pauses the item was found by so many polls that missed; or not, with SHKI_POLLS. */
+void shki_poll_learn(struct shki_poll_estimate *, unsigned misses);
 
 #endif

@@ -90,6 +90,7 @@ struct shk_queue {
     uint32_t peeked_lease;   /* number + 1 of the record that is peeked; 0: the item is another */
 
     /* ---- Guesses: threads race on them harmlessly ---- */
+    struct shki_poll_estimate poll;
     struct shki_adaptive put_adaptive, get_adaptive, task_adaptive;
     struct shki_spinner put_lock_spinner, get_lock_spinner, not_full_spinner, not_empty_spinner,
         tasks_spinner;

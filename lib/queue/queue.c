@@ -223,7 +223,7 @@ static __attribute__((noinline)) ssize_t get_one_wait(struct shk_queue *q, struc
     return r < 0 ? r : (ssize_t)one.iov_len;
 }
 
-/* Of a ring that has no item: poll, and go to sleep only if nothing comes. */
+/* Of a ring: poll, and go to sleep only if nothing comes. */
 static __attribute__((noinline)) ssize_t get_polling(struct shk_queue *q, struct shki_member *m,
                                                      void *buf, size_t size, int64_t timeout)
 {
@@ -233,6 +233,14 @@ static __attribute__((noinline)) ssize_t get_polling(struct shk_queue *q, struct
     if (unlikely(r == 0))
         return get_one_wait(q, m, buf, size, timeout, false);
     return r < 0 ? r : (ssize_t)length;
+}
+
+/* `has_tried`: there was no item. Else the first check would take the line from the producer. */
+static SHKI_INLINE bool should_poll(const struct shk_queue *q, int64_t timeout, bool has_tried)
+{
+    if (!q->ring || timeout <= 0 || !shki_policy(SHKI_POLICY_POLL))
+        return false;
+    return has_tried ? load_relaxed(&q->not_empty_spinner.hit) : shki_poll_pauses(&q->poll) > 0;
 }
 
 static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf, size_t size,
@@ -246,13 +254,14 @@ static __attribute__((noinline)) ssize_t get_slow(struct shk_queue *q, void *buf
         return SHKI_ELSEWHERE(r, q, queue, get, (q, buf, size, timeout, NULL));
     if (unlikely(buf == NULL && size > 0))
         return shki_say(-EINVAL, "the buffer is NULL");
+    if (unlikely(should_poll(q, timeout, false)))
+        return get_polling(q, m, buf, size, timeout);
     r = q->ops->try_get(q, m, buf, &length);
     if (likely(r > 0))
         return (ssize_t)length;
     if (r != 0 && r != SHKI_LOCK_BUSY)
         return r;
-    if (q->ring && timeout > 0 && load_relaxed(&q->not_empty_spinner.hit) &&
-        shki_policy(SHKI_POLICY_POLL))
+    if (should_poll(q, timeout, true))
         return get_polling(q, m, buf, size, timeout);
     return get_one_wait(q, m, buf, size, timeout, r == 0);
 }

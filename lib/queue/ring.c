@@ -312,20 +312,23 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     return (int)n;
 }
 
-/* ---- Polling ---- */
+/* ---- Hybrid poll ---- */
 
-/* Whether the next item is there, or comes soon. */
-static __attribute__((noinline)) bool poll_for_item(const struct shk_queue *q)
+/* Whether the next item comes soon. */
+static __attribute__((noinline)) bool poll_for_item(struct shk_queue *q)
 {
     /* relaxed: another consumer may be faster; the lock tells */
     uint64_t head = load_relaxed(&q->shared->head);
+    unsigned misses = 0;
 
-    for (unsigned i = 0; i < SHKI_POLLS; i++) {
-        if (shki_slot_has(ring_word(q, head), head))
-            return true;
+    for (unsigned i = shki_poll_pauses(&q->poll); i > 0; i--)
         shki_pause();
+    while (misses < SHKI_POLLS && !shki_slot_has(ring_word(q, head), head)) {
+        shki_pause();
+        misses++;
     }
-    return false;
+    shki_poll_learn(&q->poll, misses);
+    return misses < SHKI_POLLS;
 }
 
 /* An item that a poll has found. */

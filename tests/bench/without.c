@@ -56,8 +56,8 @@ static const struct heuristic {
      "a consumer fetches the lines of a later item before it needs them", "W1/8 B,W1/64 B",
      "shmkit,shmkit claimed", 0, false},
     {"poll", SHKI_POLICY_POLL,
-     "a consumer whose waits are short polls the slot itself, without the slow loop's lock and "
-     "accounts",
+     "a consumer whose waits are short polls the slot itself, without the slow loop's accounts, "
+     "and not before the item is about to come",
      "W3/awake/", "shmkit,shmkit claimed", 0, false},
     {"turn", SHKI_POLICY_TURN,
      "a side that stays awake lets sleepers of its side go first, every 0.2 ms: they would never "

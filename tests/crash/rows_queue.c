@@ -89,6 +89,29 @@ static int64_t attach_and_poll(struct world *w, int64_t unused)
     return r;
 }
 
+/*
+ * Expect the next item two pauses after the call, as a consumer does that has had items that soon.
+ * It is set here, since clocks would decide otherwise.
+ */
+static int64_t expect_soon(struct world *w, int64_t r)
+{
+    if (r == 0) {
+        atomic_store(&w->queue->poll.sixteenths, 32);
+        atomic_store(&w->queue->get_adaptive.waits, 1);
+    }
+    return r;
+}
+
+static int64_t attach_and_expect(struct world *w, int64_t unused)
+{
+    return expect_soon(w, attach(w, unused));
+}
+
+static int64_t move_in_and_expect(struct world *w, int64_t unused)
+{
+    return expect_soon(w, move_in_with_items(w, unused));
+}
+
 static int64_t create(struct world *w, int64_t variant)
 {
     struct shk_queue_options options = {.capacity = CAPACITY, .item_size = item_size(w)};
@@ -427,6 +450,12 @@ static const struct row rows[] = {
      .operation = get, CHECKS, .variant = 2},
     {"shk_queue_get", "another is the bias owner", .setup = set_0, .operation = get, CHECKS,
      .variant = 2 | BIASED},
+    {"shk_queue_get", "as the bias owner, expected soon", .setup = set_empty,
+     .prepare = move_in_and_expect, .operation = get, CHECKS, .variant = 2},
+    {"shk_queue_get", "another is the bias owner, expected soon", .setup = set_0,
+     .prepare = attach_and_expect, .operation = get, CHECKS, .variant = 2 | BIASED},
+    {"shk_queue_get", "empty, expected in vain, a put comes", .setup = set_0,
+     .prepare = attach_and_expect, .operation = get, .on_sleep = host_puts, CHECKS},
     {"shk_queue_get", "empty, polled in vain, a put comes", .setup = set_0,
      .prepare = attach_and_poll, .operation = get, .on_sleep = host_puts, CHECKS},
     {"shk_queue_shutdown", "another is the bias owner", .setup = set_0, SHUTS,
