@@ -110,8 +110,8 @@ void shki_slip_learn(struct shki_slip *s, uint64_t capacity, bool backed_off, ui
 
 /*
  * Sixteenths of a pause: the pauses become so many longer after a first poll that was too early,
- * and one shorter after one that was not. So one wait in three polls too early, and the item waits less
- * than it would for a later poll. Bench row W3.
+ * and one shorter after one that was not. So one wait in three polls too early, and the item waits
+ * less than it would for a later poll. Bench row W3.
  */
 #define POLL_TOO_EARLY 2u
 /* Sixteenths: from so many on, one in so many less, too: long pauses are soon over in a burst. */
