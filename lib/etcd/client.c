@@ -1,5 +1,7 @@
 #include "etcd/client.h"
 
+#include "etcd/channel.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +11,6 @@
 #define CONNECT_MS    1000L
 #define REPLY_MAX     (256u << 20) /* bytes: a queue of 10,000 items comes in several replies */
 
-/* A connection that is not in use. */
-struct channel {
-    CURL *curl;
-    struct shke_buffer reply;
-    struct channel *next;
-};
-
 struct shke_client {
     char *endpoints[ENDPOINTS_MAX];
     unsigned n_endpoints;
@@ -24,7 +19,7 @@ struct shke_client {
     _Atomic unsigned current; /* the server that answered last; relaxed: a guess */
 
     pthread_mutex_t lock; /* protects the following */
-    struct channel *free_channels;
+    struct shke_channel *free_channels;
     char *token;
     uint64_t tokens; /* that have been asked for */
 };
@@ -116,20 +111,13 @@ int shke_client_new(struct shke_client **out)
     return r == -ENOMEM ? shke_fail(r, "out of memory") : r;
 }
 
-static void free_channel(struct channel *ch)
-{
-    curl_easy_cleanup(ch->curl);
-    shke_buffer_free(&ch->reply);
-    free(ch);
-}
-
 void shke_client_free(struct shke_client *c)
 {
-    struct channel *ch;
+    struct shke_channel *ch;
 
     while ((ch = c->free_channels) != NULL) {
         c->free_channels = ch->next;
-        free_channel(ch);
+        shke_channel_free(ch);
     }
     for (unsigned i = 0; i < c->n_endpoints; i++)
         free(c->endpoints[i]);
@@ -219,26 +207,20 @@ CURL *shke_stream(struct shke_client *c, unsigned n, const char *path,
     return curl;
 }
 
-static struct channel *take_channel(struct shke_client *c)
+static int take_channel(struct shke_client *c, struct shke_channel **out)
 {
-    struct channel *ch;
+    struct shke_channel *ch;
 
     pthread_mutex_lock(&c->lock);
     ch = c->free_channels;
     if (ch)
         c->free_channels = ch->next;
     pthread_mutex_unlock(&c->lock);
-    if (ch)
-        return ch;
-    ch = calloc(1, sizeof(*ch));
-    if (ch == NULL || (ch->curl = curl_easy_init()) == NULL) {
-        free(ch);
-        return NULL;
-    }
-    return ch;
+    *out = ch;
+    return ch ? 0 : shke_channel_new(out);
 }
 
-static void give_channel(struct shke_client *c, struct channel *ch)
+static void give_channel(struct shke_client *c, struct shke_channel *ch)
 {
     pthread_mutex_lock(&c->lock);
     ch->next = c->free_channels;
@@ -247,8 +229,8 @@ static void give_channel(struct shke_client *c, struct channel *ch)
 }
 
 /* One transfer to one server: what curl says, and the reply in the channel. */
-static CURLcode transfer(struct shke_client *c, struct channel *ch, unsigned n, const char *path,
-                         const struct shke_buffer *request, long ms)
+static CURLcode transfer(struct shke_client *c, struct shke_channel *ch, unsigned n,
+                         const char *path, const struct shke_buffer *request, long ms)
 {
     struct curl_slist *headers;
     CURLcode r;
@@ -260,7 +242,7 @@ static CURLcode transfer(struct shke_client *c, struct channel *ch, unsigned n, 
     curl_easy_setopt(ch->curl, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(ch->curl, CURLOPT_WRITEDATA, &ch->reply);
     curl_easy_setopt(ch->curl, CURLOPT_TIMEOUT_MS, ms);
-    r = curl_easy_perform(ch->curl);
+    r = shke_channel_perform(ch);
     curl_slist_free_all(headers);
     return ch->reply.failed ? CURLE_OUT_OF_MEMORY : r;
 }
@@ -342,7 +324,7 @@ static bool is_refusal(CURLcode r)
 }
 
 /* What has come of a transfer: 0 and *reply; an error; ASK_ANOTHER; NEW_TOKEN. */
-static int read_reply(struct shke_client *c, unsigned n, struct channel *ch, CURLcode result,
+static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch, CURLcode result,
                       json_object **reply)
 {
     const char *endpoint = c->endpoints[n % c->n_endpoints];
@@ -376,7 +358,7 @@ static int read_reply(struct shke_client *c, unsigned n, struct channel *ch, CUR
 
 /* ---- Being admitted ---- */
 
-static int authenticate(struct shke_client *c, struct channel *ch, unsigned n)
+static int authenticate(struct shke_client *c, struct shke_channel *ch, unsigned n)
 {
     struct shke_buffer request = {0};
     json_object *reply = NULL, *token;
@@ -445,7 +427,7 @@ static bool is_over(const struct shke_trial *t, int64_t begun, int64_t *since)
     return now() - *since >= limit;
 }
 
-static int try_once(struct shke_client *c, struct channel *ch, unsigned n, const char *path,
+static int try_once(struct shke_client *c, struct shke_channel *ch, unsigned n, const char *path,
                     const struct shke_buffer *request, long ms, json_object **reply)
 {
     int r = wants_token(c) ? authenticate(c, ch, n) : 0;
@@ -466,11 +448,12 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
     long ms = SHKE_REPLY_MS;
     int64_t begun = now(), since = 0;
     struct shki_saved_error saved;
-    struct channel *ch = take_channel(c);
-    int r = ch && !request->failed ? ASK_ANOTHER : -ENOMEM;
+    struct shke_channel *ch = NULL;
+    int r = request->failed ? shke_fail(-ENOMEM, "out of memory") : take_channel(c, &ch);
 
     if (r < 0)
-        shke_fail(r, "out of memory");
+        return r;
+    r = ASK_ANOTHER;
     shke_host->error_save(&saved);
     while (r == ASK_ANOTHER || r == NEW_TOKEN) {
         r = try_once(c, ch, n, path, request, ms, reply);
@@ -492,7 +475,6 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
     }
     if (r == 0)
         store_relaxed(&c->current, n);
-    if (ch)
-        give_channel(c, ch);
+    give_channel(c, ch);
     return shke_host->error_settle(r, &saved);
 }

@@ -14,5 +14,6 @@ int shke_thread(pthread_t *thread, void *(*run)(void *), void *arg)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     r = pthread_create(thread, NULL, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return r ? shke_fail(-r, "no thread can be started: %s", strerror(r)) : 0;
+    /* not -EAGAIN, which a call that must not wait gives for another reason */
+    return r ? shke_fail(-ENOMEM, "no thread can be started: %s", strerror(r)) : 0;
 }

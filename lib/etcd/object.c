@@ -324,6 +324,9 @@ void shke_object_unref(struct shke_object *o)
     struct shke_object **link = &s->objects;
     bool last;
 
+    /* a parent's stays allocated: a lock of it may have been held when the process was forked */
+    if (!shke_session_is_own(s->session))
+        return;
     shke_segments_lock();
     last = --o->refs == 0;
     if (last) {

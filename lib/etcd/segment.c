@@ -343,7 +343,7 @@ static void delete_member(struct shke_segment *s)
     struct shke_reply reply;
     char key[SHKE_KEY_MAX];
 
-    if (s->member_lease == 0 || !shke_session_is_own(s->session))
+    if (s->member_lease == 0)
         return;
     shke_host->error_save(&saved);
     snprintf(key, sizeof(key), "%s.members/%016llx", s->prefix,
@@ -357,6 +357,7 @@ static void delete_member(struct shke_segment *s)
 int shke_segment_close(struct shk_segment *segment)
 {
     struct shke_segment *s = shke_segment_of(segment);
+    bool is_own = shke_session_is_own(s->session);
     unsigned opens;
 
     pthread_mutex_lock(&segments);
@@ -366,7 +367,7 @@ int shke_segment_close(struct shk_segment *segment)
         return shke_fail(-EBADF, "segment %s has been closed in this process", segment->name);
     }
     store_relaxed(&segment->openness.opens, opens - 1);
-    if (opens == 1) {
+    if (opens == 1 && is_own) {
         fetch_add_relaxed(&segment->openness.closes, 1);
         for (struct shke_object *o = s->objects; o; o = o->next) {
             pthread_mutex_lock(&o->lock);
@@ -375,7 +376,7 @@ int shke_segment_close(struct shk_segment *segment)
         }
     }
     pthread_mutex_unlock(&segments);
-    if (opens > 1)
+    if (opens > 1 || !is_own) /* a parent's stays allocated, see shke_object_unref() */
         return 0;
     delete_member(s);
     shke_segment_unref(s);

@@ -205,8 +205,9 @@ static int make(struct shke_session **out)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    s->watches = shke_watches_new(s->client);
-    r = s->watches ? shke_thread(&s->thread, keep, s) : -ENOMEM;
+    r = shke_watches_new(s->client, &s->watches);
+    if (r == 0)
+        r = shke_thread(&s->thread, keep, s);
     if (r < 0)
         goto fail_started;
     *out = s;

@@ -2,14 +2,20 @@
  * The thread of all watches: one transfer for each, that never ends, from which events come line by
  * line. A transfer that ends begins again at the next server, from the revision that was seen last,
  * so that no event is missed and none told twice.
+ *
+ * All that curl opens is in the thread's own table: see descriptors.h.
  */
 #include "etcd/watch.h"
 
+#include "etcd/descriptors.h"
+
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RETRY_FIRST SHK_MS(50) /* after a transfer that ended; doubled each time */
 #define RETRY_MOST  SHK_SEC(1)
+#define WAIT_MOST   SHK_SEC(1)  /* a waker may fail: no /proc, no descriptor left */
 #define REPLY_MAX   (64u << 20) /* bytes */
 
 struct shke_watch {
@@ -34,8 +40,11 @@ struct shke_watch {
 
 struct shke_watches {
     struct shke_client *client;
-    CURLM *multi;
+    CURLM *multi; /* the thread's own */
+    struct shke_waker waker;
     pthread_t thread;
+    sem_t began;
+    int result; /* of its beginning */
 
     pthread_mutex_t lock; /* protects the following */
     pthread_cond_t stopped;
@@ -238,7 +247,7 @@ static void stop_some(struct shke_watches *all)
  */
 static int begin_some(struct shke_watch *first)
 {
-    int64_t next = SHK_SEC(60), left;
+    int64_t next = WAIT_MOST, left;
 
     for (struct shke_watch *w = first; w; w = w->next) {
         if (w->curl)
@@ -253,9 +262,18 @@ static int begin_some(struct shke_watch *first)
     return next <= 0 ? 0 : (int)(next / SHK_MS(1)) + 1;
 }
 
-static void *run(void *arg)
+/* Until something comes, a thread wakes this one, or that time is over. */
+static void poll_some(struct shke_watches *all, int milliseconds)
 {
-    struct shke_watches *all = arg;
+    struct curl_waitfd waker = {.fd = all->waker.in, .events = CURL_WAIT_POLLIN};
+
+    curl_multi_poll(all->multi, &waker, 1, milliseconds, NULL);
+    if (waker.revents)
+        shke_waker_drain(&all->waker);
+}
+
+static void work(struct shke_watches *all)
+{
     struct shke_watch *first;
     int wait, running;
 
@@ -267,33 +285,81 @@ static void *run(void *arg)
         wait = begin_some(first);
         curl_multi_perform(all->multi, &running);
         if (!collect(all))
-            curl_multi_poll(all->multi, NULL, 0, wait, NULL);
+            poll_some(all, wait);
         pthread_mutex_lock(&all->lock);
     }
     stop_some(all);
     pthread_mutex_unlock(&all->lock);
+}
+
+static int begin_thread(struct shke_watches *all)
+{
+    int r = shke_own_descriptors();
+
+    if (r == 0)
+        r = shke_waker_open(&all->waker);
+    if (r < 0)
+        return r;
+    all->multi = curl_multi_init();
+    if (all->multi)
+        return 0;
+    shke_waker_close(&all->waker);
+    return -ENOMEM;
+}
+
+static void *run(void *arg)
+{
+    struct shke_watches *all = arg;
+
+    all->result = begin_thread(all);
+    sem_post(&all->began);
+    if (all->result < 0)
+        return NULL;
+    work(all);
+    curl_multi_cleanup(all->multi);
+    shke_waker_close(&all->waker);
     return NULL;
 }
 
-struct shke_watches *shke_watches_new(struct shke_client *client)
+static void discard_all(struct shke_watches *all)
 {
-    struct shke_watches *all = calloc(1, sizeof(*all));
-
-    if (all == NULL || (all->multi = curl_multi_init()) == NULL) {
-        shke_fail(-ENOMEM, "out of memory");
-        free(all);
-        return NULL;
-    }
-    all->client = client;
-    pthread_mutex_init(&all->lock, NULL);
-    pthread_cond_init(&all->stopped, NULL);
-    if (shke_thread(&all->thread, run, all) == 0)
-        return all;
-    curl_multi_cleanup(all->multi);
+    sem_destroy(&all->began);
     pthread_cond_destroy(&all->stopped);
     pthread_mutex_destroy(&all->lock);
     free(all);
-    return NULL;
+}
+
+static int start(struct shke_watches *all)
+{
+    int r = shke_thread(&all->thread, run, all);
+
+    if (r < 0)
+        return r;
+    while (sem_wait(&all->began) != 0)
+        ; /* EINTR */
+    if (all->result == 0)
+        return 0;
+    pthread_join(all->thread, NULL);
+    return shke_say_no_descriptors(all->result);
+}
+
+int shke_watches_new(struct shke_client *client, struct shke_watches **out)
+{
+    struct shke_watches *all = calloc(1, sizeof(*all));
+    int r;
+
+    if (all == NULL)
+        return shke_fail(-ENOMEM, "out of memory");
+    all->client = client;
+    sem_init(&all->began, 0, 0);
+    pthread_mutex_init(&all->lock, NULL);
+    pthread_cond_init(&all->stopped, NULL);
+    r = start(all);
+    if (r < 0)
+        discard_all(all);
+    else
+        *out = all;
+    return r;
 }
 
 void shke_watches_free(struct shke_watches *all)
@@ -301,12 +367,9 @@ void shke_watches_free(struct shke_watches *all)
     pthread_mutex_lock(&all->lock);
     all->ends = true;
     pthread_mutex_unlock(&all->lock);
-    curl_multi_wakeup(all->multi);
+    shke_waker_wake(&all->waker);
     pthread_join(all->thread, NULL);
-    curl_multi_cleanup(all->multi);
-    pthread_cond_destroy(&all->stopped);
-    pthread_mutex_destroy(&all->lock);
-    free(all);
+    discard_all(all);
 }
 
 struct shke_watch *shke_watch_start(struct shke_watches *all, const char *prefix, int64_t revision,
@@ -331,7 +394,7 @@ struct shke_watch *shke_watch_start(struct shke_watches *all, const char *prefix
     w->next = all->first;
     all->first = w;
     pthread_mutex_unlock(&all->lock);
-    curl_multi_wakeup(all->multi);
+    shke_waker_wake(&all->waker);
     return w;
 }
 
@@ -345,7 +408,7 @@ void shke_watch_stop(struct shke_watch *w)
     all = w->all;
     pthread_mutex_lock(&all->lock);
     w->stopped = &stopped;
-    curl_multi_wakeup(all->multi);
+    shke_waker_wake(&all->waker);
     while (!stopped)
         pthread_cond_wait(&all->stopped, &all->lock);
     pthread_mutex_unlock(&all->lock);

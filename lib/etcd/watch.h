@@ -32,8 +32,8 @@ struct shke_watch *shke_watch_start(struct shke_watches *, const char *prefix, i
 /* No call of its watcher runs any more. Not with a lock that such a call takes. NULL is allowed. */
 void shke_watch_stop(struct shke_watch *);
 
-/* The thread of all watches of a session; NULL: no memory, or no thread. */
-struct shke_watches *shke_watches_new(struct shke_client *);
+/* The thread of all watches of a session: 0 or an error. */
+int shke_watches_new(struct shke_client *, struct shke_watches **);
 void shke_watches_free(struct shke_watches *);
 
 #endif

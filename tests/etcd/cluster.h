@@ -1,7 +1,5 @@
 /*
- * Three servers of etcd on loopback, for the tests: in a temporary directory, on ports that are
- * free. The process that starts them passes on what the tests, its children, want: to kill one, to
- * start it again. $ETCDCTL_ENDPOINTS says where they are.
+ * The three servers of servers.h for a suite of tests, whose processes kill one and start it again.
  *
  *     int main(void)
  *     {
@@ -14,8 +12,7 @@
 #define TESTS_ETCD_CLUSTER_H
 
 #include "../common.h"
-
-#define SERVERS 3
+#include "servers.h"
 
 /* As run_tests(), with the servers; 77, with a sentence, where there is no etcd. */
 int run_with_cluster(Suite *);
