@@ -88,7 +88,7 @@ static int start(struct shke_object *o)
     char prefix[SHKE_KEY_MAX];
 
     pthread_mutex_init(&q->starting, NULL);
-    q->told = shke_peek_give_back_strays;
+    q->told = shke_claims_give_back_strays;
     shke_key(prefix, o, ".");
     q->control = shke_watch_start(shke_session_watches(o->segment->session), prefix, o->revision,
                                   false, &watcher, q);
@@ -98,7 +98,11 @@ static int start(struct shke_object *o)
     return -ENOMEM;
 }
 
-/* What this process's puts and gets have left behind, for requests that are sent twice. */
+/*
+ * What this process's puts and gets have left behind, for requests that are sent twice. A key that
+ * may still be written stays, and one with tasks, which a join waits for as long as the process is
+ * a member.
+ */
 static void delete_actors(struct shke_queue *q, struct shke_actor *list)
 {
     const struct shke_trial trial = {.limit = SHK_SEC(1)};
@@ -110,10 +114,9 @@ static void delete_actors(struct shke_queue *q, struct shke_actor *list)
 
     for (; (a = list) != NULL; free(a)) {
         list = a->next;
-        for (unsigned i = 0; i < a->n_items; i++)
-            shke_item_release(a->items[i]);
-        if (a->mod && !*a->doubtful && n++ < SHKE_OPERATIONS_MAX)
+        if (a->mod && !*a->doubtful && a->tasks == 0 && n++ < SHKE_OPERATIONS_MAX)
             shke_then_delete(&t, a->key);
+        shke_consumer_give_up(a);
     }
     shke_host->error_save(&saved);
     if (n > 0 && shke_session_is_own(q->object.segment->session)) {
@@ -130,7 +133,8 @@ static void stop(struct shke_object *o)
 
     shke_watch_stop(q->control);
     shke_places_free(q);
-    shke_peeks_free(q);
+    shke_claims_free(q);
+    shke_workers_free(q);
     delete_actors(q, q->producers);
     delete_actors(q, q->consumers);
     shke_view_free(q);
@@ -190,7 +194,7 @@ static int queue_close(struct shk_queue *base)
 {
     struct shke_queue *q = shke_queue_of(base);
 
-    if (shke_peek_is_open(q) && shke_enter(&base->object, &q->object) == 0)
+    if (shke_enter(&base->object, &q->object) == 0 && shke_peek_is_open(q))
         return shke_fail(-EBUSY, "%s/%s: the calling thread has a peek open",
                          q->object.segment->segment.name, q->object.name);
     shke_object_unref(&q->object);
@@ -329,4 +333,11 @@ const struct shki_queue_calls shke_queue_calls = {.open = queue_open,
                                                   .full = queue_full,
                                                   .shutdown = queue_shutdown,
                                                   .is_shut_down = queue_is_shut_down,
-                                                  .reopen = queue_reopen};
+                                                  .reopen = queue_reopen,
+                                                  .task_done = shke_queue_task_done,
+                                                  .join = shke_queue_join,
+                                                  .unfinished = shke_queue_unfinished,
+                                                  .lease = shke_queue_lease,
+                                                  .ack = shke_queue_ack,
+                                                  .nack = shke_queue_nack,
+                                                  .lease_info = shke_queue_lease_info};

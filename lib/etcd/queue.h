@@ -5,28 +5,34 @@
  *     slot/S            an item: struct header, then its bytes. S is below the capacity, so no more
  *                       items than that can be there; a queue without a limit has names that no
  *                       other producer uses
- *     slot.claim/S      the item is peeked: with the lease of the process that has it
+ *     slot.claim/S      the item is peeked or leased: with the lease of the process that has it
+ *     slot.tries/S      how often it has been leased, and when it may be again
  *     cursor/PRODUCER   nonce of the producer's last put
- *     last/CONSUMER     nonce of the consumer's last get
+ *     last/CONSUMER     what the consumer did last, and the tasks that it has: struct shke_last
+ *     told/CONSUMER     … that a join has told of, because its process has gone
  *
  *     put                                get
  *     compare .state is "open"           compare last/CONSUMER is as I left it
- *     compare cursor/PRODUCER is         compare slot/S is as it was seen, slot.claim/S is absent
- *         as I left it                   delete slot/S, put last/CONSUMER
- *     compare slot/S is absent
- *     put slot/S, put cursor/PRODUCER
+ *     compare cursor/PRODUCER is         of the first items in the order that are seen, the first
+ *         as I left it                       of which slot/S is as it was seen, and slot.claim/S
+ *     compare slot/S is absent               is absent:
+ *     put slot/S, put cursor/PRODUCER    delete slot/S, put last/CONSUMER
  *
  * The key that a producer (a consumer) leaves behind makes a request that is sent twice, because
  * the reply to the first was lost, happen once: the second finds the nonce of its own. No other
  * process writes that key, so none waits for it. One that is carried out late, after its call was
  * given up, finds the key changed, or is found by the next call.
  *
- * A consumer has the items in memory: one read, then a watch. It tries the first that it sees; if
- * another one has it, the view learns that from the reply. No list is read in the path of an item.
- * A producer of a queue with a limit knows likewise which places are free.
+ * A consumer has the items in memory: one read, then a watch. Several consumers want the same item,
+ * the next one. So a get of one item names the first few, one within the other ("if the first is
+ * there, take it; else if the second is there ..."), and is given one by a single request, whatever
+ * the others have taken meanwhile; the order is kept. A get of many items takes those that it names
+ * or none. What has gone the view learns from the reply. No list is read in the path of an item. A
+ * producer of a queue with a limit knows likewise which places are free.
  *
- * The files: queue_view.c is what a consumer sees, queue_wait.c its waits; queue_put.c, queue_get.c
- * and queue_peek.c are the calls; queue.c the kind.
+ * The files: queue_state.c is the state, queue_view.c what a consumer sees, queue_consumer.c what
+ * it writes, queue_wait.c its waits; queue_put.c, queue_get.c, queue_claim.c (for queue_peek.c and
+ * queue_lease.c) and queue_tasks.c are the calls; queue.c the kind.
  */
 #ifndef SHKE_QUEUE_H
 #define SHKE_QUEUE_H
@@ -59,6 +65,12 @@ struct shke_item {
     int64_t priority;
     int64_t claim, claim_lease; /* create_revision of its claim, 0: none */
     int64_t claim_known;        /* the revision up to which that is known */
+    int64_t held;               /* … if a thread of this process has it; else another, or 0 */
+    int64_t tries_mod;          /* mod_revision of slot.tries/S; 0: it is absent */
+    int64_t tries_known;        /* the revision up to which that is known */
+    unsigned tries;             /* how often it has been leased */
+    bool was_leased;            /* it goes before others when it has come back */
+    int64_t due;                /* CLOCK_MONOTONIC: it came back, and waits until then; 0 */
     unsigned refs;              /* the view, and a thread that tries it */
     bool is_there;              /* in the view */
     bool is_foreign;            /* no item of shmkit's: it is left alone */
@@ -69,6 +81,15 @@ struct shke_item {
     struct shke_item *next, *previous; /* in order */
     struct shke_item *chain;           /* with the same hash */
 };
+
+/* The value of last/CONSUMER. */
+struct shke_last {
+    char nonce[SHKE_NONCE_SIZE]; /* of the last request that wrote it */
+    unsigned index;              /* which of the items that it named it has taken */
+    unsigned tasks;              /* items taken, and not done: never too few */
+    int64_t lease;               /* of the process: while that is a member, it does them */
+};
+#define SHKE_LAST_MAX 80
 
 /* What a thread of this process puts, or gets, as. Not used by two threads at once. */
 struct shke_actor {
@@ -82,16 +103,25 @@ struct shke_actor {
     char doubtful[SHKE_NONCE_SIZE]; /* "": none */
     struct shke_item *items[SHKE_BATCH];
     unsigned n_items;
+    bool takes_first; /* one of them, the first that is there; else all */
+    bool owns;        /* they are this process's, and wait for its next get */
+    unsigned tasks;   /* as its key has them, or more than it needs to have */
+    pid_t tid;        /* the thread that has most of them */
 };
 
-/* An open peek. */
-struct shke_peek {
-    pid_t tid;
+/* An item that is peeked, or leased. */
+struct shke_claim {
+    pid_t tid; /* of the thread that has it */
+    bool is_lease;
     struct shke_item *item;
-    char claim[SHKE_KEY_MAX], slot[SHKE_KEY_MAX];
+    char claim[SHKE_KEY_MAX], slot[SHKE_KEY_MAX], tries[SHKE_KEY_MAX];
     int64_t created, lease;
-    struct shke_peek *next;
+    unsigned attempts; /* of a lease, this one too */
+    int64_t since;     /* … CLOCK_MONOTONIC */
+    struct shke_claim *next;
 };
+/* The value of slot.tries/S: "MOD TRIES DELAY NONCE". */
+#define SHKE_TRIES_MAX 100
 
 /* What is known of a place of a queue with a limit. */
 struct shke_place {
@@ -111,23 +141,30 @@ struct shke_queue {
     int64_t state_known;
     unsigned shutdowns;                       /* that have been seen */
     struct shke_actor *producers, *consumers; /* that no thread uses */
-    struct shke_peek *peeks;
-    unsigned peeks_begun; /* threads that are in the middle of one, or of its end */
-    bool may_have_stray;  /* claims have been told of since strays were looked for */
+    struct shke_worker *workers;
+    struct shke_claim *peeks, *leases;
+    unsigned claims_moving; /* threads that are in the middle of a claim, or of its end */
+    bool may_have_stray;    /* claims have been told of since strays were looked for */
 
     /* The consumer's view. */
     pthread_mutex_t starting; /* held over its first read, and the producer's; before the lock */
     struct shke_watch *view;
-    void (*told)(struct shke_queue *); /* of the peeks: without the lock, after each news */
+    void (*told)(struct shke_queue *); /* of the claims: without the lock, after each news */
     struct shke_item *head, *tail;
     struct shke_item **table; /* by hash of the slot */
     size_t table_size, n_items;
+    unsigned named;  /* items that a get of one names, so that other consumers leave it one */
+    unsigned streak; /* gets in a row that were given the first */
 
     /* The producer's. */
     struct shke_watch *deletes;
     struct shke_place *places;
     size_t n_free;
     int64_t steal_delay; /* ns: see queue_put.c */
+
+    /* For joins: what consumers write, and which processes go. */
+    struct shke_watch *lasts, *members;
+    bool may_be_done; /* since the last look */
 };
 
 /* A handle; the base is zero, but for its object and its order. */
@@ -152,14 +189,35 @@ void shke_view_free(struct shke_queue *);
  * marked as tried and referenced: how many.
  */
 unsigned shke_view_take(struct shke_queue *, struct shke_item **items, unsigned n);
-/* Whether it can be taken. */
+/*
+ * … or, to take one of them, those that a get of one names, as far as they fit into the buffer.
+ * Only the first is marked as tried.
+ */
+#define SHKE_NAMED_MAX 8
+unsigned shke_view_name(struct shke_queue *, struct shke_item **items, size_t room);
+/* -EMSGSIZE: the buffer is too small for it. */
+int shke_say_small(const struct shke_queue *, const struct shke_item *, size_t room);
+/* A get of one was given the index-th, of so many. */
+void shke_view_learn_rivals(struct shke_queue *, unsigned index, unsigned n);
+/* Whether it can be taken; … by another thread than that which tries it. */
+bool shke_item_is_due(const struct shke_item *);
+static inline bool shke_item_may_be_named(const struct shke_item *i)
+{
+    return !i->claim && !i->is_foreign && (i->due == 0 || shke_item_is_due(i));
+}
 static inline bool shke_item_is_free(const struct shke_item *i)
 {
-    return !i->claim && !i->is_tried && !i->is_foreign;
+    return !i->is_tried && shke_item_may_be_named(i);
 }
 
 /* With the object's lock: its claim as of that revision. */
 void shke_item_learn_claim(struct shke_item *, int64_t created, int64_t lease, int64_t revision);
+/* … how often it was leased, and whether it waits; as of that revision. */
+void shke_item_learn_tries(struct shke_queue *, struct shke_item *, const struct shke_kv *,
+                           int64_t revision);
+/* … this process has written it so. */
+void shke_item_set_tries(struct shke_queue *, struct shke_item *, unsigned tries, int64_t delay,
+                         int64_t revision);
 /* Not tried any more; one reference less. */
 void shke_item_release(struct shke_item *);
 void shke_item_unref(struct shke_item *);
@@ -170,16 +228,18 @@ void shke_view_drop(struct shke_queue *, struct shke_item *);
 struct shke_look {
     bool is_shut;
     int64_t items, claims;
+    int64_t revision;
 };
 int shke_queue_look(struct shke_queue *, const struct shke_trial *, struct shke_look *);
 /* With the object's lock. */
 void shke_queue_learn_state(struct shke_queue *, const struct shke_kv *, int64_t revision);
 
 /*
- * An actor that no thread uses, and that has nothing left to do, or a new one; NULL: no memory.
- * With the object's lock.
+ * With the object's lock: a producer that no thread uses, or a new one; a new actor. NULL: no
+ * memory.
  */
-struct shke_actor *shke_actor_take(struct shke_queue *, bool producer);
+struct shke_actor *shke_producer_take(struct shke_queue *);
+struct shke_actor *shke_actor_new(struct shke_queue *, bool producer);
 void shke_actor_give(struct shke_queue *, struct shke_actor *, bool producer);
 
 /* ---- queue_wait.c ---- */
@@ -210,6 +270,77 @@ ssize_t shke_queue_get(struct shk_queue *, void *buf, size_t size, int64_t timeo
                        int64_t *priority);
 int shke_queue_get_many(struct shk_queue *, struct iovec *, unsigned n, int64_t timeout);
 
+/* ---- queue_consumer.c ---- */
+
+/* false: it is absent, or no such value. */
+bool shke_last_read(const struct shke_kv *, struct shke_last *);
+/* Put the key: the index-th item, and n tasks more. */
+void shke_consumer_write(const struct shke_actor *, const char *nonce, unsigned index, unsigned n,
+                         int64_t lease, struct shke_txn *);
+/* Without the object's lock: what the key says: whether a request of that nonce has written it. */
+bool shke_consumer_read(struct shke_queue *, struct shke_actor *, const struct shke_kv *,
+                        const char *nonce);
+/* With the object's lock: of the items that it named it has that one, or none. */
+void shke_consumer_choose(struct shke_actor *, unsigned index);
+void shke_consumer_give_up(struct shke_actor *);
+/* Without the object's lock: find out what has come of a request in doubt: 0 or an error. */
+int shke_consumer_settle(struct shke_queue *, struct shke_actor *, const struct shke_trial *);
+/* … write how many tasks it has. */
+int shke_consumer_note(struct shke_queue *, struct shke_actor *, const struct shke_trial *);
+/*
+ * With the object's lock: a consumer, which shke_actor_give() gives back; `settled`: with no items,
+ * and not in doubt. NULL: no memory.
+ */
+struct shke_actor *shke_consumer_take(struct shke_queue *, bool settled);
+/* … one that has tasks; NULL: there is none, or other threads use them. */
+struct shke_actor *shke_consumer_take_busy(struct shke_queue *);
+
+/* ---- queue_tasks.c ---- */
+
+/* What a thread has taken, and not done. */
+struct shke_worker {
+    pid_t tid;
+    unsigned tasks;
+    struct shke_worker *next;
+};
+/* With the object's lock: that of the calling thread; NULL: no memory. */
+struct shke_worker *shke_worker(struct shke_queue *);
+void shke_workers_free(struct shke_queue *);
+
+int shke_queue_task_done(struct shk_queue *);
+int shke_queue_join(struct shk_queue *, int64_t timeout);
+ssize_t shke_queue_unfinished(struct shk_queue *);
+
+/* ---- queue_claim.c ---- */
+
+/*
+ * Claim the next item of at most `room` bytes, and list it: 0 or an error. Without the object's
+ * lock.
+ */
+int shke_claim_next(struct shke_queue *, struct shke_claim *, size_t room, struct shke_wait *);
+/* With the object's lock: it is about to end. */
+struct shke_claim *shke_claim_unlist(struct shke_queue *, struct shke_claim *);
+/* … it has ended. */
+void shke_claim_discard(struct shke_queue *, struct shke_claim *);
+/*
+ * Without the object's lock, of one that is not in the list: take its item out: 0; 1: it is not
+ * this process's any more; or an error. A peek's becomes a task of the calling thread.
+ */
+int shke_claim_consume(struct shke_queue *, struct shke_claim *);
+/* … leave it in; of a lease as shk_queue_nack(): 0; -ENOENT, without a sentence; or an error. */
+int shke_claim_give_back(struct shke_queue *, struct shke_claim *, int64_t delay);
+/* By the watch: claims of this process that no thread knows of are given back. */
+void shke_claims_give_back_strays(struct shke_queue *);
+void shke_claims_free(struct shke_queue *);
+
+/* ---- queue_lease.c ---- */
+
+ssize_t shke_queue_lease(struct shk_queue *, void *buf, size_t size, int64_t timeout,
+                         uint64_t *ticket);
+int shke_queue_ack(struct shk_queue *, uint64_t ticket);
+int shke_queue_nack(struct shk_queue *, uint64_t ticket, int64_t delay);
+int shke_queue_lease_info(struct shk_queue *, uint64_t ticket, struct shk_lease_info *);
+
 /* ---- queue_peek.c ---- */
 
 ssize_t shke_queue_peek(struct shk_queue *, const void **item, int64_t timeout);
@@ -217,8 +348,5 @@ int shke_queue_consume(struct shk_queue *);
 int shke_queue_unpeek(struct shk_queue *);
 /* Whether the calling thread has one; without the object's lock. */
 bool shke_peek_is_open(struct shke_queue *);
-/* By the watch: claims of this process that no thread knows of are given back. */
-void shke_peek_give_back_strays(struct shke_queue *);
-void shke_peeks_free(struct shke_queue *);
 
 #endif

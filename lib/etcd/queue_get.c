@@ -1,12 +1,4 @@
-/*
- * Getting.
- *
- * A get that is given up, because no majority answers, may have taken its items, or may still take
- * them. Its consumer keeps them as doubtful, and the next get of this process settles that before
- * anything else: it writes the consumer's key, compared with what it was. Either that succeeds:
- * then the earlier request has not been carried out, and never will be. Or the key has the nonce of
- * that request: then the items are this process's, and the call returns them.
- */
+/* Getting: one item, the first that is there of those that it names, or many. */
 #include "etcd/queue.h"
 
 #include <stdlib.h>
@@ -18,9 +10,9 @@ enum { TRY_AGAIN = 1 };
 
 struct get {
     struct shke_queue *queue;
-    struct shke_actor *consumer;
-    struct shke_item **items; /* of the consumer */
-    unsigned n;
+    struct shke_actor *consumer; /* whose items it wants */
+    int64_t lease;
+    char nonce[SHKE_NONCE_SIZE];
 };
 
 static void keys_of(const struct shke_queue *q, const struct shke_item *i, char slot[SHKE_KEY_MAX],
@@ -30,25 +22,57 @@ static void keys_of(const struct shke_queue *q, const struct shke_item *i, char 
     shke_key(claim, &q->object, "slot.claim/%s", i->slot);
 }
 
-static int send_get(struct get *g, const char *nonce, const struct shke_trial *trial,
-                    struct shke_reply *reply)
+/* If the item is there, it is taken; else it is asked what has become of it: two answers. */
+static void add_taking(const struct get *g, const struct shke_item *i, struct shke_txn *t)
 {
-    char slot[SHKE_KEY_MAX], claim[SHKE_KEY_MAX];
+    char slot[SHKE_KEY_MAX], claim[SHKE_KEY_MAX], tries[SHKE_KEY_MAX];
+
+    keys_of(g->queue, i, slot, claim);
+    shke_if_written(t, slot, i->mod);
+    shke_if_created(t, claim, 0);
+    shke_then_delete(t, slot);
+    if (i->tries_mod) {
+        shke_key(tries, &g->queue->object, "slot.tries/%s", i->slot);
+        shke_then_delete(t, tries);
+    }
+    shke_else_get_key(t, slot);
+    shke_else_get(t, claim);
+}
+
+/* The first that is there: each is in the other branch of the one before. */
+static void add_first(const struct get *g, struct shke_txn *t)
+{
+    struct shke_txn inner = {0}, one;
+
+    for (unsigned i = g->consumer->n_items; i-- > 0; inner = one) {
+        one = (struct shke_txn){0};
+        add_taking(g, g->consumer->items[i], &one);
+        shke_consumer_write(g->consumer, g->nonce, i, 1, g->lease, &one);
+        if (i + 1 < g->consumer->n_items)
+            shke_else_txn(&one, &inner);
+    }
+    shke_then_txn(t, &inner);
+}
+
+static void add_all(const struct get *g, struct shke_txn *t)
+{
+    for (unsigned i = 0; i < g->consumer->n_items; i++)
+        add_taking(g, g->consumer->items[i], t);
+    shke_consumer_write(g->consumer, g->nonce, 0, g->consumer->n_items, g->lease, t);
+}
+
+static int send_get(const struct get *g, const struct shke_trial *trial, struct shke_reply *reply)
+{
     struct shke_queue *q = g->queue;
     struct shke_txn t = {0};
 
     shke_if_there(&t, &q->object);
     shke_if_written(&t, g->consumer->key, g->consumer->mod);
     shke_else_get(&t, g->consumer->key);
-    for (unsigned i = 0; i < g->n; i++) {
-        keys_of(q, g->items[i], slot, claim);
-        shke_if_written(&t, slot, g->items[i]->mod);
-        shke_if_created(&t, claim, 0);
-        shke_then_delete(&t, slot);
-        shke_else_get_key(&t, slot);
-        shke_else_get(&t, claim);
-    }
-    shke_then_put(&t, g->consumer->key, nonce, strlen(nonce), 0);
+    if (g->consumer->takes_first)
+        add_first(g, &t);
+    else
+        add_all(g, &t);
     return shke_txn_run(shke_object_client(&q->object), &t, trial, reply);
 }
 
@@ -70,22 +94,49 @@ static int learn_item(struct shke_queue *q, struct shke_item *i, const struct sh
     return r;
 }
 
-static int read_failure(struct get *g, const char *nonce, const struct shke_reply *reply)
+/* The consumer's key was as it had left it. 0: it has one of the items; TRY_AGAIN. */
+static int read_first(const struct get *g, const struct shke_reply *reply)
+{
+    struct shke_actor *c = g->consumer;
+    struct shke_reply one, next;
+    unsigned i = 0, n = c->n_items;
+    int r = 0;
+
+    pthread_mutex_lock(&g->queue->object.lock);
+    shke_reply_inner(reply, 0, &one);
+    while (i < n && !one.succeeded && r == 0) {
+        r = learn_item(g->queue, c->items[i++], &one, 0);
+        shke_reply_inner(&one, 2, &next);
+        one = next;
+    }
+    shke_view_learn_rivals(g->queue, i, n);
+    if (r == 0 && i < n)
+        shke_consumer_choose(c, i);
+    else if (r == 0)
+        r = TRY_AGAIN;
+    pthread_mutex_unlock(&g->queue->object.lock);
+    return r;
+}
+
+/*
+ * The consumer's key was not as it had left it, or of all items one was not there: an earlier
+ * sending of the same request has taken them, 0; or TRY_AGAIN.
+ */
+static int read_failure(const struct get *g, const struct shke_reply *reply)
 {
     struct shke_queue *q = g->queue;
+    struct shke_actor *c = g->consumer;
     struct shke_kv last = {0};
     int r = shke_check_there(&q->object, reply);
 
     if (r == 0)
         r = shke_reply_kv(reply, 1, &last);
-    if (r < 0)
-        return r;
-    g->consumer->mod = last.mod;
-    r = last.value && strcmp((char *)last.value, nonce) == 0 ? 0 : TRY_AGAIN;
+    if (r == 0)
+        r = shke_consumer_read(q, c, &last, g->nonce) ? 0 : TRY_AGAIN;
     shke_kv_free(&last);
     pthread_mutex_lock(&q->object.lock);
-    for (unsigned i = 0; r == TRY_AGAIN && i < g->n; i++)
-        if (learn_item(q, g->items[i], reply, 2 + 2 * i) < 0)
+    for (unsigned i = 0; r == TRY_AGAIN && !c->takes_first && i < c->n_items; i++)
+        if (learn_item(q, c->items[i], reply, 2 + 2 * i) < 0)
             r = -ENOMEM;
     pthread_mutex_unlock(&q->object.lock);
     return r;
@@ -95,96 +146,59 @@ static int read_failure(struct get *g, const char *nonce, const struct shke_repl
 static int get_some(struct get *g, const struct shke_trial *trial)
 {
     struct shke_actor *c = g->consumer;
-    char nonce[SHKE_NONCE_SIZE];
     struct shke_reply reply;
-    int r;
+    int r = shke_segment_lease(g->queue->object.segment, trial, &g->lease);
 
-    shke_nonce(nonce);
-    r = send_get(g, nonce, trial, &reply);
-    if (r == 0 && reply.succeeded)
-        c->mod = reply.revision;
-    if (r == 0 && !reply.succeeded)
-        r = read_failure(g, nonce, &reply);
-    if (r == -EHOSTUNREACH)
-        memcpy(c->doubtful, nonce, sizeof(nonce));
-    shke_reply_free(&reply);
-    return r;
-}
-
-/* What has come of a get that was given up: 0: it took its items; TRY_AGAIN: it never will. */
-static int settle_doubt(struct shke_queue *q, struct shke_actor *c, const struct shke_trial *trial)
-{
-    char nonce[SHKE_NONCE_SIZE];
-    struct shke_kv last = {0};
-    struct shke_reply reply;
-    struct shke_txn t = {0};
-    int r;
-
-    shke_nonce(nonce);
-    shke_if_there(&t, &q->object);
-    shke_if_written(&t, c->key, c->mod);
-    shke_then_put(&t, c->key, nonce, strlen(nonce), 0);
-    shke_else_get(&t, c->key);
-    r = shke_txn_run(shke_object_client(&q->object), &t, trial, &reply);
     if (r < 0)
         return r;
-    if (reply.succeeded) {
-        c->mod = reply.revision;
-        r = TRY_AGAIN;
-    } else {
-        r = shke_check_there(&q->object, &reply);
-        if (r == 0)
-            r = shke_reply_kv(&reply, 1, &last);
+    shke_nonce(g->nonce);
+    r = send_get(g, trial, &reply);
+    if (r == 0 && !reply.succeeded)
+        r = read_failure(g, &reply);
+    else if (r == 0) {
+        r = c->takes_first ? read_first(g, &reply) : 0;
         if (r == 0) {
-            c->mod = last.mod;
-            r = last.value && strcmp((char *)last.value, c->doubtful) == 0 ? 0 : TRY_AGAIN;
+            c->mod = reply.revision;
+            c->tasks += c->n_items;
         }
     }
-    shke_kv_free(&last);
+    c->owns = r == 0;
+    if (r == -EHOSTUNREACH)
+        memcpy(c->doubtful, g->nonce, sizeof(g->nonce));
     shke_reply_free(&reply);
     return r;
 }
 
 /* ---- A call ---- */
 
-static void give_up_items(struct shke_actor *c)
-{
-    for (unsigned i = 0; i < c->n_items; i++)
-        shke_item_release(c->items[i]);
-    c->n_items = 0;
-    c->doubtful[0] = '\0';
-}
-
 /*
- * With the object's lock: up to n items come to the consumer: how many it has; 0: none can be had
- * now, wait; or, `again`, another process has taken one: look what is next. Or an error.
+ * With the object's lock: up to n items, of at most `room` bytes if it is one, come to the
+ * consumer: how many it has; 0: none can be had now, wait; or, `again`, another process has taken
+ * one: look what is next. Or an error.
  */
-static int take(struct shke_queue *q, struct shke_actor *c, unsigned n,
+static int take(struct shke_queue *q, struct shke_actor *c, unsigned n, size_t room,
                 const struct shke_trial *trial, bool *again)
 {
-    struct get g = {.queue = q, .consumer = c, .items = c->items};
+    struct get g = {.queue = q, .consumer = c};
     int r;
 
     if (*c->doubtful) {
         pthread_mutex_unlock(&q->object.lock);
-        r = settle_doubt(q, c, trial);
+        r = shke_consumer_settle(q, c, trial);
         pthread_mutex_lock(&q->object.lock);
-        if (r == TRY_AGAIN)
-            give_up_items(c);
-        else if (r == 0)
-            c->doubtful[0] = '\0';
         if (r < 0)
             return r;
-        *again = r == TRY_AGAIN;
+        *again = c->n_items == 0;
     } else if (c->n_items == 0) {
-        g.n = c->n_items = shke_view_take(q, c->items, n);
-        if (g.n == 0)
+        c->takes_first = n == 1;
+        c->n_items = n == 1 ? shke_view_name(q, c->items, room) : shke_view_take(q, c->items, n);
+        if (c->n_items == 0)
             return 0;
         pthread_mutex_unlock(&q->object.lock);
         r = get_some(&g, trial);
         pthread_mutex_lock(&q->object.lock);
         if (r != 0 && *c->doubtful == '\0')
-            give_up_items(c);
+            shke_consumer_give_up(c);
         if (r < 0)
             return r;
         *again = r == TRY_AGAIN;
@@ -194,37 +208,18 @@ static int take(struct shke_queue *q, struct shke_actor *c, unsigned n,
     return (int)c->n_items;
 }
 
-/* A consumer with items, or in doubt, comes first. */
-static struct shke_actor *take_consumer(struct shke_queue *q)
-{
-    struct shke_actor **link = &q->consumers, *c;
-
-    for (; (c = *link) != NULL; link = &c->next)
-        if (*c->doubtful || c->n_items > 0) {
-            *link = c->next;
-            return c;
-        }
-    return shke_actor_take(q, false);
-}
-
-static int say_small(const struct shke_queue *q, const struct shke_item *i, size_t size)
-{
-    return shke_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu",
-                     q->object.segment->segment.name, q->object.name, i->length, size);
-}
-
 /*
  * Items that an earlier get took in doubt, more than it had buffers, stay for the next one.
  *
  * Copy the first items out, as far as they fit: how many; -EMSGSIZE: not even the first does.
  */
-static int deliver(const struct shke_queue *q, struct shke_actor *c, struct iovec *bufs, unsigned n,
-                   int64_t *priority)
+static int deliver(struct shke_queue *q, struct shke_actor *c, struct shke_worker *worker,
+                   struct iovec *bufs, unsigned n, int64_t *priority)
 {
     unsigned done = 0;
 
     if (c->items[0]->length > bufs[0].iov_len)
-        return say_small(q, c->items[0], bufs[0].iov_len);
+        return shke_say_small(q, c->items[0], bufs[0].iov_len);
     while (done < n && done < c->n_items && c->items[done]->length <= bufs[done].iov_len) {
         struct shke_item *i = c->items[done];
 
@@ -235,8 +230,10 @@ static int deliver(const struct shke_queue *q, struct shke_actor *c, struct iove
             *priority = i->priority;
         shke_item_release(i);
         done++;
+        worker->tasks++;
     }
     c->n_items -= done;
+    c->owns = c->n_items > 0;
     memmove(c->items, c->items + done, c->n_items * sizeof(c->items[0]));
     return (int)done;
 }
@@ -254,7 +251,7 @@ static int fit(struct shke_queue *q, const struct iovec *bufs, unsigned n)
         if (!shke_item_is_free(i))
             continue;
         if (i->length > bufs[k].iov_len)
-            return k ? (int)k : say_small(q, i, bufs[0].iov_len);
+            return k ? (int)k : shke_say_small(q, i, bufs[0].iov_len);
         k++;
     }
     return (int)k;
@@ -264,6 +261,7 @@ static int get(struct shke_queue *q, struct shke_wait *w, struct iovec *bufs, un
                int64_t *priority)
 {
     const struct shke_trial trial = {.deadline = &w->deadline};
+    struct shke_worker *worker;
     struct shke_actor *c;
     bool again;
     int r = shke_view_start(q, &trial);
@@ -271,21 +269,23 @@ static int get(struct shke_queue *q, struct shke_wait *w, struct iovec *bufs, un
     if (r < 0)
         return r;
     pthread_mutex_lock(&q->object.lock);
-    do {
+    worker = shke_worker(q);
+    r = worker ? 0 : -ENOMEM;
+    while (r == 0) {
         again = false;
-        c = take_consumer(q);
+        c = shke_consumer_take(q, false);
         r = c ? 0 : -ENOMEM;
         if (r == 0 && c->n_items == 0)
             r = fit(q, bufs, n);
         if (r > 0 || (r == 0 && c->n_items > 0))
-            r = take(q, c, (unsigned)r, &trial, &again);
+            r = take(q, c, (unsigned)r, bufs[0].iov_len, &trial, &again);
         if (r > 0)
-            r = deliver(q, c, bufs, n, priority);
+            r = deliver(q, c, worker, bufs, n, priority);
         if (c)
             shke_actor_give(q, c, false);
         if (r == 0 && !again)
             r = shke_wait_more(q, w);
-    } while (r == 0);
+    }
     pthread_mutex_unlock(&q->object.lock);
     return r;
 }

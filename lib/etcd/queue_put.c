@@ -421,7 +421,7 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
     shutdowns = q->shutdowns;
     do {
         if (p->producer == NULL)
-            p->producer = shke_actor_take(q, true);
+            p->producer = shke_producer_take(q);
         p->n = batch_of(items, n);
         if (q->n_free == 0)
             steal_at = 0;

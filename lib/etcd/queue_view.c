@@ -74,6 +74,9 @@ static bool is_before(const struct shke_queue *q, const struct shke_item *a,
 {
     if (q->order == SHK_PRIORITY && a->priority != b->priority)
         return a->priority < b->priority;
+    /* one that comes back is the oldest anyway, but in a LIFO queue */
+    if (q->order == SHK_LIFO && a->was_leased != b->was_leased)
+        return b->was_leased;
     return a->create != b->create ? a->create < b->create : a->number < b->number;
 }
 
@@ -90,6 +93,13 @@ static void insert(struct shke_queue *q, struct shke_item *i)
     *(before ? &before->next : &q->head) = i;
 }
 
+/* Out of the order, but not out of the table. */
+static void remove_from_order(struct shke_queue *q, struct shke_item *i)
+{
+    *(i->next ? &i->next->previous : &q->tail) = i->previous;
+    *(i->previous ? &i->previous->next : &q->head) = i->next;
+}
+
 void shke_view_drop(struct shke_queue *q, struct shke_item *i)
 {
     struct shke_item **place;
@@ -99,8 +109,7 @@ void shke_view_drop(struct shke_queue *q, struct shke_item *i)
     i->is_there = false;
     place = place_of(q, i->slot);
     *place = i->chain;
-    *(i->next ? &i->next->previous : &q->tail) = i->previous;
-    *(i->previous ? &i->previous->next : &q->head) = i->next;
+    remove_from_order(q, i);
     q->n_items--;
     shke_item_unref(i);
 }
@@ -171,41 +180,102 @@ void shke_item_learn_claim(struct shke_item *i, int64_t created, int64_t lease, 
     i->claim_lease = lease;
 }
 
-static void claim(struct shke_queue *q, const char *slot, const struct shke_kv *kv, bool deleted)
+static int64_t now(void)
 {
-    struct shke_item *i = find(q, slot);
+    struct timespec t;
 
-    if (i)
-        shke_item_learn_claim(i, deleted ? 0 : kv->create, deleted ? 0 : kv->lease, kv->mod);
-    q->may_have_stray = q->may_have_stray || !deleted;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
+}
+
+bool shke_item_is_due(const struct shke_item *i)
+{
+    return now() >= i->due;
+}
+
+/* With the object's lock. The order of a LIFO queue depends on it. */
+static void set_tries(struct shke_queue *q, struct shke_item *i, bool was_leased, unsigned tries,
+                      int64_t delay)
+{
+    bool moves = i->is_there && i->was_leased != was_leased;
+
+    if (moves)
+        remove_from_order(q, i);
+    i->was_leased = was_leased;
+    i->tries = tries;
+    i->due = delay > 0 ? now() + delay : 0;
+    if (moves)
+        insert(q, i);
+}
+
+void shke_item_learn_tries(struct shke_queue *q, struct shke_item *i, const struct shke_kv *kv,
+                           int64_t revision)
+{
+    long long mod, delay;
+    bool was_leased;
+    unsigned tries;
+
+    if (revision < i->tries_known)
+        return;
+    i->tries_known = revision;
+    if (kv->mod == i->tries_mod)
+        return;
+    i->tries_mod = kv->mod;
+    was_leased = kv->value &&
+                 sscanf((const char *)kv->value, "%lld %u %lld", &mod, &tries, &delay) == 3 &&
+                 mod == i->mod; /* and not of an earlier item in that place */
+    set_tries(q, i, was_leased, was_leased ? tries : 0, was_leased ? delay : 0);
+}
+
+void shke_item_set_tries(struct shke_queue *q, struct shke_item *i, unsigned tries, int64_t delay,
+                         int64_t revision)
+{
+    i->tries_known = i->tries_mod = revision;
+    set_tries(q, i, true, tries, delay);
 }
 
 /* ---- The watch ---- */
 
-/* The name of a slot, behind the prefix; NULL: another key. */
-static const char *slot_of(const char *part, bool *is_claim)
+enum part { SLOT, CLAIM, TRIES, OTHER };
+
+/* What a key is, and the name of its slot. */
+static enum part part_of(const struct shke_queue *q, const char *key, const char **slot)
 {
-    *is_claim = strncmp(part, "slot.claim/", 11) == 0;
-    return *is_claim ? part + 11 : strncmp(part, "slot/", 5) == 0 ? part + 5 : NULL;
+    static const char *const names[] = {"slot/", "slot.claim/", "slot.tries/"};
+    const char *part = key + strlen(q->object.prefix);
+
+    for (enum part p = SLOT; p < OTHER; p++)
+        if (strncmp(part, names[p], strlen(names[p])) == 0) {
+            *slot = part + strlen(names[p]);
+            return p;
+        }
+    return OTHER;
+}
+
+static void apply_slot(struct shke_queue *q, const char *slot, const struct shke_kv *kv,
+                       bool deleted)
+{
+    struct shke_item *i = find(q, slot);
+
+    if (!deleted)
+        add(q, slot, kv);
+    else if (i && i->mod <= kv->mod)
+        shke_view_drop(q, i);
 }
 
 static void apply(struct shke_queue *q, const struct shke_kv *kv, bool deleted)
 {
-    bool is_claim;
-    const char *slot = slot_of(kv->key + strlen(q->object.prefix), &is_claim);
-    struct shke_item *i;
+    const char *slot = NULL;
+    enum part part = part_of(q, kv->key, &slot);
+    struct shke_item *i = slot ? find(q, slot) : NULL;
 
-    if (slot == NULL)
-        return;
-    if (is_claim) {
-        claim(q, slot, kv, deleted);
-    } else if (!deleted) {
-        add(q, slot, kv);
-    } else {
-        i = find(q, slot);
-        if (i && i->mod <= kv->mod)
-            shke_view_drop(q, i);
-    }
+    if (part == SLOT)
+        apply_slot(q, slot, kv, deleted);
+    else if (part == CLAIM && i)
+        shke_item_learn_claim(i, deleted ? 0 : kv->create, deleted ? 0 : kv->lease, kv->mod);
+    else if (part == TRIES && i)
+        shke_item_learn_tries(q, i, deleted ? &(struct shke_kv){0} : kv, kv->mod);
+    q->may_have_stray = q->may_have_stray || (part == CLAIM && !deleted);
 }
 
 static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
@@ -268,26 +338,29 @@ static int read_page(struct shke_queue *q, const struct shke_trial *trial, char 
 static void replace(struct shke_queue *q, const struct shke_kv *all, size_t n, int64_t revision)
 {
     struct shke_item *next;
+    const char *slot;
 
     for (struct shke_item *i = q->head; i; i = i->next) {
         i->is_found = false;
         shke_item_learn_claim(i, 0, 0, revision - 1);
     }
-    for (int claims = 0; claims < 2; claims++) /* a claim comes behind its item */
-        for (size_t k = 0; k < n; k++) {
-            bool is_claim;
-            const char *slot = slot_of(all[k].key + strlen(q->object.prefix), &is_claim);
-            struct shke_item *i = slot ? find(q, slot) : NULL;
+    for (size_t k = 0; k < n; k++) {
+        struct shke_item *i = part_of(q, all[k].key, &slot) == SLOT ? find(q, slot) : NULL;
 
-            if (slot == NULL || is_claim != (claims == 1))
-                continue;
-            if (!is_claim && i && i->mod == all[k].mod)
-                i->is_found = true;
-            else if (is_claim && i)
-                shke_item_learn_claim(i, all[k].create, all[k].lease, revision);
-            else if (!is_claim)
-                apply(q, &all[k], false);
-        }
+        if (i && i->mod == all[k].mod)
+            i->is_found = true;
+        else if (part_of(q, all[k].key, &slot) == SLOT)
+            apply(q, &all[k], false);
+    }
+    for (size_t k = 0; k < n; k++) { /* once its item is there */
+        enum part part = part_of(q, all[k].key, &slot);
+        struct shke_item *i = part == CLAIM || part == TRIES ? find(q, slot) : NULL;
+
+        if (i && part == CLAIM)
+            shke_item_learn_claim(i, all[k].create, all[k].lease, revision);
+        else if (i)
+            shke_item_learn_tries(q, i, &all[k], revision);
+    }
     for (struct shke_item *i = q->head; i; i = next) {
         next = i->next;
         if (!i->is_found)
@@ -354,6 +427,12 @@ void shke_view_free(struct shke_queue *q)
 
 /* ---- Taking ---- */
 
+int shke_say_small(const struct shke_queue *q, const struct shke_item *i, size_t size)
+{
+    return shke_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu",
+                     q->object.segment->segment.name, q->object.name, i->length, size);
+}
+
 unsigned shke_view_take(struct shke_queue *q, struct shke_item **items, unsigned n)
 {
     struct shke_item *i = q->order == SHK_LIFO ? q->tail : q->head;
@@ -373,80 +452,37 @@ unsigned shke_view_take(struct shke_queue *q, struct shke_item **items, unsigned
     return found;
 }
 
-/* ---- The state ---- */
-
-void shke_queue_learn_state(struct shke_queue *q, const struct shke_kv *kv, int64_t revision)
+unsigned shke_view_name(struct shke_queue *q, struct shke_item **items, size_t room)
 {
-    bool is_shut = kv->value && kv->length == 4 && memcmp(kv->value, "shut", 4) == 0;
+    struct shke_item *i = q->order == SHK_LIFO ? q->tail : q->head;
+    unsigned found = 0, most = q->named ? q->named : 1;
 
-    if (revision < q->state_known)
-        return;
-    q->state_known = revision;
-    if (is_shut && !q->is_shut)
-        q->shutdowns++;
-    q->is_shut = is_shut;
-    pthread_cond_broadcast(&q->object.changed);
+    for (; i && found < most; i = q->order == SHK_LIFO ? i->previous : i->next) {
+        /* behind the first, one that another thread tries may be left by it */
+        if (found == 0 ? !shke_item_is_free(i) : !shke_item_may_be_named(i))
+            continue;
+        if (i->length > room)
+            break;
+        i->is_tried = i->is_tried || found == 0;
+        i->refs++;
+        items[found++] = i;
+    }
+    return found;
 }
 
-int shke_queue_look(struct shke_queue *q, const struct shke_trial *trial, struct shke_look *look)
+#define STREAK 32 /* so many firsts: one fewer is named; each costs a little, in each request */
+
+void shke_view_learn_rivals(struct shke_queue *q, unsigned index, unsigned n)
 {
-    char state[SHKE_KEY_MAX], slots[SHKE_KEY_MAX], claims[SHKE_KEY_MAX];
-    struct shke_reply reply;
-    struct shke_txn t = {0};
-    struct shke_kv kv;
-    int r;
+    unsigned wanted = index + 2 < SHKE_NAMED_MAX ? index + 2 : SHKE_NAMED_MAX;
 
-    shke_key(state, &q->object, ".state");
-    shke_key(slots, &q->object, "slot/");
-    shke_key(claims, &q->object, "slot.claim/");
-    shke_if_there(&t, &q->object);
-    shke_then_get(&t, state);
-    shke_then_count(&t, slots);
-    shke_then_count(&t, claims);
-    r = shke_txn_run(shke_object_client(&q->object), &t, trial, &reply);
-    if (r < 0)
-        return r;
-    r = reply.succeeded ? shke_reply_kv(&reply, 0, &kv) : shke_stale(&q->object);
-    if (r == 0) {
-        pthread_mutex_lock(&q->object.lock);
-        shke_queue_learn_state(q, &kv, reply.revision);
-        look->is_shut = q->is_shut;
-        pthread_mutex_unlock(&q->object.lock);
-        look->items = shke_reply_count(&reply, 1);
-        look->claims = shke_reply_count(&reply, 2);
-        shke_kv_free(&kv);
+    if (index > 0 && wanted > q->named)
+        q->named = wanted;
+    else if (index >= n) /* all were gone */
+        q->named = SHKE_NAMED_MAX;
+    q->streak = index == 0 ? q->streak + 1 : 0;
+    if (q->streak >= STREAK && q->named > 1) {
+        q->named--;
+        q->streak = 0;
     }
-    shke_reply_free(&reply);
-    return r;
-}
-
-/* ---- Actors ---- */
-
-struct shke_actor *shke_actor_take(struct shke_queue *q, bool producer)
-{
-    struct shke_actor **link = producer ? &q->producers : &q->consumers, *a;
-
-    while (*link && (*(*link)->doubtful || (*link)->n_items > 0))
-        link = &(*link)->next;
-    a = *link;
-    if (a) {
-        *link = a->next;
-        return a;
-    }
-    a = calloc(1, sizeof(*a));
-    if (a == NULL) {
-        shke_fail(-ENOMEM, "out of memory");
-        return NULL;
-    }
-    shke_nonce(a->id);
-    shke_key(a->key, &q->object, "%s/%s", producer ? "cursor" : "last", a->id);
-    return a;
-}
-
-void shke_actor_give(struct shke_queue *q, struct shke_actor *a, bool producer)
-{
-    struct shke_actor **list = producer ? &q->producers : &q->consumers;
-
-    a->next = *list;
-    *list = a;
 }

@@ -42,6 +42,16 @@ static int wait_for_view(struct shke_queue *q, struct shke_wait *w)
     return 0;
 }
 
+/* A leased item is no item of the queue until it comes back. */
+static bool is_peeked(const struct shke_queue *q)
+{
+    const struct shke_item *i = q->head;
+
+    while (i && !(i->claim && !i->was_leased))
+        i = i->next;
+    return i != NULL;
+}
+
 /* Ask the servers whether it is empty, or drained. The object's lock is not held over it. */
 static int look(struct shke_queue *q, struct shke_wait *w)
 {
@@ -62,7 +72,7 @@ static int look(struct shke_queue *q, struct shke_wait *w)
                    : 0;
     if ((size_t)there.items != q->n_items)
         return wait_for_view(q, w);
-    if (w->deadline.nowait && there.claims > 0)
+    if (w->deadline.nowait && there.claims > 0 && is_peeked(q))
         return shke_host->object_say(w->handle, -EBUSY,
                                      "each item of the queue is peeked by another member");
     return 0;

@@ -146,6 +146,20 @@ void shke_else_keys(struct shke_txn *t, const char *prefix, unsigned limit)
     shke_add_string(b, "}}");
 }
 
+void shke_then_get_all(struct shke_txn *t, const char *prefix)
+{
+    shke_add_string(next(&t->success), "{\"request_range\":{");
+    shke_add_prefix_range(&t->success, NULL, prefix);
+    shke_add_string(&t->success, "}}");
+}
+
+void shke_then_get_keys(struct shke_txn *t, const char *prefix)
+{
+    shke_add_string(next(&t->success), "{\"request_range\":{\"keys_only\":true,");
+    shke_add_prefix_range(&t->success, NULL, prefix);
+    shke_add_string(&t->success, "}}");
+}
+
 void shke_then_count(struct shke_txn *t, const char *prefix)
 {
     add_count(&t->success, prefix);
@@ -154,6 +168,45 @@ void shke_then_count(struct shke_txn *t, const char *prefix)
 void shke_else_count(struct shke_txn *t, const char *prefix)
 {
     add_count(&t->failure, prefix);
+}
+
+static void add_list(struct shke_buffer *b, const char *name, const struct shke_buffer *list)
+{
+    shke_addf(b, "%c\"%s\":[", b->length ? ',' : '{', name);
+    shke_add(b, list->bytes, list->length);
+    shke_add(b, "]", 1);
+    b->failed = b->failed || list->failed;
+}
+
+static void add_txn(struct shke_buffer *b, struct shke_txn *t)
+{
+    add_list(b, "compare", &t->compare);
+    add_list(b, "success", &t->success);
+    add_list(b, "failure", &t->failure);
+    shke_add(b, "}", 1);
+    shke_txn_free(t);
+}
+
+static void add_inner(struct shke_buffer *b, struct shke_txn *inner)
+{
+    struct shke_buffer text = {0};
+
+    add_txn(&text, inner);
+    shke_add_string(next(b), "{\"request_txn\":");
+    shke_add(b, text.bytes, text.length);
+    shke_add(b, "}", 1);
+    b->failed = b->failed || text.failed;
+    shke_buffer_free(&text);
+}
+
+void shke_then_txn(struct shke_txn *t, struct shke_txn *inner)
+{
+    add_inner(&t->success, inner);
+}
+
+void shke_else_txn(struct shke_txn *t, struct shke_txn *inner)
+{
+    add_inner(&t->failure, inner);
 }
 
 /* ---- Running ---- */
@@ -165,11 +218,19 @@ void shke_txn_free(struct shke_txn *t)
     shke_buffer_free(&t->failure);
 }
 
+static bool has_succeeded(json_object *reply)
+{
+    json_object *succeeded;
+
+    return json_object_object_get_ex(reply, "succeeded", &succeeded) &&
+           json_object_get_boolean(succeeded);
+}
+
 /* What a request has come to, with the revision. */
 static int call(struct shke_client *c, const char *path, struct shke_buffer *request,
                 const struct shke_trial *trial, struct shke_reply *reply)
 {
-    json_object *header, *succeeded;
+    json_object *header;
     int r;
 
     *reply = (struct shke_reply){0};
@@ -179,20 +240,11 @@ static int call(struct shke_client *c, const char *path, struct shke_buffer *req
         return r;
     if (json_object_object_get_ex(reply->root, "header", &header))
         reply->revision = shke_number(header, "revision");
-    if (json_object_object_get_ex(reply->root, "succeeded", &succeeded))
-        reply->succeeded = json_object_get_boolean(succeeded);
+    reply->succeeded = has_succeeded(reply->root);
     if (reply->revision > 0)
         return 0;
     shke_reply_free(reply);
     return shke_fail(-EPROTO, "etcd gives a reply without a revision");
-}
-
-static void add_list(struct shke_buffer *b, const char *name, const struct shke_buffer *list)
-{
-    shke_addf(b, "%c\"%s\":[", b->length ? ',' : '{', name);
-    shke_add(b, list->bytes, list->length);
-    shke_add(b, "]", 1);
-    b->failed = b->failed || list->failed;
 }
 
 int shke_txn_run(struct shke_client *c, struct shke_txn *t, const struct shke_trial *trial,
@@ -200,11 +252,7 @@ int shke_txn_run(struct shke_client *c, struct shke_txn *t, const struct shke_tr
 {
     struct shke_buffer request = {0};
 
-    add_list(&request, "compare", &t->compare);
-    add_list(&request, "success", &t->success);
-    add_list(&request, "failure", &t->failure);
-    shke_add(&request, "}", 1);
-    shke_txn_free(t);
+    add_txn(&request, t);
     return call(c, "kv/txn", &request, trial, reply);
 }
 
@@ -291,7 +339,8 @@ int shke_kv_read(json_object *o, struct shke_kv *kv)
 /* The n-th operation's answer, whatever operation it was; NULL: there is none. */
 static json_object *answer(const struct shke_reply *reply, unsigned n)
 {
-    static const char *const kinds[] = {"response_range", "response_put", "response_delete_range"};
+    static const char *const kinds[] = {"response_range", "response_put", "response_delete_range",
+                                        "response_txn"};
     json_object *list, *one, *found;
 
     if (!json_object_object_get_ex(reply->root, "responses", &list) ||
@@ -302,6 +351,12 @@ static json_object *answer(const struct shke_reply *reply, unsigned n)
         if (json_object_object_get_ex(one, kinds[i], &found))
             return found;
     return NULL;
+}
+
+void shke_reply_inner(const struct shke_reply *reply, unsigned n, struct shke_reply *inner)
+{
+    *inner = (struct shke_reply){.root = answer(reply, n), .revision = reply->revision};
+    inner->succeeded = inner->root && has_succeeded(inner->root);
 }
 
 static json_object *kv_of(json_object *range, size_t i)

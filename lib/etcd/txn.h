@@ -58,6 +58,9 @@ void shke_then_delete(struct shke_txn *, const char *key);
 /* … all keys that begin so. */
 void shke_then_delete_all(struct shke_txn *, const char *prefix);
 void shke_then_get(struct shke_txn *, const char *key);
+/* … all keys that begin so; without their values. */
+void shke_then_get_all(struct shke_txn *, const char *prefix);
+void shke_then_get_keys(struct shke_txn *, const char *prefix);
 /* … how many there are. */
 void shke_then_count(struct shke_txn *, const char *prefix);
 
@@ -69,6 +72,11 @@ void shke_else_get_key(struct shke_txn *, const char *key);
 /* … all keys that begin so, without values, at most so many. */
 void shke_else_keys(struct shke_txn *, const char *prefix, unsigned limit);
 void shke_else_count(struct shke_txn *, const char *prefix);
+
+/* ---- A transaction in another, which is empty then ---- */
+
+void shke_then_txn(struct shke_txn *, struct shke_txn *inner);
+void shke_else_txn(struct shke_txn *, struct shke_txn *inner);
 
 /* Carry it out; the transaction is empty then. As shke_call(). */
 int shke_txn_run(struct shke_client *, struct shke_txn *, const struct shke_trial *,
@@ -90,6 +98,10 @@ int shke_reply_kv_at(const struct shke_reply *, unsigned n, size_t i, struct shk
 size_t shke_reply_n(const struct shke_reply *, unsigned n);
 /* How many keys the n-th operation has found, or deleted. */
 int64_t shke_reply_count(const struct shke_reply *, unsigned n);
+/*
+ * The n-th answer is that of a transaction: *inner is valid as long as the reply; not to be freed.
+ */
+void shke_reply_inner(const struct shke_reply *, unsigned n, struct shke_reply *inner);
 void shke_kv_free(struct shke_kv *);
 /* From the JSON of one: likewise. */
 int shke_kv_read(json_object *, struct shke_kv *);

@@ -73,7 +73,6 @@ START_TEST(test_etcd_segment_has_only_the_kinds_that_can_be_there)
     struct shk_lock *lock;
     struct shk_queue *queue;
     void *slot;
-    uint64_t ticket;
 
     assert_code(shk_region_open(s, "memory", SHK_CREATE, &(struct shk_region_options){.size = 4096},
                                 &region),
@@ -83,7 +82,6 @@ START_TEST(test_etcd_segment_has_only_the_kinds_that_can_be_there)
     assert_code(shk_lock_open(s, "till", 0, NULL, &lock), -ENOENT);
     assert_code(shk_queue_reserve(queue, 10, &slot, SHK_NOWAIT), -ENOTSUP);
     assert_code(shk_queue_claim(queue, SHK_CONSUMER, SHK_NOWAIT), -ENOTSUP);
-    assert_code(shk_queue_lease(queue, NULL, 0, SHK_NOWAIT, &ticket), -ENOTSUP);
     assert_code(
         shk_wait_any(
             &(struct shk_ready){.kind = SHK_KIND_QUEUE, .object = queue, .want = SHK_READABLE}, 1,

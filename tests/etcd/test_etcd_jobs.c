@@ -1,0 +1,477 @@
+/* Jobs in a queue on etcd: tasks and joins, leases, and what comes back from workers that end. */
+#include "cluster.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct shk_queue *open_queue(struct shk_segment *s, uint32_t order, size_t capacity)
+{
+    const struct shk_queue_options options = {
+        .order = order, .capacity = capacity, .item_size = 64};
+    struct shk_queue *queue;
+
+    assert_code(shk_queue_open(s, "jobs", SHK_CREATE, &options, &queue), 0);
+    return queue;
+}
+
+static void close_all(struct shk_segment *s, struct shk_queue *queue)
+{
+    assert_code(shk_queue_close(queue), 0);
+    assert_code(shk_segment_close(s), 0);
+    assert_code(shk_segment_unlink(etcd_name()), 0);
+}
+
+static void put(struct shk_queue *queue, const char *item)
+{
+    assert_code(shk_queue_put(queue, item, strlen(item), SHK_FOREVER), 0);
+}
+
+static void get(struct shk_queue *queue, const char *expected)
+{
+    char item[64];
+    ssize_t n = shk_queue_get(queue, item, sizeof(item), TEST_DEADLINE);
+
+    ck_assert_msg(n == (ssize_t)strlen(expected) && memcmp(item, expected, (size_t)n) == 0,
+                  "got %zd bytes, not \"%s\": %s", n, expected, shk_last_error());
+}
+
+static uint64_t lease(struct shk_queue *queue, const char *expected)
+{
+    uint64_t ticket;
+    char item[64];
+    ssize_t n = shk_queue_lease(queue, item, sizeof(item), TEST_DEADLINE, &ticket);
+
+    ck_assert_msg(n == (ssize_t)strlen(expected) && memcmp(item, expected, (size_t)n) == 0,
+                  "leased %zd bytes, \"%.*s\", not \"%s\": %s", n, n > 0 ? (int)n : 0, item,
+                  expected, n < 0 ? shk_last_error() : "");
+    return ticket;
+}
+
+static unsigned attempts(struct shk_queue *queue, uint64_t ticket)
+{
+    struct shk_lease_info info;
+
+    assert_code(shk_queue_lease_info(queue, ticket, &info), 0);
+    ck_assert_uint_eq(info.ticket, ticket);
+    ck_assert_int_eq(info.pid, getpid());
+    ck_assert_int_ge(info.since, 0);
+    return info.attempts;
+}
+
+static const uint32_t orders[] = {SHK_FIFO, SHK_LIFO, SHK_PRIORITY};
+
+/* ---- Tasks ---- */
+
+static void *join_in_thread(void *queue)
+{
+    return (void *)(intptr_t)shk_queue_join(queue, TEST_DEADLINE);
+}
+
+START_TEST(test_etcd_jobs_join_waits_for_items_and_tasks)
+{
+    struct shk_segment *s = etcd_segment();
+
+    for (int i = 0; i < 3; i++) {
+        struct shk_queue *queue = open_queue(s, orders[i], 10);
+        char items[2][64];
+        struct iovec two[] = {{items[0], 64}, {items[1], 64}};
+        const void *item;
+        pthread_t joiner;
+        void *result;
+
+        assert_code(shk_queue_join(queue, SHK_NOWAIT), 0);
+        assert_code(shk_queue_task_done(queue), -EINVAL);
+        for (const char *c = "abcd"; *c; c++)
+            assert_code(shk_queue_put(queue, c, 1, SHK_FOREVER), 0);
+        assert_code(shk_queue_unfinished(queue), 4);
+        assert_code(shk_queue_join(queue, SHK_NOWAIT), -EAGAIN);
+        assert_code(shk_queue_get_many(queue, two, 2, SHK_FOREVER), 2);
+        assert_code(shk_queue_peek(queue, &item, SHK_FOREVER), 1);
+        assert_code(shk_queue_consume(queue), 0);
+        assert_code(shk_queue_get(queue, items[0], 64, SHK_FOREVER), 1);
+        assert_code(shk_queue_size(queue), 0);
+        assert_code(shk_queue_unfinished(queue), 4);
+        for (int k = 0; k < 3; k++)
+            assert_code(shk_queue_task_done(queue), 0);
+        assert_code_after(SHK_MS(300), shk_queue_join(queue, SHK_MS(300)), -ETIMEDOUT);
+        ck_assert_int_eq(pthread_create(&joiner, NULL, join_in_thread, queue), 0);
+        usleep(300000); /* it waits by now, most likely */
+        assert_code(shk_queue_task_done(queue), 0);
+        pthread_join(joiner, &result);
+        assert_result((intptr_t)result, 0);
+        assert_code(shk_queue_unfinished(queue), 0);
+        assert_code(shk_queue_task_done(queue), -EINVAL);
+        assert_code(shk_queue_close(queue), 0);
+        assert_code(shk_object_unlink(s, "jobs"), 0);
+    }
+    assert_code(shk_segment_close(s), 0);
+    assert_code(shk_segment_unlink(etcd_name()), 0);
+}
+END_TEST
+
+struct board {
+    _Atomic bool has, ends;
+    _Atomic int result, attempts, worked;
+    _Atomic uint64_t ticket;
+};
+
+static int get_and_wait(void *argument)
+{
+    struct board *board = argument;
+    struct shk_queue *queue = open_queue(etcd_segment(), SHK_FIFO, 0);
+    char item[64];
+
+    assert_code(shk_queue_get(queue, item, sizeof(item), SHK_FOREVER), 3);
+    board->has = true;
+    while (!board->ends)
+        pause_briefly();
+    board->result = shk_queue_task_done(queue);
+    assert_code(shk_queue_close(queue), 0);
+    return 0;
+}
+
+START_TEST(test_etcd_jobs_join_waits_for_a_task_of_another_process)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    pid_t worker = child_start(get_and_wait, board);
+    pthread_t joiner;
+    void *result;
+
+    put(queue, "one");
+    wait_until(board->has, TEST_DEADLINE);
+    assert_code(shk_queue_unfinished(queue), 1);
+    ck_assert_int_eq(pthread_create(&joiner, NULL, join_in_thread, queue), 0);
+    usleep(300000);
+    board->ends = true;
+    pthread_join(joiner, &result);
+    assert_result((intptr_t)result, 0);
+    child_succeeds(worker);
+    assert_result(board->result, 0);
+    close_all(s, queue);
+}
+END_TEST
+
+START_TEST(test_etcd_jobs_join_tells_once_of_a_worker_that_died)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    pid_t worker = child_start(get_and_wait, board);
+
+    put(queue, "one");
+    wait_until(board->has, TEST_DEADLINE);
+    child_kill(worker);
+    assert_code(shk_queue_join(queue, SHK_NOWAIT), -EAGAIN); /* its lease lasts */
+    assert_code(shk_queue_join(queue, TEST_DEADLINE), SHK_ORPHANED);
+    assert_code(shk_queue_join(queue, TEST_DEADLINE), 0);
+    assert_code(shk_queue_unfinished(queue), 0);
+    close_all(s, queue);
+}
+END_TEST
+
+/*
+ * Stopped for longer than its lease: its task is no longer waited for, and its end harms nothing.
+ */
+START_TEST(test_etcd_jobs_join_does_not_wait_for_a_frozen_worker)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    pid_t worker = child_start(get_and_wait, board);
+
+    put(queue, "one");
+    wait_until(board->has, TEST_DEADLINE);
+    child_stop(worker);
+    assert_code(shk_queue_join(queue, TEST_DEADLINE), SHK_ORPHANED);
+    board->ends = true;
+    child_continue(worker);
+    child_succeeds(worker);
+    assert_result(board->result, 0);
+    assert_code(shk_queue_join(queue, TEST_DEADLINE), 0);
+    close_all(s, queue);
+}
+END_TEST
+
+/* ---- Leases ---- */
+
+START_TEST(test_etcd_jobs_are_leased_several_at_a_time)
+{
+    static const char *const expected[][3] = {{"a", "b", "c"}, {"c", "b", "a"}, {"a", "b", "c"}};
+    struct shk_segment *s = etcd_segment();
+
+    for (int i = 0; i < 3; i++) {
+        struct shk_queue *queue = open_queue(s, orders[i], 3);
+        uint64_t first, second, third;
+        char item[64];
+
+        assert_code(shk_queue_lease(queue, item, 64, SHK_NOWAIT, &first), -EAGAIN);
+        for (const char *c = "abc"; *c; c++)
+            assert_code(shk_queue_put(queue, c, 1, SHK_FOREVER), 0);
+        assert_code(shk_queue_lease(queue, item, 0, SHK_NOWAIT, &first), -EMSGSIZE);
+        first = lease(queue, expected[i][0]);
+        second = lease(queue, expected[i][1]);
+        ck_assert_uint_ne(first, second);
+        ck_assert_uint_eq(attempts(queue, first), 1);
+        /* what is leased counts for the capacity, and keeps a join waiting */
+        assert_code(shk_queue_put(queue, "d", 1, SHK_NOWAIT), -EAGAIN);
+        assert_code(shk_queue_join(queue, SHK_NOWAIT), -EAGAIN);
+        assert_code(shk_queue_ack(queue, second), 0);
+        assert_code(shk_queue_ack(queue, second), -ENOENT);
+        assert_code(shk_queue_nack(queue, second, 0), -ENOENT);
+        /* what comes back goes before what waits */
+        assert_code(shk_queue_nack(queue, first, 0), 0);
+        assert_code(shk_queue_ack(queue, first), -ENOENT);
+        first = lease(queue, expected[i][0]);
+        ck_assert_uint_eq(attempts(queue, first), 2);
+        third = lease(queue, expected[i][2]);
+        ck_assert_uint_eq(attempts(queue, third), 1);
+        assert_code(shk_queue_lease(queue, item, 64, SHK_NOWAIT, &second), -EAGAIN);
+        assert_code(shk_queue_ack(queue, third), 0);
+        assert_code(shk_queue_ack(queue, first), 0);
+        assert_code(shk_queue_join(queue, SHK_NOWAIT), 0);
+        assert_code(shk_queue_size(queue), 0);
+        assert_code(shk_queue_close(queue), 0);
+        assert_code(shk_object_unlink(s, "jobs"), 0);
+    }
+    assert_code(shk_segment_close(s), 0);
+    assert_code(shk_segment_unlink(etcd_name()), 0);
+}
+END_TEST
+
+START_TEST(test_etcd_jobs_that_come_back_go_before_others_of_a_lifo_queue)
+{
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_LIFO, 0);
+    uint64_t ticket;
+
+    put(queue, "old");
+    ticket = lease(queue, "old");
+    put(queue, "new");
+    assert_code(shk_queue_nack(queue, ticket, -1), 0); /* which does not count */
+    ticket = lease(queue, "old");
+    ck_assert_uint_eq(attempts(queue, ticket), 1);
+    assert_code(shk_queue_nack(queue, ticket, 0), 0);
+    get(queue, "old"); /* any call that takes an item may be given it */
+    get(queue, "new");
+    close_all(s, queue);
+}
+END_TEST
+
+START_TEST(test_etcd_jobs_come_back_after_their_delay)
+{
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    uint64_t ticket;
+    int64_t begun;
+    char item[64];
+
+    put(queue, "one");
+    put(queue, "two");
+    ticket = lease(queue, "one");
+    begun = time_now();
+    assert_code(shk_queue_nack(queue, ticket, SHK_SEC(1)), 0);
+    get(queue, "two");
+    assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
+    ticket = lease(queue, "one");
+    ck_assert_int_ge(time_now() - begun, SHK_SEC(1));
+    ck_assert_uint_eq(attempts(queue, ticket), 2);
+    assert_code(shk_queue_ack(queue, ticket), 0);
+    close_all(s, queue);
+}
+END_TEST
+
+static int lease_and_wait(void *argument)
+{
+    struct board *board = argument;
+    struct shk_queue *queue = open_queue(etcd_segment(), SHK_FIFO, 0);
+    uint64_t ticket = lease(queue, "one");
+
+    board->attempts = (int)attempts(queue, ticket);
+    board->ticket = ticket;
+    board->has = true;
+    while (!board->ends)
+        pause_briefly();
+    board->result = shk_queue_ack(queue, ticket);
+    return 0;
+}
+
+START_TEST(test_etcd_jobs_of_a_killed_worker_come_back_and_say_so)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    pid_t worker = child_start(lease_and_wait, board);
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    uint64_t ticket;
+    char item[64];
+
+    put(queue, "one");
+    wait_until(board->has, TEST_DEADLINE);
+    put(queue, "two");
+    assert_code(shk_queue_get(queue, item, sizeof(item), TEST_DEADLINE), 3); /* "two" */
+    assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
+    assert_code(shk_queue_ack(queue, board->ticket), -EPERM);
+    put(queue, "three");
+    child_kill(worker);
+    ck_assert_int_eq(board->attempts, 1);
+    get(queue, "three");
+    ticket = lease(queue, "one");
+    ck_assert_uint_eq(attempts(queue, ticket), 2);
+    assert_code(shk_queue_ack(queue, ticket), 0);
+    assert_code(shk_queue_size(queue), 0);
+    close_all(s, queue);
+}
+END_TEST
+
+START_TEST(test_etcd_jobs_refuse_the_late_ack_of_a_frozen_worker)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    pid_t worker = child_start(lease_and_wait, board);
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    uint64_t ticket;
+
+    put(queue, "one");
+    wait_until(board->has, TEST_DEADLINE);
+    child_stop(worker);
+    ticket = lease(queue, "one");
+    ck_assert_uint_eq(attempts(queue, ticket), 2);
+    board->ends = true;
+    child_continue(worker);
+    child_succeeds(worker);
+    assert_result(board->result, -ENOENT);
+    assert_code(shk_queue_ack(queue, ticket), 0);
+    assert_code(shk_queue_size(queue), 0);
+    close_all(s, queue);
+}
+END_TEST
+
+static void *get_in_thread(void *queue)
+{
+    char item[64];
+
+    return (void *)(intptr_t)shk_queue_get(queue, item, sizeof(item), TEST_DEADLINE);
+}
+
+START_TEST(test_etcd_jobs_are_not_drained_while_one_is_leased)
+{
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    pthread_t getter;
+    uint64_t ticket;
+    void *result;
+
+    put(queue, "one");
+    ticket = lease(queue, "one");
+    assert_code(shk_queue_shutdown(queue), 0);
+    ck_assert_int_eq(pthread_create(&getter, NULL, get_in_thread, queue), 0);
+    usleep(300000);
+    assert_code(shk_queue_nack(queue, ticket, 0), 0);
+    pthread_join(getter, &result);
+    assert_result((intptr_t)result, 3);
+    assert_result((intptr_t)get_in_thread(queue), -EPIPE);
+    close_all(s, queue);
+}
+END_TEST
+
+/* ---- Each job once, or more often with a worker killed, and never less ---- */
+
+enum { JOBS = 600, WORKERS = 3 };
+
+struct work {
+    _Atomic unsigned acknowledged, again, twice, unknown;
+    _Atomic unsigned char acks[JOBS];
+};
+
+static int work(void *argument)
+{
+    struct work *work = argument;
+    struct shk_queue *queue = open_queue(etcd_segment(), SHK_FIFO, 0);
+    struct shk_lease_info info;
+    uint64_t ticket;
+    char item[64];
+    ssize_t n;
+    int r;
+
+    while ((n = shk_queue_lease(queue, item, sizeof(item), SHK_FOREVER, &ticket)) >= 0) {
+        if (shk_queue_lease_info(queue, ticket, &info) == 0 && info.attempts > 1)
+            work->again++;
+        r = shk_queue_ack(queue, ticket);
+        if (r == 0) {
+            work->twice += atomic_fetch_add(&work->acks[atoi(item)], 1);
+            work->acknowledged++;
+        } else if (r == -EHOSTUNREACH) { /* its lease has ended meanwhile, too */
+            work->unknown++;
+        } else if (r != -ENOENT) {
+            fprintf(stderr, "ack: %s\n", shk_last_error());
+            return 1;
+        }
+    }
+    assert_code((int)n, -EPIPE);
+    return 0;
+}
+
+START_TEST(test_etcd_jobs_are_done_once_with_workers_and_the_leader_killed)
+{
+    struct work *all = shared_memory(sizeof(*all));
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    char numbers[JOBS][8];
+    struct iovec jobs[JOBS];
+    pid_t workers[WORKERS];
+    unsigned lost = 0;
+    int leader;
+
+    for (int i = 0; i < JOBS; i++)
+        jobs[i] = (struct iovec){numbers[i], (size_t)snprintf(numbers[i], 8, "%d", i) + 1};
+    assert_code(shk_queue_put_many(queue, jobs, JOBS, SHK_FOREVER), JOBS);
+    for (int i = 0; i < WORKERS; i++)
+        workers[i] = child_start(work, all);
+    for (unsigned k = 1; k <= 3; k++) {
+        wait_until(all->acknowledged > JOBS * k / 5, TEST_DEADLINE * 2);
+        child_kill(workers[k % WORKERS]);
+        workers[k % WORKERS] = child_start(work, all);
+    }
+    leader = cluster_leader();
+    cluster_kill(leader);
+    cluster_start(leader);
+    assert_code(shk_queue_shutdown(queue), 0);
+    for (int i = 0; i < WORKERS; i++)
+        child_succeeds(workers[i]);
+    for (int i = 0; i < JOBS; i++)
+        lost += !all->acks[i];
+    printf("%d jobs, 3 workers and the leader killed: %u acknowledged, %u doubled, %u handed out "
+           "again, %u without an answer, %u not known to be done\n",
+           JOBS, all->acknowledged, all->twice, all->again, all->unknown, lost);
+    ck_assert_uint_eq(all->twice, 0);
+    ck_assert_uint_le(lost, 3 + all->unknown); /* killed between its ack and its note */
+    assert_code(shk_queue_size(queue), 0);
+    close_all(s, queue);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("jobs on etcd");
+    TCase *tasks = test_case(suite, "tasks"), *leases = test_case(suite, "leases"),
+          *once = test_case(suite, "once");
+
+    setenv("SHMKIT_ETCD_TTL", "2", 1);
+    tcase_add_test(tasks, test_etcd_jobs_join_waits_for_items_and_tasks);
+    tcase_add_test(tasks, test_etcd_jobs_join_waits_for_a_task_of_another_process);
+    tcase_add_test(tasks, test_etcd_jobs_join_tells_once_of_a_worker_that_died);
+    tcase_add_test(tasks, test_etcd_jobs_join_does_not_wait_for_a_frozen_worker);
+    tcase_add_test(leases, test_etcd_jobs_are_leased_several_at_a_time);
+    tcase_add_test(leases, test_etcd_jobs_that_come_back_go_before_others_of_a_lifo_queue);
+    tcase_add_test(leases, test_etcd_jobs_come_back_after_their_delay);
+    tcase_add_test(leases, test_etcd_jobs_of_a_killed_worker_come_back_and_say_so);
+    tcase_add_test(leases, test_etcd_jobs_refuse_the_late_ack_of_a_frozen_worker);
+    tcase_add_test(leases, test_etcd_jobs_are_not_drained_while_one_is_leased);
+    tcase_add_test(once, test_etcd_jobs_are_done_once_with_workers_and_the_leader_killed);
+    return run_with_cluster(suite);
+}
