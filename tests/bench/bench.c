@@ -29,6 +29,9 @@ static const struct workload {
 #ifdef HAVE_PYTHON_MODULE
     {"W13", "shmkit for Python, beside multiprocessing", run_w13},
 #endif
+#ifdef HAVE_ETCD_LIBRARY
+    {"W14", "a queue and a lock on etcd, beside bare transactions", run_w14},
+#endif
     {"idle", "what 1000 sleepers cost", run_idle},
 };
 
@@ -76,8 +79,13 @@ static double positive(const char *text, const char *what, double at_most)
 
 static void list_workloads(void)
 {
-    for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++)
+    for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++) {
+#ifdef HAVE_ETCD_LIBRARY
+        if (workloads[i].run == run_w14 && !w14_is_there())
+            continue;
+#endif
         printf("%-4s %s\n", workloads[i].name, workloads[i].summary);
+    }
 }
 
 void peers_text(char *text, size_t size)
@@ -102,6 +110,9 @@ void peers_text(char *text, size_t size)
 #ifdef REDIS_SERVER
              ", Redis"
 #endif
+#ifdef HAVE_ETCD_LIBRARY
+             ", etcd"
+#endif
              ". Not there:"
 #ifndef HAVE_BOOST
              " Boost.Interprocess,"
@@ -120,6 +131,9 @@ void peers_text(char *text, size_t size)
 #endif
 #ifndef REDIS_SERVER
              " Redis,"
+#endif
+#ifndef HAVE_ETCD_LIBRARY
+             " etcd,"
 #endif
              " iceoryx (it needs a daemon of its own).");
 }

@@ -2,7 +2,7 @@
  * make bench: what people would otherwise use, what the machine can do at most, and shmkit, side by
  * side in one run.
  *
- * A *workload* (W1 … W13, idle) has *rows* ("8 B"), each with a *place* ("pinned": each process on
+ * A *workload* (W1 … W14, idle) has *rows* ("8 B"), each with a *place* ("pinned": each process on
  * a CPU of its own). In each row all *subjects* are measured turn by turn, A B C A B C, so that
  * what else the machine does falls on all alike. Each measurement starts processes of its own: the
  * *team*. The driver itself never calls shmkit, so that its children are strangers to each other.
@@ -180,6 +180,8 @@ bool words_match(const char *words, const char *text); /* one of the comma-separ
 /* The workloads. */
 void run_w1(void), run_w2(void), run_w3(void), run_w4(void), run_w5(void), run_w6(void),
     run_w7(void), run_w8(void), run_w9(void), run_w10(void), run_w11(void), run_w12(void),
-    run_w13(void), run_idle(void);
+    run_w13(void), run_w14(void), run_idle(void);
+/* Whether etcd is installed. */
+bool w14_is_there(void);
 
 #endif

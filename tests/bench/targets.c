@@ -113,6 +113,15 @@ const struct target targets[] = {
     CHEAPER("W13", "100 processes", NULL, "shmkit for Python", 0.1, "mp.Event", ,
             .why = "one futex wake for all takes longer than a tenth of it, too: see bare futex"),
 
+    /* What a call adds to the transactions of which it consists. */
+    CHEAPER("W14", "put", NULL, "shmkit", 1.3, "bare transactions"),
+    CHEAPER("W14", "get", NULL, "shmkit", 1.3, "bare transactions"),
+    CHEAPER("W14", "lock and release", NULL, "shmkit", 1.3, "bare transactions"),
+    FASTER("W14", "put 60 at a time", NULL, "shmkit", 10 / 12.0, "bare transactions"),
+    FASTER("W14", "get 60 at a time", NULL, "shmkit", 10 / 12.0, "bare transactions"),
+    FASTER("W14", "3 producers, 2 consumers", NULL, "shmkit, full at 1000", 0.7,
+           "shmkit, no limit"),
+
 /*
  * An operation costs as much beside 10,000 of anything as beside one. A list of a hundred times as
  * many takes a hundred times as long at most, and a fifth more.
