@@ -101,6 +101,7 @@ void circumstances_end(struct circumstances *c)
 {
     struct machine_time machine = machine_time();
     double seconds = (double)(now() - at_begin.time) / 1e9, switches, own = own_seconds(&switches);
+    double slowness = quiet_slowness();
     double all = machine.all - at_begin.machine.all, ticks = (double)sysconf(_SC_CLK_TCK);
 
     c->value[ONE_CPU] = at_begin.samples ? 100.0 * at_begin.on_one_cpu / at_begin.samples : NAN;
@@ -112,7 +113,8 @@ void circumstances_end(struct circumstances *c)
                       all
                 : NAN;
     c->value[OTHERS] = fmax(c->value[OTHERS], 0);
-    c->value[SLOWNESS] = quiet_slowness();
     c->value[SWITCHES] = (switches - at_begin.switches) / seconds;
     c->value[MIGRATIONS] = (count_migrations() - at_begin.migrations) / seconds;
+    quiet_check(); /* a measurement is long enough for another machine to come, or to go */
+    c->value[SLOWNESS] = (slowness + quiet_slowness()) / 2;
 }

@@ -322,7 +322,62 @@ static void measure_wake(void)
     contest_run(&contest, &futex, 1);
 }
 
-static void three_to_one(const char *row, bool pinned, bool at_length)
+/* s: long enough for what is rare, and short of a smoke test */
+static double at_length(void)
+{
+    return bench.smoke ? bench.seconds : fmax(10, bench.seconds);
+}
+
+/*
+ * How long a process that does not wait for anything is kept from its CPU, where four share two: a
+ * producer that waits for its turn may wait so long for its CPU alone.
+ */
+static void busy(void *argument, unsigned role)
+{
+    int64_t before, after, longest = 0;
+
+    (void)argument;
+    stage_ready();
+    for (before = now(); !stopped(); before = after) {
+        after = now();
+        if (after - before > longest)
+            longest = after - before;
+    }
+    stage->role[role].figure[0] = (double)longest;
+}
+
+static bool measure_busy(const struct contest *contest, const struct subject *subject,
+                         double figures[FIGURES])
+{
+    (void)subject;
+    team_start();
+    for (unsigned i = 0; i <= contest->n; i++)
+        team_add(busy, NULL, contest_cpu(contest, i));
+    if (!team_run(contest_seconds(contest)))
+        return false;
+    for (unsigned i = 0; i <= contest->n; i++)
+        figures[0] = fmax(i == 0 ? 0 : figures[0], stage->role[i].figure[0]);
+    return true;
+}
+
+static void four_busy(bool pinned)
+{
+    static const struct unit longest = {.name = "longest ms", .scale = 1e6};
+    static const struct subject loops = {.name = "busy loops", .is = LIMIT};
+    struct contest contest = {.workload = "W2",
+                              .row = "4 busy processes, at length",
+                              .place = pinned ? "pinned" : "unpinned",
+                              .unit = &longest,
+                              .measure = measure_busy,
+                              .seconds = at_length(),
+                              .rounds = 1,
+                              .n = 3,
+                              .pinned = pinned};
+
+    contest_run(&contest, &loops, 1);
+}
+
+static void three_to_one(const char *row, bool pinned, bool is_long)
 {
     struct subject subjects[SUBJECTS_MAX];
     struct contest contest = {.workload = "W2",
@@ -335,12 +390,12 @@ static void three_to_one(const char *row, bool pinned, bool at_length)
                               .n = 3,
                               .pinned = pinned};
 
-    if (at_length) {
-        contest.seconds = bench.smoke ? bench.seconds : fmax(10, bench.seconds);
+    if (is_long) {
+        contest.seconds = at_length();
         contest.rounds = 1;
     }
     contest_run(&contest, subjects,
-                pick(subjects, at_length ? is_ours_with_one_place : has_one_place, &contest));
+                pick(subjects, is_long ? is_ours_with_one_place : has_one_place, &contest));
 }
 
 void run_w2(void)
@@ -351,4 +406,6 @@ void run_w2(void)
     three_to_one("3 to 1, capacity 1", false, false);
     three_to_one("3 to 1, at length", true, true);
     three_to_one("3 to 1, at length", false, true);
+    four_busy(true);
+    four_busy(false);
 }

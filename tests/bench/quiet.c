@@ -48,7 +48,7 @@ void quiet_say_others(const char *when, double part)
  * A virtual machine's CPU is most often one of two threads of a core. Another machine on the other
  * thread takes about half of the core's speed, and no tick counter of this machine tells. What is
  * bound by instructions then takes twice as long; what is bound by the way between two cores does
- * not. So a fixed loop is timed before each measurement.
+ * not. So a fixed loop is timed before each measurement, and after it.
  */
 
 #define TURNS 20000 /* of the loop: some 20 us */

@@ -41,7 +41,8 @@ const struct target targets[] = {
      .subject = "shmkit",
      .figure = 1,
      .factor = 10,
-     .what = "ms, the longest wait"},
+     .what = "ms, the longest wait",
+     .why = "part of it is a wait for a CPU: see 4 busy processes"},
 
 /* The row "raw futex, 100 ms at a time" tells what such a timer costs. */
 #define W3(s)                                                                                     \
