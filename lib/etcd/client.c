@@ -91,11 +91,18 @@ static void read_user(struct shke_client *c)
     }
 }
 
+static void at_first(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
 int shke_client_new(struct shke_client **out)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct shke_client *c = calloc(1, sizeof(*c));
     int r;
 
+    pthread_once(&once, at_first);
     if (c == NULL)
         return shke_fail(-ENOMEM, "out of memory");
     pthread_mutex_init(&c->lock, NULL);

@@ -1,5 +1,5 @@
-/* The one symbol of this library, see object/remote.h, and the kinds that there are. */
-#include "etcd/object.h"
+/* The one symbol of this library, see object/remote.h. */
+#include "etcd/inspect.h"
 
 static const struct shki_remote calls = {.close = shke_segment_close,
                                          .unlink_object = shke_object_unlink,
@@ -17,8 +17,11 @@ __attribute__((visibility("default"))) shki_remote_entry_call shki_remote_entry;
 
 const struct shki_remote_library *shki_remote_entry(const struct shki_remote_host *host)
 {
-    static const struct shki_remote_library library = {
-        .interface = SHKI_REMOTE_INTERFACE, .open = open_segment, .unlink = shke_segment_unlink};
+    static const struct shki_remote_library library = {.interface = SHKI_REMOTE_INTERFACE,
+                                                       .open = open_segment,
+                                                       .unlink = shke_segment_unlink,
+                                                       .list_segments = shke_segment_list,
+                                                       .read_snapshot = shke_snapshot_read};
 
     shke_host = host;
     return &library;

@@ -15,7 +15,7 @@
  * deleted right after it. Where history is missing, another `sets` than the last one that was told
  * is a set.
  */
-#include "etcd/object.h"
+#include "etcd/sight.h"
 
 #include <shmkit/event.h>
 #include <stdlib.h>
@@ -138,18 +138,38 @@ static void stop(struct shke_object *o)
     shke_watch_stop(((struct event *)o)->watch);
 }
 
-static const struct shke_kind kind = {.number = SHK_KIND_EVENT,
-                                      .name = "event",
-                                      .size = sizeof(struct event),
-                                      .start = start,
-                                      .stop = stop};
+static void look_from_outside(struct shke_txn *t, const char *prefix)
+{
+    char key[SHKE_KEY_MAX];
+
+    shke_then_get(t, shke_part(key, prefix, "set"));
+}
+
+static int tell(struct shke_sight *s, struct shk_object_info *info)
+{
+    struct shke_kv set;
+    int r = shke_sight_kv(s, 0, 0, &set);
+
+    info->as.event.is_set = set.create != 0;
+    shke_kv_free(&set);
+    return r;
+}
+
+const struct shke_kind shke_event_kind = {.number = SHK_KIND_EVENT,
+                                          .name = "event",
+                                          .size = sizeof(struct event),
+                                          .start = start,
+                                          .stop = stop,
+                                          .looks = 1,
+                                          .look = look_from_outside,
+                                          .tell = tell};
 
 static int event_open(struct shk_segment *s, const char *name, unsigned flags,
                       const struct shk_event_options *options, struct shk_event **out)
 {
     struct shk_event *handle = calloc(1, sizeof(*handle));
     struct shke_object *o;
-    int r = handle ? shke_object_open(s, name, flags, &kind, options, &o)
+    int r = handle ? shke_object_open(s, name, flags, &shke_event_kind, options, &o)
                    : shke_fail(-ENOMEM, "out of memory");
 
     if (r < 0) {
@@ -322,6 +342,7 @@ static int wait(struct event *e, const struct shki_deadline *deadline)
 static int event_wait(struct shk_event *handle, int64_t timeout)
 {
     struct shki_deadline deadline;
+    struct shke_waiting waiting;
     struct shki_saved_error saved;
     int r = shke_enter(&handle->object, &handle->event->object);
 
@@ -329,7 +350,9 @@ static int event_wait(struct shk_event *handle, int64_t timeout)
         return r;
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&handle->object, timeout, "the event is not set");
+    shke_waiting_begin(&waiting, &handle->event->object, SHK_WAITS_FOR_SET, &deadline);
     r = wait(handle->event, &deadline);
+    shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }
 

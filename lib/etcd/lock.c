@@ -1,6 +1,8 @@
 /* The lock on etcd: what its watch tells, and the calls. See lock.h. */
 #include "etcd/lock.h"
 
+#include "etcd/sight.h"
+
 #include "object/lock.h"
 
 #include <stdlib.h>
@@ -157,20 +159,49 @@ static void stop(struct shke_object *o)
     shke_watch_stop(((struct shke_lock *)o)->watch);
 }
 
-static const struct shke_kind kind = {.number = SHK_KIND_LOCK,
-                                      .name = "lock",
-                                      .size = sizeof(struct shke_lock),
-                                      .describe = describe,
-                                      .check = check,
-                                      .start = start,
-                                      .stop = stop};
+static void look(struct shke_txn *t, const char *prefix)
+{
+    char key[SHKE_KEY_MAX];
+
+    shke_then_get(t, shke_part(key, prefix, "holder"));
+    shke_then_get(t, shke_part(key, prefix, "held"));
+}
+
+/* How often its holder has acquired it is known to that thread alone. */
+static int tell(struct shke_sight *s, struct shk_object_info *info)
+{
+    struct shke_kv holder, held = {0};
+    int r = shke_sight_kv(s, 0, 0, &holder);
+
+    if (r == 0)
+        r = shke_sight_kv(s, 1, 0, &held);
+    info->holder = shke_sight_member(s, &holder);
+    info->as.lock.recursive = shke_number(shke_sight_record(s), "recursive") != 0;
+    info->as.lock.depth = holder.create != 0;
+    info->as.lock.orphaned = held.create != 0 && holder.create == 0;
+    info->as.lock.no_deadlock_check = 1;
+    shke_kv_free(&holder);
+    shke_kv_free(&held);
+    return r;
+}
+
+const struct shke_kind shke_lock_kind = {.number = SHK_KIND_LOCK,
+                                         .name = "lock",
+                                         .size = sizeof(struct shke_lock),
+                                         .describe = describe,
+                                         .check = check,
+                                         .start = start,
+                                         .stop = stop,
+                                         .looks = 2,
+                                         .look = look,
+                                         .tell = tell};
 
 static int lock_open(struct shk_segment *s, const char *name, unsigned flags,
                      const struct shk_lock_options *options, struct shk_lock **out)
 {
     struct handle *h = calloc(1, sizeof(*h));
     struct shke_object *o;
-    int r = h ? shke_object_open(s, name, flags, &kind, options, &o)
+    int r = h ? shke_object_open(s, name, flags, &shke_lock_kind, options, &o)
               : shke_fail(-ENOMEM, "out of memory");
 
     if (r < 0) {
@@ -315,6 +346,7 @@ static int lock_acquire(struct shk_lock *base, int64_t timeout)
 {
     struct shke_lock *l = lock_of(base);
     struct shki_deadline deadline;
+    struct shke_waiting waiting;
     struct shki_saved_error saved;
     int r = shke_enter(&base->object, &l->object);
 
@@ -322,9 +354,11 @@ static int lock_acquire(struct shk_lock *base, int64_t timeout)
         return r;
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&base->object, timeout, "the lock is held");
+    shke_waiting_begin(&waiting, &l->object, SHK_WAITS_TO_ACQUIRE, &deadline);
     pthread_mutex_lock(&l->object.lock);
     r = is_mine(l) ? acquire_again(l, &base->object) : acquire(l, &deadline);
     pthread_mutex_unlock(&l->object.lock);
+    shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }
 

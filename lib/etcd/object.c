@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RECHECK SHK_MS(100) /* a waiter finds a flag, or a close, that late */
@@ -110,6 +111,7 @@ int shke_object_sleep(struct shke_object *o, const struct shki_deadline *deadlin
     at = SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec + RECHECK;
     if (at > deadline->at)
         at = deadline->at;
+    shke_waiting_sleeps();
     t.tv_sec = (time_t)(at / SHK_SEC(1));
     t.tv_nsec = (long)(at % SHK_SEC(1));
     pthread_cond_timedwait(&o->changed, &o->lock, &t);
@@ -152,7 +154,8 @@ static void write_record(const struct shke_object *o, const void *options, struc
     char nonce[SHKE_NONCE_SIZE];
 
     shke_nonce(nonce);
-    shke_addf(b, "{\"shmkit\":1,\"kind\":\"%s\"", o->kind->name);
+    shke_addf(b, "{\"shmkit\":1,\"kind\":\"%s\",\"at\":%lld,\"pid\":%d", o->kind->name,
+              (long long)time(NULL), (int)getpid());
     if (o->kind->describe)
         o->kind->describe(b, options);
     shke_addf(b, ",\"nonce\":\"%s\"}", nonce);

@@ -3,6 +3,7 @@
  *
  *     /shmkit/SEGMENT                       the segment: {"shmkit":1,"nonce":...}
  *     /shmkit/SEGMENT/.members/LEASE        a process that has it open: its name, pid and machine
+ *     /shmkit/SEGMENT/.waits/LEASE          what its threads wait for: see waits.h
  *     /shmkit/SEGMENT/.objects/OBJECT       an object: what it is; so a list reads no items
  *     /shmkit/SEGMENT/OBJECT/.object        the same, among its parts: its create_revision tells
  *                                           this object from a later one of that name
@@ -17,6 +18,7 @@
 #ifndef SHKE_OBJECT_H
 #define SHKE_OBJECT_H
 
+#include "etcd/machine.h"
 #include "etcd/session.h"
 
 #define SHKE_ROOT "/shmkit/"
@@ -32,7 +34,10 @@ struct shke_segment {
     struct shke_session *session;
     char prefix[sizeof(SHKE_ROOT) + SHK_SEGMENT_NAME_MAX + 2]; /* "/shmkit/bank/" */
     char member[SHK_NAME_MAX + 1];                             /* this process's name in it */
-    int64_t created;                                           /* its create_revision */
+    char command[16];
+    struct shke_machine machine;
+    int64_t joined;              /* seconds since 1970 */
+    int64_t created;             /* its create_revision */
     unsigned refs;               /* opens and objects; with `segments` */
     struct shke_segment *next;   /* with `segments` */
     struct shke_object *objects; /* with `segments` */
@@ -42,6 +47,7 @@ struct shke_segment {
 };
 
 struct shke_object;
+struct shke_sight;
 
 /* A kind. */
 struct shke_kind {
@@ -57,7 +63,18 @@ struct shke_kind {
     /* What it begins once it is open in this process, and its end. NULL: nothing. */
     int (*start)(struct shke_object *);
     void (*stop)(struct shke_object *);
+    /*
+     * Its figures for <shmkit/inspect.h>: ask for the keys, with `looks` operations, and read what
+     * has come, 0 or an error: see sight.h. NULL: none.
+     */
+    unsigned looks;
+    void (*look)(struct shke_txn *, const char *prefix);
+    int (*tell)(struct shke_sight *, struct shk_object_info *);
 };
+
+/* All kinds, NULL at the end: kinds.c. */
+extern const struct shke_kind *const shke_kinds[];
+extern const struct shke_kind shke_lock_kind, shke_event_kind, shke_queue_kind;
 
 /* The first part of what is known of an object. */
 struct shke_object {
@@ -77,6 +94,8 @@ struct shke_object {
 
 /* ---- Segments: segment.c ---- */
 
+/* "bank" of "etcd:bank": 0, or as shki_check_name(). */
+int shke_segment_name(const char *name, const char **bare);
 /* `calls`: of the segment, and of the objects in it. */
 int shke_segment_open(const char *name, unsigned flags, const struct shk_segment_options *,
                       const struct shki_remote *calls, struct shk_segment **out);
@@ -134,6 +153,19 @@ int shke_stale(struct shke_object *);
 int shke_object_wait(struct shke_object *, const struct shki_deadline *);
 /* … without asking about the deadline: 0. */
 int shke_object_sleep(struct shke_object *, const struct shki_deadline *);
+
+/* What the calling thread waits for, around all of its waiting; shke_waiting_end() is its end. */
+static inline void shke_waiting_begin(struct shke_waiting *w, const struct shke_object *o,
+                                      uint32_t waits_for, const struct shki_deadline *deadline)
+{
+    *w = (struct shke_waiting){.waits = shke_session_waits(o->segment->session),
+                               .prefix = o->segment->prefix,
+                               .object = o->name,
+                               .created = o->segment->created,
+                               .waits_for = waits_for,
+                               .has_deadline = deadline->at != SHKI_NEVER};
+    shke_waiting_push(w);
+}
 
 /* Whether a key is that of the object's record. */
 bool shke_is_record(const struct shke_object *, const struct shke_kv *);

@@ -141,14 +141,17 @@ static void stop(struct shke_object *o)
     pthread_mutex_destroy(&q->starting);
 }
 
-static const struct shke_kind kind = {.number = SHK_KIND_QUEUE,
-                                      .name = "queue",
-                                      .size = sizeof(struct shke_queue),
-                                      .describe = describe,
-                                      .create = create,
-                                      .check = check,
-                                      .start = start,
-                                      .stop = stop};
+const struct shke_kind shke_queue_kind = {.number = SHK_KIND_QUEUE,
+                                          .name = "queue",
+                                          .size = sizeof(struct shke_queue),
+                                          .describe = describe,
+                                          .create = create,
+                                          .check = check,
+                                          .start = start,
+                                          .stop = stop,
+                                          .looks = SHKE_QUEUE_LOOKS,
+                                          .look = shke_queue_look_from_outside,
+                                          .tell = shke_queue_tell};
 
 /* ---- Opening and closing ---- */
 
@@ -177,7 +180,7 @@ static int queue_open(struct shk_segment *s, const char *name, unsigned flags,
     if (r < 0)
         return r;
     h = calloc(1, sizeof(*h));
-    r = h ? shke_object_open(s, name, flags, &kind, options, &o)
+    r = h ? shke_object_open(s, name, flags, &shke_queue_kind, options, &o)
           : shke_fail(-ENOMEM, "out of memory");
     if (r < 0) {
         free(h);

@@ -349,4 +349,10 @@ int shke_queue_unpeek(struct shk_queue *);
 /* Whether the calling thread has one; without the object's lock. */
 bool shke_peek_is_open(struct shke_queue *);
 
+/* ---- queue_sight.c: see sight.h ---- */
+
+#define SHKE_QUEUE_LOOKS 4u
+void shke_queue_look_from_outside(struct shke_txn *, const char *prefix);
+int shke_queue_tell(struct shke_sight *, struct shk_object_info *);
+
 #endif

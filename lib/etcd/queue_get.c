@@ -295,6 +295,7 @@ static int get_checked(struct shk_queue *base, struct iovec *bufs, unsigned n, i
 {
     struct shke_queue *q = shke_queue_of(base);
     struct shki_saved_error saved;
+    struct shke_waiting waiting;
     struct shke_wait w;
     int r = shke_enter(&base->object, &q->object);
 
@@ -307,7 +308,9 @@ static int get_checked(struct shk_queue *base, struct iovec *bufs, unsigned n, i
         return shke_host->object_say(&base->object, -EDEADLK, "the calling thread has a peek open");
     shke_host->error_save(&saved);
     w = shke_wait_begin(q, &base->object, timeout);
+    shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_GET, &w.deadline);
     r = get(q, &w, bufs, n, priority);
+    shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }
 

@@ -29,6 +29,7 @@ ssize_t shke_queue_lease(struct shk_queue *base, void *buf, size_t size, int64_t
 {
     struct shke_queue *q = shke_queue_of(base);
     struct shki_saved_error saved;
+    struct shke_waiting waiting;
     struct shke_claim *c;
     struct shke_wait w;
     ssize_t length;
@@ -47,7 +48,9 @@ ssize_t shke_queue_lease(struct shk_queue *base, void *buf, size_t size, int64_t
     c->is_lease = true;
     shke_host->error_save(&saved);
     w = shke_wait_begin(q, &base->object, timeout);
+    shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_GET, &w.deadline);
     r = shke_claim_next(q, c, size, &w);
+    shke_waiting_end(&waiting);
     if (r < 0) {
         free(c);
         return r;

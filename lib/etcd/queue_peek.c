@@ -31,6 +31,7 @@ ssize_t shke_queue_peek(struct shk_queue *base, const void **item, int64_t timeo
 {
     struct shke_queue *q = shke_queue_of(base);
     struct shki_saved_error saved;
+    struct shke_waiting waiting;
     struct shke_claim *p;
     struct shke_wait w;
     int r = shke_enter(&base->object, &q->object);
@@ -45,7 +46,9 @@ ssize_t shke_queue_peek(struct shk_queue *base, const void **item, int64_t timeo
     p->tid = shke_tid();
     shke_host->error_save(&saved);
     w = shke_wait_begin(q, &base->object, timeout);
+    shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_GET, &w.deadline);
     r = shke_claim_next(q, p, SIZE_MAX, &w);
+    shke_waiting_end(&waiting);
     if (r < 0) {
         free(p);
         return r;

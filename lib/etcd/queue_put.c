@@ -472,6 +472,7 @@ static int put_checked(struct shk_queue *base, const struct iovec *items, unsign
 {
     struct shke_queue *q = shke_queue_of(base);
     struct shki_deadline deadline;
+    struct shke_waiting waiting;
     struct shki_saved_error saved;
     int r = shke_enter(&base->object, &q->object);
 
@@ -481,7 +482,9 @@ static int put_checked(struct shk_queue *base, const struct iovec *items, unsign
         return r;
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&base->object, timeout, "the queue is full");
+    shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_PUT, &deadline);
     r = put(q, &base->object, items, n, priority, &deadline);
+    shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }
 

@@ -387,11 +387,15 @@ int shke_queue_join(struct shk_queue *base, int64_t timeout)
     struct shke_queue *q = shke_queue_of(base);
     struct shki_deadline deadline;
     struct shki_saved_error saved;
+    struct shke_waiting waiting;
     int r = shke_enter(&base->object, &q->object);
 
     if (r < 0)
         return r;
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&base->object, timeout, "tasks are left");
-    return shke_host->error_settle(join(q, &deadline), &saved);
+    shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_JOIN, &deadline);
+    r = join(q, &deadline);
+    shke_waiting_end(&waiting);
+    return shke_host->error_settle(r, &saved);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t segments = PTHREAD_MUTEX_INITIALIZER;
@@ -53,7 +54,7 @@ void shke_nonce(char nonce[SHKE_NONCE_SIZE])
 /* ---- Names ---- */
 
 /* "bank" of "etcd:bank". */
-static int check_name(const char *name, const char **bare)
+int shke_segment_name(const char *name, const char **bare)
 {
     *bare = name + strlen(SHKI_REMOTE_SCHEME);
     return shke_host->check_name("the segment's name", *bare,
@@ -72,13 +73,10 @@ static void record_key(char key[SHKE_NAME_MAX], const char *bare)
 
 void shke_segment_describe_thread(const struct shke_segment *s, struct shke_buffer *b)
 {
-    char host[256] = "";
-
-    gethostname(host, sizeof(host) - 1);
     shke_add_string(b, "{\"name\":");
     shke_add_json_string(b, s->member);
     shke_add_string(b, ",\"host\":");
-    shke_add_json_string(b, host);
+    shke_add_json_string(b, s->machine.host);
     shke_addf(b, ",\"pid\":%d,\"tid\":%d", (int)getpid(), (int)gettid());
 }
 
@@ -93,6 +91,9 @@ static int put_member(struct shke_segment *s, int64_t lease, const struct shke_t
 
     snprintf(key, sizeof(key), "%s.members/%016llx", s->prefix, (unsigned long long)lease);
     shke_segment_describe_thread(s, &value);
+    shke_machine_write(&s->machine, &value);
+    shke_addf(&value, ",\"at\":%lld,\"comm\":", (long long)s->joined);
+    shke_add_json_string(&value, s->command);
     shke_add_string(&value, "}");
     shke_then_put(&t, key, value.bytes, value.length, lease);
     r = value.failed ? -ENOMEM : 0;
@@ -147,9 +148,9 @@ static void take_name(struct shke_segment *s)
 {
     FILE *comm = fopen("/proc/self/comm", "re");
 
-    if (comm == NULL || fgets(s->member, 16, comm) == NULL)
-        snprintf(s->member, sizeof(s->member), "pid %d", (int)getpid());
-    s->member[strcspn(s->member, "\n")] = '\0';
+    if (comm && fgets(s->command, sizeof(s->command), comm))
+        s->command[strcspn(s->command, "\n")] = '\0';
+    snprintf(s->member, sizeof(s->member), "%s", s->command);
     if (shke_host->check_label("the member's name", s->member, SHK_NAME_MAX) < 0)
         snprintf(s->member, sizeof(s->member), "pid %d", (int)getpid());
     if (comm)
@@ -171,7 +172,7 @@ static bool is_record(const struct shke_kv *kv)
 static int find(struct shke_client *c, const char *name, const char *bare, unsigned flags,
                 int64_t *created)
 {
-    char key[SHKE_NAME_MAX], nonce[SHKE_NONCE_SIZE], value[80];
+    char key[SHKE_NAME_MAX], nonce[SHKE_NONCE_SIZE], value[160];
     struct shke_reply reply;
     struct shke_txn t = {0};
     struct shke_kv kv;
@@ -180,7 +181,8 @@ static int find(struct shke_client *c, const char *name, const char *bare, unsig
 
     record_key(key, bare);
     shke_nonce(nonce);
-    snprintf(value, sizeof(value), "{\"shmkit\":1,\"nonce\":\"%s\"}", nonce);
+    snprintf(value, sizeof(value), "{\"shmkit\":1,\"at\":%lld,\"pid\":%d,\"nonce\":\"%s\"}",
+             (long long)time(NULL), (int)getpid(), nonce);
     if (flags & SHK_CREATE) {
         shke_if_created(&t, key, 0);
         shke_then_put(&t, key, value, strlen(value), 0);
@@ -235,6 +237,8 @@ static int make(const char *name, const char *bare, unsigned flags, const struct
     s->segment.remote = calls;
     s->segment.kinds = &no_kinds;
     s->refs = 1;
+    s->joined = time(NULL);
+    shke_machine_here(&s->machine);
     take_name(s);
     r = find(shke_session_client(s->session), name, bare, flags, &s->created);
     if (r == 0)
@@ -283,7 +287,7 @@ int shke_segment_open(const char *name, unsigned flags, const struct shk_segment
     struct shki_saved_error saved;
     struct shke_segment *s = NULL;
     const char *bare;
-    int r = check_name(name, &bare);
+    int r = shke_segment_name(name, &bare);
 
     if (r < 0)
         return r;
@@ -348,6 +352,8 @@ static void delete_member(struct shke_segment *s)
     shke_host->error_save(&saved);
     snprintf(key, sizeof(key), "%s.members/%016llx", s->prefix,
              (unsigned long long)s->member_lease);
+    shke_then_delete(&t, key);
+    snprintf(key, sizeof(key), "%s.waits/%016llx", s->prefix, (unsigned long long)s->member_lease);
     shke_then_delete(&t, key);
     if (shke_txn_run(shke_session_client(s->session), &t, &trial, &reply) == 0)
         shke_reply_free(&reply);
@@ -430,7 +436,7 @@ int shke_segment_unlink(const char *name, unsigned flags)
     struct shki_saved_error saved;
     struct shke_session *session;
     const char *bare;
-    int r = check_name(name, &bare);
+    int r = shke_segment_name(name, &bare);
 
     if (r < 0)
         return r;

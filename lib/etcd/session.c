@@ -12,6 +12,7 @@
 struct shke_session {
     struct shke_client *client;
     struct shke_watches *watches;
+    struct shke_waits *waits;
     pid_t pid;
     unsigned refs; /* with `sessions` */
     int64_t ttl;   /* ns */
@@ -21,6 +22,7 @@ struct shke_session {
     int64_t lease;      /* 0: none */
     int64_t sent;       /* CLOCK_BOOTTIME: of the last keep-alive that was answered */
     int64_t tried;      /* … of the last keep-alive */
+    int64_t tell_at;    /* … when waits are to be told */
     bool is_being_made; /* a thread asks for a lease */
     bool ends;
     pthread_t thread;
@@ -156,22 +158,47 @@ static void sleep_until(struct shke_session *s, int64_t at)
     pthread_cond_timedwait(&s->changed, &s->lock, &t);
 }
 
+/* With the lock, which is not held over the requests. */
+static void tell_waits(struct shke_session *s, int64_t lease)
+{
+    int64_t next, at;
+
+    s->tell_at = INT64_MAX;
+    pthread_mutex_unlock(&s->lock);
+    next = shke_waits_tell(s->waits, s->client, lease, s->ttl / 6);
+    pthread_mutex_lock(&s->lock);
+    at = next == INT64_MAX ? next : now() + next;
+    s->tell_at = at < s->tell_at ? at : s->tell_at;
+}
+
+static void wake_to_tell(void *arg)
+{
+    struct shke_session *s = arg;
+
+    pthread_mutex_lock(&s->lock);
+    s->tell_at = now();
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void *keep(void *arg)
 {
     struct shke_session *s = arg;
 
     pthread_mutex_lock(&s->lock);
     while (!s->ends) {
-        int64_t lease = s->lease, due = s->tried + s->ttl / 3;
+        int64_t lease = s->lease, due = s->tried + s->ttl / 3, at = now();
 
         if (lease == 0) {
             pthread_cond_wait(&s->changed, &s->lock);
-        } else if (now() < due) {
-            sleep_until(s, due);
-        } else {
+        } else if (at >= due) {
             pthread_mutex_unlock(&s->lock);
             keep_alive(s, lease);
             pthread_mutex_lock(&s->lock);
+        } else if (at >= s->tell_at) {
+            tell_waits(s, lease);
+        } else {
+            sleep_until(s, due < s->tell_at ? due : s->tell_at);
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -200,12 +227,14 @@ static int make(struct shke_session **out)
         goto fail;
     s->pid = getpid();
     s->ttl = read_ttl();
+    s->tell_at = INT64_MAX;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    r = shke_watches_new(s->client, &s->watches);
+    s->waits = shke_waits_new(wake_to_tell, s);
+    r = s->waits ? shke_watches_new(s->client, &s->watches) : -ENOMEM;
     if (r == 0)
         r = shke_thread(&s->thread, keep, s);
     if (r < 0)
@@ -215,6 +244,7 @@ static int make(struct shke_session **out)
 fail_started:
     if (s->watches)
         shke_watches_free(s->watches);
+    shke_waits_free(s->waits);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     shke_client_free(s->client);
@@ -242,7 +272,6 @@ static void forget_parent(void)
 
 static void at_first(void)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
     pthread_atfork(lock_sessions, unlock_sessions, forget_parent);
 }
 
@@ -275,6 +304,7 @@ static void end(struct shke_session *s)
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
     shke_watches_free(s->watches);
+    shke_waits_free(s->waits);
     shke_host->error_save(&saved);
     if (is_good(s) && ask(s, "lease/revoke", "ID", s->lease, &trial, &reply) == 0)
         json_object_put(reply);
@@ -313,4 +343,9 @@ struct shke_client *shke_session_client(struct shke_session *s)
 struct shke_watches *shke_session_watches(struct shke_session *s)
 {
     return s->watches;
+}
+
+struct shke_waits *shke_session_waits(struct shke_session *s)
+{
+    return s->waits;
 }

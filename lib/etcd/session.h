@@ -13,6 +13,7 @@
 #define SHKE_SESSION_H
 
 #include "etcd/txn.h"
+#include "etcd/waits.h"
 #include "etcd/watch.h"
 
 struct shke_session;
@@ -41,5 +42,8 @@ bool shke_session_has(struct shke_session *, int64_t lease);
 
 /* Where its watches are: see watch.h. */
 struct shke_watches *shke_session_watches(struct shke_session *);
+
+/* What its threads wait for: see waits.h. */
+struct shke_waits *shke_session_waits(struct shke_session *);
 
 #endif

@@ -137,13 +137,21 @@ void shke_else_get_key(struct shke_txn *t, const char *key)
     shke_add_string(b, "}}");
 }
 
-void shke_else_keys(struct shke_txn *t, const char *prefix, unsigned limit)
+static void add_keys(struct shke_buffer *b, const char *prefix, unsigned limit)
 {
-    struct shke_buffer *b = next(&t->failure);
-
-    shke_addf(b, "{\"request_range\":{\"keys_only\":true,\"limit\":\"%u\",", limit);
+    shke_addf(next(b), "{\"request_range\":{\"keys_only\":true,\"limit\":\"%u\",", limit);
     shke_add_prefix_range(b, NULL, prefix);
     shke_add_string(b, "}}");
+}
+
+void shke_else_keys(struct shke_txn *t, const char *prefix, unsigned limit)
+{
+    add_keys(&t->failure, prefix, limit);
+}
+
+void shke_then_keys(struct shke_txn *t, const char *prefix, unsigned limit)
+{
+    add_keys(&t->success, prefix, limit);
 }
 
 void shke_then_get_all(struct shke_txn *t, const char *prefix)

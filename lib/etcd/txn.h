@@ -61,6 +61,8 @@ void shke_then_get(struct shke_txn *, const char *key);
 /* … all keys that begin so; without their values. */
 void shke_then_get_all(struct shke_txn *, const char *prefix);
 void shke_then_get_keys(struct shke_txn *, const char *prefix);
+/* … without their values, at most so many. */
+void shke_then_keys(struct shke_txn *, const char *prefix, unsigned limit);
 /* … how many there are. */
 void shke_then_count(struct shke_txn *, const char *prefix);
 

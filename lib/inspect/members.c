@@ -31,6 +31,7 @@ static bool member_info(const struct shki_image *r, uint32_t index, struct shki_
     info->tid = m->tid;
     info->alive = shki_robust_is_held(&m->life);
     info->joined = m->joined;
+    info->namespace_ = r->header.pid_namespace;
     info->death_noticed = info->alive ? 0 : load_relaxed(&m->death_noticed);
     shki_copy_label(info->command, sizeof(info->command), m->command, sizeof(m->command));
     shki_copy_label(info->name, sizeof(info->name), m->names[load_relaxed(&m->renames) % 2],

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "inspect/snapshot.h"
+#include "object/remote.h"
 #include "segment/segment.h"
 
 #include <dirent.h>
@@ -107,6 +108,14 @@ static int by_segment_name(const void *a, const void *b)
                   ((const struct shk_segment_info *)b)->name);
 }
 
+static ssize_t list_elsewhere(unsigned flags, struct shk_segment_info **list)
+{
+    const struct shki_remote_library *library;
+    int r = shki_remote_load(&library);
+
+    return r < 0 ? r : library->list_segments(flags, list);
+}
+
 ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
 {
     struct shk_segment_info *infos = NULL, *more;
@@ -114,9 +123,11 @@ ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list)
     struct dirent *e;
     DIR *directory;
 
-    if (list == NULL || flags & ~SHK_LIST_FOREIGN)
+    if (list == NULL || flags & ~(SHK_LIST_FOREIGN | SHK_LIST_ETCD))
         return shki_say(-EINVAL, "the pointer to the list is NULL, or a flag is unknown");
     *list = NULL;
+    if (flags & SHK_LIST_ETCD)
+        return list_elsewhere(flags, list);
     directory = opendir(SHKI_DIRECTORY);
     if (directory == NULL)
         return shki_fail(-errno, SHKI_DIRECTORY " cannot be read: %s", strerror(errno));

@@ -2,6 +2,7 @@
 #include "inspect/snapshot.h"
 
 #include "base/error.h"
+#include "object/remote.h"
 #include "segment/segment.h"
 
 #include <errno.h>
@@ -49,6 +50,24 @@ static void drop_living(const struct shk_snapshot *s, struct shk_object_info *o)
         o->dead_taker = 0;
 }
 
+static int by_id_of_machine(const void *a, const void *b)
+{
+    uint64_t x = ((const struct shki_snapshot_machine *)a)->id,
+             y = ((const struct shki_snapshot_machine *)b)->id;
+
+    return (x > y) - (x < y);
+}
+
+static void sort(struct shk_snapshot *s)
+{
+    if (s->n_objects > 0)
+        qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
+    if (s->n_members > 0)
+        qsort(s->members, s->n_members, sizeof(*s->members), by_id);
+    if (s->machines)
+        qsort(s->machines, s->n_members, sizeof(*s->machines), by_id_of_machine);
+}
+
 static int read_all(const struct shki_image *r, const char *name, struct shk_snapshot *s)
 {
     struct shki_member_shared *records = calloc(r->members_ready + 1, sizeof(*records));
@@ -69,8 +88,7 @@ static int read_all(const struct shki_image *r, const char *name, struct shk_sna
     if (error < 0)
         goto done;
     close_gaps(s->objects, r->header.max_objects);
-    qsort(s->objects, s->n_objects, sizeof(*s->objects), by_object_name);
-    qsort(s->members, s->n_members, sizeof(*s->members), by_id);
+    sort(s);
     for (size_t i = 0; i < s->n_objects; i++)
         drop_living(s, &s->objects[i]);
 done:
@@ -78,23 +96,44 @@ done:
     return error;
 }
 
-int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
+static int read_file(const char *segment, struct shk_snapshot *s)
 {
     struct shki_image r;
+    int error = shki_segment_name(segment, &segment);
+
+    if (error == 0)
+        error = shki_image_open(&r, segment);
+    if (error != 0)
+        return error;
+    error = read_all(&r, segment, s);
+    shki_image_close(&r);
+    return error;
+}
+
+static int read_elsewhere(const char *segment, struct shk_snapshot *s)
+{
+    const struct shki_remote_library *library;
+    int error = shki_remote_load(&library);
+
+    if (error == 0)
+        error = library->read_snapshot(segment, s);
+    if (error == 0)
+        sort(s);
+    return error;
+}
+
+int shk_snapshot_open(const char *segment, struct shk_snapshot **out)
+{
     struct shk_snapshot *s;
     int error;
 
     if (out == NULL)
         return shki_say(-EINVAL, "the pointer to the snapshot is NULL");
     *out = NULL;
-    error = shki_segment_name(segment, &segment);
-    if (error == 0)
-        error = shki_image_open(&r, segment);
-    if (error != 0)
-        return error;
     s = calloc(1, sizeof(*s));
-    error = s ? read_all(&r, segment, s) : shki_say(-ENOMEM, "out of memory");
-    shki_image_close(&r);
+    if (s == NULL)
+        return shki_say(-ENOMEM, "out of memory");
+    error = shki_remote_is_name(segment) ? read_elsewhere(segment, s) : read_file(segment, s);
     if (error < 0)
         shk_snapshot_close(s);
     else
@@ -109,6 +148,7 @@ void shk_snapshot_close(struct shk_snapshot *s)
     free(s->objects);
     free(s->members);
     free(s->roles);
+    free(s->machines);
     free(s);
 }
 
@@ -144,4 +184,14 @@ const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot
     const struct shk_member_info wanted = {.id = id};
 
     return s ? bsearch(&wanted, s->members, s->n_members, sizeof(*s->members), by_id) : NULL;
+}
+
+const char *shk_snapshot_machine(const struct shk_snapshot *s, const struct shk_member_info *m)
+{
+    const struct shki_snapshot_machine wanted = {.id = m ? m->id : 0}, *found;
+
+    if (s == NULL || m == NULL || s->machines == NULL)
+        return "";
+    found = bsearch(&wanted, s->machines, s->n_members, sizeof(*s->machines), by_id_of_machine);
+    return found ? found->name : "";
 }

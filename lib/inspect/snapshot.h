@@ -22,6 +22,11 @@ struct shk_snapshot {
         uint64_t serial; /* of the object */
     } * roles;
     size_t n_roles;
+    /* of a segment that lies elsewhere: where each member is, n_members of them; else NULL */
+    struct shki_snapshot_machine {
+        uint64_t id; /* of the member */
+        char name[SHK_NAME_MAX + 1];
+    } * machines;
 };
 
 /* ---- segments.c: what a file is ---- */

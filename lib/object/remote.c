@@ -1,6 +1,7 @@
 #include "object/remote.h"
 
 #include "base/name.h"
+#include "base/utf8.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -51,7 +52,8 @@ static int load(void)
                                                  .check_label = shki_check_label,
                                                  .deadline = shki_object_deadline,
                                                  .deadline_check = shki_deadline_check,
-                                                 .deadline_has_passed = shki_deadline_has_passed};
+                                                 .deadline_has_passed = shki_deadline_has_passed,
+                                                 .copy_label = shki_copy_label};
     const struct shki_remote_library *found;
     shki_remote_entry_call *entry;
     void *handle;

@@ -35,6 +35,8 @@ struct shk_lock;
 struct shk_lock_options;
 struct shk_object_info;
 struct shk_member_info;
+struct shk_segment_info;
+struct shk_snapshot;
 
 /* The object lies elsewhere. It never leaves the library. */
 enum { SHKI_REMOTE = INT_MIN };
@@ -120,6 +122,7 @@ struct shki_remote_host {
                                      const char *state);
     int (*deadline_check)(const struct shki_deadline *);
     bool (*deadline_has_passed)(const struct shki_deadline *);
+    void (*copy_label)(char *to, size_t size, const char *from, size_t length);
 };
 
 /* What it gives. */
@@ -129,10 +132,13 @@ struct shki_remote_library {
                 struct shk_segment **out);
     /* flags: as shk_segment_unlink_unused(), or SHKI_RETIRE_FORCED (segment/retire.h) */
     int (*unlink)(const char *name, unsigned flags);
+    /* What <shmkit/inspect.h> has of them; read_snapshot() fills in one that is zero. */
+    ssize_t (*list_segments)(unsigned flags, struct shk_segment_info **list);
+    int (*read_snapshot)(const char *name, struct shk_snapshot *);
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */
-#define SHKI_REMOTE_INTERFACE 1u
+#define SHKI_REMOTE_INTERFACE 2u
 /* The one symbol of that library. */
 #define SHKI_REMOTE_ENTRY "shki_remote_entry"
 typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);

@@ -64,7 +64,9 @@ struct shk_segment_info {
     uint64_t namespace_; /* inode of the creator's pid namespace */
     uint32_t max_members, max_objects;
     uint32_t members_alive, members_dead, objects;
-    uint64_t reserved[8];
+    /* of a segment on etcd: the revision as of which it was read; 0: it is in shared memory */
+    uint64_t revision;
+    uint64_t reserved[7];
 };
 
 /* What a member waits for, on an object. */
@@ -103,7 +105,12 @@ struct shk_member_info {
     uint64_t tasks;
     /* items that it has leased; those of a thread that has ended: at another of its process */
     uint64_t leases;
-    uint64_t reserved[6];
+    /*
+     * where its process is: the inode of its pid namespace; of another machine a number that is no
+     * inode, and the same for all of one namespace there; 0: not known
+     */
+    uint64_t namespace_;
+    uint64_t reserved[5];
 };
 
 struct shk_object_info {
@@ -114,7 +121,7 @@ struct shk_object_info {
     uint64_t size;
     int32_t creator;  /* pid */
     int64_t created;  /* seconds since 1970 */
-    uint64_t users;   /* members of processes that have it open */
+    uint64_t users;   /* members of processes that have it open; on etcd all that may have */
     uint64_t waiters; /* members asleep on it */
     /*
      * member id of the holder of the lock, or of the condition's own lock; of the writer of a
@@ -238,24 +245,29 @@ enum shk_line_state {
 
 /* Flags of shk_segment_list(). */
 #define SHK_LIST_FOREIGN 0x1u /* also what is not shmkit's */
+#define SHK_LIST_ETCD    0x2u /* the segments on etcd, in place of those in shared memory */
 
 /*
- * List all segments, in order of name. flags: 0 or SHK_LIST_FOREIGN. A file that cannot be read or
+ * List all segments, in order of name. flags: 0 or any of the above. A file that cannot be read or
  * understood is an entry with that state, not an error.
  * Returns how many there are, and sets *list, which the caller passes to free(); or
  *   -EINVAL  unknown flags
  *   -ENOMEM; -EACCES and the like, as opendir(3)
+ *   -EHOSTUNREACH, -EACCES, -ENOTSUP  as shk_segment_open() of a segment on etcd
  */
 SHK_PUBLIC ssize_t shk_segment_list(unsigned flags, struct shk_segment_info **list);
 
 /*
- * Take a snapshot of one segment, which the caller closes.
+ * Take a snapshot of one segment, which the caller closes. One on etcd ("etcd:NAME") is read with
+ * requests that change nothing: its members are processes, with those of their threads that wait or
+ * hold an object; a wait is among them once it has lasted 0.2 s; no member is dead.
  * Returns 0, or
  *   -ENOENT  absent
  *   -EACCES  not readable for the caller
  *   -EPROTO  not a shmkit segment, of another layout, or damaged
  *   -EINVAL, -ENAMETOOLONG, -EILSEQ  the name is invalid, too long, not UTF-8
  *   -ENOMEM
+ *   -EHOSTUNREACH, -EACCES, -ENOTSUP  as shk_segment_open() of a segment on etcd
  */
 SHK_PUBLIC int shk_snapshot_open(const char *segment, struct shk_snapshot **out);
 SHK_PUBLIC void shk_snapshot_close(struct shk_snapshot *);
@@ -274,6 +286,13 @@ SHK_PUBLIC const struct shk_object_info *shk_snapshot_find_object(const struct s
                                                                   const char *name);
 SHK_PUBLIC const struct shk_member_info *shk_snapshot_find_member(const struct shk_snapshot *,
                                                                   uint64_t id);
+
+/*
+ * Return the machine of a member, as its host is called; "" if the segment is in shared memory. The
+ * member is of that snapshot.
+ */
+SHK_PUBLIC const char *shk_snapshot_machine(const struct shk_snapshot *,
+                                            const struct shk_member_info *);
 
 /*
  * Return the roles that the member's process has of the object: SHK_PRODUCER, SHK_CONSUMER, both,
