@@ -87,6 +87,20 @@ static void check_object(const struct shk_snapshot *look, const struct shk_objec
     shk_snapshot_find_member(look, object->holder);
 }
 
+/* A role is one of the two that there are, and of a process that is alive. */
+static void check_roles(const struct shk_snapshot *look, const struct shk_object_info *object)
+{
+    const struct shk_member_info *member;
+    unsigned roles;
+
+    ASSERT(object->producer_line <= SHK_LINE_BROKEN && object->consumer_line <= SHK_LINE_BROKEN);
+    for (size_t i = 0; (member = shk_snapshot_member(look, i)); i++) {
+        roles = shk_snapshot_roles(look, object, member);
+        ASSERT((roles & ~(unsigned)(SHK_PRODUCER | SHK_CONSUMER)) == 0);
+        ASSERT(roles == 0 || member->alive);
+    }
+}
+
 static void check_member(const struct shk_snapshot *look, const struct shk_member_info *member)
 {
     const struct shk_member_info *found = shk_snapshot_find_member(look, member->id);
@@ -130,6 +144,7 @@ static void take_look(void)
     check_segment(info);
     for (; (object = shk_snapshot_object(look, objects)); objects++) {
         check_object(look, object);
+        check_roles(look, object);
         ASSERT(objects == 0 ||
                strcmp(shk_snapshot_object(look, objects - 1)->name, object->name) <= 0);
         ASSERT(object->users <= info->members_alive);

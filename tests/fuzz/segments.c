@@ -195,8 +195,10 @@ static int meet(void)
     return shk_barrier_wait(o.start, SHK_FOREVER);
 }
 
+/* By role, as are the consumer and the reader below: the only ones, which are dead afterwards. */
 static int put_full(void)
 {
+    CHECK(shk_queue_open(segment, "full", SHK_AS(SHK_PRODUCER), NULL, &o.full));
     return shk_queue_put(o.full, "x", 1, SHK_FOREVER);
 }
 
@@ -204,6 +206,7 @@ static int get_empty(void)
 {
     char item[ITEM];
 
+    CHECK(shk_queue_open(segment, "empty", SHK_AS(SHK_CONSUMER), NULL, &o.empty));
     return shk_queue_get(o.empty, item, sizeof(item), SHK_FOREVER);
 }
 
@@ -228,6 +231,7 @@ static int read_signal(void)
     struct shk_reader *reader;
     double sample;
 
+    CHECK(shk_stream_open(segment, "signal", SHK_AS(SHK_CONSUMER), NULL, &o.signal));
     CHECK(shk_reader_open(o.signal, SHK_NEXT, &reader));
     return shk_reader_read(reader, &sample, 1, SHK_FOREVER);
 }
