@@ -316,6 +316,11 @@ read -r line <"$1"
 (bash "$2" "$3" "$4"; true)
 true
 END
+# So it exits and such a line it prints, at the latest when the shells above what waits sleep, too.
+says() { # STATUS PATTERN
+    shmctl why "$segment" >"$out" 2>"$err"
+    test $? = "$1" && grep -Eq "$2" "$out"
+}
 start_with_shells() {
     shmctl --name left lock "$segment/a" -- bash "$scratch/outer.sh" "$scratch/go1" \
         "$scratch/inner.sh" left-inner "$segment/b" &
@@ -334,7 +339,7 @@ grep -q "^  held by right ($second) for [0-9.ms]*, which \(has slept\|sleeps\)" 
     fail "it says $(cat "$out")"
 echo >&4
 await named right-inner 'acquire a'
-exits 7 shmctl why "$segment"
+await says 7 '^deadlocked: '
 test "$(grep -c '^deadlocked: ' "$out")" = 1 || fail "it says $(cat "$out")"
 grep -Eq "^ +in which left-inner \([0-9]+\) waits to acquire $segment/b, for " "$out" ||
     fail "it says $(cat "$out")"
@@ -391,9 +396,8 @@ shmctl --name outer lock "$segment/a" -- \
     shmctl --name third semaphore run "$segment/slots" -- true &
 third=$!
 await named third 'permit slots'
-exits 0 shmctl why "$segment"
-grep -Eq "^ +held by 2 processes, among them (first|second) \([0-9]+\), which (has slept|sleeps)" \
-    "$out" || fail "it says $(cat "$out")"
+held='^ +held by 2 processes, among them'
+await says 0 "$held (first|second) \([0-9]+\), which (has slept|sleeps)"
 exits 0 shmctl why "$segment" -r -n -o NAME,WAKERS
 sort -o "$out" "$out"
 sed -i -E 's/\([0-9]+\)/(PID)/g' "$out"
@@ -402,14 +406,10 @@ grep -qx 'third \(first\|second\)\\x20(PID),\(first\|second\)\\x20(PID)' "$out" 
 echo >&3
 await named inner 'acquire a'
 # One of the two owners is at work, and may give its permit back.
-exits 0 shmctl why "$segment"
-grep -Eq "^ +held by 2 processes, among them second \($second\), which (has slept|sleeps)" "$out" ||
-    fail "it says $(cat "$out")"
+await says 0 "$held second \($second\), which (has slept|sleeps)"
 echo >&4
 await named inner2 'acquire a'
-exits 7 shmctl why "$segment"
-grep -Eq '^ +held by 2 processes, among them (first|second) \([0-9]+\)[,w]' "$out" ||
-    fail "it says $(cat "$out")"
+await says 7 "$held (first|second) \([0-9]+\),"
 grep -q ', which closes the circle$' "$out" || fail "it says $(cat "$out")"
 exits 7 shmctl why "$segment" -r -n -o VERDICT
 sort -u -o "$out" "$out"
