@@ -59,7 +59,9 @@ static int load(void)
     void *handle;
 
     if (dlopen == NULL || dlsym == NULL || dlerror == NULL)
-        return shki_say(-ENOTSUP, "segments on etcd need a program that is linked dynamically");
+        return shki_say(-ENOTSUP,
+                        "segments on etcd need dlopen(3), which this program is linked without: "
+                        "link it dynamically, and if its glibc is older than 2.34, with -ldl");
     handle = open_library();
     if (handle == NULL)
         return shki_fail(-ENOTSUP, "segments on etcd need libshmkit-etcd: %s", dlerror());
