@@ -56,7 +56,7 @@ make_chroot() {
         say "debootstrap $suite"
         debootstrap --variant=minbase --include=ca-certificates \
             "$suite" "$root" ${CLEAN_MIRROR:+"$CLEAN_MIRROR"} >"$root.log" 2>&1 </dev/null ||
-            skip "debootstrap got no Debian; the end of $root.log: $(tail -n 3 "$root.log")"
+            skip "debootstrap got no Debian: $(tail -n 1 "$root.log")"
         if test -n "${CLEAN_BASE-}"; then
             tar cpf "$CLEAN_BASE.new" -C "$root" . && mv "$CLEAN_BASE.new" "$CLEAN_BASE"
         fi
@@ -77,6 +77,9 @@ make_chroot() {
     ln -s /proc/self/fd/2 "$root/dev/stderr"
     mount -t tmpfs -o mode=1777,size=64m tmpfs "$root/dev/shm"
     cp -L /etc/resolv.conf /etc/hosts "$root/etc"
+    # No service is started there, as in a container.
+    printf '%s\n' '#!/bin/sh' 'exit 101' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
     for name in http_proxy https_proxy no_proxy; do
         test -z "${!name-}" || echo "$name=${!name}" >>"$root/etc/environment"
     done
@@ -90,5 +93,5 @@ install_in() {
         in_chroot "$root" apt-get update -q &&
             in_chroot "$root" apt-get install -q -y --no-install-recommends "${@:2}"
     } >>"$root.log" 2>&1 </dev/null ||
-        skip "apt-get got no ${*:2}; the end of $root.log: $(tail -n 3 "$root.log")"
+        skip "apt-get got no ${*:2}: $(tail -n 1 "$root.log")"
 }

@@ -83,9 +83,12 @@ try_packages() {
 
     # What the packages and debian/tests/control want beside them; it is there before, and stays.
     # shellcheck disable=SC2046 # several words
-    install_in "$root" pkg-config $(for name in "$packages"/*.deb; do
-        dpkg-deb -f "$name" Depends | tr ',' '\n' | sed 's/ *[(|].*//; s/:any//' | grep -v shmkit
-    done | sort -u)
+    install_in "$root" $({
+        for name in "$packages"/*.deb; do
+            dpkg-deb -f "$name" Depends
+        done
+        sed -n 's/^Depends: //p' "$source/debian/tests/control"
+    } | tr ',' '\n' | sed 's/ *[(|].*//; s/:any//; s/^ *//' | grep -v shmkit | sort -u)
     in_chroot "$root" dpkg-query -W -f '${Package} ${db:Status-Status}\n' >"$work/before"
     files >"$work/files-before"
 
