@@ -5,6 +5,14 @@
 
 const struct shki_remote_host *shke_host;
 
+int64_t shke_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
+}
+
 int shke_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 {
     sigset_t all, before;

@@ -12,6 +12,9 @@ extern const struct shki_remote_host *shke_host;
 /* Note the sentence, return the code. */
 #define shke_fail(...) shke_host->fail(__VA_ARGS__)
 
+/* Nanoseconds of CLOCK_MONOTONIC. */
+int64_t shke_now(void);
+
 /* Start a thread that no signal is handled in: 0, or an error with its sentence. */
 int shke_thread(pthread_t *, void *(*)(void *), void *arg);
 

@@ -153,8 +153,9 @@ struct shke_queue {
     struct shke_item *head, *tail;
     struct shke_item **table; /* by hash of the slot */
     size_t table_size, n_items;
-    unsigned named;  /* items that a get of one names, so that other consumers leave it one */
-    unsigned streak; /* gets in a row that were given the first */
+    unsigned named;     /* items that a get of one names, so that other consumers leave it one */
+    int64_t claimed_at; /* CLOCK_MONOTONIC: when a claim was seen last */
+    unsigned streak;    /* gets in a row that were given the first */
 
     /* The producer's. */
     struct shke_watch *deletes;

@@ -6,6 +6,8 @@
 
 enum { TRY_AGAIN = 1 };
 
+#define CLAIMS_LAST SHK_SEC(5) /* so long there may be claims, after one has been seen */
+
 /* ---- One transaction ---- */
 
 struct get {
@@ -22,58 +24,70 @@ static void keys_of(const struct shke_queue *q, const struct shke_item *i, char 
     shke_key(claim, &q->object, "slot.claim/%s", i->slot);
 }
 
-/* If the item is there, it is taken; else it is asked what has become of it: two answers. */
-static void add_taking(const struct get *g, const struct shke_item *i, struct shke_txn *t)
+static void add_taking(const struct get *g, const struct shke_item *i, bool asks_for_claim,
+                       struct shke_txn *t)
 {
     char slot[SHKE_KEY_MAX], claim[SHKE_KEY_MAX], tries[SHKE_KEY_MAX];
 
     keys_of(g->queue, i, slot, claim);
     shke_if_written(t, slot, i->mod);
-    shke_if_created(t, claim, 0);
+    if (asks_for_claim)
+        shke_if_created(t, claim, 0);
     shke_then_delete(t, slot);
     if (i->tries_mod) {
         shke_key(tries, &g->queue->object, "slot.tries/%s", i->slot);
         shke_then_delete(t, tries);
     }
-    shke_else_get_key(t, slot);
-    shke_else_get(t, claim);
 }
 
-/* The first that is there: each is in the other branch of the one before. */
+/*
+ * The first that is there: each is in the other branch of the one before, behind two questions, what
+ * has become of that.
+ */
 static void add_first(const struct get *g, struct shke_txn *t)
 {
+    char slot[SHKE_KEY_MAX], claim[SHKE_KEY_MAX];
     struct shke_txn inner = {0}, one;
 
     for (unsigned i = g->consumer->n_items; i-- > 0; inner = one) {
         one = (struct shke_txn){0};
-        add_taking(g, g->consumer->items[i], &one);
+        add_taking(g, g->consumer->items[i], true, &one);
         shke_consumer_write(g->consumer, g->nonce, i, 1, g->lease, &one);
+        keys_of(g->queue, g->consumer->items[i], slot, claim);
+        shke_else_get_key(&one, slot);
+        shke_else_get(&one, claim);
         if (i + 1 < g->consumer->n_items)
             shke_else_txn(&one, &inner);
     }
     shke_then_txn(t, &inner);
 }
 
+/* No claim at all is one comparison, and not one for each. */
 static void add_all(const struct get *g, struct shke_txn *t)
 {
+    bool each = g->consumer->n_items == 1 || g->queue->claimed_at + CLAIMS_LAST > shke_now();
+    char claims[SHKE_KEY_MAX];
+
+    if (!each) {
+        shke_key(claims, &g->queue->object, "slot.claim/");
+        shke_if_none(t, claims);
+    }
     for (unsigned i = 0; i < g->consumer->n_items; i++)
-        add_taking(g, g->consumer->items[i], t);
+        add_taking(g, g->consumer->items[i], each, t);
     shke_consumer_write(g->consumer, g->nonce, 0, g->consumer->n_items, g->lease, t);
 }
 
+/* That the queue is there is known if an item is. */
 static int send_get(const struct get *g, const struct shke_trial *trial, struct shke_reply *reply)
 {
-    struct shke_queue *q = g->queue;
     struct shke_txn t = {0};
 
-    shke_if_there(&t, &q->object);
     shke_if_written(&t, g->consumer->key, g->consumer->mod);
-    shke_else_get(&t, g->consumer->key);
     if (g->consumer->takes_first)
         add_first(g, &t);
     else
         add_all(g, &t);
-    return shke_txn_run(shke_object_client(&q->object), &t, trial, reply);
+    return shke_txn_run(shke_object_client(&g->queue->object), &t, trial, reply);
 }
 
 /* With the object's lock: what the servers say of an item that could not be taken. */
@@ -135,10 +149,44 @@ static int read_failure(const struct get *g, const struct shke_reply *reply)
         r = shke_consumer_read(q, c, &last, g->nonce) ? 0 : TRY_AGAIN;
     shke_kv_free(&last);
     pthread_mutex_lock(&q->object.lock);
-    for (unsigned i = 0; r == TRY_AGAIN && !c->takes_first && i < c->n_items; i++)
+    for (unsigned i = 0; r == TRY_AGAIN && i < c->n_items; i++)
         if (learn_item(q, c->items[i], reply, 2 + 2 * i) < 0)
             r = -ENOMEM;
+    if (r == TRY_AGAIN && c->n_items == 1)
+        shke_view_learn_rivals(q, 1, 1);
+    if (r == TRY_AGAIN && shke_reply_count(reply, 2 + 2 * c->n_items) > 0)
+        q->claimed_at = shke_now();
     pthread_mutex_unlock(&q->object.lock);
+    return r;
+}
+
+/*
+ * Most gets succeed, so why one has not is asked by itself. What is read then is of a later moment,
+ * and no less true: the consumer's key, which no other process writes, and what has become of the
+ * items.
+ */
+static int ask_why(const struct get *g, const struct shke_trial *trial)
+{
+    char slot[SHKE_KEY_MAX], claim[SHKE_KEY_MAX], record[SHKE_KEY_MAX], claims[SHKE_KEY_MAX];
+    struct shke_reply reply;
+    struct shke_txn t = {0};
+    int r;
+
+    shke_key(record, &g->queue->object, ".object");
+    shke_key(claims, &g->queue->object, "slot.claim/");
+    shke_then_get(&t, record);
+    shke_then_get(&t, g->consumer->key);
+    for (unsigned i = 0; i < g->consumer->n_items; i++) {
+        keys_of(g->queue, g->consumer->items[i], slot, claim);
+        shke_then_get_key(&t, slot);
+        shke_then_get(&t, claim);
+    }
+    shke_then_count(&t, claims);
+    r = shke_txn_run(shke_object_client(&g->queue->object), &t, trial, &reply);
+    if (r < 0)
+        return r;
+    r = read_failure(g, &reply);
+    shke_reply_free(&reply);
     return r;
 }
 
@@ -154,7 +202,7 @@ static int get_some(struct get *g, const struct shke_trial *trial)
     shke_nonce(g->nonce);
     r = send_get(g, trial, &reply);
     if (r == 0 && !reply.succeeded)
-        r = read_failure(g, &reply);
+        r = ask_why(g, trial);
     else if (r == 0) {
         r = c->takes_first ? read_first(g, &reply) : 0;
         if (r == 0) {
@@ -190,8 +238,8 @@ static int take(struct shke_queue *q, struct shke_actor *c, unsigned n, size_t r
             return r;
         *again = c->n_items == 0;
     } else if (c->n_items == 0) {
-        c->takes_first = n == 1;
         c->n_items = n == 1 ? shke_view_name(q, c->items, room) : shke_view_take(q, c->items, n);
+        c->takes_first = n == 1 && c->n_items > 1;
         if (c->n_items == 0)
             return 0;
         pthread_mutex_unlock(&q->object.lock);

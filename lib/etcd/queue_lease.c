@@ -15,14 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
-}
-
 /* Once it is the process's, it is copied: it stays in the view as long as it is leased. */
 ssize_t shke_queue_lease(struct shk_queue *base, void *buf, size_t size, int64_t timeout,
                          uint64_t *ticket)
@@ -56,7 +48,7 @@ ssize_t shke_queue_lease(struct shk_queue *base, void *buf, size_t size, int64_t
         return r;
     }
     pthread_mutex_lock(&q->object.lock);
-    c->since = now();
+    c->since = shke_now();
     length = (ssize_t)c->item->length;
     if (length > 0)
         memcpy(buf, c->item->bytes, (size_t)length);
@@ -156,7 +148,7 @@ int shke_queue_lease_info(struct shk_queue *base, uint64_t ticket, struct shk_le
                                         .attempts = c->attempts,
                                         .priority = c->item->priority,
                                         .length = c->item->length,
-                                        .since = now() - c->since};
+                                        .since = shke_now() - c->since};
     else
         r = say_not_ours(q, ticket);
     pthread_mutex_unlock(&q->object.lock);

@@ -159,7 +159,7 @@ static int look(struct shke_queue *q, const struct shke_trial *trial, struct sna
     shke_if_there(&t, &q->object);
     shke_then_count(&t, slots);
     shke_then_get_all(&t, lasts);
-    shke_then_get_keys(&t, members);
+    shke_then_keys(&t, members, 0);
     shke_then_get_all(&t, told);
     r = shke_txn_run(shke_object_client(&q->object), &t, trial, &reply);
     if (r < 0)
@@ -335,18 +335,10 @@ static int wait_until_it_may_be(struct shke_queue *q, const struct shki_deadline
     return r;
 }
 
-static int64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
-}
-
 /* Not sooner than a moment after the look before: counts may become 0 many times a second. */
 static void pause_since(int64_t looked)
 {
-    int64_t left = looked + LOOKS_EVERY - now();
+    int64_t left = looked + LOOKS_EVERY - shke_now();
     struct timespec t = {.tv_nsec = left};
 
     if (left > 0)
@@ -364,7 +356,7 @@ static int join(struct shke_queue *q, const struct shki_deadline *deadline)
         pthread_mutex_lock(&q->object.lock);
         q->may_be_done = false;
         pthread_mutex_unlock(&q->object.lock);
-        looked = now();
+        looked = shke_now();
         r = look(q, &trial, &s);
         if (r == 0 && s.items == 0 && s.tasks == 0)
             return tell_orphans(q, &s, &trial);

@@ -180,17 +180,9 @@ void shke_item_learn_claim(struct shke_item *i, int64_t created, int64_t lease, 
     i->claim_lease = lease;
 }
 
-static int64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
-}
-
 bool shke_item_is_due(const struct shke_item *i)
 {
-    return now() >= i->due;
+    return shke_now() >= i->due;
 }
 
 /* With the object's lock. The order of a LIFO queue depends on it. */
@@ -203,7 +195,7 @@ static void set_tries(struct shke_queue *q, struct shke_item *i, bool was_leased
         remove_from_order(q, i);
     i->was_leased = was_leased;
     i->tries = tries;
-    i->due = delay > 0 ? now() + delay : 0;
+    i->due = delay > 0 ? shke_now() + delay : 0;
     if (moves)
         insert(q, i);
 }
@@ -275,7 +267,10 @@ static void apply(struct shke_queue *q, const struct shke_kv *kv, bool deleted)
         shke_item_learn_claim(i, deleted ? 0 : kv->create, deleted ? 0 : kv->lease, kv->mod);
     else if (part == TRIES && i)
         shke_item_learn_tries(q, i, deleted ? &(struct shke_kv){0} : kv, kv->mod);
-    q->may_have_stray = q->may_have_stray || (part == CLAIM && !deleted);
+    if (part == CLAIM && !deleted) {
+        q->may_have_stray = true;
+        q->claimed_at = shke_now();
+    }
 }
 
 static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
@@ -356,6 +351,8 @@ static void replace(struct shke_queue *q, const struct shke_kv *all, size_t n, i
         enum part part = part_of(q, all[k].key, &slot);
         struct shke_item *i = part == CLAIM || part == TRIES ? find(q, slot) : NULL;
 
+        if (part == CLAIM)
+            q->claimed_at = shke_now();
         if (i && part == CLAIM)
             shke_item_learn_claim(i, all[k].create, all[k].lease, revision);
         else if (i)

@@ -39,6 +39,7 @@ static void at_first(void)
 
 void shke_nonce(char nonce[SHKE_NONCE_SIZE])
 {
+    static const char digits[] = "0123456789abcdef";
     unsigned char bytes[16];
 
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
@@ -47,8 +48,11 @@ void shke_nonce(char nonce[SHKE_NONCE_SIZE])
 
         memcpy(bytes, unique, sizeof(bytes));
     }
-    for (unsigned i = 0; i < sizeof(bytes); i++)
-        snprintf(nonce + i * 2, 3, "%02x", bytes[i]);
+    for (unsigned i = 0; i < sizeof(bytes); i++) {
+        nonce[i * 2] = digits[bytes[i] >> 4];
+        nonce[i * 2 + 1] = digits[bytes[i] & 15];
+    }
+    nonce[sizeof(bytes) * 2] = '\0';
 }
 
 /* ---- Names ---- */

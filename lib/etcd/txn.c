@@ -128,13 +128,21 @@ static void add_count(struct shke_buffer *b, const char *prefix)
     shke_add_string(b, "}}");
 }
 
-void shke_else_get_key(struct shke_txn *t, const char *key)
+static void add_get_key(struct shke_buffer *b, const char *key)
 {
-    struct shke_buffer *b = next(&t->failure);
-
-    shke_add_string(b, "{\"request_range\":{\"keys_only\":true,");
+    shke_add_string(next(b), "{\"request_range\":{\"keys_only\":true,");
     add_key(b, "key", key);
     shke_add_string(b, "}}");
+}
+
+void shke_then_get_key(struct shke_txn *t, const char *key)
+{
+    add_get_key(&t->success, key);
+}
+
+void shke_else_get_key(struct shke_txn *t, const char *key)
+{
+    add_get_key(&t->failure, key);
 }
 
 static void add_keys(struct shke_buffer *b, const char *prefix, unsigned limit)
@@ -157,13 +165,6 @@ void shke_then_keys(struct shke_txn *t, const char *prefix, unsigned limit)
 void shke_then_get_all(struct shke_txn *t, const char *prefix)
 {
     shke_add_string(next(&t->success), "{\"request_range\":{");
-    shke_add_prefix_range(&t->success, NULL, prefix);
-    shke_add_string(&t->success, "}}");
-}
-
-void shke_then_get_keys(struct shke_txn *t, const char *prefix)
-{
-    shke_add_string(next(&t->success), "{\"request_range\":{\"keys_only\":true,");
     shke_add_prefix_range(&t->success, NULL, prefix);
     shke_add_string(&t->success, "}}");
 }

@@ -58,9 +58,10 @@ void shke_then_delete(struct shke_txn *, const char *key);
 /* … all keys that begin so. */
 void shke_then_delete_all(struct shke_txn *, const char *prefix);
 void shke_then_get(struct shke_txn *, const char *key);
-/* … all keys that begin so; without their values. */
+/* … without its value. */
+void shke_then_get_key(struct shke_txn *, const char *key);
+/* … all keys that begin so. */
 void shke_then_get_all(struct shke_txn *, const char *prefix);
-void shke_then_get_keys(struct shke_txn *, const char *prefix);
 /* … without their values, at most so many. */
 void shke_then_keys(struct shke_txn *, const char *prefix, unsigned limit);
 /* … how many there are. */
