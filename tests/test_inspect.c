@@ -54,10 +54,10 @@ static struct shk_snapshot *look_open(const char *segment)
  * built with an older header run on.
  */
 _Static_assert(sizeof(struct shk_segment_info) == 624 &&
-                   offsetof(struct shk_segment_info, reserved) == 560,
+                   offsetof(struct shk_segment_info, reserved) == 568,
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_member_info) == 280 &&
-                   offsetof(struct shk_member_info, reserved) == 232,
+                   offsetof(struct shk_member_info, reserved) == 240,
                "a part of the ABI");
 _Static_assert(sizeof(struct shk_object_info) == 376 &&
                    offsetof(struct shk_object_info, as) == 184 &&
