@@ -1,11 +1,18 @@
 /* The one symbol of this library, see object/remote.h. */
 #include "etcd/inspect.h"
 
-static const struct shki_remote calls = {.close = shke_segment_close,
+static int close_segment(struct shk_segment *segment)
+{
+    return shke_segment_close(segment, shke_objects_leave);
+}
+
+static const struct shki_remote calls = {.close = close_segment,
                                          .unlink_object = shke_object_unlink,
                                          .lock = &shke_lock_calls,
                                          .event = &shke_event_calls,
-                                         .queue = &shke_queue_calls};
+                                         .queue = &shke_queue_calls,
+                                         .semaphore = &shke_semaphore_calls,
+                                         .rwlock = &shke_rwlock_calls};
 
 static int open_segment(const char *name, unsigned flags, const struct shk_segment_options *options,
                         struct shk_segment **out)

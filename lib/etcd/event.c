@@ -122,7 +122,7 @@ static int64_t reload(void *arg)
 
 /* ---- The kind ---- */
 
-static const struct shke_watcher watcher = {see_event, told, reload};
+static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
 
 static int start(struct shke_object *o)
 {

@@ -1,5 +1,6 @@
 /* The kinds of objects that can be on etcd. */
 #include "etcd/object.h"
 
-const struct shke_kind *const shke_kinds[] = {&shke_lock_kind, &shke_event_kind, &shke_queue_kind,
-                                              NULL};
+const struct shke_kind *const shke_kinds[] = {&shke_lock_kind,   &shke_event_kind,
+                                              &shke_queue_kind,  &shke_semaphore_kind,
+                                              &shke_rwlock_kind, NULL};

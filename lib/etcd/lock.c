@@ -21,21 +21,6 @@ static struct shke_lock *lock_of(const struct shk_lock *l)
 
 /* ---- What the servers tell ---- */
 
-/* For sentences. */
-static void read_holder(struct shke_lock *l, const struct shke_kv *kv)
-{
-    json_object *holder = kv->value ? json_tokener_parse((const char *)kv->value) : NULL, *name;
-
-    l->holder_pid = 0;
-    memset(l->holder_name, 0, sizeof(l->holder_name));
-    if (json_object_is_type(holder, json_type_object) &&
-        json_object_object_get_ex(holder, "name", &name)) {
-        strncpy(l->holder_name, json_object_get_string(name), sizeof(l->holder_name) - 1);
-        l->holder_pid = (int32_t)shke_number(holder, "pid");
-    }
-    json_object_put(holder);
-}
-
 /* The holder's key as of that revision; with the object's lock. */
 static void learn(struct shke_lock *l, const struct shke_kv *holder, int64_t revision)
 {
@@ -45,7 +30,7 @@ static void learn(struct shke_lock *l, const struct shke_kv *holder, int64_t rev
     l->holder_created = holder->create;
     l->holder_lease = holder->lease;
     if (holder->create)
-        read_holder(l, holder);
+        shke_read_thread(holder, l->holder_name, &l->holder_pid);
     else
         pthread_cond_broadcast(&l->object.changed);
 }
@@ -77,6 +62,11 @@ static bool is_stray(const struct shke_lock *l)
 
 static void told(void *arg)
 {
+    (void)arg; /* each event has woken what waits for it */
+}
+
+static bool mend(void *arg)
+{
     const struct shke_trial trial = {.limit = SHK_MS(500)};
     struct shke_lock *l = arg;
     struct shke_reply reply;
@@ -85,8 +75,12 @@ static void told(void *arg)
     pthread_mutex_lock(&l->object.lock);
     created = is_stray(l) ? l->holder_created : 0;
     pthread_mutex_unlock(&l->object.lock);
-    if (created && shke_lock_give_back(l, created, &trial, &reply) == 0)
-        shke_reply_free(&reply);
+    if (created == 0)
+        return true;
+    if (shke_lock_give_back(l, created, &trial, &reply) < 0)
+        return false;
+    shke_reply_free(&reply);
+    return true;
 }
 
 static int64_t reload(void *arg)
@@ -120,7 +114,7 @@ static int64_t reload(void *arg)
     return r < 0 ? r : revision;
 }
 
-static const struct shke_watcher watcher = {see_event, told, reload};
+static const struct shke_watcher watcher = {see_event, told, reload, mend};
 
 /* ---- The kind ---- */
 

@@ -36,6 +36,21 @@ bool shke_is_record(const struct shke_object *o, const struct shke_kv *kv)
     return strncmp(kv->key, o->prefix, length) == 0 && strcmp(kv->key + length, ".object") == 0;
 }
 
+void shke_own_name(const struct shke_object *o, char name[SHKE_OWN_SIZE])
+{
+    static _Atomic uint64_t count;
+
+    snprintf(name, SHKE_OWN_SIZE, "%s.%llx", shke_session_process(o->segment->session),
+             (unsigned long long)fetch_add_relaxed(&count, 1));
+}
+
+bool shke_is_own_name(const struct shke_object *o, const char *name)
+{
+    const char *process = shke_session_process(o->segment->session);
+
+    return strncmp(name, process, strlen(process)) == 0 && name[strlen(process)] == '.';
+}
+
 /* Asked of the kernel once in a thread of a process. */
 pid_t shke_tid(void)
 {
@@ -172,6 +187,7 @@ static int find(struct shke_object *o, unsigned flags, const void *options)
     struct shke_reply reply;
     struct shke_txn t = {0};
     struct shke_kv kv = {0}, place = {0};
+    const char *why = flags & SHK_CREATE && o->kind->refuse ? o->kind->refuse(options) : NULL;
     bool is_mine;
     int r;
 
@@ -181,7 +197,7 @@ static int find(struct shke_object *o, unsigned flags, const void *options)
     snprintf(entry, sizeof(entry), "%s.objects/%s", o->segment->prefix, o->name);
     write_record(o, options, &record);
     shke_if_created(&t, segment, o->segment->created);
-    shke_if_created(&t, key, flags & SHK_CREATE ? 0 : -1);
+    shke_if_created(&t, key, flags & SHK_CREATE && !why ? 0 : -1);
     shke_then_put(&t, key, record.bytes, record.length, 0);
     shke_then_put(&t, entry, record.bytes, record.length, 0);
     if (o->kind->create)
@@ -206,6 +222,8 @@ static int find(struct shke_object *o, unsigned flags, const void *options)
         ;
     else if (!reply.succeeded && place.create != o->segment->created)
         r = shke_fail(-ESTALE, "segment %s has been unlinked", o->segment->segment.name);
+    else if (kv.create == 0 && why)
+        r = shke_fail(-EINVAL, "%s/%s: %s", o->segment->segment.name, o->name, why);
     else if (kv.create == 0)
         r = shke_fail(-ENOENT, "there is no %s/%s", o->segment->segment.name, o->name);
     else if (flags & SHK_CREATE && flags & SHK_EXCL && !is_mine)
@@ -345,6 +363,27 @@ void shke_object_unref(struct shke_object *o)
         o->kind->stop(o);
     discard(o);
     shke_segment_unref(s);
+}
+
+void shke_objects_leave(struct shke_segment *s)
+{
+    struct shke_object *o, *before = NULL;
+
+    shke_segments_lock();
+    for (o = s->objects; o; o = o->next) {
+        if (o->kind->leave == NULL)
+            continue;
+        o->refs++;
+        shke_segments_unlock();
+        if (before)
+            shke_object_unref(before);
+        o->kind->leave(o);
+        before = o;
+        shke_segments_lock();
+    }
+    shke_segments_unlock();
+    if (before)
+        shke_object_unref(before);
 }
 
 /* ---- Unlinking ---- */

@@ -56,10 +56,17 @@ struct shke_kind {
     size_t size;      /* of its struct, which begins with struct shke_object */
     /* Add to a record, behind its other fields: ,"capacity":4. NULL: nothing. */
     void (*describe)(struct shke_buffer *, const void *options);
+    /* Why none can be created with these options; NULL: it can. NULL as a function: always. */
+    const char *(*refuse)(const void *options);
     /* Keys that a new object has, besides its record. NULL: none. */
     void (*create)(struct shke_object *, struct shke_txn *);
     /* Whether the record fits the options (NULL: any): 0, -EPROTOTYPE, -EPROTO; copies it. */
     int (*check)(struct shke_object *, json_object *record, const void *options);
+    /*
+     * The segment has been closed in this process, which still has a handle of the object: give
+     * back what only an open segment may hold. NULL: nothing.
+     */
+    void (*leave)(struct shke_object *);
     /* What it begins once it is open in this process, and its end. NULL: nothing. */
     int (*start)(struct shke_object *);
     void (*stop)(struct shke_object *);
@@ -74,7 +81,8 @@ struct shke_kind {
 
 /* All kinds, NULL at the end: kinds.c. */
 extern const struct shke_kind *const shke_kinds[];
-extern const struct shke_kind shke_lock_kind, shke_event_kind, shke_queue_kind;
+extern const struct shke_kind shke_lock_kind, shke_event_kind, shke_queue_kind, shke_semaphore_kind,
+    shke_rwlock_kind;
 
 /* The first part of what is known of an object. */
 struct shke_object {
@@ -100,7 +108,8 @@ int shke_segment_name(const char *name, const char **bare);
 int shke_segment_open(const char *name, unsigned flags, const struct shk_segment_options *,
                       const struct shki_remote *calls, struct shk_segment **out);
 int shke_segment_unlink(const char *name, unsigned flags);
-int shke_segment_close(struct shk_segment *);
+/* leave: shke_objects_leave(), for a segment that is not open any more. */
+int shke_segment_close(struct shk_segment *, void (*leave)(struct shke_segment *));
 int shke_segment_rename(struct shk_segment *, const char *utf8);
 void shke_segment_ref(struct shke_segment *);
 void shke_segment_unref(struct shke_segment *);
@@ -120,12 +129,19 @@ int shke_segment_lease(struct shke_segment *, const struct shke_trial *, int64_t
 /* What tells a thread of this process: "4711 host name". */
 void shke_segment_describe_thread(const struct shke_segment *, struct shke_buffer *);
 
+/* Of a value that begins so, for sentences: the name ("": it tells none) and pid of the thread. */
+void shke_read_thread(const struct shke_kv *, char name[SHK_NAME_MAX + 1], int32_t *pid);
+/* Its "nonce", or "". */
+void shke_read_nonce(const struct shke_kv *, char *nonce, size_t size);
+
 /* ---- Objects: object.c ---- */
 
 /* What the open call of a kind does: 0 with one more reference to the object. */
 int shke_object_open(struct shk_segment *, const char *name, unsigned flags,
                      const struct shke_kind *, const void *options, struct shke_object **out);
 void shke_object_unref(struct shke_object *);
+/* What only an open segment may hold is given back. */
+void shke_objects_leave(struct shke_segment *);
 int shke_object_unlink(struct shk_segment *, const char *name, bool only_unused);
 
 /* Fill in a handle's first part. */
@@ -181,6 +197,11 @@ static inline struct shke_client *shke_object_client(const struct shke_object *o
 #define SHKE_NONCE_SIZE 33
 void shke_nonce(char nonce[SHKE_NONCE_SIZE]);
 
+/* A new name for a key that a thread of this process puts: "P.N", see shke_session_process(). */
+#define SHKE_OWN_SIZE 34
+void shke_own_name(const struct shke_object *, char name[SHKE_OWN_SIZE]);
+bool shke_is_own_name(const struct shke_object *, const char *name);
+
 /* The calling thread's id. */
 pid_t shke_tid(void);
 
@@ -188,5 +209,7 @@ pid_t shke_tid(void);
 extern const struct shki_lock_calls shke_lock_calls;
 extern const struct shki_event_calls shke_event_calls;
 extern const struct shki_queue_calls shke_queue_calls;
+extern const struct shki_rwlock_calls shke_rwlock_calls;
+extern const struct shki_semaphore_calls shke_semaphore_calls;
 
 #endif

@@ -83,7 +83,7 @@ static int64_t reload(void *arg)
 
 static int start(struct shke_object *o)
 {
-    static const struct shke_watcher watcher = {see_event, told, reload};
+    static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
     struct shke_queue *q = (struct shke_queue *)o;
     char prefix[SHKE_KEY_MAX];
 

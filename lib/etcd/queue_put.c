@@ -121,7 +121,7 @@ static int64_t reload(void *arg)
 /* Only deletions are told: puts of others are found when a place is tried. */
 static int start_places(struct shke_queue *q, const struct shke_trial *trial)
 {
-    static const struct shke_watcher watcher = {see_event, told, reload};
+    static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
     char prefix[SHKE_KEY_MAX];
     int64_t revision;
 

@@ -294,7 +294,7 @@ static int64_t reload(void *arg)
 /* From the first join on. */
 static int start_watches(struct shke_queue *q, int64_t revision)
 {
-    static const struct shke_watcher watcher = {see_event, told, reload};
+    static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
     struct shke_watches *all = shke_session_watches(q->object.segment->session);
     char lasts[SHKE_KEY_MAX], members[SHKE_KEY_MAX];
 

@@ -397,7 +397,7 @@ static int64_t reload(void *arg)
 
 int shke_view_start(struct shke_queue *q, const struct shke_trial *trial)
 {
-    static const struct shke_watcher watcher = {see_event, told, reload};
+    static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
     char prefix[SHKE_KEY_MAX];
     int64_t revision = 0;
 

@@ -84,6 +84,30 @@ void shke_segment_describe_thread(const struct shke_segment *s, struct shke_buff
     shke_addf(b, ",\"pid\":%d,\"tid\":%d", (int)getpid(), (int)gettid());
 }
 
+void shke_read_thread(const struct shke_kv *kv, char name[SHK_NAME_MAX + 1], int32_t *pid)
+{
+    json_object *thread = kv->value ? json_tokener_parse((const char *)kv->value) : NULL, *found;
+
+    *pid = 0;
+    memset(name, 0, SHK_NAME_MAX + 1);
+    if (json_object_is_type(thread, json_type_object) &&
+        json_object_object_get_ex(thread, "name", &found)) {
+        strncpy(name, json_object_get_string(found), SHK_NAME_MAX);
+        *pid = (int32_t)shke_number(thread, "pid");
+    }
+    json_object_put(thread);
+}
+
+void shke_read_nonce(const struct shke_kv *kv, char *nonce, size_t size)
+{
+    json_object *value = kv->value ? json_tokener_parse((const char *)kv->value) : NULL, *found;
+    bool has = json_object_is_type(value, json_type_object) &&
+               json_object_object_get_ex(value, "nonce", &found);
+
+    snprintf(nonce, size, "%s", has ? json_object_get_string(found) : "");
+    json_object_put(value);
+}
+
 /* With the segment's lock. */
 static int put_member(struct shke_segment *s, int64_t lease, const struct shke_trial *trial)
 {
@@ -364,7 +388,7 @@ static void delete_member(struct shke_segment *s)
     shke_host->error_settle(0, &saved);
 }
 
-int shke_segment_close(struct shk_segment *segment)
+int shke_segment_close(struct shk_segment *segment, void (*leave)(struct shke_segment *))
 {
     struct shke_segment *s = shke_segment_of(segment);
     bool is_own = shke_session_is_own(s->session);
@@ -388,6 +412,8 @@ int shke_segment_close(struct shk_segment *segment)
     pthread_mutex_unlock(&segments);
     if (opens > 1 || !is_own) /* a parent's stays allocated, see shke_object_unref() */
         return 0;
+    if (shke_session_is_own(s->session))
+        leave(s);
     delete_member(s);
     shke_segment_unref(s);
     return 0;

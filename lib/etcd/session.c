@@ -1,7 +1,9 @@
 #include "etcd/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@ struct shke_session {
     struct shke_watches *watches;
     struct shke_waits *waits;
     pid_t pid;
+    char process[SHKE_PROCESS_SIZE];
     unsigned refs; /* with `sessions` */
     int64_t ttl;   /* ns */
 
@@ -217,6 +220,17 @@ static int64_t read_ttl(void)
     return SHK_SEC((int64_t)(ttl < TTL_LEAST ? TTL_LEAST : ttl > TTL_MOST ? TTL_MOST : ttl));
 }
 
+/* With `sessions`. */
+static void name_process(struct shke_session *s)
+{
+    static uint64_t count;
+    uint64_t id;
+
+    if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+        id = (uint64_t)now() ^ (uint64_t)s->pid << 40 ^ ++count << 56;
+    snprintf(s->process, sizeof(s->process), "%016llx", (unsigned long long)id);
+}
+
 static int make(struct shke_session **out)
 {
     struct shke_session *s = calloc(1, sizeof(*s));
@@ -226,6 +240,7 @@ static int make(struct shke_session **out)
     if (r < 0)
         goto fail;
     s->pid = getpid();
+    name_process(s);
     s->ttl = read_ttl();
     s->tell_at = INT64_MAX;
     pthread_mutex_init(&s->lock, NULL);
@@ -333,6 +348,11 @@ void shke_session_unref(struct shke_session *s)
 bool shke_session_is_own(const struct shke_session *s)
 {
     return s->pid == getpid();
+}
+
+const char *shke_session_process(const struct shke_session *s)
+{
+    return s->process;
 }
 
 struct shke_client *shke_session_client(struct shke_session *s)

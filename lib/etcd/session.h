@@ -31,6 +31,10 @@ struct shke_client *shke_session_client(struct shke_session *);
 /* Whether the session is that of the calling process, not of its parent. */
 bool shke_session_is_own(const struct shke_session *);
 
+/* What tells the session from all others: 16 hexadecimal digits. */
+#define SHKE_PROCESS_SIZE 17
+const char *shke_session_process(const struct shke_session *);
+
 /* A lease that is good now, another one if need be: 0, or as shke_call(). */
 int shke_session_lease(struct shke_session *, const struct shke_trial *, int64_t *lease);
 

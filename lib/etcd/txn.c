@@ -54,6 +54,16 @@ void shke_if_written(struct shke_txn *t, const char *key, int64_t revision)
     shke_add(b, "}", 1);
 }
 
+void shke_if_written_after(struct shke_txn *t, const char *key, int64_t revision)
+{
+    struct shke_buffer *b = next(&t->compare);
+
+    shke_addf(b, "{\"result\":\"GREATER\",\"target\":\"MOD\",\"mod_revision\":\"%lld\",",
+              (long long)revision);
+    add_key(b, "key", key);
+    shke_add(b, "}", 1);
+}
+
 void shke_if_value(struct shke_txn *t, const char *key, const void *value, size_t length)
 {
     struct shke_buffer *b = next(&t->compare);
@@ -72,6 +82,29 @@ void shke_if_none(struct shke_txn *t, const char *prefix)
     shke_add_string(b, "{\"target\":\"CREATE\",\"create_revision\":\"0\",");
     shke_add_prefix_range(b, NULL, prefix);
     shke_add(b, "}", 1);
+}
+
+/* Of all keys that begin so; where there is none, etcd compares as if one had 0. */
+static void add_range_comparison(struct shke_txn *t, const char *prefix, const char *comparison,
+                                 int64_t revision)
+{
+    struct shke_buffer *b = next(&t->compare);
+
+    shke_addf(b, "{%s:\"%lld\",", comparison, (long long)revision);
+    shke_add_prefix_range(b, NULL, prefix);
+    shke_add(b, "}", 1);
+}
+
+void shke_if_none_written_after(struct shke_txn *t, const char *prefix, int64_t revision)
+{
+    add_range_comparison(t, prefix, "\"result\":\"LESS\",\"target\":\"MOD\",\"mod_revision\"",
+                         revision + 1);
+}
+
+void shke_if_all_created_after(struct shke_txn *t, const char *prefix, int64_t revision)
+{
+    add_range_comparison(
+        t, prefix, "\"result\":\"GREATER\",\"target\":\"CREATE\",\"create_revision\"", revision);
 }
 
 void shke_then_put(struct shke_txn *t, const char *key, const void *value, size_t length,
@@ -177,6 +210,15 @@ void shke_then_count(struct shke_txn *t, const char *prefix)
 void shke_else_count(struct shke_txn *t, const char *prefix)
 {
     add_count(&t->failure, prefix);
+}
+
+void shke_else_get_all(struct shke_txn *t, const char *prefix)
+{
+    struct shke_buffer *b = next(&t->failure);
+
+    shke_add_string(b, "{\"request_range\":{");
+    shke_add_prefix_range(b, NULL, prefix);
+    shke_add_string(b, "}}");
 }
 
 static void add_list(struct shke_buffer *b, const char *name, const struct shke_buffer *list)

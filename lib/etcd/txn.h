@@ -47,8 +47,15 @@ void shke_if_written(struct shke_txn *, const char *key, int64_t revision);
 /* … has that value. */
 void shke_if_value(struct shke_txn *, const char *key, const void *value, size_t length);
 
+/* … after that revision. */
+void shke_if_written_after(struct shke_txn *, const char *key, int64_t revision);
+
 /* There is no key that begins so. */
 void shke_if_none(struct shke_txn *, const char *prefix);
+/* Each key that begins so, if there is one, has been written last by that revision, or before. */
+void shke_if_none_written_after(struct shke_txn *, const char *prefix, int64_t revision);
+/* There are keys that begin so, and each has been created after that revision. */
+void shke_if_all_created_after(struct shke_txn *, const char *prefix, int64_t revision);
 
 /* ---- If all hold ---- */
 
@@ -75,6 +82,8 @@ void shke_else_get_key(struct shke_txn *, const char *key);
 /* … all keys that begin so, without values, at most so many. */
 void shke_else_keys(struct shke_txn *, const char *prefix, unsigned limit);
 void shke_else_count(struct shke_txn *, const char *prefix);
+/* … all keys that begin so, with values. */
+void shke_else_get_all(struct shke_txn *, const char *prefix);
 
 /* ---- A transaction in another, which is empty then ---- */
 

@@ -15,7 +15,9 @@
 
 #define RETRY_FIRST SHK_MS(50) /* after a transfer that ended; doubled each time */
 #define RETRY_MOST  SHK_SEC(1)
-#define WAIT_MOST   SHK_SEC(1)  /* a waker may fail: no /proc, no descriptor left */
+#define WAIT_MOST   SHK_SEC(1) /* a waker may fail: no /proc, no descriptor left */
+#define MEND_AGAIN  SHK_SEC(1)
+#define NEVER       INT64_MAX
 #define REPLY_MAX   (64u << 20) /* bytes */
 
 struct shke_watch {
@@ -26,6 +28,7 @@ struct shke_watch {
     bool deletes;
     struct shke_watch *next; /* with all->lock */
     bool *stopped;           /* not NULL: it is to stop, and that to be set; with all->lock */
+    bool asks_to_mend;       /* shke_watch_mend(); with all->lock */
 
     /* ---- The thread's own ---- */
     CURL *curl; /* NULL: no transfer is under way */
@@ -34,8 +37,9 @@ struct shke_watch {
     int64_t from; /* the revision of the first event that is wanted */
     unsigned server;
     int64_t retry_at, pause;
-    bool has_gap; /* history is missing */
-    bool is_over; /* the server has ended the watch: so does the transfer */
+    int64_t mend_at; /* NEVER: there is nothing to mend */
+    bool has_gap;    /* history is missing */
+    bool is_over;    /* the server has ended the watch: so does the transfer */
 };
 
 struct shke_watches {
@@ -44,7 +48,8 @@ struct shke_watches {
     struct shke_waker waker;
     pthread_t thread;
     sem_t began;
-    int result; /* of its beginning */
+    int result;    /* of its beginning */
+    bool has_news; /* the thread's own: there may be something to mend */
 
     pthread_mutex_t lock; /* protects the following */
     pthread_cond_t stopped;
@@ -90,6 +95,8 @@ static void tell(struct shke_watch *w, json_object *events)
     if (last >= w->from)
         w->from = last + 1;
     w->watcher->told(w->arg);
+    w->mend_at = 0;
+    w->all->has_news = true;
 }
 
 static void read_line(struct shke_watch *w, const char *line)
@@ -160,6 +167,7 @@ static void begin(struct shke_watch *w)
         w->has_gap = false;
         w->from = revision + 1;
         w->watcher->told(w->arg);
+        w->mend_at = 0;
     }
     w->is_over = false;
     shke_buffer_free(&w->line);
@@ -241,15 +249,32 @@ static void stop_some(struct shke_watches *all)
     }
 }
 
+/* Mend what is due: when it is to be called next. */
+static int64_t mend(struct shke_watch *w)
+{
+    bool asks;
+
+    pthread_mutex_lock(&w->all->lock);
+    asks = w->asks_to_mend;
+    w->asks_to_mend = false;
+    pthread_mutex_unlock(&w->all->lock);
+    if (w->watcher->mend && (asks || w->mend_at <= now()))
+        w->mend_at = w->watcher->mend(w->arg) ? NEVER : now() + MEND_AGAIN;
+    return w->watcher->mend ? w->mend_at : NEVER;
+}
+
 /*
  * Begin what is due: the time until the next one is, ms. New ones are put in front, and none is
  * taken out but by this thread: so the list is walked without the lock.
  */
 static int begin_some(struct shke_watch *first)
 {
-    int64_t next = WAIT_MOST, left;
+    int64_t next = WAIT_MOST, left, at;
 
     for (struct shke_watch *w = first; w; w = w->next) {
+        at = mend(w);
+        left = at == NEVER ? next : at - now();
+        next = left < next ? left : next;
         if (w->curl)
             continue;
         if (w->retry_at <= now())
@@ -283,8 +308,9 @@ static void work(struct shke_watches *all)
         first = all->first;
         pthread_mutex_unlock(&all->lock);
         wait = begin_some(first);
+        all->has_news = false;
         curl_multi_perform(all->multi, &running);
-        if (!collect(all))
+        if (!collect(all) && !all->has_news)
             poll_some(all, wait);
         pthread_mutex_lock(&all->lock);
     }
@@ -390,12 +416,21 @@ struct shke_watch *shke_watch_start(struct shke_watches *all, const char *prefix
     w->prefix = copy;
     w->deletes = deletes;
     w->from = revision + 1;
+    w->mend_at = NEVER;
     pthread_mutex_lock(&all->lock);
     w->next = all->first;
     all->first = w;
     pthread_mutex_unlock(&all->lock);
     shke_waker_wake(&all->waker);
     return w;
+}
+
+void shke_watch_mend(struct shke_watch *w)
+{
+    pthread_mutex_lock(&w->all->lock);
+    w->asks_to_mend = true;
+    pthread_mutex_unlock(&w->all->lock);
+    shke_waker_wake(&w->all->waker);
 }
 
 void shke_watch_stop(struct shke_watch *w)

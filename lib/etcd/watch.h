@@ -21,6 +21,12 @@ struct shke_watcher {
      * or an error, and it is called again later.
      */
     int64_t (*reload)(void *arg);
+    /*
+     * Undo what calls that were given up have left behind, if there is anything, within half a
+     * second. Called after each told(), and when shke_watch_mend() asks for it. False: something
+     * may be left, and it is called again a second later. NULL: nothing is ever left.
+     */
+    bool (*mend)(void *arg);
 };
 
 /*
@@ -29,6 +35,8 @@ struct shke_watcher {
  */
 struct shke_watch *shke_watch_start(struct shke_watches *, const char *prefix, int64_t revision,
                                     bool deletes, const struct shke_watcher *, void *arg);
+/* Have the watcher's mend() called soon, by the thread of the watches. */
+void shke_watch_mend(struct shke_watch *);
 /* No call of its watcher runs any more. Not with a lock that such a call takes. NULL is allowed. */
 void shke_watch_stop(struct shke_watch *);
 

@@ -35,7 +35,11 @@ struct shk_lock;
 struct shk_lock_options;
 struct shk_object_info;
 struct shk_member_info;
+struct shk_rwlock;
+struct shk_rwlock_options;
 struct shk_segment_info;
+struct shk_semaphore;
+struct shk_semaphore_options;
 struct shk_snapshot;
 
 /* The object lies elsewhere. It never leaves the library. */
@@ -63,6 +67,28 @@ struct shki_event_calls {
     int (*clear)(struct shk_event *);
     int (*is_set)(struct shk_event *);
     int (*wait)(struct shk_event *, int64_t timeout);
+};
+
+struct shki_rwlock_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_rwlock_options *, struct shk_rwlock **out);
+    int (*close)(struct shk_rwlock *);
+    int (*acquire_shared)(struct shk_rwlock *, int64_t timeout);
+    int (*acquire)(struct shk_rwlock *, int64_t timeout);
+    int (*release)(struct shk_rwlock *);
+    int (*downgrade)(struct shk_rwlock *);
+    int (*recover)(struct shk_rwlock *);
+    int (*is_held)(struct shk_rwlock *);
+};
+
+struct shki_semaphore_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_semaphore_options *, struct shk_semaphore **out);
+    int (*close)(struct shk_semaphore *);
+    int (*acquire_many)(struct shk_semaphore *, unsigned n, int64_t timeout);
+    int (*release)(struct shk_semaphore *, unsigned n);
+    int (*value)(struct shk_semaphore *);
+    int (*held)(struct shk_semaphore *);
 };
 
 struct shki_queue_calls {
@@ -105,6 +131,8 @@ struct shki_remote {
     const struct shki_lock_calls *lock;
     const struct shki_event_calls *event;
     const struct shki_queue_calls *queue;
+    const struct shki_semaphore_calls *semaphore;
+    const struct shki_rwlock_calls *rwlock;
 };
 
 /* ---- The other library ---- */
@@ -138,7 +166,7 @@ struct shki_remote_library {
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */
-#define SHKI_REMOTE_INTERFACE 2u
+#define SHKI_REMOTE_INTERFACE 4u
 /* The one symbol of that library. */
 #define SHKI_REMOTE_ENTRY "shki_remote_entry"
 typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);

@@ -64,6 +64,7 @@
  */
 #include "object/rwlock.h"
 
+#include "object/remote.h"
 #include "segment/recover.h"
 #include "sync/park.h"
 
@@ -243,7 +244,7 @@ int shk_rwlock_acquire(struct shk_rwlock *l, int64_t timeout)
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, l, rwlock, acquire, (l, timeout));
     if (shki_rw_reads(l, m))
         return shki_object_say(&l->object, -EDEADLK,
                                "the calling thread has a share, and would wait for itself");
@@ -259,6 +260,12 @@ int shk_rwlock_acquire(struct shk_rwlock *l, int64_t timeout)
 
 /* ---- Releasing ---- */
 
+/* Of a caller that does not hold it; SHKI_REMOTE: it lies elsewhere. */
+static int refuse(const struct shk_rwlock *l)
+{
+    return l->object.segment->remote ? SHKI_REMOTE : shki_lock_refuse(&l->lock);
+}
+
 static __attribute__((noinline)) int release_slow(struct shk_rwlock *l)
 {
     /* a member has the segment mapped */
@@ -272,7 +279,7 @@ static __attribute__((noinline)) int release_slow(struct shk_rwlock *l)
         return shk_lock_release(&l->lock);
     }
     if (!shki_rw_reads(l, m))
-        return shki_lock_refuse(&l->lock);
+        return SHKI_ELSEWHERE(refuse(l), l, rwlock, release, (l));
     again = load_relaxed(&shki_rw_line_of(l, m)->again);
     if (again > 0) {
         store_relaxed(&shki_rw_line_of(l, m)->again, again - 1);
@@ -300,7 +307,7 @@ static int find_writer(struct shk_rwlock *l, struct shki_member **m)
     *m = l ? shki_member_find(l->object.segment) : NULL;
     if (!l)
         return SHKI_NO_HANDLE;
-    return shki_lock_is_mine(&l->lock, *m) ? 0 : shki_lock_refuse(&l->lock);
+    return shki_lock_is_mine(&l->lock, *m) ? 0 : refuse(l);
 }
 
 int shk_rwlock_downgrade(struct shk_rwlock *l)
@@ -312,7 +319,7 @@ int shk_rwlock_downgrade(struct shk_rwlock *l)
     if (r == 0 && m->index >= load_relaxed(&l->ready))
         r = shki_rw_prepare_line(l, m);
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, l, rwlock, downgrade, (l));
     mine = shki_rw_line_of(l, m);
     store_relaxed(&mine->waits, 0);
     store_relaxed(&mine->again, 0);
@@ -334,7 +341,7 @@ int shk_rwlock_recover(struct shk_rwlock *l)
      */
     if (r == 0)
         fetch_and_release(&l->shared->state, ~(uint64_t)SHKI_RW_ORPHANED);
-    return r;
+    return r < 0 ? SHKI_ELSEWHERE(r, l, rwlock, recover, (l)) : 0;
 }
 
 int shk_rwlock_is_held(struct shk_rwlock *l)
@@ -343,6 +350,6 @@ int shk_rwlock_is_held(struct shk_rwlock *l)
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, l, rwlock, is_held, (l));
     return shki_lock_is_mine(&l->lock, m) ? 2 : shki_rw_reads(l, m);
 }

@@ -1,6 +1,7 @@
 /* The rwlock as a kind of objects: what opens and closes it, wakes it and describes it. */
 #include "object/rwlock.h"
 
+#include "object/remote.h"
 #include "segment/image.h"
 #include "sync/park.h"
 
@@ -69,7 +70,7 @@ int shk_rwlock_open(struct shk_segment *segment, const char *name, unsigned flag
         free(l);
     else
         *out = l;
-    return r;
+    return r == SHKI_REMOTE ? segment->remote->rwlock->open(segment, name, flags, options, out) : r;
 }
 
 int shk_rwlock_close(struct shk_rwlock *l)
@@ -78,6 +79,8 @@ int shk_rwlock_close(struct shk_rwlock *l)
 
     if (l == NULL)
         return 0;
+    if (l->object.segment->remote)
+        return l->object.segment->remote->rwlock->close(l);
     m = l->object.segment->base ? shki_member_find(l->object.segment) : NULL;
     if (m && (shki_lock_is_mine(&l->lock, m) || shki_rw_reads(l, m)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the rwlock",
@@ -229,6 +232,7 @@ const struct shki_kind shki_rwlock_kind = {
     .name = "a rwlock",
     .size = sizeof(struct shki_rwlock_shared),
     .mutex_offset = {offsetof(struct shki_rwlock_shared, lock.mutex)},
+    .remote = offsetof(struct shki_remote, rwlock),
     .build = build,
     .check = check,
     .wake_at_unlink = wake_at_unlink,

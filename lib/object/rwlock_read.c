@@ -1,6 +1,7 @@
 /* Reading: entering, and waiting for the end of a writer's turn. The protocol is in rwlock.c. */
 #include "object/rwlock.h"
 
+#include "object/remote.h"
 #include "segment/recover.h"
 #include "sync/park.h"
 
@@ -279,7 +280,7 @@ static __attribute__((noinline)) int acquire_shared_first(struct shk_rwlock *l, 
     int r = l ? shki_enter(&l->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, l, rwlock, acquire_shared, (l, timeout));
     if (shki_rw_reads(l, m))
         return acquire_again(l, shki_rw_line_of(l, m));
     if (m->index >= load_relaxed(&l->ready))

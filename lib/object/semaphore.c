@@ -27,6 +27,7 @@
  */
 #include "object/semaphore.h"
 
+#include "object/remote.h"
 #include "object/watch.h"
 
 #include <shmkit/inspect.h>
@@ -140,11 +141,14 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
     return 0;
 fail:
     free(s);
-    return r;
+    return r == SHKI_REMOTE ? segment->remote->semaphore->open(segment, name, flags, options, out)
+                            : r;
 }
 
 int shk_semaphore_close(struct shk_semaphore *s)
 {
+    if (s && s->object.segment->remote)
+        return s->object.segment->remote->semaphore->close(s);
     if (s == NULL || !shki_object_unref(&s->object))
         return 0;
     shki_waitlist_close(&s->line);
@@ -358,7 +362,7 @@ static int acquire(struct shk_semaphore *s, uint32_t n, int64_t timeout)
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, s, semaphore, acquire_many, (s, n, timeout));
     if (n == 0 || n > s->max)
         return shki_fail(-EINVAL, "%s/%s has at most %u permits, and %u cannot be acquired",
                          s->object.segment->name, s->object.name, s->max, n);
@@ -408,7 +412,7 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, s, semaphore, release, (s, n));
     if (n == 0)
         return shki_say(-EINVAL, "the number of permits is 0");
     r = shki_waitlist_lock(&s->line);
@@ -434,7 +438,7 @@ int shk_semaphore_held(struct shk_semaphore *s)
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, s, semaphore, held, (s));
     return s->holdings.shared
                ? shki_holdings_mine(&s->holdings)
                : shki_object_say(&s->object, -ENOTSUP, "the semaphore has no owners");
@@ -445,7 +449,8 @@ int shk_semaphore_value(struct shk_semaphore *s)
     struct shki_member *m;
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int)(load_relaxed(&s->shared->value) & VALUE_MAX);
+    return r < 0 ? SHKI_ELSEWHERE(r, s, semaphore, value, (s))
+                 : (int)(load_relaxed(&s->shared->value) & VALUE_MAX);
 }
 
 static bool is_ready(const struct shki_watch *w)
@@ -507,6 +512,7 @@ const struct shki_kind shki_semaphore_kind = {
                  .is_due = is_due,
                  .takes_back = true},
     .waiter_may_keep = true,
+    .remote = offsetof(struct shki_remote, semaphore),
     .watchable = SHK_READABLE,
     .watch = watch,
     .describe = describe,
