@@ -12,6 +12,7 @@
 #define TURN 200000
 /*
  * Each turn that no sleeper uses doubles the next one, so often: sleepers may be stopped, or dead.
+ * With one of three producers of bench row W2 stopped, the others would put a third less.
  */
 #define MISSES_MAX 11u
 /* ns: a sleeper that was woken takes about this long to run and to take an item: bench row W2 */
@@ -72,12 +73,12 @@ bool shki_spare_wakeup(struct shki_adaptive *a, bool (*is_used_up)(const void *a
 
 /* Items, or free slots: a side that finds no more is close. Bench row W1/8. */
 #define SLIP_CLOSE_ITEMS 8u
-/* The same in a ring with fewer slots than SLIP_FEW_SLOTS, of which 8 would be a large part. */
-#define SLIP_CLOSE_ITEMS_FEW 2u
-#define SLIP_FEW_SLOTS       256u
 /* Items, or free slots: so many make up for the pauses. Bench row W1/8. */
 #define SLIP_PAID 8u
-/* Doublings: a side that has backed off in vain so often tries once in 1024 checks. */
+/*
+ * Doublings: a side that has backed off in vain so often tries once in 1024 checks. Otherwise a
+ * round trip would pay for pauses: bench row W3, where zero copy would take 1.75 times as long.
+ */
 #define SLIP_FAILED_MAX 8u
 /* Pauses: less than a thread that wants the lock spins for the one that has it. */
 #define SLIP_PAUSES_MAX 1024u
@@ -99,7 +100,7 @@ void shki_slip_learn(struct shki_slip *s, uint64_t capacity, bool backed_off, ui
         /* The other side half a lap ahead: then this side keeps the other waiting. */
         s->close = paid && n < capacity / 2 ? SHKI_SLIP_CLOSE : 0;
         s->failed_backoffs = paid ? 0 : s->failed_backoffs + (s->failed_backoffs < SLIP_FAILED_MAX);
-    } else if (n > (capacity < SLIP_FEW_SLOTS ? SLIP_CLOSE_ITEMS_FEW : SLIP_CLOSE_ITEMS)) {
+    } else if (n > SLIP_CLOSE_ITEMS) {
         s->close = 0;
     } else if (n > 0) {
         s->close++;
