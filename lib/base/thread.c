@@ -84,11 +84,12 @@ uint64_t shki_process_start(void)
 
 static bool read_thread(int32_t tid, struct facts *f)
 {
-    char path[32];
+    char path[48];
 
     if (shki_thread_start() == 0)
         return false;
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    /* The thread's own: for a shorter path the kernel adds up the times of all of its process. */
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)tid, (int)tid);
     return read_facts(path, f);
 }
 
