@@ -156,6 +156,8 @@ void quiet_say_others(const char *when, double part);
 void quiet_check(void); /* how fast the two CPUs are just now */
 /* How much slower the slower one was at the last check than the fastest ever. */
 double quiet_slowness(void);
+/* ns: how long a cache line took there and back between the two CPUs at the latest check */
+double quiet_way(void);
 /* The part of the checks that found bench.cpu[cpu] at its full speed. */
 double quiet_full_speed(int cpu);
 void quiet_say_speed(void);

@@ -15,6 +15,7 @@ const struct circumstance circumstance[CIRCUMSTANCES] = {
     [STEAL] = {"% steal", "the host took CPU time (% steal)", 1},
     [OTHERS] = {"% others", "other processes took CPU time (%)", 5},
     [SLOWNESS] = {"x slower core", "the cores were slower (times the fastest)", 0.15},
+    [WAY] = {"ns way", "a cache line took longer between the CPUs (ns there and back)", 50},
     [SWITCHES] = {"switches/s", "the roles were preempted (involuntary switches a second)", 50},
     [MIGRATIONS] = {"migrations/s", "the roles changed their CPU (migrations a second)", 5},
 };
@@ -101,7 +102,7 @@ void circumstances_end(struct circumstances *c)
 {
     struct machine_time machine = machine_time();
     double seconds = (double)(now() - at_begin.time) / 1e9, switches, own = own_seconds(&switches);
-    double slowness = quiet_slowness();
+    double slowness = quiet_slowness(), way = quiet_way();
     double all = machine.all - at_begin.machine.all, ticks = (double)sysconf(_SC_CLK_TCK);
 
     c->value[ONE_CPU] = at_begin.samples ? 100.0 * at_begin.on_one_cpu / at_begin.samples : NAN;
@@ -117,4 +118,5 @@ void circumstances_end(struct circumstances *c)
     c->value[MIGRATIONS] = (count_migrations() - at_begin.migrations) / seconds;
     quiet_check(); /* a measurement is long enough for another machine to come, or to go */
     c->value[SLOWNESS] = (slowness + quiet_slowness()) / 2;
+    c->value[WAY] = (way + quiet_way()) / 2;
 }

@@ -11,7 +11,8 @@ enum {
     ONE_CPU,    /* % of the samples in which the two roles were on the same CPU */
     STEAL,      /* % of the CPUs' time that the host gave to other machines */
     OTHERS,     /* % of the CPUs' time that other processes took */
-    SLOWNESS,   /* time of a fixed loop just before, as a multiple of the fastest ever */
+    SLOWNESS,   /* time of a fixed loop before and after, as a multiple of the fastest ever */
+    WAY,        /* ns: of a cache line, there and back between the two CPUs, before and after */
     SWITCHES,   /* involuntary context switches of the team a second */
     MIGRATIONS, /* of the team, from CPU to CPU, a second */
     CIRCUMSTANCES

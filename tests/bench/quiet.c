@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
@@ -83,24 +84,90 @@ static double time_loop(void)
     return best;
 }
 
+static bool move_to(int cpu)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    return sched_setaffinity(0, sizeof(one), &one) == 0;
+}
+
+/*
+ * ---- The way between the two CPUs ----
+ *
+ * The host may run the two CPUs of a virtual machine on the two threads of one core, on two cores
+ * with a common cache, or on two sockets, and change that at any time: a cache line takes 100 or
+ * 600 ns there and back. Both cores have their full speed meanwhile.
+ */
+
+#define TRIPS    200u
+#define TRIP_MAX 20000000 /* ns, for all of them: else another process has one of the CPUs */
+
+static alignas(64) _Atomic uint32_t ball;
+static double way = NAN;
+
+static bool await_ball(uint32_t value, int64_t end)
+{
+    for (unsigned i = 0; atomic_load(&ball) != value; i++) {
+        if (i % 1024 == 1023 && now() > end)
+            return false;
+    }
+    return true;
+}
+
+static void *play(void *end)
+{
+    move_to(bench.cpu[1]);
+    for (uint32_t i = 0; i < TRIPS && await_ball(2 * i + 1, *(int64_t *)end); i++)
+        atomic_store(&ball, 2 * i + 2);
+    return NULL;
+}
+
+/* On the first CPU. The second half of the trips counts. */
+static double time_way(void)
+{
+    int64_t end = now() + TRIP_MAX, begin = 0;
+    bool well = true;
+    pthread_t other;
+
+    atomic_store(&ball, 0);
+    if (bench.cpu[0] == bench.cpu[1] || pthread_create(&other, NULL, play, &end) != 0)
+        return NAN;
+    for (uint32_t i = 0; i < TRIPS && well; i++) {
+        if (i == TRIPS / 2)
+            begin = now();
+        atomic_store(&ball, 2 * i + 1);
+        well = await_ball(2 * i + 2, end);
+    }
+    double time = (double)(now() - begin) / (TRIPS - TRIPS / 2);
+    pthread_join(other, NULL);
+    return well ? time : NAN;
+}
+
 void quiet_check(void)
 {
-    cpu_set_t all, one;
+    cpu_set_t all;
 
     if (sched_getaffinity(0, sizeof(all), &all) < 0)
         return;
     for (int i = 0; i < 2; i++) {
         if (cpus[i].checks == sizeof(cpus[i].time) / sizeof(*cpus[i].time))
             continue;
-        CPU_ZERO(&one);
-        CPU_SET(bench.cpu[i], &one);
-        if (sched_setaffinity(0, sizeof(one), &one) == 0) {
+        if (move_to(bench.cpu[i])) {
             double time = time_loop();
             cpus[i].time[cpus[i].checks++] = time;
             fastest = fmin(fastest, time);
         }
     }
+    if (move_to(bench.cpu[0]))
+        way = time_way();
     sched_setaffinity(0, sizeof(all), &all);
+}
+
+double quiet_way(void)
+{
+    return way;
 }
 
 double quiet_slowness(void)
