@@ -684,7 +684,7 @@ START_TEST(test_calls_on_nothing)
     assert_code(shk_set_member_name(NULL, "a"), -EINVAL);
     assert_code(shk_set_interrupt(NULL, NULL), -EINVAL);
     assert_code(shk_segment_list(0, NULL), -EINVAL);
-    assert_code(shk_segment_list(0x2, &(struct shk_segment_info *){NULL}), -EINVAL);
+    assert_code(shk_segment_list(0x4, &(struct shk_segment_info *){NULL}), -EINVAL);
     assert_code(shk_snapshot_open(segment_name(NULL), NULL), -EINVAL);
     shk_snapshot_close(NULL);
 }
