@@ -301,11 +301,13 @@ static int judge(struct shke_client *c, const char *endpoint, json_object *reply
     case GRPC_RESOURCE_EXHAUSTED:
         if (strstr(message, "space exceeded"))
             return shke_fail(-ENOSPC,
-                             "etcd at %s is full: %s: compact its history, and disarm "
-                             "the alarm",
+                             "etcd at %s is full: %s: 'etcdctl compact' with the latest revision, "
+                             "'etcdctl defrag' and 'etcdctl alarm disarm' make room",
                              endpoint, message);
         break; /* too many requests */
     case GRPC_INVALID_ARGUMENT:
+        if (strstr(message, "auth store is old") && c->user)
+            return NEW_TOKEN; /* a user or a role has been changed */
         if (strstr(message, "too large"))
             return shke_fail(-EMSGSIZE, "etcd at %s: %s", endpoint, message);
         if (strstr(message, "user name is empty") || strstr(message, "authentication failed"))
@@ -330,6 +332,12 @@ static bool is_refusal(CURLcode r)
            r == CURLE_SSL_CERTPROBLEM || r == CURLE_SSL_ISSUER_ERROR;
 }
 
+/* The variables that it may be about. */
+static const char *variables_of(CURLcode r)
+{
+    return r == CURLE_SSL_CERTPROBLEM ? "ETCDCTL_CERT, ETCDCTL_KEY" : "ETCDCTL_CACERT";
+}
+
 /* What has come of a transfer: 0 and *reply; an error; ASK_ANOTHER; NEW_TOKEN. */
 static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch, CURLcode result,
                       json_object **reply)
@@ -341,7 +349,8 @@ static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch
     if (result == CURLE_OUT_OF_MEMORY)
         return shke_fail(-ENOMEM, "out of memory");
     if (is_refusal(result))
-        return shke_fail(-EACCES, "etcd at %s: %s", endpoint, curl_easy_strerror(result));
+        return shke_fail(-EACCES, "etcd at %s: %s (%s)", endpoint, curl_easy_strerror(result),
+                         variables_of(result));
     if (result != CURLE_OK) {
         shke_fail(-EHOSTUNREACH, "no majority of etcd answers: %s: %s", endpoint,
                   curl_easy_strerror(result));
@@ -349,6 +358,9 @@ static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch
     }
     curl_easy_getinfo(ch->curl, CURLINFO_RESPONSE_CODE, &status);
     shke_add(&ch->reply, "", 0);
+    if (status == 400 && ch->reply.length && strstr(ch->reply.bytes, "to an HTTPS server"))
+        return shke_fail(-EACCES, "etcd at %s takes TLS only: its address begins with https://",
+                         endpoint);
     *reply = ch->reply.length ? json_tokener_parse(ch->reply.bytes) : NULL;
     if (!json_object_is_type(*reply, json_type_object)) {
         shke_fail(-EHOSTUNREACH, "%s does not answer as etcd does (HTTP %ld)", endpoint, status);

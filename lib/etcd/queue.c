@@ -133,6 +133,7 @@ static void stop(struct shke_object *o)
 
     shke_watch_stop(q->control);
     shke_places_free(q);
+    shke_sources_free(q);
     shke_claims_free(q);
     shke_workers_free(q);
     delete_actors(q, q->producers);
@@ -343,4 +344,7 @@ const struct shki_queue_calls shke_queue_calls = {.open = queue_open,
                                                   .lease = shke_queue_lease,
                                                   .ack = shke_queue_ack,
                                                   .nack = shke_queue_nack,
-                                                  .lease_info = shke_queue_lease_info};
+                                                  .lease_info = shke_queue_lease_info,
+                                                  .put_at = shke_queue_put_at,
+                                                  .cursor = shke_queue_cursor,
+                                                  .set_cursor = shke_queue_set_cursor};

@@ -8,6 +8,7 @@
  *     slot.claim/S      the item is peeked or leased: with the lease of the process that has it
  *     slot.tries/S      how often it has been leased, and when it may be again
  *     cursor/PRODUCER   nonce of the producer's last put
+ *     cursor/at-SOURCE  of a source of items: how many it has put: queue_at.c
  *     last/CONSUMER     what the consumer did last, and the tasks that it has: struct shke_last
  *     told/CONSUMER     … that a join has told of, because its process has gone
  *
@@ -31,8 +32,8 @@
  * producer of a queue with a limit knows likewise which places are free.
  *
  * The files: queue_state.c is the state, queue_view.c what a consumer sees, queue_consumer.c what
- * it writes, queue_wait.c its waits; queue_put.c, queue_get.c, queue_claim.c (for queue_peek.c and
- * queue_lease.c) and queue_tasks.c are the calls; queue.c the kind.
+ * it writes, queue_wait.c its waits; queue_put.c, queue_at.c, queue_get.c, queue_claim.c (for
+ * queue_peek.c and queue_lease.c) and queue_tasks.c are the calls; queue.c the kind.
  */
 #ifndef SHKE_QUEUE_H
 #define SHKE_QUEUE_H
@@ -161,7 +162,8 @@ struct shke_queue {
     struct shke_watch *deletes;
     struct shke_place *places;
     size_t n_free;
-    int64_t steal_delay; /* ns: see queue_put.c */
+    struct shke_source *sources; /* whose cursors are known */
+    int64_t steal_delay;         /* ns: see queue_put.c */
 
     /* For joins: what consumers write, and which processes go. */
     struct shke_watch *lasts, *members;
@@ -264,6 +266,39 @@ int shke_queue_put(struct shk_queue *, const void *item, size_t len, int64_t pri
                    int64_t timeout);
 int shke_queue_put_many(struct shk_queue *, const struct iovec *, unsigned n, int64_t timeout);
 void shke_places_free(struct shke_queue *);
+
+/*
+ * With `at` not NULL: if its cursor is where it says, which moves on by as many items as are put.
+ * How many; -ESTALE: the cursor is elsewhere.
+ */
+struct shke_at;
+int shke_queue_put_checked(struct shk_queue *, const struct iovec *, unsigned n, int64_t priority,
+                           struct shke_at *at, int64_t timeout);
+
+/* ---- queue_cursor.c ---- */
+
+/* A put of a source. */
+struct shke_at {
+    struct shke_actor actor; /* its key is the cursor's */
+    const char *source;
+    uint64_t position;
+};
+
+/* Room for what is written there: "POSITION BEFORE NONCE". */
+#define SHKE_CURSOR_SIZE (2 * 21 + SHKE_NONCE_SIZE)
+
+/* What the cursor becomes with n items more; `written` has the nonce. */
+void shke_at_write(const struct shke_at *, unsigned n, char written[SHKE_CURSOR_SIZE]);
+/* -ESTALE, with its sentence. */
+int shke_at_stale(const struct shke_queue *, const struct shke_at *);
+
+/* ---- queue_at.c ---- */
+
+int shke_queue_put_at(struct shk_queue *, const char *source, uint64_t position,
+                      const struct iovec *, unsigned n, int64_t timeout);
+int shke_queue_cursor(struct shk_queue *, const char *source, uint64_t *position, uint64_t *before);
+int shke_queue_set_cursor(struct shk_queue *, const char *source, uint64_t position);
+void shke_sources_free(struct shke_queue *);
 
 /* ---- queue_get.c ---- */
 

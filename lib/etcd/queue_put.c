@@ -18,14 +18,6 @@ enum { TRY_AGAIN = 1 };
 
 #define PRODUCERS_SEEN 64 /* so many ranks are exact */
 
-static int64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
-}
-
 /* ---- The places of a queue with a limit ---- */
 
 /* The number of a place, from its key; -1: another key. */
@@ -159,8 +151,9 @@ struct put {
     unsigned n;
     int64_t priority;
     struct shke_actor *producer;
-    long places[SHKE_BATCH]; /* of a queue with a limit */
-    bool has_stolen;         /* they are of another producer's region */
+    const struct shke_at *at; /* NULL: of no source */
+    long places[SHKE_BATCH];  /* of a queue with a limit */
+    bool has_stolen;          /* they are of another producer's region */
     char keys[SHKE_BATCH][SHKE_KEY_MAX];
 };
 
@@ -232,7 +225,8 @@ static void write_item(const struct put *p, unsigned i, struct shke_buffer *b)
     shke_add(b, p->items[i].iov_base, p->items[i].iov_len);
 }
 
-static int send_put(struct put *p, const char *nonce, const struct shke_trial *trial,
+/* `written`: what the producer's key becomes, and is known by. */
+static int send_put(struct put *p, const char *written, const struct shke_trial *trial,
                     struct shke_reply *reply)
 {
     struct shke_queue *q = p->queue;
@@ -254,7 +248,7 @@ static int send_put(struct put *p, const char *nonce, const struct shke_trial *t
         shke_then_put(&t, p->keys[i], value.bytes, value.length, 0);
         shke_else_count(&t, p->keys[i]);
     }
-    shke_then_put(&t, p->producer->key, nonce, strlen(nonce), 0);
+    shke_then_put(&t, p->producer->key, written, strlen(written), 0);
     t.success.failed = t.success.failed || value.failed;
     shke_buffer_free(&value);
     return shke_txn_run(shke_object_client(&q->object), &t, trial, reply);
@@ -279,10 +273,11 @@ static void learn_rank(struct shke_actor *a, const struct shke_reply *reply, uns
 }
 
 /* It did not succeed: 0: it had happened before; TRY_AGAIN; -EPIPE, -ESTALE. */
-static int read_failure(struct put *p, const char *nonce, const struct shke_reply *reply)
+static int read_failure(struct put *p, const char *written, const struct shke_reply *reply)
 {
     struct shke_queue *q = p->queue;
     struct shke_kv state = {0}, cursor = {0};
+    bool was_moved;
     int r = shke_check_there(&q->object, reply);
 
     if (r == 0)
@@ -291,12 +286,15 @@ static int read_failure(struct put *p, const char *nonce, const struct shke_repl
         r = shke_reply_kv(reply, 2, &cursor);
     if (r < 0)
         goto done;
+    was_moved = cursor.mod != p->producer->mod;
     p->producer->mod = cursor.mod;
     learn_rank(p->producer, reply, 3);
     pthread_mutex_lock(&q->object.lock);
     shke_queue_learn_state(q, &state, reply->revision);
-    if (cursor.value && strcmp((char *)cursor.value, nonce) == 0)
+    if (cursor.value && strcmp((char *)cursor.value, written) == 0)
         r = 0;
+    else if (p->at && was_moved)
+        r = shke_at_stale(q, p->at);
     else if (q->is_shut)
         r = -EPIPE;
     else
@@ -328,16 +326,18 @@ static void adjust_delay(struct shke_queue *q, bool was_taken)
 static int put_some(struct put *p, const struct shke_trial *trial)
 {
     struct shke_queue *q = p->queue;
-    char nonce[SHKE_NONCE_SIZE];
+    char written[SHKE_CURSOR_SIZE];
     struct shke_reply reply;
     int r;
 
-    shke_nonce(nonce);
-    r = send_put(p, nonce, trial, &reply);
+    shke_nonce(written);
+    if (p->at)
+        shke_at_write(p->at, p->n, written);
+    r = send_put(p, written, trial, &reply);
     if (r == 0 && reply.succeeded)
         p->producer->mod = reply.revision;
     if (r == 0 && !reply.succeeded)
-        r = read_failure(p, nonce, &reply);
+        r = read_failure(p, written, &reply);
     pthread_mutex_lock(&q->object.lock);
     for (unsigned i = 0; q->capacity > 0 && i < p->n; i++) {
         q->places[p->places[i]].is_tried = false;
@@ -347,7 +347,7 @@ static int put_some(struct put *p, const struct shke_trial *trial)
     if (p->has_stolen)
         adjust_delay(q, r == TRY_AGAIN);
     pthread_mutex_unlock(&q->object.lock);
-    if (r == -EHOSTUNREACH) {
+    if (r == -EHOSTUNREACH && !p->at) {
         free(p->producer);
         p->producer = NULL;
     }
@@ -383,7 +383,7 @@ static int wait_for_place(struct shke_queue *q, const struct shki_deadline *dead
     if (q->n_free > 0 && !deadline->nowait) { /* of other regions */
         r = shke_host->deadline_check(deadline);
         moment.at = steal_at < deadline->at ? steal_at : deadline->at;
-        return r < 0 || now() >= moment.at ? r : shke_object_sleep(&q->object, &moment);
+        return r < 0 || shke_now() >= moment.at ? r : shke_object_sleep(&q->object, &moment);
     }
     if (*has_looked || !deadline->nowait)
         return shke_object_wait(&q->object, deadline);
@@ -401,9 +401,10 @@ static int say_shut(const struct shki_object *handle)
     return shke_host->object_say(handle, -EPIPE, "the queue has been shut down");
 }
 
-/* As many as go into one transaction: how many. */
+/* As many as go into one transaction: how many. `at`: NULL, or the cursor that moves on. */
 static int put(struct shke_queue *q, const struct shki_object *handle, const struct iovec *items,
-               unsigned n, int64_t priority, const struct shki_deadline *deadline)
+               unsigned n, int64_t priority, struct shke_at *at,
+               const struct shki_deadline *deadline)
 {
     const struct shke_trial trial = {.deadline = deadline};
     struct put *p = calloc(1, sizeof(*p));
@@ -416,7 +417,8 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
         free(p);
         return r;
     }
-    *p = (struct put){.queue = q, .items = items, .priority = priority};
+    *p = (struct put){.queue = q, .items = items, .priority = priority, .at = at};
+    p->producer = at ? &at->actor : NULL;
     pthread_mutex_lock(&q->object.lock);
     shutdowns = q->shutdowns;
     do {
@@ -426,8 +428,8 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
         if (q->n_free == 0)
             steal_at = 0;
         else if (steal_at == 0)
-            steal_at = now() + q->steal_delay;
-        p->n = p->producer ? choose(p, deadline->nowait || now() >= steal_at) : 0;
+            steal_at = shke_now() + q->steal_delay;
+        p->n = p->producer ? choose(p, deadline->nowait || shke_now() >= steal_at) : 0;
         if (p->producer == NULL) {
             r = -ENOMEM;
         } else if (load_relaxed(&q->object.is_gone)) {
@@ -444,7 +446,7 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
             pthread_mutex_lock(&q->object.lock);
         }
     } while (r == TRY_AGAIN);
-    if (p->producer)
+    if (p->producer && !at)
         shke_actor_give(q, p->producer, true);
     pthread_mutex_unlock(&q->object.lock);
     n = p->n;
@@ -467,8 +469,8 @@ static int check_items(const struct shke_queue *q, const struct iovec *items, un
     return 0;
 }
 
-static int put_checked(struct shk_queue *base, const struct iovec *items, unsigned n,
-                       int64_t priority, int64_t timeout)
+int shke_queue_put_checked(struct shk_queue *base, const struct iovec *items, unsigned n,
+                           int64_t priority, struct shke_at *at, int64_t timeout)
 {
     struct shke_queue *q = shke_queue_of(base);
     struct shki_deadline deadline;
@@ -483,7 +485,7 @@ static int put_checked(struct shk_queue *base, const struct iovec *items, unsign
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&base->object, timeout, "the queue is full");
     shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_PUT, &deadline);
-    r = put(q, &base->object, items, n, priority, &deadline);
+    r = put(q, &base->object, items, n, priority, at, &deadline);
     shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }
@@ -492,11 +494,8 @@ int shke_queue_put(struct shk_queue *base, const void *item, size_t len, int64_t
                    int64_t timeout)
 {
     struct iovec one = {(void *)(uintptr_t)item, len};
-    int r;
+    int r = shke_queue_put_checked(base, &one, 1, priority, NULL, timeout);
 
-    if (item == NULL && len > 0)
-        return shke_fail(-EINVAL, "the item is NULL");
-    r = put_checked(base, &one, 1, priority, timeout);
     return r < 0 ? r : 0;
 }
 
@@ -506,14 +505,14 @@ int shke_queue_put_many(struct shk_queue *base, const struct iovec *items, unsig
 {
     struct shki_saved_error saved;
     unsigned whole = batch_of(items, n); /* all that one transaction can have */
-    int done = put_checked(base, items, n, 0, timeout), r = done;
+    int done = shke_queue_put_checked(base, items, n, 0, NULL, timeout), r = done;
 
     if (done < 0)
         return done;
     shke_host->error_save(&saved);
     while (r == (int)whole && (unsigned)done < n) {
         whole = batch_of(items + done, n - (unsigned)done);
-        r = put_checked(base, items + done, n - (unsigned)done, 0, SHK_NOWAIT);
+        r = shke_queue_put_checked(base, items + done, n - (unsigned)done, 0, NULL, SHK_NOWAIT);
         done += r > 0 ? r : 0;
     }
     return shke_host->error_settle(done, &saved);

@@ -15,28 +15,20 @@ struct shke_wait shke_wait_begin(struct shke_queue *q, const struct shki_object 
     return w;
 }
 
-static int64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
-}
-
 /* There are items that the watch has not told of yet. It comes within moments, or is cut off. */
 static int wait_for_view(struct shke_queue *q, struct shke_wait *w)
 {
     struct shki_deadline moment = w->deadline;
 
     if (w->behind == 0)
-        w->behind = now();
-    if (shke_host->deadline_has_passed(&w->deadline) && now() - w->behind > SHKE_GRACE)
+        w->behind = shke_now();
+    if (shke_host->deadline_has_passed(&w->deadline) && shke_now() - w->behind > SHKE_GRACE)
         return shke_fail(-EHOSTUNREACH, "%s/%s: etcd does not tell of the items that there are",
                          q->object.segment->segment.name, q->object.name);
     moment.nowait = false;
     moment.interrupt = NULL;
     moment.call = NULL;
-    moment.at = now() + SHK_MS(20) + (now() - w->behind) / 4;
+    moment.at = shke_now() + SHK_MS(20) + (shke_now() - w->behind) / 4;
     w->has_looked = false;
     shke_object_wait(&q->object, &moment);
     return 0;

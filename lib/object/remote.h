@@ -118,6 +118,12 @@ struct shki_queue_calls {
     int (*task_done)(struct shk_queue *);
     int (*join)(struct shk_queue *, int64_t timeout);
     ssize_t (*unfinished)(struct shk_queue *);
+    int (*put_at)(struct shk_queue *, const char *source, uint64_t position, const struct iovec *,
+                  unsigned n, int64_t timeout);
+    int (*cursor)(struct shk_queue *, const char *source, uint64_t *position, uint64_t *before);
+    int (*set_cursor)(struct shk_queue *, const char *source, uint64_t position);
+    int (*incarnation)(struct shk_queue *, uint64_t *);
+    int (*position)(struct shk_queue *, uint64_t *);
     ssize_t (*lease)(struct shk_queue *, void *buf, size_t size, int64_t timeout, uint64_t *ticket);
     int (*ack)(struct shk_queue *, uint64_t ticket);
     int (*nack)(struct shk_queue *, uint64_t ticket, int64_t delay);
@@ -166,7 +172,7 @@ struct shki_remote_library {
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */
-#define SHKI_REMOTE_INTERFACE 4u
+#define SHKI_REMOTE_INTERFACE 5u
 /* The one symbol of that library. */
 #define SHKI_REMOTE_ENTRY "shki_remote_entry"
 typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);

@@ -384,6 +384,62 @@ SHK_PUBLIC int shk_queue_is_shut_down(struct shk_queue *);
  */
 SHK_PUBLIC int shk_queue_reopen(struct shk_queue *);
 
+/*
+ * Carry the items of one queue into another, each once, whichever process is killed at whatever
+ * moment. The one queue is FIFO, in shared memory, and its consumer side is claimed; the other lies
+ * on etcd, and keeps a cursor for each source of items: how many it has been given of it. 'shmctl
+ * bridge' does that.
+ *
+ *     shk_queue_position(jobs, &position);
+ *     n = shk_queue_put_at(far, source, position, items, n, SHK_FOREVER);
+ *     shk_queue_get_many(jobs, items, n, SHK_NOWAIT);
+ *
+ * After a kill between the two last calls the cursor is n ahead of the position, and so tells which
+ * items are only to be taken.
+ *
+ * incarnation: set *incarnation to a number that no other queue has, also not an earlier or a later
+ * one of that name; a source may be called by it. A copy of the segment's file has the same.
+ * position: set *position to the number of the next item of a FIFO queue, from 0: how many have been
+ * taken so far. An item that was leased and has come back counts as taken. Others may take items
+ * meanwhile, unless the calling thread has claimed the consumer side.
+ * Return 0, or
+ *   -EINVAL   the pointer is NULL
+ *   -ENOTSUP  the queue lies on etcd; position: it is not FIFO
+ * Killed: nothing has changed.
+ */
+SHK_PUBLIC int shk_queue_incarnation(struct shk_queue *, uint64_t *incarnation);
+SHK_PUBLIC int shk_queue_position(struct shk_queue *, uint64_t *position);
+
+/*
+ * Put the first of n items, as many as there is room for, at most 60, if the cursor of `source` is
+ * at `position`, and move it on by as many: all of that or nothing. A source that has no cursor yet
+ * begins at any position. In a PRIORITY queue the items' priority is 0. source: a name, as an
+ * object has; timeout: nanoseconds, SHK_FOREVER, SHK_NOWAIT.
+ * Returns how many it has put, at least 1; or as shk_queue_put(), or
+ *   -ESTALE        the cursor is elsewhere: nothing was put; or the queue has been unlinked
+ *   -EHOSTUNREACH  it is not known whether they were put; the cursor tells, when it can be read
+ *                  again, and the same call made again puts nothing twice
+ *   -ENOTSUP       the queue lies in shared memory, and has no cursors
+ * Killed: the items are in the queue and the cursor is behind them, or neither; which of both may
+ * become known only later, and a second call with the same position settles it.
+ */
+SHK_PUBLIC int shk_queue_put_at(struct shk_queue *, const char *source, uint64_t position,
+                                const struct iovec *items, unsigned n, int64_t timeout);
+
+/*
+ * Read the cursor of a source: *position, where the next put_at continues, and *before, where the
+ * last one began. Or set it, where source and queue do not fit together any more: after a restore,
+ * or when other consumers have taken items of the source.
+ * Return 0, or
+ *   -ENOENT   cursor: the source has none
+ *   -ENOTSUP  the queue lies in shared memory, and has no cursors
+ *   -ESTALE, -EHOSTUNREACH, -EINVAL
+ * Killed: the cursor has been set or not.
+ */
+SHK_PUBLIC int shk_queue_cursor(struct shk_queue *, const char *source, uint64_t *position,
+                                uint64_t *before);
+SHK_PUBLIC int shk_queue_set_cursor(struct shk_queue *, const char *source, uint64_t position);
+
 #ifdef __cplusplus
 }
 #endif

@@ -66,8 +66,8 @@ static const struct rows *const tables[] = {
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
 /*
- * What changes nothing in shared memory, or stores one mark for ever (shk_cond_native), and so
- * needs no row.
+ * What changes nothing in shared memory (cursors are on etcd), or stores one mark for ever
+ * (shk_cond_native), and so needs no row.
  */
 /* A line each, so that two changes of it do not conflict. */
 /* clang-format off */
@@ -86,11 +86,16 @@ static const char *const exempt[] = {
     "shk_member_watch_living",
     "shk_member_watch_open",
     "shk_queue_capacity",
+    "shk_queue_cursor",
     "shk_queue_empty",
     "shk_queue_full",
+    "shk_queue_incarnation",
     "shk_queue_is_shut_down",
     "shk_queue_item_size",
     "shk_queue_lease_info",
+    "shk_queue_position",
+    "shk_queue_put_at",
+    "shk_queue_set_cursor",
     "shk_queue_size",
     "shk_queue_unfinished",
     "shk_reader_close",
