@@ -20,6 +20,11 @@ void set_member_name(const char *name)
     chosen = name;
 }
 
+bool has_chosen_name(void)
+{
+    return chosen != NULL;
+}
+
 /* A file of /proc/PID: how many bytes have been read, zero-terminated; 0: none. */
 static size_t read_of(pid_t pid, const char *file, char *buffer, size_t size)
 {

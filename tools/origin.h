@@ -3,6 +3,7 @@
 #define SHMCTL_ORIGIN_H
 
 #include <shmkit.h>
+#include <stdbool.h>
 
 /* From --name, before the verb. A name that is no good is a usage error. */
 void set_member_name(const char *name);
@@ -13,6 +14,9 @@ void set_member_name(const char *name);
  * that only starts another, such as timeout or xargs, is skipped.
  */
 void name_member(struct shk_segment *);
+
+/* Whether --name was given. */
+bool has_chosen_name(void);
 
 /* The process of that script or program; 0: not known. */
 pid_t script_process(void);

@@ -21,9 +21,9 @@ static const struct group groups[] = {
       &cmd_metrics}},
     {"Make and remove", {&cmd_create, &cmd_rm, &cmd_clean}},
     {"Operate",
-     {&cmd_put, &cmd_get, &cmd_work, &cmd_move, &cmd_purge, &cmd_join, &cmd_shutdown, &cmd_reopen,
-      &cmd_stream, &cmd_value, &cmd_region, &cmd_event, &cmd_lock, &cmd_once, &cmd_semaphore,
-      &cmd_barrier, &cmd_notify, &cmd_wait}},
+     {&cmd_put, &cmd_get, &cmd_work, &cmd_move, &cmd_bridge, &cmd_purge, &cmd_join, &cmd_shutdown,
+      &cmd_reopen, &cmd_stream, &cmd_value, &cmd_region, &cmd_event, &cmd_lock, &cmd_once,
+      &cmd_semaphore, &cmd_barrier, &cmd_notify, &cmd_wait}},
     {"See it work", {&cmd_demo}},
 };
 

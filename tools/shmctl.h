@@ -4,6 +4,7 @@
 
 #include "command.h"
 
+extern const struct command cmd_bridge;
 extern const struct command cmd_clean;
 extern const struct command cmd_create;
 extern const struct command cmd_demo;

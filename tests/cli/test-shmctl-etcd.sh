@@ -1,35 +1,8 @@
 #!/bin/bash
 # shmctl on a segment that one server of etcd carries, on loopback.
 . "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+. "$SHMKIT_SRCDIR/tests/cli/etcd.sh"
 
-if ! command -v etcd >/dev/null; then
-    echo 'SKIPPED: there is no etcd (Debian package: etcd-server)'
-    exit 77
-fi
-if ! test -e "$SHMKIT_TESTDIR/../libshmkit-etcd.la"; then
-    echo 'SKIPPED: libshmkit-etcd has not been built'
-    exit 77
-fi
-
-# A port that no other process has: etcd ends at once if it is taken.
-start_etcd() {
-    local client peer
-    for _ in {1..20}; do
-        client=http://127.0.0.1:$((20000 + RANDOM % 20000))
-        peer=http://127.0.0.1:$((20000 + RANDOM % 20000))
-        etcd --data-dir "$scratch/etcd-${client##*:}" --listen-client-urls "$client" \
-            --advertise-client-urls "$client" --listen-peer-urls "$peer" \
-            --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" \
-            --logger zap --log-level error >"$scratch/etcd.log" 2>&1 &
-        etcd=$!
-        export ETCDCTL_ENDPOINTS=$client
-        for _ in {1..20}; do
-            kill -0 "$etcd" 2>/dev/null || continue 2
-            shmctl create event etcd:shmkit-test/there 2>/dev/null && return
-        done
-    done
-    fail 'etcd does not start'
-}
 start_etcd
 
 on_etcd=etcd:$segment

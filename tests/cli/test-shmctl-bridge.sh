@@ -1,0 +1,157 @@
+#!/bin/bash
+# shmctl bridge, to one server of etcd on loopback.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+. "$SHMKIT_SRCDIR/tests/cli/etcd.sh"
+
+from=$segment/jobs
+to=etcd:$segment/jobs
+
+exits 2 shmctl bridge "$from"
+exits 2 shmctl bridge "$from" "$from"
+complains 'a bridge leads from shared memory to etcd'
+exits 2 shmctl bridge "$to" "$from"
+claim 'operands'
+
+start_etcd
+exits 4 shmctl bridge --once --no-create "$from" "$to"
+exits 0 shmctl create queue "$from" --capacity 100 --item-size 20
+exits 4 shmctl bridge --once --no-create "$from" "$to"
+complains "^shmctl: $to: "
+exits 0 shmctl bridge --once "$from" "$to"
+prints 0
+exits 0 shmctl put "$from" one two three
+exits 0 shmctl bridge --once "$from" "$to"
+prints 3
+exits 3 shmctl get --nowait "$from"
+for item in one two three; do
+    exits 0 shmctl get --nowait "$to"
+    prints $item
+done
+exits 3 shmctl get --nowait "$to"
+exits 1 shmctl put "$to" 'more than twenty bytes'
+complains '22 bytes.*at most 20'
+claim '--once carries what is there, into a queue that is made as the other'
+
+shmctl bridge "$from" "$to" 2>"$scratch/bridge.err" &
+bridge=$!
+seq 1 150 | shmctl put --stdin "$from"
+exits 0 shmctl get -c 150 "$to"
+seq 1 150 | diff - "$out" || fail 'not the items that were put, in order'
+exits 3 shmctl bridge --once "$from" "$to"
+complains "^shmctl: $from: bridge ($bridge) has its consumer side: a bridge takes all items"
+claim 'it goes on, and a second bridge is refused'
+
+state() {
+    shmctl ps -n -r -o NAME "$segment" | grep -q "^bridge$1"
+}
+kill_etcd
+shmctl put "$from" away
+await state ',\\x20unreachable\\x20since\\x20....-..-..\\x20..:..:..$'
+for item in 1 2 3; do
+    shmctl put "$from" "$item"
+done
+run_etcd
+await state '$'
+exits 0 shmctl get -c 4 "$to"
+printf '%s\n' away 1 2 3 | diff - "$out" || fail 'not the items that were put meanwhile'
+exits 3 shmctl get --nowait "$to"
+grep -q "^shmctl: $to: no majority of etcd answers" "$scratch/bridge.err" || fail "no sentence"
+grep -q "^shmctl: $to: reached again after .* s; . waiting" "$scratch/bridge.err" ||
+    fail "no sentence: $(cat "$scratch/bridge.err")"
+claim 'away for a while: ps says so, and each item comes once'
+
+kill -TERM $bridge
+wait $bridge
+test $? = 143 || fail 'SIGTERM'
+shmctl ps -n -r -o NAME "$segment" | grep -q bridge && fail 'it is still a member'
+shmctl put "$from" four
+exits 0 shmctl bridge --once "$from" "$to"
+prints 1
+claim 'SIGTERM ends it, and nothing is lost'
+
+exits 0 shmctl put "$from" past by
+exits 0 shmctl get "$from"
+exits 1 shmctl bridge --once "$from" "$to"
+complains "^shmctl: $from: its next item is number 159, and $to was given those before 158: "
+grep -q -- '--resume-at 159 carries on' "$err" || fail "no way out: $(cat "$err")"
+exits 1 shmctl bridge --once --resume-at 158 "$from" "$to"
+complains 'are number 159 to 160: it cannot resume at 158'
+exits 0 shmctl bridge --once --resume-at 159 "$from" "$to"
+prints 1
+exits 0 shmctl put "$from" dropped kept
+exits 0 shmctl bridge --once --resume-at 161 "$from" "$to"
+prints 1
+exits 0 shmctl get -c 3 "$to"
+printf '%s\n' four by kept | diff - "$out" || fail 'not the items'
+claim 'items that were taken past it: it stops, and --resume-at goes on'
+
+exits 0 shmctl create queue "$segment/wide" --item-size 30
+exits 0 shmctl put "$segment/wide" short 'more than twenty bytes' last
+exits 1 shmctl bridge --once "$segment/wide" "$to"
+test "$(cat "$out")" = 1 || fail 'the one before is not carried'
+grep -q -- '22 bytes.*at most 20.*--resume-at 2 ' "$err" || fail "$(cat "$err")"
+exits 0 shmctl bridge --once --resume-at 2 "$segment/wide" "$to"
+prints 1
+exits 0 shmctl get -c 2 "$to"
+printf '%s\n' short last | diff - "$out" || fail 'not the items'
+claim 'an item that is too long for the other queue'
+
+exits 0 shmctl create queue "$to-small" --capacity 2
+exits 0 shmctl put "$from" 1 2 3
+exits 3 shmctl bridge --once -t 2s "$from" "$to-small"
+test "$(cat "$out")" = 2 || fail 'it carries what there is room for'
+grep -q 'the queue has been full for 2 s' "$err" || fail "$(cat "$err")"
+exits 0 shmctl get -c 2 "$to-small"
+exits 0 shmctl bridge --once "$from" "$to-small"
+prints 1
+exits 0 shmctl shutdown "$to-small"
+exits 0 shmctl put "$from" 4
+exits 5 shmctl bridge --once "$from" "$to-small"
+claim 'the other queue is full, or shut down'
+
+exits 0 shmctl create queue "$segment/stack" --order lifo
+exits 1 shmctl bridge --once "$segment/stack" "$to"
+complains 'LIFO'
+claim 'only a FIFO queue has an order to carry'
+
+exits 0 shmctl create queue "$segment/worked"
+exits 0 shmctl put "$segment/worked" 60
+shmctl work -c 1 "$segment/worked" sleep &
+worker=$!
+leased() {
+    test "$(shmctl show -r -n -o LEASED "$segment/worked")" = 1
+}
+await leased
+exits 1 shmctl bridge --once "$segment/worked" "$to"
+complains 'workers have leased 1 of its items'
+kill -KILL $worker
+wait $worker 2>/dev/null
+claim 'items that workers have leased'
+
+shmctl bridge "$from" "$to-other" &
+bridge=$!
+exits 0 shmctl get "$to-other"
+exits 0 shmctl put "$from" 5
+exits 0 shmctl shutdown "$from"
+ends 0 $bridge
+exits 0 shmctl get "$to-other"
+prints 5
+claim 'it ends when its queue is shut down and drained'
+
+exits 0 shmctl reopen "$from"
+kill_etcd
+exits 0 shmctl put "$from" late
+exits 3 shmctl bridge -t 1s "$from" "$to-other"
+grep -q "^shmctl: $to-other: unreachable for 1 s: " "$err" || fail "$(cat "$err")"
+run_etcd
+exits 0 shmctl bridge --once "$from" "$to-other"
+claim 'without a server: --timeout'
+
+if systemd-analyze --version >/dev/null 2>&1; then
+    sed "s,^ExecStart=shmctl,ExecStart=$(command -v true)," \
+        "$SHMKIT_SRCDIR/tools/shmkit-bridge.service" >"$scratch/shmkit-bridge.service"
+    systemd-analyze verify --man=no "$scratch/shmkit-bridge.service" >"$out" 2>&1 ||
+        fail "the unit: $(cat "$out")"
+    claim 'systemd takes the unit'
+fi
+kill_etcd

@@ -1,0 +1,611 @@
+#include "stub.h"
+
+#include <arpa/inet.h>
+#include <json-c/json.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CONNECTIONS  64
+#define REQUEST_MAX  ((size_t)4 << 20)
+#define DELAYED_MOST 16
+#define FAULTS_MAX   16
+
+struct entry {
+    char *key, *value; /* the value as it came: base64 */
+    int64_t create, mod, version, lease;
+    struct entry *next; /* by key */
+};
+
+struct connection {
+    int fd; /* -1: none */
+    char *bytes;
+    size_t length;
+};
+
+struct stub {
+    int listener, wake;
+    pthread_t thread;
+    _Atomic bool ends;
+    struct connection connections[CONNECTIONS];
+
+    pthread_mutex_t lock; /* protects the following */
+    struct entry *first;
+    int64_t revision, lease;
+    enum stub_fault faults[FAULTS_MAX];
+    unsigned n_faults, next_fault;
+    char *delayed[DELAYED_MOST];
+    unsigned n_delayed;
+    unsigned count[STUB_DELAYS + 1];
+    _Atomic unsigned requests;
+};
+
+/* ---- Base64 ---- */
+
+static int digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+/* Bytes, with a zero behind them; to be freed. */
+static char *decode(const char *text, size_t *length)
+{
+    char *out = malloc(strlen(text) + 4);
+    unsigned bits = 0, n = 0;
+
+    *length = 0;
+    for (; digit(*text) >= 0; text++) {
+        bits = bits << 6 | (unsigned)digit(*text);
+        n += 6;
+        if (n >= 8) {
+            n -= 8;
+            out[(*length)++] = (char)(bits >> n);
+        }
+    }
+    out[*length] = '\0';
+    return out;
+}
+
+static void print_base64(FILE *to, const char *bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t n = strlen(bytes);
+
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned a = (unsigned char)bytes[i], b = i + 1 < n ? (unsigned char)bytes[i + 1] : 0,
+                 c = i + 2 < n ? (unsigned char)bytes[i + 2] : 0;
+
+        fprintf(to, "%c%c%c%c", digits[a >> 2], digits[(a & 3) << 4 | b >> 4],
+                i + 1 < n ? digits[(b & 15) << 2 | c >> 6] : '=', i + 2 < n ? digits[c & 63] : '=');
+    }
+}
+
+/* ---- JSON ---- */
+
+static json_object *member(json_object *o, const char *name)
+{
+    json_object *found = NULL;
+
+    return o && json_object_object_get_ex(o, name, &found) ? found : NULL;
+}
+
+static const char *text_of(json_object *o, const char *name)
+{
+    json_object *found = member(o, name);
+
+    return found ? json_object_get_string(found) : "";
+}
+
+static int64_t number_of(json_object *o, const char *name)
+{
+    json_object *found = member(o, name);
+
+    return found ? json_object_get_int64(found) : 0;
+}
+
+static bool flag_of(json_object *o, const char *name)
+{
+    json_object *found = member(o, name);
+
+    return found && json_object_get_boolean(found);
+}
+
+/* The keys that a request is about: to be freed, both; to NULL: one key. */
+static void range_of(json_object *o, char **from, char **to)
+{
+    size_t length;
+    const char *end = text_of(o, "range_end");
+
+    *from = decode(text_of(o, "key"), &length);
+    *to = *end ? decode(end, &length) : NULL;
+}
+
+static bool is_in(const char *key, const char *from, const char *to)
+{
+    return to ? strcmp(key, from) >= 0 && strcmp(key, to) < 0 : strcmp(key, from) == 0;
+}
+
+/* ---- The store; with the lock ---- */
+
+static void put(struct stub *s, json_object *o)
+{
+    size_t length;
+    char *key = decode(text_of(o, "key"), &length);
+    struct entry **link = &s->first, *e;
+
+    while (*link && strcmp((*link)->key, key) < 0)
+        link = &(*link)->next;
+    e = *link;
+    if (e == NULL || strcmp(e->key, key) != 0) {
+        e = calloc(1, sizeof(*e));
+        e->key = strdup(key);
+        e->create = s->revision;
+        e->next = *link;
+        *link = e;
+    }
+    free(e->value);
+    e->value = strdup(text_of(o, "value"));
+    e->mod = s->revision;
+    e->version++;
+    e->lease = number_of(o, "lease");
+    free(key);
+}
+
+static void delete_entry(struct entry **link)
+{
+    struct entry *e = *link;
+
+    *link = e->next;
+    free(e->key);
+    free(e->value);
+    free(e);
+}
+
+static unsigned delete (struct stub *s, json_object *o)
+{
+    struct entry **link = &s->first;
+    unsigned n = 0;
+    char *from, *to;
+
+    range_of(o, &from, &to);
+    while (*link) {
+        if (is_in((*link)->key, from, to)) {
+            delete_entry(link);
+            n++;
+        } else {
+            link = &(*link)->next;
+        }
+    }
+    free(from);
+    free(to);
+    return n;
+}
+
+static void print_range(struct stub *s, json_object *o, FILE *out)
+{
+    int64_t limit = number_of(o, "limit"), count = 0;
+    bool keys_only = flag_of(o, "keys_only"), count_only = flag_of(o, "count_only");
+    char *from, *to;
+
+    range_of(o, &from, &to);
+    fputs("\"kvs\":[", out);
+    for (struct entry *e = s->first; e; e = e->next) {
+        if (!is_in(e->key, from, to) || count_only || (limit && count >= limit)) {
+            count += is_in(e->key, from, to);
+            continue;
+        }
+        fprintf(out, "%s{\"key\":\"", count++ ? "," : "");
+        print_base64(out, e->key);
+        fprintf(out,
+                "\",\"create_revision\":\"%lld\",\"mod_revision\":\"%lld\",\"version\":\"%lld\","
+                "\"lease\":\"%lld\",\"value\":\"%s\"}",
+                (long long)e->create, (long long)e->mod, (long long)e->version, (long long)e->lease,
+                keys_only ? "" : e->value);
+    }
+    fprintf(out, "],\"more\":%s,\"count\":\"%lld\"", limit && count > limit ? "true" : "false",
+            (long long)count);
+    free(from);
+    free(to);
+}
+
+static bool holds_for(json_object *compare, const struct entry *e)
+{
+    const char *target = text_of(compare, "target");
+
+    if (strcmp(target, "CREATE") == 0)
+        return (e ? e->create : 0) == number_of(compare, "create_revision");
+    if (strcmp(target, "MOD") == 0)
+        return (e ? e->mod : 0) == number_of(compare, "mod_revision");
+    ck_assert_str_eq(target, "VALUE");
+    return e && strcmp(e->value, text_of(compare, "value")) == 0;
+}
+
+/* Of a range: for each key that there is. */
+static bool holds(struct stub *s, json_object *compare)
+{
+    bool all = true, any = false;
+    char *from, *to;
+
+    range_of(compare, &from, &to);
+    for (struct entry *e = s->first; e; e = e->next)
+        if (is_in(e->key, from, to)) {
+            all = all && holds_for(compare, e);
+            any = true;
+        }
+    if (!any && !to)
+        all = holds_for(compare, NULL);
+    free(from);
+    free(to);
+    return all;
+}
+
+static void print_operation(struct stub *s, json_object *operation, FILE *out)
+{
+    json_object *o;
+
+    if ((o = member(operation, "request_put")) != NULL) {
+        put(s, o);
+        fputs("{\"response_put\":{}}", out);
+    } else if ((o = member(operation, "request_delete_range")) != NULL) {
+        fprintf(out, "{\"response_delete_range\":{\"deleted\":\"%u\"}}", delete (s, o));
+    } else {
+        fputs("{\"response_range\":{", out);
+        print_range(s, member(operation, "request_range"), out);
+        fputs("}}", out);
+    }
+}
+
+static bool changes(json_object *operations)
+{
+    for (size_t i = 0; operations && i < json_object_array_length(operations); i++)
+        if (member(json_object_array_get_idx(operations, i), "request_range") == NULL)
+            return true;
+    return false;
+}
+
+static void print_header(struct stub *s, FILE *out)
+{
+    fprintf(out, "{\"header\":{\"revision\":\"%lld\"}", (long long)s->revision);
+}
+
+static void print_txn(struct stub *s, json_object *txn, FILE *out)
+{
+    json_object *compare = member(txn, "compare"), *operations;
+    bool succeeded = true;
+    char *answers;
+    size_t size;
+    FILE *list = open_memstream(&answers, &size);
+
+    for (size_t i = 0; compare && i < json_object_array_length(compare); i++)
+        succeeded = succeeded && holds(s, json_object_array_get_idx(compare, i));
+    operations = member(txn, succeeded ? "success" : "failure");
+    s->revision += changes(operations);
+    for (size_t i = 0; operations && i < json_object_array_length(operations); i++) {
+        fputs(i ? "," : "", list);
+        print_operation(s, json_object_array_get_idx(operations, i), list);
+    }
+    fclose(list);
+    print_header(s, out);
+    fprintf(out, ",\"succeeded\":%s,\"responses\":[%s]}", succeeded ? "true" : "false", answers);
+    free(answers);
+}
+
+/* The body of the reply; to be freed. With the lock. */
+static char *answer(struct stub *s, const char *path, const char *body)
+{
+    json_object *request = json_tokener_parse(body);
+    char *reply;
+    size_t size;
+    FILE *out = open_memstream(&reply, &size);
+
+    if (strcmp(path, "/v3/kv/txn") == 0) {
+        print_txn(s, request, out);
+    } else if (strcmp(path, "/v3/kv/range") == 0) {
+        print_header(s, out);
+        fputs(",", out);
+        print_range(s, request, out);
+        fputs("}", out);
+    } else if (strcmp(path, "/v3/lease/grant") == 0) {
+        fprintf(out, "{\"ID\":\"%lld\",\"TTL\":\"%lld\"}", (long long)++s->lease,
+                (long long)number_of(request, "TTL"));
+    } else if (strcmp(path, "/v3/lease/keepalive") == 0) {
+        fprintf(out, "{\"result\":{\"ID\":\"%lld\",\"TTL\":\"5\"}}",
+                (long long)number_of(request, "ID"));
+    } else {
+        print_header(s, out);
+        fputs("}", out);
+    }
+    fclose(out);
+    json_object_put(request);
+    return reply;
+}
+
+/* ---- Faults; with the lock ---- */
+
+static bool puts_item(const char *path, const char *body)
+{
+    json_object *request, *operations, *one;
+    bool puts = false;
+    size_t length;
+    char *key;
+
+    if (strcmp(path, "/v3/kv/txn") != 0)
+        return false;
+    request = json_tokener_parse(body);
+    operations = member(request, "success");
+    for (size_t i = 0; operations && i < json_object_array_length(operations); i++) {
+        one = member(json_object_array_get_idx(operations, i), "request_put");
+        key = decode(text_of(one, "key"), &length);
+        puts = puts || strstr(key, "/slot/") != NULL;
+        free(key);
+    }
+    json_object_put(request);
+    return puts;
+}
+
+static unsigned release_delayed(struct stub *s)
+{
+    unsigned n = s->n_delayed;
+
+    for (unsigned i = 0; i < n; i++) {
+        free(answer(s, "/v3/kv/txn", s->delayed[i]));
+        free(s->delayed[i]);
+    }
+    s->n_delayed = 0;
+    return n;
+}
+
+/* The reply, to be freed; NULL: the connection ends. */
+static char *serve(struct stub *s, const char *path, const char *body)
+{
+    enum stub_fault fault = STUB_ANSWERS;
+    bool puts = puts_item(path, body);
+    char *reply;
+
+    s->requests++;
+    if (puts && s->n_faults)
+        fault = s->faults[s->next_fault++ % s->n_faults];
+    if (fault == STUB_DELAYS && s->n_delayed == DELAYED_MOST)
+        fault = STUB_LOSES_REQUEST;
+    if (puts)
+        s->count[fault]++;
+    if (fault == STUB_LOSES_REQUEST)
+        return NULL;
+    if (fault == STUB_DELAYS) {
+        s->delayed[s->n_delayed++] = strdup(body);
+        return NULL;
+    }
+    reply = answer(s, path, body);
+    if (puts && fault == STUB_ANSWERS)
+        release_delayed(s);
+    if (fault == STUB_LOSES_REPLY) {
+        free(reply);
+        return NULL;
+    }
+    return reply;
+}
+
+/* ---- HTTP ---- */
+
+static void drop(struct connection *c)
+{
+    close(c->fd);
+    free(c->bytes);
+    *c = (struct connection){.fd = -1};
+}
+
+static void reply_to(struct stub *s, struct connection *c, const char *path, const char *body)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    char *reply;
+
+    if (strcmp(path, "/v3/watch") == 0) { /* and it never ends */
+        dprintf(c->fd, "%sTransfer-Encoding: chunked\r\n\r\n", head);
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    reply = serve(s, path, body);
+    pthread_mutex_unlock(&s->lock);
+    if (reply)
+        dprintf(c->fd, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(reply), reply);
+    else
+        drop(c);
+    free(reply);
+}
+
+/* A whole request, if there is one; whether there was. */
+static bool take_request(struct stub *s, struct connection *c)
+{
+    char *end = strstr(c->bytes, "\r\n\r\n"), *at, path[64], *body;
+    size_t head, length = 0, rest;
+
+    if (end == NULL)
+        return false;
+    head = (size_t)(end - c->bytes) + 4;
+    at = strcasestr(c->bytes, "\r\ncontent-length:");
+    if (at && at < end)
+        length = strtoul(at + 17, NULL, 10);
+    if (c->length < head + length || sscanf(c->bytes, "%*s %63s", path) != 1)
+        return false;
+    body = strndup(c->bytes + head, length);
+    rest = c->length - head - length;
+    memmove(c->bytes, c->bytes + head + length, rest + 1);
+    c->length = rest;
+    reply_to(s, c, path, body);
+    free(body);
+    return c->fd >= 0;
+}
+
+static void receive(struct stub *s, struct connection *c)
+{
+    ssize_t n;
+
+    if (c->bytes == NULL)
+        c->bytes = calloc(1, REQUEST_MAX + 1);
+    n = read(c->fd, c->bytes + c->length, REQUEST_MAX - c->length);
+    if (n <= 0) {
+        drop(c);
+        return;
+    }
+    c->length += (size_t)n;
+    c->bytes[c->length] = '\0';
+    while (take_request(s, c))
+        continue;
+}
+
+static void welcome(struct stub *s)
+{
+    int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (s->connections[i].fd < 0) {
+            s->connections[i].fd = fd;
+            return;
+        }
+    close(fd);
+}
+
+static void *run(void *arg)
+{
+    struct stub *s = arg;
+    struct pollfd polled[CONNECTIONS + 2];
+
+    while (!s->ends) {
+        polled[0] = (struct pollfd){s->listener, POLLIN, 0};
+        polled[1] = (struct pollfd){s->wake, POLLIN, 0};
+        for (int i = 0; i < CONNECTIONS; i++)
+            polled[i + 2] = (struct pollfd){s->connections[i].fd, POLLIN, 0};
+        poll(polled, CONNECTIONS + 2, -1);
+        for (int i = 0; i < CONNECTIONS; i++)
+            if (polled[i + 2].revents && s->connections[i].fd >= 0)
+                receive(s, &s->connections[i]);
+        if (polled[0].revents)
+            welcome(s);
+    }
+    return NULL;
+}
+
+struct stub *stub_start(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct stub *s = calloc(1, sizeof(*s));
+    socklen_t size = sizeof(address);
+    char endpoint[64];
+
+    signal(SIGPIPE, SIG_IGN); /* a client that is killed reads no reply */
+    pthread_mutex_init(&s->lock, NULL);
+    s->revision = 1;
+    for (int i = 0; i < CONNECTIONS; i++)
+        s->connections[i].fd = -1;
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    s->wake = eventfd(0, EFD_CLOEXEC);
+    ck_assert_int_eq(bind(s->listener, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(s->listener, 64), 0);
+    ck_assert_int_eq(getsockname(s->listener, (struct sockaddr *)&address, &size), 0);
+    snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%d", ntohs(address.sin_port));
+    setenv("ETCDCTL_ENDPOINTS", endpoint, 1);
+    ck_assert_int_eq(pthread_create(&s->thread, NULL, run, s), 0);
+    return s;
+}
+
+void stub_stop(struct stub *s)
+{
+    s->ends = true;
+    eventfd_write(s->wake, 1);
+    pthread_join(s->thread, NULL);
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (s->connections[i].fd >= 0)
+            drop(&s->connections[i]);
+    close(s->listener);
+    close(s->wake);
+    while (s->first)
+        delete_entry(&s->first);
+    for (unsigned i = 0; i < s->n_delayed; i++)
+        free(s->delayed[i]);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+/* ---- What tests ask ---- */
+
+void stub_set_faults(struct stub *s, const enum stub_fault *faults, unsigned n)
+{
+    pthread_mutex_lock(&s->lock);
+    ck_assert_uint_le(n, FAULTS_MAX);
+    memcpy(s->faults, faults, n * sizeof(*faults));
+    s->n_faults = n;
+    pthread_mutex_unlock(&s->lock);
+}
+
+unsigned stub_release(struct stub *s)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&s->lock);
+    n = release_delayed(s);
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+unsigned stub_count(const struct stub *s, enum stub_fault fault)
+{
+    return s->count[fault];
+}
+
+unsigned stub_requests(const struct stub *s)
+{
+    return s->requests;
+}
+
+/* By revision, then by the number in the batch, which is the item's third and fourth byte. */
+static bool is_before(const struct entry *a, const struct entry *b, const char *x, const char *y)
+{
+    return a->create != b->create ? a->create < b->create : memcmp(x + 2, y + 2, 2) < 0;
+}
+
+unsigned stub_take_items(struct stub *s, void (*see)(void *arg, const char *item, size_t length),
+                         void *arg)
+{
+    struct entry **first, **link;
+    char *item = NULL, *other;
+    unsigned n = 0;
+    size_t length = 0, size;
+
+    pthread_mutex_lock(&s->lock);
+    do {
+        first = NULL;
+        for (link = &s->first; *link; link = &(*link)->next) {
+            if (!strstr((*link)->key, "/slot/"))
+                continue;
+            other = decode((*link)->value, &size);
+            if (first == NULL || is_before(*link, *first, other, item)) {
+                free(item);
+                item = other;
+                length = size;
+                first = link;
+            } else {
+                free(other);
+            }
+        }
+        if (first) {
+            see(arg, item + 12, length - 12);
+            delete_entry(first);
+            n++;
+        }
+        free(item);
+        item = NULL;
+    } while (first);
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}

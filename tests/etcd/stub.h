@@ -1,0 +1,42 @@
+/*
+ * What answers as a server of etcd does through its JSON gateway, from memory, in a thread of the
+ * test: so that a test can have a request lost, or its reply, or have it carried out late. Leases
+ * do not end, and watches tell nothing.
+ */
+#ifndef TESTS_ETCD_STUB_H
+#define TESTS_ETCD_STUB_H
+
+#include "../common.h"
+
+struct stub;
+
+/* What becomes of a transaction that puts an item. */
+enum stub_fault {
+    STUB_ANSWERS,
+    STUB_LOSES_REQUEST, /* the connection ends, and nothing is done */
+    STUB_LOSES_REPLY,   /* it is done, and the connection ends */
+    STUB_DELAYS         /* the connection ends, and it is done after a later one of another try */
+};
+
+/* A server, and $ETCDCTL_ENDPOINTS says where it is. */
+struct stub *stub_start(void);
+void stub_stop(struct stub *);
+
+/* From now on: one fault after the other, again and again. */
+void stub_set_faults(struct stub *, const enum stub_fault *, unsigned n);
+/* Carry out now what has been delayed: how many. */
+unsigned stub_release(struct stub *);
+
+/* How often each has happened; how many transactions that put items there were. */
+unsigned stub_count(const struct stub *, enum stub_fault);
+/* Requests of any kind. */
+unsigned stub_requests(const struct stub *);
+
+/*
+ * The items of all queues, in the order in which they have come, without what was taken by an
+ * earlier call: each is passed to `see`, and is gone then. How many.
+ */
+unsigned stub_take_items(struct stub *, void (*see)(void *arg, const char *item, size_t length),
+                         void *arg);
+
+#endif
