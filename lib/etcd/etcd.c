@@ -12,7 +12,10 @@ static const struct shki_remote calls = {.close = close_segment,
                                          .event = &shke_event_calls,
                                          .queue = &shke_queue_calls,
                                          .semaphore = &shke_semaphore_calls,
-                                         .rwlock = &shke_rwlock_calls};
+                                         .rwlock = &shke_rwlock_calls,
+                                         .barrier = &shke_barrier_calls,
+                                         .cond = &shke_cond_calls,
+                                         .stream = &shke_stream_calls};
 
 static int open_segment(const char *name, unsigned flags, const struct shk_segment_options *options,
                         struct shk_segment **out)

@@ -8,7 +8,6 @@ void shke_line_init(struct shke_line *l, struct shke_object *o, const char *part
 {
     l->object = o;
     l->part = part;
-    l->seen = l->read = o->revision;
 }
 
 void shke_line_free(struct shke_line *l)

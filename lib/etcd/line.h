@@ -13,7 +13,7 @@
 #include "etcd/object.h"
 
 /* The longest name of a key behind the part. */
-#define SHKE_SPOT_MAX 40
+#define SHKE_SPOT_MAX 56
 
 /* A key. */
 struct shke_spot {
@@ -38,7 +38,7 @@ struct shke_line {
     const char *part; /* "wait/" */
     struct shke_spot *head, *tail;
     size_t n;
-    int64_t read; /* the revision as of which all of it has been read; 0: it was empty at first */
+    int64_t read; /* the revision as of which all of it has been read; 0: it has not been */
     int64_t seen; /* of the last news; at least `read` */
     struct shke_ticket *tickets;
 };

@@ -8,21 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A handle. */
-struct handle {
-    struct shk_lock base; /* zero, but for its object */
-    struct shke_lock *lock;
-};
-
+/* Of a handle, or of the lock in a condition's handle. */
 static struct shke_lock *lock_of(const struct shk_lock *l)
 {
-    return ((const struct handle *)l)->lock;
+    return (struct shke_lock *)(void *)l->object.shared;
 }
 
 /* ---- What the servers tell ---- */
 
 /* The holder's key as of that revision; with the object's lock. */
-static void learn(struct shke_lock *l, const struct shke_kv *holder, int64_t revision)
+void shke_lock_learn(struct shke_lock *l, const struct shke_kv *holder, int64_t revision)
 {
     if (revision < l->known)
         return;
@@ -40,15 +35,23 @@ static bool is_holder(const struct shke_lock *l, const struct shke_kv *kv)
     return strcmp(kv->key + strlen(l->object.prefix), "holder") == 0;
 }
 
+bool shke_lock_event(struct shke_lock *l, const struct shke_kv *kv, bool deleted)
+{
+    if (shke_is_record(&l->object, kv) && deleted)
+        shke_object_is_gone(&l->object);
+    else if (is_holder(l, kv))
+        shke_lock_learn(l, kv, kv->mod); /* a key that is deleted has no create_revision */
+    else
+        return false;
+    return true;
+}
+
 static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
 {
     struct shke_lock *l = arg;
 
     pthread_mutex_lock(&l->object.lock);
-    if (shke_is_record(&l->object, kv) && deleted)
-        shke_object_is_gone(&l->object);
-    else if (is_holder(l, kv))
-        learn(l, kv, kv->mod); /* a key that is deleted has no create_revision */
+    shke_lock_event(l, kv, deleted);
     pthread_mutex_unlock(&l->object.lock);
 }
 
@@ -65,7 +68,7 @@ static void told(void *arg)
     (void)arg; /* each event has woken what waits for it */
 }
 
-static bool mend(void *arg)
+bool shke_lock_mend(void *arg)
 {
     const struct shke_trial trial = {.limit = SHK_MS(500)};
     struct shke_lock *l = arg;
@@ -106,7 +109,7 @@ static int64_t reload(void *arg)
     if (!reply.succeeded)
         shke_object_is_gone(&l->object);
     else if (r == 0)
-        learn(l, &kv, revision);
+        shke_lock_learn(l, &kv, revision);
     pthread_mutex_unlock(&l->object.lock);
     if (reply.succeeded && r == 0)
         shke_kv_free(&kv);
@@ -114,7 +117,7 @@ static int64_t reload(void *arg)
     return r < 0 ? r : revision;
 }
 
-static const struct shke_watcher watcher = {see_event, told, reload, mend};
+static const struct shke_watcher watcher = {see_event, told, reload, shke_lock_mend};
 
 /* ---- The kind ---- */
 
@@ -193,7 +196,7 @@ const struct shke_kind shke_lock_kind = {.number = SHK_KIND_LOCK,
 static int lock_open(struct shk_segment *s, const char *name, unsigned flags,
                      const struct shk_lock_options *options, struct shk_lock **out)
 {
-    struct handle *h = calloc(1, sizeof(*h));
+    struct shk_lock *h = calloc(1, sizeof(*h)); /* zero, but for its object */
     struct shke_object *o;
     int r = h ? shke_object_open(s, name, flags, &shke_lock_kind, options, &o)
               : shke_fail(-ENOMEM, "out of memory");
@@ -202,9 +205,8 @@ static int lock_open(struct shk_segment *s, const char *name, unsigned flags,
         free(h);
         return r;
     }
-    shke_object_bind(&h->base.object, o);
-    h->lock = (struct shke_lock *)o;
-    *out = &h->base;
+    shke_object_bind(&h->object, o);
+    *out = h;
     return 0;
 }
 
@@ -263,7 +265,7 @@ static int attempt(struct shke_lock *l, const struct shke_trial *trial)
     if (r == 0) {
         a.holder.create = a.created;
         a.holder.lease = a.has_it ? lease : a.holder.lease;
-        learn(l, &a.holder, a.revision);
+        shke_lock_learn(l, &a.holder, a.revision);
     }
     if (r == 0 && !a.has_it && is_stray(l)) {
         l->is_trying = true;
@@ -290,7 +292,7 @@ static bool is_owned(struct shke_lock *l)
     return l->owner != 0;
 }
 
-static bool is_mine(struct shke_lock *l)
+bool shke_lock_is_mine(struct shke_lock *l)
 {
     return is_owned(l) && l->owner == shke_tid();
 }
@@ -336,6 +338,43 @@ static int acquire(struct shke_lock *l, const struct shki_deadline *deadline)
     }
 }
 
+int shke_lock_say_lost(const struct shke_lock *l)
+{
+    return shke_fail(-ESTALE,
+                     "%s/%s: the lease of this process has ended, and the lock with it: another "
+                     "member may have had it since",
+                     l->object.segment->segment.name, l->object.name);
+}
+
+static int refuse(const struct shki_object *handle, struct shke_lock *l)
+{
+    return l->owner == shke_tid()
+               ? shke_lock_say_lost(l)
+               : shke_host->object_say(handle, -EPERM, "the calling thread does not hold the lock");
+}
+
+int shke_lock_check_holder(const struct shki_object *handle, struct shke_lock *l)
+{
+    return l->owner == shke_tid() && shke_session_has(l->object.segment->session, l->lease)
+               ? 0
+               : refuse(handle, l);
+}
+
+int shke_lock_acquire_again(struct shke_lock *l, const struct shki_object *handle, uint32_t again)
+{
+    struct shki_deadline deadline = shke_host->deadline(handle, SHK_FOREVER, "the lock is held");
+    int r;
+
+    deadline.interrupt = NULL;
+    deadline.call = NULL;
+    do
+        r = acquire(l, &deadline);
+    while (r == -EHOSTUNREACH);
+    if (r >= 0)
+        l->again = again;
+    return r;
+}
+
 static int lock_acquire(struct shk_lock *base, int64_t timeout)
 {
     struct shke_lock *l = lock_of(base);
@@ -350,21 +389,13 @@ static int lock_acquire(struct shk_lock *base, int64_t timeout)
     deadline = shke_host->deadline(&base->object, timeout, "the lock is held");
     shke_waiting_begin(&waiting, &l->object, SHK_WAITS_TO_ACQUIRE, &deadline);
     pthread_mutex_lock(&l->object.lock);
-    r = is_mine(l) ? acquire_again(l, &base->object) : acquire(l, &deadline);
+    r = shke_lock_is_mine(l) ? acquire_again(l, &base->object) : acquire(l, &deadline);
     pthread_mutex_unlock(&l->object.lock);
     shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }
 
 /* ---- Releasing ---- */
-
-static int say_lost(const struct shke_lock *l)
-{
-    return shke_fail(-ESTALE,
-                     "%s/%s: the lease of this process has ended, and the lock with it: another "
-                     "member may have had it since",
-                     l->object.segment->segment.name, l->object.name);
-}
 
 /*
  * With the object's lock, and is_trying. Tried until the lease ends: then the lock is free, too,
@@ -384,24 +415,16 @@ static int release(struct shke_lock *l)
     while (r == -EHOSTUNREACH && shke_session_has(session, l->lease));
     pthread_mutex_lock(&l->object.lock);
     if (r == -EHOSTUNREACH)
-        return say_lost(l);
+        return shke_lock_say_lost(l);
     if (r < 0)
         return r;
     /* not there: an earlier try has deleted it, the lock is unlinked, or the lease has ended */
     if (!reply.succeeded && shke_check_there(&l->object, &reply) == 0 &&
         !shke_session_has(session, l->lease))
-        r = say_lost(l);
-    learn(l, &none, reply.revision);
+        r = shke_lock_say_lost(l);
+    shke_lock_learn(l, &none, reply.revision);
     shke_reply_free(&reply);
     return r;
-}
-
-static int refuse(const struct shk_lock *base, struct shke_lock *l)
-{
-    return l->owner == shke_tid()
-               ? say_lost(l)
-               : shke_host->object_say(&base->object, -EPERM,
-                                       "the calling thread does not hold the lock");
 }
 
 static int lock_release(struct shk_lock *base)
@@ -415,7 +438,7 @@ static int lock_release(struct shk_lock *base)
     shke_host->error_save(&saved);
     pthread_mutex_lock(&l->object.lock);
     if (l->owner != shke_tid() || !shke_session_has(l->object.segment->session, l->lease)) {
-        r = refuse(base, l);
+        r = refuse(&base->object, l);
         if (l->owner == shke_tid())
             l->owner = 0; /* told once */
     } else if (l->again > 0) {
@@ -443,7 +466,7 @@ static int lock_is_held(struct shk_lock *base)
     if (r < 0)
         return r;
     pthread_mutex_lock(&l->object.lock);
-    mine = is_mine(l);
+    mine = shke_lock_is_mine(l);
     pthread_mutex_unlock(&l->object.lock);
     if (mine)
         return 2;
@@ -459,7 +482,7 @@ static int lock_depth(struct shk_lock *base)
     if (r < 0)
         return r;
     pthread_mutex_lock(&l->object.lock);
-    if (is_mine(l))
+    if (shke_lock_is_mine(l))
         r = l->again < INT32_MAX ? (int)l->again + 1 : INT32_MAX;
     pthread_mutex_unlock(&l->object.lock);
     return r;
@@ -474,7 +497,7 @@ static int lock_token(struct shk_lock *base, uint64_t *token)
         return shke_enter(&base->object, &l->object);
     pthread_mutex_lock(&l->object.lock);
     if (l->owner != shke_tid() || !shke_session_has(l->object.segment->session, l->lease))
-        r = refuse(base, l);
+        r = refuse(&base->object, l);
     else
         *token = (uint64_t)l->token;
     pthread_mutex_unlock(&l->object.lock);

@@ -53,6 +53,22 @@ struct shke_attempt {
     struct shke_kv holder; /* if another one has it */
 };
 
+/* ---- lock.c, for conditions, which have one: with the object's lock ---- */
+
+/* The holder's key as of that revision. */
+void shke_lock_learn(struct shke_lock *, const struct shke_kv *holder, int64_t revision);
+/* What a watch tells: false: it is of another key. Of a watcher: see watch.h; without the lock. */
+bool shke_lock_event(struct shke_lock *, const struct shke_kv *, bool deleted);
+bool shke_lock_mend(void *lock);
+/* Whether the calling thread holds it; 0, or what it is told if not. */
+bool shke_lock_is_mine(struct shke_lock *);
+int shke_lock_check_holder(const struct shki_object *handle, struct shke_lock *);
+int shke_lock_say_lost(const struct shke_lock *);
+/* Acquire it as often again as before, whatever happens: as shk_lock_acquire(). */
+int shke_lock_acquire_again(struct shke_lock *, const struct shki_object *handle, uint32_t again);
+
+/* ---- lock_txn.c ---- */
+
 /* Acquire it, if no thread has it, as a holder with that nonce and lease. As shke_call(). */
 int shke_lock_try(struct shke_lock *, const char *nonce, const struct shke_trial *, int64_t lease,
                   struct shke_attempt *);

@@ -336,6 +336,7 @@ int shke_object_open(struct shk_segment *segment, const char *name, unsigned fla
 void shke_object_bind(struct shki_object *handle, struct shke_object *o)
 {
     handle->segment = &o->segment->segment;
+    handle->shared = (unsigned char *)o;
     snprintf(handle->name, sizeof(handle->name), "%s", o->name);
 }
 

@@ -82,7 +82,7 @@ struct shke_kind {
 /* All kinds, NULL at the end: kinds.c. */
 extern const struct shke_kind *const shke_kinds[];
 extern const struct shke_kind shke_lock_kind, shke_event_kind, shke_queue_kind, shke_semaphore_kind,
-    shke_rwlock_kind;
+    shke_rwlock_kind, shke_barrier_kind, shke_cond_kind, shke_stream_kind;
 
 /* The first part of what is known of an object. */
 struct shke_object {
@@ -144,7 +144,7 @@ void shke_object_unref(struct shke_object *);
 void shke_objects_leave(struct shke_segment *);
 int shke_object_unlink(struct shk_segment *, const char *name, bool only_unused);
 
-/* Fill in a handle's first part. */
+/* Fill in a handle's first part; `shared` is the object. */
 void shke_object_bind(struct shki_object *, struct shke_object *);
 
 /* The first line of each call: 0; -EBADF: closed, or of a parent process; -ESTALE: unlinked. */
@@ -207,9 +207,12 @@ pid_t shke_tid(void);
 
 /* The calls of the kinds. */
 extern const struct shki_lock_calls shke_lock_calls;
+extern const struct shki_barrier_calls shke_barrier_calls;
+extern const struct shki_cond_calls shke_cond_calls;
 extern const struct shki_event_calls shke_event_calls;
 extern const struct shki_queue_calls shke_queue_calls;
 extern const struct shki_rwlock_calls shke_rwlock_calls;
 extern const struct shki_semaphore_calls shke_semaphore_calls;
+extern const struct shki_stream_calls shke_stream_calls;
 
 #endif

@@ -110,7 +110,6 @@ static int start(struct shke_object *o)
 
     shke_line_init(&s->line, o, "wait/");
     shke_line_init(&s->held, o, "held/");
-    s->line.seen = s->line.read = s->held.seen = s->held.read = 0;
     revision = shke_semaphore_look(s, &trial);
     if (revision >= 0)
         s->watch = shke_watch_start(shke_session_watches(o->segment->session), o->prefix, revision,

@@ -137,6 +137,17 @@ void shke_then_delete_all(struct shke_txn *t, const char *prefix)
     shke_add_string(b, "}}");
 }
 
+void shke_then_delete_below(struct shke_txn *t, const char *prefix, const char *end)
+{
+    struct shke_buffer *b = next(&t->success);
+
+    shke_add_string(b, "{\"request_delete_range\":{");
+    add_key(b, "key", prefix);
+    shke_add(b, ",", 1);
+    add_key(b, "range_end", end);
+    shke_add_string(b, "}}");
+}
+
 static void add_get(struct shke_buffer *b, const char *key)
 {
     shke_add_string(next(b), "{\"request_range\":{");

@@ -64,6 +64,8 @@ void shke_then_put(struct shke_txn *, const char *key, const void *value, size_t
 void shke_then_delete(struct shke_txn *, const char *key);
 /* … all keys that begin so. */
 void shke_then_delete_all(struct shke_txn *, const char *prefix);
+/* … and come before `end`. */
+void shke_then_delete_below(struct shke_txn *, const char *prefix, const char *end);
 void shke_then_get(struct shke_txn *, const char *key);
 /* … without its value. */
 void shke_then_get_key(struct shke_txn *, const char *key);

@@ -17,6 +17,8 @@
  */
 #include "object/barrier.h"
 
+#include "object/remote.h"
+
 #include <shmkit/barrier.h>
 #include <shmkit/inspect.h>
 #include <stdlib.h>
@@ -91,13 +93,16 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
     return 0;
 fail:
     free(b);
-    return r;
+    return r == SHKI_REMOTE ? segment->remote->barrier->open(segment, name, flags, options, out)
+                            : r;
 }
 
 int shk_barrier_close(struct shk_barrier *b)
 {
     if (b == NULL)
         return 0;
+    if (b->object.segment->remote)
+        return b->object.segment->remote->barrier->close(b);
     shki_waitlist_close(&b->line);
     shki_object_close(&b->object);
     free(b);
@@ -171,7 +176,7 @@ int shk_barrier_wait(struct shk_barrier *b, int64_t timeout)
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, b, barrier, wait, (b, timeout));
     deadline = shki_object_deadline(&b->object, timeout, "not all parties have arrived");
     r = shki_waitlist_lock(&b->line);
     if (r < 0)
@@ -222,12 +227,16 @@ static int release_all(struct shk_barrier *b, uint32_t broken)
 
 int shk_barrier_reset(struct shk_barrier *b)
 {
-    return release_all(b, 0);
+    int r = release_all(b, 0);
+
+    return r < 0 ? SHKI_ELSEWHERE(r, b, barrier, reset, (b)) : 0;
 }
 
 int shk_barrier_abort(struct shk_barrier *b)
 {
-    return release_all(b, 1);
+    int r = release_all(b, 1);
+
+    return r < 0 ? SHKI_ELSEWHERE(r, b, barrier, abort, (b)) : 0;
 }
 
 int shk_barrier_waiting(struct shk_barrier *b)
@@ -235,7 +244,8 @@ int shk_barrier_waiting(struct shk_barrier *b)
     struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int)load_relaxed(&b->shared->waiters.count);
+    return r < 0 ? SHKI_ELSEWHERE(r, b, barrier, waiting, (b))
+                 : (int)load_relaxed(&b->shared->waiters.count);
 }
 
 int shk_barrier_parties(struct shk_barrier *b)
@@ -243,7 +253,7 @@ int shk_barrier_parties(struct shk_barrier *b)
     struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int)b->parties;
+    return r < 0 ? SHKI_ELSEWHERE(r, b, barrier, parties, (b)) : (int)b->parties;
 }
 
 int shk_barrier_broken(struct shk_barrier *b)
@@ -251,7 +261,8 @@ int shk_barrier_broken(struct shk_barrier *b)
     struct shki_member *m;
     int r = b ? shki_enter(&b->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : load_relaxed(&b->shared->broken) != 0;
+    return r < 0 ? SHKI_ELSEWHERE(r, b, barrier, broken, (b))
+                 : load_relaxed(&b->shared->broken) != 0;
 }
 
 static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
@@ -271,6 +282,7 @@ const struct shki_kind shki_barrier_kind = {
     .name = "a barrier",
     .size = sizeof(struct shki_barrier_shared),
     .mutex_offset = {offsetof(struct shki_barrier_shared, waiters)},
+    .remote = offsetof(struct shki_remote, barrier),
     .build = build,
     .check = check,
     .waitlist = {.offset = offsetof(struct shki_barrier_shared, waiters),

@@ -22,22 +22,14 @@
 #include "object/cond.h"
 
 #include "base/name.h"
+#include "object/remote.h"
 #include "segment/image.h"
 #include "sync/park.h"
 
-#include <shmkit/cond.h>
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
 #define THREADS_MAX (1u << 22) /* in one pid namespace: proc(5), pid_max */
-
-struct shk_cond {
-    struct shki_object object;
-    struct shki_cond_shared *shared;
-    struct shk_lock lock; /* a view of its own lock, or of the given one */
-    bool own_lock, native;
-    struct shki_waitlist line;
-};
 
 static int build_native(pthread_cond_t *c)
 {
@@ -157,13 +149,15 @@ close:
     shki_object_close(&c->object);
 fail:
     free(c);
-    return r;
+    return r == SHKI_REMOTE ? segment->remote->cond->open(segment, name, flags, options, out) : r;
 }
 
 int shk_cond_close(struct shk_cond *c)
 {
     if (c == NULL)
         return 0;
+    if (c->object.segment->remote)
+        return c->object.segment->remote->cond->close(c);
     if (c->own_lock && c->object.segment->base &&
         shki_lock_is_mine(&c->lock, shki_member_find(c->object.segment)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the condition's lock",
@@ -301,7 +295,7 @@ int shk_cond_wait(struct shk_cond *c, int64_t timeout)
     int r = enter(c, &m);
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, c, cond, wait, (c, timeout));
     m->waited_on = c->object.serial;
     m->notified = false;
     deadline = shki_object_deadline(&c->object, timeout, "the condition was not notified");
@@ -319,6 +313,8 @@ int shk_cond_was_notified(struct shk_cond *c)
         return SHKI_NO_HANDLE;
     /* the thread's own memory: the object may have been unlinked */
     m = shki_member_find(c->object.segment);
+    if (unlikely(m == NULL) && c->object.segment->remote)
+        return c->object.segment->remote->cond->was_notified(c);
     return m && m->waited_on == c->object.serial && m->notified;
 }
 
@@ -365,7 +361,7 @@ static __attribute__((noinline)) int notify_slow(struct shk_cond *c, unsigned n)
     int r = enter(c, &m);
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, c, cond, notify, (c, n));
     if (c->native)
         return notify_native(c, n);
     return shki_waitlist_is_empty(&c->line) ? 0 : notify_robust(c, m, n);
@@ -391,7 +387,7 @@ int shk_cond_native(struct shk_cond *c, pthread_cond_t **cond, pthread_mutex_t *
     int r = c ? shki_enter(&c->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, c, cond, native, (c, cond, mutex));
     if (!c->native)
         return shki_object_say(&c->object, -ENOTSUP,
                                "the condition is of the robust kind: it has no pthread_cond_t");
@@ -462,6 +458,7 @@ const struct shki_kind shki_cond_kind = {
     .size = sizeof(struct shki_cond_shared),
     .mutex_offset = {offsetof(struct shki_cond_shared, waiters),
                      offsetof(struct shki_cond_shared, lock.mutex)},
+    .remote = offsetof(struct shki_remote, cond),
     .build = build,
     .check = check,
     .waitlist = {.offset = offsetof(struct shki_cond_shared, waiters)},

@@ -4,6 +4,8 @@
 
 #include "object/lock.h"
 
+#include <shmkit/cond.h>
+
 /* What is not said to change was written before the condition was published. */
 struct shki_cond_shared {
     struct shki_repairs repairs;
@@ -27,5 +29,13 @@ struct shki_cond_shared {
 };
 
 extern const struct shki_kind shki_cond_kind;
+
+struct shk_cond {
+    struct shki_object object;
+    struct shki_cond_shared *shared;
+    struct shk_lock lock; /* a view of its own lock, or of the given one */
+    bool own_lock, native;
+    struct shki_waitlist line;
+};
 
 #endif

@@ -75,6 +75,8 @@ struct shki_kind {
     bool waiter_may_keep;
 
     /* ---- Waiting for any of several objects ---- */
+    /* The object of a handle in a set. NULL: the handle begins with it. */
+    const struct shki_object *(*object_of)(const void *handle);
     uint32_t watchable; /* what can be waited for: SHK_READABLE | … */
     void (*watch)(void *handle, uint32_t want, struct shki_watch *);
 

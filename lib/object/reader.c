@@ -2,6 +2,7 @@
 #include "object/stream.h"
 
 #include "base/words.h"
+#include "object/remote.h"
 #include "object/watch.h"
 
 #include <shmkit/inspect.h>
@@ -10,16 +11,6 @@
 
 /* copies that a writer has overtaken, of a reader that does not wait, or not any longer */
 #define TRIES_MAX 10
-
-struct shk_reader {
-    struct shk_stream *stream;
-    /* Relaxed: written by the one thread that reads, read by a thread that watches for it. */
-    _Atomic uint64_t position;
-    int64_t dropped;
-    _Atomic uint64_t told; /* see shki_roles_say_ended() */
-    _Atomic unsigned refs; /* as of an object */
-    struct shki_spinner spinner;
-};
 
 static uint64_t position_of(const struct shk_reader *reader)
 {
@@ -43,7 +34,7 @@ int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **ou
     *out = NULL;
     r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, st, stream, reader_open, (st, from, out));
     if (from != SHK_OLDEST && from != SHK_NEXT)
         return shki_say(-EINVAL, "a reader begins at SHK_OLDEST or SHK_NEXT");
     reader = calloc(1, sizeof(*reader));
@@ -61,6 +52,8 @@ int shk_reader_open(struct shk_stream *st, uint32_t from, struct shk_reader **ou
 
 int shk_reader_close(struct shk_reader *reader)
 {
+    if (reader && reader->stream->object.segment->remote)
+        return reader->stream->object.segment->remote->stream->reader_close(reader);
     if (reader == NULL || fetch_sub_acq_rel(&reader->refs, 1) > 0)
         return 0;
     shki_stream_unref(reader->stream);
@@ -194,7 +187,7 @@ static ssize_t read_samples(struct shk_reader *reader, void *buf, int64_t *stamp
         return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
     r = shki_enter(&reader->stream->object, &m);
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, reader->stream, stream, read, (reader, buf, stamps, n, timeout));
     for (int tries = 0;; tries++) {
         position = position_of(reader);
         got = copy_samples(reader->stream, &position, buf, stamps, n);
@@ -262,7 +255,7 @@ static ssize_t latest(struct shk_reader *reader, void *buf, int64_t *stamps, siz
     int r = reader ? shki_enter(&reader->stream->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, reader->stream, stream, latest, (reader, buf, stamps, n));
     if (buf == NULL && n > 0)
         return shki_say(-EINVAL, "the buffer is NULL, or has no room for a sample");
     if (n > reader->stream->history)
@@ -310,6 +303,11 @@ static bool is_ready(const struct shki_watch *w)
 static void find_last_writer_dead(void *reader)
 {
     has_ended(reader);
+}
+
+const struct shki_object *shki_stream_of_reader(const void *reader)
+{
+    return &((const struct shk_reader *)reader)->stream->object;
 }
 
 void shki_stream_watch(void *handle, uint32_t want, struct shki_watch *w)

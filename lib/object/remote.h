@@ -29,6 +29,10 @@
 #include <limits.h>
 #include <shmkit/queue.h>
 
+struct shk_barrier;
+struct shk_barrier_options;
+struct shk_cond;
+struct shk_cond_options;
 struct shk_event;
 struct shk_event_options;
 struct shk_lock;
@@ -41,6 +45,9 @@ struct shk_segment_info;
 struct shk_semaphore;
 struct shk_semaphore_options;
 struct shk_snapshot;
+struct shk_reader;
+struct shk_stream;
+struct shk_stream_options;
 
 /* The object lies elsewhere. It never leaves the library. */
 enum { SHKI_REMOTE = INT_MIN };
@@ -57,6 +64,29 @@ struct shki_lock_calls {
     int (*depth)(struct shk_lock *);
     int (*stamp)(struct shk_lock *);
     int (*token)(struct shk_lock *, uint64_t *token);
+};
+
+struct shki_barrier_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_barrier_options *, struct shk_barrier **out);
+    int (*close)(struct shk_barrier *);
+    int (*wait)(struct shk_barrier *, int64_t timeout);
+    int (*reset)(struct shk_barrier *);
+    int (*abort)(struct shk_barrier *);
+    int (*waiting)(struct shk_barrier *);
+    int (*parties)(struct shk_barrier *);
+    int (*broken)(struct shk_barrier *);
+};
+
+/* Its lock is a handle in its handle: acquire, release and stamp are calls on that. */
+struct shki_cond_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_cond_options *, struct shk_cond **out);
+    int (*close)(struct shk_cond *);
+    int (*wait)(struct shk_cond *, int64_t timeout);
+    int (*was_notified)(struct shk_cond *);
+    int (*notify)(struct shk_cond *, unsigned n); /* UINT32_MAX: all */
+    int (*native)(struct shk_cond *, pthread_cond_t **, pthread_mutex_t **);
 };
 
 struct shki_event_calls {
@@ -89,6 +119,29 @@ struct shki_semaphore_calls {
     int (*release)(struct shk_semaphore *, unsigned n);
     int (*value)(struct shk_semaphore *);
     int (*held)(struct shk_semaphore *);
+};
+
+enum shki_stream_geometry {
+    SHKI_STREAM_SAMPLE_SIZE,
+    SHKI_STREAM_HISTORY,
+    SHKI_STREAM_CHANNELS,
+    SHKI_STREAM_STAMPED
+};
+
+/* stamps: NULL: the stream has none, or they are not asked for. */
+struct shki_stream_calls {
+    int (*open)(struct shk_segment *, const char *name, unsigned flags,
+                const struct shk_stream_options *, struct shk_stream **out);
+    int (*close)(struct shk_stream *);
+    int (*append)(struct shk_stream *, const void *samples, const int64_t *stamps, size_t n);
+    int64_t (*position)(struct shk_stream *);
+    int64_t (*geometry)(struct shk_stream *, enum shki_stream_geometry);
+    int (*rate)(struct shk_stream *, double *out);
+    int (*set_rate)(struct shk_stream *, double rate);
+    int (*reader_open)(struct shk_stream *, uint32_t from, struct shk_reader **out);
+    int (*reader_close)(struct shk_reader *);
+    ssize_t (*read)(struct shk_reader *, void *buf, int64_t *stamps, size_t n, int64_t timeout);
+    ssize_t (*latest)(struct shk_reader *, void *buf, int64_t *stamps, size_t n);
 };
 
 struct shki_queue_calls {
@@ -139,6 +192,9 @@ struct shki_remote {
     const struct shki_queue_calls *queue;
     const struct shki_semaphore_calls *semaphore;
     const struct shki_rwlock_calls *rwlock;
+    const struct shki_barrier_calls *barrier;
+    const struct shki_cond_calls *cond;
+    const struct shki_stream_calls *stream;
 };
 
 /* ---- The other library ---- */
@@ -172,7 +228,7 @@ struct shki_remote_library {
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */
-#define SHKI_REMOTE_INTERFACE 5u
+#define SHKI_REMOTE_INTERFACE 8u
 /* The one symbol of that library. */
 #define SHKI_REMOTE_ENTRY "shki_remote_entry"
 typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);

@@ -2,6 +2,7 @@
 #include "object/stream.h"
 
 #include "base/words.h"
+#include "object/remote.h"
 #include "object/watch.h"
 
 #include <math.h>
@@ -131,6 +132,7 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     static const struct shk_stream_options defaults;
     struct shki_plan plan = {.kind = &shki_stream_kind};
     struct shki_roles roles = {0};
+    unsigned given_flags = flags;
     struct shk_stream *st;
     int r;
 
@@ -180,11 +182,15 @@ close:
     shki_object_close(&st->object);
 fail:
     free(st);
-    return r;
+    return r == SHKI_REMOTE
+               ? segment->remote->stream->open(segment, name, given_flags, options, out)
+               : r;
 }
 
 int shk_stream_close(struct shk_stream *st)
 {
+    if (st && st->object.segment->remote)
+        return st->object.segment->remote->stream->close(st);
     if (st)
         shki_stream_unref(st);
     return 0;
@@ -239,7 +245,7 @@ static int append(struct shk_stream *st, const void *samples, const int64_t *sta
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, st, stream, append, (st, samples, stamps, n));
     if (samples == NULL && n > 0)
         return shki_say(-EINVAL, "the samples are NULL");
     if (unlikely(st->roles.minds) && shki_roles_check(&st->object, &st->roles, SHKI_CONSUMERS))
@@ -282,7 +288,14 @@ int64_t shk_stream_position(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int64_t)shki_stream_published(st);
+    return r < 0 ? SHKI_ELSEWHERE(r, st, stream, position, (st))
+                 : (int64_t)shki_stream_published(st);
+}
+
+/* What the handle of a stream that lies elsewhere has not. */
+static int64_t elsewhere(struct shk_stream *st, int r, enum shki_stream_geometry what)
+{
+    return SHKI_ELSEWHERE(r, st, stream, geometry, (st, what));
 }
 
 ssize_t shk_stream_sample_size(struct shk_stream *st)
@@ -290,7 +303,7 @@ ssize_t shk_stream_sample_size(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (ssize_t)st->sample_size;
+    return r < 0 ? (ssize_t)elsewhere(st, r, SHKI_STREAM_SAMPLE_SIZE) : (ssize_t)st->sample_size;
 }
 
 ssize_t shk_stream_history(struct shk_stream *st)
@@ -298,7 +311,7 @@ ssize_t shk_stream_history(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (ssize_t)st->history;
+    return r < 0 ? (ssize_t)elsewhere(st, r, SHKI_STREAM_HISTORY) : (ssize_t)st->history;
 }
 
 int shk_stream_channels(struct shk_stream *st)
@@ -306,7 +319,7 @@ int shk_stream_channels(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : (int)st->channels;
+    return r < 0 ? (int)elsewhere(st, r, SHKI_STREAM_CHANNELS) : (int)st->channels;
 }
 
 int shk_stream_is_stamped(struct shk_stream *st)
@@ -314,7 +327,7 @@ int shk_stream_is_stamped(struct shk_stream *st)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    return r < 0 ? r : st->stamped;
+    return r < 0 ? (int)elsewhere(st, r, SHKI_STREAM_STAMPED) : st->stamped;
 }
 
 int shk_stream_rate(struct shk_stream *st, double *out)
@@ -322,9 +335,10 @@ int shk_stream_rate(struct shk_stream *st, double *out)
     struct shki_member *m;
     int r = st && out ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    if (r == 0)
-        *out = shki_stream_rate(load_relaxed(&st->shared->rate));
-    return r;
+    if (r < 0)
+        return SHKI_ELSEWHERE(r, st, stream, rate, (st, out));
+    *out = shki_stream_rate(load_relaxed(&st->shared->rate));
+    return 0;
 }
 
 int shk_stream_set_rate(struct shk_stream *st, double rate)
@@ -332,10 +346,12 @@ int shk_stream_set_rate(struct shk_stream *st, double rate)
     struct shki_member *m;
     int r = st ? shki_enter(&st->object, &m) : SHKI_NO_HANDLE;
 
-    if (r < 0)
+    if (r < 0 && r != SHKI_REMOTE)
         return r;
     if (!is_rate(rate))
         return shki_say(-EINVAL, "the rate is negative, or no number");
+    if (r < 0)
+        return SHKI_ELSEWHERE(r, st, stream, set_rate, (st, rate));
     store_rate(st->shared, rate);
     return 0;
 }
@@ -364,7 +380,9 @@ const struct shki_kind shki_stream_kind = {
     .build = build,
     .check = check,
     .waitlist = {.offset = offsetof(struct shki_stream_shared, waiters), .asks = true},
+    .remote = offsetof(struct shki_remote, stream),
     .watchable = SHK_READABLE,
+    .object_of = shki_stream_of_reader,
     .watch = shki_stream_watch,
     .describe = describe,
 };

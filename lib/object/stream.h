@@ -74,6 +74,16 @@ struct shk_stream {
     struct shki_waitlist line;
 };
 
+struct shk_reader {
+    struct shk_stream *stream;
+    /* Relaxed: written by the one thread that reads, read by a thread that watches for it. */
+    _Atomic uint64_t position;
+    int64_t dropped;
+    _Atomic uint64_t told; /* see shki_roles_say_ended() */
+    _Atomic unsigned refs; /* as of an object */
+    struct shki_spinner spinner;
+};
+
 static inline uint64_t shki_stream_published(const struct shk_stream *st)
 {
     /* ST2: acquire; pairs with the release in append_piece(): samples below have been written. */
@@ -110,7 +120,8 @@ static inline void shki_stream_unref(struct shk_stream *st)
     free(st);
 }
 
-/* The kind's `watch`, of a reader: see reader.c. */
+/* The kind's `object_of` and `watch`, of a reader: see reader.c. */
+const struct shki_object *shki_stream_of_reader(const void *reader);
 void shki_stream_watch(void *reader, uint32_t want, struct shki_watch *);
 
 extern const struct shki_kind shki_stream_kind;

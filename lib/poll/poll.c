@@ -33,8 +33,7 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
                                  "may, SHK_WRITABLE or SHK_ALL_DONE, nor what a member may");
     if (wanted->object == NULL)
         return SHKI_NO_HANDLE;
-    /* The handle of a kind that can lie elsewhere begins with its object; a reader's does not. */
-    object = wanted->object;
+    object = kind->object_of ? kind->object_of(wanted->object) : wanted->object;
     if (kind->remote != 0 && object->segment->remote)
         return shki_remote_lacks(object->segment, object->name,
                                  "waiting together with other objects");
