@@ -104,6 +104,11 @@ START_TEST(test_etcd_stream_gives_samples_in_order)
                 -EPROTOTYPE);
     assert_code(shk_stream_open(s, "other", SHK_CREATE, NULL, &other), -EINVAL);
     assert_code(shk_stream_open(s, "eeg", SHK_AS(SHK_PRODUCER), NULL, &other), -ENOTSUP);
+    assert_code(
+        shk_wait_any(
+            &(struct shk_ready){.kind = SHK_KIND_STREAM, .object = oldest, .want = SHK_READABLE}, 1,
+            SHK_NOWAIT),
+        -ENOTSUP);
     assert_code(shk_reader_close(next), 0);
     assert_code(shk_reader_close(oldest), 0);
     close_all(s, stream);
