@@ -352,15 +352,15 @@ static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch
         return shke_fail(-EACCES, "etcd at %s: %s (%s)", endpoint, curl_easy_strerror(result),
                          variables_of(result));
     if (result != CURLE_OK) {
-        shke_fail(-EHOSTUNREACH, "no majority of etcd answers: %s: %s", endpoint,
-                  curl_easy_strerror(result));
+        shke_fail(-EHOSTUNREACH, "no majority of etcd answers: %s: %s%s", endpoint,
+                  curl_easy_strerror(result),
+                  result == CURLE_GOT_NOTHING && strncmp(endpoint, "http:", 5) == 0
+                      ? " (does it want https://?)"
+                      : "");
         return ASK_ANOTHER;
     }
     curl_easy_getinfo(ch->curl, CURLINFO_RESPONSE_CODE, &status);
     shke_add(&ch->reply, "", 0);
-    if (status == 400 && ch->reply.length && strstr(ch->reply.bytes, "to an HTTPS server"))
-        return shke_fail(-EACCES, "etcd at %s takes TLS only: its address begins with https://",
-                         endpoint);
     *reply = ch->reply.length ? json_tokener_parse(ch->reply.bytes) : NULL;
     if (!json_object_is_type(*reply, json_type_object)) {
         shke_fail(-EHOSTUNREACH, "%s does not answer as etcd does (HTTP %ld)", endpoint, status);
