@@ -11,63 +11,79 @@ base64_of() {
 
 # ---- Users ----
 
-start_etcd
-exits 0 shmctl put "$on_etcd/jobs" before
+# A client's user, with rights on one segment.
 allow() { # FROM [TO]
     ask_etcd auth/role/grant "{\"name\":\"bank\",\"perm\":{\"permType\":\"READWRITE\",\"key\":\"$(
         base64_of "$1"
     )\"${2:+,\"range_end\":\"$(base64_of "$2")\"}}}"
 }
-ask_etcd auth/user/add '{"name":"root","password":"top"}'
-ask_etcd auth/role/add '{"name":"root"}'
-ask_etcd auth/user/grant '{"user":"root","role":"root"}'
-ask_etcd auth/user/add '{"name":"clerk","password":"secret"}'
-ask_etcd auth/role/add '{"name":"bank"}'
-ask_etcd auth/user/grant '{"user":"clerk","role":"bank"}'
-allow "/shmkit/$segment"
-allow "/shmkit/$segment/" "/shmkit/${segment}0"
-ask_etcd auth/enable '{}'
-exits 1 shmctl get --nowait "$on_etcd/jobs"
-complains "etcd at $etcd_client refuses: .*user name is empty (ETCDCTL_USER and ETCDCTL_PASSWORD)"
-export ETCDCTL_USER=clerk ETCDCTL_PASSWORD=wrong
-exits 1 shmctl get --nowait "$on_etcd/jobs"
-complains "refuses: .*authentication failed.*(ETCDCTL_USER and ETCDCTL_PASSWORD)"
-ETCDCTL_PASSWORD=secret
-exits 0 shmctl get --nowait "$on_etcd/jobs"
-prints before
-exits 1 shmctl put "$on_etcd-other/jobs" item
-complains "refuses: .*permission denied"
-unset ETCDCTL_PASSWORD
-ETCDCTL_USER=clerk:secret
-exits 0 shmctl put "$on_etcd/jobs" after
-exits 0 shmctl lock "$on_etcd/till" -- true
-claim 'users and roles; a bad password, and rights that are missing, are a sentence'
+users() { # TOKENS
+    start_etcd
+    exits 0 shmctl put "$on_etcd/jobs" before
+    ask_etcd auth/user/add '{"name":"root","password":"top"}'
+    ask_etcd auth/role/add '{"name":"root"}'
+    ask_etcd auth/user/grant '{"user":"root","role":"root"}'
+    ask_etcd auth/user/add '{"name":"clerk","password":"secret"}'
+    ask_etcd auth/role/add '{"name":"bank"}'
+    ask_etcd auth/user/grant '{"user":"clerk","role":"bank"}'
+    allow "/shmkit/$segment"
+    allow "/shmkit/$segment/" "/shmkit/${segment}0"
+    ask_etcd auth/enable '{}'
+    exits 1 shmctl get --nowait "$on_etcd/jobs"
+    complains "refuses: .*user name is empty (ETCDCTL_USER and ETCDCTL_PASSWORD)"
+    export ETCDCTL_USER=clerk ETCDCTL_PASSWORD=wrong
+    exits 1 shmctl get --nowait "$on_etcd/jobs"
+    complains "refuses: .*authentication failed.*(ETCDCTL_USER and ETCDCTL_PASSWORD)"
+    export ETCDCTL_PASSWORD=secret
+    exits 0 shmctl get --nowait "$on_etcd/jobs"
+    prints before
+    exits 1 shmctl put "$on_etcd-other/jobs" item
+    complains "refuses: .*permission denied"
+    unset ETCDCTL_PASSWORD
+    ETCDCTL_USER=clerk:secret
+    exits 0 shmctl put "$on_etcd/jobs" after
+    exits 0 shmctl lock "$on_etcd/till" -- true
+    claim "users and roles, $1: a bad password, and rights that are missing, are a sentence"
+}
 
 # What a process has open goes on when its token is not known any more: the server has been started
 # again, or a role was changed.
-shmctl get -f "$on_etcd/jobs" >"$scratch/items" 2>"$scratch/get.err" &
-consumer=$!
 has() {
     grep -qx "$1" "$scratch/items"
 }
-await has after
-kill_etcd
-run_etcd
-exits 0 shmctl put "$on_etcd/jobs" restarted
-await has restarted
-ask_etcd auth/authenticate '{"name":"root","password":"top"}'
-etcd_token=$(sed -n 's/.*"token":"\([^"]*\)".*/\1/p' "$out")
-allow /shmkit/more
-await shmctl put "$on_etcd/jobs" changed
-await has changed
-exits 0 shmctl put "$on_etcd/jobs" again
-await has again
-exits 0 shmctl shutdown "$on_etcd/jobs"
-ends 0 $consumer
-test ! -s "$scratch/get.err" || fail "it complains: $(cat "$scratch/get.err")"
-claim 'a token that is not known any more is renewed'
-kill_etcd
-unset ETCDCTL_USER etcd_token
+renewed() { # TOKENS
+    shmctl get -f "$on_etcd/jobs" >"$scratch/items" 2>"$scratch/get.err" &
+    consumer=$!
+    await has after
+    kill_etcd
+    run_etcd
+    exits 0 shmctl put "$on_etcd/jobs" restarted
+    await has restarted
+    ask_etcd auth/authenticate '{"name":"root","password":"top"}'
+    etcd_token=$(sed -n 's/.*"token":"\([^"]*\)".*/\1/p' "$out")
+    allow /shmkit/more
+    await shmctl put "$on_etcd/jobs" changed
+    await has changed
+    exits 0 shmctl put "$on_etcd/jobs" again
+    await has again
+    exits 0 shmctl shutdown "$on_etcd/jobs"
+    ends 0 $consumer
+    test ! -s "$scratch/get.err" || fail "it complains: $(cat "$scratch/get.err")"
+    claim "$1: a token that is not good any more is renewed"
+    kill_etcd
+    unset ETCDCTL_USER etcd_token
+}
+
+users 'simple tokens'
+renewed 'simple tokens'
+if command -v openssl >/dev/null; then
+    openssl genrsa -out "$scratch/jwt.key" 2048 2>/dev/null || fail 'openssl'
+    openssl rsa -in "$scratch/jwt.key" -pubout -out "$scratch/jwt.pub" 2>/dev/null || fail 'openssl'
+    etcd_options=(--auth-token
+        "jwt,pub-key=$scratch/jwt.pub,priv-key=$scratch/jwt.key,sign-method=RS256,ttl=5s")
+    users 'signed tokens'
+    renewed 'signed tokens'
+fi
 
 # ---- The quota ----
 
@@ -98,7 +114,8 @@ ask_etcd kv/compaction "{\"revision\":\"$revision\",\"physical\":true}"
 ask_etcd maintenance/defragment '{}'
 ask_etcd maintenance/alarm '{"action":"GET"}'
 server=$(sed -n 's/.*"memberID":"\([0-9]*\)".*/\1/p' "$out")
-ask_etcd maintenance/alarm "{\"action\":\"DEACTIVATE\",\"memberID\":\"$server\",\"alarm\":\"NOSPACE\"}"
+ask_etcd maintenance/alarm \
+    "{\"action\":\"DEACTIVATE\",\"memberID\":\"$server\",\"alarm\":\"NOSPACE\"}"
 exits 0 shmctl bridge --once "$segment/spool" "$on_etcd/large"
 prints 1
 exits 0 shmctl get "$on_etcd/large"

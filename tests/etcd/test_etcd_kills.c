@@ -24,6 +24,7 @@ struct account {
     _Atomic int64_t last_get, gap;
     /* an item that a worker is about to consume: number + 1 */
     _Atomic unsigned in_consume;
+    _Atomic bool works; /* on an item that it has peeked */
     _Atomic unsigned char seen[MOST], handed_out[MOST];
 };
 
@@ -119,7 +120,9 @@ static int work(void *argument)
     while ((n = shk_queue_peek(queue, &item, SHK_FOREVER)) >= 0) {
         number = (unsigned)atoi(item);
         a->redelivered += atomic_fetch_add(&a->handed_out[number], 1) > 0;
-        usleep(20000); /* it works on it: then most kills come */
+        a->works = true; /* when every other kill comes */
+        usleep(20000);
+        a->works = false;
         a->in_consume = number + 1;
         r = shk_queue_consume(queue);
         if (r == 0)
@@ -147,7 +150,11 @@ static int kill_workers(void *argument)
     for (int kills = 0; kills < 5; kills++) {
         worker = child_start(work, a);
         usleep(300000 + (unsigned)rand_r(&seed) % 700000);
+        for (int64_t end = time_now() + SHK_SEC(3);
+             kills % 2 == 0 && time_now() < end && !a->works;)
+            pause_briefly();
         child_kill(worker);
+        a->works = false;
         a->workers_killed++;
         unknown = atomic_exchange(&a->in_consume, 0);
         if (unknown && a->seen[unknown - 1] == 0)
