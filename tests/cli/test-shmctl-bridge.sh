@@ -147,6 +147,46 @@ run_etcd
 exits 0 shmctl bridge --once "$from" "$to-other"
 claim 'without a server: --timeout'
 
+exits 0 shmctl create stream "$segment/eeg" --sample-size 8 --history 1000
+exits 2 shmctl bridge --resume-at 4 "$segment/eeg" "etcd:$segment/eeg"
+seq 1 300 >"$scratch/samples"
+input=$scratch/samples
+exits 0 shmctl stream append --stdin "$segment/eeg"
+input=/dev/null
+exits 0 shmctl bridge --once "$segment/eeg" "etcd:$segment/eeg"
+prints 300
+exits 0 shmctl stream read --oldest -c 300 "etcd:$segment/eeg"
+seq 1 300 | diff - "$out" || fail 'not the samples that were appended'
+shmctl bridge "$segment/eeg" "etcd:$segment/eeg" 2>"$scratch/bridge.err" &
+bridge=$!
+await state '$'
+shmctl stream read -f "etcd:$segment/eeg" >"$scratch/live" &
+reader=$!
+is_live() { # it may begin behind the first
+    shmctl stream append "$segment/eeg" 1000 2>/dev/null && grep -q 1000 "$scratch/live"
+}
+await is_live
+for i in {1..5}; do
+    seq "${i}001" "${i}100" | shmctl stream append --stdin "$segment/eeg"
+done
+await grep -q 5100 "$scratch/live"
+grep -v '^1000$' "$scratch/live" >"$scratch/seen"
+for i in {1..5}; do
+    seq "${i}001" "${i}100"
+done | diff - "$scratch/seen" >"$out" || fail "not the samples: $(head -5 "$out")"
+kill_etcd
+seq 1 20000 | shmctl stream append --stdin "$segment/eeg"
+sleep 4
+seq 1 20000 | shmctl stream append --stdin "$segment/eeg"
+run_etcd
+await grep -q ' samples were overwritten before they could be carried' "$scratch/bridge.err"
+shmctl stream append "$segment/eeg" 77777
+await grep -q 77777 "$scratch/live"
+kill $bridge $reader
+wait $bridge
+test $? = 143 || fail 'SIGTERM'
+claim 'a stream, as it comes; what is lost meanwhile is told'
+
 if systemd-analyze --version >/dev/null 2>&1; then
     sed "s,^ExecStart=shmctl,ExecStart=$(command -v true)," \
         "$SHMKIT_SRCDIR/tools/shmkit-bridge.service" >"$scratch/shmkit-bridge.service"
