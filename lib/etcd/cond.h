@@ -15,9 +15,9 @@
  *     delete wait/T, mark/T: was it marked?
  *
  * The waiter is in the line with the same transaction that gives up the lock, so no notifier misses
- * it. It leaves the line with the lock held: if it dies before, its mark is left without it, and the
- * next one that waited when the notifier came takes it over: it compares that the other's key is
- * gone and its own is there, and puts its own mark in place of the other's.
+ * it. It leaves the line with the lock held. If it dies before, its mark is left without it, and
+ * the next one that waited when the notifier came takes it over: it compares that the other's key
+ * is gone and its own is there, and puts its own mark in place of the other's.
  *
  * Twice, or late: a wait compares the holder's create_revision, a notify too, and the wait keys and
  * marks of which it makes use; `notified` tells a notifier that its request has been carried out.
@@ -51,7 +51,10 @@ bool shke_cond_is_marked(const struct shke_cond *, const char *name, int64_t cre
 /* … the next waiter that a mark has to go to, and the mark of a dead one; NULL: none. */
 const struct shke_spot *shke_cond_next(const struct shke_cond *, const struct shke_spot **mark);
 
-/* Take that mark over, as that waiter: 0, or as shke_call(). With the lock, not over the request. */
+/*
+ * Take that mark over, as that waiter: 0, or as shke_call(). With the lock, which is not held over
+ * the request.
+ */
 int shke_cond_take_over(struct shke_cond *, const struct shke_spot *mark,
                         const struct shke_ticket *, const struct shke_trial *);
 

@@ -1,8 +1,6 @@
 /* The lock on etcd: what its watch tells, and the calls. See lock.h. */
 #include "etcd/lock.h"
 
-#include "etcd/sight.h"
-
 #include "object/lock.h"
 
 #include <stdlib.h>
@@ -156,32 +154,6 @@ static void stop(struct shke_object *o)
     shke_watch_stop(((struct shke_lock *)o)->watch);
 }
 
-static void look(struct shke_txn *t, const char *prefix)
-{
-    char key[SHKE_KEY_MAX];
-
-    shke_then_get(t, shke_part(key, prefix, "holder"));
-    shke_then_get(t, shke_part(key, prefix, "held"));
-}
-
-/* How often its holder has acquired it is known to that thread alone. */
-static int tell(struct shke_sight *s, struct shk_object_info *info)
-{
-    struct shke_kv holder, held = {0};
-    int r = shke_sight_kv(s, 0, 0, &holder);
-
-    if (r == 0)
-        r = shke_sight_kv(s, 1, 0, &held);
-    info->holder = shke_sight_member(s, &holder);
-    info->as.lock.recursive = shke_number(shke_sight_record(s), "recursive") != 0;
-    info->as.lock.depth = holder.create != 0;
-    info->as.lock.orphaned = held.create != 0 && holder.create == 0;
-    info->as.lock.no_deadlock_check = 1;
-    shke_kv_free(&holder);
-    shke_kv_free(&held);
-    return r;
-}
-
 const struct shke_kind shke_lock_kind = {.number = SHK_KIND_LOCK,
                                          .name = "lock",
                                          .size = sizeof(struct shke_lock),
@@ -190,8 +162,8 @@ const struct shke_kind shke_lock_kind = {.number = SHK_KIND_LOCK,
                                          .start = start,
                                          .stop = stop,
                                          .looks = 2,
-                                         .look = look,
-                                         .tell = tell};
+                                         .look = shke_lock_sight_look,
+                                         .tell = shke_lock_sight_tell};
 
 static int lock_open(struct shk_segment *s, const char *name, unsigned flags,
                      const struct shk_lock_options *options, struct shk_lock **out)

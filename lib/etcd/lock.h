@@ -80,4 +80,9 @@ int shke_lock_give_back(struct shke_lock *, int64_t created, const struct shke_t
 /* Whether a thread has it: 0 or 1, or an error. */
 int shke_lock_ask(struct shke_lock *);
 
+/* ---- lock_sight.c: see sight.h ---- */
+
+void shke_lock_sight_look(struct shke_txn *, const char *prefix);
+int shke_lock_sight_tell(struct shke_sight *, struct shk_object_info *);
+
 #endif

@@ -187,8 +187,7 @@ static int rwlock_close(struct shk_rwlock *base)
 /* ---- Acquiring ---- */
 
 enum { CHANGED = 1 }; /* it was not as had been known */
-
-#define TRIES 2 /* as long as each finds that things have changed; then news are waited for */
+#define TRIES 2       /* as long as each finds that things have changed; then news are waited for */
 
 /* With the lock. */
 static int try_to_enter(struct shke_rwlock *l, struct shke_rw_holder *h,
@@ -293,15 +292,12 @@ static void leave_line(struct shke_rwlock *l, struct shke_ticket *ticket, int re
 
 static int acquire_again(const struct shk_rwlock *base, struct shke_rw_holder *h, bool writes)
 {
-    if (writes)
-        return shke_host->object_say(&base->object, -EDEADLK,
-                                     h->writes
-                                         ? "the calling thread holds the rwlock exclusively"
-                                         : "the calling thread has a share, and would wait for "
-                                           "itself");
     if (h->writes)
         return shke_host->object_say(&base->object, -EDEADLK,
                                      "the calling thread holds the rwlock exclusively");
+    if (writes)
+        return shke_host->object_say(&base->object, -EDEADLK,
+                                     "the calling thread has a share, and would wait for itself");
     if (h->again == INT32_MAX)
         return shke_host->object_say(&base->object, -EOVERFLOW,
                                      "the calling thread has acquired the rwlock 2^31 times");
