@@ -70,7 +70,7 @@ static const struct option_row options[] = {
     {OPTION_ONCE, "once", NULL, "carry what is there, print how many, and end"},
     {OPTION_RESUME_AT, "resume-at", "N", "carry on with item N, wherever it stopped"},
     {'q', "quiet", NULL, "tell nothing but why it ends"},
-    TIMEOUT_ROW("end when etcd is away, or full, for so long"),
+    TIMEOUT_ROW("how long etcd may be away, or full"),
     NO_CREATE_ROW,
     ANY_OWNER_ROW,
     {0},

@@ -399,9 +399,9 @@ SHK_PUBLIC int shk_queue_reopen(struct shk_queue *);
  *
  * incarnation: set *incarnation to a number that no other queue has, also not an earlier or a later
  * one of that name; a source may be called by it. A copy of the segment's file has the same.
- * position: set *position to the number of the next item of a FIFO queue, from 0: how many have been
- * taken so far. An item that was leased and has come back counts as taken. Others may take items
- * meanwhile, unless the calling thread has claimed the consumer side.
+ * position: set *position to the number of the next item of a FIFO queue, from 0: how many have
+ * been taken so far. An item that was leased and has come back counts as taken. Others may take
+ * items meanwhile, unless the calling thread has claimed the consumer side.
  * Return 0, or
  *   -EINVAL   the pointer is NULL
  *   -ENOTSUP  the queue lies on etcd; position: it is not FIFO
