@@ -2,6 +2,7 @@
 
 #include "etcd/channel.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,7 +165,7 @@ static struct curl_slist *prepare(struct shke_client *c, CURL *curl, unsigned n,
     struct shke_buffer text = {0};
 
     shke_add_string(&text, c->endpoints[n % c->n_endpoints]);
-    shke_add_string(&text, "/v3/");
+    shke_add_string(&text, *path == '/' ? "" : "/v3/");
     shke_add_string(&text, path);
     if (headers == NULL || text.failed)
         goto done;
@@ -256,75 +257,6 @@ static CURLcode transfer(struct shke_client *c, struct shke_channel *ch, unsigne
 
 /* ---- Replies ---- */
 
-/* The codes of gRPC that the gateway passes on. */
-enum {
-    GRPC_INVALID_ARGUMENT = 3,
-    GRPC_NOT_FOUND = 5,
-    GRPC_PERMISSION_DENIED = 7,
-    GRPC_RESOURCE_EXHAUSTED = 8,
-    GRPC_FAILED_PRECONDITION = 9,
-    GRPC_OUT_OF_RANGE = 11,
-    GRPC_UNIMPLEMENTED = 12,
-    GRPC_UNAUTHENTICATED = 16,
-};
-
-#define ASK_ANOTHER 1 /* this server cannot tell, another one may */
-#define NEW_TOKEN   2
-
-int64_t shke_number(json_object *o, const char *key)
-{
-    json_object *value;
-
-    return json_object_object_get_ex(o, key, &value) ? json_object_get_int64(value) : 0;
-}
-
-/* A reply that says that something went wrong. */
-static int judge(struct shke_client *c, const char *endpoint, json_object *reply)
-{
-    json_object *text = NULL;
-    const char *message;
-
-    if (!json_object_object_get_ex(reply, "message", &text))
-        json_object_object_get_ex(reply, "error", &text);
-    message = text ? json_object_get_string(text) : "no message";
-    switch (shke_number(reply, "code")) {
-    case GRPC_UNAUTHENTICATED:
-        return c->user ? NEW_TOKEN
-                       : shke_fail(-EACCES,
-                                   "etcd at %s refuses: %s (ETCDCTL_USER and "
-                                   "ETCDCTL_PASSWORD)",
-                                   endpoint, message);
-    case GRPC_PERMISSION_DENIED:
-        return shke_fail(-EACCES, "etcd at %s refuses: %s", endpoint, message);
-    case GRPC_NOT_FOUND:
-        return shke_fail(-ESTALE, "etcd at %s: %s", endpoint, message);
-    case GRPC_RESOURCE_EXHAUSTED:
-        if (strstr(message, "space exceeded"))
-            return shke_fail(-ENOSPC,
-                             "etcd at %s is full: %s: 'etcdctl compact' with the latest revision, "
-                             "'etcdctl defrag' and 'etcdctl alarm disarm' make room",
-                             endpoint, message);
-        break; /* too many requests */
-    case GRPC_INVALID_ARGUMENT:
-        if (strstr(message, "auth store is old") && c->user)
-            return NEW_TOKEN; /* a user or a role has been changed */
-        if (strstr(message, "too large"))
-            return shke_fail(-EMSGSIZE, "etcd at %s: %s", endpoint, message);
-        if (strstr(message, "user name is empty") || strstr(message, "authentication failed"))
-            return shke_fail(-EACCES,
-                             "etcd at %s refuses: %s (ETCDCTL_USER and "
-                             "ETCDCTL_PASSWORD)",
-                             endpoint, message);
-        return shke_fail(-EPROTO, "etcd at %s: %s", endpoint, message);
-    case GRPC_FAILED_PRECONDITION:
-    case GRPC_OUT_OF_RANGE:
-    case GRPC_UNIMPLEMENTED:
-        return shke_fail(-EPROTO, "etcd at %s: %s", endpoint, message);
-    }
-    shke_fail(-EHOSTUNREACH, "no majority of etcd answers: %s: %s", endpoint, message);
-    return ASK_ANOTHER;
-}
-
 /* Whether a failure of that kind is the same for every server, and for ever. */
 static bool is_refusal(CURLcode r)
 {
@@ -338,7 +270,7 @@ static const char *variables_of(CURLcode r)
     return r == CURLE_SSL_CERTPROBLEM ? "ETCDCTL_CERT, ETCDCTL_KEY" : "ETCDCTL_CACERT";
 }
 
-/* What has come of a transfer: 0 and *reply; an error; ASK_ANOTHER; NEW_TOKEN. */
+/* What has come of a transfer: 0 and *reply; an error; SHKE_ASK_ANOTHER; SHKE_NEW_TOKEN. */
 static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch, CURLcode result,
                       json_object **reply)
 {
@@ -357,16 +289,16 @@ static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch
                   result == CURLE_GOT_NOTHING && strncmp(endpoint, "http:", 5) == 0
                       ? " (does it want https://?)"
                       : "");
-        return ASK_ANOTHER;
+        return SHKE_ASK_ANOTHER;
     }
     curl_easy_getinfo(ch->curl, CURLINFO_RESPONSE_CODE, &status);
     shke_add(&ch->reply, "", 0);
     *reply = ch->reply.length ? json_tokener_parse(ch->reply.bytes) : NULL;
     if (!json_object_is_type(*reply, json_type_object)) {
         shke_fail(-EHOSTUNREACH, "%s does not answer as etcd does (HTTP %ld)", endpoint, status);
-        r = ASK_ANOTHER;
+        r = SHKE_ASK_ANOTHER;
     } else if (status != 200) {
-        r = judge(c, endpoint, *reply);
+        r = shke_judge(endpoint, c->user != NULL, *reply);
     }
     if (r != 0) {
         json_object_put(*reply);
@@ -401,7 +333,7 @@ static int authenticate(struct shke_client *c, struct shke_channel *ch, unsigned
         json_object_put(reply);
     }
     shke_buffer_free(&request);
-    return r == NEW_TOKEN ? shke_fail(-EACCES, "etcd gives no token to %s", c->user) : r;
+    return r == SHKE_NEW_TOKEN ? shke_fail(-EACCES, "etcd gives no token to %s", c->user) : r;
 }
 
 static bool wants_token(struct shke_client *c)
@@ -472,16 +404,16 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
 
     if (r < 0)
         return r;
-    r = ASK_ANOTHER;
+    r = SHKE_ASK_ANOTHER;
     shke_host->error_save(&saved);
-    while (r == ASK_ANOTHER || r == NEW_TOKEN) {
+    while (r == SHKE_ASK_ANOTHER || r == SHKE_NEW_TOKEN) {
         r = try_once(c, ch, n, path, request, ms, reply);
-        if (r == NEW_TOKEN) {
+        if (r == SHKE_NEW_TOKEN) {
             if (renewed++ > 2)
                 r = shke_fail(-EACCES, "etcd refuses the token that it has just given to %s",
                               c->user);
             shke_renew_token(c);
-        } else if (r == ASK_ANOTHER) {
+        } else if (r == SHKE_ASK_ANOTHER) {
             n = (n + 1) % c->n_endpoints;
             if (is_over(trial, begun, &since)) {
                 r = -EHOSTUNREACH; /* with the sentence of the last failure */
@@ -496,4 +428,53 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
         store_relaxed(&c->current, n);
     give_channel(c, ch);
     return shke_host->error_settle(r, &saved);
+}
+
+/* ---- One server ---- */
+
+unsigned shke_n_endpoints(const struct shke_client *c)
+{
+    return c->n_endpoints;
+}
+
+const char *shke_endpoint(const struct shke_client *c, unsigned n)
+{
+    return c->endpoints[n];
+}
+
+static size_t see_header(char *line, size_t size, size_t n, void *date)
+{
+    char text[80];
+
+    if (size * n < sizeof(text) && strncasecmp(line, "Date: ", 6) == 0) {
+        snprintf(text, sizeof(text), "%.*s", (int)(size * n) - 6, line + 6);
+        *(time_t *)date = curl_getdate(text, NULL);
+    }
+    return size * n;
+}
+
+int shke_ask_server(struct shke_client *c, unsigned n, const char *path,
+                    const struct shke_buffer *request, struct shke_answer *a)
+{
+    struct shke_channel *ch;
+    int64_t begun = now();
+    CURLcode result;
+    int r = take_channel(c, &ch);
+
+    *a = (struct shke_answer){0};
+    if (r < 0)
+        return r;
+    curl_easy_setopt(ch->curl, CURLOPT_HEADERFUNCTION, see_header);
+    curl_easy_setopt(ch->curl, CURLOPT_HEADERDATA, &a->date);
+    result = transfer(c, ch, n, path, request, SHKE_REPLY_MS);
+    a->delay = now() - begun;
+    if (result != CURLE_OK)
+        r = shke_fail(is_refusal(result) ? -EACCES : -EHOSTUNREACH, "%s",
+                      curl_easy_strerror(result));
+    else if ((a->text = strdup(ch->reply.length ? ch->reply.bytes : "")) == NULL)
+        r = shke_fail(-ENOMEM, "out of memory");
+    curl_easy_setopt(ch->curl, CURLOPT_HEADERFUNCTION, NULL);
+    curl_easy_setopt(ch->curl, CURLOPT_HEADERDATA, NULL);
+    give_channel(c, ch);
+    return r;
 }

@@ -65,8 +65,30 @@ CURL *shke_stream(struct shke_client *, unsigned n, const char *path,
 /* A stream was refused because its token has run out: ask for another one. */
 void shke_renew_token(struct shke_client *);
 
+/*
+ * Ask the n-th server alone, once: POST to the path, such as "/v3/maintenance/status". 0;
+ * -EHOSTUNREACH, -EACCES: it does not answer, certificates; -ENOMEM.
+ */
+struct shke_answer {
+    char *text;    /* the caller's; whatever it is */
+    int64_t delay; /* ns */
+    time_t date;   /* of its clock; 0: it does not say */
+};
+int shke_ask_server(struct shke_client *, unsigned n, const char *path,
+                    const struct shke_buffer *request, struct shke_answer *);
+unsigned shke_n_endpoints(const struct shke_client *);
+const char *shke_endpoint(const struct shke_client *, unsigned n);
+
 /* "http://10.0.0.1:2379, http://10.0.0.2:2379" */
 const char *shke_endpoints(const struct shke_client *);
+
+/*
+ * A reply that says that something went wrong: an error; this server cannot tell, another one may;
+ * or another token is wanted. `has_user`: as which to ask for one.
+ */
+#define SHKE_ASK_ANOTHER 1
+#define SHKE_NEW_TOKEN   2
+int shke_judge(const char *endpoint, bool has_user, json_object *reply);
 
 /* A number, which the gateway has as a string; 0: there is none. */
 int64_t shke_number(json_object *, const char *key);

@@ -31,7 +31,9 @@ const struct shki_remote_library *shki_remote_entry(const struct shki_remote_hos
                                                        .open = open_segment,
                                                        .unlink = shke_segment_unlink,
                                                        .list_segments = shke_segment_list,
-                                                       .read_snapshot = shke_snapshot_read};
+                                                       .read_snapshot = shke_snapshot_read,
+                                                       .list_items = shke_item_list,
+                                                       .list_servers = shke_server_list};
 
     shke_host = host;
     return &library;

@@ -5,6 +5,7 @@
 #include "base/name.h"
 #include "inspect/snapshot.h"
 #include "kinds.h"
+#include "object/remote.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -67,6 +68,15 @@ static int read_items(const struct shki_image *r, const char *segment, const cha
     return error;
 }
 
+static ssize_t list_elsewhere(const char *segment, const char *queue, size_t max,
+                              struct shk_item_info **list)
+{
+    const struct shki_remote_library *library;
+    int r = shki_remote_load(&library);
+
+    return r < 0 ? r : library->list_items(segment, queue, max, list);
+}
+
 ssize_t shk_item_list(const char *segment, const char *queue, size_t max,
                       struct shk_item_info **list)
 {
@@ -77,9 +87,11 @@ ssize_t shk_item_list(const char *segment, const char *queue, size_t max,
     if (list == NULL)
         return shki_say(-EINVAL, "the pointer to the list is NULL");
     *list = NULL;
-    n = shki_segment_name(segment, &segment);
+    n = shki_check_name("the object's name", queue, SHK_NAME_MAX);
+    if (n == 0 && shki_remote_is_name(segment))
+        return list_elsewhere(segment, queue, max, list);
     if (n == 0)
-        n = shki_check_name("the object's name", queue, SHK_NAME_MAX);
+        n = shki_segment_name(segment, &segment);
     if (n == 0)
         n = shki_image_open(&r, segment);
     if (n < 0)

@@ -153,3 +153,16 @@ fail:
     free(infos);
     return shki_say(-ENOMEM, "out of memory");
 }
+
+ssize_t shk_server_list(struct shk_cluster_info *cluster, struct shk_server_info **list)
+{
+    const struct shki_remote_library *library;
+    int r;
+
+    if (cluster == NULL || list == NULL)
+        return shki_say(-EINVAL, "the pointer to the cluster or to the list is NULL");
+    *list = NULL;
+    *cluster = (struct shk_cluster_info){0};
+    r = shki_remote_load(&library);
+    return r < 0 ? r : library->list_servers(cluster, list);
+}

@@ -53,6 +53,7 @@ static int load(void)
                                                  .deadline = shki_object_deadline,
                                                  .deadline_check = shki_deadline_check,
                                                  .deadline_has_passed = shki_deadline_has_passed,
+                                                 .last_error = shk_last_error,
                                                  .copy_label = shki_copy_label};
     const struct shki_remote_library *found;
     shki_remote_entry_call *entry;

@@ -39,11 +39,14 @@ struct shk_lock;
 struct shk_lock_options;
 struct shk_object_info;
 struct shk_member_info;
+struct shk_cluster_info;
+struct shk_item_info;
 struct shk_rwlock;
 struct shk_rwlock_options;
 struct shk_segment_info;
 struct shk_semaphore;
 struct shk_semaphore_options;
+struct shk_server_info;
 struct shk_snapshot;
 struct shk_reader;
 struct shk_stream;
@@ -212,6 +215,7 @@ struct shki_remote_host {
                                      const char *state);
     int (*deadline_check)(const struct shki_deadline *);
     bool (*deadline_has_passed)(const struct shki_deadline *);
+    const char *(*last_error)(void);
     void (*copy_label)(char *to, size_t size, const char *from, size_t length);
 };
 
@@ -225,6 +229,9 @@ struct shki_remote_library {
     /* What <shmkit/inspect.h> has of them; read_snapshot() fills in one that is zero. */
     ssize_t (*list_segments)(unsigned flags, struct shk_segment_info **list);
     int (*read_snapshot)(const char *name, struct shk_snapshot *);
+    ssize_t (*list_items)(const char *segment, const char *queue, size_t max,
+                          struct shk_item_info **list);
+    ssize_t (*list_servers)(struct shk_cluster_info *, struct shk_server_info **list);
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */

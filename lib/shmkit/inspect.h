@@ -323,6 +323,58 @@ struct shk_item_info {
 SHK_PUBLIC ssize_t shk_item_list(const char *segment, const char *queue, size_t max,
                                  struct shk_item_info **list);
 
+/* ---- The servers that carry segments on etcd ---- */
+
+enum shk_server_state {
+    SHK_SERVER_GOOD = 0,
+    SHK_SERVER_AWAY = 1,      /* it does not answer */
+    SHK_SERVER_REFUSES = 2,   /* user, password, rights or certificates */
+    SHK_SERVER_NO_LEADER = 3, /* it answers, and knows no leader */
+    SHK_SERVER_UNLISTED = 4 /* a member of the cluster that is not among the endpoints: not asked */
+};
+
+struct shk_server_info {
+    char endpoint[160]; /* its URL */
+    char name[SHK_NAME_MAX + 1];
+    char version[32];
+    uint32_t state;    /* enum shk_server_state */
+    uint32_t leads;    /* it is the leader */
+    char problem[200]; /* a sentence, when the state is not good */
+    uint64_t size;     /* bytes: of its database */
+    uint64_t in_use;   /* … of these that are not free */
+    uint64_t quota;    /* … that it may have; 0: not known */
+    int64_t delay;     /* nanoseconds until it answered */
+    int64_t ahead;     /* seconds that its clock is ahead of the caller's, within one */
+    uint64_t reserved[8];
+};
+
+/* All of them together. What is not known is zero. */
+struct shk_cluster_info {
+    uint32_t members;              /* that have a vote */
+    uint32_t has_majority;         /* a read was answered for one */
+    uint32_t no_space;             /* the alarm: it takes no more writes */
+    uint32_t corrupt;              /* the alarm: two members have other data */
+    uint32_t may_write;            /* the caller has the right to write all keys of shmkit */
+    uint32_t lease_ttl;            /* seconds that a lease lasts for which 5 were asked */
+    uint64_t revision;             /* how many changes there have been */
+    uint64_t oldest;               /* the oldest one that has not been compacted */
+    int64_t read_time, write_time; /* nanoseconds that one takes */
+    char problem[200];             /* a sentence, where something was refused or not answered */
+    uint64_t reserved[8];
+};
+
+/*
+ * Look at the servers that $ETCDCTL_ENDPOINTS names, and at the others of their cluster. Nothing is
+ * changed but a lease that is granted and given back. Waits 2 s at most for each server, and 5 s
+ * for a majority.
+ * Returns how many there are, and sets *list, which the caller passes to free(); or
+ *   -EINVAL   a pointer is NULL, or a variable in the environment is invalid
+ *   -ENOTSUP  libshmkit-etcd is not there
+ *   -ENOMEM
+ * Killed: the lease ends by itself.
+ */
+SHK_PUBLIC ssize_t shk_server_list(struct shk_cluster_info *cluster, struct shk_server_info **list);
+
 #ifdef __cplusplus
 }
 #endif

@@ -105,6 +105,7 @@ static const char *const exempt[] = {
     "shk_reader_open",
     "shk_region_data",
     "shk_segment_list",
+    "shk_server_list",
     "shk_snapshot_machine",
     "shk_semaphore_held",
     "shk_semaphore_value",
