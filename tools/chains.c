@@ -88,6 +88,12 @@ static void print_activity(FILE *to, int32_t pid, int32_t tid, enum activity act
         fprintf(to, ", which %s", sentences[activity].now);
 }
 
+/* On another machine: whether it runs is not known, but that it is there. */
+static bool is_elsewhere(const struct thread *t)
+{
+    return t->activity == ACTIVITY_UNKNOWN && shk_snapshot_segment(t->snapshot)->revision != 0;
+}
+
 static void print_at_work(FILE *to, const struct thread *t)
 {
     const struct process *p = &t->stopped;
@@ -101,7 +107,8 @@ static void print_at_work(FILE *to, const struct thread *t)
         fprintf(to, ", which waits for %s (%" PRId32 ")", p->command, p->pid);
         print_activity(to, p->pid, p->pid, p->activity, "");
     } else {
-        print_activity(to, t->pid, t->tid, t->activity, "is at work");
+        print_activity(to, t->pid, t->tid, t->activity,
+                       is_elsewhere(t) ? "has a lease that lasts" : "is at work");
     }
     fputc('\n', to);
 }
@@ -120,12 +127,12 @@ static void print_lost(FILE *to, const struct thread *t, uint64_t dead)
     int64_t ago = m->death_noticed ? time(NULL) - m->death_noticed : 0;
 
     if (line_of_wakers(t) != SHK_LINE_BROKEN) {
-        fprintf(to, "; %s has died", describe_member(buffer, m));
+        fprintf(to, "; %s has died", describe_member(buffer, t->snapshot, m));
         return;
     }
     fprintf(to, "; the last %s, %s, died",
             t->member->waits_for == SHK_WAITS_TO_PUT ? "consumer" : "producer",
-            describe_member(buffer, m));
+            describe_member(buffer, t->snapshot, m));
     if (ago > 0)
         fprintf(to, " %s ago", format_duration(duration, SHK_SEC(ago)));
 }
@@ -158,7 +165,7 @@ static void print_wakers(FILE *to, const struct world *world, const struct threa
         more++;
         other = waits_alike(other, t) && !waits_alike(next, t) ? next : other;
     }
-    fprintf(to, "%s", describe_member(buffer, other->member));
+    fprintf(to, "%s", describe_member(buffer, other->snapshot, other->member));
     if (more)
         fprintf(to, " and %zu more", more);
     if (other->stalled && !more)
@@ -185,7 +192,7 @@ static void print_name(FILE *to, const struct thread *t)
         fprintf(to, "%s (%" PRId32 ")", *t->member->name ? t->member->name : t->script.command,
                 t->script.pid);
     else
-        fprintf(to, "%s", describe_member(buffer, t->member));
+        fprintf(to, "%s", describe_member(buffer, t->snapshot, t->member));
 }
 
 /* "  held by backup.sh (4711) for 3h05m": how the chain goes on from `t`. */

@@ -6,14 +6,7 @@
 
 #include <string.h>
 
-#define SCHEME "etcd:"
-
 enum { OPTION_ONCE = OPTION_PRIVATE, OPTION_RESUME_AT };
-
-static bool is_on_etcd(const struct path *path)
-{
-    return strncmp(path->segment, SCHEME, strlen(SCHEME)) == 0;
-}
 
 /* What is to be carried; a queue if that cannot be seen, or is not there yet. */
 static bool is_stream(const struct path *path)
@@ -51,7 +44,7 @@ static int run(const struct command *command, int argc, char **argv)
     check_operands(argc, 2, 2);
     parse_object_path(argv[optind], &b.from);
     parse_object_path(argv[optind + 1], &b.to);
-    if (is_on_etcd(&b.from) || !is_on_etcd(&b.to))
+    if (is_on_etcd(b.from.segment) || !is_on_etcd(b.to.segment))
         usage_error(
             "a bridge leads from shared memory to etcd: %s SEGMENT/QUEUE etcd:SEGMENT/QUEUE",
             command->name);

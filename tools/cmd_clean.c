@@ -89,6 +89,32 @@ static int clean_all(struct cleaning *c)
     return STATUS_DONE;
 }
 
+/*
+ * What a dead process held there goes when its lease ends. A segment that no process has open is
+ * not for the dustbin: it may be meant to last.
+ */
+static int clean_etcd(const char *operand)
+{
+    struct shk_segment_info *list;
+    struct shk_snapshot *snapshot;
+    ssize_t n;
+
+    if (is_all_of_etcd(operand)) {
+        n = shk_segment_list(SHK_LIST_ETCD, &list);
+        if (n < 0)
+            return failed("segments on etcd", (int)n);
+        free(list);
+    } else {
+        n = shk_snapshot_open(operand, &snapshot);
+        if (n < 0)
+            return failed(operand, (int)n);
+        shk_snapshot_close(snapshot);
+    }
+    complain(operand, "nothing is cleaned on etcd: what a process held goes when its lease ends; "
+                      "'shmctl rm' removes a segment");
+    return STATUS_DONE;
+}
+
 /* Of a segment that is named it is told when it stays. */
 static int clean_one(struct cleaning *c, const char *operand)
 {
@@ -98,6 +124,8 @@ static int clean_one(struct cleaning *c, const char *operand)
     int r;
 
     parse_path(operand, &path);
+    if (is_on_etcd(path.segment) && *operand != '/')
+        return clean_etcd(path.segment);
     r = shk_snapshot_open(path.segment, &snapshot);
     if (r < 0)
         return failed(path.text, r);
@@ -125,6 +153,7 @@ static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
     struct cleaning cleaning = {0};
+    bool only_etcd;
     struct path path;
     int status = STATUS_DONE;
     int printed;
@@ -138,10 +167,12 @@ static int run(const struct command *command, int argc, char **argv)
         else
             table_option(&style, key);
     }
+    only_etcd = optind < argc;
     for (int i = optind; i < argc; i++) {
         parse_path(argv[i], &path);
         if (*path.object)
             usage_error("'%s' is an object, not a segment", argv[i]);
+        only_etcd = only_etcd && is_on_etcd(path.segment);
     }
     cleaning.table = table_new(&cleaned_table, "NAME,RESULT,MEMORY,OBJECTS,DEAD,REASON", &style);
     if (optind == argc)
@@ -151,7 +182,7 @@ static int run(const struct command *command, int argc, char **argv)
         status = status == STATUS_DONE ? one : status;
     }
     printed = table_print(cleaning.table);
-    if (!style.json && !style.raw && !style.output)
+    if (!style.json && !style.raw && !style.output && !only_etcd)
         print_sum(&cleaning);
     table_free(cleaning.table);
     return printed == STATUS_DONE ? status : printed;
@@ -168,9 +199,11 @@ const struct command cmd_clean = {
     .name = "clean",
     .arguments = "[OPTION...] [SEGMENT...]",
     .summary = "remove the segments, or those of these, that are not used",
-    .notes = "A segment is used as long as a thread is attached. What waits in it for the next\n"
-             "process, as items of a queue, goes with it. A process that joins meanwhile is\n"
-             "safe. Other programs' shared memory is never touched.",
+    .notes =
+        "A segment is used as long as a thread is attached. What waits in it for the next\n"
+        "process, as items of a queue, goes with it. A process that joins meanwhile is\n"
+        "safe. Other programs' shared memory is never touched. On etcd there is nothing to clean:\n"
+        "what a process held goes when its lease ends.",
     .options = options,
     .tables = (const struct table_kind *const[]){&cleaned_table, NULL},
     .run = run,

@@ -4,13 +4,13 @@
 #include "logind.h"
 #include "print.h"
 #include "quantity.h"
+#include "report.h"
 #include "shmctl.h"
 #include "table.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/magic.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -22,47 +22,6 @@
 #define DEFAULT_SIZE       ((rlim_t)1 << 30) /* of a segment */
 #define FIRST_REGULAR_USER 1000
 #define PUT_WAIT_MAX       SHK_SEC(1) /* of a producer at a full queue */
-
-static const struct column columns[] = {
-    {"STATE", "ok or problem", 0},
-    {"ABOUT", "what was checked", 0},
-    {"FINDING", "how it is", COLUMN_CUT},
-    {"FIX", "what helps", COLUMN_CUT},
-    {0},
-};
-
-static const struct table_kind finding_table = {"findings", columns};
-
-struct report {
-    struct table *table; /* NULL: in words, at once */
-    bool problems;
-};
-
-/* One more finding; it is a problem if there is a fix. */
-static void __attribute__((format(printf, 4, 5)))
-found(struct report *report, const char *about, const char *fix, const char *format, ...)
-{
-    va_list arguments;
-    char *finding;
-
-    va_start(arguments, format);
-    finding = vprint_to_memory(format, arguments);
-    va_end(arguments);
-    report->problems = report->problems || fix;
-    if (report->table) {
-        table_row(report->table);
-        table_set(report->table, "STATE", "%s", fix ? "problem" : "ok");
-        table_set(report->table, "ABOUT", "%s", about);
-        table_set(report->table, "FINDING", "%s", finding);
-        if (fix)
-            table_set(report->table, "FIX", "%s", fix);
-    } else {
-        printf("%-7s  %s: %s\n", fix ? "problem" : "ok", about, finding);
-        if (fix)
-            printf("         %s\n", fix);
-    }
-    free(finding);
-}
 
 /* What may be written into depends on the mount, too, and there chmod is in vain. */
 static void check_access(struct report *report)
@@ -319,6 +278,15 @@ static int check_segments(struct report *report)
     return STATUS_DONE;
 }
 
+static int check_machine(struct report *report)
+{
+    check_directory(report);
+    check_limit(report, RLIMIT_FSIZE, "file size limit", 'f', "LimitFSIZE");
+    check_limit(report, RLIMIT_AS, "address space limit", 'v', "LimitAS");
+    check_logind(report);
+    return check_segments(report);
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
@@ -328,14 +296,13 @@ static int run(const struct command *command, int argc, char **argv)
 
     while ((key = next_option(command, argc, argv)) != -1)
         table_option(&style, key);
-    check_operands(argc, 0, 0);
+    check_operands(argc, 0, 1);
+    if (optind < argc && !is_all_of_etcd(argv[optind]))
+        usage_error("'%s': doctor looks at this machine, or with etcd: at the servers of etcd",
+                    argv[optind]);
     if (style.json || style.raw || style.output)
         report.table = table_new(&finding_table, "STATE,ABOUT,FINDING,FIX", &style);
-    check_directory(&report);
-    check_limit(&report, RLIMIT_FSIZE, "file size limit", 'f', "LimitFSIZE");
-    check_limit(&report, RLIMIT_AS, "address space limit", 'v', "LimitAS");
-    check_logind(&report);
-    status = check_segments(&report);
+    status = optind < argc ? check_etcd(&report) : check_machine(&report);
     if (report.table && status == STATUS_DONE)
         status = table_print(report.table);
     table_free(report.table);
@@ -346,9 +313,13 @@ static const struct option_row options[] = {TABLE_ROWS, {0}};
 
 const struct command cmd_doctor = {
     .name = "doctor",
-    .arguments = "[OPTION...]",
+    .arguments = "[OPTION...] [etcd:]",
     .summary = "find what keeps processes from sharing, tell what helps",
-    .notes = "Exit status: 1 if there is a problem.",
+    .notes =
+        "With etcd: it looks at the servers that ETCDCTL_ENDPOINTS names: which answer, whether\n"
+        "they are a majority, how large their databases are and may be, whether history is\n"
+        "compacted, how long a write takes.\n\n"
+        "Exit status: 1 if there is a problem.",
     .options = options,
     .tables = (const struct table_kind *const[]){&finding_table, NULL},
     .run = run,

@@ -14,16 +14,19 @@ static int list_segments(unsigned flags, const struct table_style *style)
     ssize_t n = shk_segment_list(flags, &list);
     struct table *t;
     bool problems = style->json;
+    const char *usual;
     int status;
 
     if (n < 0)
-        return failed("segments", (int)n);
+        return failed(flags & SHK_LIST_ETCD ? "segments on etcd" : "segments", (int)n);
     for (ssize_t i = 0; i < n; i++)
         problems = problems || list[i].state != SHK_SEGMENT_GOOD;
-    t = table_new(&segment_table,
-                  problems ? "NAME,OWNER,MODE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE,STATE,PROBLEM"
-                           : "NAME,OWNER,MODE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE",
-                  style);
+    if (flags & SHK_LIST_ETCD)
+        usual = problems ? "NAME,OBJECTS,MEMBERS,AGE,STATE,PROBLEM" : "NAME,OBJECTS,MEMBERS,AGE";
+    else
+        usual = problems ? "NAME,OWNER,MODE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE,STATE,PROBLEM"
+                         : "NAME,OWNER,MODE,RESIDENT,OBJECTS,MEMBERS,DEAD,AGE";
+    t = table_new(&segment_table, usual, style);
     for (ssize_t i = 0; i < n; i++)
         add_segment(t, &list[i]);
     status = table_print(t);
@@ -48,12 +51,15 @@ static int list_all(const char *operand, unsigned flags, const struct table_styl
     ssize_t n = 0;
 
     next = snapshots = take_snapshots(operand, &status);
-    if (status == STATUS_DONE && !operand)
+    if (status == STATUS_DONE && (!operand || is_all_of_etcd(operand)))
         n = shk_segment_list(flags, &list);
     if (status == STATUS_DONE && n < 0)
         status = failed("segments", (int)n);
     if (status == STATUS_DONE) {
-        t = table_new(&object_table, "PATH,KIND,STATE,WAITERS,USERS,SIZE", style);
+        t = table_new(&object_table,
+                      operand && is_on_etcd(operand) ? "PATH,KIND,STATE,WAITERS"
+                                                     : "PATH,KIND,STATE,WAITERS,USERS,SIZE",
+                      style);
         for (ssize_t i = 0; i < n || *next;) {
             /* Both are in order of name. One that cannot be read has no snapshot. */
             int order = i == n ? -1 : *next ? strcmp(name_of(*next), list[i].name) : 1;
@@ -87,7 +93,10 @@ static int list_objects(const char *operand, const struct table_style *style)
     r = shk_snapshot_open(path.segment, &snapshot);
     if (r < 0)
         return failed(path.text, r);
-    t = table_new(&object_table, "NAME,KIND,STATE,WAITERS,USERS,SIZE", style);
+    t = table_new(&object_table,
+                  is_on_etcd(path.segment) ? "NAME,KIND,STATE,WAITERS"
+                                           : "NAME,KIND,STATE,WAITERS,USERS,SIZE",
+                  style);
     for (size_t i = 0; (object = shk_snapshot_object(snapshot, i)); i++)
         add_object(t, snapshot, object);
     status = table_print(t);
@@ -100,7 +109,7 @@ static int run(const struct command *command, int argc, char **argv)
 {
     struct table_style style = {0};
     unsigned flags = 0;
-    bool recursive = false;
+    bool recursive = false, of_etcd;
     int key;
 
     while ((key = next_option(command, argc, argv)) != -1) {
@@ -112,9 +121,13 @@ static int run(const struct command *command, int argc, char **argv)
             table_option(&style, key);
     }
     check_operands(argc, 0, 1);
+    of_etcd = optind < argc && is_all_of_etcd(argv[optind]);
+    if (of_etcd)
+        flags |= SHK_LIST_ETCD;
     if (recursive)
         return list_all(argv[optind], flags, &style);
-    return optind < argc ? list_objects(argv[optind], &style) : list_segments(flags, &style);
+    return optind < argc && !of_etcd ? list_objects(argv[optind], &style)
+                                     : list_segments(flags, &style);
 }
 
 static const struct option_row options[] = {
@@ -126,8 +139,9 @@ static const struct option_row options[] = {
 
 const struct command cmd_ls = {
     .name = "ls",
-    .arguments = "[OPTION...] [SEGMENT]",
+    .arguments = "[OPTION...] [SEGMENT | etcd:]",
     .summary = "list the segments, or the objects of one",
+    .notes = "With etcd: the segments on the servers that ETCDCTL_ENDPOINTS names.",
     .options = options,
     .tables = (const struct table_kind *const[]){&segment_table, &object_table, NULL},
     .run = run,

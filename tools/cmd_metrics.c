@@ -375,8 +375,8 @@ static int take_reading(const char *operand, struct reading *r)
     int status;
 
     r->snapshots = take_snapshots(operand, &status);
-    if (status == STATUS_DONE && !operand) {
-        n = shk_segment_list(0, &r->segments);
+    if (status == STATUS_DONE && (!operand || is_all_of_etcd(operand))) {
+        n = shk_segment_list(operand ? SHK_LIST_ETCD : 0, &r->segments);
         status = n < 0 ? failed("segments", (int)n) : STATUS_DONE;
     } else if (status == STATUS_DONE) {
         r->segments = allocate(1, sizeof(*r->segments));

@@ -13,6 +13,7 @@
 
 static const struct column columns[] = {
     {"SEGMENT", "the segment it is attached to", 0},
+    {"MACHINE", "of a segment on etcd: where its process runs", 0},
     {"PID", "its process", COLUMN_RIGHT | COLUMN_NUMBER},
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
@@ -43,6 +44,7 @@ static const struct table_kind member_table = {"members", columns};
 struct told {
     bool threads; /* several of a process, which TID tells apart */
     bool held, dead, roles;
+    bool machines; /* a segment is on etcd */
 };
 
 /*
@@ -160,6 +162,7 @@ static void add_member(struct table *t, const struct shk_snapshot *snapshot,
 
     table_row(t);
     table_set(t, "SEGMENT", "%s", shk_snapshot_segment(snapshot)->name);
+    table_set(t, "MACHINE", "%s", shk_snapshot_machine(snapshot, m));
     table_set(t, "PID", "%" PRId32, m->pid);
     table_set(t, "TID", "%" PRId32, m->tid);
     table_set(t, "COMMAND", "%s", m->command);
@@ -188,6 +191,7 @@ static struct told what_there_is(struct shk_snapshot *const *snapshots)
     struct told told = {0};
 
     for (; *snapshots; snapshots++) {
+        told.machines = told.machines || shk_snapshot_segment(*snapshots)->revision != 0;
         for (size_t i = 0; (m = shk_snapshot_member(*snapshots, i)); i++) {
             told.threads = told.threads || m->tid != m->pid;
             told.dead = told.dead || !m->alive;
@@ -203,7 +207,7 @@ static struct told what_there_is(struct shk_snapshot *const *snapshots)
 static struct table *new_table(const struct table_style *style, struct told told)
 {
     char *usual = print_to_memory(
-        "SEGMENT,PID,%sCOMMAND,NAME,%sHOLDS,%s%sWAITS,FOR%s",
+        "SEGMENT,%sPID,%sCOMMAND,NAME,%sHOLDS,%s%sWAITS,FOR%s", told.machines ? "MACHINE," : "",
         style->json || told.threads ? "TID," : "", style->json || told.dead ? "ALIVE," : "",
         style->json || told.held ? "HELD," : "", told.roles ? "ROLES," : "",
         style->json || told.dead ? ",DIED" : "");
@@ -358,9 +362,11 @@ static const struct option_row options[] = {
 
 const struct command cmd_ps = {
     .name = "ps",
-    .arguments = "[OPTION...] [SEGMENT]",
+    .arguments = "[OPTION...] [SEGMENT | etcd:]",
     .summary = "list the members: what each holds, what it waits for and how long",
-    .notes = "What --follow prints in JSON is an object a line. A member that comes and goes\n"
+    .notes = "With etcd: the members of all segments on etcd, which are processes; a wait is seen\n"
+             "there once it has lasted 0.2 s.\n\n"
+             "What --follow prints in JSON is an object a line. A member that comes and goes\n"
              "between two looks is not seen.",
     .options = options,
     .tables = (const struct table_kind *const[]){&member_table, NULL},

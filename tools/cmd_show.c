@@ -5,6 +5,9 @@
 #include "rows.h"
 #include "shmctl.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define COMMON  "PATH,KIND,STATE,SIZE,SERIAL,CREATED,CREATOR,USERS,WAITERS,WAITING,"
 #define REPAIRS ",HOLDERS-LOST,WAITERS-BURIED,WAKEUPS-PASSED-ON,REBUILDS"
 
@@ -40,6 +43,34 @@ static const char *usual_columns(uint32_t kind)
     return COMMON "HOLDER" REPAIRS;
 }
 
+/* What is not counted there, or has no meaning; each between commas. */
+#define NOT_ON_ETCD                                                                    \
+    ",SIZE,USERS,HELD,DEPTH,DEADLOCK-CHECK,CAPACITY-BYTES,BYTES,HIGH-WATER,PUTS,GETS," \
+    "LEASED,DELAYED,PUT-RATE,GET-RATE,CAME-BACK,HOLDERS-LOST,WAITERS-BURIED,"          \
+    "WAKEUPS-PASSED-ON,REBUILDS,"
+
+/* The columns that an object on etcd has, which the caller frees. */
+static char *columns_on_etcd(const char *usual)
+{
+    char *left = print_to_memory("%s", ""), *more, *item;
+
+    for (size_t length; *usual; usual += length + (usual[length] == ',')) {
+        length = strcspn(usual, ",");
+        item = print_to_memory(",%.*s,", (int)length, usual);
+        if (!strstr(NOT_ON_ETCD, item)) {
+            more = print_to_memory("%s%s%.*s", left, *left ? "," : "", (int)length, usual);
+            free(left);
+            left = more;
+        }
+        free(item);
+    }
+    return left;
+}
+
+static const char *const segment_columns =
+    "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,CREATOR,NAMESPACE,"
+    "MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS";
+
 /* Before and after an interval. An object that was not there before has no rates. */
 static int show(const struct path *path, const struct shk_snapshot *before, int64_t then,
                 const struct shk_snapshot *snapshot, int64_t now, const struct table_style *style)
@@ -47,23 +78,28 @@ static int show(const struct path *path, const struct shk_snapshot *before, int6
     const struct shk_object_info *was =
         before ? shk_snapshot_find_object(before, path->object) : NULL;
     const struct shk_object_info *object = NULL;
+    bool on_etcd = shk_snapshot_segment(snapshot)->revision != 0;
+    char *columns;
     struct table *t;
     int status;
 
     if (!*path->object) {
         t = table_new(&segment_table,
-                      "NAME,STATE,PROBLEM,OWNER,GROUP,MODE,SIZE,RESIDENT,INODE,LAYOUT,ID,CREATED,"
-                      "CREATOR,NAMESPACE,MEMBERS,DEAD,MAX-MEMBERS,OBJECTS,MAX-OBJECTS",
+                      on_etcd ? "NAME,STATE,PROBLEM,ID,CREATED,CREATOR,REVISION,MEMBERS,OBJECTS"
+                              : segment_columns,
                       style);
         add_segment(t, shk_snapshot_segment(snapshot));
     } else {
         object = shk_snapshot_find_object(snapshot, path->object);
         if (!object) {
-            complain(path->text, "there is no object %s in segment /%s", path->object,
-                     path->segment);
+            complain(path->text, "there is no object %s in segment %s%s", path->object,
+                     on_etcd ? "" : "/", path->segment);
             return STATUS_ABSENT;
         }
-        t = table_new(&object_table, usual_columns(object->kind), style);
+        columns = on_etcd ? columns_on_etcd(usual_columns(object->kind))
+                          : print_to_memory("%s", usual_columns(object->kind));
+        t = table_new(&object_table, columns, style);
+        free(columns);
         add_object(t, snapshot, object);
         if (was) {
             struct moves first = moves_of(before, was, then),

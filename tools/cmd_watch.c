@@ -116,6 +116,8 @@ static bool is_stuck(const struct world *world, const struct thread *t, const vo
         return false;
     if (!w->operand)
         return true;
+    if (is_all_of_etcd(w->operand))
+        return shk_snapshot_segment(t->snapshot)->revision != 0;
     parse_path(w->operand, &path);
     return strcmp(shk_snapshot_segment(t->snapshot)->name, path.segment) == 0;
 }
@@ -138,7 +140,8 @@ static void judge(struct watch *w)
     to = open_memstream(&w->stuck, &size);
     if (!to)
         return;
-    if (judge_world(&world) == STATUS_DONE)
+    if (judge_world(&world, w->operand && is_on_etcd(w->operand) ? w->operand : NULL) ==
+        STATUS_DONE)
         print_chains(to, &world, is_stuck, w);
     drop_world(&world);
     fclose(to);

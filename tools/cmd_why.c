@@ -24,6 +24,7 @@ static const struct column columns[] = {
     {"TID", "its thread", COLUMN_RIGHT | COLUMN_NUMBER},
     {"COMMAND", "the program", COLUMN_CUT},
     {"NAME", "its name in the segment", COLUMN_CUT},
+    {"MACHINE", "of a segment on etcd: where it runs", 0},
     {"WAITS", "what it waits for: acquire, set and so on, and the object", 0},
     {"FOR", "how long it has been waiting", COLUMN_RIGHT | COLUMN_NUMBER},
     {"DEADLINE", "whether it gives up by itself one day", COLUMN_BOOL},
@@ -53,6 +54,7 @@ static const char *const states[] = {
 struct request {
     const char *segment; /* NULL: any */
     int32_t pid;         /* with its descendants; 0: any */
+    bool on_etcd;        /* only segments on etcd */
 };
 
 /* ---- the process tree ---- */
@@ -80,7 +82,8 @@ static bool is_wanted(const struct world *world, const struct thread *t, const v
 
     return t->verdict != VERDICT_AWAKE && (!request->pid || is_in_tree(world, request->pid, t)) &&
            (!request->segment ||
-            strcmp(shk_snapshot_segment(t->snapshot)->name, request->segment) == 0);
+            strcmp(shk_snapshot_segment(t->snapshot)->name, request->segment) == 0) &&
+           (!request->on_etcd || shk_snapshot_segment(t->snapshot)->revision != 0);
 }
 
 /* ---- as a table ---- */
@@ -99,6 +102,7 @@ static void add_thread(struct table *t, const struct world *world, const struct 
     table_set(t, "TID", "%" PRId32, m->tid);
     table_set(t, "COMMAND", "%s", m->command);
     table_set(t, "NAME", "%s", m->name);
+    table_set(t, "MACHINE", "%s", shk_snapshot_machine(thread->snapshot, m));
     table_set(t, "WAITS", "%s", thread->command ? "its command" : describe_wait(buffer, m));
     if (!thread->command) {
         table_set_duration(t, "FOR", m->waiting);
@@ -113,13 +117,14 @@ static void add_thread(struct table *t, const struct world *world, const struct 
             table_set_duration(t, "IDLE", idle_for(thread->holder->pid, thread->holder->tid));
     }
     for (size_t i = 0; waits_for_owners(thread) && i < thread->n_leaves; i++)
-        table_append(t, "WAKERS", "%s", describe_member(buffer, thread->leaves[i]->member));
+        table_append(t, "WAKERS", "%s",
+                     describe_member(buffer, thread->snapshot, thread->leaves[i]->member));
     if (next && next->script.pid)
         table_append(t, "WAKERS", "%s (%" PRId32 ")", next->member->name, next->script.pid);
     else if (next && !waits_for_owners(thread))
-        table_append(t, "WAKERS", "%s", describe_member(buffer, next->member));
+        table_append(t, "WAKERS", "%s", describe_member(buffer, next->snapshot, next->member));
     for (size_t at = 0; !next && (other = possible_waker(world, thread, &at));)
-        table_append(t, "WAKERS", "%s", describe_member(buffer, other->member));
+        table_append(t, "WAKERS", "%s", describe_member(buffer, other->snapshot, other->member));
 }
 
 /* ---- the members around a process ---- */
@@ -158,10 +163,8 @@ static bool print_held(const struct world *world, int32_t pid)
     bool any = false;
 
     for (struct shk_snapshot **s = world->snapshots; *s; s++) {
-        if (shk_snapshot_segment(*s)->namespace_ != world->here)
-            continue;
         for (size_t i = 0; (m = shk_snapshot_member(*s, i)); i++) {
-            if (!m->alive || !acts_for(world, m, pid))
+            if (!m->alive || m->namespace_ != world->here || !acts_for(world, m, pid))
                 continue;
             for (size_t k = 0; (o = shk_snapshot_object(*s, k)); k++) {
                 if (!holds(m, o))
@@ -311,6 +314,9 @@ static int parse_request(struct request *request, const char *operand, struct pa
     parse_path(operand, path);
     if (*path->object)
         usage_error("'%s' is an object, not a segment or a process", operand);
+    request->on_etcd = is_all_of_etcd(operand);
+    if (request->on_etcd)
+        return STATUS_DONE;
     r = shk_snapshot_open(path->segment, &snapshot);
     if (r == 0)
         shk_snapshot_close(snapshot);
@@ -339,7 +345,7 @@ static int run(const struct command *command, int argc, char **argv)
         if (status != STATUS_DONE)
             return status;
     }
-    status = judge_world(&world);
+    status = judge_world(&world, optind < argc && is_on_etcd(path.segment) ? path.segment : NULL);
     if (status == STATUS_DONE && request.pid && !world.processes.n) {
         world.here = our_pid_namespace();
         world.processes = list_processes();
@@ -363,7 +369,7 @@ static const struct option_row options[] = {TABLE_ROWS, {0}};
 
 const struct command cmd_why = {
     .name = "why",
-    .arguments = "[OPTION...] [SEGMENT | PID]",
+    .arguments = "[OPTION...] [SEGMENT | etcd: | PID]",
     .summary = "tell what the blocked wait for, and whether that can end",
     .notes = "deadlocked: its chain of locks and holders leads into a circle\n"
              "stranded:   the member that would have woken it is known to have died\n"

@@ -92,6 +92,18 @@ void parse_path(const char *text, struct path *out)
     strcpy(out->object, slash ? slash + 1 : "");
 }
 
+#define ETCD "etcd:"
+
+bool is_on_etcd(const char *segment)
+{
+    return strncmp(segment, ETCD, strlen(ETCD)) == 0;
+}
+
+bool is_all_of_etcd(const char *operand)
+{
+    return strcmp(operand, ETCD) == 0;
+}
+
 void parse_object_path(const char *text, struct path *out)
 {
     parse_path(text, out);

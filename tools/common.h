@@ -30,6 +30,9 @@ struct path {
  */
 void parse_path(const char *text, struct path *out);
 void parse_object_path(const char *text, struct path *out);
+/* Whether a segment of that name is on etcd; "etcd:": all of them. */
+bool is_on_etcd(const char *segment);
+bool is_all_of_etcd(const char *operand);
 int64_t parse_timeout(const char *text); /* 2, 0.5s, 200ms: nanoseconds; -2s: over already */
 size_t parse_size(const char *text);     /* 4096, 64K, 1.5G: bytes */
 uint64_t parse_number(const char *text, uint64_t max);

@@ -53,13 +53,16 @@ const char *describe_wait(char *buffer, const struct shk_member_info *member)
     return buffer;
 }
 
-const char *describe_member(char *buffer, const struct shk_member_info *member)
+const char *describe_member(char *buffer, const struct shk_snapshot *snapshot,
+                            const struct shk_member_info *member)
 {
-    if (member->tid == member->pid)
-        snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 ")", member->name, member->pid);
-    else
-        snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 "/%" PRId32 ")", member->name, member->pid,
-                 member->tid);
+    const char *machine = shk_snapshot_machine(snapshot, member);
+    char thread[16] = "";
+
+    if (member->tid != member->pid)
+        snprintf(thread, sizeof(thread), "/%" PRId32, member->tid);
+    snprintf(buffer, DESCRIPTION_MAX, "%s (%" PRId32 "%s%s%s)", member->name, member->pid, thread,
+             *machine ? " on " : "", machine);
     return buffer;
 }
 
@@ -68,7 +71,7 @@ const char *describe_member_id(char *buffer, const struct shk_snapshot *snapshot
     const struct shk_member_info *member = shk_snapshot_find_member(snapshot, id);
 
     if (member) {
-        describe_member(buffer, member);
+        describe_member(buffer, snapshot, member);
         if (!member->alive)
             strcat(buffer, ", dead");
         return buffer;

@@ -27,7 +27,8 @@ const char *segment_state_name(uint32_t state);
 const char *describe_wait(char *buffer, const struct shk_member_info *);
 
 /* "存款者甲 (1234)"; a thread other than the main one: "(1234/1240)". */
-const char *describe_member(char *buffer, const struct shk_member_info *);
+const char *describe_member(char *buffer, const struct shk_snapshot *,
+                            const struct shk_member_info *);
 
 /* The same by id, for a member that may have died or gone meanwhile, and then it says so. */
 const char *describe_member_id(char *buffer, const struct shk_snapshot *, uint64_t id);

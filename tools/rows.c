@@ -27,7 +27,7 @@ static const struct column segment_columns[] = {
     {"RESIDENT", "memory in use", NUMBER},
     {"OBJECTS", "how many objects are in it", NUMBER},
     {"MAX-OBJECTS", "how many may be in it", NUMBER},
-    {"MEMBERS", "how many living threads are attached", NUMBER},
+    {"MEMBERS", "how many living threads are attached; on etcd processes", NUMBER},
     {"MAX-MEMBERS", "how many may be attached", NUMBER},
     {"DEAD", "how many died attached and have not been cleared away", NUMBER},
     {"AGE", "time since it was created", NUMBER},
@@ -39,10 +39,23 @@ static const struct column segment_columns[] = {
     {"ID", "random number that tells it from others of that name", 0},
     {"INODE", "inode of its file", NUMBER},
     {"NAMESPACE", "the pid namespace in which it can be used", NUMBER},
+    {"REVISION", "on etcd: how many changes there had been when it was read", NUMBER},
     {0},
 };
 
 const struct table_kind segment_table = {"segments", segment_columns};
+
+/* It has no file. */
+static void add_segment_on_etcd(struct table *t, const struct shk_segment_info *s)
+{
+    table_set(t, "OBJECTS", "%" PRIu32, s->objects);
+    table_set(t, "MEMBERS", "%" PRIu32, s->members_alive);
+    table_set_duration(t, "AGE", since(s->created));
+    table_set_date(t, "CREATED", s->created);
+    table_set(t, "CREATOR", "%" PRId32, s->creator);
+    table_set(t, "ID", "%016" PRIx64, s->id);
+    table_set(t, "REVISION", "%" PRIu64, s->revision);
+}
 
 void add_segment(struct table *t, const struct shk_segment_info *s)
 {
@@ -50,14 +63,18 @@ void add_segment(struct table *t, const struct shk_segment_info *s)
 
     table_row(t);
     table_set(t, "NAME", "%s", s->name);
+    table_set(t, "STATE", "%s", segment_state_name(s->state));
+    table_set(t, "PROBLEM", "%s", s->problem);
+    if (s->revision != 0) {
+        add_segment_on_etcd(t, s);
+        return;
+    }
     table_set(t, "OWNER", "%s", user_name(buffer, s->uid));
     if (table_shows(t, "GROUP"))
         table_set(t, "GROUP", "%s", group_name(buffer, s->gid));
     table_set(t, "MODE", "%04" PRIo32, s->mode & 07777);
     table_set_size(t, "SIZE", s->size);
     table_set_size(t, "RESIDENT", s->resident);
-    table_set(t, "STATE", "%s", segment_state_name(s->state));
-    table_set(t, "PROBLEM", "%s", s->problem);
     table_set(t, "INODE", "%" PRIu64, s->inode);
     if (s->state != SHK_SEGMENT_GOOD && s->state != SHK_SEGMENT_RETIRED)
         return;
@@ -159,7 +176,7 @@ static uint64_t higher(uint64_t a, uint64_t b)
 }
 
 /* The columns that only its kind has. */
-static void fill_kind(struct table *t, const struct shk_object_info *o)
+static void fill_kind(struct table *t, const struct shk_object_info *o, bool on_etcd)
 {
     static const char *const orders[] = {
         [SHK_FIFO] = "fifo", [SHK_LIFO] = "lifo", [SHK_PRIORITY] = "priority"};
@@ -188,11 +205,13 @@ static void fill_kind(struct table *t, const struct shk_object_info *o)
             table_set_size(t, "CAPACITY-BYTES", o->as.queue.capacity_bytes);
         table_set_size(t, "ITEM-SIZE", o->as.queue.item_size);
         table_set(t, "ITEMS", "%" PRIu64, o->as.queue.size);
-        table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
-        table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
+        if (!on_etcd) { /* no figure that each put would have to write */
+            table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
+            table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
+            table_set(t, "HIGH-WATER", "%" PRIu64, o->as.queue.high_water);
+        }
         table_set(t, "LEASED", "%" PRIu32, o->as.queue.leased);
         table_set(t, "DELAYED", "%" PRIu32, o->as.queue.delayed);
-        table_set(t, "HIGH-WATER", "%" PRIu64, o->as.queue.high_water);
         if (o->as.queue.at_length)
             table_set_size(t, "BYTES", o->as.queue.bytes);
         if (o->as.queue.capacity || o->as.queue.capacity_bytes)
@@ -255,7 +274,8 @@ void add_segment_as_object(struct table *t, const struct shk_segment_info *s,
     table_set(t, "PATH", "%s", s->name);
     table_set(t, "KIND", "segment");
     table_set(t, "STATE", "%s", *s->problem ? s->problem : segment_state_name(s->state));
-    table_set_size(t, "SIZE", s->resident);
+    if (s->revision == 0)
+        table_set_size(t, "SIZE", s->resident);
     if (!snapshot)
         return;
     for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)); i++)
@@ -273,6 +293,7 @@ void add_object(struct table *t, const struct shk_snapshot *snapshot,
     const struct shk_member_info **waiters;
     char buffer[DESCRIPTION_MAX];
     char duration[QUANTITY_MAX];
+    bool on_etcd = shk_snapshot_segment(snapshot)->revision != 0;
     size_t n;
 
     table_row(t);
@@ -280,17 +301,19 @@ void add_object(struct table *t, const struct shk_snapshot *snapshot,
     table_set(t, "PATH", "%s/%s", shk_snapshot_segment(snapshot)->name, o->name);
     table_set(t, "KIND", "%s", kind_name(o->kind));
     table_set(t, "STATE", "%s", describe_object(buffer, snapshot, o));
-    table_set_size(t, "SIZE", o->size);
+    if (!on_etcd)
+        table_set_size(t, "SIZE", o->size);
     table_set(t, "SERIAL", "%" PRIu64, o->serial);
     table_set_duration(t, "AGE", since(o->created));
     table_set_date(t, "CREATED", o->created);
     table_set(t, "CREATOR", "%" PRId32, o->creator);
-    table_set(t, "USERS", "%" PRIu64, o->users);
+    if (!on_etcd)
+        table_set(t, "USERS", "%" PRIu64, o->users);
     table_set(t, "WAITERS", "%" PRIu64, o->waiters);
     if (o->waiters && table_shows(t, "WAITING")) {
         n = list_waiters(snapshot, o->name, &waiters);
         for (size_t i = 0; i < n; i++)
-            table_append(t, "WAITING", "%s for %s", describe_member(buffer, waiters[i]),
+            table_append(t, "WAITING", "%s for %s", describe_member(buffer, snapshot, waiters[i]),
                          format_duration(duration, waiters[i]->waiting));
         free(waiters);
     }
@@ -298,11 +321,13 @@ void add_object(struct table *t, const struct shk_snapshot *snapshot,
         table_set(t, "HOLDER", "%s", describe_member_id(buffer, snapshot, o->holder));
     if (o->held)
         table_set_duration(t, "HELD", o->held);
-    fill_kind(t, o);
+    fill_kind(t, o, on_etcd);
     if (o->producer_line != SHK_LINE_NONE)
         table_set(t, "PRODUCERS", "%" PRIu32, o->producers);
     if (o->consumer_line != SHK_LINE_NONE)
         table_set(t, "CONSUMERS", "%" PRIu32, o->consumers);
+    if (on_etcd)
+        return; /* leases repair, and nothing counts it */
     table_set(t, "REPAIRS", "%" PRIu64,
               o->holders_lost + o->waiters_buried + o->wakeups_passed_on + o->rebuilds);
     table_set(t, "HOLDERS-LOST", "%" PRIu64, o->holders_lost);

@@ -1,35 +1,87 @@
 #include "snapshots.h"
 
+#include <shmkit/inspect.h>
+
 #include <stdlib.h>
+
+/* A growing array with NULL at its end. */
+struct taken {
+    struct shk_snapshot **list;
+    size_t n;
+};
+
+static void add(struct taken *taken, struct shk_snapshot *snapshot)
+{
+    struct shk_snapshot **more = allocate(taken->n + 2, sizeof(struct shk_snapshot *));
+
+    for (size_t i = 0; i < taken->n; i++)
+        more[i] = taken->list[i];
+    free(taken->list);
+    taken->list = more;
+    if (snapshot)
+        taken->list[taken->n++] = snapshot;
+}
+
+static int take_one(struct taken *taken, const char *segment)
+{
+    struct shk_snapshot *snapshot;
+    int r = shk_snapshot_open(segment, &snapshot);
+
+    if (r < 0)
+        return failed(segment, r);
+    add(taken, snapshot);
+    return STATUS_DONE;
+}
+
+/* flags: SHK_LIST_ETCD or 0. */
+static int take_listed(struct taken *taken, unsigned flags)
+{
+    struct shk_segment_info *list;
+    struct shk_snapshot *snapshot;
+    ssize_t n = shk_segment_list(flags, &list);
+    char *name;
+
+    if (n < 0)
+        return failed(flags ? "segments on etcd" : "segments", (int)n);
+    for (ssize_t i = 0; i < n; i++) {
+        /* with its slash one in shared memory may be called as one on etcd */
+        name = print_to_memory("%s%s", flags ? "" : "/", list[i].name);
+        /* One that goes away in between is not worth a word. */
+        if (shk_snapshot_open(name, &snapshot) == 0)
+            add(taken, snapshot);
+        free(name);
+    }
+    free(list);
+    return STATUS_DONE;
+}
 
 struct shk_snapshot **take_snapshots(const char *operand, int *status)
 {
-    struct shk_snapshot **snapshots;
-    struct shk_segment_info *list;
+    struct taken taken = {0};
     struct path path;
-    size_t taken = 0;
-    ssize_t n;
 
-    if (operand) {
+    add(&taken, NULL);
+    if (operand && !is_all_of_etcd(operand)) {
         parse_path(operand, &path);
         if (*path.object)
             usage_error("'%s' is an object, not a segment", operand);
-        snapshots = allocate(2, sizeof(struct shk_snapshot *));
-        n = shk_snapshot_open(path.segment, &snapshots[0]);
-        *status = n < 0 ? failed(path.text, (int)n) : STATUS_DONE;
-        return snapshots;
+        *status = take_one(&taken, path.segment);
+    } else {
+        *status = take_listed(&taken, operand ? SHK_LIST_ETCD : 0);
     }
-    n = shk_segment_list(0, &list);
-    snapshots = allocate((size_t)(n > 0 ? n : 0) + 1, sizeof(struct shk_snapshot *));
-    *status = n < 0 ? failed("segments", (int)n) : STATUS_DONE;
-    for (ssize_t i = 0; i < n; i++) {
-        /* One that goes away in between is not worth a word. */
-        if (shk_snapshot_open(list[i].name, &snapshots[taken]) == 0)
-            taken++;
-    }
-    if (n >= 0)
-        free(list);
-    return snapshots;
+    return taken.list;
+}
+
+struct shk_snapshot **take_all_snapshots(const char *on_etcd, int *status)
+{
+    struct taken taken = {0};
+
+    add(&taken, NULL);
+    *status = take_listed(&taken, 0);
+    if (on_etcd && *status == STATUS_DONE)
+        *status = is_all_of_etcd(on_etcd) ? take_listed(&taken, SHK_LIST_ETCD)
+                                          : take_one(&taken, on_etcd);
+    return taken.list;
 }
 
 void drop_snapshots(struct shk_snapshot **snapshots)

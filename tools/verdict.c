@@ -26,7 +26,7 @@ static int by_identity(const void *a, const void *b)
 
 static struct thread identity(const struct shk_snapshot *snapshot, const struct shk_member_info *m)
 {
-    return (struct thread){.pid_namespace = shk_snapshot_segment(snapshot)->namespace_,
+    return (struct thread){.pid_namespace = m->namespace_,
                            .pid = m->pid,
                            .tid = m->tid,
                            .member = m,
@@ -169,12 +169,22 @@ static bool waits_for_holder(const struct processes *all, const struct process *
     return false;
 }
 
+/*
+ * Whether the process does nothing but what its main thread does. Of a shmctl that is a member of a
+ * segment on etcd the other threads are the library's.
+ */
+static bool has_one_thread(const struct process *p, const struct thread *member)
+{
+    return p->threads == 1 || (member && shk_snapshot_segment(member->snapshot)->revision != 0 &&
+                               strcmp(p->command, "shmctl") == 0);
+}
+
 /* A child of a process in the tree, which is not known to have ended. */
 static void judge_process(struct tree *tree, const struct process *p)
 {
     struct thread *member = find_main_thread(tree->world, p->pid);
 
-    if (p->threads != 1) {
+    if (!has_one_thread(p, member)) {
         tree->at_work = true;
     } else if (member && member->member->waits_for != SHK_WAITS_NOT) {
         add_leaf(tree->owner, member);
@@ -228,7 +238,7 @@ static void find_command(struct world *w, struct thread *t)
 {
     const struct process *p = find_process(&w->processes, t->pid);
     struct tree tree = {.world = w, .owner = t};
-    int waits = t->pid == t->tid && p && p->threads == 1 && p->activity == ASLEEP
+    int waits = t->pid == t->tid && p && has_one_thread(p, t) && p->activity == ASLEEP
                     ? waits_for_child(t->pid)
                     : 0;
 
@@ -427,12 +437,12 @@ static void count_owners(struct world *w, struct thread *t)
 }
 
 /* Take one snapshot of everything. */
-static int read_world(struct world *w)
+static int read_world(struct world *w, const char *on_etcd)
 {
     int status;
 
     *w = (struct world){0};
-    w->snapshots = take_snapshots(NULL, &status);
+    w->snapshots = take_all_snapshots(on_etcd, &status);
     gather_threads(w);
     index_threads(w);
     for (size_t i = 0; i < w->n; i++) {
@@ -739,10 +749,10 @@ static void settle(const struct world *before, struct world *w)
     }
 }
 
-int judge_world(struct world *w)
+int judge_world(struct world *w, const char *on_etcd)
 {
     struct world before;
-    int status = read_world(w);
+    int status = read_world(w, on_etcd);
 
     for (size_t i = 0; i < w->n; i++)
         w->threads[i].settled = true;
@@ -750,7 +760,7 @@ int judge_world(struct world *w)
         return status;
     before = *w;
     nanosleep(&(struct timespec){.tv_nsec = BETWEEN_SNAPSHOTS}, NULL);
-    status = read_world(w);
+    status = read_world(w, on_etcd);
     settle(&before, w);
     judge(w);
     drop_world(&before);

@@ -93,10 +93,11 @@ struct world {
 };
 
 /*
- * Take a snapshot of all segments, or two if need be, and judge. Returns an exit status. The world
- * is to be given back in any case.
+ * Take a snapshot of all segments, or two if need be, and judge. on_etcd: a segment there, too, or
+ * all of them ("etcd:"); NULL: none. Returns an exit status. The world is to be given back in any
+ * case.
  */
-int judge_world(struct world *);
+int judge_world(struct world *, const char *on_etcd);
 void drop_world(struct world *);
 
 /* Whether it waits for permits that belong to processes. */

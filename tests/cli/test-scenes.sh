@@ -26,6 +26,7 @@ await_end_of_processes() {
 left_nothing() {
     test -z "$(ls -d /dev/shm/scene-*-"$2" 2>/dev/null)" || fail "$1 left its segment"
     await_end_of_processes "$2" || fail "$1 left a process"
+    ! grep -lsa "$scratch/" /proc/[0-9]*/cmdline || fail "$1 left a server"
     test -z "$(ls "$scratch")" || fail "$1 left files: $(ls "$scratch")"
 }
 
@@ -42,6 +43,19 @@ scenes='account account-event queue list pipeline work event rwlock python plot'
 if ! command -v gnuplot >/dev/null; then
     echo 'SKIPPED test-scenes.sh: the scene plot: there is no gnuplot' | tee /dev/fd/9 2>/dev/null
     scenes=${scenes% plot}
+fi
+if command -v etcd >/dev/null && test -e "$SHMKIT_TESTDIR/../libshmkit-etcd.la"; then
+    scenes+=' cluster'
+    without=$(mktemp -d) # programs, of which etcd is none
+    for program in sh dirname basename sed mktemp rm cat kill sleep; do
+        ln -s "$(type -P $program)" "$without/$program"
+    done
+    PATH=$without "$without/sh" "$SHMKIT_DEMOS/scene-cluster.sh" 2>&1 |
+        grep -q "there is no etcd here: './bootstrap cluster' installs it" ||
+        fail 'the scene cluster does not say what it lacks'
+    rm -rf "$without"
+else
+    echo 'SKIPPED test-scenes.sh: the scene cluster: there is no etcd' | tee /dev/fd/9 2>/dev/null
 fi
 $PYTHON -c 'import shmkit' 2>/dev/null ||
     echo 'SKIPPED test-scenes.sh: the scene python: the module for Python is not there' |
