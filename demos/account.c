@@ -1,4 +1,5 @@
 #include "account.h"
+#include "ledger.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,7 +40,9 @@ struct teller {
     struct shk_lock *lock;           /* EVENTS */
     struct shk_event *ready, *other; /* EVENTS: set whenever this side, the other side may go on */
     struct shk_region *region;
-    int64_t deadline; /* of the transaction at hand */
+    struct shk_queue *ledger; /* on etcd, in place of the region */
+    struct entry seen;        /* … its newest entry, as of the acquire */
+    int64_t deadline;         /* of the transaction at hand */
 };
 
 static const char *name; /* of this process */
@@ -47,9 +50,9 @@ static int64_t amount = 800, times = 100;
 static int64_t interval = SHK_MS(1), timeout = SHK_FOREVER;
 static bool attempts, with_events;
 
-static struct entry *current(const struct teller *teller)
+static const struct entry *current(const struct teller *teller)
 {
-    return &teller->account->entries[teller->account->done % 2];
+    return teller->ledger ? &teller->seen : &teller->account->entries[teller->account->done % 2];
 }
 
 /* ---- the lock, and waiting ---- */
@@ -70,8 +73,14 @@ static int64_t time_left(const struct teller *teller)
 static void report_death(struct teller *teller)
 {
     struct account *account = teller->account;
-    const struct entry *last = &account->entries[account->begun % 2];
+    const struct entry *last;
 
+    if (teller->ledger) {
+        complain("%s: a process died holding the lock; the balance is %lld", teller->place->path,
+                 (long long)teller->seen.balance);
+        return;
+    }
+    last = &account->entries[account->begun % 2];
     if (account->begun == 0)
         complain("%s: a process died between two transactions; the balance is %lld",
                  teller->place->path, (long long)current(teller)->balance);
@@ -83,23 +92,30 @@ static void report_death(struct teller *teller)
     account->begun = 0;
 }
 
-static int acquire(struct teller *teller)
-{
-    int64_t left = time_left(teller);
-    int r = with_events ? shk_lock_acquire(teller->lock, left)
-                        : shk_cond_acquire(teller->changed, left);
-
-    if (r == SHK_ORPHANED)
-        report_death(teller);
-    return r < 0 ? r : 0;
-}
-
 static void release(struct teller *teller)
 {
     if (with_events)
         shk_lock_release(teller->lock);
     else
         shk_cond_release(teller->changed);
+}
+
+static int acquire(struct teller *teller)
+{
+    int64_t left = time_left(teller);
+    int r = with_events ? shk_lock_acquire(teller->lock, left)
+                        : shk_cond_acquire(teller->changed, left);
+    int read = r >= 0 && teller->ledger
+                   ? ledger_read(teller->ledger, &teller->seen, sizeof(teller->seen))
+                   : 0;
+
+    if (read < 0) {
+        release(teller);
+        return read;
+    }
+    if (r == SHK_ORPHANED)
+        report_death(teller);
+    return r < 0 ? r : 0;
 }
 
 static int wait_condition(struct teller *teller)
@@ -139,6 +155,38 @@ static int wait_for_change(struct teller *teller)
 
 /* ---- transactions ---- */
 
+static int say_it(const struct teller *teller, const struct entry *e)
+{
+    return say("%s%*s %s:%lld\n账户余额为：%lld\n", name, padding(name, NAME_COLUMNS), "",
+               teller->side->does, (long long)amount, (long long)e->balance);
+}
+
+static struct entry next_entry(const struct teller *teller)
+{
+    struct entry e = {.amount = teller->side->sign * amount, .paid_in = !teller->side->needs};
+
+    e.balance = current(teller)->balance + e.amount;
+    snprintf(e.by, sizeof(e.by), "%s", name);
+    return e;
+}
+
+/* On etcd: as carry_out(), but what counts may not be printed if the process is killed. */
+static int carry_out_on_etcd(struct teller *teller)
+{
+    struct entry next = next_entry(teller);
+    int status = DONE, r = shk_event_set(teller->other);
+
+    if (r == 0)
+        status = wait_to_say();
+    if (r == 0 && status == DONE)
+        r = ledger_write(teller->ledger, teller->lock, &next, sizeof(next));
+    if (r == 0 && status == DONE)
+        status = say_it(teller, &next);
+    if (r == 0 && status == DONE)
+        r = shk_event_clear(teller->ready);
+    return r < 0 ? failed(teller->place, r) : status;
+}
+
 /*
  * Under the lock, which the others need before they can check whose turn it is. They are woken
  * first: if this process is killed after it has counted, no process that could go on sleeps on.
@@ -149,22 +197,17 @@ static int wait_for_change(struct teller *teller)
 static int carry_out(struct teller *teller)
 {
     struct account *account = teller->account;
-    const struct side *side = teller->side;
     struct entry *next = &account->entries[(account->done + 1) % 2];
     int r, status;
 
-    next->amount = side->sign * amount;
-    next->balance = current(teller)->balance + next->amount;
-    next->paid_in = !side->needs;
-    snprintf(next->by, sizeof(next->by), "%s", name);
+    *next = next_entry(teller);
     account->begun = account->done + 1;
 
     r = with_events ? shk_event_set(teller->other) : shk_cond_notify_all(teller->changed);
     status = r < 0 ? failed(teller->place, r) : wait_to_say();
     if (status == DONE) {
         account->done++;
-        status = say("%s%*s %s:%lld\n账户余额为：%lld\n", name, padding(name, NAME_COLUMNS), "",
-                     side->does, (long long)amount, (long long)next->balance);
+        status = say_it(teller, next);
         if (status != DONE)
             account->done--;
     }
@@ -191,7 +234,7 @@ static int transact(struct teller *teller)
     if (r < 0)
         return failed(teller->place, r);
     if (!(waited && attempts))
-        status = carry_out(teller);
+        status = teller->ledger ? carry_out_on_etcd(teller) : carry_out(teller);
     release(teller);
     return status;
 }
@@ -210,6 +253,31 @@ static const char *part(const struct teller *teller, const char *suffix)
     return part_name;
 }
 
+static int open_events(struct teller *teller)
+{
+    struct shk_segment *segment = teller->place->segment;
+    int r = shk_lock_open(segment, part(teller, "lock"), SHK_CREATE, NULL, &teller->lock);
+
+    if (r == 0)
+        r = shk_event_open(segment, part(teller, teller->side->ready), SHK_CREATE, NULL,
+                           &teller->ready);
+    if (r == 0)
+        r = shk_event_open(segment, part(teller, teller->side->other), SHK_CREATE, NULL,
+                           &teller->other);
+    return r;
+}
+
+/* A segment on etcd has no memory, and its account is always used with events. */
+static int open_account_on_etcd(struct teller *teller)
+{
+    int r = ledger_open(teller->place->segment, teller->place->object, &teller->ledger);
+
+    with_events = true;
+    if (r == 0)
+        r = open_events(teller);
+    return r < 0 ? failed(teller->place, r) : DONE;
+}
+
 static int open_account(struct teller *teller)
 {
     struct shk_segment *segment = teller->place->segment;
@@ -220,17 +288,10 @@ static int open_account(struct teller *teller)
 
     if (r == 0)
         r = shk_region_data(teller->region, (void **)&teller->account, NULL);
-    if (r == 0 && with_events) {
-        r = shk_lock_open(segment, part(teller, "lock"), SHK_CREATE, NULL, &teller->lock);
-        if (r == 0)
-            r = shk_event_open(segment, part(teller, teller->side->ready), SHK_CREATE, NULL,
-                               &teller->ready);
-        if (r == 0)
-            r = shk_event_open(segment, part(teller, teller->side->other), SHK_CREATE, NULL,
-                               &teller->other);
-    } else if (r == 0) {
+    if (r == 0 && with_events)
+        r = open_events(teller);
+    else if (r == 0)
         r = shk_cond_open(segment, part(teller, "changed"), SHK_CREATE, NULL, &teller->changed);
-    }
     if (r < 0)
         return failed(teller->place, r);
     if (!atomic_compare_exchange_strong(&teller->account->way, &way, mine) && way != mine) {
@@ -248,6 +309,7 @@ static void close_account(struct teller *teller)
     shk_lock_close(teller->lock);
     shk_cond_close(teller->changed);
     shk_region_close(teller->region);
+    shk_queue_close(teller->ledger);
 }
 
 static const struct option_row options[] = {
@@ -272,7 +334,8 @@ int account_main(int argc, char **argv, const struct side *side)
         .operand = "SEGMENT/ACCOUNT",
         .purpose = side->purpose,
         .notes = "Deposits and draws alternate strictly, in whatever process. The account is\n"
-                 "made, empty, if it is absent; all its processes must agree on --event.\n",
+                 "made, empty, if it is absent; all its processes must agree on --event. On\n"
+                 "etcd (etcd:SEGMENT/ACCOUNT) they always wait for events.\n",
         .options = options,
     };
     struct place place;
@@ -282,7 +345,7 @@ int account_main(int argc, char **argv, const struct side *side)
     name = side->name;
     status = enter(argc, argv, &program, &name, &place);
     if (status == DONE)
-        status = open_account(&teller);
+        status = is_on_etcd(&place) ? open_account_on_etcd(&teller) : open_account(&teller);
     for (int64_t i = 0; status == DONE && i < times; i++) {
         pause_for(interval);
         status = interrupted ? FAILED : transact(&teller);

@@ -40,6 +40,11 @@ static int split_path(const char *path, struct place *place)
     return DONE;
 }
 
+bool is_on_etcd(const struct place *place)
+{
+    return strncmp(place->segment_name, "etcd:", strlen("etcd:")) == 0;
+}
+
 int failed(const struct place *place, int r)
 {
     if (r == -EINTR && interrupted)

@@ -53,6 +53,9 @@ int place_find(struct place *, const char *path, const char **member, int *found
 void place_leave(struct place *);
 int finish(int status);
 
+/* Whether its segment is on etcd. */
+bool is_on_etcd(const struct place *);
+
 /* The exit code for a negative return value of the library, after its sentence has been printed. */
 int failed(const struct place *, int r);
 
