@@ -88,7 +88,7 @@ static int live(void *argument)
     for (int done = 1;; done++) {
         while (a->done != done || a->order == NOTHING)
             pause_briefly();
-        switch (a->order) {
+        switch (atomic_load(&a->order)) {
         case PUT:
             a->result = put(queue, 7);
             break;
