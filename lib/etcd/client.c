@@ -364,6 +364,19 @@ static int64_t now(void)
     return SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
 }
 
+struct shke_trial shke_brief(const struct shke_trial *t)
+{
+    return (struct shke_trial){.limit = t->limit ? t->limit : SHKE_GRACE};
+}
+
+bool shke_again(const struct shke_trial *t, int result)
+{
+    if (result != -EHOSTUNREACH || t->deadline == NULL)
+        return false;
+    shke_host->deadline_slept(t->deadline);
+    return !shke_host->deadline_has_passed(t->deadline);
+}
+
 /* Whether the time for tries is over; *since: when the deadline was found to have passed. */
 static bool is_over(const struct shke_trial *t, int64_t begun, int64_t *since)
 {
@@ -415,6 +428,8 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
             shke_renew_token(c);
         } else if (r == SHKE_ASK_ANOTHER) {
             n = (n + 1) % c->n_endpoints;
+            if (trial->deadline)
+                shke_host->deadline_slept(trial->deadline);
             if (is_over(trial, begun, &since)) {
                 r = -EHOSTUNREACH; /* with the sentence of the last failure */
             } else if (++tried % c->n_endpoints == 0) {

@@ -31,6 +31,18 @@ struct shke_trial {
 };
 #define SHKE_GRACE SHK_SEC(2)
 
+/*
+ * While a deadline's request has no answer, the thread's interrupt call is run now and then, which
+ * may use the library. A caller that holds a lock over a request therefore tries it for a while
+ * only, and again without the lock:
+ *
+ *     do {
+ *         lock; r = ... shke_brief(trial) ...; unlock;
+ *     } while (shke_again(trial, r));
+ */
+struct shke_trial shke_brief(const struct shke_trial *);
+bool shke_again(const struct shke_trial *, int result);
+
 /* One server's time for a reply: then the next one is asked. More when all have been asked. */
 #define SHKE_REPLY_MS      2000
 #define SHKE_REPLY_MOST_MS 8000

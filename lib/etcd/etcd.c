@@ -8,6 +8,9 @@ static int close_segment(struct shk_segment *segment)
 
 static const struct shki_remote calls = {.close = close_segment,
                                          .unlink_object = shke_object_unlink,
+                                         .watch = shke_ready_watch,
+                                         .ref = shke_ready_ref,
+                                         .wait = shke_ready_wait,
                                          .lock = &shke_lock_calls,
                                          .event = &shke_event_calls,
                                          .queue = &shke_queue_calls,

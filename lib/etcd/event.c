@@ -120,6 +120,47 @@ static int64_t reload(void *arg)
     return revision == -ESTALE ? INT64_MAX - 1 : revision; /* nothing comes any more */
 }
 
+/* ---- In a set ---- */
+
+static bool is_ready(const struct shki_watch *w)
+{
+    struct event *e = w->handle;
+    bool is;
+
+    pthread_mutex_lock(&e->object.lock);
+    is = e->set != 0 || (uint64_t)e->sets != w->since;
+    pthread_mutex_unlock(&e->object.lock);
+    return is;
+}
+
+static void note_sets(struct shki_watch *w)
+{
+    struct event *e = w->handle;
+
+    pthread_mutex_lock(&e->object.lock);
+    w->since = (uint64_t)e->sets;
+    pthread_mutex_unlock(&e->object.lock);
+}
+
+/* What there was before its watch began is read once. */
+static int begin_watch(struct shke_object *o, uint32_t want, struct shki_watch *w)
+{
+    const struct shke_trial trial = {.limit = SHKE_LIMIT};
+    struct event *e = (struct event *)o;
+    int64_t revision = 0;
+    bool is_known;
+
+    (void)want;
+    pthread_mutex_lock(&o->lock);
+    is_known = e->known > 0;
+    pthread_mutex_unlock(&o->lock);
+    if (!is_known)
+        revision = look(e, &trial);
+    w->is_ready = is_ready;
+    w->note = note_sets;
+    return revision < 0 ? (int)revision : 0;
+}
+
 /* ---- The kind ---- */
 
 static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
@@ -159,6 +200,7 @@ const struct shke_kind shke_event_kind = {.number = SHK_KIND_EVENT,
                                           .name = "event",
                                           .size = sizeof(struct event),
                                           .start = start,
+                                          .watch = begin_watch,
                                           .stop = stop,
                                           .looks = 1,
                                           .look = look_from_outside,

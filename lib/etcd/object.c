@@ -130,6 +130,11 @@ int shke_object_sleep(struct shke_object *o, const struct shki_deadline *deadlin
     t.tv_sec = (time_t)(at / SHK_SEC(1));
     t.tv_nsec = (long)(at % SHK_SEC(1));
     pthread_cond_timedwait(&o->changed, &o->lock, &t);
+    if (deadline->call) { /* which may use the object */
+        pthread_mutex_unlock(&o->lock);
+        shke_host->deadline_slept(deadline);
+        pthread_mutex_lock(&o->lock);
+    }
     return 0;
 }
 
@@ -261,6 +266,7 @@ static struct shke_object *make(struct shke_segment *s, const char *name,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&o->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    shke_object_bind(&o->self, o);
     o->refs = 1;
     return o;
 }
@@ -310,7 +316,7 @@ static int settle(struct shke_object *found, struct shke_object **out)
     shke_segments_unlock();
     if (other || r < 0)
         discard(found);
-    *out = other ? other : found;
+    *out = other ? other : r < 0 ? NULL : found;
     return r;
 }
 
@@ -326,18 +332,30 @@ int shke_object_open(struct shk_segment *segment, const char *name, unsigned fla
     shke_host->error_save(&saved);
     if (r == 0)
         r = find(o, flags, options);
-    if (r == 0)
+    if (r == 0) {
         r = settle(o, out);
-    else if (o)
+        if (r == 0 && *out == o) /* it was not open here */
+            r = shke_segment_use(o);
+        if (r < 0 && *out == o)
+            shke_object_unref(o);
+    } else if (o) {
         discard(o);
+    }
     return shke_host->error_settle(r, &saved);
 }
 
 void shke_object_bind(struct shki_object *handle, struct shke_object *o)
 {
     handle->segment = &o->segment->segment;
-    handle->shared = (unsigned char *)o;
+    handle->shared = (unsigned char *)o; /* for sets: see ready.c */
     snprintf(handle->name, sizeof(handle->name), "%s", o->name);
+}
+
+void shke_object_ref(struct shke_object *o)
+{
+    shke_segments_lock();
+    o->refs++;
+    shke_segments_unlock();
 }
 
 void shke_object_unref(struct shke_object *o)
@@ -362,6 +380,7 @@ void shke_object_unref(struct shke_object *o)
         return;
     if (o->kind->stop)
         o->kind->stop(o);
+    shke_segment_unuse(o);
     discard(o);
     shke_segment_unref(s);
 }
@@ -389,26 +408,35 @@ void shke_objects_leave(struct shke_segment *s)
 
 /* ---- Unlinking ---- */
 
-static int unlink_now(struct shke_segment *s, const char *name)
+static int unlink_now(struct shke_segment *s, const char *name, bool only_unused)
 {
-    char prefix[SHKE_KEY_MAX], entry[SHKE_KEY_MAX], record[SHKE_KEY_MAX];
+    char prefix[SHKE_KEY_MAX], entry[SHKE_KEY_MAX], record[SHKE_KEY_MAX], uses[SHKE_KEY_MAX + 8];
     struct shke_reply reply;
     struct shke_txn t = {0};
-    struct shke_kv kv;
+    struct shke_kv kv = {0};
     int r;
 
     snprintf(prefix, sizeof(prefix), "%s%s/", s->prefix, name);
     snprintf(entry, sizeof(entry), "%s.objects/%s", s->prefix, name);
     snprintf(record, sizeof(record), "%s%s/.object", s->prefix, name);
+    snprintf(uses, sizeof(uses), "%s.uses/", prefix);
+    if (only_unused)
+        shke_if_none(&t, uses);
     shke_then_get(&t, record);
     shke_then_delete(&t, entry);
     shke_then_delete_all(&t, prefix);
+    shke_else_count(&t, uses);
     r = shke_txn_run(shke_session_client(s->session), &t, &opening, &reply);
     if (r < 0)
         return r;
-    r = shke_reply_kv(&reply, 0, &kv);
-    if (r == 0 && kv.create == 0)
-        r = shke_fail(-ENOENT, "there is no %s/%s", s->segment.name, name);
+    if (reply.succeeded) {
+        r = shke_reply_kv(&reply, 0, &kv);
+        if (r == 0 && kv.create == 0)
+            r = shke_fail(-ENOENT, "there is no %s/%s", s->segment.name, name);
+    } else {
+        r = shke_fail(-EBUSY, "%s/%s is in use by %lld processes", s->segment.name, name,
+                      (long long)shke_reply_count(&reply, 0));
+    }
     shke_kv_free(&kv);
     shke_reply_free(&reply);
     return r;
@@ -421,10 +449,7 @@ int shke_object_unlink(struct shk_segment *segment, const char *name, bool only_
 
     if (load_relaxed(&segment->openness.opens) == 0)
         return shke_fail(-EBADF, "segment %s has been closed in this process", segment->name);
-    if (only_unused)
-        return shke_fail(-ENOTSUP, "%s/%s: which processes use it is not known on etcd",
-                         segment->name, name);
     shke_host->error_save(&saved);
-    r = unlink_now(shke_segment_of(segment), name);
+    r = unlink_now(shke_segment_of(segment), name, only_unused);
     return shke_host->error_settle(r, &saved);
 }

@@ -7,6 +7,7 @@
  *     /shmkit/SEGMENT/.objects/OBJECT       an object: what it is; so a list reads no items
  *     /shmkit/SEGMENT/OBJECT/.object        the same, among its parts: its create_revision tells
  *                                           this object from a later one of that name
+ *     /shmkit/SEGMENT/OBJECT/.uses/LEASE    a process that has the object open
  *     /shmkit/SEGMENT/OBJECT/...            its parts, as its kind has them
  *
  * No name has a slash in it, or a dot in front.
@@ -20,6 +21,7 @@
 
 #include "etcd/machine.h"
 #include "etcd/session.h"
+#include "object/watch.h"
 
 #define SHKE_ROOT "/shmkit/"
 
@@ -42,8 +44,9 @@ struct shke_segment {
     struct shke_segment *next;   /* with `segments` */
     struct shke_object *objects; /* with `segments` */
 
-    pthread_mutex_t lock; /* protects the following, and is held over a request */
-    int64_t member_lease; /* whose record of the member is there; 0: none */
+    pthread_mutex_t lock;     /* protects the following, and is held over a request */
+    int64_t member_lease;     /* whose record of the member is there; 0: none */
+    struct shke_object *used; /* the objects that are open, each with a key */
 };
 
 struct shke_object;
@@ -71,6 +74,12 @@ struct shke_kind {
     int (*start)(struct shke_object *);
     void (*stop)(struct shke_object *);
     /*
+     * Begin to be told whether it is ready, and fill in is_ready and note of the watch, see
+     * object/watch.h; the rest is there. 0 or an error. NULL: it cannot be waited for
+     * together with others.
+     */
+    int (*watch)(struct shke_object *, uint32_t want, struct shki_watch *);
+    /*
      * Its figures for <shmkit/inspect.h>: ask for the keys, with `looks` operations, and read what
      * has come, 0 or an error: see sight.h. NULL: none.
      */
@@ -89,12 +98,14 @@ struct shke_object {
     struct shke_segment *segment;
     const struct shke_kind *kind;
     char name[SHK_NAME_MAX + 1];
-    char prefix[SHKE_KEY_MAX]; /* "/shmkit/bank/till/" */
-    int64_t created;           /* create_revision of its record */
-    int64_t revision;          /* of the store when it was found */
-    unsigned refs;             /* with `segments` */
-    struct shke_object *next;  /* with `segments` */
-    _Atomic bool is_gone;      /* it has been unlinked; relaxed: comparisons tell for sure */
+    char prefix[SHKE_KEY_MAX];     /* "/shmkit/bank/till/" */
+    int64_t created;               /* create_revision of its record */
+    int64_t revision;              /* of the store when it was found */
+    unsigned refs;                 /* with `segments` */
+    struct shke_object *next;      /* with `segments` */
+    struct shke_object *next_used; /* with the segment's lock */
+    _Atomic bool is_gone;          /* it has been unlinked; relaxed: comparisons tell for sure */
+    struct shki_object self;       /* for what outlives handles: a set, see ready.c */
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* with the lock: what a thread of this process may wait for */
@@ -123,8 +134,20 @@ static inline struct shke_segment *shke_segment_of(const struct shk_segment *s)
     return (struct shke_segment *)(uintptr_t)s;
 }
 
+/* ---- The member: member.c ---- */
+
+/* The name that it has at first. */
+void shke_member_take_name(struct shke_segment *);
+
 /* A lease that is good now, with this process's record in the segment: 0, or as shke_call(). */
 int shke_segment_lease(struct shke_segment *, const struct shke_trial *, int64_t *lease);
+
+/*
+ * The object is open in this process, as others are told by a key with its lease, and not any more.
+ * Without `segments`.
+ */
+int shke_segment_use(struct shke_object *);
+void shke_segment_unuse(struct shke_object *);
 
 /* What tells a thread of this process: "4711 host name". */
 void shke_segment_describe_thread(const struct shke_segment *, struct shke_buffer *);
@@ -143,6 +166,16 @@ void shke_object_unref(struct shke_object *);
 /* What only an open segment may hold is given back. */
 void shke_objects_leave(struct shke_segment *);
 int shke_object_unlink(struct shk_segment *, const char *name, bool only_unused);
+
+/* One more reference. */
+void shke_object_ref(struct shke_object *);
+
+/* ---- Sets: ready.c ---- */
+
+int shke_ready_watch(const struct shki_object *, uint32_t want, struct shki_watch *);
+void shke_ready_ref(void *object);
+int shke_ready_wait(const struct shki_object *, const struct shki_deadline *,
+                    int (*check)(void *set), void *set, int none);
 
 /* Fill in a handle's first part; `shared` is the object. */
 void shke_object_bind(struct shki_object *, struct shke_object *);

@@ -7,13 +7,13 @@
  *                       other producer uses
  *     slot.claim/S      the item is peeked or leased: with the lease of the process that has it
  *     slot.tries/S      how often it has been leased, and when it may be again
- *     cursor/PRODUCER   nonce of the producer's last put
- *     cursor/at-SOURCE  of a source of items: how many it has put: queue_at.c
+ *     cursor/PRODUCER   nonce of the producer's last put, and the places that it took
+ *     cursor/at-SOURCE  likewise, and how many items of the source have been put: queue_at.c
  *     last/CONSUMER     what the consumer did last, and the tasks that it has: struct shke_last
  *     told/CONSUMER     … that a join has told of, because its process has gone
  *
  *     put                                get
- *     compare .state is "open"           compare last/CONSUMER is as I left it
+ *     compare .state is as it was seen   compare last/CONSUMER is as I left it
  *     compare cursor/PRODUCER is         of the first items in the order that are seen, the first
  *         as I left it                       of which slot/S is as it was seen, and slot.claim/S
  *     compare slot/S is absent               is absent:
@@ -32,8 +32,9 @@
  * producer of a queue with a limit knows likewise which places are free.
  *
  * The files: queue_state.c is the state, queue_view.c what a consumer sees, queue_consumer.c what
- * it writes, queue_wait.c its waits; queue_put.c, queue_at.c, queue_get.c, queue_claim.c (for
- * queue_peek.c and queue_lease.c) and queue_tasks.c are the calls; queue.c the kind.
+ * it writes, queue_wait.c its waits; queue_places.c what a producer knows; queue_put.c, queue_at.c,
+ * queue_get.c, queue_claim.c (for queue_peek.c and queue_lease.c) and queue_tasks.c are the calls;
+ * queue.c the kind.
  */
 #ifndef SHKE_QUEUE_H
 #define SHKE_QUEUE_H
@@ -96,9 +97,8 @@ struct shke_last {
 struct shke_actor {
     char key[SHKE_KEY_MAX]; /* cursor/…, or last/… */
     char id[SHKE_NONCE_SIZE];
-    int64_t mod;        /* of its key; 0: it is absent */
-    uint64_t count;     /* of its slots */
-    unsigned rank, all; /* of a producer, among those that were seen; 0 of 0: not known yet */
+    int64_t mod;    /* of its key; 0: it is absent */
+    uint64_t count; /* of its slots */
     struct shke_actor *next;
     /* Consumers: a get that was given up, not knowing what has come of it. */
     char doubtful[SHKE_NONCE_SIZE]; /* "": none */
@@ -126,10 +126,18 @@ struct shke_claim {
 
 /* What is known of a place of a queue with a limit. */
 struct shke_place {
-    int64_t known; /* the revision up to which it is */
-    bool is_taken; /* by an item */
-    bool is_tried; /* by a thread of this process */
+    int64_t known;      /* the revision up to which it is */
+    int64_t free_since; /* CLOCK_MONOTONIC */
+    bool is_taken;      /* by an item */
+    bool is_tried;      /* by a thread of this process */
 };
+
+/* A producer that has put. */
+struct shke_rival {
+    char id[SHKE_NONCE_SIZE];
+    int64_t put_at; /* CLOCK_MONOTONIC: when it was told of last; 0: there is none */
+};
+#define SHKE_RIVALS 64 /* so many have regions */
 
 struct shke_queue {
     struct shke_object object;
@@ -139,8 +147,8 @@ struct shke_queue {
 
     /* ---- With the object's lock ---- */
     bool is_shut;
-    int64_t state_known;
-    unsigned shutdowns;                       /* that have been seen */
+    int64_t state_known, state_mod; /* the revision up to which; of the key, 0: not known */
+    unsigned shutdowns;             /* that have been seen */
     struct shke_actor *producers, *consumers; /* that no thread uses */
     struct shke_worker *workers;
     struct shke_claim *peeks, *leases;
@@ -158,16 +166,17 @@ struct shke_queue {
     int64_t claimed_at; /* CLOCK_MONOTONIC: when a claim was seen last */
     unsigned streak;    /* gets in a row that were given the first */
 
-    /* The producer's. */
-    struct shke_watch *deletes;
+    /* The producer's: see queue_places.c. */
+    struct shke_watch *deletes, *cursors;
     struct shke_place *places;
     size_t n_free;
     struct shke_source *sources; /* whose cursors are known */
-    int64_t steal_delay;         /* ns: see queue_put.c */
+    struct shke_rival rivals[SHKE_RIVALS];
+    int64_t steal_delay; /* ns */
 
     /* For joins: what consumers write, and which processes go. */
     struct shke_watch *lasts, *members;
-    bool may_be_done; /* since the last look */
+    unsigned endings; /* of tasks and members: after each, all may be done */
 };
 
 /* A handle; the base is zero, but for its object and its order. */
@@ -234,6 +243,9 @@ struct shke_look {
     int64_t revision;
 };
 int shke_queue_look(struct shke_queue *, const struct shke_trial *, struct shke_look *);
+/* With `starting`: watch that part of the queue from the revision on, if it is not watched yet. */
+int shke_queue_watch(struct shke_queue *, struct shke_watch **, const char *part, int64_t revision,
+                     bool deletes, const struct shke_watcher *);
 /* With the object's lock. */
 void shke_queue_learn_state(struct shke_queue *, const struct shke_kv *, int64_t revision);
 
@@ -260,12 +272,34 @@ struct shke_wait shke_wait_begin(struct shke_queue *, const struct shki_object *
 /* With the object's lock: 0: there may be an item; -EPIPE: drained; the deadline's end. */
 int shke_wait_more(struct shke_queue *, struct shke_wait *);
 
+/* ---- queue_ready.c ---- */
+
+int shke_queue_begin_watch(struct shke_object *, uint32_t want, struct shki_watch *);
+
 /* ---- queue_put.c ---- */
 
 int shke_queue_put(struct shk_queue *, const void *item, size_t len, int64_t priority,
                    int64_t timeout);
 int shke_queue_put_many(struct shk_queue *, const struct iovec *, unsigned n, int64_t timeout);
+
+/* ---- queue_places.c: of a queue with a limit ---- */
+
+/* Without the object's lock. Read which are taken, and watch: 0 or an error. */
+int shke_places_start(struct shke_queue *, const struct shke_trial *);
 void shke_places_free(struct shke_queue *);
+/* … read: the revision as of which, or an error. */
+int64_t shke_places_read(struct shke_queue *, const struct shke_trial *);
+/* With the object's lock: what is known as of that revision. */
+void shke_place_learn(struct shke_queue *, long place, bool is_taken, int64_t revision);
+/*
+ * … up to n places that the producer is to try, marked as tried: how many. `any`: it must not wait.
+ */
+unsigned shke_places_choose(struct shke_queue *, const struct shke_actor *producer, bool any,
+                            long *places, unsigned n, bool *has_stolen);
+/* … those of other regions may be tried so much later; ns. */
+int64_t shke_places_wait(const struct shke_queue *);
+/* … after a try of such: whether another producer had one. */
+void shke_places_adjust(struct shke_queue *, bool was_taken);
 
 /*
  * With `at` not NULL: if its cursor is where it says, which moves on by as many items as are put.

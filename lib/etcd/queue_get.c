@@ -41,8 +41,8 @@ static void add_taking(const struct get *g, const struct shke_item *i, bool asks
 }
 
 /*
- * The first that is there: each is in the other branch of the one before, behind two questions, what
- * has become of that.
+ * The first that is there: each is in the other branch of the one before, behind two questions,
+ * what has become of that.
  */
 static void add_first(const struct get *g, struct shke_txn *t)
 {

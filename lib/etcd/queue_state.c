@@ -13,6 +13,7 @@ void shke_queue_learn_state(struct shke_queue *q, const struct shke_kv *kv, int6
     if (revision < q->state_known)
         return;
     q->state_known = revision;
+    q->state_mod = kv->mod;
     if (is_shut && !q->is_shut)
         q->shutdowns++;
     q->is_shut = is_shut;
@@ -50,6 +51,19 @@ int shke_queue_look(struct shke_queue *q, const struct shke_trial *trial, struct
     }
     shke_reply_free(&reply);
     return r;
+}
+
+int shke_queue_watch(struct shke_queue *q, struct shke_watch **watch, const char *part,
+                     int64_t revision, bool deletes, const struct shke_watcher *watcher)
+{
+    char prefix[SHKE_KEY_MAX];
+
+    if (*watch)
+        return 0;
+    shke_key(prefix, &q->object, "%s", part);
+    *watch = shke_watch_start(shke_session_watches(q->object.segment->session), prefix, revision,
+                              deletes, watcher, q);
+    return *watch ? 0 : -ENOMEM;
 }
 
 /* ---- Actors ---- */

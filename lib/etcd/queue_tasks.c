@@ -255,7 +255,7 @@ int shke_queue_task_done(struct shk_queue *base)
 
 static void may_be_done(struct shke_queue *q)
 {
-    q->may_be_done = true;
+    q->endings++;
     pthread_cond_broadcast(&q->object.changed);
 }
 
@@ -295,18 +295,19 @@ static int64_t reload(void *arg)
 static int start_watches(struct shke_queue *q, int64_t revision)
 {
     static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
-    struct shke_watches *all = shke_session_watches(q->object.segment->session);
-    char lasts[SHKE_KEY_MAX], members[SHKE_KEY_MAX];
+    char members[SHKE_KEY_MAX];
+    int r;
 
-    shke_key(lasts, &q->object, "last/");
     snprintf(members, sizeof(members), "%s.members/", q->object.segment->prefix);
     pthread_mutex_lock(&q->starting);
-    if (q->lasts == NULL)
-        q->lasts = shke_watch_start(all, lasts, revision, false, &watcher, q);
-    if (q->members == NULL)
-        q->members = shke_watch_start(all, members, revision, true, &watcher, q);
+    r = shke_queue_watch(q, &q->lasts, "last/", revision, false, &watcher);
+    if (r == 0 && q->members == NULL) {
+        q->members = shke_watch_start(shke_session_watches(q->object.segment->session), members,
+                                      revision, true, &watcher, q);
+        r = q->members ? 0 : -ENOMEM;
+    }
     pthread_mutex_unlock(&q->starting);
-    return q->lasts && q->members ? 0 : -ENOMEM;
+    return r;
 }
 
 /* Nothing is left: whether this join is the one that tells of orphans. */
@@ -325,11 +326,12 @@ static int tell_orphans(struct shke_queue *q, struct snapshot *s, const struct s
 }
 
 /* With the object's lock: until it may be done. */
-static int wait_until_it_may_be(struct shke_queue *q, const struct shki_deadline *deadline)
+static int wait_until_it_may_be(struct shke_queue *q, unsigned endings,
+                                const struct shki_deadline *deadline)
 {
     int r = 0;
 
-    while (r == 0 && !q->may_be_done)
+    while (r == 0 && q->endings == endings)
         r = load_relaxed(&q->object.is_gone) ? shke_stale(&q->object)
                                              : shke_object_wait(&q->object, deadline);
     return r;
@@ -349,12 +351,13 @@ static int join(struct shke_queue *q, const struct shki_deadline *deadline)
 {
     const struct shke_trial trial = {.deadline = deadline};
     struct snapshot s;
+    unsigned endings;
     int64_t looked;
     int r;
 
     for (;;) {
         pthread_mutex_lock(&q->object.lock);
-        q->may_be_done = false;
+        endings = q->endings;
         pthread_mutex_unlock(&q->object.lock);
         looked = shke_now();
         r = look(q, &trial, &s);
@@ -365,7 +368,7 @@ static int join(struct shke_queue *q, const struct shki_deadline *deadline)
             r = start_watches(q, s.revision);
         if (r == 0) {
             pthread_mutex_lock(&q->object.lock);
-            r = wait_until_it_may_be(q, deadline);
+            r = wait_until_it_may_be(q, endings, deadline);
             pthread_mutex_unlock(&q->object.lock);
         }
         if (r < 0)

@@ -395,23 +395,31 @@ static int64_t reload(void *arg)
     return read_all(arg, &trial);
 }
 
-int shke_view_start(struct shke_queue *q, const struct shke_trial *trial)
+static int start(struct shke_queue *q, const struct shke_trial *trial)
 {
     static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
-    char prefix[SHKE_KEY_MAX];
     int64_t revision = 0;
+    int r = 0;
 
     pthread_mutex_lock(&q->starting);
-    if (q->view == NULL)
+    if (q->view == NULL) {
         revision = read_all(q, trial);
-    if (revision > 0) {
-        shke_key(prefix, &q->object, "slot");
-        q->view = shke_watch_start(shke_session_watches(q->object.segment->session), prefix,
-                                   revision, false, &watcher, q);
-        revision = q->view ? 0 : -ENOMEM;
+        r = revision < 0 ? (int)revision
+                         : shke_queue_watch(q, &q->view, "slot", revision, false, &watcher);
     }
     pthread_mutex_unlock(&q->starting);
-    return (int)revision;
+    return r;
+}
+
+int shke_view_start(struct shke_queue *q, const struct shke_trial *trial)
+{
+    const struct shke_trial brief = shke_brief(trial);
+    int r;
+
+    do
+        r = start(q, &brief);
+    while (shke_again(trial, r));
+    return r;
 }
 
 void shke_view_free(struct shke_queue *q)

@@ -73,118 +73,6 @@ static void record_key(char key[SHKE_NAME_MAX], const char *bare)
     snprintf(key, SHKE_NAME_MAX, SHKE_ROOT "%s", bare);
 }
 
-/* ---- The member ---- */
-
-void shke_segment_describe_thread(const struct shke_segment *s, struct shke_buffer *b)
-{
-    shke_add_string(b, "{\"name\":");
-    shke_add_json_string(b, s->member);
-    shke_add_string(b, ",\"host\":");
-    shke_add_json_string(b, s->machine.host);
-    shke_addf(b, ",\"pid\":%d,\"tid\":%d", (int)getpid(), (int)gettid());
-}
-
-void shke_read_thread(const struct shke_kv *kv, char name[SHK_NAME_MAX + 1], int32_t *pid)
-{
-    json_object *thread = kv->value ? json_tokener_parse((const char *)kv->value) : NULL, *found;
-
-    *pid = 0;
-    memset(name, 0, SHK_NAME_MAX + 1);
-    if (json_object_is_type(thread, json_type_object) &&
-        json_object_object_get_ex(thread, "name", &found)) {
-        strncpy(name, json_object_get_string(found), SHK_NAME_MAX);
-        *pid = (int32_t)shke_number(thread, "pid");
-    }
-    json_object_put(thread);
-}
-
-void shke_read_nonce(const struct shke_kv *kv, char *nonce, size_t size)
-{
-    json_object *value = kv->value ? json_tokener_parse((const char *)kv->value) : NULL, *found;
-    bool has = json_object_is_type(value, json_type_object) &&
-               json_object_object_get_ex(value, "nonce", &found);
-
-    snprintf(nonce, size, "%s", has ? json_object_get_string(found) : "");
-    json_object_put(value);
-}
-
-/* With the segment's lock. */
-static int put_member(struct shke_segment *s, int64_t lease, const struct shke_trial *trial)
-{
-    struct shke_buffer value = {0};
-    struct shke_reply reply;
-    struct shke_txn t = {0};
-    char key[SHKE_KEY_MAX];
-    int r;
-
-    snprintf(key, sizeof(key), "%s.members/%016llx", s->prefix, (unsigned long long)lease);
-    shke_segment_describe_thread(s, &value);
-    shke_machine_write(&s->machine, &value);
-    shke_addf(&value, ",\"at\":%lld,\"comm\":", (long long)s->joined);
-    shke_add_json_string(&value, s->command);
-    shke_add_string(&value, "}");
-    shke_then_put(&t, key, value.bytes, value.length, lease);
-    r = value.failed ? -ENOMEM : 0;
-    shke_buffer_free(&value);
-    if (r < 0) {
-        shke_txn_free(&t);
-        return shke_fail(r, "out of memory");
-    }
-    r = shke_txn_run(shke_session_client(s->session), &t, trial, &reply);
-    if (r == 0) {
-        s->member_lease = lease;
-        shke_reply_free(&reply);
-    } else if (r == -ESTALE) {
-        shke_session_lost(s->session, lease);
-    }
-    return r;
-}
-
-int shke_segment_lease(struct shke_segment *s, const struct shke_trial *trial, int64_t *lease)
-{
-    int r = -ESTALE;
-
-    /* a second time if the lease ends just then */
-    for (int i = 0; r == -ESTALE && i < 3; i++) {
-        r = shke_session_lease(s->session, trial, lease);
-        if (r < 0)
-            return r;
-        pthread_mutex_lock(&s->lock);
-        if (s->member_lease != *lease)
-            r = put_member(s, *lease, trial);
-        pthread_mutex_unlock(&s->lock);
-    }
-    return r;
-}
-
-int shke_segment_rename(struct shk_segment *segment, const char *utf8)
-{
-    struct shke_segment *s = shke_segment_of(segment);
-    int64_t lease;
-    int r;
-
-    pthread_mutex_lock(&s->lock);
-    snprintf(s->member, sizeof(s->member), "%s", utf8);
-    s->member_lease = 0; /* its record is to be written again */
-    pthread_mutex_unlock(&s->lock);
-    r = shke_segment_lease(s, &opening, &lease);
-    return r;
-}
-
-/* As the kernel has it: /proc/self/comm. */
-static void take_name(struct shke_segment *s)
-{
-    FILE *comm = fopen("/proc/self/comm", "re");
-
-    if (comm && fgets(s->command, sizeof(s->command), comm))
-        s->command[strcspn(s->command, "\n")] = '\0';
-    snprintf(s->member, sizeof(s->member), "%s", s->command);
-    if (shke_host->check_label("the member's name", s->member, SHK_NAME_MAX) < 0)
-        snprintf(s->member, sizeof(s->member), "pid %d", (int)getpid());
-    if (comm)
-        fclose(comm);
-}
-
 /* ---- Opening ---- */
 
 static bool is_record(const struct shke_kv *kv)
@@ -267,7 +155,7 @@ static int make(const char *name, const char *bare, unsigned flags, const struct
     s->refs = 1;
     s->joined = time(NULL);
     shke_machine_here(&s->machine);
-    take_name(s);
+    shke_member_take_name(s);
     r = find(shke_session_client(s->session), name, bare, flags, &s->created);
     if (r == 0)
         r = shke_segment_lease(s, &opening, &lease);

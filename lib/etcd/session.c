@@ -95,7 +95,7 @@ static int grant(struct shke_session *s, const struct shke_trial *trial, int64_t
 }
 
 /* A lease that was granted and not told to this process ends by itself. */
-int shke_session_lease(struct shke_session *s, const struct shke_trial *trial, int64_t *lease)
+static int find_lease(struct shke_session *s, const struct shke_trial *trial, int64_t *lease)
 {
     int64_t sent;
     int r = 0;
@@ -120,6 +120,18 @@ int shke_session_lease(struct shke_session *s, const struct shke_trial *trial, i
     }
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+/* Other threads wait for the one that asks, so it runs no interrupt call meanwhile. */
+int shke_session_lease(struct shke_session *s, const struct shke_trial *trial, int64_t *lease)
+{
+    const struct shke_trial brief = shke_brief(trial);
+    int r;
+
+    do
+        r = find_lease(s, &brief, lease);
+    while (shke_again(trial, r));
     return r;
 }
 

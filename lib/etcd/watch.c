@@ -53,6 +53,8 @@ struct shke_watches {
 
     pthread_mutex_t lock; /* protects the following */
     pthread_cond_t stopped;
+    pthread_cond_t told; /* `news` has become more */
+    unsigned news;
     struct shke_watch *first;
     bool ends;
 };
@@ -81,6 +83,35 @@ static void tell_event(struct shke_watch *w, json_object *event)
     shke_kv_free(&one);
 }
 
+static void note_news(struct shke_watches *all)
+{
+    pthread_mutex_lock(&all->lock);
+    all->news++;
+    pthread_cond_broadcast(&all->told);
+    pthread_mutex_unlock(&all->lock);
+}
+
+unsigned shke_watches_news(struct shke_watches *all)
+{
+    unsigned news;
+
+    pthread_mutex_lock(&all->lock);
+    news = all->news;
+    pthread_mutex_unlock(&all->lock);
+    return news;
+}
+
+void shke_watches_sleep(struct shke_watches *all, unsigned news, int64_t until)
+{
+    struct timespec t = {.tv_sec = (time_t)(until / SHK_SEC(1)),
+                         .tv_nsec = (long)(until % SHK_SEC(1))};
+
+    pthread_mutex_lock(&all->lock);
+    if (all->news == news)
+        pthread_cond_timedwait(&all->told, &all->lock, &t);
+    pthread_mutex_unlock(&all->lock);
+}
+
 /* The events of one reply: of one revision all or none, and in order. */
 static void tell(struct shke_watch *w, json_object *events)
 {
@@ -97,6 +128,7 @@ static void tell(struct shke_watch *w, json_object *events)
     w->watcher->told(w->arg);
     w->mend_at = 0;
     w->all->has_news = true;
+    note_news(w->all);
 }
 
 static void read_line(struct shke_watch *w, const char *line)
@@ -168,6 +200,7 @@ static void begin(struct shke_watch *w)
         w->from = revision + 1;
         w->watcher->told(w->arg);
         w->mend_at = 0;
+        note_news(w->all);
     }
     w->is_over = false;
     shke_buffer_free(&w->line);
@@ -351,6 +384,7 @@ static void discard_all(struct shke_watches *all)
 {
     sem_destroy(&all->began);
     pthread_cond_destroy(&all->stopped);
+    pthread_cond_destroy(&all->told);
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
@@ -372,6 +406,7 @@ static int start(struct shke_watches *all)
 int shke_watches_new(struct shke_client *client, struct shke_watches **out)
 {
     struct shke_watches *all = calloc(1, sizeof(*all));
+    pthread_condattr_t monotonic;
     int r;
 
     if (all == NULL)
@@ -380,6 +415,10 @@ int shke_watches_new(struct shke_client *client, struct shke_watches **out)
     sem_init(&all->began, 0, 0);
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->stopped, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&all->told, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     r = start(all);
     if (r < 0)
         discard_all(all);

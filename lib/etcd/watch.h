@@ -44,4 +44,10 @@ void shke_watch_stop(struct shke_watch *);
 int shke_watches_new(struct shke_client *, struct shke_watches **);
 void shke_watches_free(struct shke_watches *);
 
+/*
+ * How often something has been told by any of them; and wait until it is once more, or that time.
+ */
+unsigned shke_watches_news(struct shke_watches *);
+void shke_watches_sleep(struct shke_watches *, unsigned news, int64_t until);
+
 #endif

@@ -19,6 +19,8 @@ int shk_set_interrupt_call(struct shk_segment *s, int (*check)(void *arg), void 
         return shki_say(-EINVAL, "the segment is NULL");
     if (shki_segment_is_closed(s))
         return shki_say_closed(s);
+    if (s->remote)
+        return shki_remote_set_interrupt_call(s, check, arg);
     m = shki_member_find(s);
     r = m ? 0 : shki_object_join(&o, &m);
     if (r < 0)

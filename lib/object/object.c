@@ -32,17 +32,20 @@ struct shki_deadline shki_object_deadline(const struct shki_object *o, int64_t t
     struct shk_segment *s = o->segment;
     struct shki_deadline p = shki_deadline(timeout, load_relaxed(&s->interrupt));
     struct shki_member *m = shki_member_find(s);
+    struct shki_interrupt_call *call = m           ? &m->call
+                                       : s->remote ? shki_remote_interrupt_call(s)
+                                                   : NULL;
 
     p.openness = &s->openness;
     p.closes = load_relaxed(&s->openness.closes);
     p.segment = s->name;
     p.object = o->name;
     p.state = state;
-    if (m && m->call.check) {
-        p.call = &m->call;
-        p.nested = m->call.running;
+    if (call && call->check) {
+        p.call = call;
+        p.nested = call->running;
         if (!p.nested)
-            m->call.interrupted = false;
+            call->interrupted = false;
     }
     return p;
 }

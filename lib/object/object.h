@@ -141,6 +141,10 @@ int shki_object_lock_writer(struct shki_object *, struct shki_mutex *, const str
 
 #define SHKI_NO_HANDLE shki_say(-EINVAL, "the handle, or the pointer to it, is NULL")
 
+/* The calling thread's, of a segment that lies elsewhere; NULL: none. */
+struct shki_interrupt_call *shki_remote_interrupt_call(const struct shk_segment *);
+int shki_remote_set_interrupt_call(const struct shk_segment *, int (*check)(void *arg), void *arg);
+
 /* `state` is a literal that says what the caller waits to change, as "the queue is empty". */
 struct shki_deadline shki_object_deadline(const struct shki_object *, int64_t timeout,
                                           const char *state);

@@ -54,6 +54,7 @@ static int load(void)
                                                  .deadline_check = shki_deadline_check,
                                                  .deadline_has_passed = shki_deadline_has_passed,
                                                  .last_error = shk_last_error,
+                                                 .deadline_slept = shki_deadline_slept,
                                                  .copy_label = shki_copy_label};
     const struct shki_remote_library *found;
     shki_remote_entry_call *entry;

@@ -43,6 +43,7 @@ struct shk_cluster_info;
 struct shk_item_info;
 struct shk_rwlock;
 struct shk_rwlock_options;
+struct shki_watch;
 struct shk_segment_info;
 struct shk_semaphore;
 struct shk_semaphore_options;
@@ -190,6 +191,19 @@ struct shki_queue_calls {
 struct shki_remote {
     int (*close)(struct shk_segment *);
     int (*unlink_object)(struct shk_segment *, const char *name, bool only_unused);
+    /*
+     * One object of a set, see object/watch.h: 0 or an error. Its handle is one more reference's
+     * owner with ref(), until unref(). No mark is set: what the other implementation is told wakes
+     * all sets of the process.
+     */
+    int (*watch)(const struct shki_object *, uint32_t want, struct shki_watch *);
+    void (*ref)(void *handle);
+    /*
+     * Wait until check(set) is not `none`: what it is; or the deadline's end. The thread waits for
+     * the object, as others see it.
+     */
+    int (*wait)(const struct shki_object *, const struct shki_deadline *, int (*check)(void *set),
+                void *set, int none);
     const struct shki_lock_calls *lock;
     const struct shki_event_calls *event;
     const struct shki_queue_calls *queue;
@@ -217,6 +231,7 @@ struct shki_remote_host {
     bool (*deadline_has_passed)(const struct shki_deadline *);
     const char *(*last_error)(void);
     void (*copy_label)(char *to, size_t size, const char *from, size_t length);
+    void (*deadline_slept)(const struct shki_deadline *);
 };
 
 /* What it gives. */

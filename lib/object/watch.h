@@ -62,6 +62,8 @@ struct shki_watch {
     void (*note)(struct shki_watch *); /* or NULL */
     /* loads only; whether it has been unlinked is another question */
     bool (*is_ready)(const struct shki_watch *);
+    /* of an object that lies elsewhere: 0, or why it cannot be waited for any more */
+    int (*is_gone)(const struct shki_watch *);
     /* CLOCK_MONOTONIC, ns: when it becomes ready by itself, SHKI_NEVER; or NULL */
     int64_t (*ready_at)(const struct shki_watch *);
     void (*repair)(void *handle); /* repair what keeps it from being ready; or NULL */

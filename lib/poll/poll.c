@@ -35,8 +35,7 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
         return SHKI_NO_HANDLE;
     object = kind->object_of ? kind->object_of(wanted->object) : wanted->object;
     if (kind->remote != 0 && object->segment->remote)
-        return shki_remote_lacks(object->segment, object->name,
-                                 "waiting together with other objects");
+        return object->segment->remote->watch(object, wanted->want, w);
     kind->watch(wanted->object, wanted->want, w);
     return 0;
 }
@@ -66,7 +65,8 @@ int shki_set_open(struct shki_set *set, const struct shk_ready *wanted, unsigned
         if (set->watches[i].object->segment != set->watches[0].object->segment)
             return shki_say(-EXDEV, "the objects of the set are of several segments");
     }
-    r = shki_enter(set->watches[0].object, m);
+    *m = NULL; /* no thread is a member of a segment that lies elsewhere */
+    r = set->watches[0].object->segment->remote ? 0 : shki_enter(set->watches[0].object, m);
     if (r == 0)
         note(set);
     return r;
@@ -88,8 +88,13 @@ static int find_ready(const struct shki_set *set)
 static int find_stale(const struct shki_set *set)
 {
     for (unsigned i = 0; i < set->n; i++)
-        if (shki_object_is_stale(set->watches[i].object) ||
-            shki_segment_is_closed(set->watches[i].object->segment))
+        if (set->watches[i].is_gone) {
+            int r = set->watches[i].is_gone(&set->watches[i]);
+
+            if (r < 0)
+                return r;
+        } else if (shki_object_is_stale(set->watches[i].object) ||
+                   shki_segment_is_closed(set->watches[i].object->segment))
             return shki_stale(set->watches[i].object);
     return 0;
 }
@@ -239,9 +244,26 @@ static int wait(struct shki_set *set, struct shki_member *m, const struct shki_d
     return r;
 }
 
+static int check_elsewhere(void *arg)
+{
+    struct shki_set *set = arg;
+    int r = check(set);
+
+    set->waits = true;
+    return r;
+}
+
+/* Objects that lie elsewhere: what the other implementation is told ends its sleep. */
+static int wait_elsewhere(struct shki_set *set, const struct shki_deadline *deadline)
+{
+    const struct shki_object *first = set->watches[0].object;
+
+    return first->segment->remote->wait(first, deadline, check_elsewhere, set, (int)set->n);
+}
+
 int shki_set_wait(struct shki_set *set, struct shki_member *m, const struct shki_deadline *deadline)
 {
-    int r = wait(set, m, deadline);
+    int r = m ? wait(set, m, deadline) : wait_elsewhere(set, deadline);
 
     if (r >= 0)
         note(set);

@@ -16,7 +16,9 @@ struct shki_set {
     bool waits;     /* a wait has begun that has not been told anything yet */
 };
 
-/* Check what a caller wants, and enter its segment: 0 or an error. */
+/*
+ * Check what a caller wants, and enter its segment: 0 or an error. *m: NULL if that lies elsewhere.
+ */
 int shki_set_open(struct shki_set *, const struct shk_ready *wanted, unsigned n,
                   struct shki_member **);
 

@@ -17,6 +17,7 @@
  */
 #include "poll/poll.h"
 
+#include "object/remote.h"
 #include "segment/fork.h"
 
 #include <fcntl.h>
@@ -41,7 +42,7 @@ struct watcher {
 /* Lives until the thread has said how its start went. */
 struct start {
     sem_t over;
-    const char *owner; /* the name of the member that opens the descriptor */
+    const char *owner; /* the name of the member that opens the descriptor; NULL: no member */
     int result;
     char why[256];
 };
@@ -61,6 +62,16 @@ static void close_pipe(const struct watcher *w)
 {
     if (is_pipe(w))
         close(w->out);
+}
+
+static void ref(const struct shki_watch *w)
+{
+    const struct shk_segment *s = w->object->segment;
+
+    if (s->remote)
+        s->remote->ref(w->handle);
+    else
+        fetch_add_relaxed(w->refs, 1);
 }
 
 static void unref(struct watcher *w)
@@ -171,12 +182,13 @@ static void *run(void *arg)
 {
     struct watcher *w = arg;
     struct start *start = w->start;
-    struct shki_member *m;
-    int r;
+    struct shki_member *m = NULL;
+    int r = 0;
 
     prctl(PR_SET_NAME, "shk_ready_fd"); /* its command, among the members */
-    r = shki_enter(w->set.watches[0].object, &m);
-    if (r == 0)
+    if (start->owner)
+        r = shki_enter(w->set.watches[0].object, &m);
+    if (r == 0 && m)
         name_thread(m->segment, start->owner);
     if (r < 0)
         snprintf(start->why, sizeof(start->why), "%s", shk_last_error());
@@ -192,7 +204,7 @@ static void *run(void *arg)
 /* 0 or an error, and then the watcher is still the caller's. */
 static int start_thread(struct watcher *w, const struct shki_member *m)
 {
-    struct start start = {.owner = shki_member_name(m)};
+    struct start start = {.owner = m ? shki_member_name(m) : NULL};
     sigset_t all, before;
     pthread_t thread;
     int r;
@@ -260,7 +272,7 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
     if (w == NULL)
         return shki_say(-ENOMEM, "out of memory");
     r = shki_set_open(&w->set, wanted, n, &m);
-    for (unsigned i = 0; r == 0 && i < n; i++)
+    for (unsigned i = 0; r == 0 && m && i < n; i++)
         r = shki_object_is_stale(w->set.watches[i].object) ? shki_stale(w->set.watches[i].object)
                                                            : 0;
     if (r == 0)
@@ -270,7 +282,7 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
         return r;
     }
     for (unsigned i = 0; i < n; i++)
-        fetch_add_relaxed(w->set.watches[i].refs, 1);
+        ref(&w->set.watches[i]);
     enlist(w);
     r = start_thread(w, m);
     if (r == 0)

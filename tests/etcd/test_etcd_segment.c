@@ -82,11 +82,6 @@ START_TEST(test_etcd_segment_has_only_the_kinds_that_can_be_there)
     assert_code(shk_lock_open(s, "till", 0, NULL, &lock), -ENOENT);
     assert_code(shk_queue_reserve(queue, 10, &slot, SHK_NOWAIT), -ENOTSUP);
     assert_code(shk_queue_claim(queue, SHK_CONSUMER, SHK_NOWAIT), -ENOTSUP);
-    assert_code(
-        shk_wait_any(
-            &(struct shk_ready){.kind = SHK_KIND_QUEUE, .object = queue, .want = SHK_READABLE}, 1,
-            SHK_NOWAIT),
-        -ENOTSUP);
     assert_code(shk_queue_close(queue), 0);
     assert_code(shk_object_unlink(s, "jobs"), 0);
     assert_code(shk_object_unlink(s, "jobs"), -ENOENT);

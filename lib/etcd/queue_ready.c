@@ -1,0 +1,67 @@
+/* The queue in a set: an item to be taken, or room for one, as far as the watches have told. */
+#include "etcd/queue.h"
+
+#include <shmkit/ready.h>
+
+/* With the object's lock: also one that was reopened since. */
+static bool was_shut(const struct shke_queue *q, const struct shki_watch *w)
+{
+    return q->is_shut || q->shutdowns != w->since;
+}
+
+static bool is_readable(const struct shki_watch *w)
+{
+    struct shke_queue *q = w->handle;
+    const struct shke_item *i;
+    bool is;
+
+    pthread_mutex_lock(&q->object.lock);
+    for (i = q->head; i && !shke_item_is_free(i); i = i->next)
+        ;
+    is = i != NULL || was_shut(q, w);
+    pthread_mutex_unlock(&q->object.lock);
+    return is;
+}
+
+static bool is_writable(const struct shki_watch *w)
+{
+    struct shke_queue *q = w->handle;
+    bool is;
+
+    pthread_mutex_lock(&q->object.lock);
+    is = q->capacity == 0 || q->n_free > 0 || was_shut(q, w);
+    pthread_mutex_unlock(&q->object.lock);
+    return is;
+}
+
+static void note_shutdowns(struct shki_watch *w)
+{
+    struct shke_queue *q = w->handle;
+
+    pthread_mutex_lock(&q->object.lock);
+    w->since = q->shutdowns;
+    pthread_mutex_unlock(&q->object.lock);
+}
+
+/* Whether all is done no watch tells: it is read, by a join. */
+int shke_queue_begin_watch(struct shke_object *o, uint32_t want, struct shki_watch *w)
+{
+    const struct shke_trial trial = {.limit = SHKE_LIMIT};
+    struct shke_queue *q = (struct shke_queue *)o;
+    struct shke_look look;
+    bool is_known;
+    int r;
+
+    if (want == SHK_ALL_DONE)
+        return shke_fail(-ENOTSUP, "%s/%s: shk_queue_join() waits for SHK_ALL_DONE on etcd",
+                         o->segment->segment.name, o->name);
+    r = want == SHK_READABLE ? shke_view_start(q, &trial) : shke_places_start(q, &trial);
+    pthread_mutex_lock(&o->lock);
+    is_known = q->state_mod != 0;
+    pthread_mutex_unlock(&o->lock);
+    if (r == 0 && !is_known)
+        r = shke_queue_look(q, &trial, &look);
+    w->is_ready = want == SHK_READABLE ? is_readable : is_writable;
+    w->note = note_shutdowns;
+    return r;
+}
