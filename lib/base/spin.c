@@ -12,21 +12,22 @@
 
 /*
  * How long to spin. ns: 10 to 20 us were best where a wake-up took 60 us. A spin costs at most what
- * it can save (Karlin, Li, Manasse, Owicki 1991).
+ * it can save (Karlin, Li, Manasse, Owicki 1991). Bench rows W3 awake, W2.
  */
 #define SPIN_DEFAULT 20000
 #define SPIN_MAX     SHK_MS(10) /* ns: the most that SHK_SPIN can set */
 
 /*
  * Backoff: each spin that misses halves the budget, so often; each one that hits doubles it. 20 us
- * >> 3 is still long enough for a hand-off between running CPUs.
+ * >> 3 is still long enough for a hand-off between running CPUs. Bench rows W3 asleep on one CPU,
+ * W2, W6 with 64 locks.
  */
 #define BACKOFF_MAX 3
 
 /*
  * Probe: some of the calls at the least budget spin for 20 us << 2, which is longer than it takes
  * to wake the other side on another CPU. Without it two sides that sleep would never find out that
- * spinning pays again.
+ * spinning pays again. Bench rows W3 awake, W2.
  */
 #define PROBE_FIRST     32   /* calls: this one and, from it on, each power of two; … */
 #define PROBE_EVERY     1024 /* … and each multiple of this */
@@ -35,7 +36,10 @@
 /* Checks between two reads of the clock, which costs as much as some of them. */
 #define CHECKS_PER_CLOCK 16
 
-/* Yielding the CPU where spins miss: see yield_cpu(). */
+/*
+ * Yielding the CPU where spins miss: see yield_cpu(). Bench rows W3 asleep on one CPU, W6 with 64
+ * locks.
+ */
 #define YIELD_REPAID   50    /* ns a call: a sleep takes 20 times as long at least */
 #define YIELD_DEBT_MAX 10000 /* calls, for one yield */
 /* calls; below YIELD_DEBT_MAX, so that one yield that loses much ends yielding for a while */
@@ -43,7 +47,7 @@
 
 /*
  * Short spin. Checks, of about 50 ns each: longer than a member that is awake needs, and little
- * beside the cost of a wake-up. After n misses in a row one call in 2^n spins.
+ * beside the cost of a wake-up. After n misses in a row one call in 2^n spins. Bench row W2.
  */
 #define SHORT_SPIN_CHECKS      24
 #define SHORT_SPIN_BACKOFF_MAX 10
