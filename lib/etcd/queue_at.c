@@ -269,6 +269,7 @@ int shke_queue_put_at(struct shk_queue *base, const char *source, uint64_t posit
 
     if (r == 0)
         r = check_source(q, source);
+    shke_nonce(at.actor.id); /* in the names of its slots: no other put has them */
     if (r == 0)
         r = find_cursor(base, q, &at, timeout);
     if (r == 0)
