@@ -11,7 +11,8 @@ lines=$scratch/lines
 deposits=20 # of each
 
 command -v etcd >/dev/null ||
-    fail "there is no etcd here: './bootstrap cluster' installs it, or 'apt-get install etcd-server'"
+    fail "there is no etcd here: './bootstrap cluster' installs it," \
+        "or 'apt-get install etcd-server'"
 ! ETCDCTL_ENDPOINTS=, shmctl ls etcd: 2>&1 | grep -q libshmkit-etcd ||
     fail "there is no libshmkit-etcd here: './bootstrap cluster' builds it"
 
@@ -149,5 +150,5 @@ LC_ALL=C awk -v deposits=$((3 * deposits)) '
     { print "line " NR " is out of turn: " $0; wrong = 1; exit }
     END { exit wrong || paid_in != deposits || drawn != deposits }
 ' "$lines" || fail "the lines are not $((3 * deposits)) deposits and as many draws, in turn"
-passed "$((3 * deposits)) deposits and $((3 * deposits)) draws in turn, 800 after each deposit and" \
-    "0 after each draw, though the leader of the servers was killed in the middle"
+passed "$((3 * deposits)) deposits and $((3 * deposits)) draws in turn, 800 after each deposit" \
+    "and 0 after each draw, though the leader of the servers was killed in the middle"

@@ -73,6 +73,12 @@ bool shki_spare_wakeup(struct shki_adaptive *a, bool (*is_used_up)(const void *a
 
 /* Items, or free slots: a side that finds no more is close. Bench row W1/8. */
 #define SLIP_CLOSE_ITEMS 8u
+/*
+ * The same in a ring whose sides do not back off, having fewer than SHKI_SLIP_PAUSES slots: a side
+ * that finds more goes on reading the other's count, which a round trip does not want (bench row
+ * W3) and the high-water mark does.
+ */
+#define SLIP_CLOSE_ITEMS_FEW 2u
 /* Items, or free slots: so many make up for the pauses. Bench row W1/8. */
 #define SLIP_PAID 8u
 /*
@@ -100,7 +106,7 @@ void shki_slip_learn(struct shki_slip *s, uint64_t capacity, bool backed_off, ui
         /* The other side half a lap ahead: then this side keeps the other waiting. */
         s->close = paid && n < capacity / 2 ? SHKI_SLIP_CLOSE : 0;
         s->failed_backoffs = paid ? 0 : s->failed_backoffs + (s->failed_backoffs < SLIP_FAILED_MAX);
-    } else if (n > SLIP_CLOSE_ITEMS) {
+    } else if (n > (capacity < SHKI_SLIP_PAUSES ? SLIP_CLOSE_ITEMS_FEW : SLIP_CLOSE_ITEMS)) {
         s->close = 0;
     } else if (n > 0) {
         s->close++;
