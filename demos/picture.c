@@ -213,7 +213,7 @@ static bool is_drawable(const struct plot *plot, char *message, size_t size)
     for (int f = 0; f < plot->n_feeds; f++) {
         const struct feed *feed = &plot->feeds[f];
         bool any = false;
-        size_t count;
+        size_t count = 0;
 
         for (int i = 0; i < feed->channels; i++) {
             const double *samples = window_of(plot, &plot->traces[feed->first + i], &count);

@@ -324,8 +324,8 @@ static void complain_of_length(int64_t number)
  */
 static int next_sample(struct input *input, int64_t number, double *sample, size_t n, int64_t *odd)
 {
-    const char *line;
-    size_t length;
+    const char *line = NULL;
+    size_t length = 0;
     int r = next_line(input, LONGEST_LINE, &line, &length);
 
     if (r == 0 || (r > 0 && parse_sample(line, length, sample, n)))

@@ -157,7 +157,7 @@ static void describe_once(char *buffer, const struct shk_snapshot *snapshot,
 }
 
 /* ", 3 leased (longest: 12s by 4711 worker, 2 attempts), 1 delayed" */
-static void describe_leases(char *buffer, const struct shk_snapshot *snapshot,
+static void describe_leases(char *buffer, size_t size, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object)
 {
     char name[DESCRIPTION_MAX], lease[QUANTITY_MAX], attempts[48] = "";
@@ -172,18 +172,18 @@ static void describe_leases(char *buffer, const struct shk_snapshot *snapshot,
     if (object->as.queue.attempts > 1)
         snprintf(attempts, sizeof(attempts), ", %" PRIu32 " attempts", object->as.queue.attempts);
     if (object->as.queue.leased)
-        n = snprintf(buffer, DESCRIPTION_MAX, ", %" PRIu32 " leased (longest: %s by %s%s)",
+        n = snprintf(buffer, size, ", %" PRIu32 " leased (longest: %s by %s%s)",
                      object->as.queue.leased, format_duration(lease, object->as.queue.lease), name,
                      attempts);
-    if (object->as.queue.delayed && n < DESCRIPTION_MAX)
-        snprintf(buffer + n, (size_t)(DESCRIPTION_MAX - n), ", %" PRIu32 " delayed",
-                 object->as.queue.delayed);
+    if (object->as.queue.delayed && (size_t)n < size)
+        snprintf(buffer + n, size - (size_t)n, ", %" PRIu32 " delayed", object->as.queue.delayed);
 }
 
 const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
                             const struct shk_object_info *object)
 {
-    char limit[32] = "", bytes[64] = "", leases[DESCRIPTION_MAX];
+    char limit[32] = "", bytes[64] = "";
+    int n;
 
     *buffer = '\0';
     switch (object->kind) {
@@ -206,9 +206,9 @@ const char *describe_object(char *buffer, const struct shk_snapshot *snapshot,
         if (object->as.queue.capacity_bytes)
             snprintf(bytes, sizeof(bytes), ", %" PRIu64 "/%" PRIu64 " bytes",
                      object->as.queue.bytes, object->as.queue.capacity_bytes);
-        describe_leases(leases, snapshot, object);
-        snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "%s items%s%s%s", object->as.queue.size, limit,
-                 bytes, object->as.queue.shut_down ? ", shut down" : "", leases);
+        n = snprintf(buffer, DESCRIPTION_MAX, "%" PRIu64 "%s items%s%s", object->as.queue.size,
+                     limit, bytes, object->as.queue.shut_down ? ", shut down" : "");
+        describe_leases(buffer + n, (size_t)(DESCRIPTION_MAX - n), snapshot, object);
         break;
     case SHK_KIND_SEMAPHORE:
         describe_permits(buffer, object);

@@ -84,8 +84,11 @@ void shke_add_base64(struct shke_buffer *b, const void *bytes, size_t length)
 
         *to++ = digits[from[0] >> 2];
         *to++ = digits[(from[0] & 3u) << 4 | second >> 4];
-        *to++ = length == 2 ? digits[(second & 15) << 2] : '=';
-        *to++ = '=';
+        *to = '=';
+        if (length == 2)
+            *to = digits[(second & 15) << 2];
+        *++to = '=';
+        to++;
     }
     *to = '\0';
     b->length += coded;

@@ -47,12 +47,12 @@ void shke_consumer_write(const struct shke_actor *c, const char *nonce, unsigned
 /* ---- The items that it has named ---- */
 
 /* Only the first of several, of which it wants one, is marked as tried. */
-static void leave(const struct shke_actor *c, unsigned i)
+static void leave(const struct shke_actor *c, struct shke_item *item, bool is_first)
 {
-    if (i > 0 && c->takes_first)
-        shke_item_unref(c->items[i]);
+    if (!is_first && c->takes_first)
+        shke_item_unref(item);
     else
-        shke_item_release(c->items[i]);
+        shke_item_release(item);
 }
 
 void shke_consumer_choose(struct shke_actor *c, unsigned index)
@@ -61,7 +61,7 @@ void shke_consumer_choose(struct shke_actor *c, unsigned index)
 
     for (unsigned i = 0; i < c->n_items; i++)
         if (i != index)
-            leave(c, i);
+            leave(c, c->items[i], i == 0);
     c->items[0] = chosen;
     c->n_items = 1;
 }
@@ -69,7 +69,7 @@ void shke_consumer_choose(struct shke_actor *c, unsigned index)
 void shke_consumer_give_up(struct shke_actor *c)
 {
     for (unsigned i = 0; i < c->n_items; i++)
-        leave(c, i);
+        leave(c, c->items[i], i == 0);
     c->n_items = 0;
     c->owns = false;
     c->doubtful[0] = '\0';

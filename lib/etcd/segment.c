@@ -49,8 +49,8 @@ void shke_nonce(char nonce[SHKE_NONCE_SIZE])
         memcpy(bytes, unique, sizeof(bytes));
     }
     for (unsigned i = 0; i < sizeof(bytes); i++) {
-        nonce[i * 2] = digits[bytes[i] >> 4];
-        nonce[i * 2 + 1] = digits[bytes[i] & 15];
+        nonce[(size_t)i * 2] = digits[bytes[i] >> 4];
+        nonce[(size_t)i * 2 + 1] = digits[bytes[i] & 15];
     }
     nonce[sizeof(bytes) * 2] = '\0';
 }

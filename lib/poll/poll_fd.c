@@ -277,7 +277,7 @@ int shk_ready_fd(const struct shk_ready *wanted, unsigned n)
                                                            : 0;
     if (r == 0)
         r = open_pipe(w, ends);
-    if (r < 0) {
+    if (r != 0) {
         free(w);
         return r;
     }

@@ -180,7 +180,7 @@ static int lease_first(struct shk_queue *q, struct shki_member *m, struct shki_w
                        &w->buffers[0].iov_len);
     if (r > 0)
         r = shki_lease_room(q, w->buffers[0].iov_len, index);
-    if (r < 0)
+    if (r <= 0)
         return r;
     record = shki_lease_at(q, *index);
     store_relaxed(&record->priority, q->ops->priority ? q->ops->priority(q) : 0);

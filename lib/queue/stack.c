@@ -98,7 +98,7 @@ static int make_room(struct shk_queue *q, uint64_t *at, size_t length, struct sh
         r = shki_list_grow(q, stack_of(q), end);
     if (r > 0)
         r = reach(q, *at, &byte);
-    if (r < 0)
+    if (r <= 0)
         return r;
     if (offset_of(q, *at) == sizeof(uint64_t))
         memcpy(byte - sizeof(uint64_t), &top, sizeof(top));
@@ -146,7 +146,7 @@ static int put(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
         uint64_t at = top;
 
         r = make_room(q, &at, w->items[n].iov_len, &slot);
-        if (r < 0)
+        if (r <= 0)
             break;
         shki_fill_slot(slot, w->items[n].iov_base, w->items[n].iov_len);
         top = end_record(at, slot, w->items[n].iov_len);
@@ -260,7 +260,7 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
         r = find_record(q, &below, &slot, &word);
         if (r > 0)
             r = shki_read_slot(q, slot, word, w->buffers[n].iov_base, &w->buffers[n].iov_len);
-        if (r < 0)
+        if (r <= 0)
             break;
         bytes -= shki_slot_length(word);
     }

@@ -136,7 +136,7 @@ int shk_queue_commit(struct shk_queue *q, size_t len)
 {
     uint64_t reserved;
     struct shki_member *m;
-    struct shki_slot *slot;
+    struct shki_slot *slot = NULL;
     int r = check_reservation(q, &m);
 
     if (r < 0)

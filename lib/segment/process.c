@@ -155,7 +155,7 @@ static bool is_over(const struct shk_segment *s, const struct shki_process *p, u
 static _Atomic uint64_t *role_words(const struct shk_segment *s, struct shki_process *p,
                                     unsigned side)
 {
-    return &p->uses[(1 + side) * s->geometry.uses_words];
+    return &p->uses[(size_t)(1 + side) * s->geometry.uses_words];
 }
 
 /*

@@ -318,7 +318,7 @@ static int retire_in_private(const char *name, int fd, unsigned flags,
 
     if (r == 0)
         r = shki_segment_map(name, fd, flags, &s);
-    if (r < 0)
+    if (r != 0)
         return r;
     shki_recover_enable(s);
     madvise(s->base, s->size, MADV_DONTFORK); /* a child would have it mapped for ever */

@@ -67,7 +67,7 @@ static int attach_file(const char *name, int fd, unsigned flags, const struct sh
     r = shki_fork_is_handled();
     if (r == 0)
         r = shki_segment_map(name, fd, flags, &s);
-    if (r < 0)
+    if (r != 0)
         return r;
     shki_recover_enable(s);
     s->kinds = kinds;

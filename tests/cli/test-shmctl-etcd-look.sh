@@ -18,6 +18,7 @@ state() {
     shmctl show -n -r -o STATE "$on_etcd/$1" 2>/dev/null | sed 's/\\x20/ /g'
 }
 is() {
+    # shellcheck disable=SC2053 # a pattern
     [[ $(state "$1") == $2 ]]
 }
 
