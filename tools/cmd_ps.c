@@ -364,8 +364,8 @@ const struct command cmd_ps = {
     .name = "ps",
     .arguments = "[OPTION...] [SEGMENT | etcd:]",
     .summary = "list the members: what each holds, what it waits for and how long",
-    .notes = "With etcd: the members of all segments on etcd, which are processes; a wait is seen\n"
-             "there once it has lasted 0.2 s.\n\n"
+    .notes = "With etcd: the members of all segments on etcd, which are processes; a wait is\n"
+             "seen there once it has lasted 0.2 s.\n\n"
              "What --follow prints in JSON is an object a line. A member that comes and goes\n"
              "between two looks is not seen.",
     .options = options,

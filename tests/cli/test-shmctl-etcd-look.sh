@@ -45,6 +45,7 @@ exits 0 shmctl ls -n -r -R -o PATH,KIND etcd:
 prints "$on_etcd segment" "$on_etcd/go event" "$on_etcd/jobs queue" "$on_etcd/till lock" \
     "$on_etcd-2 segment" "$on_etcd-2/go event"
 exits 0 shmctl ls -R -n -r -o PATH
+sed -i "\\,^$segment,!d" "$out" # other tests have segments, too
 prints "$segment" "$segment/go"
 exits 0 shmctl ls --json "$on_etcd"
 grep -q '"name": "jobs"' "$out" && grep -q '"kind": "queue"' "$out" || fail "JSON: $(cat "$out")"
