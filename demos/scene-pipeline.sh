@@ -86,6 +86,7 @@ shmctl rm "$words"
 shmctl rm "$lines"
 shmctl create queue "$words" --capacity 100
 shmctl create queue "$lines" --capacity 100
+: >"$scratch/out" # it has words of the one before
 read_to "$scratch/out"
 filter
 write_from "$scratch/words"
