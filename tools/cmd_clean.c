@@ -202,8 +202,8 @@ const struct command cmd_clean = {
     .notes =
         "A segment is used as long as a thread is attached. What waits in it for the next\n"
         "process, as items of a queue, goes with it. A process that joins meanwhile is\n"
-        "safe. Other programs' shared memory is never touched. On etcd there is nothing to clean:\n"
-        "what a process held goes when its lease ends.",
+        "safe. Other programs' shared memory is never touched. On etcd there is nothing\n"
+        "to clean: what a process held goes when its lease ends.",
     .options = options,
     .tables = (const struct table_kind *const[]){&cleaned_table, NULL},
     .run = run,
