@@ -199,11 +199,10 @@ const struct command cmd_clean = {
     .name = "clean",
     .arguments = "[OPTION...] [SEGMENT...]",
     .summary = "remove the segments, or those of these, that are not used",
-    .notes =
-        "A segment is used as long as a thread is attached. What waits in it for the next\n"
-        "process, as items of a queue, goes with it. A process that joins meanwhile is\n"
-        "safe. Other programs' shared memory is never touched. On etcd there is nothing\n"
-        "to clean: what a process held goes when its lease ends.",
+    .notes = "A segment is used as long as a thread is attached. What waits in it for the next\n"
+             "process, as items of a queue, goes with it. A process that joins meanwhile is\n"
+             "safe. Other programs' shared memory is never touched. On etcd there is nothing\n"
+             "to clean: what a process held goes when its lease ends.",
     .options = options,
     .tables = (const struct table_kind *const[]){&cleaned_table, NULL},
     .run = run,

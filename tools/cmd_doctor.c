@@ -315,11 +315,10 @@ const struct command cmd_doctor = {
     .name = "doctor",
     .arguments = "[OPTION...] [etcd:]",
     .summary = "find what keeps processes from sharing, tell what helps",
-    .notes =
-        "With etcd: it looks at the servers that ETCDCTL_ENDPOINTS names: which answer,\n"
-        "whether they are a majority, how large their databases are and may be, whether\n"
-        "history is compacted, how long a write takes.\n\n"
-        "Exit status: 1 if there is a problem.",
+    .notes = "With etcd: it looks at the servers that ETCDCTL_ENDPOINTS names: which answer,\n"
+             "whether they are a majority, how large their databases are and may be, whether\n"
+             "history is compacted, how long a write takes.\n\n"
+             "Exit status: 1 if there is a problem.",
     .options = options,
     .tables = (const struct table_kind *const[]){&finding_table, NULL},
     .run = run,
