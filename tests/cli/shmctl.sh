@@ -98,10 +98,14 @@ waits() {
     shmctl ps -n -r -o WAITS "$segment" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
 }
 
+is_over() {
+    ! kill -0 "$1" 2>/dev/null
+}
+
 # A background process has ended, with that exit status.
 ends() {
     local status
-    await not kill -0 "$2" 2>/dev/null
+    await is_over "$2"
     wait "$2"
     status=$?
     test $status = "$1" || fail "process $2 exits with $status, not $1"

@@ -100,7 +100,12 @@ claim 'with --json-lines each object has a line'
 
 env --default-signal shmctl watch "$segment" --batch -i 1h >"$scratch/watched" 2>&1 &
 watcher=$!
-await grep -q '^SigCgt:.*[2367abef]$' /proc/$watcher/status # it catches SIGINT
+# It catches SIGINT. So does a shell that libtool has put before it, and goes on.
+catches_interrupts() {
+    [[ $(readlink /proc/$watcher/exe) != */*sh ]] &&
+        grep -q '^SigCgt:.*[2367abef]$' /proc/$watcher/status
+}
+await catches_interrupts
 kill -INT $watcher
 ends 130 $watcher
 test ! -s "$scratch/watched" || fail "it prints $(cat "$scratch/watched")"
