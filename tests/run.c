@@ -191,6 +191,10 @@ static void start(char **command, const sigset_t *mask)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(99);
+    /* as on a terminal: nohup(1), and a shell's "&", have them ignored */
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
     sigprocmask(SIG_SETMASK, mask, NULL);
     execvp(command[0], command);
     err(127, "%s", command[0]);

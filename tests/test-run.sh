@@ -33,6 +33,11 @@ exits 127 "$run" 60 "$scratch/none"
 exits 2 "$run"
 claim "the status is the test's"
 
+exits 0 env --ignore-signal=HUP,INT,QUIT "$run" 60 env --list-signal-handling true
+not grep -E '(HUP|INT|QUIT).*IGNORE' "$err" || fail "it says $(cat "$err")"
+not grep -E '(HUP|INT|QUIT).*IGNORE' "$out" || fail "it says $(cat "$out")"
+claim 'a test may be interrupted, though make was started in the background'
+
 export MARK=$scratch # of what follows, in the environment
 exits 1 env "$run" 60 bash -c 'setsid sleep 1h & disown; exit 0'
 grep -q '^left running: sleep (' "$out" && grep -q '^FAILED: it has left' "$out" ||
