@@ -12,7 +12,7 @@
 #define TURN 200000
 /*
  * Each turn that no sleeper uses doubles the next one, so often: sleepers may be stopped, or dead.
- * With one of three producers of bench row W2 stopped, the others would put a third less.
+ * With capacity 1 and one of two producers stopped, the other would put a third less.
  */
 #define MISSES_MAX 11u
 /* ns: a sleeper that was woken takes about this long to run and to take an item: bench row W2 */
