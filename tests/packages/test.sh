@@ -61,7 +61,7 @@ try_tarball() { # TARBALL
         "tar xzf $name.tar.gz && cd $name && ./configure && make -j$(nproc)"
     must install in_chroot "$root" sh -c "cd /home/u/$name && make install && ldconfig"
     must account as_u 'shmctl demo account'
-    awk '/^```c$/ { inside = 1; next } /^```/ { inside = 0 } inside' "$source/README.md" \
+    awk '/^```c$/ { inside = 1; next } /^```/ && inside { exit } inside' "$source/README.md" \
         >"$root/home/u/words.c"
     must words as_u 'cc words.c -o words -lshmkit && ./words Swift Kotlin &&
         test "$(shmctl get --count 2 bank/jobs | tr "\n" ,)" = Swift,Kotlin, && shmctl rm bank'
