@@ -1,5 +1,6 @@
 /* Jobs in a queue on etcd: tasks and joins, leases, and what comes back from workers that end. */
 #include "cluster.h"
+#include "queue.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,37 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static struct shk_queue *open_queue(struct shk_segment *s, uint32_t order, size_t capacity)
-{
-    const struct shk_queue_options options = {
-        .order = order, .capacity = capacity, .item_size = 64};
-    struct shk_queue *queue;
-
-    assert_code(shk_queue_open(s, "jobs", SHK_CREATE, &options, &queue), 0);
-    return queue;
-}
-
-static void close_all(struct shk_segment *s, struct shk_queue *queue)
-{
-    assert_code(shk_queue_close(queue), 0);
-    assert_code(shk_segment_close(s), 0);
-    assert_code(shk_segment_unlink(etcd_name()), 0);
-}
-
-static void put(struct shk_queue *queue, const char *item)
-{
-    assert_code(shk_queue_put(queue, item, strlen(item), SHK_FOREVER), 0);
-}
-
-static void get(struct shk_queue *queue, const char *expected)
-{
-    char item[64];
-    ssize_t n = shk_queue_get(queue, item, sizeof(item), TEST_DEADLINE);
-
-    ck_assert_msg(n == (ssize_t)strlen(expected) && memcmp(item, expected, (size_t)n) == 0,
-                  "got %zd bytes, not \"%s\": %s", n, expected, shk_last_error());
-}
 
 static uint64_t lease(struct shk_queue *queue, const char *expected)
 {
@@ -76,7 +46,7 @@ START_TEST(test_etcd_jobs_join_waits_for_items_and_tasks)
     struct shk_segment *s = etcd_segment();
 
     for (int i = 0; i < 3; i++) {
-        struct shk_queue *queue = open_queue(s, orders[i], 10);
+        struct shk_queue *queue = queue_open(s, orders[i], 10);
         char items[2][64];
         struct iovec two[] = {{items[0], 64}, {items[1], 64}};
         const void *item;
@@ -122,7 +92,7 @@ struct board {
 static int get_and_wait(void *argument)
 {
     struct board *board = argument;
-    struct shk_queue *queue = open_queue(etcd_segment(), SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(etcd_segment(), SHK_FIFO, 0);
     char item[64];
 
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_FOREVER), 3);
@@ -138,12 +108,12 @@ START_TEST(test_etcd_jobs_join_waits_for_a_task_of_another_process)
 {
     struct board *board = shared_memory(sizeof(*board));
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     pid_t worker = child_start(get_and_wait, board);
     pthread_t joiner;
     void *result;
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
     assert_code(shk_queue_unfinished(queue), 1);
     ck_assert_int_eq(pthread_create(&joiner, NULL, join_in_thread, queue), 0);
@@ -153,7 +123,7 @@ START_TEST(test_etcd_jobs_join_waits_for_a_task_of_another_process)
     assert_result((intptr_t)result, 0);
     child_succeeds(worker);
     assert_result(board->result, 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -161,17 +131,17 @@ START_TEST(test_etcd_jobs_join_tells_once_of_a_worker_that_died)
 {
     struct board *board = shared_memory(sizeof(*board));
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     pid_t worker = child_start(get_and_wait, board);
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
     child_kill(worker);
     assert_code(shk_queue_join(queue, SHK_NOWAIT), -EAGAIN); /* its lease lasts */
     assert_code(shk_queue_join(queue, TEST_DEADLINE), SHK_ORPHANED);
     assert_code(shk_queue_join(queue, TEST_DEADLINE), 0);
     assert_code(shk_queue_unfinished(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -182,10 +152,10 @@ START_TEST(test_etcd_jobs_join_does_not_wait_for_a_frozen_worker)
 {
     struct board *board = shared_memory(sizeof(*board));
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     pid_t worker = child_start(get_and_wait, board);
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
     child_stop(worker);
     assert_code(shk_queue_join(queue, TEST_DEADLINE), SHK_ORPHANED);
@@ -194,11 +164,22 @@ START_TEST(test_etcd_jobs_join_does_not_wait_for_a_frozen_worker)
     child_succeeds(worker);
     assert_result(board->result, 0);
     assert_code(shk_queue_join(queue, TEST_DEADLINE), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
 /* ---- Leases ---- */
+
+/* A consumer takes the first item of those that it has been told of. */
+static bool is_told_of(struct shk_queue *queue, const char *first)
+{
+    const void *item;
+    bool is_first =
+        shk_queue_peek(queue, &item, TEST_DEADLINE) == 1 && *(const char *)item == *first;
+
+    assert_code(shk_queue_unpeek(queue), 0);
+    return is_first;
+}
 
 START_TEST(test_etcd_jobs_are_leased_several_at_a_time)
 {
@@ -206,13 +187,14 @@ START_TEST(test_etcd_jobs_are_leased_several_at_a_time)
     struct shk_segment *s = etcd_segment();
 
     for (int i = 0; i < 3; i++) {
-        struct shk_queue *queue = open_queue(s, orders[i], 3);
+        struct shk_queue *queue = queue_open(s, orders[i], 3);
         uint64_t first, second, third;
         char item[64];
 
         assert_code(shk_queue_lease(queue, item, 64, SHK_NOWAIT, &first), -EAGAIN);
         for (const char *c = "abc"; *c; c++)
             assert_code(shk_queue_put(queue, c, 1, SHK_FOREVER), 0);
+        wait_until(is_told_of(queue, expected[i][0]), TEST_DEADLINE);
         assert_code(shk_queue_lease(queue, item, 0, SHK_NOWAIT, &first), -EMSGSIZE);
         first = lease(queue, expected[i][0]);
         second = lease(queue, expected[i][1]);
@@ -247,49 +229,49 @@ END_TEST
 START_TEST(test_etcd_jobs_that_come_back_go_before_others_of_a_lifo_queue)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_LIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_LIFO, 0);
     uint64_t ticket;
 
-    put(queue, "old");
+    queue_put(queue, "old");
     ticket = lease(queue, "old");
-    put(queue, "new");
+    queue_put(queue, "new");
     assert_code(shk_queue_nack(queue, ticket, -1), 0); /* which does not count */
     ticket = lease(queue, "old");
     ck_assert_uint_eq(attempts(queue, ticket), 1);
     assert_code(shk_queue_nack(queue, ticket, 0), 0);
-    get(queue, "old"); /* any call that takes an item may be given it */
-    get(queue, "new");
-    close_all(s, queue);
+    queue_get(queue, "old"); /* any call that takes an item may be given it */
+    queue_get(queue, "new");
+    queue_close(s, queue);
 }
 END_TEST
 
 START_TEST(test_etcd_jobs_come_back_after_their_delay)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     uint64_t ticket;
     int64_t begun;
     char item[64];
 
-    put(queue, "one");
-    put(queue, "two");
+    queue_put(queue, "one");
+    queue_put(queue, "two");
     ticket = lease(queue, "one");
     begun = time_now();
     assert_code(shk_queue_nack(queue, ticket, SHK_SEC(1)), 0);
-    get(queue, "two");
+    queue_get(queue, "two");
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
     ticket = lease(queue, "one");
     ck_assert_int_ge(time_now() - begun, SHK_SEC(1));
     ck_assert_uint_eq(attempts(queue, ticket), 2);
     assert_code(shk_queue_ack(queue, ticket), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
 static int lease_and_wait(void *argument)
 {
     struct board *board = argument;
-    struct shk_queue *queue = open_queue(etcd_segment(), SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(etcd_segment(), SHK_FIFO, 0);
     uint64_t ticket = lease(queue, "one");
 
     board->attempts = (int)attempts(queue, ticket);
@@ -306,25 +288,25 @@ START_TEST(test_etcd_jobs_of_a_killed_worker_come_back_and_say_so)
     struct board *board = shared_memory(sizeof(*board));
     pid_t worker = child_start(lease_and_wait, board);
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     uint64_t ticket;
     char item[64];
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
-    put(queue, "two");
+    queue_put(queue, "two");
     assert_code(shk_queue_get(queue, item, sizeof(item), TEST_DEADLINE), 3); /* "two" */
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
     assert_code(shk_queue_ack(queue, board->ticket), -EPERM);
-    put(queue, "three");
+    queue_put(queue, "three");
     child_kill(worker);
     ck_assert_int_eq(board->attempts, 1);
-    get(queue, "three");
+    queue_get(queue, "three");
     ticket = lease(queue, "one");
     ck_assert_uint_eq(attempts(queue, ticket), 2);
     assert_code(shk_queue_ack(queue, ticket), 0);
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -333,10 +315,10 @@ START_TEST(test_etcd_jobs_refuse_the_late_ack_of_a_frozen_worker)
     struct board *board = shared_memory(sizeof(*board));
     pid_t worker = child_start(lease_and_wait, board);
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     uint64_t ticket;
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
     child_stop(worker);
     ticket = lease(queue, "one");
@@ -347,7 +329,7 @@ START_TEST(test_etcd_jobs_refuse_the_late_ack_of_a_frozen_worker)
     assert_result(board->result, -ENOENT);
     assert_code(shk_queue_ack(queue, ticket), 0);
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -361,12 +343,12 @@ static void *get_in_thread(void *queue)
 START_TEST(test_etcd_jobs_are_not_drained_while_one_is_leased)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     pthread_t getter;
     uint64_t ticket;
     void *result;
 
-    put(queue, "one");
+    queue_put(queue, "one");
     ticket = lease(queue, "one");
     assert_code(shk_queue_shutdown(queue), 0);
     ck_assert_int_eq(pthread_create(&getter, NULL, get_in_thread, queue), 0);
@@ -375,7 +357,7 @@ START_TEST(test_etcd_jobs_are_not_drained_while_one_is_leased)
     pthread_join(getter, &result);
     assert_result((intptr_t)result, 3);
     assert_result((intptr_t)get_in_thread(queue), -EPIPE);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -391,7 +373,7 @@ struct work {
 static int work(void *argument)
 {
     struct work *work = argument;
-    struct shk_queue *queue = open_queue(etcd_segment(), SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(etcd_segment(), SHK_FIFO, 0);
     struct shk_lease_info info;
     uint64_t ticket;
     char item[64];
@@ -420,7 +402,7 @@ START_TEST(test_etcd_jobs_are_done_once_with_workers_and_the_leader_killed)
 {
     struct work *all = shared_memory(sizeof(*all));
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     char numbers[JOBS][8];
     struct iovec jobs[JOBS];
     pid_t workers[WORKERS];
@@ -451,7 +433,7 @@ START_TEST(test_etcd_jobs_are_done_once_with_workers_and_the_leader_killed)
     ck_assert_uint_eq(all->twice, 0);
     ck_assert_uint_le(lost, 3 + all->unknown); /* killed between its ack and its note */
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 

@@ -1,5 +1,6 @@
 /* The queue on etcd: orders, limits, peeks, and each item once with servers and workers killed. */
 #include "cluster.h"
+#include "queue.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,37 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static struct shk_queue *open_queue(struct shk_segment *s, uint32_t order, size_t capacity)
-{
-    const struct shk_queue_options options = {
-        .order = order, .capacity = capacity, .item_size = 64};
-    struct shk_queue *queue;
-
-    assert_code(shk_queue_open(s, "jobs", SHK_CREATE, &options, &queue), 0);
-    return queue;
-}
-
-static void close_all(struct shk_segment *s, struct shk_queue *queue)
-{
-    assert_code(shk_queue_close(queue), 0);
-    assert_code(shk_segment_close(s), 0);
-    assert_code(shk_segment_unlink(etcd_name()), 0);
-}
-
-static void put(struct shk_queue *queue, const char *item)
-{
-    assert_code(shk_queue_put(queue, item, strlen(item), SHK_FOREVER), 0);
-}
-
-static void get(struct shk_queue *queue, const char *expected)
-{
-    char item[64];
-    ssize_t n = shk_queue_get(queue, item, sizeof(item), TEST_DEADLINE);
-
-    ck_assert_msg(n == (ssize_t)strlen(expected) && memcmp(item, expected, (size_t)n) == 0,
-                  "got %zd bytes, not \"%s\": %s", n, expected, shk_last_error());
-}
 
 START_TEST(test_etcd_queue_gives_items_in_its_order)
 {
@@ -48,7 +18,7 @@ START_TEST(test_etcd_queue_gives_items_in_its_order)
 
     for (int i = 0; i < 3; i++)
         for (size_t capacity = 0; capacity <= 8; capacity += 8) {
-            struct shk_queue *queue = open_queue(s, orders[i], capacity);
+            struct shk_queue *queue = queue_open(s, orders[i], capacity);
             char item[64];
 
             assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
@@ -57,7 +27,7 @@ START_TEST(test_etcd_queue_gives_items_in_its_order)
                 assert_code(shk_queue_put(queue, c, 1, SHK_FOREVER), 0);
             assert_code(shk_queue_size(queue), 4);
             for (int k = 0; k < 4; k++)
-                get(queue, expected[i][k]);
+                queue_get(queue, expected[i][k]);
             assert_code(shk_queue_size(queue), 0);
             assert_code(shk_queue_close(queue), 0);
             assert_code(shk_object_unlink(s, "jobs"), 0);
@@ -73,7 +43,7 @@ START_TEST(test_etcd_queue_gives_the_lowest_priority_number_first)
     static const char *const expected[] = {"4", "1", "5", "2", "0", "3"};
     static const int64_t then[] = {INT64_MIN, -7, -7, 0, 5, INT64_MAX};
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_PRIORITY, 0);
+    struct shk_queue *queue = queue_open(s, SHK_PRIORITY, 0);
     char digit[2] = "0", item[64];
     int64_t priority;
 
@@ -84,30 +54,30 @@ START_TEST(test_etcd_queue_gives_the_lowest_priority_number_first)
         ck_assert_int_eq(item[0], expected[i][0]);
         ck_assert_int_eq(priority, then[i]);
     }
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
 START_TEST(test_etcd_queue_has_its_limits)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 2), *other;
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 2), *other;
     char item[65] = "", small[1];
 
     assert_code(shk_queue_capacity(queue), 2);
     assert_code(shk_queue_item_size(queue), 64);
     assert_code(shk_queue_put(queue, item, 65, SHK_NOWAIT), -EMSGSIZE);
-    put(queue, "first");
+    queue_put(queue, "first");
     assert_code(shk_queue_full(queue), 0);
-    put(queue, "");
+    queue_put(queue, "");
     assert_code(shk_queue_full(queue), 1);
     assert_code(shk_queue_put(queue, "c", 1, SHK_NOWAIT), -EAGAIN);
     assert_code_after(SHK_MS(200), shk_queue_put(queue, "c", 1, SHK_MS(200)), -ETIMEDOUT);
     assert_code(shk_queue_get(queue, small, 1, SHK_NOWAIT), -EMSGSIZE);
-    get(queue, "first");
-    put(queue, "third");
-    get(queue, "");
-    get(queue, "third");
+    queue_get(queue, "first");
+    queue_put(queue, "third");
+    queue_get(queue, "");
+    queue_get(queue, "third");
     assert_code(shk_queue_open(s, "jobs", 0, &(struct shk_queue_options){.capacity = 3}, &other),
                 -EPROTOTYPE);
     assert_code(shk_queue_open(s, "large", SHK_CREATE,
@@ -115,28 +85,28 @@ START_TEST(test_etcd_queue_has_its_limits)
                 -EINVAL);
     assert_code(shk_queue_open(s, "roles", SHK_CREATE | SHK_AS(SHK_PRODUCER), NULL, &other),
                 -ENOTSUP);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
 START_TEST(test_etcd_queue_is_shut_down_and_reopened)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     char item[64];
 
-    put(queue, "left");
+    queue_put(queue, "left");
     assert_code(shk_queue_is_shut_down(queue), 0);
     assert_code(shk_queue_shutdown(queue), 0);
     assert_code(shk_queue_shutdown(queue), 0);
     assert_code(shk_queue_is_shut_down(queue), 1);
     assert_code(shk_queue_put(queue, "more", 4, SHK_FOREVER), -EPIPE);
-    get(queue, "left");
+    queue_get(queue, "left");
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_FOREVER), -EPIPE);
     assert_code(shk_queue_reopen(queue), 0);
-    put(queue, "again");
-    get(queue, "again");
-    close_all(s, queue);
+    queue_put(queue, "again");
+    queue_get(queue, "again");
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -155,7 +125,7 @@ static void *put_in_thread(void *queue)
 START_TEST(test_etcd_queue_that_is_shut_down_ends_its_waits)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 1);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 1);
     pthread_t thread;
     void *result;
 
@@ -165,14 +135,14 @@ START_TEST(test_etcd_queue_that_is_shut_down_ends_its_waits)
     assert_code(shk_queue_reopen(queue), 0);
     pthread_join(thread, &result);
     assert_result((intptr_t)result, -EPIPE);
-    put(queue, "full");
+    queue_put(queue, "full");
     ck_assert_int_eq(pthread_create(&thread, NULL, put_in_thread, queue), 0);
     sleep(1);
     assert_code(shk_queue_shutdown(queue), 0);
     pthread_join(thread, &result);
     assert_result((intptr_t)result, -EPIPE);
-    get(queue, "full");
-    close_all(s, queue);
+    queue_get(queue, "full");
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -180,7 +150,7 @@ START_TEST(test_etcd_queue_puts_and_gets_many)
 {
     enum { ITEMS = 150 };
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 100);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 100);
     char numbers[ITEMS][8], items[ITEMS][64];
     struct iovec in[ITEMS], out[ITEMS];
 
@@ -198,7 +168,7 @@ START_TEST(test_etcd_queue_puts_and_gets_many)
                           memcmp(items[i], numbers[i], in[i].iov_len) == 0,
                       "item %d is %.*s", i, (int)out[i].iov_len, items[i]);
     assert_code(shk_queue_get_many(queue, out, ITEMS, SHK_NOWAIT), -EAGAIN);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -207,14 +177,14 @@ END_TEST
 START_TEST(test_etcd_queue_peeks_and_consumes)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     const void *item;
     char copy[64];
 
     assert_code(shk_queue_consume(queue), -EPERM);
     assert_code(shk_queue_peek(queue, &item, SHK_NOWAIT), -EAGAIN);
-    put(queue, "one");
-    put(queue, "two");
+    queue_put(queue, "one");
+    queue_put(queue, "two");
     assert_code(shk_queue_peek(queue, &item, SHK_FOREVER), 3);
     ck_assert_mem_eq(item, "one", 3);
     assert_code(shk_queue_peek(queue, &item, SHK_NOWAIT), -EDEADLK);
@@ -226,8 +196,8 @@ START_TEST(test_etcd_queue_peeks_and_consumes)
     ck_assert_mem_eq(item, "one", 3);
     assert_code(shk_queue_consume(queue), 0);
     assert_code(shk_queue_size(queue), 1);
-    get(queue, "two");
-    close_all(s, queue);
+    queue_get(queue, "two");
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -240,7 +210,7 @@ static int peek_and_wait(void *argument)
 {
     struct board *board = argument;
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     const void *item;
 
     assert_code(shk_queue_peek(queue, &item, SHK_FOREVER), 3);
@@ -256,16 +226,16 @@ START_TEST(test_etcd_queue_item_of_a_killed_worker_comes_to_the_next)
     struct board *board = shared_memory(sizeof(*board));
     pid_t worker = child_start(peek_and_wait, board);
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     char item[64];
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EBUSY);
     child_kill(worker);
-    get(queue, "one");
+    queue_get(queue, "one");
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -274,10 +244,10 @@ START_TEST(test_etcd_queue_refuses_the_late_consume_of_a_frozen_worker)
     struct board *board = shared_memory(sizeof(*board));
     pid_t worker = child_start(peek_and_wait, board);
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     const void *item;
 
-    put(queue, "one");
+    queue_put(queue, "one");
     wait_until(board->has, TEST_DEADLINE);
     child_stop(worker);
     assert_code(shk_queue_peek(queue, &item, TEST_DEADLINE), 3);
@@ -287,7 +257,7 @@ START_TEST(test_etcd_queue_refuses_the_late_consume_of_a_frozen_worker)
     assert_result(board->consumed, -ESTALE);
     assert_code(shk_queue_consume(queue), 0);
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
@@ -319,7 +289,7 @@ static int produce(void *argument)
 {
     struct actor *a = argument;
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, CAPACITY);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, CAPACITY);
     char items[64][32];
     struct iovec in[64];
     unsigned next = 0, n;
@@ -351,7 +321,7 @@ static int consume(void *argument)
 {
     struct actor *a = argument;
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, CAPACITY);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, CAPACITY);
     unsigned next[PRODUCERS] = {0}, producer, number;
     char items[64][64];
     struct iovec out[64];
@@ -407,7 +377,7 @@ static void move_items(unsigned each, unsigned batch, trouble *make_trouble, con
     for (unsigned i = 0; i < PRODUCERS; i++)
         child_succeeds(pids[i]);
     s = etcd_segment();
-    queue = open_queue(s, SHK_FIFO, CAPACITY);
+    queue = queue_open(s, SHK_FIFO, CAPACITY);
     assert_code(shk_queue_shutdown(queue), 0);
     for (unsigned i = PRODUCERS; i < PRODUCERS + CONSUMERS; i++)
         child_succeeds(pids[i]);
@@ -424,7 +394,7 @@ static void move_items(unsigned each, unsigned batch, trouble *make_trouble, con
     ck_assert_uint_eq(counts->twice, 0);
     ck_assert_uint_eq(counts->disordered, 0);
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 
 /* The bound, as the store has it. */
@@ -502,12 +472,12 @@ END_TEST
 START_TEST(test_etcd_queue_without_a_majority_says_so_and_goes_on)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 4);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 4);
     char item[64];
 
-    put(queue, "one");
-    get(queue, "one");
-    put(queue, "two");
+    queue_put(queue, "one");
+    queue_get(queue, "one");
+    queue_put(queue, "two");
     cluster_kill(0);
     cluster_kill(1);
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EHOSTUNREACH);
@@ -515,27 +485,27 @@ START_TEST(test_etcd_queue_without_a_majority_says_so_and_goes_on)
     cluster_start(1);
     cluster_start(0);
     /* it was taken or not; once it comes */
-    get(queue, "two");
+    queue_get(queue, "two");
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
     assert_code(shk_queue_size(queue), 0);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
 START_TEST(test_etcd_queue_leaves_a_foreign_value_alone)
 {
     struct shk_segment *s = etcd_segment();
-    struct shk_queue *queue = open_queue(s, SHK_FIFO, 0);
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
     char key[200], item[64];
 
     snprintf(key, sizeof(key), "/shmkit/%s/jobs/slot/mine", strchr(etcd_name(), ':') + 1);
     cluster_put(key, "no item");
-    put(queue, "one");
-    get(queue, "one");
+    queue_put(queue, "one");
+    queue_get(queue, "one");
     assert_code(shk_queue_get(queue, item, sizeof(item), SHK_NOWAIT), -EAGAIN);
     assert_code_after(SHK_MS(300), shk_queue_get(queue, item, sizeof(item), SHK_MS(300)),
                       -ETIMEDOUT);
-    close_all(s, queue);
+    queue_close(s, queue);
 }
 END_TEST
 
