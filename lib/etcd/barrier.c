@@ -28,15 +28,6 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
 }
 
 /* A party of a round is told its end with all that happened in the same revision. */
-static void told(void *arg)
-{
-    struct shke_barrier *b = arg;
-
-    pthread_mutex_lock(&b->object.lock);
-    pthread_cond_broadcast(&b->object.changed);
-    pthread_mutex_unlock(&b->object.lock);
-}
-
 static int64_t reload(void *arg)
 {
     const struct shke_trial trial = {.limit = SHK_SEC(1)};
@@ -72,7 +63,7 @@ static bool mend(void *arg)
     return r >= 0 || r == -ESTALE;
 }
 
-static const struct shke_watcher watcher = {see_event, told, reload, mend};
+static const struct shke_watcher watcher = {see_event, shke_object_told, reload, mend};
 
 /* ---- The kind ---- */
 

@@ -143,13 +143,14 @@ static void note_sets(struct shki_watch *w)
 }
 
 /* What there was before its watch began is read once. */
-static int begin_watch(struct shke_object *o, uint32_t want, struct shki_watch *w)
+static int begin_watch(struct shke_object *o, void *handle, uint32_t want, struct shki_watch *w)
 {
     const struct shke_trial trial = {.limit = SHKE_LIMIT};
     struct event *e = (struct event *)o;
     int64_t revision = 0;
     bool is_known;
 
+    (void)handle;
     (void)want;
     pthread_mutex_lock(&o->lock);
     is_known = e->known > 0;

@@ -110,6 +110,15 @@ void shke_object_is_gone(struct shke_object *o)
     pthread_cond_broadcast(&o->changed);
 }
 
+void shke_object_told(void *object)
+{
+    struct shke_object *o = object;
+
+    pthread_mutex_lock(&o->lock);
+    pthread_cond_broadcast(&o->changed);
+    pthread_mutex_unlock(&o->lock);
+}
+
 int shke_object_wait(struct shke_object *o, const struct shki_deadline *deadline)
 {
     int r = shke_host->deadline_check(deadline);
@@ -247,16 +256,11 @@ done:
     return r;
 }
 
-static struct shke_object *make(struct shke_segment *s, const char *name,
-                                const struct shke_kind *kind)
+void shke_object_init(struct shke_object *o, struct shke_segment *s, const char *name,
+                      const struct shke_kind *kind)
 {
-    struct shke_object *o = calloc(1, kind->size);
     pthread_condattr_t monotonic;
 
-    if (o == NULL) {
-        shke_fail(-ENOMEM, "out of memory");
-        return NULL;
-    }
     o->segment = s;
     o->kind = kind;
     snprintf(o->name, sizeof(o->name), "%s", name);
@@ -268,13 +272,29 @@ static struct shke_object *make(struct shke_segment *s, const char *name,
     pthread_condattr_destroy(&monotonic);
     shke_object_bind(&o->self, o);
     o->refs = 1;
+}
+
+void shke_object_destroy(struct shke_object *o)
+{
+    pthread_cond_destroy(&o->changed);
+    pthread_mutex_destroy(&o->lock);
+}
+
+static struct shke_object *make(struct shke_segment *s, const char *name,
+                                const struct shke_kind *kind)
+{
+    struct shke_object *o = calloc(1, kind->size);
+
+    if (o)
+        shke_object_init(o, s, name, kind);
+    else
+        shke_fail(-ENOMEM, "out of memory");
     return o;
 }
 
 static void discard(struct shke_object *o)
 {
-    pthread_cond_destroy(&o->changed);
-    pthread_mutex_destroy(&o->lock);
+    shke_object_destroy(o);
     free(o);
 }
 

@@ -3,6 +3,7 @@
  *
  *     /shmkit/SEGMENT                       the segment: {"shmkit":1,"nonce":...}
  *     /shmkit/SEGMENT/.members/LEASE        a process that has it open: its name, pid and machine
+ *     /shmkit/SEGMENT/.members.left         the lease of the last one that closed it
  *     /shmkit/SEGMENT/.waits/LEASE          what its threads wait for: see waits.h
  *     /shmkit/SEGMENT/.objects/OBJECT       an object: what it is; so a list reads no items
  *     /shmkit/SEGMENT/OBJECT/.object        the same, among its parts: its create_revision tells
@@ -74,11 +75,11 @@ struct shke_kind {
     int (*start)(struct shke_object *);
     void (*stop)(struct shke_object *);
     /*
-     * Begin to be told whether it is ready, and fill in is_ready and note of the watch, see
-     * object/watch.h; the rest is there. 0 or an error. NULL: it cannot be waited for
-     * together with others.
+     * Begin to be told whether it is ready, and fill in is_ready, note and repair of the watch, see
+     * object/watch.h; the rest is there, for a handle that is the object. 0 or an error. NULL: it
+     * cannot be waited for together with others.
      */
-    int (*watch)(struct shke_object *, uint32_t want, struct shki_watch *);
+    int (*watch)(struct shke_object *, void *handle, uint32_t want, struct shki_watch *);
     /*
      * Its figures for <shmkit/inspect.h>: ask for the keys, with `looks` operations, and read what
      * has come, 0 or an error: see sight.h. NULL: none.
@@ -170,9 +171,14 @@ int shke_object_unlink(struct shk_segment *, const char *name, bool only_unused)
 /* One more reference. */
 void shke_object_ref(struct shke_object *);
 
+/* One that is zero, which the caller has allocated, and its end. It is in no list. */
+void shke_object_init(struct shke_object *, struct shke_segment *, const char *name,
+                      const struct shke_kind *);
+void shke_object_destroy(struct shke_object *);
+
 /* ---- Sets: ready.c ---- */
 
-int shke_ready_watch(const struct shki_object *, uint32_t want, struct shki_watch *);
+int shke_ready_watch(const struct shki_object *, void *handle, uint32_t want, struct shki_watch *);
 void shke_ready_ref(void *object);
 int shke_ready_wait(const struct shki_object *, const struct shki_deadline *,
                     int (*check)(void *set), void *set, int none);
@@ -220,6 +226,8 @@ static inline void shke_waiting_begin(struct shke_waiting *w, const struct shke_
 bool shke_is_record(const struct shke_object *, const struct shke_kv *);
 /* It has been deleted: note that, and wake all. With the object's lock. */
 void shke_object_is_gone(struct shke_object *);
+/* A watcher's told(): wake all that wait for a change. */
+void shke_object_told(void *object);
 
 static inline struct shke_client *shke_object_client(const struct shke_object *o)
 {
@@ -240,6 +248,7 @@ pid_t shke_tid(void);
 
 /* The calls of the kinds. */
 extern const struct shki_lock_calls shke_lock_calls;
+extern const struct shki_member_calls shke_member_calls;
 extern const struct shki_barrier_calls shke_barrier_calls;
 extern const struct shki_cond_calls shke_cond_calls;
 extern const struct shki_event_calls shke_event_calls;

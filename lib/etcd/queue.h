@@ -31,10 +31,10 @@
  * or none. What has gone the view learns from the reply. No list is read in the path of an item. A
  * producer of a queue with a limit knows likewise which places are free.
  *
- * The files: queue_state.c is the state, queue_view.c what a consumer sees, queue_consumer.c what
- * it writes, queue_wait.c its waits; queue_places.c what a producer knows; queue_put.c, queue_at.c,
- * queue_get.c, queue_claim.c (for queue_peek.c and queue_lease.c) and queue_tasks.c are the calls;
- * queue.c the kind.
+ * The files: queue_state.c is the state, queue_view.c what a consumer sees, queue_first.c which of
+ * it a call takes, queue_consumer.c what it writes, queue_wait.c its waits; queue_places.c what a
+ * producer knows; queue_put.c, queue_at.c, queue_get.c, queue_claim.c (for queue_peek.c and
+ * queue_lease.c) and queue_tasks.c are the calls; queue_ready.c is for sets, queue.c the kind.
  */
 #ifndef SHKE_QUEUE_H
 #define SHKE_QUEUE_H
@@ -177,6 +177,13 @@ struct shke_queue {
     /* For joins: what consumers write, and which processes go. */
     struct shke_watch *lasts, *members;
     unsigned endings; /* of tasks and members: after each, all may be done */
+    /* What sets know of that: see shke_tasks_look(). */
+    uint64_t looks;          /* so many have been made */
+    unsigned looked_endings; /* as of the last */
+    int64_t looked_at;       /* … CLOCK_MONOTONIC */
+    int64_t done_known;      /* … its revision */
+    bool is_done;            /* … what it found */
+    bool wants_look;         /* a set asks for another one */
 };
 
 /* A handle; the base is zero, but for its object and its order. */
@@ -196,21 +203,6 @@ static inline struct shke_queue *shke_queue_of(const struct shk_queue *q)
 int shke_view_start(struct shke_queue *, const struct shke_trial *);
 void shke_view_free(struct shke_queue *);
 
-/*
- * With the object's lock: the next items to be taken, up to n, and as many as a transaction has,
- * marked as tried and referenced: how many.
- */
-unsigned shke_view_take(struct shke_queue *, struct shke_item **items, unsigned n);
-/*
- * … or, to take one of them, those that a get of one names, as far as they fit into the buffer.
- * Only the first is marked as tried.
- */
-#define SHKE_NAMED_MAX 8
-unsigned shke_view_name(struct shke_queue *, struct shke_item **items, size_t room);
-/* -EMSGSIZE: the buffer is too small for it. */
-int shke_say_small(const struct shke_queue *, const struct shke_item *, size_t room);
-/* A get of one was given the index-th, of so many. */
-void shke_view_learn_rivals(struct shke_queue *, unsigned index, unsigned n);
 /* Whether it can be taken; … by another thread than that which tries it. */
 bool shke_item_is_due(const struct shke_item *);
 static inline bool shke_item_may_be_named(const struct shke_item *i)
@@ -236,6 +228,49 @@ void shke_item_unref(struct shke_item *);
 /* It is not there any more: one reference less, if it was. */
 void shke_view_drop(struct shke_queue *, struct shke_item *);
 
+/* ---- queue_first.c: with the object's lock ---- */
+
+/*
+ * How many of the items that are to be taken next fit into the buffers; 0: there is none;
+ * -EMSGSIZE.
+ */
+int shke_view_fit(struct shke_queue *, const struct iovec *bufs, unsigned n);
+/* -EMSGSIZE: the buffer is too small for it. */
+int shke_say_small(const struct shke_queue *, const struct shke_item *, size_t room);
+/*
+ * The next items to be taken, up to n, and as many as a transaction has, marked as tried and
+ * referenced: how many.
+ */
+unsigned shke_view_take(struct shke_queue *, struct shke_item **items, unsigned n);
+/*
+ * … or, to take one of them, those that a request for one names, as far as they fit into the
+ * buffer. Only the first is marked as tried.
+ */
+#define SHKE_NAMED_MAX 8
+unsigned shke_view_name(struct shke_queue *, struct shke_item **items, size_t room);
+/* A request for one was given the index-th, of so many. */
+void shke_view_learn_rivals(struct shke_queue *, unsigned index, unsigned n);
+
+/*
+ * Add a transaction that takes the first of the consumer's items that is there; take() adds to one
+ * of them what is compared for an item, and what is done. Without the lock, as nothing is read but
+ * what does not change.
+ */
+typedef void shke_first_take(void *arg, unsigned index, struct shke_txn *);
+void shke_first_add(struct shke_txn *, const struct shke_queue *, const struct shke_actor *,
+                    bool asks_for_tries, shke_first_take *, void *arg);
+/*
+ * It was the first operation: 0: the consumer has the item that was taken, as its only one; 1: none
+ * was there; or an error. What is known of the items before it is noted.
+ */
+int shke_first_read(struct shke_queue *, struct shke_actor *, bool asks_for_tries,
+                    const struct shke_reply *);
+/* What the servers say of an item that could not be taken: its slot, its claim, its tries. */
+int shke_item_learn(struct shke_queue *, struct shke_item *, const struct shke_reply *,
+                    unsigned answer, bool has_tries);
+
+/* ---- queue_state.c ---- */
+
 /* What the servers say: state, and numbers. Notes the state. -ESTALE. */
 struct shke_look {
     bool is_shut;
@@ -243,6 +278,13 @@ struct shke_look {
     int64_t revision;
 };
 int shke_queue_look(struct shke_queue *, const struct shke_trial *, struct shke_look *);
+/*
+ * Without the object's lock: have begin() read what there is, and watch, unless another thread has
+ * done that; with `starting`. What it returns.
+ */
+int shke_queue_begin(struct shke_queue *,
+                     int (*begin)(struct shke_queue *, const struct shke_trial *),
+                     const struct shke_trial *);
 /* With `starting`: watch that part of the queue from the revision on, if it is not watched yet. */
 int shke_queue_watch(struct shke_queue *, struct shke_watch **, const char *part, int64_t revision,
                      bool deletes, const struct shke_watcher *);
@@ -274,7 +316,7 @@ int shke_wait_more(struct shke_queue *, struct shke_wait *);
 
 /* ---- queue_ready.c ---- */
 
-int shke_queue_begin_watch(struct shke_object *, uint32_t want, struct shki_watch *);
+int shke_queue_begin_watch(struct shke_object *, void *handle, uint32_t want, struct shki_watch *);
 
 /* ---- queue_put.c ---- */
 
@@ -380,6 +422,15 @@ void shke_workers_free(struct shke_queue *);
 int shke_queue_task_done(struct shk_queue *);
 int shke_queue_join(struct shk_queue *, int64_t timeout);
 ssize_t shke_queue_unfinished(struct shk_queue *);
+
+/*
+ * For sets, without the object's lock: ask whether all is done, and be told from now on when it may
+ * be: 0 or an error. Of items that are put no watch tells: what a look has found is good for one
+ * wait.
+ */
+int shke_tasks_look(struct shke_queue *, const struct shke_trial *);
+/* … again, if what has been told since makes it worth a request; ten times a second at most. */
+void shke_tasks_check(void *queue);
 
 /* ---- queue_claim.c ---- */
 

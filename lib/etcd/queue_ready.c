@@ -1,7 +1,12 @@
-/* The queue in a set: an item to be taken, or room for one, as far as the watches have told. */
+/*
+ * The queue in a set: an item to be taken, or room for one, as far as the watches have told; or
+ * that all is done, which a look finds: see queue_tasks.c.
+ */
 #include "etcd/queue.h"
 
 #include <shmkit/ready.h>
+
+/* ---- An item, or room ---- */
 
 /* With the object's lock: also one that was reopened since. */
 static bool was_shut(const struct shke_queue *q, const struct shki_watch *w)
@@ -43,8 +48,48 @@ static void note_shutdowns(struct shki_watch *w)
     pthread_mutex_unlock(&q->object.lock);
 }
 
-/* Whether all is done no watch tells: it is read, by a join. */
-int shke_queue_begin_watch(struct shke_object *o, uint32_t want, struct shki_watch *w)
+/* ---- All done ---- */
+
+#define JUST_LOOKED UINT64_MAX /* since: the look that began the watch counts */
+
+static bool is_done(const struct shki_watch *w)
+{
+    struct shke_queue *q = w->handle;
+    bool is;
+
+    pthread_mutex_lock(&q->object.lock);
+    is = q->is_done && q->looks > w->since;
+    pthread_mutex_unlock(&q->object.lock);
+    return is;
+}
+
+/* The next wait of the set needs a look of its own. */
+static void note_looks(struct shki_watch *w)
+{
+    struct shke_queue *q = w->handle;
+
+    pthread_mutex_lock(&q->object.lock);
+    if (w->since == JUST_LOOKED) {
+        w->since = q->looks - 1;
+    } else {
+        w->since = q->looks;
+        q->wants_look = true;
+    }
+    pthread_mutex_unlock(&q->object.lock);
+}
+
+static int watch_tasks(struct shke_queue *q, const struct shke_trial *trial, struct shki_watch *w)
+{
+    w->since = JUST_LOOKED;
+    w->note = note_looks;
+    w->is_ready = is_done;
+    w->repair = shke_tasks_check;
+    return shke_tasks_look(q, trial);
+}
+
+/* ---- Either ---- */
+
+int shke_queue_begin_watch(struct shke_object *o, void *handle, uint32_t want, struct shki_watch *w)
 {
     const struct shke_trial trial = {.limit = SHKE_LIMIT};
     struct shke_queue *q = (struct shke_queue *)o;
@@ -52,9 +97,9 @@ int shke_queue_begin_watch(struct shke_object *o, uint32_t want, struct shki_wat
     bool is_known;
     int r;
 
+    (void)handle;
     if (want == SHK_ALL_DONE)
-        return shke_fail(-ENOTSUP, "%s/%s: shk_queue_join() waits for SHK_ALL_DONE on etcd",
-                         o->segment->segment.name, o->name);
+        return watch_tasks(q, &trial, w);
     r = want == SHK_READABLE ? shke_view_start(q, &trial) : shke_places_start(q, &trial);
     pthread_mutex_lock(&o->lock);
     is_known = q->state_mod != 0;

@@ -12,7 +12,7 @@
  *
  * A join reads all of it as of one revision, and then watches: what consumers write, and members
  * that go. It reads again, ten times a second at most, when a count has become 0 or a member has
- * gone.
+ * gone. So does a set with SHK_ALL_DONE, by the thread that waits for the set.
  *
  * Killed in task_done: the task has ended, or it ends with the process.
  */
@@ -393,4 +393,53 @@ int shke_queue_join(struct shk_queue *base, int64_t timeout)
     r = join(q, &deadline);
     shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
+}
+
+/* ---- In a set ---- */
+
+int shke_tasks_look(struct shke_queue *q, const struct shke_trial *trial)
+{
+    struct snapshot s;
+    unsigned endings;
+    int r;
+
+    pthread_mutex_lock(&q->object.lock);
+    endings = q->endings;
+    q->wants_look = false;
+    pthread_mutex_unlock(&q->object.lock);
+    r = look(q, trial, &s);
+    shke_txn_free(&s.orphans); /* the join tells of them that comes then */
+    if (r == 0)
+        r = start_watches(q, s.revision);
+    pthread_mutex_lock(&q->object.lock);
+    q->looked_at = shke_now();
+    q->wants_look = q->wants_look || r < 0;
+    if (r == 0) {
+        q->looks++;
+        q->looked_endings = endings;
+    }
+    if (r == 0 && s.revision >= q->done_known) {
+        q->done_known = s.revision;
+        q->is_done = s.items == 0 && s.tasks == 0;
+    }
+    pthread_mutex_unlock(&q->object.lock);
+    return r;
+}
+
+void shke_tasks_check(void *queue)
+{
+    const struct shke_trial trial = {.limit = SHK_MS(500)};
+    struct shke_queue *q = queue;
+    struct shki_saved_error saved;
+    bool is_due;
+
+    pthread_mutex_lock(&q->object.lock);
+    is_due = (q->wants_look || q->endings != q->looked_endings) &&
+             shke_now() - q->looked_at >= LOOKS_EVERY;
+    pthread_mutex_unlock(&q->object.lock);
+    if (!is_due)
+        return;
+    shke_host->error_save(&saved);
+    shke_tasks_look(q, &trial); /* what it cannot learn now it asks for again */
+    shke_host->error_settle(0, &saved);
 }

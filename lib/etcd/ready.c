@@ -18,9 +18,7 @@ static struct shke_watches *watches_of(struct shk_segment *s)
 
 static int is_gone(const struct shki_watch *w)
 {
-    const struct shke_object *o = w->handle;
-
-    return shke_enter(&o->self, o);
+    return shke_enter(w->object, (struct shke_object *)(void *)w->object->shared);
 }
 
 static void unref(void *object)
@@ -33,18 +31,19 @@ void shke_ready_ref(void *object)
     shke_object_ref(object);
 }
 
-int shke_ready_watch(const struct shki_object *handle, uint32_t want, struct shki_watch *w)
+int shke_ready_watch(const struct shki_object *object, void *handle, uint32_t want,
+                     struct shki_watch *w)
 {
-    struct shke_object *o = (struct shke_object *)(void *)handle->shared;
-    int r = shke_enter(handle, o);
+    struct shke_object *o = (struct shke_object *)(void *)object->shared;
+    int r = shke_enter(object, o);
 
     if (r < 0)
         return r;
     if (o->kind->watch == NULL)
         return shke_fail(-ENOTSUP, "%s/%s: a %s on etcd cannot be waited for together with others",
-                         handle->segment->name, handle->name, o->kind->name);
+                         object->segment->name, object->name, o->kind->name);
     *w = (struct shki_watch){.object = &o->self, .handle = o, .is_gone = is_gone, .unref = unref};
-    return o->kind->watch(o, want, w);
+    return o->kind->watch(o, handle, want, w);
 }
 
 int shke_ready_wait(const struct shki_object *first, const struct shki_deadline *deadline,

@@ -32,15 +32,6 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
     pthread_mutex_unlock(&l->object.lock);
 }
 
-static void told(void *arg)
-{
-    struct shke_rwlock *l = arg;
-
-    pthread_mutex_lock(&l->object.lock);
-    pthread_cond_broadcast(&l->object.changed);
-    pthread_mutex_unlock(&l->object.lock);
-}
-
 static int64_t reload(void *arg)
 {
     const struct shke_trial trial = {.limit = SHK_SEC(1)};
@@ -57,7 +48,7 @@ static bool mend(void *arg)
     return shke_line_mend(&l->line) && writer && readers;
 }
 
-static const struct shke_watcher watcher = {see_event, told, reload, mend};
+static const struct shke_watcher watcher = {see_event, shke_object_told, reload, mend};
 
 /* ---- The kind ---- */
 

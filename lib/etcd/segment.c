@@ -255,19 +255,24 @@ void shke_segment_unref(struct shke_segment *s)
     free(s);
 }
 
+/* Which one has left comes first: a watch of members tells by it how one has gone. */
 static void delete_member(struct shke_segment *s)
 {
     const struct shke_trial trial = {.limit = SHK_SEC(1)};
     struct shki_saved_error saved;
     struct shke_txn t = {0};
     struct shke_reply reply;
-    char key[SHKE_KEY_MAX];
+    char key[SHKE_KEY_MAX], lease[20];
 
     if (s->member_lease == 0)
         return;
     shke_host->error_save(&saved);
-    snprintf(key, sizeof(key), "%s.members/%016llx", s->prefix,
-             (unsigned long long)s->member_lease);
+    snprintf(lease, sizeof(lease), "%016llx", (unsigned long long)s->member_lease);
+    snprintf(key, sizeof(key), "%.*s", (int)strlen(s->prefix) - 1, s->prefix);
+    shke_if_created(&t, key, s->created); /* else its keys are gone with it */
+    snprintf(key, sizeof(key), "%s.members.left", s->prefix);
+    shke_then_put(&t, key, lease, strlen(lease), 0);
+    snprintf(key, sizeof(key), "%s.members/%s", s->prefix, lease);
     shke_then_delete(&t, key);
     snprintf(key, sizeof(key), "%s.waits/%016llx", s->prefix, (unsigned long long)s->member_lease);
     shke_then_delete(&t, key);

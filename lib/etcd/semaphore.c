@@ -28,15 +28,6 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
     pthread_mutex_unlock(&s->object.lock);
 }
 
-static void told(void *arg)
-{
-    struct shke_semaphore *s = arg;
-
-    pthread_mutex_lock(&s->object.lock);
-    pthread_cond_broadcast(&s->object.changed);
-    pthread_mutex_unlock(&s->object.lock);
-}
-
 static int64_t reload(void *arg)
 {
     const struct shke_trial trial = {.limit = SHK_SEC(1)};
@@ -58,7 +49,7 @@ static bool mend(void *arg)
     return shke_line_mend(&s->line) && r == 0;
 }
 
-static const struct shke_watcher watcher = {see_event, told, reload, mend};
+static const struct shke_watcher watcher = {see_event, shke_object_told, reload, mend};
 
 /* ---- The kind ---- */
 
@@ -169,6 +160,7 @@ const struct shke_kind shke_semaphore_kind = {.number = SHK_KIND_SEMAPHORE,
                                               .leave = leave,
                                               .start = start,
                                               .stop = stop,
+                                              .watch = shke_semaphore_begin_watch,
                                               .looks = 2,
                                               .look = shke_semaphore_sight_look,
                                               .tell = shke_semaphore_sight_tell};

@@ -87,6 +87,11 @@ bool shke_semaphore_event(struct shke_semaphore *, const struct shke_kv *, bool 
 /* Delete the key of what this process did, or holds: 0, or as shke_call(). Without the lock. */
 int shke_semaphore_forget(struct shke_semaphore *, const struct shke_trial *);
 
+/* ---- semaphore_ready.c: in a set ---- */
+
+int shke_semaphore_begin_watch(struct shke_object *, void *handle, uint32_t want,
+                               struct shki_watch *);
+
 /* ---- semaphore_sight.c: see sight.h ---- */
 
 void shke_semaphore_sight_look(struct shke_txn *, const char *prefix);

@@ -44,11 +44,8 @@ const char *shke_last_part(const char *key)
 
 /* ---- Members ---- */
 
-/*
- * A member is told from all that have ever been in the segment by the revision that created its
- * record, and the thread. Linux has fewer than 2^22 of them.
- */
-static uint64_t member_id(int64_t created, int32_t tid)
+/* Linux has fewer than 2^22 threads. */
+uint64_t shke_member_id(int64_t created, int32_t tid)
 {
     return (uint64_t)created << 22 | ((uint32_t)tid & (SHKE_TID_MAX - 1));
 }
@@ -92,7 +89,7 @@ int shke_snapshot_add_process(struct shke_snapshot *l, const struct shke_kv *kv)
     }
     machine = &l->out->machines[l->out->n_members - 1];
     m->pid = m->tid = (int32_t)shke_number(record, "pid");
-    m->id = machine->id = member_id(kv->create, m->tid);
+    m->id = machine->id = shke_member_id(kv->create, m->tid);
     m->alive = 1;
     m->joined = shke_number(record, "at");
     shke_copy_text(m->command, sizeof(m->command), record, "comm");
@@ -120,7 +117,7 @@ struct shk_member_info *shke_snapshot_thread(struct shke_snapshot *l, const stru
                                              int32_t tid)
 {
     struct shk_snapshot *s = l->out;
-    uint64_t id = member_id(p->created, tid);
+    uint64_t id = shke_member_id(p->created, tid);
     struct shk_member_info *m;
 
     for (size_t i = p->main; i < s->n_members; i++)

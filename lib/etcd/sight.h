@@ -86,6 +86,11 @@ const struct shke_process *shke_snapshot_process(const struct shke_snapshot *, i
 struct shk_member_info *shke_snapshot_thread(struct shke_snapshot *, const struct shke_process *,
                                              int32_t tid);
 #define SHKE_TID_MAX (1 << 22) /* Linux has fewer */
+/*
+ * What tells a member from all that have ever been in the segment: the revision that created its
+ * record, and the thread.
+ */
+uint64_t shke_member_id(int64_t created, int32_t tid);
 
 /* ---- Values of any origin ---- */
 

@@ -136,6 +136,7 @@ const struct shke_kind shke_stream_kind = {.number = SHK_KIND_STREAM,
                                            .check = check,
                                            .start = start,
                                            .stop = stop,
+                                           .watch = shke_reader_begin_watch,
                                            .looks = 2,
                                            .look = look_from_outside,
                                            .tell = tell};

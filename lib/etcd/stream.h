@@ -103,4 +103,8 @@ ssize_t shke_reader_read(struct shk_reader *, void *buf, int64_t *stamps, size_t
                          int64_t timeout);
 ssize_t shke_reader_latest(struct shk_reader *, void *buf, int64_t *stamps, size_t n);
 
+/* ---- stream_ready.c: a reader in a set ---- */
+
+int shke_reader_begin_watch(struct shke_object *, void *reader, uint32_t want, struct shki_watch *);
+
 #endif

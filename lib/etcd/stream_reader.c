@@ -43,6 +43,8 @@ int shke_reader_open(struct shk_stream *handle, uint32_t from, struct shk_reader
 
 int shke_reader_close(struct shk_reader *reader)
 {
+    if (fetch_sub_acq_rel(&reader->refs, 1) != 0)
+        return 0; /* a set has it */
     shke_stream_unref(reader->stream);
     free(reader);
     return 0;

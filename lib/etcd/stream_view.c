@@ -87,15 +87,6 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
     pthread_mutex_unlock(&st->object.lock);
 }
 
-static void told(void *arg)
-{
-    struct shke_stream *st = arg;
-
-    pthread_mutex_lock(&st->object.lock);
-    pthread_cond_broadcast(&st->object.changed);
-    pthread_mutex_unlock(&st->object.lock);
-}
-
 /* The blocks from where the view ends, as of that revision. */
 static int read_blocks(struct shke_stream *st, int64_t revision, const struct shke_trial *trial)
 {
@@ -146,7 +137,8 @@ static int64_t reload(void *arg)
     return r == -ESTALE ? INT64_MAX - 1 : r < 0 ? r : revision; /* nothing comes any more */
 }
 
-static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
+static const struct shke_watcher watcher = {
+    .event = see_event, .told = shke_object_told, .reload = reload};
 
 int shke_stream_view_start(struct shke_stream *st, const struct shke_trial *trial)
 {

@@ -38,7 +38,9 @@ struct shk_event_options;
 struct shk_lock;
 struct shk_lock_options;
 struct shk_object_info;
+struct shk_member_event;
 struct shk_member_info;
+struct shk_member_watch;
 struct shk_cluster_info;
 struct shk_item_info;
 struct shk_rwlock;
@@ -101,6 +103,18 @@ struct shki_event_calls {
     int (*clear)(struct shk_event *);
     int (*is_set)(struct shk_event *);
     int (*wait)(struct shk_event *, int64_t timeout);
+};
+
+/*
+ * A watch of members is a handle, too. take: the next event, which is taken: its kind; 0: there is
+ * none.
+ */
+struct shki_member_calls {
+    int (*open)(struct shk_segment *, const char *name, uint64_t id, uint32_t want,
+                struct shk_member_watch **out);
+    int (*close)(struct shk_member_watch *);
+    uint32_t (*take)(struct shk_member_watch *, struct shk_member_event *);
+    int (*living)(struct shk_member_watch *);
 };
 
 struct shki_rwlock_calls {
@@ -192,11 +206,11 @@ struct shki_remote {
     int (*close)(struct shk_segment *);
     int (*unlink_object)(struct shk_segment *, const char *name, bool only_unused);
     /*
-     * One object of a set, see object/watch.h: 0 or an error. Its handle is one more reference's
-     * owner with ref(), until unref(). No mark is set: what the other implementation is told wakes
-     * all sets of the process.
+     * One object of a set, see object/watch.h: 0 or an error. `handle` is what the caller has: of a
+     * stream a reader. The watch's own handle has no `refs` if it is kept by ref() until unref().
+     * No mark is set: what the other implementation is told wakes all sets of the process.
      */
-    int (*watch)(const struct shki_object *, uint32_t want, struct shki_watch *);
+    int (*watch)(const struct shki_object *, void *handle, uint32_t want, struct shki_watch *);
     void (*ref)(void *handle);
     /*
      * Wait until check(set) is not `none`: what it is; or the deadline's end. The thread waits for
@@ -204,6 +218,7 @@ struct shki_remote {
      */
     int (*wait)(const struct shki_object *, const struct shki_deadline *, int (*check)(void *set),
                 void *set, int none);
+    const struct shki_member_calls *member;
     const struct shki_lock_calls *lock;
     const struct shki_event_calls *event;
     const struct shki_queue_calls *queue;
@@ -250,7 +265,7 @@ struct shki_remote_library {
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */
-#define SHKI_REMOTE_INTERFACE 9u
+#define SHKI_REMOTE_INTERFACE 10u
 /* The one symbol of that library. */
 #define SHKI_REMOTE_ENTRY "shki_remote_entry"
 typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);

@@ -2,10 +2,13 @@
 #include "poll/member_watch.h"
 #include "poll/poll.h"
 
+#include "object/remote.h"
+
 int shk_member_watch_read(struct shk_member_watch *w, struct shk_member_event *event,
                           int64_t timeout)
 {
-    const struct shk_ready wanted = {SHK_KIND_MEMBER, w ? shki_member_watch_wants(w) : 0, w};
+    /* what the watch does not want is no event of it */
+    const struct shk_ready wanted = {SHK_KIND_MEMBER, SHK_JOINED | SHK_LEFT | SHK_DIED, w};
     struct shki_object *object = (struct shki_object *)w; /* its first member */
     struct shki_deadline deadline;
     struct shki_member *m;
@@ -13,7 +16,7 @@ int shk_member_watch_read(struct shk_member_watch *w, struct shk_member_event *e
     uint32_t what;
     int r = w ? shki_enter(object, &m) : SHKI_NO_HANDLE;
 
-    if (r < 0)
+    if (r < 0 && r != SHKI_REMOTE) /* one that lies elsewhere is entered by the set */
         return r;
     if (event == NULL)
         return shki_say(-EINVAL, "the event is NULL");

@@ -24,6 +24,7 @@
 #include "poll/member_watch.h"
 
 #include "base/name.h"
+#include "object/remote.h"
 #include "object/watch.h"
 #include "segment/recover.h"
 
@@ -162,12 +163,9 @@ static uint32_t check(struct shk_member_watch *w, uint32_t want, struct shk_memb
 
 uint32_t shki_member_watch_take(struct shk_member_watch *w, struct shk_member_event *event)
 {
-    return check(w, w->want, event);
-}
+    const struct shki_remote *remote = w->object.segment->remote;
 
-uint32_t shki_member_watch_wants(const struct shk_member_watch *w)
-{
-    return w->want;
+    return remote ? remote->member->take(w, event) : check(w, w->want, event);
 }
 
 /* ---- In a set ---- */
@@ -204,8 +202,11 @@ static void watch(void *handle, uint32_t want, struct shki_watch *out)
                                .unref = unref};
 }
 
-const struct shki_kind shki_member_kind = {
-    .number = SHK_KIND_MEMBER, .name = "a member", .watchable = ALL, .watch = watch};
+const struct shki_kind shki_member_kind = {.number = SHK_KIND_MEMBER,
+                                           .name = "a member",
+                                           .remote = offsetof(struct shki_remote, member),
+                                           .watchable = ALL,
+                                           .watch = watch};
 
 /* ---- The calls ---- */
 
@@ -231,6 +232,8 @@ int shk_member_watch_open(struct shk_segment *s, const char *name, uint64_t id, 
         return SHKI_NO_HANDLE;
     *out = NULL;
     r = check_arguments(s, name, want);
+    if (r == 0 && s->remote)
+        return s->remote->member->open(s, name, id, want, out);
     m = r == 0 ? shki_member_find(s) : NULL;
     if (r == 0 && m == NULL)
         r = shki_object_join(&joining, &m);
@@ -268,6 +271,8 @@ int shk_member_watch_close(struct shk_member_watch *w)
 {
     struct shk_segment *s;
 
+    if (w && w->object.segment->remote)
+        return w->object.segment->remote->member->close(w);
     if (w == NULL || !shki_object_unref(&w->object))
         return 0;
     s = w->object.segment;
@@ -282,7 +287,7 @@ int shk_member_watch_living(struct shk_member_watch *w)
     int r = w ? shki_enter(&w->object, &m) : SHKI_NO_HANDLE, living = 0;
 
     if (r < 0)
-        return r;
+        return SHKI_ELSEWHERE(r, w, member, living, (w));
     check(w, 0, NULL);
     pthread_mutex_lock(&w->object.segment->local);
     for (uint32_t i = 0; i < shki_members_ready(w->object.segment); i++)

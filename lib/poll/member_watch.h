@@ -12,6 +12,4 @@ extern const struct shki_kind shki_member_kind;
 /* The next event, which is taken: its kind; 0: there is none. */
 uint32_t shki_member_watch_take(struct shk_member_watch *, struct shk_member_event *);
 
-uint32_t shki_member_watch_wants(const struct shk_member_watch *);
-
 #endif

@@ -35,7 +35,7 @@ static int watch(const struct shk_ready *wanted, struct shki_watch *w)
         return SHKI_NO_HANDLE;
     object = kind->object_of ? kind->object_of(wanted->object) : wanted->object;
     if (kind->remote != 0 && object->segment->remote)
-        return object->segment->remote->watch(object, wanted->want, w);
+        return object->segment->remote->watch(object, wanted->object, wanted->want, w);
     kind->watch(wanted->object, wanted->want, w);
     return 0;
 }
@@ -249,6 +249,10 @@ static int check_elsewhere(void *arg)
     struct shki_set *set = arg;
     int r = check(set);
 
+    if (r == (int)set->n) {
+        repair(set);
+        r = check(set);
+    }
     set->waits = true;
     return r;
 }

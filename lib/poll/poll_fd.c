@@ -68,10 +68,10 @@ static void ref(const struct shki_watch *w)
 {
     const struct shk_segment *s = w->object->segment;
 
-    if (s->remote)
-        s->remote->ref(w->handle);
-    else
+    if (w->refs)
         fetch_add_relaxed(w->refs, 1);
+    else
+        s->remote->ref(w->handle);
 }
 
 static void unref(struct watcher *w)

@@ -13,9 +13,10 @@
  * that has joined and gone between two checks (each 100 ms in a wait) has not been seen. Members
  * that were there when the watch was opened are seen, and have not joined since.
  *
- * A member is an attached thread: a process with several threads in the segment is several. It has
- * the name of its command until it calls shk_set_member_name(). A watch of a name takes a member
- * from the moment at which it is seen with that name, whatever it is called later.
+ * A member is an attached thread: a process with several threads in the segment is several; on etcd
+ * a process is one, and its death is found when its lease ends. A member has the name of its
+ * command until it calls shk_set_member_name(). A watch of a name takes a member from the moment at
+ * which it is seen with that name, whatever it is called later.
  */
 #ifndef SHMKIT_MEMBER_H
 #define SHMKIT_MEMBER_H

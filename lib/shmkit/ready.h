@@ -30,7 +30,8 @@
  *   SHK_KIND_MEMBER, SHK_JOINED | …   `object` is a struct shk_member_watch, and there is an event
  *                                     of those kinds to be read: SHK_JOINED, SHK_LEFT, SHK_DIED
  *   SHK_KIND_VALUE, SHK_READABLE      there is a newer version than the handle got last
- * Locks, conditions, barriers and regions cannot be waited for so: -ENOTSUP.
+ * Locks, conditions, barriers and regions cannot be waited for so: -ENOTSUP. On etcd a semaphore is
+ * not ready while a thread waits for its permits.
  *
  * Nothing is taken. Another member may be faster, so try with SHK_NOWAIT and be prepared for
  * -EAGAIN. A side of a queue that another member has claimed counts as ready, too.

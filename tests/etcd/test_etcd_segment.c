@@ -149,6 +149,142 @@ START_TEST(test_etcd_segment_is_opened_anew_in_a_forked_child)
 }
 END_TEST
 
+/* ---- Members that come and go ---- */
+
+struct board {
+    _Atomic bool joined, ends, stays_open;
+};
+
+/* A process that has the segment open, with that name. */
+static int be_reader(void *argument)
+{
+    struct board *board = argument;
+    struct shk_segment *s = etcd_segment();
+
+    assert_code(shk_set_member_name(s, "reader"), 0);
+    board->joined = true;
+    while (!board->ends)
+        pause_briefly();
+    if (!board->stays_open)
+        assert_code(shk_segment_close(s), 0);
+    return 0;
+}
+
+static pid_t start_reader(struct board *board)
+{
+    pid_t child;
+
+    board->joined = board->ends = false;
+    child = child_start(be_reader, board);
+    wait_until(board->joined, TEST_DEADLINE);
+    return child;
+}
+
+static struct shk_member_event next_event(struct shk_member_watch *watch, int what, pid_t pid)
+{
+    struct shk_member_event event;
+
+    assert_code(shk_member_watch_read(watch, &event, TEST_DEADLINE), what);
+    ck_assert_uint_eq(event.what, (uint32_t)what);
+    ck_assert_int_eq(event.pid, pid);
+    return event;
+}
+
+START_TEST(test_etcd_segment_member_watch_tells_of_members_that_come_and_go)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    struct shk_segment *s = etcd_segment();
+    struct shk_member_watch *all, *readers, *own;
+    struct shk_member_event event;
+    struct shk_snapshot *snapshot;
+    const struct shk_member_info *member;
+    pid_t child;
+
+    assert_code(shk_member_watch_open(s, NULL, 0, 0, &all), -EINVAL);
+    assert_code(shk_member_watch_open(s, NULL, 99, SHK_DIED, &all), -ESRCH);
+    assert_code(shk_member_watch_open(s, NULL, 0, SHK_JOINED | SHK_LEFT | SHK_DIED, &all), 0);
+    assert_code(shk_member_watch_open(s, "reader", 0, SHK_LEFT | SHK_DIED, &readers), 0);
+    /* what was there has not joined since */
+    assert_code(shk_member_watch_read(all, &event, SHK_NOWAIT), -EAGAIN);
+    assert_code_after(SHK_MS(300), shk_member_watch_read(all, &event, SHK_MS(300)), -ETIMEDOUT);
+    assert_code(shk_member_watch_living(all), 1);
+    assert_code(shk_member_watch_living(readers), 0);
+    child = start_reader(board);
+    event = next_event(all, SHK_JOINED, child);
+    wait_until(shk_member_watch_living(readers) == 1, TEST_DEADLINE);
+    assert_code(shk_snapshot_open(etcd_name(), &snapshot), 0);
+    member = shk_snapshot_find_member(snapshot, event.id);
+    ck_assert_ptr_nonnull(member);
+    ck_assert_int_eq(member->pid, child);
+    shk_snapshot_close(snapshot);
+    assert_code(shk_member_watch_open(s, NULL, event.id, SHK_LEFT | SHK_DIED, &own), 0);
+    assert_code(shk_member_watch_living(own), 1);
+    /* it closes the segment */
+    board->ends = true;
+    child_succeeds(child);
+    ck_assert_uint_eq(next_event(all, SHK_LEFT, child).id, event.id);
+    ck_assert_uint_eq(next_event(own, SHK_LEFT, child).id, event.id);
+    ck_assert_str_eq(next_event(readers, SHK_LEFT, child).name, "reader");
+    assert_code(shk_member_watch_living(own), 0);
+    /* … is killed */
+    child = start_reader(board);
+    next_event(all, SHK_JOINED, child);
+    child_kill(child);
+    next_event(all, SHK_DIED, child);
+    next_event(readers, SHK_DIED, child);
+    assert_code(shk_member_watch_living(all), 1);
+    assert_code(shk_member_watch_read(readers, &event, SHK_NOWAIT), -EAGAIN);
+    assert_code(shk_member_watch_close(own), 0);
+    assert_code(shk_member_watch_close(readers), 0);
+    assert_code(shk_segment_close(s), 0);
+    assert_code(shk_member_watch_read(all, &event, SHK_NOWAIT), -EBADF);
+    assert_code(shk_member_watch_living(all), -EBADF);
+    assert_code(shk_member_watch_close(all), 0);
+    unlink_it();
+}
+END_TEST
+
+/* What has come and gone while the servers were away, and their history was compacted. */
+START_TEST(test_etcd_segment_member_watch_in_a_set_misses_none_when_servers_are_killed)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    struct shk_segment *s = etcd_segment();
+    struct shk_member_watch *watch;
+    struct shk_member_event event;
+    struct shk_event *go;
+    pid_t stays, goes;
+    int leader, what;
+
+    assert_code(shk_event_open(s, "go", SHK_CREATE, NULL, &go), 0);
+    assert_code(shk_member_watch_open(s, NULL, 0, SHK_JOINED | SHK_LEFT | SHK_DIED, &watch), 0);
+    struct shk_ready set[] = {{SHK_KIND_EVENT, SHK_READABLE, go},
+                              {SHK_KIND_MEMBER, SHK_LEFT | SHK_DIED, watch},
+                              {SHK_KIND_MEMBER, SHK_JOINED, watch}};
+    assert_code(shk_wait_any(set, 3, SHK_NOWAIT), -EAGAIN);
+    stays = start_reader(board);
+    assert_code(shk_wait_any(set, 3, TEST_DEADLINE), 2);
+    next_event(watch, SHK_JOINED, stays);
+    assert_code(shk_wait_any(set, 3, SHK_NOWAIT), -EAGAIN);
+    goes = start_reader(board);
+    next_event(watch, SHK_JOINED, goes);
+    leader = cluster_leader();
+    cluster_kill(leader);
+    child_kill(goes);
+    assert_code(shk_wait_any(set, 3, TEST_DEADLINE), 1);
+    what = shk_member_watch_read(watch, &event, SHK_NOWAIT);
+    ck_assert_int_eq(what & SHK_DIED, SHK_DIED); /* with a gap in its history: or left */
+    ck_assert_int_eq(event.pid, goes);
+    cluster_start(leader);
+    board->ends = true;
+    child_succeeds(stays);
+    next_event(watch, SHK_LEFT, stays);
+    assert_code(shk_member_watch_close(watch), 0);
+    assert_code(shk_event_close(go), 0);
+    assert_code(shk_segment_close(s), 0);
+    unlink_it();
+}
+END_TEST
+
 static void *wait_for_event(void *event)
 {
     return (void *)(intptr_t)shk_event_wait(event, SHK_FOREVER);
@@ -207,7 +343,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("segment on etcd");
-    TCase *opening = test_case(suite, "opening"), *waiting = test_case(suite, "waiting");
+    TCase *opening = test_case(suite, "opening"), *members = test_case(suite, "members"),
+          *waiting = test_case(suite, "waiting");
 
     tcase_add_test(opening, test_etcd_segment_is_created_once_and_found_by_name);
     tcase_add_test(opening, test_etcd_segment_leaves_no_key_when_it_is_unlinked);
@@ -216,6 +353,9 @@ int main(void)
     tcase_add_test(opening, test_etcd_segment_finds_no_foreign_key_to_be_an_object);
     tcase_add_test(opening, test_etcd_segment_without_a_server_says_so);
     tcase_add_test(opening, test_etcd_segment_is_opened_anew_in_a_forked_child);
+    tcase_add_test(members, test_etcd_segment_member_watch_tells_of_members_that_come_and_go);
+    tcase_add_test(members,
+                   test_etcd_segment_member_watch_in_a_set_misses_none_when_servers_are_killed);
     tcase_add_test(waiting, test_etcd_segment_asks_for_nothing_while_it_waits);
     tcase_add_test(waiting, test_etcd_segment_that_is_closed_ends_the_waits_in_it);
     return run_with_cluster(suite);

@@ -1,0 +1,34 @@
+/* A reader of a stream in a set. The set keeps the reader, whose view is watched anyway. */
+#include "etcd/stream.h"
+
+/* The last block that has come is kept, however short the history is. */
+static bool is_ready(const struct shki_watch *w)
+{
+    const struct shk_reader *reader = w->handle;
+    struct shke_stream *st = shke_stream_of(reader->stream);
+    bool is;
+
+    pthread_mutex_lock(&st->object.lock);
+    is = st->end > (int64_t)load_relaxed(&reader->position);
+    pthread_mutex_unlock(&st->object.lock);
+    return is;
+}
+
+static void unref(void *reader)
+{
+    shke_reader_close(reader);
+}
+
+int shke_reader_begin_watch(struct shke_object *o, void *handle, uint32_t want,
+                            struct shki_watch *w)
+{
+    struct shk_reader *reader = handle;
+
+    (void)o;
+    (void)want;
+    w->handle = reader;
+    w->refs = &reader->refs;
+    w->is_ready = is_ready;
+    w->unref = unref;
+    return 0;
+}
