@@ -3,9 +3,18 @@
  * process that has it.
  *
  *     claim                              consume
- *     compare slot/S is as it was seen,  compare slot/S is as it was, slot.claim/S is mine
- *         slot.claim/S is absent         delete both, and slot.tries/S; put last/CONSUMER
- *     put slot.claim/S with my lease
+ *     compare last/CONSUMER is as I      compare slot/S is as it was, slot.claim/S is mine
+ *         left it                        delete both, and slot.tries/S; put last/CONSUMER
+ *     of the first items in the order
+ *         that are seen, the first of
+ *         which slot/S is as it was
+ *         seen, and slot.claim/S is
+ *         absent:
+ *     put slot.claim/S with my lease,
+ *         put last/CONSUMER
+ *
+ * As with a get, workers want the same item: each is given one by one request, whatever the others
+ * have claimed meanwhile; and the consumer's key makes it one, also if the request is sent twice.
  *
  * That comparison is the fence: a worker that was stopped for longer than its lease finds the claim
  * gone, or another's, and its item is not consumed a second time.
@@ -62,131 +71,216 @@ void shke_claims_free(struct shke_queue *q)
 
 /* ---- Claiming ---- */
 
-static void write_tries(const struct shke_claim *c, unsigned tries, int64_t delay,
-                        const char *nonce, struct shke_txn *t)
+static void write_tries(struct shke_txn *t, const char *key, int64_t mod, unsigned tries,
+                        int64_t delay, const char *nonce)
 {
     char value[SHKE_TRIES_MAX];
-    int n = snprintf(value, sizeof(value), "%lld %u %lld %s", (long long)c->item->mod, tries,
+    int n = snprintf(value, sizeof(value), "%lld %u %lld %s", (long long)mod, tries,
                      (long long)delay, nonce);
 
-    shke_then_put(t, c->tries, value, (size_t)n, 0);
+    shke_then_put(t, key, value, (size_t)n, 0);
 }
 
-static int send_claim(struct shke_queue *q, struct shke_claim *c, const char *nonce,
-                      const struct shke_trial *trial, struct shke_reply *reply)
+/* A request for one of the items that its consumer names. */
+struct claiming {
+    struct shke_queue *queue;
+    struct shke_claim *claim; /* what it comes to */
+    struct shke_actor *consumer;
+    char nonce[SHKE_NONCE_SIZE];
+    /* What is known of the items' slot.tries/S, as of one moment. */
+    struct {
+        const struct shke_item *item;
+        int64_t mod;
+        unsigned tries;
+    } before[SHKE_NAMED_MAX];
+};
+
+/* For shke_first_add(). */
+static void claim_one(void *arg, unsigned n, struct shke_txn *t)
+{
+    const struct claiming *a = arg;
+    const struct shke_item *i = a->consumer->items[n];
+    char key[SHKE_KEY_MAX];
+
+    shke_key(key, &a->queue->object, "slot/%s", i->slot);
+    shke_if_written(t, key, i->mod);
+    shke_key(key, &a->queue->object, "slot.claim/%s", i->slot);
+    shke_if_created(t, key, 0);
+    shke_then_put(t, key, a->nonce, strlen(a->nonce), a->claim->lease);
+    if (a->claim->is_lease) {
+        shke_key(key, &a->queue->object, "slot.tries/%s", i->slot);
+        shke_if_written(t, key, a->before[n].mod);
+        write_tries(t, key, i->mod, a->before[n].tries + 1, 0, a->nonce);
+    }
+    shke_consumer_write(a->consumer, a->nonce, n, 0, a->claim->lease, t);
+}
+
+static int send_claim(struct claiming *a, const struct shke_trial *trial, struct shke_reply *reply)
 {
     struct shke_txn t = {0};
 
-    shke_key(c->slot, &q->object, "slot/%s", c->item->slot);
-    shke_key(c->claim, &q->object, "slot.claim/%s", c->item->slot);
-    shke_key(c->tries, &q->object, "slot.tries/%s", c->item->slot);
-    shke_if_there(&t, &q->object);
-    shke_if_written(&t, c->slot, c->item->mod);
-    shke_if_created(&t, c->claim, 0);
-    shke_then_put(&t, c->claim, nonce, strlen(nonce), c->lease);
-    shke_else_get_key(&t, c->slot);
-    shke_else_get(&t, c->claim);
-    if (c->is_lease) {
-        shke_if_written(&t, c->tries, c->item->tries_mod);
-        write_tries(c, c->attempts, 0, nonce, &t);
-        shke_else_get(&t, c->tries);
-    }
-    return shke_txn_run(shke_object_client(&q->object), &t, trial, reply);
+    shke_if_there(&t, &a->queue->object);
+    shke_if_written(&t, a->consumer->key, a->consumer->mod);
+    shke_first_add(&t, a->queue, a->consumer, a->claim->is_lease, claim_one, a);
+    shke_else_get(&t, a->consumer->key);
+    return shke_txn_run(shke_object_client(&a->queue->object), &t, trial, reply);
 }
 
-static int read_failure(struct shke_queue *q, struct shke_claim *c, const char *nonce,
-                        const struct shke_reply *reply)
+/*
+ * The consumer's key was not as it had left it: 0: an earlier sending of the same request has
+ * claimed an item, of which the consumer knows now; TRY_AGAIN.
+ */
+static int read_failure(struct claiming *a, const struct shke_reply *reply)
 {
-    struct shke_kv slot = {0}, claim = {0}, tries = {0};
-    int r = shke_check_there(&q->object, reply);
+    struct shke_kv last = {0};
+    int r = shke_check_there(&a->queue->object, reply);
 
     if (r == 0)
-        r = shke_reply_kv(reply, 1, &slot);
+        r = shke_reply_kv(reply, 1, &last);
     if (r == 0)
-        r = shke_reply_kv(reply, 2, &claim);
-    if (r == 0 && c->is_lease)
-        r = shke_reply_kv(reply, 3, &tries);
-    if (r == 0) {
-        c->created = claim.create;
-        r = claim.value && strcmp((char *)claim.value, nonce) == 0 ? 0 : TRY_AGAIN;
-        pthread_mutex_lock(&q->object.lock);
-        shke_item_learn_claim(c->item, claim.create, claim.lease, reply->revision);
-        if (c->is_lease)
-            shke_item_learn_tries(q, c->item, &tries, reply->revision);
-        if (slot.mod != c->item->mod)
-            shke_view_drop(q, c->item);
-        pthread_mutex_unlock(&q->object.lock);
-    }
-    shke_kv_free(&slot);
-    shke_kv_free(&claim);
-    shke_kv_free(&tries);
+        r = shke_consumer_read(a->queue, a->consumer, &last, a->nonce) ? 0 : TRY_AGAIN;
+    shke_kv_free(&last);
     return r;
 }
 
-/* Without the object's lock: 0: it is claimed; TRY_AGAIN: another process has it. */
-static int claim_item(struct shke_queue *q, struct shke_claim *c, const struct shke_trial *trial)
+/*
+ * Without the object's lock: 0: the first of the consumer's items is claimed; TRY_AGAIN: other
+ * processes have all that it named.
+ */
+static int claim_some(struct claiming *a, const struct shke_trial *trial)
 {
-    char nonce[SHKE_NONCE_SIZE];
+    struct shke_queue *q = a->queue;
+    struct shke_actor *c = a->consumer;
     struct shke_reply reply;
-    int r = shke_segment_lease(q->object.segment, trial, &c->lease);
+    int r = shke_segment_lease(q->object.segment, trial, &a->claim->lease);
 
     if (r < 0)
         return r;
-    shke_nonce(nonce);
-    c->attempts = c->item->tries + 1;
-    r = send_claim(q, c, nonce, trial, &reply);
+    shke_nonce(a->nonce);
+    r = send_claim(a, trial, &reply);
     if (r == -ESTALE) { /* the lease has just ended */
-        shke_session_lost(q->object.segment->session, c->lease);
+        shke_session_lost(q->object.segment->session, a->claim->lease);
         return TRY_AGAIN;
     }
-    if (r == 0 && reply.succeeded)
-        c->created = reply.revision;
-    if (r == 0 && !reply.succeeded)
-        r = read_failure(q, c, nonce, &reply);
+    if (r < 0)
+        return r;
+    if (reply.succeeded) {
+        pthread_mutex_lock(&q->object.lock);
+        r = shke_first_read(q, c, a->claim->is_lease, &reply);
+        pthread_mutex_unlock(&q->object.lock);
+        if (r == 0)
+            c->mod = reply.revision;
+    } else {
+        r = read_failure(a, &reply);
+    }
     shke_reply_free(&reply);
     return r;
 }
 
-/* With the object's lock, which is not held over the request. As claim_item(). */
-static int try_item(struct shke_queue *q, struct shke_claim *c, const struct shke_trial *trial)
+/*
+ * With the object's lock: a consumer without items, and not in doubt: 0 or an error. The lock is
+ * not held over a request.
+ */
+static int take_consumer(struct shke_queue *q, const struct shke_trial *trial,
+                         struct shke_actor **out)
 {
-    int r;
+    struct shke_actor *c = shke_consumer_take(q, false);
+    int r = c ? 0 : -ENOMEM;
 
-    q->claims_moving++;
-    pthread_mutex_unlock(&q->object.lock);
-    r = claim_item(q, c, trial);
-    pthread_mutex_lock(&q->object.lock);
-    q->claims_moving--;
-    if (r == 0) {
-        shke_item_learn_claim(c->item, c->created, c->lease, c->created);
-        if (c->is_lease)
-            shke_item_set_tries(q, c->item, c->attempts, 0, c->created);
-        list(q, c);
-    } else {
-        shke_item_release(c->item);
-        c->item = NULL;
+    if (c && *c->doubtful) {
+        pthread_mutex_unlock(&q->object.lock);
+        r = shke_consumer_settle(q, c, trial);
+        pthread_mutex_lock(&q->object.lock);
     }
+    if (c && (r < 0 || c->n_items > 0)) { /* a get's, which wait for the next one */
+        shke_actor_give(q, c, false);
+        c = NULL;
+    }
+    if (r == 0 && c == NULL)
+        c = shke_consumer_take(q, true);
+    *out = c;
+    return r < 0 ? r : c ? 0 : -ENOMEM;
+}
+
+/* With the object's lock: the consumer has claimed its first item, as of its key's revision. */
+static void have(const struct claiming *a)
+{
+    struct shke_queue *q = a->queue;
+    struct shke_claim *p = a->claim;
+    struct shke_actor *c = a->consumer;
+    struct shke_item *i = c->items[0];
+    unsigned n = 0;
+
+    while (a->before[n].item != i)
+        n++;
+    p->attempts = a->before[n].tries + 1;
+    c->n_items = 0;
+    i->is_tried = true;
+    p->item = i;
+    p->created = c->mod;
+    shke_key(p->slot, &q->object, "slot/%s", i->slot);
+    shke_key(p->claim, &q->object, "slot.claim/%s", i->slot);
+    shke_key(p->tries, &q->object, "slot.tries/%s", i->slot);
+    shke_item_learn_claim(i, p->created, p->lease, p->created);
+    if (p->is_lease)
+        shke_item_set_tries(q, i, p->attempts, 0, p->created);
+    list(q, p);
+}
+
+/*
+ * With the object's lock, which is not held over the request. As claim_some(). Given up, it may
+ * still be carried out: then the consumer is in doubt, and the claim a stray.
+ */
+static int try_to_claim(struct shke_queue *q, struct shke_claim *p, size_t room,
+                        const struct shke_trial *trial)
+{
+    struct claiming a = {.queue = q, .claim = p};
+    int r = take_consumer(q, trial, &a.consumer);
+    struct shke_actor *c = a.consumer;
+
+    if (r < 0)
+        return r;
+    c->n_items = shke_view_name(q, c->items, room);
+    c->takes_first = true;
+    for (unsigned i = 0; i < c->n_items; i++) {
+        a.before[i].item = c->items[i];
+        a.before[i].mod = c->items[i]->tries_mod;
+        a.before[i].tries = c->items[i]->tries;
+    }
+    r = TRY_AGAIN;
+    if (c->n_items > 0) {
+        q->claims_moving++;
+        pthread_mutex_unlock(&q->object.lock);
+        r = claim_some(&a, trial);
+        pthread_mutex_lock(&q->object.lock);
+        q->claims_moving--;
+    }
+    if (r == 0)
+        have(&a);
+    else
+        shke_consumer_give_up(c);
+    if (r == -EHOSTUNREACH)
+        memcpy(c->doubtful, a.nonce, sizeof(a.nonce));
+    shke_actor_give(q, c, false);
     return r;
 }
 
 int shke_claim_next(struct shke_queue *q, struct shke_claim *c, size_t room, struct shke_wait *w)
 {
     const struct shke_trial trial = {.deadline = &w->deadline};
+    const struct iovec one = {.iov_len = room};
     int r = shke_view_start(q, &trial);
 
     if (r < 0)
         return r;
     pthread_mutex_lock(&q->object.lock);
     do {
-        if (shke_view_take(q, &c->item, 1) == 0) {
+        r = shke_view_fit(q, &one, 1);
+        if (r > 0) {
+            r = try_to_claim(q, c, room, &trial);
+        } else if (r == 0) {
             r = shke_wait_more(q, w);
-            if (r == 0)
-                r = TRY_AGAIN;
-        } else if (c->item->length > room) {
-            r = shke_say_small(q, c->item, room);
-            shke_item_release(c->item);
-        } else {
-            r = try_item(q, c, &trial);
+            r = r == 0 ? TRY_AGAIN : r;
         }
     } while (r == TRY_AGAIN);
     pthread_mutex_unlock(&q->object.lock);
@@ -300,7 +394,7 @@ static int64_t send_nack(struct shke_queue *q, struct shke_claim *c, int64_t del
     shke_if_there(&t, &q->object);
     shke_if_created(&t, c->claim, c->created);
     shke_then_delete(&t, c->claim);
-    write_tries(c, tries, delay < 0 ? 0 : delay, nonce, &t);
+    write_tries(&t, c->tries, c->item->mod, tries, delay < 0 ? 0 : delay, nonce);
     shke_else_get(&t, c->tries);
     r = shke_txn_run(shke_object_client(&q->object), &t, trial, &reply);
     if (r < 0)

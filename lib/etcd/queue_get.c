@@ -40,26 +40,13 @@ static void add_taking(const struct get *g, const struct shke_item *i, bool asks
     }
 }
 
-/*
- * The first that is there: each is in the other branch of the one before, behind two questions,
- * what has become of that.
- */
-static void add_first(const struct get *g, struct shke_txn *t)
+/* For shke_first_add(). */
+static void take_one(void *arg, unsigned i, struct shke_txn *t)
 {
-    char slot[SHKE_KEY_MAX], claim[SHKE_KEY_MAX];
-    struct shke_txn inner = {0}, one;
+    const struct get *g = arg;
 
-    for (unsigned i = g->consumer->n_items; i-- > 0; inner = one) {
-        one = (struct shke_txn){0};
-        add_taking(g, g->consumer->items[i], true, &one);
-        shke_consumer_write(g->consumer, g->nonce, i, 1, g->lease, &one);
-        keys_of(g->queue, g->consumer->items[i], slot, claim);
-        shke_else_get_key(&one, slot);
-        shke_else_get(&one, claim);
-        if (i + 1 < g->consumer->n_items)
-            shke_else_txn(&one, &inner);
-    }
-    shke_then_txn(t, &inner);
+    add_taking(g, g->consumer->items[i], true, t);
+    shke_consumer_write(g->consumer, g->nonce, i, 1, g->lease, t);
 }
 
 /* No claim at all is one comparison, and not one for each. */
@@ -78,56 +65,25 @@ static void add_all(const struct get *g, struct shke_txn *t)
 }
 
 /* That the queue is there is known if an item is. */
-static int send_get(const struct get *g, const struct shke_trial *trial, struct shke_reply *reply)
+static int send_get(struct get *g, const struct shke_trial *trial, struct shke_reply *reply)
 {
     struct shke_txn t = {0};
 
     shke_if_written(&t, g->consumer->key, g->consumer->mod);
     if (g->consumer->takes_first)
-        add_first(g, &t);
+        shke_first_add(&t, g->queue, g->consumer, false, take_one, g);
     else
         add_all(g, &t);
     return shke_txn_run(shke_object_client(&g->queue->object), &t, trial, reply);
 }
 
-/* With the object's lock: what the servers say of an item that could not be taken. */
-static int learn_item(struct shke_queue *q, struct shke_item *i, const struct shke_reply *reply,
-                      unsigned answer)
-{
-    struct shke_kv slot = {0}, claim = {0};
-    int r = shke_reply_kv(reply, answer, &slot);
-
-    if (r == 0)
-        r = shke_reply_kv(reply, answer + 1, &claim);
-    if (r == 0 && slot.mod != i->mod)
-        shke_view_drop(q, i);
-    else if (r == 0)
-        shke_item_learn_claim(i, claim.create, claim.lease, reply->revision);
-    shke_kv_free(&slot);
-    shke_kv_free(&claim);
-    return r;
-}
-
 /* The consumer's key was as it had left it. 0: it has one of the items; TRY_AGAIN. */
 static int read_first(const struct get *g, const struct shke_reply *reply)
 {
-    struct shke_actor *c = g->consumer;
-    struct shke_reply one, next;
-    unsigned i = 0, n = c->n_items;
-    int r = 0;
+    int r;
 
     pthread_mutex_lock(&g->queue->object.lock);
-    shke_reply_inner(reply, 0, &one);
-    while (i < n && !one.succeeded && r == 0) {
-        r = learn_item(g->queue, c->items[i++], &one, 0);
-        shke_reply_inner(&one, 2, &next);
-        one = next;
-    }
-    shke_view_learn_rivals(g->queue, i, n);
-    if (r == 0 && i < n)
-        shke_consumer_choose(c, i);
-    else if (r == 0)
-        r = TRY_AGAIN;
+    r = shke_first_read(g->queue, g->consumer, false, reply);
     pthread_mutex_unlock(&g->queue->object.lock);
     return r;
 }
@@ -150,7 +106,7 @@ static int read_failure(const struct get *g, const struct shke_reply *reply)
     shke_kv_free(&last);
     pthread_mutex_lock(&q->object.lock);
     for (unsigned i = 0; r == TRY_AGAIN && i < c->n_items; i++)
-        if (learn_item(q, c->items[i], reply, 2 + 2 * i) < 0)
+        if (shke_item_learn(q, c->items[i], reply, 2 + 2 * i, false) < 0)
             r = -ENOMEM;
     if (r == TRY_AGAIN && c->n_items == 1)
         shke_view_learn_rivals(q, 1, 1);
@@ -286,25 +242,6 @@ static int deliver(struct shke_queue *q, struct shke_actor *c, struct shke_worke
     return (int)done;
 }
 
-/*
- * With the object's lock. The lengths of the items are known before they are taken: n is what fits,
- * 0: there is none; -EMSGSIZE.
- */
-static int fit(struct shke_queue *q, const struct iovec *bufs, unsigned n)
-{
-    struct shke_item *i = q->order == SHK_LIFO ? q->tail : q->head;
-    unsigned k = 0;
-
-    for (; i && k < n && k < SHKE_BATCH; i = q->order == SHK_LIFO ? i->previous : i->next) {
-        if (!shke_item_is_free(i))
-            continue;
-        if (i->length > bufs[k].iov_len)
-            return k ? (int)k : shke_say_small(q, i, bufs[0].iov_len);
-        k++;
-    }
-    return (int)k;
-}
-
 static int get(struct shke_queue *q, struct shke_wait *w, struct iovec *bufs, unsigned n,
                int64_t *priority)
 {
@@ -324,7 +261,7 @@ static int get(struct shke_queue *q, struct shke_wait *w, struct iovec *bufs, un
         c = shke_consumer_take(q, false);
         r = c ? 0 : -ENOMEM;
         if (r == 0 && c->n_items == 0)
-            r = fit(q, bufs, n);
+            r = shke_view_fit(q, bufs, n); /* lengths are known before items are taken */
         if (r > 0 || (r == 0 && c->n_items > 0))
             r = take(q, c, (unsigned)r, bufs[0].iov_len, &trial, &again);
         if (r > 0)

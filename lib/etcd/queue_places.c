@@ -100,15 +100,6 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
     pthread_mutex_unlock(&q->object.lock);
 }
 
-static void told(void *arg)
-{
-    struct shke_queue *q = arg;
-
-    pthread_mutex_lock(&q->object.lock);
-    pthread_cond_broadcast(&q->object.changed);
-    pthread_mutex_unlock(&q->object.lock);
-}
-
 int64_t shke_places_read(struct shke_queue *q, const struct shke_trial *trial)
 {
     char prefix[SHKE_KEY_MAX];
@@ -151,38 +142,28 @@ static int64_t reload(void *arg)
     return shke_places_read(arg, &trial);
 }
 
-static int start(struct shke_queue *q, const struct shke_trial *trial)
+static int begin(struct shke_queue *q, const struct shke_trial *trial)
 {
-    static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
-    int64_t revision = 0;
-    int r = 0;
+    static const struct shke_watcher watcher = {
+        .event = see_event, .told = shke_object_told, .reload = reload};
+    int64_t revision;
+    int r;
 
-    pthread_mutex_lock(&q->starting);
-    if (q->capacity > 0 && (q->deletes == NULL || q->cursors == NULL)) {
-        if (q->places == NULL) {
-            q->places = calloc(q->capacity, sizeof(*q->places));
-            q->n_free = q->places ? q->capacity : 0;
-        }
-        revision = q->places ? shke_places_read(q, trial) : shke_fail(-ENOMEM, "out of memory");
-        r = revision < 0 ? (int)revision : 0;
-        if (r == 0)
-            r = shke_queue_watch(q, &q->deletes, "slot/", revision, true, &watcher);
-        if (r == 0)
-            r = shke_queue_watch(q, &q->cursors, "cursor/", revision, false, &watcher);
+    if (q->capacity == 0 || (q->deletes && q->cursors))
+        return 0;
+    if (q->places == NULL) {
+        q->places = calloc(q->capacity, sizeof(*q->places));
+        q->n_free = q->places ? q->capacity : 0;
     }
-    pthread_mutex_unlock(&q->starting);
-    return r;
+    revision = q->places ? shke_places_read(q, trial) : shke_fail(-ENOMEM, "out of memory");
+    r = revision < 0 ? (int)revision
+                     : shke_queue_watch(q, &q->deletes, "slot/", revision, true, &watcher);
+    return r < 0 ? r : shke_queue_watch(q, &q->cursors, "cursor/", revision, false, &watcher);
 }
 
 int shke_places_start(struct shke_queue *q, const struct shke_trial *trial)
 {
-    const struct shke_trial brief = shke_brief(trial);
-    int r;
-
-    do
-        r = start(q, &brief);
-    while (shke_again(trial, r));
-    return r;
+    return shke_queue_begin(q, begin, trial);
 }
 
 void shke_places_free(struct shke_queue *q)

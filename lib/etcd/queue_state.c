@@ -66,6 +66,21 @@ int shke_queue_watch(struct shke_queue *q, struct shke_watch **watch, const char
     return *watch ? 0 : -ENOMEM;
 }
 
+int shke_queue_begin(struct shke_queue *q,
+                     int (*begin)(struct shke_queue *, const struct shke_trial *),
+                     const struct shke_trial *trial)
+{
+    const struct shke_trial brief = shke_brief(trial);
+    int r;
+
+    do {
+        pthread_mutex_lock(&q->starting);
+        r = begin(q, &brief);
+        pthread_mutex_unlock(&q->starting);
+    } while (shke_again(trial, r));
+    return r;
+}
+
 /* ---- Actors ---- */
 
 struct shke_actor *shke_actor_new(struct shke_queue *q, bool producer)

@@ -286,9 +286,7 @@ static void told(void *arg)
 {
     struct shke_queue *q = arg;
 
-    pthread_mutex_lock(&q->object.lock);
-    pthread_cond_broadcast(&q->object.changed);
-    pthread_mutex_unlock(&q->object.lock);
+    shke_object_told(&q->object);
     q->told(q);
 }
 
@@ -395,31 +393,21 @@ static int64_t reload(void *arg)
     return read_all(arg, &trial);
 }
 
-static int start(struct shke_queue *q, const struct shke_trial *trial)
+static int begin(struct shke_queue *q, const struct shke_trial *trial)
 {
     static const struct shke_watcher watcher = {.event = see_event, .told = told, .reload = reload};
-    int64_t revision = 0;
-    int r = 0;
+    int64_t revision;
 
-    pthread_mutex_lock(&q->starting);
-    if (q->view == NULL) {
-        revision = read_all(q, trial);
-        r = revision < 0 ? (int)revision
-                         : shke_queue_watch(q, &q->view, "slot", revision, false, &watcher);
-    }
-    pthread_mutex_unlock(&q->starting);
-    return r;
+    if (q->view)
+        return 0;
+    revision = read_all(q, trial);
+    return revision < 0 ? (int)revision
+                        : shke_queue_watch(q, &q->view, "slot", revision, false, &watcher);
 }
 
 int shke_view_start(struct shke_queue *q, const struct shke_trial *trial)
 {
-    const struct shke_trial brief = shke_brief(trial);
-    int r;
-
-    do
-        r = start(q, &brief);
-    while (shke_again(trial, r));
-    return r;
+    return shke_queue_begin(q, begin, trial);
 }
 
 void shke_view_free(struct shke_queue *q)
@@ -428,66 +416,4 @@ void shke_view_free(struct shke_queue *q)
     while (q->head)
         shke_view_drop(q, q->head);
     free(q->table);
-}
-
-/* ---- Taking ---- */
-
-int shke_say_small(const struct shke_queue *q, const struct shke_item *i, size_t size)
-{
-    return shke_fail(-EMSGSIZE, "the next item of %s/%s has %zu bytes, the buffer %zu",
-                     q->object.segment->segment.name, q->object.name, i->length, size);
-}
-
-unsigned shke_view_take(struct shke_queue *q, struct shke_item **items, unsigned n)
-{
-    struct shke_item *i = q->order == SHK_LIFO ? q->tail : q->head;
-    size_t bytes = 0;
-    unsigned found = 0;
-
-    for (; i && found < n && found < SHKE_BATCH; i = q->order == SHK_LIFO ? i->previous : i->next) {
-        if (!shke_item_is_free(i))
-            continue;
-        bytes += i->length;
-        if (found > 0 && bytes > SHKE_BATCH_BYTES)
-            break;
-        i->is_tried = true;
-        i->refs++;
-        items[found++] = i;
-    }
-    return found;
-}
-
-unsigned shke_view_name(struct shke_queue *q, struct shke_item **items, size_t room)
-{
-    struct shke_item *i = q->order == SHK_LIFO ? q->tail : q->head;
-    unsigned found = 0, most = q->named ? q->named : 1;
-
-    for (; i && found < most; i = q->order == SHK_LIFO ? i->previous : i->next) {
-        /* behind the first, one that another thread tries may be left by it */
-        if (found == 0 ? !shke_item_is_free(i) : !shke_item_may_be_named(i))
-            continue;
-        if (i->length > room)
-            break;
-        i->is_tried = i->is_tried || found == 0;
-        i->refs++;
-        items[found++] = i;
-    }
-    return found;
-}
-
-#define STREAK 32 /* so many firsts: one fewer is named; each costs a little, in each request */
-
-void shke_view_learn_rivals(struct shke_queue *q, unsigned index, unsigned n)
-{
-    unsigned wanted = index + 2 < SHKE_NAMED_MAX ? index + 2 : SHKE_NAMED_MAX;
-
-    if (index > 0 && wanted > q->named)
-        q->named = wanted;
-    else if (index >= n) /* all were gone */
-        q->named = SHKE_NAMED_MAX;
-    q->streak = index == 0 ? q->streak + 1 : 0;
-    if (q->streak >= STREAK && q->named > 1) {
-        q->named--;
-        q->streak = 0;
-    }
 }

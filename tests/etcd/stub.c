@@ -250,11 +250,17 @@ static bool holds(struct stub *s, json_object *compare)
     return all;
 }
 
+static void print_branch(struct stub *s, json_object *txn, FILE *out);
+
 static void print_operation(struct stub *s, json_object *operation, FILE *out)
 {
     json_object *o;
 
-    if ((o = member(operation, "request_put")) != NULL) {
+    if ((o = member(operation, "request_txn")) != NULL) {
+        fputs("{\"response_txn\":{", out);
+        print_branch(s, o, out);
+        fputs("}}", out);
+    } else if ((o = member(operation, "request_put")) != NULL) {
         put(s, o);
         fputs("{\"response_put\":{}}", out);
     } else if ((o = member(operation, "request_delete_range")) != NULL) {
@@ -266,39 +272,36 @@ static void print_operation(struct stub *s, json_object *operation, FILE *out)
     }
 }
 
-static bool changes(json_object *operations)
-{
-    for (size_t i = 0; operations && i < json_object_array_length(operations); i++)
-        if (member(json_object_array_get_idx(operations, i), "request_range") == NULL)
-            return true;
-    return false;
-}
-
 static void print_header(struct stub *s, FILE *out)
 {
     fprintf(out, "{\"header\":{\"revision\":\"%lld\"}", (long long)s->revision);
 }
 
-static void print_txn(struct stub *s, json_object *txn, FILE *out)
+/* Which branch it is, and the answers. */
+static void print_branch(struct stub *s, json_object *txn, FILE *out)
 {
     json_object *compare = member(txn, "compare"), *operations;
     bool succeeded = true;
-    char *answers;
-    size_t size;
-    FILE *list = open_memstream(&answers, &size);
 
     for (size_t i = 0; compare && i < json_object_array_length(compare); i++)
         succeeded = succeeded && holds(s, json_object_array_get_idx(compare, i));
     operations = member(txn, succeeded ? "success" : "failure");
-    s->revision += changes(operations);
+    fprintf(out, "\"succeeded\":%s,\"responses\":[", succeeded ? "true" : "false");
     for (size_t i = 0; operations && i < json_object_array_length(operations); i++) {
-        fputs(i ? "," : "", list);
-        print_operation(s, json_object_array_get_idx(operations, i), list);
+        fputs(i ? "," : "", out);
+        print_operation(s, json_object_array_get_idx(operations, i), out);
     }
-    fclose(list);
+    fputs("]", out);
+}
+
+/* Each has a revision of its own, also if it changes nothing. */
+static void print_txn(struct stub *s, json_object *txn, FILE *out)
+{
+    s->revision++;
     print_header(s, out);
-    fprintf(out, ",\"succeeded\":%s,\"responses\":[%s]}", succeeded ? "true" : "false", answers);
-    free(answers);
+    fputs(",", out);
+    print_branch(s, txn, out);
+    fputs("}", out);
 }
 
 /* The body of the reply; to be freed. With the lock. */
@@ -333,23 +336,33 @@ static char *answer(struct stub *s, const char *path, const char *body)
 
 /* ---- Faults; with the lock ---- */
 
-static bool puts_item(const char *path, const char *body)
+static bool puts_slot(json_object *operations)
 {
-    json_object *request, *operations, *one;
+    json_object *operation, *inner;
     bool puts = false;
     size_t length;
     char *key;
 
+    for (size_t i = 0; operations && i < json_object_array_length(operations) && !puts; i++) {
+        operation = json_object_array_get_idx(operations, i);
+        inner = member(operation, "request_txn");
+        key = decode(text_of(member(operation, "request_put"), "key"), &length);
+        puts = strstr(key, "/slot/") || strstr(key, "/slot.claim/") ||
+               puts_slot(member(inner, "success")) || puts_slot(member(inner, "failure"));
+        free(key);
+    }
+    return puts;
+}
+
+static bool puts_item(const char *path, const char *body)
+{
+    json_object *request;
+    bool puts;
+
     if (strcmp(path, "/v3/kv/txn") != 0)
         return false;
     request = json_tokener_parse(body);
-    operations = member(request, "success");
-    for (size_t i = 0; operations && i < json_object_array_length(operations); i++) {
-        one = member(json_object_array_get_idx(operations, i), "request_put");
-        key = decode(text_of(one, "key"), &length);
-        puts = puts || strstr(key, "/slot/") != NULL;
-        free(key);
-    }
+    puts = puts_slot(member(request, "success"));
     json_object_put(request);
     return puts;
 }

@@ -10,7 +10,7 @@
 
 struct stub;
 
-/* What becomes of a transaction that puts an item. */
+/* What becomes of a transaction that puts an item, or claims one. */
 enum stub_fault {
     STUB_ANSWERS,
     STUB_LOSES_REQUEST, /* the connection ends, and nothing is done */
@@ -27,7 +27,7 @@ void stub_set_faults(struct stub *, const enum stub_fault *, unsigned n);
 /* Carry out now what has been delayed: how many. */
 unsigned stub_release(struct stub *);
 
-/* How often each has happened; how many transactions that put items there were. */
+/* How often each has happened; how many such transactions there were. */
 unsigned stub_count(const struct stub *, enum stub_fault);
 /* Requests of any kind. */
 unsigned stub_requests(const struct stub *);

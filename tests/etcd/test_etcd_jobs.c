@@ -361,6 +361,91 @@ START_TEST(test_etcd_jobs_are_not_drained_while_one_is_leased)
 }
 END_TEST
 
+/* ---- Workers that want the same job ---- */
+
+enum { RIVALS = 4, WANTED = 400 };
+
+struct race {
+    _Atomic bool begins;
+    _Atomic unsigned ready, leased, peeked, wrong;
+};
+
+/* Odd ones peek, even ones lease. The jobs of one producer come to each worker in order. */
+static int race(struct race *race, bool peeks)
+{
+    struct shk_queue *queue;
+    int last = -1, number;
+    const void *peeked;
+    uint64_t ticket;
+    char item[64];
+    ssize_t n;
+
+    setenv("SHMKIT_ETCD_TTL", "60", 1); /* no lease ends, however slow it is */
+    queue = queue_open(etcd_segment(), SHK_FIFO, 0);
+    race->ready++;
+    while (!race->begins)
+        pause_briefly();
+    for (;;) {
+        n = peeks ? shk_queue_peek(queue, &peeked, SHK_FOREVER)
+                  : shk_queue_lease(queue, item, sizeof(item), SHK_FOREVER, &ticket);
+        if (n < 0)
+            break;
+        if (peeks)
+            memcpy(item, peeked, (size_t)n);
+        number = atoi(item);
+        race->wrong += number <= last;
+        last = number;
+        assert_code(peeks ? shk_queue_consume(queue) : shk_queue_ack(queue, ticket), 0);
+        peeks ? race->peeked++ : race->leased++;
+    }
+    assert_code((int)n, -EPIPE);
+    return 0;
+}
+
+static int race_to_peek(void *argument)
+{
+    return race(argument, true);
+}
+
+static int race_to_lease(void *argument)
+{
+    return race(argument, false);
+}
+
+/*
+ * Each job costs a request for its claim, and one for its end. A worker that named the next job
+ * alone would need more than one claim for most, and one of four is given the job at once.
+ */
+START_TEST(test_etcd_jobs_that_several_want_cost_a_request_each)
+{
+    struct race *all = shared_memory(sizeof(*all));
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = queue_open(s, SHK_FIFO, 0);
+    char numbers[WANTED][8];
+    struct iovec jobs[WANTED];
+    pid_t workers[RIVALS];
+    unsigned long before;
+
+    for (int i = 0; i < WANTED; i++)
+        jobs[i] = (struct iovec){numbers[i], (size_t)snprintf(numbers[i], 8, "%d", i) + 1};
+    assert_code(shk_queue_put_many(queue, jobs, WANTED, SHK_FOREVER), WANTED);
+    for (int i = 0; i < RIVALS; i++)
+        workers[i] = child_start(i % 2 ? race_to_peek : race_to_lease, all);
+    wait_until(all->ready == RIVALS, TEST_DEADLINE);
+    before = cluster_requests();
+    all->begins = true;
+    wait_until(all->leased + all->peeked == WANTED, TEST_DEADLINE * 2);
+    printf("%d jobs, %u leased and %u peeked by %d workers: %.2f requests each\n", WANTED,
+           all->leased, all->peeked, RIVALS, (double)(cluster_requests() - before) / WANTED);
+    ck_assert_uint_le(cluster_requests() - before, WANTED * 5 / 2);
+    ck_assert_uint_eq(all->wrong, 0);
+    assert_code(shk_queue_shutdown(queue), 0);
+    for (int i = 0; i < RIVALS; i++)
+        child_succeeds(workers[i]);
+    queue_close(s, queue);
+}
+END_TEST
+
 /* ---- Each job once, or more often with a worker killed, and never less ---- */
 
 enum { JOBS = 600, WORKERS = 3 };
@@ -454,6 +539,7 @@ int main(void)
     tcase_add_test(leases, test_etcd_jobs_of_a_killed_worker_come_back_and_say_so);
     tcase_add_test(leases, test_etcd_jobs_refuse_the_late_ack_of_a_frozen_worker);
     tcase_add_test(leases, test_etcd_jobs_are_not_drained_while_one_is_leased);
+    tcase_add_test(once, test_etcd_jobs_that_several_want_cost_a_request_each);
     tcase_add_test(once, test_etcd_jobs_are_done_once_with_workers_and_the_leader_killed);
     return run_with_cluster(suite);
 }
