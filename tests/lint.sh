@@ -109,7 +109,7 @@ lib/etcd/ clang-analyzer-core.uninitialized.UndefReturn as the first
 lib/etcd/ clang-analyzer-unix.Malloc lists: what is freed has been taken out
 lib/object/object.h clang-analyzer-core.UndefinedBinaryOperatorResult 1 of try(): it is set
 lib/object/rwlock_kind.c clang-analyzer-core.NullDereference SHKI_REMOTE: there is a segment
-lib/object/semaphore.c clang-analyzer-core.NullDereference the same
+lib/object/semaphore_kind.c clang-analyzer-core.NullDereference the same
 lib/queue/kind.c clang-analyzer-core.NullDereference the same
 lib/queue/geometry.c clang-analyzer-core.DivideZero slots have a size; only chunks have none
 lib/queue/stack.c clang-analyzer-core.NonNullParamChecker 1 of make_room(): there is a slot

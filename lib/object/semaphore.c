@@ -11,7 +11,7 @@
  *
  * A notify does not hand permits over, it promises them: until its waiter has resumed, they are
  * still in `value`, and no other thread may take them. So a waiter that dies on its way loses
- * nothing: recover() counts the promises anew, and promises the permits to the next waiters. With
+ * nothing: recovery counts the promises anew, and promises the permits to the next waiters. With
  * the permits taken from `value` by the notifier, they would be lost with the waiter.
  *
  * First come, first served: if there are fewer permits than the first waiter wants, they are
@@ -31,18 +31,6 @@
 #include "object/watch.h"
 
 #include <shmkit/inspect.h>
-#include <shmkit/semaphore.h>
-#include <stdlib.h>
-
-#define VALUE_MAX ((uint32_t)INT32_MAX)
-
-struct shk_semaphore {
-    struct shki_object object;
-    struct shki_semaphore_shared *shared;
-    uint32_t max; /* a validated copy */
-    struct shki_holdings holdings;
-    struct shki_waitlist line;
-};
 
 static struct shki_semaphore_shared *semaphore_of(const struct shki_waitlist *l)
 {
@@ -58,105 +46,6 @@ static struct shki_holdings holdings_of(const struct shki_waitlist *l)
                                 SHKI_HOLDINGS_OFFSET);
 }
 
-static int build(struct shki_object *o, const struct shki_plan *plan)
-{
-    const struct shk_semaphore_options *options = plan->options;
-    struct shki_semaphore_shared *shared = (void *)o->shared;
-
-    shared->owners = options->owners;
-    shared->max = options->owners ? options->value : options->max ? options->max : VALUE_MAX;
-    store_relaxed(&shared->value, options->value);
-    return shki_waitlist_init(&shared->waiters);
-}
-
-static int check(struct shki_object *o, const struct shki_plan *plan)
-{
-    const struct shk_semaphore_options *options = plan->options;
-    struct shk_semaphore *s = (struct shk_semaphore *)o;
-    uint32_t owners;
-
-    s->shared = (void *)o->shared;
-    s->max = s->shared->max;
-    if (s->max == 0 || s->max > VALUE_MAX)
-        return shki_fail(-EPROTO, "%s/%s is damaged: its maximum", o->segment->name, o->name);
-    owners = s->shared->owners;
-    if (owners > 1 ||
-        (owners && o->size < SHKI_HOLDINGS_OFFSET + shki_holdings_size(o->segment->max_members)))
-        return shki_fail(-EPROTO, "%s/%s is damaged: its owners", o->segment->name, o->name);
-    s->holdings = shki_holdings_at(o->segment, owners, o->offset + SHKI_HOLDINGS_OFFSET);
-    if (options->max && options->max != s->max)
-        return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore of at most %u permits",
-                         o->segment->name, o->name, s->max);
-    if (options->owners && !s->holdings.shared)
-        return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore without owners", o->segment->name,
-                         o->name);
-    return 0;
-}
-
-static int check_options(const struct shk_semaphore_options *options)
-{
-    if (options->max > VALUE_MAX || options->value > (options->max ? options->max : VALUE_MAX))
-        return shki_say(
-            -EINVAL, "the semaphore's value is more than its maximum, or that more than 2^31 - 1");
-    if (options->owners > 1 || options->reserved_32)
-        return shki_say(-EINVAL, "owners is neither 0 nor 1, or a reserved option is not zero");
-    return shki_check_reserved(options->reserved, 7);
-}
-
-int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned flags,
-                       const struct shk_semaphore_options *options, struct shk_semaphore **out)
-{
-    static const struct shk_semaphore_options defaults = {.value = 1};
-    struct shki_plan plan = {.kind = &shki_semaphore_kind};
-    struct shk_semaphore *s;
-    int r;
-
-    if (out == NULL)
-        return SHKI_NO_HANDLE;
-    *out = NULL;
-    plan.options = options = options ? options : &defaults;
-    r = check_options(options);
-    if (r < 0)
-        return r;
-    if (options->owners) {
-        plan.size = SHKI_HOLDINGS_OFFSET + (segment ? shki_holdings_size(segment->max_members) : 0);
-        if (options->value == 0 || (options->max && options->max != options->value)) {
-            plan.cannot_create = -EINVAL;
-            plan.why = "with owners the value is the number of all permits, at least 1, and the "
-                       "maximum is the same, or 0";
-        }
-    }
-    s = calloc(1, sizeof(*s));
-    if (s == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &s->object);
-    if (r < 0)
-        goto fail;
-    r = shki_object_waitlist(&s->object, &shki_semaphore_kind, &s->line);
-    if (r < 0) {
-        shki_object_close(&s->object);
-        goto fail;
-    }
-    *out = s;
-    return 0;
-fail:
-    free(s);
-    return r == SHKI_REMOTE ? segment->remote->semaphore->open(segment, name, flags, options, out)
-                            : r;
-}
-
-int shk_semaphore_close(struct shk_semaphore *s)
-{
-    if (s && s->object.segment->remote)
-        return s->object.segment->remote->semaphore->close(s);
-    if (s == NULL || !shki_object_unref(&s->object))
-        return 0;
-    shki_waitlist_close(&s->line);
-    shki_object_close(&s->object);
-    free(s);
-    return 0;
-}
-
 /*
  * With the mutex: promise the permits that are not promised yet to the waiters that came first, and
  * withhold what is too little for the next one.
@@ -166,7 +55,7 @@ static void promise(struct shki_semaphore_shared *shared, struct shki_waitlist *
     uint32_t value = load_relaxed(&shared->value), promised = load_relaxed(&shared->promised),
              withheld = 0;
 
-    /* Killed in here: recover() counts anew and goes on. */
+    /* Killed in here: recovery counts anew and goes on. */
     if (value > promised && !shki_waitlist_is_empty(l)) {
         promised += shki_waitlist_notify(l, value - promised);
         store_relaxed(&shared->promised, promised);
@@ -202,7 +91,7 @@ static void settle_holdings(struct shki_waitlist *l)
     wake_watchers(l->segment, shared);
 }
 
-static void recover(struct shki_waitlist *l)
+void shki_semaphore_recover(struct shki_waitlist *l)
 {
     struct shki_semaphore_shared *shared = semaphore_of(l);
 
@@ -211,7 +100,7 @@ static void recover(struct shki_waitlist *l)
     promise(shared, l);
 }
 
-static bool is_due(const struct shki_waitlist *l)
+bool shki_semaphore_is_due(const struct shki_waitlist *l)
 {
     const struct shki_holdings holdings = holdings_of(l);
 
@@ -227,8 +116,7 @@ static void take(struct shk_semaphore *s, const struct shki_member *m, uint32_t 
     store_relaxed(&s->shared->value, load_relaxed(&s->shared->value) - n);
 }
 
-/* Permits that the next acquire may take. */
-static uint32_t count_free(const struct shk_semaphore *s)
+uint32_t shki_semaphore_free(const struct shk_semaphore *s)
 {
     uint32_t value = load_relaxed(&s->shared->value),
              kept = load_relaxed(&s->shared->promised) + load_relaxed(&s->shared->withheld);
@@ -239,7 +127,7 @@ static uint32_t count_free(const struct shk_semaphore *s)
 /* With the mutex: take n permits that are free, or none. */
 static bool take_free(struct shk_semaphore *s, const struct shki_member *m, uint32_t n)
 {
-    if (count_free(s) < n)
+    if (shki_semaphore_free(s) < n)
         return false;
     take(s, m, n);
     return true;
@@ -253,7 +141,7 @@ static bool take_promised(struct shk_semaphore *s, struct shki_member *m, uint32
 {
     uint32_t promised = load_relaxed(&s->shared->promised);
 
-    /* Killed after this: the promise is void, and recover() promises the permits to the next. */
+    /* Killed after this: the promise is void, and recovery promises the permits to the next. */
     shki_waitlist_resume(m);
     store_relaxed(&s->shared->promised, promised > n ? promised - n : 0);
     if (load_relaxed(&s->shared->value) < n)
@@ -311,7 +199,7 @@ static void recover_dead(struct shk_semaphore *s)
         shki_waitlist_reap(&s->line);
     }
     if (shki_holdings_are_due(&s->holdings))
-        recover(&s->line);
+        shki_semaphore_recover(&s->line);
 }
 
 /* The same, by a caller that would have to give up: the kernel has not marked all deaths. */
@@ -351,7 +239,7 @@ static int check_holding(struct shk_semaphore *s)
 
     /* a former process's permits in the same row come back before this one's are noted there */
     if (mine == 0 && shki_holdings_are_due(&s->holdings))
-        recover(&s->line);
+        shki_semaphore_recover(&s->line);
     return mine < 0 ? mine : 0;
 }
 
@@ -422,7 +310,7 @@ int shk_semaphore_release(struct shk_semaphore *s, unsigned n)
     if (r == 0) {
         if (s->holdings.shared)
             shki_holdings_give(&s->holdings, n); /* SM2: commits */
-        /* SM1: commits. Killed after: recover() promises them. */
+        /* SM1: commits. Killed after: recovery promises them. */
         store_relaxed(&s->shared->value, load_relaxed(&s->shared->value) + n);
         promise(s->shared, &s->line);
     }
@@ -450,70 +338,15 @@ int shk_semaphore_value(struct shk_semaphore *s)
     int r = s ? shki_enter(&s->object, &m) : SHKI_NO_HANDLE;
 
     return r < 0 ? SHKI_ELSEWHERE(r, s, semaphore, value, (s))
-                 : (int)(load_relaxed(&s->shared->value) & VALUE_MAX);
+                 : (int)(load_relaxed(&s->shared->value) & SHKI_PERMITS_MAX);
 }
 
-static bool is_ready(const struct shki_watch *w)
+void shki_semaphore_repair(struct shk_semaphore *s)
 {
-    return count_free(w->handle) > 0;
-}
-
-static void repair(void *semaphore)
-{
-    struct shk_semaphore *s = semaphore;
-
-    if (count_free(s) > 0 || (!s->holdings.shared && load_relaxed(&s->shared->value) == 0) ||
+    if (shki_semaphore_free(s) > 0 ||
+        (!s->holdings.shared && load_relaxed(&s->shared->value) == 0) ||
         shki_waitlist_lock(&s->line) < 0)
         return;
     recover_unmarked(s);
     shki_waitlist_unlock(&s->line);
 }
-
-static void unref(void *semaphore)
-{
-    shk_semaphore_close(semaphore);
-}
-
-static void watch(void *handle, uint32_t want, struct shki_watch *w)
-{
-    struct shk_semaphore *s = handle;
-
-    (void)want;
-    *w = (struct shki_watch){.object = &s->object,
-                             .refs = &s->object.refs,
-                             .watched = &s->shared->watched,
-                             .handle = s,
-                             .is_ready = is_ready,
-                             .repair = repair,
-                             .unref = unref};
-}
-
-static void describe(const struct shki_image *image, const struct shki_entry *e, const void *shared,
-                     struct shk_object_info *info)
-{
-    const struct shki_semaphore_shared *semaphore = shared;
-
-    info->as.semaphore.value = load_relaxed(&semaphore->value);
-    info->as.semaphore.max = semaphore->max;
-    info->as.semaphore.owners = semaphore->owners == 1;
-    if (semaphore->owners == 1)
-        shki_holdings_describe(image, e, SHKI_HOLDINGS_OFFSET, info);
-}
-
-const struct shki_kind shki_semaphore_kind = {
-    .number = SHK_KIND_SEMAPHORE,
-    .name = "a semaphore",
-    .size = sizeof(struct shki_semaphore_shared),
-    .mutex_offset = {offsetof(struct shki_semaphore_shared, waiters)},
-    .build = build,
-    .check = check,
-    .waitlist = {.offset = offsetof(struct shki_semaphore_shared, waiters),
-                 .recover = recover,
-                 .is_due = is_due,
-                 .takes_back = true},
-    .waiter_may_keep = true,
-    .remote = offsetof(struct shki_remote, semaphore),
-    .watchable = SHK_READABLE,
-    .watch = watch,
-    .describe = describe,
-};

@@ -1,5 +1,5 @@
 /*
- * PRIORITY: a binary heap of entries, and slots.
+ * PRIORITY: what is put into a binary heap, and taken from it. Where entries and slots lie: heap.h.
  *
  * What always holds: the entries from 0 to count - 1 are a heap, or it is written down what is left
  * to do until they are. Each has the priority and the sequence number of an item and says in which
@@ -8,88 +8,12 @@
  * be done twice, from any of its steps on: the next holder of the lock finishes it before it does
  * anything of its own.
  *
- *     PUT: rise()   the new entry moves up from the end to its place
- *     GET: sink()   the entry at the end moves down from the top to its place; the freed slot
- *                   becomes the first of those to be used next
- *
- * With slots all of it is one chunk, | heap entries | slots |. The entries beyond the end say
- * which slots are free: those of 0 to count - 1 and these are at any time all slots. An entry that
- * has never been used says nothing (0), and means the slot of its own number.
- *
- * If it grows, the entries are a list of chunks (chunk_list.h), and the items are in further
- * lists, one for each size class: 64, 96, 128, 192, 256 … bytes, the last one as large as the
- * largest item. In each class the slots in use are those from 0 to its count - 1: the item of the
- * last slot moves into the one that was freed. So memory is used without gaps, at most half as much
- * again as the items have, and given back from the end of each list. A slot begins with the place
- * in the heap of its item's entry.
- *
- *     entries    | e e e e …
- *     class 64   | where word item | where word item |
- *     class 96   | where word item | …
+ *     PUT: heap_rise()   the new entry moves up from the end to its place
+ *     GET: heap_sink()   the entry at the end moves down from the top to its place; the freed slot
+ *                        becomes the first of those to be used next
  */
 #include "base/probe.h"
-#include "queue/chunk_list.h"
-#include "queue/ordered.h"
-
-/* What does the work is there twice, with and without chunks: `grows` is a constant in it. */
-
-/* Whatever number was read in shared memory, it leads to a place within the extent. */
-static SHKI_INLINE uint64_t bounded(const struct shk_queue *q, uint64_t i)
-{
-    return i < q->limit ? i : 0;
-}
-
-#define ENTRIES_SHIFT 13 /* it grows: log of the entries of a chunk */
-
-_Static_assert(SHKI_ENTRY_SIZE << ENTRIES_SHIFT == SHKI_BLOCK, "entries fill a block");
-
-/* i is below the limit. */
-static SHKI_INLINE struct shki_heap_entry *entry_at(const struct shk_queue *q, bool grows,
-                                                    uint64_t i)
-{
-    if (!grows)
-        return (struct shki_heap_entry *)(void *)q->slots + i;
-    return (struct shki_heap_entry *)(void *)(shki_list_at(q, &q->lists[0], i >> ENTRIES_SHIFT) +
-                                              (i & ((1u << ENTRIES_SHIFT) - 1)) * SHKI_ENTRY_SIZE);
-}
-
-/* It does not grow. */
-static SHKI_INLINE struct shki_slot *slot_at(const struct shk_queue *q, uint64_t i)
-{
-    return (struct shki_slot *)(void *)(q->slots + q->entries_size + i * q->stride);
-}
-
-/* ---- It grows: slots in size classes ---- */
-
-/* A class, whatever number was read in shared memory. */
-static struct shki_list *class_at(const struct shk_queue *q, uint32_t number)
-{
-    return &q->lists[number > 0 && number < q->n_lists ? number : 1];
-}
-
-/* Where a slot's item is in the heap; its slot follows. Both numbers are below 2^32. */
-static SHKI_INLINE uint64_t *where_at(const struct shk_queue *q, const struct shki_list *class,
-                                      uint64_t i)
-{
-    uint32_t per_chunk = (uint32_t) class->per_chunk, chunk = (uint32_t)i / per_chunk;
-
-    return (uint64_t *)(void *)(shki_list_at(q, class, chunk < q->chunks ? chunk : 0) +
-                                (uint32_t)i % per_chunk * class->slot);
-}
-
-static struct shki_slot *record_at(const struct shk_queue *q, const struct shki_list *class,
-                                   uint64_t i)
-{
-    return (struct shki_slot *)(void *)(where_at(q, class, i) + 1);
-}
-
-/* How far n slots reach. */
-static uint64_t bytes_of(const struct shki_list *class, uint64_t n)
-{
-    return n == 0 ? 0
-                  : ((n - 1) / class->per_chunk << class->shift) +
-                        ((n - 1) % class->per_chunk + 1) * class->slot;
-}
+#include "queue/heap.h"
 
 /* How many items a state says there are: never more than there are places. */
 static SHKI_INLINE uint64_t count_of(const struct shk_queue *q, uint64_t state)
@@ -104,96 +28,25 @@ static SHKI_INLINE uint64_t items(const struct shk_queue *q)
     return count_of(q, ordered_state(q));
 }
 
-/* ---- The heap ---- */
-
-static SHKI_INLINE bool goes_before(const struct shki_heap_entry *a,
-                                    const struct shki_heap_entry *b)
-{
-    return a->priority != b->priority ? a->priority < b->priority : a->sequence < b->sequence;
-}
-
-/* Doing it twice is the same as once. */
-static SHKI_INLINE void set_entry(struct shk_queue *q, bool grows, uint64_t place,
-                                  const struct shki_heap_entry *e)
-{
-    struct shki_heap_entry *to = entry_at(q, grows, place);
-
-    to->priority = e->priority;
-    to->sequence = e->sequence;
-    to->slot = e->slot;
-    if (grows) {
-        to->class = e->class;
-        *where_at(q, class_at(q, e->class), e->slot) = place;
-    }
-    ordered_step();
-}
-
-static SHKI_INLINE uint64_t move_hole(struct shk_queue *q, uint64_t to)
-{
-    /*
-     * killed before this: the entry is in both places, and is copied again. After: the hole is
-     * where it was.
-     */
-    q->shared->ordered.hole = (uint32_t)to;
-    ordered_step();
-    return to;
-}
-
-/* From the hole towards the top, until it may stand under its parent. */
-static SHKI_INLINE void rise(struct shk_queue *q, bool grows, uint64_t hole,
-                             const struct shki_heap_entry *moving)
-{
-    while (hole > 0) {
-        const struct shki_heap_entry *parent = entry_at(q, grows, (hole - 1) / 2);
-
-        if (!goes_before(moving, parent))
-            break;
-        set_entry(q, grows, hole, parent);
-        hole = move_hole(q, (hole - 1) / 2);
-    }
-    set_entry(q, grows, hole, moving);
-}
-
-/*
- * From the hole away from the top, until it may stand above its children, of which there are those
- * below n.
- */
-static SHKI_INLINE void sink(struct shk_queue *q, bool grows, uint64_t hole, uint64_t n,
-                             const struct shki_heap_entry *moving)
-{
-    uint64_t child;
-
-    while ((child = 2 * hole + 1) < n) {
-        if (child + 1 < n && goes_before(entry_at(q, grows, child + 1), entry_at(q, grows, child)))
-            child++;
-        if (!goes_before(entry_at(q, grows, child), moving))
-            break;
-        set_entry(q, grows, hole, entry_at(q, grows, child));
-        hole = move_hole(q, child);
-    }
-    if (n > 0)
-        set_entry(q, grows, hole, moving);
-}
-
 /*
  * The item of the class's last slot into the one that has become free. The source stays as it is,
  * so it can be done again.
  */
 static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t freed, uint64_t last)
 {
-    const struct shki_slot *from = record_at(q, class, last);
-    struct shki_slot *to = record_at(q, class, freed);
+    const struct shki_slot *from = heap_record(q, class, last);
+    struct shki_slot *to = heap_record(q, class, freed);
     size_t most = class->slot - sizeof(uint64_t) - sizeof(*from), length;
     uint64_t where, word;
 
     if (freed != last) {
-        where = *where_at(q, class, last);
+        where = *heap_where(q, class, last);
         word = load_relaxed(&from->word);
         length = shki_slot_length(word);
         store_relaxed(&to->word, word);
         shki_copy(to->bytes, from->bytes, length <= most ? length : most);
-        *where_at(q, class, freed) = where;
-        entry_at(q, true, bounded(q, where))->slot = (uint32_t)freed;
+        *heap_where(q, class, freed) = where;
+        heap_entry(q, true, heap_bounded(q, where))->slot = (uint32_t)freed;
         ordered_step();
     }
     class->shared->count = last;
@@ -204,9 +57,9 @@ static void fill_gap(struct shk_queue *q, struct shki_list *class, uint64_t free
 static SHKI_INLINE void finish_put(struct shk_queue *q, bool grows, uint64_t count, uint64_t hole,
                                    const struct shki_heap_entry *moving)
 {
-    rise(q, grows, hole, moving);
+    heap_rise(q, grows, hole, moving);
     if (grows)
-        class_at(q, moving->class)->shared->count = (uint64_t)moving->slot + 1;
+        heap_class(q, moving->class)->shared->count = (uint64_t)moving->slot + 1;
     ordered_step();
     /* killed before: all of it is done once more, with the same result */
     ordered_commit(q, 0, count, SHKI_INTENT_NONE);
@@ -217,11 +70,11 @@ static SHKI_INLINE void finish_take(struct shk_queue *q, bool grows, uint64_t co
 {
     const struct shki_ordered *o = &q->shared->ordered;
 
-    sink(q, grows, hole, count, moving);
+    heap_sink(q, grows, hole, count, moving);
     if (grows)
-        fill_gap(q, class_at(q, o->freed_class), freed, o->last);
+        fill_gap(q, heap_class(q, o->freed_class), freed, o->last);
     else
-        entry_at(q, false, count)->slot = (uint32_t)freed + 1;
+        heap_entry(q, false, count)->slot = (uint32_t)freed + 1;
     ordered_commit(q, 0, count, SHKI_INTENT_NONE); /* killed before: likewise */
 }
 
@@ -229,15 +82,15 @@ static __attribute__((noinline)) void finish(struct shk_queue *q, uint64_t state
 {
     const struct shki_ordered *o = &q->shared->ordered;
     struct shki_heap_entry moving = o->moving;
-    uint64_t count = count_of(q, state), hole = bounded(q, o->hole);
+    uint64_t count = count_of(q, state), hole = heap_bounded(q, o->hole);
 
     if (!shki_repair_enabled(SHKI_REPAIR_FINISH_QUEUE))
         return;
     if ((state & SHKI_INTENT_MASK) == SHKI_INTENT_PUT)
         finish_put(q, q->grows, count, hole, &moving);
     else
-        finish_take(q, q->grows, bounded(q, count), hole,
-                    q->grows ? o->freed : bounded(q, o->freed), &moving);
+        finish_take(q, q->grows, heap_bounded(q, count), hole,
+                    q->grows ? o->freed : heap_bounded(q, o->freed), &moving);
     SHKI_PROBE2(repair, "queue finished", &q->shared->repairs);
     fetch_add_relaxed(&q->shared->repairs.rebuilds, 1);
 }
@@ -255,9 +108,9 @@ static SHKI_INLINE uint64_t settled_items(struct shk_queue *q)
 /* The slot for one more; it does not grow. */
 static SHKI_INLINE uint64_t free_slot(const struct shk_queue *q, uint64_t count)
 {
-    uint32_t said = entry_at(q, false, count)->slot;
+    uint32_t said = heap_entry(q, false, count)->slot;
 
-    return said ? bounded(q, said - 1) : count;
+    return said ? heap_bounded(q, said - 1) : count;
 }
 
 /*
@@ -277,15 +130,15 @@ static int grow(struct shk_queue *q, uint64_t count, size_t length, struct shki_
     if (length > q->item_most)
         return shki_damaged_item(q, length);
     q->reserved_class = shki_size_class(length) + 1;
-    class = class_at(q, q->reserved_class);
+    class = heap_class(q, q->reserved_class);
     r = shki_list_reaches(&q->lists[0], (count + 1) * SHKI_ENTRY_SIZE)
             ? 1
             : shki_list_grow(q, &q->lists[0], (count + 1) * SHKI_ENTRY_SIZE);
-    bytes = bytes_of(class, class->shared->count + 1);
+    bytes = heap_class_bytes(class, class->shared->count + 1);
     if (r > 0 && !shki_list_reaches(class, bytes))
         r = shki_list_grow(q, class, bytes);
     if (r > 0)
-        *slot = record_at(q, class, class->shared->count);
+        *slot = heap_record(q, class, class->shared->count);
     return r;
 }
 
@@ -297,19 +150,19 @@ static SHKI_INLINE int room(struct shk_queue *q, size_t length, struct shki_slot
         return grow(q, count, length, slot);
     if (count >= q->capacity)
         return 0;
-    *slot = slot_at(q, free_slot(q, count));
+    *slot = heap_slot(q, free_slot(q, count));
     return 1;
 }
 
 static SHKI_INLINE void put_as(struct shk_queue *q, bool grows, int64_t priority, size_t length)
 {
     struct shki_ordered *o = &q->shared->ordered;
-    uint64_t count = bounded(q, items(q));
+    uint64_t count = heap_bounded(q, items(q));
     struct shki_heap_entry e = {.sequence = load_relaxed(&q->shared->tail), .priority = priority};
 
     if (grows) {
         e.class = q->reserved_class;
-        e.slot = (uint32_t)class_at(q, e.class)->shared->count;
+        e.slot = (uint32_t)heap_class(q, e.class)->shared->count;
     } else {
         e.slot = (uint32_t)free_slot(q, count);
     }
@@ -344,18 +197,18 @@ static SHKI_INLINE int item(struct shk_queue *q, struct shki_slot **slot)
 
     if (settled_items(q) == 0)
         return 0;
-    first = entry_at(q, q->grows, 0);
-    *slot = q->grows ? record_at(q, class_at(q, first->class), first->slot)
-                     : slot_at(q, bounded(q, first->slot));
+    first = heap_entry(q, q->grows, 0);
+    *slot = q->grows ? heap_record(q, heap_class(q, first->class), first->slot)
+                     : heap_slot(q, heap_bounded(q, first->slot));
     return 1;
 }
 
 /* It grows: of the first item, what goes where when it is taken; its class. */
 static struct shki_list *plan_gap(struct shk_queue *q)
 {
-    const struct shki_heap_entry *first = entry_at(q, true, 0);
+    const struct shki_heap_entry *first = heap_entry(q, true, 0);
     struct shki_ordered *o = &q->shared->ordered;
-    struct shki_list *class = class_at(q, first->class);
+    struct shki_list *class = heap_class(q, first->class);
     uint64_t n = class->shared->count;
 
     o->freed_class = class->number;
@@ -367,23 +220,23 @@ static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
 {
     struct shki_ordered *o = &q->shared->ordered;
     struct shki_list *class = grows ? plan_gap(q) : NULL;
-    uint64_t count = bounded(q, items(q) - 1), freed = entry_at(q, grows, 0)->slot, bytes;
-    struct shki_heap_entry e = *entry_at(q, grows, count);
+    uint64_t count = heap_bounded(q, items(q) - 1), freed = heap_entry(q, grows, 0)->slot, bytes;
+    struct shki_heap_entry e = *heap_entry(q, grows, count);
 
     if (!grows)
-        freed = bounded(q, freed);
+        freed = heap_bounded(q, freed);
     o->hole = 0;
     o->freed = (uint32_t)freed;
     o->moving = e;
     if (grows) {
-        bytes = shki_slot_length(load_relaxed(&record_at(q, class, freed)->word));
+        bytes = shki_slot_length(load_relaxed(&heap_record(q, class, freed)->word));
         ordered_set_place(q, 0, count, 0, ordered_own_bytes(q) - bytes);
     }
     /* Killed before: nothing has happened. Killed after: the next one with the lock finishes it. */
     ordered_commit(q, 0, count, SHKI_INTENT_GET);
     finish_take(q, grows, count, 0, freed, &e);
     if (grows) {
-        bytes = bytes_of(class, class->shared->count);
+        bytes = heap_class_bytes(class, class->shared->count);
         if (shki_list_is_long(&q->lists[0], count * SHKI_ENTRY_SIZE))
             shki_list_shrink(q, &q->lists[0], count * SHKI_ENTRY_SIZE);
         if (shki_list_is_long(class, bytes))
@@ -393,7 +246,7 @@ static SHKI_INLINE void take_as(struct shk_queue *q, bool grows)
 
 static int64_t priority(const struct shk_queue *q)
 {
-    return entry_at(q, q->grows, 0)->priority;
+    return heap_entry(q, q->grows, 0)->priority;
 }
 
 static SHKI_INLINE void consume(struct shk_queue *q)
@@ -453,7 +306,7 @@ static int get(struct shk_queue *q, struct shki_member *m, struct shki_work *w)
     int r = shki_next_item(q, item, &slot);
 
     while (r > 0 && n < w->n) {
-        int64_t priority = entry_at(q, q->grows, 0)->priority;
+        int64_t priority = heap_entry(q, q->grows, 0)->priority;
 
         r = get_one(q, m, slot, w->buffers[n].iov_base, &w->buffers[n].iov_len);
         if (r < 0)
