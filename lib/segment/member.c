@@ -18,7 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-_Thread_local struct shki_member *shki_last_member __attribute__((tls_model("initial-exec")));
+struct shki_member shki_no_member; /* its segment is NULL, for ever */
+_Thread_local struct shki_member *shki_last_member __attribute__((tls_model("initial-exec"))) =
+    &shki_no_member;
 _Thread_local struct shki_member *shki_members_of_thread __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
 
@@ -283,7 +285,7 @@ static void leave_at_thread_exit(void *unused)
         }
         shki_segment_unmap_if_unused(s);
     }
-    shki_last_member = NULL;
+    shki_last_member = &shki_no_member;
     shki_registry_unlock();
 }
 
@@ -401,7 +403,7 @@ int shki_member_leave(struct shk_segment *s)
     for (link = &shki_members_of_thread; *link != m; link = &(*link)->next_of_thread)
         ;
     *link = m->next_of_thread;
-    shki_last_member = NULL;
+    shki_last_member = &shki_no_member;
     m->segment = NULL;
     shki_slab_free(m);
     return 0;
@@ -414,7 +416,7 @@ void shki_members_after_fork(struct shk_segment *s)
 
 void shki_members_forget_parent(void)
 {
-    shki_last_member = NULL;
+    shki_last_member = &shki_no_member;
     shki_members_of_thread = NULL;
     thread_id = 0;
 }

@@ -54,7 +54,13 @@ struct shki_member {
 
 /* ---- The calling thread's member ---- */
 
-/* The member that the calling thread used last, and the first of all its members. */
+/* A member of no segment, in place of NULL: to find the member used last is one comparison. */
+extern struct shki_member shki_no_member;
+
+/*
+ * The member that the calling thread used last, or shki_no_member; and the first of all its
+ * members, or NULL.
+ */
 extern _Thread_local struct shki_member *shki_last_member
     __attribute__((tls_model("initial-exec")));
 extern _Thread_local struct shki_member *shki_members_of_thread
@@ -69,7 +75,7 @@ static inline struct shki_member *shki_member_cached(const struct shk_segment *s
 {
     struct shki_member *m = shki_last_member;
 
-    return likely(m != NULL && m->segment == s) ? m : NULL;
+    return likely(m->segment == s) ? m : NULL;
 }
 
 /* The member, or NULL if the thread has not joined. A load and a compare if it was used last. */
