@@ -28,11 +28,11 @@ const struct target targets[] = {
     NOT_SLOWER("W1", NULL, "shmkit batches of 32", BEST_SLEEPING_PEER),
     NOT_SLOWER("W1", NULL, "shmkit claimed, batches of 32", BEST_SLEEPING_PEER),
     FASTER("W1", "1 KiB", NULL, "shmkit zero copy", 1, "shmkit", ,
-           .why = "an item takes four calls where copying takes two, and the mutex of each side: "
-                  "2.2 times the instructions, both copies of 1 KiB counted"),
+           .why =
+               "an item takes four calls where copying takes two, and the mutex of each side, "
+               "since a bias cannot be kept open: 1010 instructions beside 430; with a claim 670"),
     FASTER("W1", "1 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed", ,
-           .why = "an item takes four calls where copying takes two: 1.6 times the instructions, "
-                  "both copies of 1 KiB counted"),
+           .why = "an item takes four calls where copying takes two: 670 instructions beside 430"),
     FASTER("W1", "64 KiB", NULL, "shmkit zero copy", 1, "shmkit"),
     FASTER("W1", "64 KiB", NULL, "shmkit claimed, zero copy", 1, "shmkit claimed"),
 
@@ -56,8 +56,12 @@ const struct target targets[] = {
     NOT_DEARER("W3", NULL, "shmkit condition", "condition pair"),
 
     CHEAPER("W4", "lock and release", "counted", "shmkit lock", 1.3, "robust mutex", ,
-            .why = "libc's own trylock and unlock are 0.8 of it; the rest finds the member, "
-                   "checks for unlink and close, and notes the owner"),
+            .why =
+                "libc's own trylock and unlock, with the calls, are 121 of 200 (gcc 12, x86-64); "
+                "of ours 14 find the member, 13 check for unlink, retirement and close, 8 note "
+                "and check the owner, 6 tell of recursion and of deaths, 5 bound what a thread "
+                "holds (the kernel marks 2048), 10 are for handoff, stamps and the waiters of a "
+                "condition, 23 call libc"),
     CHEAPER("W4", "next to nothing", "counted", "shmkit notify, no waiter", 1 + TOLERANCE,
             "pthread_cond_signal", ,
             .why = "9 instructions check that the caller holds the condition, and that it exists"),
