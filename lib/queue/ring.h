@@ -36,6 +36,10 @@
  * RQ3: the store of tail is a release, after RQ1, and its load an acquire: a consumer finds what a
  * count says.
  *
+ * A producer that is stopped in the middle of a copy is in the put lock until it goes on, by the
+ * mutex or by its bias. No other producer writes meanwhile, to that slot or to any: why that holds
+ * for a bias owner that is late, or killed, is told in sync/biased.h.
+ *
  * Killed before RQ1: the slot is free, whatever is in it. Between RQ1 and the tail: the item is in,
  * and the tail is late by as many items as were put at once. The next member that enters does so by
  * the mutex, since the dead one still is the bias owner or the holder. Before its operation it

@@ -129,9 +129,10 @@ static int take_over(const struct shki_biased *b, const struct shki_member *m, i
         r = revoke_bias(b, owner_died);
     if (r < 0) {
         /*
-         * owner_died is not passed on, and need not be. A dead holder had not entered: the same
-         * former owner was in its way. Or the dead holder is the former owner (a claim), whose life
-         * the kernel has not marked yet: `revoking` names it, so the next holder repairs.
+         * Given back, the mutex tells the next holder nothing of the former one's death. Nor need
+         * it. Either the former holder had not entered: the same former owner was in its way. Or it
+         * is that former owner (a claim), whose life the kernel has not marked yet: `revoking`
+         * names it, so the next holder repairs.
          */
         shki_mutex_unlock(b->mutex);
         return r;

@@ -13,6 +13,9 @@
  *   - A member is in the lock in one of two cases. It holds the mutex, no other member is the
  *     owner, and `revoking` is 0. Or its biased_in is the offset of the lock, and it has read its
  *     own id in `owner` after it stored that.
+ *   - While `revoking` is not 0 no member becomes the owner. A holder of the mutex sees it cleared
+ *     before it enters, or unlocks without having entered. So one field is enough: there is never a
+ *     second former owner that may still be in the lock.
  *   - A living member's biased_in is written by its own thread alone. The thread that joins with a
  *     dead member's record clears it, after the id.
  *
@@ -29,9 +32,11 @@
  *     BL2: biased_in = 0                           BL3: revoking = 0
  *                                                  ... the operation ...
  *
- * Why a late owner cannot overwrite an item. The heavy fence is a full barrier in every running
- * thread at some moment after `owner` was cleared; a thread that does not run then passes one when
- * it is scheduled. There are two cases.
+ * Why a late owner cannot overwrite what another member has written. Late is an owner that has read
+ * its own id in `owner`, was interrupted or stopped, and goes on when a revoker has cleared
+ * `owner`. In a queue it would copy its item into a slot that has another one by then. The heavy
+ * fence is a full barrier in every running thread at some moment after `owner` was cleared; a
+ * thread that does not run then passes one when it is scheduled. There are two cases.
  *   - The owner's second check comes after that moment. It reads 0, and does not enter.
  *   - The owner's second check came before it. Then the store to biased_in, which precedes that
  *     check, is visible to the revoker after the fence. The revoker waits until the owner leaves,
@@ -41,12 +46,12 @@
  * BL2 is a release, and the revoker's load is an acquire: what the owner has written in the lock is
  * visible to the revoker before the revoker writes.
  *
- * Why a killed owner cannot overwrite an item. A member counts as dead when its life mutex has been
- * marked, which is after the thread's last instruction: by the kernel at the death, or, where the
- * kernel did not do it, by a member that found that there is no such thread (segment/recover.h).
- * Nothing is written later, and all that was written is visible. Until the mark the revoker waits,
- * as it does for a stopped owner. Then it repairs what the dead one has left, as the next holder of
- * a robust mutex does.
+ * Why a killed owner cannot. A member counts as dead when its life mutex has been marked, which is
+ * after the thread's last instruction: by the kernel at the death, or, where the kernel did not do
+ * it, by a member that found that there is no such thread (segment/recover.h). Nothing is written
+ * later, and all that was written is visible. Until the mark the revoker waits, as it does for a
+ * stopped owner. Then it repairs what the dead one has left, as the next holder of a robust mutex
+ * does.
  *
  * Killed where:
  *   - An owner before its second check, or after BL2: it was not in the lock.
