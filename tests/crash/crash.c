@@ -3,10 +3,14 @@
  * at every instruction. Prints it, and exits with 1 at any failure, or if one of the controls,
  * which are not safe, gets through.
  *
- *     table [-nRv] [-j JOBS] [-r NUMBER] [-s STEP] [TEXT]
+ *     table [-nRv] [-e N] [-j JOBS] [-r NUMBER] [-s STEP] [-t SECONDS] [TEXT]
  *                                    only rows and controls that have the text in their line,
  *                                    only that step
  *         -n  only count the kill points      -v  what each row has cost
+ *         -e  of each row only one point in N, others in each run, and each at which the victim
+ *         sleeps: where all of them take too long. In the environment: TABLE_EVERY
+ *         -t  a call hangs after so many seconds, not after one: where a CPU is emulated, and may
+ *         stand still while its clock goes on. In the environment: TABLE_SECONDS
  *         -r  which of the points are tried once more, with the victim's memory taken away before
  *         its exit, as the OOM reaper does; without it, others in each run. -R: nothing but that
  *     table -c                                 only check that every public function is in it
@@ -49,6 +53,7 @@
 #define JOBS_PER_CPU    12 /* much of the time is spent asleep */
 /* of the points, another part of them in each run; and all in which the victim sleeps */
 #define RELEASED_ONE_IN 3
+#define SAMPLES         10000 /* numbers of -r */
 /*
  * Of the points of a call of more steps, likewise: they are loops, through which breakpoints do not
  * lead, so that to come to a point takes as long as all of a short call
@@ -221,11 +226,12 @@ static struct options {
     unsigned jobs;
     bool cover_only, count_only;
     long step;       /* -1: all */
-    unsigned sample; /* which points are tried with the victim's memory taken away, too */
+    unsigned every;  /* of so many points one is tried; 1: all */
+    unsigned sample; /* which; and which with the victim's memory taken away, too */
     bool release, released_only;
     bool verbose;
     const char *text;
-} options = {.step = -1, .text = ""};
+} options = {.step = -1, .every = 1, .text = ""};
 
 /* ---- A worker ---- */
 
@@ -298,7 +304,21 @@ static bool is_in_sample(const struct result *r, unsigned i)
 {
     if (!options.release || r->control)
         return options.release && is_released_only(r);
-    return options.step >= 0 || r->points[i].asleep || (i + options.sample) % RELEASED_ONE_IN == 0;
+    return options.step >= 0 || r->points[i].asleep ||
+           (i / options.every + options.sample) % RELEASED_ONE_IN == 0;
+}
+
+/* Whether a point of a row is left to other runs. Some point of each row is not. */
+static bool is_left_out(const struct result *r, unsigned i)
+{
+    unsigned n = (unsigned)r->count < options.every ? (unsigned)r->count : options.every;
+
+    if (options.step >= 0 || r->control)
+        return false;
+    if (!r->points[i].asleep && (i + options.sample) % n != 0)
+        return true;
+    return r->trace.length > LONG_CALL &&
+           (i / RELEASED_ONE_IN + options.sample) % RELEASED_ONE_IN != 0;
 }
 
 static void try_point(struct world *w, struct result *r, unsigned i)
@@ -307,8 +327,7 @@ static void try_point(struct world *w, struct result *r, unsigned i)
 
     if (options.step >= 0 && point->step != (uint32_t)options.step)
         return;
-    if (options.step < 0 && !r->control && r->trace.length > LONG_CALL &&
-        (i / RELEASED_ONE_IN + options.sample) % RELEASED_ONE_IN != 0)
+    if (is_left_out(r, i))
         return;
     if (!is_released_only(r) && !options.released_only)
         note(r, w, point, kill_at(w, &r->trace, point), 0);
@@ -549,7 +568,7 @@ static void print_table(void)
 /* Returns how many rows and controls are not as they should be. */
 static unsigned print_sum(void)
 {
-    unsigned wrong = 0, wrong_controls = 0, points = 0, released = 0, rows = 0;
+    unsigned wrong = 0, wrong_controls = 0, points = 0, all = 0, released = 0, rows = 0;
     int64_t longest = 0;
 
     for (unsigned i = 0; i < run->results; i++) {
@@ -559,14 +578,15 @@ static unsigned print_sum(void)
         wrong += !r->control && !is_right(r);
         wrong_controls += r->control && !is_right(r);
         points += r->control ? 0 : r->tried;
+        all += r->control || r->count < 0 ? 0 : (unsigned)r->count;
         released += r->control ? 0 : r->released;
         if (!r->control && r->longest > longest)
             longest = r->longest;
     }
-    say("%u rows, %u kill points, %u with memory released (-r %u), %u rows failed, "
+    say("%u rows, %u kill points of %u, %u with memory released (-r %u), %u rows failed, "
         "longest recovery %.1f ms; %u controls, %u not found out\n",
-        rows, points, released, options.sample, wrong, (double)longest / 1e6, run->results - rows,
-        wrong_controls);
+        rows, points, all, released, options.sample, wrong, (double)longest / 1e6,
+        run->results - rows, wrong_controls);
     return wrong + wrong_controls;
 }
 
@@ -718,25 +738,34 @@ static unsigned default_jobs(void)
     return jobs > 1 ? jobs : 1;
 }
 
+static unsigned number_of(const char *text, unsigned otherwise)
+{
+    return text && atoi(text) > 0 ? (unsigned)atoi(text) : otherwise;
+}
+
 static void read_options(int argc, char **argv)
 {
     int option;
 
     options.jobs = default_jobs();
-    options.sample = (unsigned)(now() / 1000) % RELEASED_ONE_IN;
-    while ((option = getopt(argc, argv, "cj:nr:Rs:v")) != -1) {
+    options.sample = (unsigned)(now() / 1000) % SAMPLES;
+    while ((option = getopt(argc, argv, "ce:j:nr:Rs:t:v")) != -1) {
         if (option == 'c')
             options.cover_only = true;
+        else if (option == 'e')
+            options.every = number_of(optarg, 1);
         else if (option == 'j')
             options.jobs = (unsigned)atoi(optarg);
         else if (option == 'n')
             options.count_only = true;
         else if (option == 'r')
-            options.sample = (unsigned)atoi(optarg) % RELEASED_ONE_IN;
+            options.sample = (unsigned)atoi(optarg) % SAMPLES;
         else if (option == 'R')
             options.released_only = true;
         else if (option == 's')
             options.step = atol(optarg);
+        else if (option == 't')
+            hung_after = number_of(optarg, 1);
         else if (option == 'v')
             options.verbose = true;
         else
@@ -755,6 +784,8 @@ int main(int argc, char **argv)
 
     if (descriptor)
         console = fdopen(atoi(descriptor), "w");
+    options.every = number_of(getenv("TABLE_EVERY"), 1);
+    hung_after = number_of(getenv("TABLE_SECONDS"), 1);
     clearenv(); /* nothing in it may decide what the library does, */
     /* … which sleeps without spinning: how long it spins depends on clocks, and changes nothing */
     setenv("SHK_SPIN", "0", 1);

@@ -19,12 +19,14 @@
 #include <unistd.h>
 
 #define TICK_NS 10000000
-/* a second after the kill. Ticks, not the clock: they stand still when the machine does */
-#define HUNG_TICKS       100
+/* from the kill on. Ticks, not the clock: they stand still when the machine does */
+#define TICKS_PER_SECOND (1000000000 / TICK_NS)
 #define STARVES_NS       (5 * TICK_NS)
 #define SETUP_TICKS      3000 /* half a minute for what is no kill's fault */
 #define OFF_TRACE_MAX    5    /* tries to come to a point on the way that was recorded */
 #define CALIBRATIONS_MAX 12
+
+unsigned hung_after = 1;
 
 static int64_t library_recheck;
 
@@ -271,7 +273,7 @@ static int64_t take_result(struct world *w, unsigned actor)
 }
 
 /*
- * A wait for actors. They hang when they have had their second, less the time for which they had to
+ * A wait for actors. They hang when they have had their time, less the time for which they had to
  * wait for a CPU: a machine that is busy with other things proves nothing. The kernel counts that
  * when they get one, so that a wait of many ticks comes in one. But it has an end, too.
  */
@@ -286,7 +288,8 @@ static bool is_over(const struct world *w, struct wait *wait)
     if (wait->ticks++ == 0)
         wait->starved = all;
     return wait->ticks >= SETUP_TICKS ||
-           (w->killed_at && wait->ticks - (all - wait->starved) / TICK_NS >= HUNG_TICKS);
+           (w->killed_at && wait->ticks - (all - wait->starved) / TICK_NS >=
+                                (int64_t)hung_after * TICKS_PER_SECOND);
 }
 
 int64_t finish(struct world *w, unsigned actor)
@@ -387,11 +390,13 @@ bool stop_actor(struct world *w, unsigned actor)
     int status = 0;
 
     while (!w->actors[actor].stopped) {
+        uintptr_t at = thread_sleeps_at(w->board->mailbox[actor].tid);
+
         kill(w->actors[actor].pid, SIGSTOP);
         waitpid(w->actors[actor].pid, &status, WUNTRACED);
         EXPECT(w, WIFSTOPPED(status), "%s does not stop", actor_names[actor]);
         w->actors[actor].stopped = true;
-        if (thread_is_in_sleep(w->board->mailbox[actor].tid) || !is_busy(w, actor))
+        if (thread_is_stopped_at(w->board->mailbox[actor].tid, at) || !is_busy(w, actor))
             break;
         continue_actor(w, actor);
         if (!falls_asleep(w, actor))

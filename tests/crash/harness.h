@@ -228,6 +228,9 @@ int64_t create_segment(struct world *, int64_t members);
 
 /* ---- The run ---- */
 
+/* Seconds after the kill in which each call must have answered. */
+extern unsigned hung_after;
+
 struct point {
     uint32_t step;
     bool asleep; /* not before this step, but asleep in it */

@@ -323,17 +323,44 @@ static bool read_proc(pid_t tid, const char *file, char *text, size_t size)
     return n > 0;
 }
 
-static bool is_futex_wait(int call)
+/* SYS_futex_waitv, which older headers lack; and a sleep that goes on after a stop. */
+static bool is_futex_wait(long call)
 {
-    return call == SYS_futex || call == 449; /* SYS_futex_waitv, which older headers lack */
+    return call == SYS_futex || call == 449 || call == SYS_restart_syscall;
 }
 
-bool thread_is_in_sleep(pid_t tid)
+/* The system call that a thread is in, -1 if it is in none, and where: see proc_pid_syscall(5). */
+static bool read_call(pid_t tid, long *call, uintptr_t *pc)
 {
-    char text[256];
+    char text[256], *last;
 
-    return read_proc(tid, "syscall", text, sizeof(text)) && text[0] >= '0' && text[0] <= '9' &&
-           is_futex_wait(atoi(text));
+    if (!read_proc(tid, "syscall", text, sizeof(text)) || !(last = strrchr(text, ' ')))
+        return false; /* it runs */
+    *call = atol(text);
+    *pc = (uintptr_t)strtoull(last, NULL, 16);
+    return true;
+}
+
+uintptr_t thread_sleeps_at(pid_t tid)
+{
+    uintptr_t pc;
+    long call;
+
+    return read_call(tid, &call, &pc) && is_futex_wait(call) ? pc : 0;
+}
+
+/*
+ * On aarch64 a system call that goes on after the stop counts as none meanwhile: the thread is at
+ * the instruction of the call, to do it again.
+ */
+bool thread_is_stopped_at(pid_t tid, uintptr_t at)
+{
+    uintptr_t pc;
+    long call;
+
+    if (at == 0 || !read_call(tid, &call, &pc))
+        return false;
+    return call < 0 ? pc + sizeof(system_call) == at : is_futex_wait(call);
 }
 
 /* The sleep is the same as long as the thread has not gone to sleep again. */
@@ -344,7 +371,7 @@ bool thread_sleeps(pid_t tid, struct nap *nap, int64_t ns)
     uint64_t number = 0;
     struct timespec t;
 
-    if (thread_is_in_sleep(tid) && read_proc(tid, "status", text, sizeof(text)) &&
+    if (thread_sleeps_at(tid) != 0 && read_proc(tid, "status", text, sizeof(text)) &&
         (switches = strstr(text, field)))
         number = strtoull(switches + strlen(field), NULL, 10);
     clock_gettime(CLOCK_MONOTONIC, &t);

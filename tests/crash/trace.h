@@ -100,8 +100,11 @@ struct nap {
 };
 bool thread_sleeps(pid_t tid, struct nap *, int64_t ns);
 
-/* Whether it is in the system call of such a sleep, or in a stop that has come in it. */
-bool thread_is_in_sleep(pid_t tid);
+/* Where it sleeps, which is behind the system call; 0: it does not. */
+uintptr_t thread_sleeps_at(pid_t tid);
+
+/* Whether a thread that is stopped was in a sleep there when the stop came. */
+bool thread_is_stopped_at(pid_t tid, uintptr_t at);
 
 /* How long a thread has been ready to run, and had no CPU: ns, so far. */
 int64_t thread_starved(pid_t tid);
