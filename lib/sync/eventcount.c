@@ -7,7 +7,8 @@
 
 /*
  * Commits in a row without a waiter, after which NEED_FENCE is cleared. The next waiter then pays a
- * heavy fence, which costs as much as hundreds of full ones.
+ * heavy fence, which costs as much as hundreds of full ones: so it is cleared where at least as
+ * many were spared. Bench row W1/8 B: a third fewer items a second if it is never cleared.
  */
 #define QUIET_COMMITS 1000u
 
