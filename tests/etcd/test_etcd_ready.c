@@ -445,25 +445,30 @@ struct all {
     struct shk_ready set[KINDS];
 };
 
-/* None of them is ready: an item has been taken, and all permits. */
 static void open_all(struct all *a)
 {
-    char item[64];
-
     a->segment = etcd_segment();
     a->queue = open_queue(a->segment, 2);
     a->event = open_event(a->segment);
     a->slots = open_slots(a->segment, 0);
     a->stream = open_stream(a->segment);
     assert_code(shk_reader_open(a->stream, SHK_OLDEST, &a->reader), 0);
-    assert_code(shk_semaphore_acquire_many(a->slots, 2, SHK_FOREVER), 0);
-    assert_code(shk_queue_put(a->queue, "one", 3, SHK_FOREVER), 0);
-    assert_code((int)shk_queue_get(a->queue, item, sizeof(item), TEST_DEADLINE), 3);
     a->set[QUEUE] = (struct shk_ready){SHK_KIND_QUEUE, SHK_READABLE, a->queue};
     a->set[DONE] = (struct shk_ready){SHK_KIND_QUEUE, SHK_ALL_DONE, a->queue};
     a->set[EVENT] = (struct shk_ready){SHK_KIND_EVENT, SHK_READABLE, a->event};
     a->set[SLOTS] = (struct shk_ready){SHK_KIND_SEMAPHORE, SHK_READABLE, a->slots};
     a->set[READER] = (struct shk_ready){SHK_KIND_STREAM, SHK_READABLE, a->reader};
+}
+
+/* None of them is ready: an item has been taken, and all permits. */
+static void take_all(struct all *a)
+{
+    char item[64];
+
+    open_all(a);
+    assert_code(shk_semaphore_acquire_many(a->slots, 2, SHK_FOREVER), 0);
+    assert_code(shk_queue_put(a->queue, "one", 3, SHK_FOREVER), 0);
+    assert_code((int)shk_queue_get(a->queue, item, sizeof(item), TEST_DEADLINE), 3);
 }
 
 static void close_all(struct all *a)
@@ -491,7 +496,7 @@ START_TEST(test_etcd_ready_sets_ask_for_nothing_while_they_wait)
     void *result;
     struct all a;
 
-    open_all(&a);
+    take_all(&a);
     ck_assert_int_eq(pthread_create(&waiter, NULL, wait_for_any, &a), 0);
     sleep(1);
     before = cluster_requests();
@@ -532,7 +537,7 @@ START_TEST(test_etcd_ready_sets_go_on_when_the_leader_is_killed)
         void *result;
         struct all a;
 
-        open_all(&a);
+        take_all(&a);
         ck_assert_int_eq(pthread_create(&waiter, NULL, wait_for_any, &a), 0);
         usleep(300000);
         cluster_kill(leader);
@@ -545,27 +550,59 @@ START_TEST(test_etcd_ready_sets_go_on_when_the_leader_is_killed)
 }
 END_TEST
 
-/* A watch that is behind reads anew what has been compacted: no set misses what has come. */
+struct waiter {
+    int kind;
+    _Atomic bool waits;
+    _Atomic int result;
+};
+
+static int wait_for_one(void *argument)
+{
+    struct waiter *waiter = argument;
+    struct all a;
+
+    open_all(&a);
+    assert_code(shk_wait_any(a.set + waiter->kind, 1, SHK_MS(100)), -ETIMEDOUT);
+    waiter->waits = true;
+    waiter->result = shk_wait_any(a.set + waiter->kind, 1, SHK_FOREVER);
+    return 0;
+}
+
+/*
+ * A process that was stopped finds other servers, without the history from where its watches are to
+ * go on: they read anew, and no set misses what has come. (An item would keep all from being done.)
+ */
 START_TEST(test_etcd_ready_sets_go_on_when_history_is_compacted)
 {
-    for (int n = 0; n < KINDS; n++) {
-        pthread_t waiter;
-        void *result;
-        struct all a;
+    struct waiter *waiters = shared_memory(KINDS * sizeof(*waiters));
+    pid_t children[KINDS];
+    struct all a;
 
-        open_all(&a);
-        ck_assert_int_eq(pthread_create(&waiter, NULL, wait_for_any, &a), 0);
-        usleep(300000);
-        for (int i = 0; i < SERVERS; i++)
-            cluster_kill(i);
-        for (int i = 0; i < SERVERS; i++)
-            cluster_start_one(i);
-        make_ready(&a, n);
-        cluster_compact();
-        pthread_join(waiter, &result);
-        assert_result((intptr_t)result, n);
-        close_all(&a);
+    take_all(&a);
+    for (int n = DONE; n < KINDS; n++) {
+        waiters[n].kind = n;
+        waiters[n].result = 1;
+        children[n] = child_start(wait_for_one, &waiters[n]);
     }
+    for (int n = DONE; n < KINDS; n++)
+        wait_until(waiters[n].waits, TEST_DEADLINE);
+    for (int n = DONE; n < KINDS; n++)
+        child_stop(children[n]);
+    for (int n = DONE; n < KINDS; n++)
+        make_ready(&a, n);
+    cluster_compact();
+    for (int i = 0; i < SERVERS; i++)
+        cluster_kill(i);
+    for (int i = 0; i < SERVERS; i++)
+        cluster_start_one(i);
+    cluster_leader();
+    for (int n = DONE; n < KINDS; n++)
+        child_continue(children[n]);
+    for (int n = DONE; n < KINDS; n++) {
+        child_succeeds(children[n]);
+        assert_result(waiters[n].result, 0);
+    }
+    close_all(&a);
 }
 END_TEST
 
