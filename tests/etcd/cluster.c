@@ -94,6 +94,28 @@ int cluster_leader(void)
     return 0;
 }
 
+void cluster_restart(void)
+{
+    for (int i = 0; i < SERVERS; i++)
+        cluster_kill(i);
+    for (int i = 0; i < SERVERS; i++)
+        cluster_start_one(i);
+    cluster_leader();
+}
+
+void cluster_kill_leaders(int times, int64_t (*count)(void *argument), void *argument, int64_t by)
+{
+    for (int kills = 0; kills < times; kills++) {
+        int leader = cluster_leader();
+        int64_t before;
+
+        cluster_kill(leader);
+        before = count(argument);
+        wait_until(before == COUNT_FAILED || count(argument) - by >= before, TEST_DEADLINE);
+        cluster_start(leader);
+    }
+}
+
 /* ---- Looks and changes from outside ---- */
 
 void cluster_compact(void)
@@ -136,14 +158,19 @@ int cluster_count(const char *prefix)
 
 int run_with_cluster(Suite *suite)
 {
-    int result;
+    int result = EXIT_FAILURE;
 
     if (!servers_are_there()) {
         print_skipped("tests/etcd", "there is no etcd (Debian package: etcd-server)");
         return 77;
     }
     servers_begin();
-    result = servers_wait(TEST_DEADLINE * time_factor()) ? run_tests(suite) : 1;
+    if (servers_wait(TEST_DEADLINE * time_factor())) {
+        result = run_tests(suite);
+    } else {
+        fprintf(stderr, "three servers of etcd do not start\n");
+        servers_explain();
+    }
     servers_end();
     return result;
 }

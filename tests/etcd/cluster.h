@@ -25,6 +25,14 @@ void cluster_kill(int server);
 void cluster_start(int server);
 /* … without waiting for an answer, which comes only with a majority. */
 void cluster_start_one(int server);
+/* All of them, and until one leads again. */
+void cluster_restart(void);
+/*
+ * So many times: kill the leader, wait until count(argument) has grown by so many, and start it
+ * again. count() gives COUNT_FAILED when the processes that count have failed.
+ */
+#define COUNT_FAILED INT64_MAX
+void cluster_kill_leaders(int times, int64_t (*count)(void *argument), void *argument, int64_t by);
 /* SIGSTOP and SIGCONT. */
 void cluster_stop(int server);
 void cluster_continue(int server);

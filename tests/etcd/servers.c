@@ -225,6 +225,24 @@ bool servers_wait(int64_t ns)
     return there == SERVERS;
 }
 
+void servers_explain(void)
+{
+    char path[128], line[1024];
+    FILE *log;
+
+    for (int i = 0; i < SERVERS; i++) {
+        fprintf(stderr, "etcd s%d, process %d, at http://127.0.0.1:%d: %s\n", i,
+                (int)servers->pids[i], servers->client_port[i],
+                server_answers(i) ? "answers" : "does not answer");
+        snprintf(path, sizeof(path), "%s/s%d.log", directory, i);
+        log = fopen(path, "re");
+        for (int n = 0; log && n < 10 && fgets(line, sizeof(line), log); n++)
+            fprintf(stderr, "    %s", line);
+        if (log)
+            fclose(log);
+    }
+}
+
 void servers_end(void)
 {
     char command[128];

@@ -26,6 +26,8 @@ bool servers_are_there(void);
 /* Begin; then wait until all answer, for so long at most: whether they do. */
 void servers_begin(void);
 bool servers_wait(int64_t ns);
+/* Tell, on standard error, how each of them is and what it has said. */
+void servers_explain(void);
 void servers_end(void);
 
 bool server_answers(int server);

@@ -276,11 +276,7 @@ START_TEST(test_etcd_watch_that_has_missed_what_was_compacted_reads_anew)
         }
         /* and its servers are other ones: the watch begins again, at a revision that is gone */
         cluster_compact();
-        for (int i = 0; i < SERVERS; i++)
-            cluster_kill(i);
-        for (int i = 0; i < SERVERS; i++)
-            cluster_start_one(i);
-        cluster_leader();
+        cluster_restart();
         child_continue(child);
         wait_until(reader->got == all, TEST_DEADLINE);
     }

@@ -210,13 +210,19 @@ static int meet_third(void *board)
     return meet_again_and_again(board, 2);
 }
 
+static int64_t count_rounds(void *argument)
+{
+    struct board *board = argument;
+
+    return board->failed ? COUNT_FAILED : board->rounds[0];
+}
+
 START_TEST(test_etcd_barrier_keeps_parties_in_step_when_the_leader_is_killed)
 {
     struct board *board = shared_memory(sizeof(*board));
     struct shk_segment *s = etcd_segment();
     struct shk_barrier *barrier;
     pid_t actors[PARTIES];
-    int leader, before;
 
     setenv("SHMKIT_ETCD_TTL", "10", 1);
     barrier = open_barrier(s, PARTIES);
@@ -224,13 +230,7 @@ START_TEST(test_etcd_barrier_keeps_parties_in_step_when_the_leader_is_killed)
     actors[1] = child_start(meet_second, board);
     actors[2] = child_start(meet_third, board);
     wait_until(board->rounds[0] >= 20 || board->failed, TEST_DEADLINE);
-    for (int kills = 0; kills < 2; kills++) {
-        leader = cluster_leader();
-        cluster_kill(leader);
-        before = board->rounds[0];
-        wait_until(board->rounds[0] >= before + 20 || board->failed, TEST_DEADLINE);
-        cluster_start(leader);
-    }
+    cluster_kill_leaders(2, count_rounds, board, 20);
     assert_result(board->failed, 0);
     board->ends = true;
     assert_code(shk_barrier_abort(barrier), 0);
@@ -283,11 +283,7 @@ START_TEST(test_etcd_barrier_waits_through_a_compaction_and_ends_with_an_unlink)
 
     ck_assert_int_eq(pthread_create(&thread, NULL, wait_in_thread, barrier), 0);
     wait_until(shk_barrier_waiting(barrier) == 1, TEST_DEADLINE);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_kill(i);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_start_one(i);
-    cluster_leader();
+    cluster_restart();
     cluster_compact();
     assert_code(shk_barrier_wait(barrier, TEST_DEADLINE), 1);
     pthread_join(thread, &result);

@@ -311,25 +311,25 @@ static int empty(void *board)
     return fill_and_empty(board, false);
 }
 
+static int64_t count_got(void *argument)
+{
+    struct board *board = argument;
+
+    return board->failed ? COUNT_FAILED : board->got;
+}
+
 START_TEST(test_etcd_cond_loses_no_wakeup_when_the_leader_is_killed)
 {
     struct board *board = shared_memory(sizeof(*board));
     struct shk_segment *s = etcd_segment();
     struct shk_cond *cond;
     pid_t actors[4];
-    int leader, before;
 
     setenv("SHMKIT_ETCD_TTL", "10", 1);
     for (int i = 0; i < 4; i++)
         actors[i] = child_start(i % 2 ? empty : fill, board);
     wait_until(board->got >= 20 || board->failed, TEST_DEADLINE);
-    for (int kills = 0; kills < 2; kills++) {
-        leader = cluster_leader();
-        cluster_kill(leader);
-        before = board->got;
-        wait_until(board->got >= before + 20 || board->failed, TEST_DEADLINE);
-        cluster_start(leader);
-    }
+    cluster_kill_leaders(2, count_got, board, 20);
     ck_assert_int_eq(board->failed, 0);
     board->ends = true;
     cond = open_place(s);
@@ -377,11 +377,7 @@ START_TEST(test_etcd_cond_waits_without_requests_and_through_a_compaction)
     after = cluster_requests();
     printf("%lu requests in 4 s of waiting, with a lease of 10 s\n", after - before);
     ck_assert_uint_le(after - before, 15); /* keep-alives, some of which are passed on */
-    for (int i = 0; i < SERVERS; i++)
-        cluster_kill(i);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_start_one(i);
-    cluster_leader();
+    cluster_restart();
     ck_assert_int_ge(shk_cond_acquire(cond, TEST_DEADLINE), 0);
     assert_code(shk_cond_notify(cond, 2), 2);
     cluster_compact();

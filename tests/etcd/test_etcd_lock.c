@@ -180,25 +180,25 @@ static int take_turns(void *argument)
     return 0;
 }
 
+static int64_t count_turns(void *argument)
+{
+    struct board *board = argument;
+
+    return board->turns;
+}
+
 START_TEST(test_etcd_lock_excludes_and_goes_on_when_the_leader_is_killed)
 {
     enum { ACTORS = 3 };
     struct board *board = shared_memory(sizeof(*board));
     pid_t actors[ACTORS];
-    int leader, before;
 
     /* a lease of 2 s may end while a leader is elected: its holder is told, and gives up */
     setenv("SHMKIT_ETCD_TTL", "10", 1);
     for (int i = 0; i < ACTORS; i++)
         actors[i] = child_start(take_turns, board);
     wait_until(board->turns >= 30, TEST_DEADLINE);
-    for (int kills = 0; kills < 2; kills++) {
-        leader = cluster_leader();
-        cluster_kill(leader);
-        before = board->turns;
-        wait_until(board->turns >= before + 30, TEST_DEADLINE);
-        cluster_start(leader);
-    }
+    cluster_kill_leaders(2, count_turns, board, 30);
     board->ends = true;
     for (int i = 0; i < ACTORS; i++)
         child_succeeds(actors[i]);
@@ -268,11 +268,7 @@ START_TEST(test_etcd_lock_survives_the_death_of_all_servers)
 
     assert_code(shk_lock_acquire(lock, SHK_FOREVER), 0);
     assert_code(shk_lock_token(lock, &before), 0);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_kill(i);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_start_one(i);
-    cluster_leader();
+    cluster_restart();
     ck_assert_int_ge(shk_lock_release(lock), -ESTALE);
     ck_assert_int_ge(shk_lock_acquire(lock, TEST_DEADLINE), 0);
     assert_code(shk_lock_token(lock, &after), 0);

@@ -284,6 +284,13 @@ static int take_turns(void *argument)
     return 0;
 }
 
+static int64_t count_turns(void *argument)
+{
+    struct board *board = argument;
+
+    return board->turns;
+}
+
 static void count_through_deaths(uint32_t owners)
 {
     enum { ACTORS = 4 };
@@ -291,18 +298,11 @@ static void count_through_deaths(uint32_t owners)
     struct shk_segment *s = etcd_segment();
     struct shk_semaphore *slots = open_semaphore(s, 2, 2, owners);
     pid_t actors[ACTORS];
-    int leader, before;
 
     for (int i = 0; i < ACTORS; i++)
         actors[i] = child_start(take_turns, board);
     wait_until(board->turns >= 30, TEST_DEADLINE);
-    for (int kills = 0; kills < 2; kills++) {
-        leader = cluster_leader();
-        cluster_kill(leader);
-        before = board->turns;
-        wait_until(board->turns >= before + 30, TEST_DEADLINE);
-        cluster_start(leader);
-    }
+    cluster_kill_leaders(2, count_turns, board, 30);
     board->ends = true;
     for (int i = 0; i < ACTORS; i++)
         child_succeeds(actors[i]);
@@ -372,12 +372,7 @@ START_TEST(test_etcd_semaphore_waits_without_requests_and_through_a_compaction)
     after = cluster_requests();
     printf("%lu requests in 4 s of waiting, with a lease of 2 s\n", after - before);
     ck_assert_uint_le(after - before, 15); /* keep-alives: 6, and some are passed on */
-    cluster_kill(0);
-    cluster_kill(1);
-    cluster_kill(2);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_start_one(i);
-    cluster_leader();
+    cluster_restart();
     assert_code(shk_semaphore_release(slots, 2), 0);
     cluster_compact();
     assert_code(shk_semaphore_release(slots, 1), 0);

@@ -305,12 +305,17 @@ static int read_second(void *board)
     return read_on(board, 1);
 }
 
+static int64_t count_appended(void *argument)
+{
+    struct board *board = argument;
+
+    return board->failed ? COUNT_FAILED : board->appended;
+}
+
 START_TEST(test_etcd_stream_loses_and_doubles_nothing_when_the_leader_is_killed)
 {
     struct board *board = shared_memory(sizeof(*board));
     pid_t readers[2], writers[2];
-    int64_t before;
-    int leader;
 
     readers[0] = child_start(read_first, board);
     readers[1] = child_start(read_second, board);
@@ -318,13 +323,7 @@ START_TEST(test_etcd_stream_loses_and_doubles_nothing_when_the_leader_is_killed)
     writers[0] = child_start(write_first, board);
     writers[1] = child_start(write_second, board);
     wait_until(board->appended >= 100 || board->failed, TEST_DEADLINE);
-    for (int kills = 0; kills < 2; kills++) {
-        leader = cluster_leader();
-        cluster_kill(leader);
-        before = board->appended;
-        wait_until(board->appended >= before + 200 || board->failed, TEST_DEADLINE);
-        cluster_start(leader);
-    }
+    cluster_kill_leaders(2, count_appended, board, 200);
     ck_assert_int_eq(board->failed, 0);
     board->ends = true;
     for (int i = 0; i < 2; i++)
@@ -402,11 +401,7 @@ START_TEST(test_etcd_stream_waits_without_requests_through_a_compaction_and_ends
     after = cluster_requests();
     printf("%lu requests in 4 s of waiting, with a lease of 2 s\n", after - before);
     ck_assert_uint_le(after - before, 15); /* keep-alives: 6, and some are passed on */
-    for (int i = 0; i < SERVERS; i++)
-        cluster_kill(i);
-    for (int i = 0; i < SERVERS; i++)
-        cluster_start_one(i);
-    cluster_leader();
+    cluster_restart();
     append(stream, 0, 5);
     cluster_compact();
     pthread_join(thread, &result);
