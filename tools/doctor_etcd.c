@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LONG_HISTORY 50000 /* revisions: with what shmkit-etcd(7) says there are 10,000 to 20,000 */
-#define FULL         80    /* per cent of the quota */
+/* Revisions: etcd compacts each 5 minutes, in which there may be so many. */
+#define LONG_HISTORY 500000
+#define FULL         80          /* per cent of the quota */
 #define SLOW_WRITE   SHK_MS(500) /* a leader is given up after 1 s without a sign of life */
 #define CLOCKS_APART 5           /* s */
 #define LEASE_ASKED  5           /* s */
@@ -123,7 +124,7 @@ static void check_history(struct report *report, const struct shk_cluster_info *
 {
     uint64_t kept = c->revision - c->oldest;
 
-    if (!c->has_majority)
+    if (!c->has_majority || c->revision == 0)
         return;
     if (kept >= LONG_HISTORY)
         found(report, "compaction",
@@ -146,8 +147,9 @@ static void check_writes(struct report *report, const struct shk_cluster_info *c
     if (!c->has_majority || c->no_space)
         return;
     if (!c->write_time) {
-        found(report, "writes", "see the rights of the user (etcdctl user get, role get)",
-              "none was possible: %s", c->problem);
+        if (c->revision != 0)
+            found(report, "writes", "see the rights of the user (etcdctl user get, role get)",
+                  "none was possible: %s", c->problem);
         return;
     }
     found(
@@ -161,10 +163,24 @@ static void check_writes(struct report *report, const struct shk_cluster_info *c
               ? "start the servers with a shorter --election-timeout: a death is found that late"
               : NULL,
           "one of %d s lasts %" PRIu32 " s", LEASE_ASKED, c->lease_ttl);
-    if (!c->may_write)
+}
+
+/* A user whose roles name its segments alone is refused what is about all of them. */
+static void check_rights(struct report *report, const struct shk_cluster_info *c)
+{
+    bool is_allowed = c->revision != 0 && c->may_write;
+
+    if (!c->has_majority || c->no_space || is_allowed)
+        return;
+    if (c->revision == 0 && !strstr(c->problem, "permission denied"))
+        found(report, "rights", "see ETCDCTL_USER and ETCDCTL_PASSWORD", "a read is refused: %s",
+              c->problem);
+    else
         found(report, "rights", NULL,
-              "this user may not write all that begins with /shmkit/: only segments that its roles "
-              "name");
+              "this user may not %s all that begins with /shmkit/: only segments that its roles "
+              "name%s",
+              c->revision == 0 ? "read" : "write",
+              c->revision == 0 ? "; so it is not seen how much history is kept" : "");
 }
 
 int check_etcd(struct report *report)
@@ -181,6 +197,7 @@ int check_etcd(struct report *report)
     check_alarms(report, &cluster);
     check_history(report, &cluster);
     check_writes(report, &cluster);
+    check_rights(report, &cluster);
     free(list);
     return STATUS_DONE;
 }

@@ -285,10 +285,7 @@ static int read_reply(struct shke_client *c, unsigned n, struct shke_channel *ch
                          variables_of(result));
     if (result != CURLE_OK) {
         shke_fail(-EHOSTUNREACH, "no majority of etcd answers: %s: %s%s", endpoint,
-                  curl_easy_strerror(result),
-                  result == CURLE_GOT_NOTHING && strncmp(endpoint, "http:", 5) == 0
-                      ? " (does it want https://?)"
-                      : "");
+                  curl_easy_strerror(result), shke_hint(endpoint, c->certificate, result));
         return SHKE_ASK_ANOTHER;
     }
     curl_easy_getinfo(ch->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -484,8 +481,9 @@ int shke_ask_server(struct shke_client *c, unsigned n, const char *path,
     result = transfer(c, ch, n, path, request, SHKE_REPLY_MS);
     a->delay = now() - begun;
     if (result != CURLE_OK)
-        r = shke_fail(is_refusal(result) ? -EACCES : -EHOSTUNREACH, "%s",
-                      curl_easy_strerror(result));
+        r = shke_fail(is_refusal(result) ? -EACCES : -EHOSTUNREACH, "%s%s",
+                      curl_easy_strerror(result),
+                      shke_hint(c->endpoints[n], c->certificate, result));
     else if ((a->text = strdup(ch->reply.length ? ch->reply.bytes : "")) == NULL)
         r = shke_fail(-ENOMEM, "out of memory");
     curl_easy_setopt(ch->curl, CURLOPT_HEADERFUNCTION, NULL);

@@ -102,6 +102,9 @@ const char *shke_endpoints(const struct shke_client *);
 #define SHKE_NEW_TOKEN   2
 int shke_judge(const char *endpoint, bool has_user, json_object *reply);
 
+/* What else may be the cause of a failed transfer, in parentheses; or "". certificate: or NULL. */
+const char *shke_hint(const char *endpoint, const char *certificate, CURLcode);
+
 /* A number, which the gateway has as a string; 0: there is none. */
 int64_t shke_number(json_object *, const char *key);
 

@@ -22,6 +22,20 @@ int64_t shke_number(json_object *o, const char *key)
     return json_object_object_get_ex(o, key, &value) ? json_object_get_int64(value) : 0;
 }
 
+const char *shke_hint(const char *endpoint, const char *certificate, CURLcode r)
+{
+    bool is_plain = strncmp(endpoint, "http:", 5) == 0;
+
+    if (is_plain)
+        return r == CURLE_GOT_NOTHING ? " (does it want https://?)" : "";
+    if (r == CURLE_SSL_CONNECT_ERROR)
+        return certificate ? " (does it want http://?)"
+                           : " (does it want http://, or ETCDCTL_CERT and ETCDCTL_KEY?)";
+    return !certificate && (r == CURLE_RECV_ERROR || r == CURLE_SEND_ERROR)
+               ? " (does it want ETCDCTL_CERT and ETCDCTL_KEY?)"
+               : "";
+}
+
 int shke_judge(const char *endpoint, bool has_user, json_object *reply)
 {
     json_object *text = NULL;

@@ -217,6 +217,16 @@ static int64_t find_oldest(struct cluster *c, int64_t revision)
     return high;
 }
 
+static bool is_answered(const struct cluster *c)
+{
+    bool is = false;
+
+    for (size_t i = 0; i < c->n; i++)
+        is = is || c->servers[i].state == SHK_SERVER_GOOD;
+    return is;
+}
+
+/* Rights are checked when a majority has answered: a read that is refused has one, too. */
 static int try_read(struct cluster *c)
 {
     const struct shke_range range = {.prefix = SHKE_ROOT, .limit = 1, .keys_only = true};
@@ -224,10 +234,12 @@ static int try_read(struct cluster *c)
     int64_t begun = now();
     int r = shke_range(c->client, &range, &shke_looking, &reply);
 
-    if (r < 0)
+    if (r < 0 && (r != -EACCES || !is_answered(c)))
         return r;
     c->info->has_majority = 1;
     c->info->read_time = now() - begun;
+    if (r < 0)
+        return r;
     c->info->revision = (uint64_t)reply.revision;
     c->info->oldest = (uint64_t)find_oldest(c, reply.revision);
     shke_reply_free(&reply);
@@ -275,17 +287,21 @@ static int try_rights(struct cluster *c)
     return 0;
 }
 
-static void describe_cluster(struct cluster *c)
+/* The first thing that fails. */
+static void note_problem(struct cluster *c, int r)
 {
-    int r = try_read(c);
-
-    if (r == 0)
-        r = try_write(c);
-    if (r == 0)
-        r = try_rights(c);
-    if (r < 0)
+    if (r < 0 && *c->info->problem == '\0')
         shke_host->copy_label(c->info->problem, sizeof(c->info->problem), shke_host->last_error(),
                               strlen(shke_host->last_error()));
+}
+
+static void describe_cluster(struct cluster *c)
+{
+    note_problem(c, try_read(c));
+    if (!c->info->has_majority)
+        return;
+    note_problem(c, try_write(c));
+    note_problem(c, try_rights(c));
 }
 
 ssize_t shke_server_list(struct shk_cluster_info *info, struct shk_server_info **list)

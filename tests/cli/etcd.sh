@@ -56,3 +56,25 @@ start_etcd() {
     done
     fail 'etcd does not start'
 }
+
+# For TLS, by openssl: in $scratch an authority, ours.pem, another one, theirs.pem, and what ours
+# has signed: server.pem and client.pem. Each has its .key.
+make_authority() { # NAME
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj "/CN=$1" -keyout "$scratch/$1.key" -out "$scratch/$1.pem" 2>/dev/null ||
+        fail 'openssl'
+}
+sign() { # NAME
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" \
+        -keyout "$scratch/$1.key" -out "$scratch/$1.csr" 2>/dev/null || fail 'openssl'
+    echo subjectAltName=IP:127.0.0.1 >"$scratch/san"
+    openssl x509 -req -in "$scratch/$1.csr" -CA "$scratch/ours.pem" -CAkey "$scratch/ours.key" \
+        -CAcreateserial -days 2 -extfile "$scratch/san" -out "$scratch/$1.pem" 2>/dev/null ||
+        fail 'openssl'
+}
+make_certificates() {
+    make_authority ours
+    make_authority theirs
+    sign server
+    sign client
+}

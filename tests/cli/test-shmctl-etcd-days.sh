@@ -130,22 +130,7 @@ if ! command -v openssl >/dev/null; then
     echo 'SKIPPED: TLS: there is no openssl'
     exit 0
 fi
-cd "$scratch" || exit 1
-authority() { # NAME
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-        -subj "/CN=$1" -keyout "$1.key" -out "$1.pem" 2>/dev/null || fail 'openssl'
-}
-sign() { # NAME
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" \
-        -keyout "$1.key" -out "$1.csr" 2>/dev/null || fail 'openssl'
-    echo subjectAltName=IP:127.0.0.1 >san
-    openssl x509 -req -in "$1.csr" -CA ours.pem -CAkey ours.key -CAcreateserial -days 2 \
-        -extfile san -out "$1.pem" 2>/dev/null || fail 'openssl'
-}
-authority ours
-authority theirs
-sign server
-sign client
+make_certificates
 etcd_scheme=https
 etcd_options=(--cert-file "$scratch/server.pem" --key-file "$scratch/server.key")
 export ETCDCTL_CACERT=$scratch/ours.pem
