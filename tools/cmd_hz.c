@@ -55,12 +55,16 @@ static int read_counters(struct measurement *m)
     moves = object ? moves_of(snapshot, object, now) : (struct moves){0};
     shk_snapshot_close(snapshot);
     if (!object) {
-        complain(m->path->text, "there is no object %s in segment /%s", m->path->object,
-                 m->path->segment);
+        complain(m->path->text, "there is no object %s in segment %s%s", m->path->object,
+                 is_on_etcd(m->path->segment) ? "" : "/", m->path->segment);
         return STATUS_ABSENT;
     }
     if (!moves.has_puts) {
-        complain(m->path->text, "it is no queue and no stream, and has no rate");
+        complain(m->path->text, is_on_etcd(m->path->segment)
+                                    ? "it is no stream; on etcd a queue has no rate, since its "
+                                      "items are counted nowhere: 'shmctl watch' shows how many "
+                                      "it has"
+                                    : "it is no queue and no stream, and has no rate");
         return STATUS_FAILED;
     }
     if (m->n &&

@@ -19,12 +19,14 @@
 
 /* ---- families: a line for each number ---- */
 
+#define IN_MEMORY 0x80000000u
+
 struct metric {
     const char *name; /* without "shmkit_" and "_total" */
     const char *help;
     const char *unit; /* the end of the name; NULL: none */
     bool counts;      /* a counter: it only grows */
-    uint32_t kind;    /* of objects that have it; 0: all */
+    uint32_t kind;    /* of objects that have it; 0: all; | IN_MEMORY: on etcd nothing counts it */
     /* False: this object, or segment, has none. */
     bool (*of_segment)(const struct shk_segment_info *, double *);
     bool (*of_object)(const struct shk_snapshot *, const struct shk_object_info *, double *);
@@ -207,27 +209,27 @@ static bool lock_orphaned(const struct shk_snapshot *s, const struct shk_object_
 static const struct metric metrics[] = {
     {"segment_good", "Whether the segment can be used: 1, or 0 if damaged, foreign or removed.",
      NULL, false, 0, segment_good, NULL},
-    {"segment_resident_bytes", "Memory in use.", "bytes", false, 0, segment_resident, NULL},
+    {"segment_resident_bytes", "Memory in use.", "bytes", false, IN_MEMORY, segment_resident, NULL},
     {"segment_members", "Living threads that are attached.", NULL, false, 0, segment_members, NULL},
-    {"segment_max_members", "Threads that may be attached.", NULL, false, 0, segment_max_members,
-     NULL},
+    {"segment_max_members", "Threads that may be attached.", NULL, false, IN_MEMORY,
+     segment_max_members, NULL},
     {"segment_dead_members", "Members that died attached and have not been cleared away.", NULL,
-     false, 0, segment_dead, NULL},
+     false, IN_MEMORY, segment_dead, NULL},
     {"segment_objects", "Objects in the segment.", NULL, false, 0, segment_objects, NULL},
-    {"segment_max_objects", "Objects that may be in the segment.", NULL, false, 0,
+    {"segment_max_objects", "Objects that may be in the segment.", NULL, false, IN_MEMORY,
      segment_max_objects, NULL},
 
-    {"object_memory_bytes", "Memory set aside for the object.", "bytes", false, 0, NULL,
+    {"object_memory_bytes", "Memory set aside for the object.", "bytes", false, IN_MEMORY, NULL,
      object_memory},
-    {"object_users", "Members of processes that have the object open.", NULL, false, 0, NULL,
-     object_users},
+    {"object_users", "Members of processes that have the object open.", NULL, false, IN_MEMORY,
+     NULL, object_users},
     {"object_waiters", "Members asleep on the object.", NULL, false, 0, NULL, object_waiters},
     {"object_longest_wait_seconds", "How long one of its waiters has been waiting.", "seconds",
      false, 0, NULL, object_wait},
     {"object_holders_lost", "Members that died holding it, or in the middle of a change.", NULL,
-     true, 0, NULL, holders_lost},
-    {"object_waiters_reaped", "Members that died while they waited for it.", NULL, true, 0, NULL,
-     waiters_reaped},
+     true, IN_MEMORY, NULL, holders_lost},
+    {"object_waiters_reaped", "Members that died while they waited for it.", NULL, true, IN_MEMORY,
+     NULL, waiters_reaped},
     {"object_producers", "Processes that are producers of the queue or stream by role.", NULL,
      false, 0, NULL, producers},
     {"object_consumers", "Processes that are consumers of the queue or stream by role.", NULL,
@@ -240,9 +242,10 @@ static const struct metric metrics[] = {
      producers_died},
     {"object_consumers_died", "Whether they have gone, and one of them died.", NULL, false, 0, NULL,
      consumers_died},
-    {"object_wakeups_passed_on", "Wake-ups of dead waiters that went to the next.", NULL, true, 0,
-     NULL, wakeups_passed_on},
-    {"object_rebuilds", "Rebuilds of what a death left half done.", NULL, true, 0, NULL, rebuilds},
+    {"object_wakeups_passed_on", "Wake-ups of dead waiters that went to the next.", NULL, true,
+     IN_MEMORY, NULL, wakeups_passed_on},
+    {"object_rebuilds", "Rebuilds of what a death left half done.", NULL, true, IN_MEMORY, NULL,
+     rebuilds},
 
     {"lock_held", "Whether a member holds the lock; of a rwlock: to write.", NULL, false, 0, NULL,
      lock_held},
@@ -258,10 +261,10 @@ static const struct metric metrics[] = {
      queue_items},
     {"queue_capacity", "Items that the queue holds at most; of a queue with a limit.", NULL, false,
      SHK_KIND_QUEUE, NULL, queue_capacity},
-    {"queue_high_water", "The most items that were seen in the queue.", NULL, false, SHK_KIND_QUEUE,
-     NULL, queue_high_water},
-    {"queue_puts", "Items put.", NULL, true, SHK_KIND_QUEUE, NULL, queue_puts},
-    {"queue_gets", "Items taken.", NULL, true, SHK_KIND_QUEUE, NULL, queue_gets},
+    {"queue_high_water", "The most items that were seen in the queue.", NULL, false,
+     SHK_KIND_QUEUE | IN_MEMORY, NULL, queue_high_water},
+    {"queue_puts", "Items put.", NULL, true, SHK_KIND_QUEUE | IN_MEMORY, NULL, queue_puts},
+    {"queue_gets", "Items taken.", NULL, true, SHK_KIND_QUEUE | IN_MEMORY, NULL, queue_gets},
     {"queue_put_wait_seconds", "How long a producer has been waiting.", "seconds", false,
      SHK_KIND_QUEUE, NULL, put_wait},
     {"queue_get_wait_seconds", "How long a consumer has been waiting.", "seconds", false,
@@ -334,8 +337,11 @@ static void write_objects(FILE *to, const struct metric *m, const struct shk_sna
     const struct shk_object_info *o;
     double value;
 
+    if (m->kind & IN_MEMORY && shk_snapshot_segment(snapshot)->revision != 0)
+        return;
     for (size_t i = 0; (o = shk_snapshot_object(snapshot, i)); i++) {
-        if ((m->kind == 0 || m->kind == o->kind) && m->of_object(snapshot, o, &value))
+        if (((m->kind & ~IN_MEMORY) == 0 || (m->kind & ~IN_MEMORY) == o->kind) &&
+            m->of_object(snapshot, o, &value))
             write_sample(to, m, shk_snapshot_segment(snapshot)->name, kind_name(o->kind), o->name,
                          value);
     }
@@ -351,6 +357,8 @@ static void write_metric(FILE *to, const struct metric *m, const struct reading 
         fprintf(to, "# UNIT shmkit_%s %s\n", m->name, m->unit);
     fprintf(to, "# HELP shmkit_%s %s\n", m->name, m->help);
     for (size_t i = 0; m->of_segment && i < r->n; i++) {
+        if (m->kind & IN_MEMORY && r->segments[i].revision != 0)
+            continue;
         if ((m->of_segment == segment_good || is_readable(&r->segments[i])) &&
             m->of_segment(&r->segments[i], &value))
             write_sample(to, m, r->segments[i].name, NULL, NULL, value);
@@ -486,10 +494,10 @@ static const struct option_row options[] = {
 
 const struct command cmd_metrics = {
     .name = "metrics",
-    .arguments = "[OPTION...] [SEGMENT]",
+    .arguments = "[OPTION...] [SEGMENT | etcd:]",
     .summary = "print figures for a monitoring system (OpenMetrics)",
     .notes = "For node_exporter's textfile collector let --output be a file *.prom in its\n"
-             "directory.",
+             "directory. With etcd: the segments on the servers that ETCDCTL_ENDPOINTS names.",
     .options = options,
     .run = run,
 };

@@ -519,7 +519,7 @@ static const struct option_row options[] = {
 
 const struct command cmd_watch = {
     .name = "watch",
-    .arguments = "[OPTION...] [SEGMENT]",
+    .arguments = "[OPTION...] [SEGMENT | etcd:]",
     .summary = "show the objects as they change: rates, fill, waiters",
     .notes = "Keys: q quit; s another order (path, rate, waiters); + - the interval; space\n"
              "refresh; w with or without what does not go on; arrows and page keys scroll.\n"

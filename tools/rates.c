@@ -6,6 +6,8 @@ struct moves moves_of(const struct shk_snapshot *snapshot, const struct shk_obje
     struct moves m = {
         .segment = shk_snapshot_segment(snapshot)->id, .object = o->serial, .when = when};
 
+    if (o->kind == SHK_KIND_QUEUE && shk_snapshot_segment(snapshot)->revision != 0)
+        return m; /* on etcd a put or a get is counted nowhere */
     if (o->kind == SHK_KIND_QUEUE) {
         m.puts = o->as.queue.puts;
         m.gets = o->as.queue.gets;

@@ -1,0 +1,174 @@
+#!/bin/bash
+# shmctl metrics, watch, hz and show --interval of segments on etcd.
+. "$SHMKIT_SRCDIR/tests/cli/shmctl.sh"
+. "$SHMKIT_SRCDIR/tests/cli/etcd.sh"
+start_etcd
+on_etcd=etcd:$segment
+
+waits_so() {
+    shmctl ps -n -r -o WAITS "$on_etcd" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
+}
+
+exits 4 shmctl metrics "$on_etcd"
+exits 4 shmctl watch "$on_etcd" --batch -c 1
+exits 4 shmctl hz "$on_etcd/jobs" -c 1
+exits 0 shmctl create queue "$on_etcd/jobs" --capacity 2
+exits 0 shmctl create event "$on_etcd/go"
+exits 0 shmctl create semaphore "$on_etcd/seats" --value 3
+exits 0 shmctl create barrier "$on_etcd/meet" --parties 3
+exits 0 shmctl create stream "$on_etcd/signal"
+exits 0 shmctl create rwlock "$on_etcd/books"
+exits 0 shmctl put "$on_etcd/jobs" 1 2
+exits 0 shmctl stream append "$on_etcd/signal" 1 2
+exits 4 shmctl hz "$on_etcd/none" -c 1
+complains "there is no object none in segment $on_etcd\$"
+exits 1 shmctl hz "$on_etcd/jobs" -c 1
+complains 'on etcd a queue has no rate'
+exits 2 shmctl metrics "$on_etcd/jobs"
+exits 2 shmctl watch "$on_etcd/jobs" -c 1
+claim 'what has no figures says so'
+
+# ---- metrics ----
+
+mkfifo "$scratch/fifo"
+shmctl lock "$on_etcd/till" -- sh -c "read line <'$scratch/fifo'" &
+exec 3>"$scratch/fifo"
+shmctl put "$on_etcd/jobs" 3 &
+await waits_so 'put jobs'
+is_held() {
+    shmctl show -n -r -o STATE "$on_etcd/till" | grep -q '^held'
+}
+await is_held
+
+# A figure: metric NAME [OBJECT]
+metric() {
+    sed -n "s/^shmkit_$1{segment=\"$on_etcd\"${2:+,object=\"$2\",kind=\"[a-z]*\"}} //p" "$out"
+}
+is() {
+    test "$(metric "$2" "${3-}")" = "$1" || fail "$2 ${3-} is '$(metric "$2" "${3-}")', not $1"
+}
+has_all() {
+    test ! -s "$err" || fail "it complains: $(cat "$err")"
+    is 1 segment_good
+    is 7 segment_objects
+    is 2 segment_members
+    is 2 queue_items jobs
+    is 2 queue_capacity jobs
+    is 0 queue_shut_down jobs
+    is 1 object_waiters jobs
+    is 0 object_waiters till
+    is 0 event_set go
+    is 1 lock_held till
+    is 0 lock_held books
+    is 0 lock_orphaned till
+    is 3 barrier_parties meet
+    is 3 semaphore_permits seats
+    is 2 stream_samples_total signal
+    awk -v w="$(metric queue_put_wait_seconds jobs)" 'BEGIN { exit !(w > 0 && w < 60) }' ||
+        fail "a producer waits for $(metric queue_put_wait_seconds jobs)"
+    # what is counted in shared memory alone is no 0
+    for figure in segment_resident_bytes segment_max_members segment_max_objects; do
+        is '' $figure
+    done
+    for figure in object_memory_bytes object_users object_rebuilds_total \
+        object_holders_lost_total queue_puts_total queue_gets_total queue_high_water; do
+        is '' $figure jobs
+    done
+    test "$(tail -n 1 "$out")" = '# EOF' || fail 'the end is missing'
+}
+exits 0 shmctl metrics "$on_etcd"
+has_all
+exits 0 shmctl metrics etcd:
+has_all
+grep -q 'segment="etcd:shmkit-test"' "$out" || fail 'another segment is missing'
+exits 0 shmctl metrics "$on_etcd" --output "$scratch/etcd.prom"
+prints_nothing
+cp "$scratch/etcd.prom" "$out"
+has_all
+exits 0 shmctl metrics
+not grep -q etcd: "$out" || fail 'metrics of this machine has what is on etcd'
+claim 'metrics'
+
+# ---- watch ----
+
+exits 0 shmctl watch "$on_etcd" --batch -i 0.1 -c 1 -o PATH,KIND,STATE,WAITERS
+grep -Eqx '[0-9:]{8}, every 100ms; segments: 1, objects: 7, members: 2, waiting: 1' "$out" ||
+    fail "it prints $(cat "$out")"
+grep -Eqx "$on_etcd/jobs +queue +2/2 items +1" "$out" || fail "it prints $(cat "$out")"
+exits 0 shmctl watch etcd: -i 0.1 -c 2 -r -n -o PATH,WAITERS
+test "$(grep -cx "$on_etcd/jobs 1" "$out")" = 2 || fail "it prints $(cat "$out")"
+grep -qx 'etcd:shmkit-test/there 0' "$out" || fail "it prints $(cat "$out")"
+exits 0 shmctl watch "$on_etcd" -i 0.1 -c 1 --json-lines
+grep -q "\"path\": \"$on_etcd/jobs\", \"kind\": \"queue\", .*\"put-rate\": null" "$out" ||
+    fail "it prints $(cat "$out")"
+yes 2.5 | shmctl stream append --stdin "$on_etcd/signal" &
+writer=$!
+moving() {
+    shmctl watch "$on_etcd" -i 0.5 -c 1 -r -n -o PATH,PUT-RATE,GET-RATE >"$out" &&
+        grep -qx "$on_etcd/jobs - -" "$out" &&
+        grep -qx "$on_etcd/signal [0-9]*[1-9][0-9]*\.[0-9] -" "$out" &&
+        shmctl hz "$on_etcd/signal" -i 0.5 -c 1 -r >"$out" &&
+        grep -Eqx '[0-9]*[1-9][0-9]*\.[0-9]( [0-9.]+){3} 1' "$out" &&
+        shmctl show -i 0.5 -n -r -o PUT-RATE "$on_etcd/signal" >"$out" &&
+        grep -qx '[0-9]*[1-9][0-9]*\.[0-9]' "$out"
+}
+await moving
+kill $writer
+exits 0 shmctl show -i 0.1 -n -r -o ITEMS,PUT-RATE "$on_etcd/jobs"
+prints '2 -'
+claim 'watch, hz and show --interval'
+
+env --default-signal shmctl watch "$on_etcd" --batch -i 1h >"$scratch/watched" 2>&1 &
+watcher=$!
+catches_interrupts() {
+    [[ $(readlink /proc/$watcher/exe) != */*sh ]] &&
+        grep -q '^SigCgt:.*[2367abef]$' /proc/$watcher/status
+}
+await catches_interrupts
+kill -INT $watcher
+ends 130 $watcher
+claim 'Ctrl-C ends it by that signal'
+
+# Each holds one and waits for the other one's.
+shmctl --name first lock "$on_etcd/one" -- sh -c \
+    "until test -e '$scratch/second'; do sleep 0.05; done; shmctl lock '$on_etcd/two' -- true" &
+first=$!
+shmctl --name second lock "$on_etcd/two" -- sh -c \
+    "touch '$scratch/second'; shmctl lock '$on_etcd/one' -- true" &
+second=$!
+await waits_so 'acquire one'
+await waits_so 'acquire two'
+exits 0 shmctl watch "$on_etcd" --batch --why -i 0.1 -c 1
+grep -q '^deadlocked: ' "$out" || fail "it prints $(cat "$out")"
+claim 'with --why it tells what does not go on'
+
+# ---- on a screen ----
+
+screen() {
+    local columns=$1 rows=$2
+    (while sleep 0.5; do printf q || exit; done) 2>/dev/null |
+        timeout 180 script -qec "stty cols $columns rows $rows; TERM=vt100 shmctl watch $on_etcd" \
+            /dev/null
+}
+if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
+    for size in '80 24' '200 60'; do
+        screen $size >"$scratch/screen" ||
+            fail "on a screen of $size it exits with $?: $(cat "$scratch/screen")"
+        grep -q "$on_etcd/j" "$scratch/screen" ||
+            fail "on a screen of $size there is no object: $(cat "$scratch/screen")"
+        grep -q 'deadlocked: ' "$scratch/screen" ||
+            fail "on a screen of $size nothing is deadlocked: $(cat "$scratch/screen")"
+    done
+    claim 'on a screen it shows the objects until q is pressed'
+fi
+kill "$first" "$second"
+kill_etcd
+exits 1 shmctl watch "$on_etcd" --batch -i 0.1 -c 3
+grep -q 'no majority of etcd answers' "$err" || fail "it says $(cat "$err")"
+exits 1 shmctl metrics etcd:
+complains 'no majority of etcd answers'
+exits 1 shmctl metrics "$on_etcd" --output "$scratch/etcd.prom"
+complains 'no majority of etcd answers'
+grep -qx "shmkit_segment_good{segment=\"$on_etcd\"} 1" "$scratch/etcd.prom" ||
+    fail 'the file is not as it was'
+claim 'without a server'
