@@ -1,9 +1,12 @@
 #include "bridge.h"
+#include "fit.h"
 #include "origin.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #define PAUSE_FIRST SHK_MS(100) /* after a try in vain; doubled each time */
@@ -23,25 +26,78 @@ static double seconds_since(int64_t when)
     return (double)(monotonic_now() - when) / 1e9;
 }
 
+static int width_of_terminal(void)
+{
+    struct winsize terminal;
+
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 1
+               ? terminal.ws_col - 1 /* in the last column some terminals go on to the next line */
+               : 79;
+}
+
+/* "12 s", "3m04s", "2h07m" */
+static void add_duration(FILE *to, int64_t since)
+{
+    int64_t seconds = (monotonic_now() - since) / SHK_SEC(1);
+
+    if (seconds < 60)
+        fprintf(to, "%" PRId64 " s", seconds);
+    else if (seconds < 3600)
+        fprintf(to, "%" PRId64 "m%02" PRId64 "s", seconds / 60, seconds % 60);
+    else
+        fprintf(to, "%" PRId64 "h%02" PRId64 "m", seconds / 3600, seconds / 60 % 60);
+}
+
+/* "1200 items carried, 512/s, 37 waiting, etcd unreachable for 12 s" */
+static void write_progress(const struct bridge *b, uint64_t waiting, FILE *to)
+{
+    fprintf(to, "%" PRIu64 " %s%s carried, %.*f/s", b->carried, b->what, b->carried == 1 ? "" : "s",
+            b->rate < 100 ? 1 : 0, b->rate);
+    if (waiting != BRIDGE_NO_COUNT)
+        fprintf(to, ", %" PRIu64 " waiting", waiting);
+    if (b->lost)
+        fprintf(to, ", %" PRIu64 " lost", b->lost);
+    if (b->away_since) {
+        fputs(", etcd unreachable for ", to);
+        add_duration(to, b->away_since);
+    } else if (b->full_since) {
+        fputs(", queue on etcd full for ", to);
+        add_duration(to, b->full_since);
+    }
+}
+
+/* Between two looks, and half of what it was before: it does not jump. */
+static void note_rate(struct bridge *b)
+{
+    double now;
+
+    if (b->shown) {
+        now = (double)(b->carried - b->shown_count) / seconds_since(b->shown);
+        b->rate = b->rate > 0 && now > 0 ? (b->rate + now) / 2 : now;
+    }
+    b->shown = monotonic_now();
+    b->shown_count = b->carried;
+}
+
 void bridge_show(struct bridge *b, uint64_t waiting)
 {
-    int64_t now = monotonic_now();
+    char *line = NULL, *fitting;
+    size_t size;
+    FILE *to;
 
-    if (!b->shows || now - b->shown < SHOWN_EACH)
+    if (!b->shows || monotonic_now() - b->shown < SHOWN_EACH)
         return;
-    if (b->shown)
-        b->rate = (double)(b->carried - b->shown_count) / seconds_since(b->shown);
-    b->shown = now;
-    b->shown_count = b->carried;
-    fprintf(stderr, "\r%" PRIu64 " carried, %.1f/s, %" PRIu64 " waiting", b->carried, b->rate,
-            waiting);
-    if (b->lost)
-        fprintf(stderr, ", %" PRIu64 " lost", b->lost);
-    if (b->away_since)
-        fprintf(stderr, ", unreachable for %.0f s", seconds_since(b->away_since));
-    else if (b->full_since)
-        fprintf(stderr, ", full for %.0f s", seconds_since(b->full_since));
-    fputs("\033[K", stderr);
+    note_rate(b);
+    to = open_memstream(&line, &size);
+    if (!to)
+        return;
+    write_progress(b, waiting, to);
+    if (fclose(to) == 0) {
+        fitting = text_to_fit(line, width_of_terminal());
+        fprintf(stderr, "\r%s\033[K", fitting);
+        free(fitting);
+    }
+    free(line);
 }
 
 /* For ps, why and show. A name that the segment refuses stays as it was. */
@@ -91,8 +147,11 @@ void bridge_reached(struct bridge *b, uint64_t waiting)
         return;
     if (!b->quiet) {
         bridge_end_line(b);
-        complain(b->to.text, "reached again after %.1f s; %" PRIu64 " waiting",
-                 seconds_since(since), waiting);
+        if (waiting == BRIDGE_NO_COUNT)
+            complain(b->to.text, "reached again after %.1f s", seconds_since(since));
+        else
+            complain(b->to.text, "reached again after %.1f s; %" PRIu64 " waiting",
+                     seconds_since(since), waiting);
     }
     name_state(b);
 }
@@ -169,7 +228,7 @@ int bridge_open(struct bridge *b, const char *kind, int (*open)(struct bridge *,
             set_interrupt(b->remote);
             return STATUS_DONE;
         }
-        r = bridge_may_wait(b, r, 0);
+        r = bridge_may_wait(b, r, BRIDGE_NO_COUNT);
     } while (r == 0);
     return r == -ENOENT ? failed_to_open(&opening, r) : bridge_failed(b, &b->to, r);
 }

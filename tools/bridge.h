@@ -23,16 +23,20 @@ struct bridge {
     int64_t pause;      /* before the next try */
 
     /* ---- What is told ---- */
-    bool shows; /* a line of progress, on a terminal */
+    const char *what; /* one of what it carries: "item" */
+    bool shows;       /* a line of progress, on a terminal */
     uint64_t carried;
     uint64_t lost;        /* samples */
     int64_t shown;        /* when the line was written */
     uint64_t shown_count; /* what was carried then */
-    double rate;          /* a second, since the line before */
+    double rate;          /* a second, of late */
 };
 
 /* What has failed, and been complained about. */
 enum { BRIDGE_COMPLAINED = 1 };
+
+/* For `waiting`: not known, or nothing waits, since it is carried as it comes. */
+#define BRIDGE_NO_COUNT UINT64_MAX
 
 /* How long a call waits, before what is told is brought up to date. */
 #define BRIDGE_TURN SHK_SEC(1)

@@ -467,8 +467,10 @@ static int begin(struct carrier *c)
 int bridge_queue(struct bridge *b)
 {
     struct carrier c = {.b = b, .most = BATCH};
-    int status = open_local(&c);
+    int status;
 
+    b->what = "item";
+    status = open_local(&c);
     if (status == STATUS_DONE)
         status = bridge_open(b, "queue", open_or_make_target, &c);
     if (status == STATUS_DONE)

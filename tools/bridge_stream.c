@@ -3,20 +3,35 @@
  * a live signal: samples that are overwritten before they could be carried are lost, and counted.
  * So are those of a block of which it is not known whether it has come, since to send it again
  * might have it come twice.
+ *
+ * One bridge alone carries a stream to a certain other one. It holds a lock of the local segment,
+ * whose name is made of both: a bridge that is stopped keeps it, and of one that is killed the next
+ * one has it immediately.
+ *
+ *     killed here                        left
+ *     before the lock is acquired        a lock that is free; the next bridge uses and removes it
+ *     until it is removed                likewise, orphaned
  */
 #include "bridge.h"
+#include "describe.h"
+
+#include <shmkit/inspect.h>
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BLOCK_EACH SHK_MS(50)
 #define BLOCK_MOST ((size_t)256 << 10) /* bytes */
+#define LOCK_LIMIT SHK_SEC(1)
 
 struct carrier {
     struct bridge *b;
     struct shk_stream *stream, *target;
     struct shk_reader *reader;
+    struct shk_lock *lock;
+    char lock_name[32];
     size_t size, room; /* bytes of a sample; samples of a block */
     unsigned char *samples;
     int64_t *stamps; /* NULL: there are none */
@@ -25,6 +40,91 @@ struct carrier {
     uint64_t told;   /* of these, likewise */
     bool orphaned;
 };
+
+/* ---- One bridge alone ---- */
+
+static uint64_t add_hash(uint64_t h, const char *text)
+{
+    do
+        h = (h ^ (unsigned char)*text) * 1099511628211u; /* FNV-1a */
+    while (*text++);
+    return h;
+}
+
+/* On other servers a stream of that name is another one. */
+static void name_lock(struct carrier *c)
+{
+    const struct bridge *b = c->b;
+    const char *endpoints = getenv("ETCDCTL_ENDPOINTS");
+    uint64_t h = add_hash(14695981039346656037u, b->from.object);
+
+    h = add_hash(add_hash(h, b->to.segment), b->to.object);
+    h = add_hash(h, endpoints ? endpoints : "");
+    snprintf(c->lock_name, sizeof(c->lock_name), "bridge-%016" PRIx64, h);
+}
+
+/* "bridge (4711 on north)" */
+static void find_holder(const struct carrier *c, char holder[DESCRIPTION_MAX])
+{
+    const char *machine = getenv("SHMKIT_ETCD_MACHINE");
+    const struct shk_object_info *object;
+    const struct shk_member_info *member;
+    struct shk_snapshot *snapshot;
+    char host[256] = "";
+
+    snprintf(holder, DESCRIPTION_MAX, "another bridge");
+    if (shk_snapshot_open(c->b->from.segment, &snapshot) != 0)
+        return;
+    gethostname(host, sizeof(host) - 1);
+    object = shk_snapshot_find_object(snapshot, c->lock_name);
+    member = object ? shk_snapshot_find_member(snapshot, object->holder) : NULL;
+    if (member)
+        snprintf(holder, DESCRIPTION_MAX, "%s (%" PRId32 " on %.100s)", member->name, member->pid,
+                 machine && *machine ? machine : host);
+    shk_snapshot_close(snapshot);
+}
+
+static int acquire_lock(struct carrier *c)
+{
+    struct bridge *b = c->b;
+    char holder[DESCRIPTION_MAX];
+    int r;
+
+    name_lock(c);
+    do {
+        r = shk_lock_open(b->local, c->lock_name, SHK_CREATE, NULL, &c->lock);
+        if (r < 0)
+            return failed(b->from.text, r);
+        r = shk_lock_acquire(c->lock, LOCK_LIMIT);
+        if (r < 0) {
+            shk_lock_close(c->lock);
+            c->lock = NULL;
+        }
+    } while (r == -ESTALE); /* the bridge that had it has removed it */
+    if (r == -ETIMEDOUT) {
+        find_holder(c, holder);
+        complain(b->from.text,
+                 "%s carries it to %s: a second bridge would have each sample come twice; end "
+                 "that one first, or name another stream",
+                 holder, b->to.text);
+        return STATUS_BLOCKED;
+    }
+    if (r < 0)
+        return failed(b->from.text, r);
+    shk_lock_stamp(c->lock);
+    return STATUS_DONE;
+}
+
+static void release_lock(struct carrier *c)
+{
+    if (c->lock == NULL)
+        return;
+    shk_lock_release(c->lock);
+    shk_lock_close(c->lock);
+    shk_object_unlink_unused(c->b->local, c->lock_name);
+}
+
+/* ---- The two ends ---- */
 
 static int open_any_stream(struct shk_segment *segment, const char *name, unsigned flags, void *to)
 {
@@ -43,6 +143,8 @@ static int open_local(struct carrier *c)
     int status = open_object(&opening, &b->local);
     int r;
 
+    if (status == STATUS_DONE)
+        status = acquire_lock(c);
     if (status != STATUS_DONE)
         return status;
     r = shk_reader_open(c->stream, b->once ? SHK_OLDEST : SHK_NEXT, &c->reader);
@@ -77,6 +179,8 @@ static int open_or_make_target(struct bridge *b, void *carrier)
     } while (r == -EEXIST);
     return r;
 }
+
+/* ---- Carrying ---- */
 
 /* Tell of the samples that have been lost since the last time. */
 static void tell_lost(struct carrier *c)
@@ -120,7 +224,7 @@ static int carry(struct carrier *c, const struct path **about)
     int r;
 
     *about = &b->from;
-    bridge_show(b, 0);
+    bridge_show(b, BRIDGE_NO_COUNT);
     n = read_block(c, timeout);
     tell_lost(c);
     if (n < 0)
@@ -130,12 +234,12 @@ static int carry(struct carrier *c, const struct path **about)
     r = append(c, (size_t)n);
     if (r == 0) {
         b->carried += (uint64_t)n;
-        bridge_reached(b, 0);
+        bridge_reached(b, BRIDGE_NO_COUNT);
     } else if (r == -EHOSTUNREACH) {
         c->unsure += (uint64_t)n;
     }
     if (r < 0)
-        return bridge_may_wait(b, r, 0);
+        return bridge_may_wait(b, r, BRIDGE_NO_COUNT);
     return b->once || sleep_until(begun + BLOCK_EACH) ? 0 : -EINTR;
 }
 
@@ -166,8 +270,10 @@ static int carry_all(struct carrier *c)
 int bridge_stream(struct bridge *b)
 {
     struct carrier c = {.b = b};
-    int status = open_local(&c);
+    int status;
 
+    b->what = "sample";
+    status = open_local(&c);
     if (status == STATUS_DONE)
         status = bridge_open(b, "stream", open_or_make_target, &c);
     if (status == STATUS_DONE)
@@ -177,5 +283,6 @@ int bridge_stream(struct bridge *b)
     shk_stream_close(c.target);
     shk_reader_close(c.reader);
     shk_stream_close(c.stream);
+    release_lock(&c);
     return status;
 }

@@ -160,6 +160,28 @@ seq 1 300 | diff - "$out" || fail 'not the samples that were appended'
 shmctl bridge "$segment/eeg" "etcd:$segment/eeg" 2>"$scratch/bridge.err" &
 bridge=$!
 await state '$'
+# Another one would have each sample come twice. Stopped it is the only one, too.
+held_by() {
+    shmctl ps -n -r -o PID,HOLDS "$segment" | grep -q "^$1 bridge-[0-9a-f]*$"
+}
+await held_by $bridge
+for signal in CONT STOP; do
+    kill -$signal $bridge
+    exits 3 env SHMKIT_ETCD_MACHINE=north shmctl bridge --once "$segment/eeg" "etcd:$segment/eeg"
+    complains "^shmctl: $segment/eeg: bridge ($bridge on north) carries it to etcd:$segment/eeg: "
+    grep -q 'end that one first, or name another stream' "$err" || fail "no way out: $(cat "$err")"
+done
+kill -CONT $bridge
+exits 0 shmctl bridge --once "$segment/eeg" "etcd:$segment/copy"
+exits 0 shmctl create stream "$segment/ecg" --sample-size 8
+exits 0 shmctl bridge --once "$segment/ecg" "etcd:$segment/eeg"
+kill -KILL $bridge
+wait $bridge 2>/dev/null
+shmctl bridge "$segment/eeg" "etcd:$segment/eeg" 2>"$scratch/bridge.err" &
+bridge=$!
+await held_by $bridge
+claim 'a second bridge of a stream is refused; one that is killed leaves its place to the next'
+
 shmctl stream read -f "etcd:$segment/eeg" >"$scratch/live" &
 reader=$!
 is_live() { # it may begin behind the first
@@ -185,7 +207,34 @@ await grep -q 77777 "$scratch/live"
 kill $bridge $reader
 wait $bridge
 test $? = 143 || fail 'SIGTERM'
+exits 0 shmctl ls -n -r -o NAME "$segment"
+not grep -q '^bridge-' "$out" || fail "a lock is left: $(cat "$out")"
 claim 'a stream, as it comes; what is lost meanwhile is told'
+
+# ---- on a terminal ----
+
+exits 0 shmctl create queue "$segment/shown" --capacity 100
+exits 0 shmctl create queue "$to-shown" --capacity 3
+script -qec "stty cols 100; shmctl bridge $segment/shown $to-shown" /dev/null \
+    </dev/null >"$scratch/shown" &
+terminal=$!
+shows() {
+    tr '\r' '\n' <"$scratch/shown" | grep -Eq "$1"
+}
+await shows '^0 items carried, 0\.0/s, 0 waiting'
+seq 1 5 | shmctl put --stdin "$segment/shown"
+await shows '^[1-5] items? carried, [0-9.]+/s, [0-4] waiting, queue on etcd full for [0-9]+ s'
+exits 0 shmctl get -c 5 "$to-shown"
+await shows '^5 items carried, [0-9.]+/s, 0 waiting.\[K$'
+kill_etcd
+exits 0 shmctl put "$segment/shown" 6
+await shows '^5 items carried, 0\.0/s, 1 waiting, etcd unreachable for [0-9]+ s'
+run_etcd
+await shows "shmctl: $to-shown: reached again after"
+exits 0 shmctl get "$to-shown"
+exits 0 shmctl shutdown "$segment/shown"
+ends 0 $terminal
+claim 'on a terminal it shows how many it has carried, how fast, how many wait, and why'
 
 if systemd-analyze --version >/dev/null 2>&1; then
     sed "s,^ExecStart=shmctl,ExecStart=$(command -v true)," \
