@@ -83,20 +83,34 @@ static void hold(struct held *held, uint64_t holder, const struct shk_object_inf
 
 _Static_assert(OWNERS_MAX <= 1 + READERS_MAX, "list_held() has room for so many");
 
+/* Whether a member before it is a thread of the same process, also on etcd. */
+static bool is_further_thread(const struct shk_snapshot *snapshot, size_t i)
+{
+    const struct shk_member_info *m = shk_snapshot_member(snapshot, i), *other;
+
+    for (size_t k = 0; k < i; k++) {
+        other = shk_snapshot_member(snapshot, k);
+        if (other->alive && other->pid == m->pid && other->namespace_ == m->namespace_)
+            return true;
+    }
+    return false;
+}
+
 /* Permits belong to a process: they are shown with the first of its threads. */
 static void hold_permits(struct held *held, const struct shk_snapshot *snapshot,
                          const struct shk_object_info *object)
 {
     const struct shk_member_info *m;
+    unsigned found = 0;
 
-    for (size_t k = 0; k < object->as.semaphore.n_holders && k < OWNERS_MAX; k++) {
-        for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)); i++) {
-            if (!m->alive || m->pid != object->as.semaphore.holders[k].pid)
-                continue;
-            hold(held, m->id, object, false);
-            held->holdings[held->n - 1].permits = object->as.semaphore.holders[k].permits;
-            break;
-        }
+    for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)) && found < OWNERS_MAX; i++) {
+        uint32_t permits = shk_snapshot_permits(snapshot, object, m);
+
+        if (permits == 0 || is_further_thread(snapshot, i))
+            continue;
+        hold(held, m->id, object, false);
+        held->holdings[held->n - 1].permits = permits;
+        found++;
     }
 }
 

@@ -44,9 +44,9 @@ static const char *usual_columns(uint32_t kind)
 }
 
 /* What is not counted there, or has no meaning; each between commas. */
-#define NOT_ON_ETCD                                                                    \
-    ",SIZE,USERS,HELD,DEPTH,DEADLOCK-CHECK,CAPACITY-BYTES,BYTES,HIGH-WATER,PUTS,GETS," \
-    "LEASED,DELAYED,PUT-RATE,GET-RATE,CAME-BACK,HOLDERS-LOST,WAITERS-BURIED,"          \
+#define NOT_ON_ETCD                                                               \
+    ",SIZE,USERS,DEPTH,DEADLOCK-CHECK,CAPACITY-BYTES,BYTES,HIGH-WATER,PUTS,GETS," \
+    "LEASED,DELAYED,PUT-RATE,GET-RATE,CAME-BACK,HOLDERS-LOST,WAITERS-BURIED,"     \
     "WAKEUPS-PASSED-ON,REBUILDS,"
 
 /* The columns that an object on etcd has, which the caller frees. */

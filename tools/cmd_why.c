@@ -130,12 +130,11 @@ static void add_thread(struct table *t, const struct world *world, const struct 
 /* ---- the members around a process ---- */
 
 /* It holds the object, or shares it, or has permits of it, as far as that is known. */
-static bool holds(const struct shk_member_info *m, const struct shk_object_info *o)
+static bool holds(const struct shk_snapshot *snapshot, const struct shk_member_info *m,
+                  const struct shk_object_info *o)
 {
-    for (size_t i = 0; o->kind == SHK_KIND_SEMAPHORE && i < OWNERS_MAX; i++) {
-        if (o->as.semaphore.holders[i].pid == m->pid)
-            return o->as.semaphore.owners;
-    }
+    if (shk_snapshot_permits(snapshot, o, m) > 0)
+        return true;
     if (o->kind != SHK_KIND_RWLOCK)
         return o->holder == m->id;
     for (size_t i = 0; i < READERS_MAX; i++) {
@@ -167,7 +166,7 @@ static bool print_held(const struct world *world, int32_t pid)
             if (!m->alive || m->namespace_ != world->here || !acts_for(world, m, pid))
                 continue;
             for (size_t k = 0; (o = shk_snapshot_object(*s, k)); k++) {
-                if (!holds(m, o))
+                if (!holds(*s, m, o))
                     continue;
                 printf("%s%s/%s", any ? ", " : ": holds ", shk_snapshot_segment(*s)->name, o->name);
                 any = true;

@@ -389,19 +389,25 @@ static struct thread *find_holder(const struct world *w, const struct thread *t)
 
 /* ---- permits that belong to processes ---- */
 
-/* The threads of a process that are members of the segment: how many. */
-static size_t add_owner(struct thread *t, int32_t pid)
+static bool is_leaf(const struct thread *t, const struct thread *other)
+{
+    for (size_t i = 0; i < t->n_leaves; i++) {
+        if (t->leaves[i] == other)
+            return true;
+    }
+    return false;
+}
+
+/* The threads of a process that are members of the segment. On etcd two may have one pid. */
+static void add_owner(struct thread *t, int32_t pid)
 {
     const struct shk_member_info *m;
-    size_t n = 0;
 
     for (size_t i = 0; (m = shk_snapshot_member(t->snapshot, i)); i++) {
-        if (!m->alive || m->pid != pid || !t->by_member[i])
-            continue;
-        add_leaf(t, t->by_member[i]);
-        n++;
+        if (m->pid == pid && t->by_member[i] && !is_leaf(t, t->by_member[i]) &&
+            shk_snapshot_permits(t->snapshot, t->object, m) > 0)
+            add_leaf(t, t->by_member[i]);
     }
-    return n;
 }
 
 /*
@@ -431,7 +437,7 @@ static void count_owners(struct world *w, struct thread *t)
         size_t members = 0;
 
         for (size_t k = 0; k < t->n_leaves; k++)
-            members += t->leaves[k]->pid == pid;
+            members += t->leaves[k]->pid == pid && t->leaves[k]->pid_namespace == w->here;
         t->owners_are_known = members > 0 && p && (size_t)p->threads == members;
     }
 }

@@ -353,6 +353,7 @@ int shke_cond_sight_tell(struct shke_sight *s, struct shk_object_info *info)
     info->as.cond.own_lock = info->as.cond.lock[0] == '\0';
     info->as.cond.recursive = info->as.cond.own_lock;
     info->holder = shke_sight_member(s, &holder);
+    info->held = info->holder ? shke_sight_held(&holder) : 0;
     info->as.cond.depth = holder.create != 0;
     info->as.cond.orphaned = held.create != 0 && holder.create == 0;
     shke_kv_free(&holder);

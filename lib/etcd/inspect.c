@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define THREADS_MOST 1000                               /* of a process that wait: more is damage */
 #define BATCH        (SHKE_OPERATIONS_MAX / SHKE_LOOKS) /* objects of one transaction */
@@ -17,17 +16,6 @@ static struct shk_object_info *find_object(const struct shk_snapshot *s, const c
         if (strcmp(s->objects[i].name, name) == 0)
             return &s->objects[i];
     return NULL;
-}
-
-/* As the clock of that machine had it; two clocks may differ. */
-static int64_t time_since(int64_t ms)
-{
-    struct timespec t;
-    int64_t now;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    now = SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
-    return ms > 0 && ms < now / SHK_MS(1) ? now - SHK_MS(ms) : 0;
 }
 
 static int read_wait(struct shke_snapshot *l, const struct shke_process *p, json_object *wait)
@@ -44,7 +32,7 @@ static int read_wait(struct shke_snapshot *l, const struct shke_process *p, json
         return shke_fail(-ENOMEM, "out of memory");
     m->waits_for = (uint32_t)waits_for;
     m->has_deadline = shke_number(wait, "deadline") != 0;
-    m->waiting = time_since(shke_number(wait, "since"));
+    m->waiting = shke_time_since(shke_number(wait, "since"));
     shke_copy_text(m->waits_on, sizeof(m->waits_on), wait, "on");
     o = find_object(l->out, m->waits_on);
     if (o)

@@ -463,17 +463,24 @@ static int lock_depth(struct shk_lock *base)
 static int lock_token(struct shk_lock *base, uint64_t *token)
 {
     struct shke_lock *l = lock_of(base);
-    int r = 0;
+    int r;
 
     if (!shke_session_is_own(l->object.segment->session))
         return shke_enter(&base->object, &l->object);
     pthread_mutex_lock(&l->object.lock);
-    if (l->owner != shke_tid() || !shke_session_has(l->object.segment->session, l->lease))
-        r = refuse(&base->object, l);
-    else
+    r = shke_lock_check_holder(&base->object, l);
+    if (r == 0)
         *token = (uint64_t)l->token;
     pthread_mutex_unlock(&l->object.lock);
     return r;
+}
+
+/* Since when it is held the acquire has written. */
+static int lock_stamp(struct shk_lock *base)
+{
+    uint64_t token;
+
+    return lock_token(base, &token);
 }
 
 const struct shki_lock_calls shke_lock_calls = {.open = lock_open,
@@ -482,4 +489,5 @@ const struct shki_lock_calls shke_lock_calls = {.open = lock_open,
                                                 .release = lock_release,
                                                 .is_held = lock_is_held,
                                                 .depth = lock_depth,
+                                                .stamp = lock_stamp,
                                                 .token = lock_token};

@@ -19,6 +19,7 @@ int shke_lock_sight_tell(struct shke_sight *s, struct shk_object_info *info)
     if (r == 0)
         r = shke_sight_kv(s, 1, 0, &held);
     info->holder = shke_sight_member(s, &holder);
+    info->held = info->holder ? shke_sight_held(&holder) : 0;
     info->as.lock.recursive = shke_number(shke_sight_record(s), "recursive") != 0;
     info->as.lock.depth = holder.create != 0;
     info->as.lock.orphaned = held.create != 0 && holder.create == 0;

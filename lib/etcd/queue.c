@@ -57,6 +57,8 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
         shke_object_is_gone(&q->object);
     else if (!deleted && strcmp(kv->key + strlen(q->object.prefix), ".state") == 0)
         shke_queue_learn_state(q, kv, kv->mod);
+    else
+        shke_roles_event(&q->object, &q->roles, kv, deleted);
     pthread_mutex_unlock(&q->object.lock);
 }
 
@@ -78,7 +80,7 @@ static int64_t reload(void *arg)
         pthread_mutex_unlock(&q->object.lock);
         return INT64_MAX - 1; /* nothing comes any more */
     }
-    return r < 0 ? r : q->state_known;
+    return r < 0 ? r : look.revision;
 }
 
 static int start(struct shke_object *o)
@@ -142,12 +144,18 @@ static void stop(struct shke_object *o)
     pthread_mutex_destroy(&q->starting);
 }
 
+static void leave(struct shke_object *o)
+{
+    shke_roles_leave(o, &((struct shke_queue *)o)->roles);
+}
+
 const struct shke_kind shke_queue_kind = {.number = SHK_KIND_QUEUE,
                                           .name = "queue",
                                           .size = sizeof(struct shke_queue),
                                           .describe = describe,
                                           .create = create,
                                           .check = check,
+                                          .leave = leave,
                                           .start = start,
                                           .watch = shke_queue_begin_watch,
                                           .stop = stop,
@@ -157,11 +165,8 @@ const struct shke_kind shke_queue_kind = {.number = SHK_KIND_QUEUE,
 
 /* ---- Opening and closing ---- */
 
-static int check_options(const char *name, unsigned flags, const struct shk_queue_options *o)
+static int check_options(const char *name, const struct shk_queue_options *o)
 {
-    if (flags & ~(unsigned)(SHK_CREATE | SHK_EXCL))
-        return shke_fail(-ENOTSUP, "%s: there are no roles of producers and consumers on etcd",
-                         name);
     if (o && o->capacity_bytes)
         return shke_fail(-ENOTSUP, "%s: a queue on etcd has no limit in bytes", name);
     if (o && (o->capacity > SHKE_CAPACITY_MAX || o->item_size > SHKE_ITEM_MAX))
@@ -177,18 +182,26 @@ static int queue_open(struct shk_segment *s, const char *name, unsigned flags,
 {
     struct shke_queue_handle *h;
     struct shke_object *o;
-    int r = check_options(name, flags, options);
+    int64_t revision;
+    int r = check_options(name, options);
 
     if (r < 0)
         return r;
     h = calloc(1, sizeof(*h));
-    r = h ? shke_object_open(s, name, flags, &shke_queue_kind, options, &o)
+    r = h ? shke_object_open(s, name, flags & (SHK_CREATE | SHK_EXCL), &shke_queue_kind, options,
+                             &o)
           : shke_fail(-ENOMEM, "out of memory");
     if (r < 0) {
         free(h);
         return r;
     }
     h->queue = (struct shke_queue *)o;
+    r = shke_roles_open(o, &h->queue->roles, &h->base.roles, flags, "slot/", &revision);
+    if (r < 0) {
+        shke_object_unref(o);
+        free(h);
+        return r;
+    }
     shke_object_bind(&h->base.object, o);
     h->base.order = h->queue->order;
     *out = &h->base;
@@ -198,10 +211,16 @@ static int queue_open(struct shk_segment *s, const char *name, unsigned flags,
 static int queue_close(struct shk_queue *base)
 {
     struct shke_queue *q = shke_queue_of(base);
+    struct shki_saved_error saved;
+    int r;
 
     if (shke_enter(&base->object, &q->object) == 0 && shke_peek_is_open(q))
         return shke_fail(-EBUSY, "%s/%s: the calling thread has a peek open",
                          q->object.segment->segment.name, q->object.name);
+    shke_host->error_save(&saved);
+    r = shke_host->error_settle(shke_roles_close(&q->object, &q->roles, &base->roles), &saved);
+    if (r < 0)
+        return r;
     shke_object_unref(&q->object);
     free(base);
     return 0;

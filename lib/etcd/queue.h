@@ -11,6 +11,7 @@
  *     cursor/at-SOURCE  likewise, and how many items of the source have been put: queue_at.c
  *     last/CONSUMER     what the consumer did last, and the tasks that it has: struct shke_last
  *     told/CONSUMER     … that a join has told of, because its process has gone
+ *     .role...          producers and consumers by role: roles.h
  *
  *     put                                get
  *     compare .state is as it was seen   compare last/CONSUMER is as I left it
@@ -39,7 +40,7 @@
 #ifndef SHKE_QUEUE_H
 #define SHKE_QUEUE_H
 
-#include "etcd/object.h"
+#include "etcd/roles.h"
 #include "queue/handle.h"
 
 #define SHKE_CAPACITY_MAX 10000
@@ -143,7 +144,8 @@ struct shke_queue {
     struct shke_object object;
     uint32_t order;
     size_t capacity, item_size;
-    struct shke_watch *control; /* of .state and .object */
+    struct shke_watch *control; /* of .state, .object and .role... */
+    struct shke_roles roles;
 
     /* ---- With the object's lock ---- */
     bool is_shut;
@@ -271,11 +273,12 @@ int shke_item_learn(struct shke_queue *, struct shke_item *, const struct shke_r
 
 /* ---- queue_state.c ---- */
 
-/* What the servers say: state, and numbers. Notes the state. -ESTALE. */
+/* What the servers say: state, lines, and numbers. Notes the state and the lines. -ESTALE. */
 struct shke_look {
     bool is_shut;
     int64_t items, claims;
     int64_t revision;
+    struct shke_side sides[SHKI_SIDES];
 };
 int shke_queue_look(struct shke_queue *, const struct shke_trial *, struct shke_look *);
 /*
@@ -304,6 +307,7 @@ void shke_actor_give(struct shke_queue *, struct shke_actor *, bool producer);
 /* A wait for an item. */
 struct shke_wait {
     const struct shki_object *handle;
+    struct shki_roles *roles; /* of the handle */
     struct shki_deadline deadline;
     bool has_looked;    /* the servers have been asked */
     unsigned shutdowns; /* when it began */
@@ -472,7 +476,7 @@ bool shke_peek_is_open(struct shke_queue *);
 
 /* ---- queue_sight.c: see sight.h ---- */
 
-#define SHKE_QUEUE_LOOKS 4u
+#define SHKE_QUEUE_LOOKS (4 + SHKE_ROLES_LOOKS)
 void shke_queue_look_from_outside(struct shke_txn *, const char *prefix);
 int shke_queue_tell(struct shke_sight *, struct shk_object_info *);
 

@@ -18,6 +18,7 @@ enum { TRY_AGAIN = 1 };
 
 struct put {
     struct shke_queue *queue;
+    struct shk_queue *handle;
     const struct iovec *items;
     unsigned n;
     int64_t priority;
@@ -86,6 +87,9 @@ static int send_put(struct put *p, const char *known_by, const struct shke_trial
     shke_key(state, &q->object, ".state");
     shke_if_written(&t, state, p->state);
     shke_if_written(&t, p->producer->key, p->producer->mod);
+    pthread_mutex_lock(&q->object.lock);
+    shke_roles_compare(&t, &q->object, &q->roles, &p->handle->roles);
+    pthread_mutex_unlock(&q->object.lock);
     for (unsigned i = 0; i < p->n; i++) {
         write_item(p, i, &value);
         if (q->capacity > 0)
@@ -104,6 +108,7 @@ static int read_failure(struct put *p, const char *known_by, const struct shke_r
 {
     struct shke_queue *q = p->queue;
     struct shke_kv state = {0}, cursor = {0};
+    unsigned places = q->capacity > 0 ? p->n : 0;
     bool was_moved;
     int r = shke_check_there(&q->object, reply);
 
@@ -125,8 +130,11 @@ static int read_failure(struct put *p, const char *known_by, const struct shke_r
         r = -EPIPE;
     else
         r = TRY_AGAIN;
-    for (unsigned i = 0; r == TRY_AGAIN && q->capacity > 0 && i < p->n; i++)
+    for (unsigned i = 0; r == TRY_AGAIN && i < places; i++)
         shke_place_learn(q, p->places[i], shke_reply_count(reply, 3 + i) > 0, reply->revision);
+    if (r == TRY_AGAIN &&
+        shke_roles_learn_why(&q->object, &q->roles, &p->handle->roles, reply, 3 + places) < 0)
+        r = -ENOMEM;
     pthread_mutex_unlock(&q->object.lock);
 done:
     shke_kv_free(&state);
@@ -150,6 +158,9 @@ static int ask_why(struct put *p, const char *known_by, const struct shke_trial 
     shke_then_get(&t, p->producer->key);
     for (unsigned i = 0; q->capacity > 0 && i < p->n; i++)
         shke_then_get_key(&t, p->keys[i]);
+    pthread_mutex_lock(&q->object.lock);
+    shke_roles_ask_why(&t, &q->object, &q->roles, &p->handle->roles, false);
+    pthread_mutex_unlock(&q->object.lock);
     r = shke_txn_run(shke_object_client(&q->object), &t, trial, &reply);
     if (r == 0)
         r = read_failure(p, known_by, &reply);
@@ -222,6 +233,7 @@ static int wait_for_place(struct shke_queue *q, const struct shki_deadline *dead
     struct shke_look look;
     int r;
 
+    shke_roles_keep_waiting(&q->object, &q->roles);
     if (q->n_free > 0 && !deadline->nowait) { /* of other regions */
         r = shke_host->deadline_check(deadline);
         moment.at = shke_now() + shke_places_wait(q);
@@ -258,19 +270,33 @@ static int find_state(struct put *p, const struct shke_trial *trial)
     return r < 0 ? r : q->is_shut ? -EPIPE : 0;
 }
 
+/* With the object's lock: the role that is to be compared is there: 0, or an error. */
+static int find_role(const struct put *p, const struct shke_trial *trial)
+{
+    struct shke_queue *q = p->queue;
+    int r;
+
+    if (p->handle->roles.roles == 0)
+        return 0;
+    pthread_mutex_unlock(&q->object.lock);
+    r = shke_roles_keep(&q->object, &q->roles, trial);
+    pthread_mutex_lock(&q->object.lock);
+    return r;
+}
+
 static int say_shut(const struct shki_object *handle)
 {
     return shke_host->object_say(handle, -EPIPE, "the queue has been shut down");
 }
 
 /* As many as go into one transaction: how many. `at`: NULL, or the cursor that moves on. */
-static int put(struct shke_queue *q, const struct shki_object *handle, const struct iovec *items,
+static int put(struct shke_queue *q, struct shk_queue *handle, const struct iovec *items,
                unsigned n, int64_t priority, struct shke_at *at,
                const struct shki_deadline *deadline)
 {
     const struct shke_trial trial = {.deadline = deadline};
     struct put *p = calloc(1, sizeof(*p));
-    bool has_looked = false;
+    bool has_looked = false, is_alone = false;
     unsigned shutdowns;
     int r = p ? shke_places_start(q, &trial) : shke_fail(-ENOMEM, "out of memory");
 
@@ -278,7 +304,7 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
         free(p);
         return r;
     }
-    *p = (struct put){.queue = q, .items = items, .priority = priority, .at = at};
+    *p = (struct put){.queue = q, .handle = handle, .items = items, .priority = priority, .at = at};
     p->producer = at ? &at->actor : NULL;
     if (at)
         shke_nonce(at->actor.id); /* for names that are used once, also by another process */
@@ -287,7 +313,11 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
     do {
         if (p->producer == NULL)
             p->producer = shke_producer_take(q);
-        r = p->producer ? find_state(p, &trial) : -ENOMEM;
+        r = p->producer ? find_role(p, &trial) : -ENOMEM;
+        if (r == 0)
+            r = find_state(p, &trial);
+        if (r == 0 && (is_alone = shke_roles_is_alone(&q->roles, &handle->roles)))
+            r = -EPIPE;
         if (r < 0)
             break;
         p->n = batch_of(items, n);
@@ -307,7 +337,9 @@ static int put(struct shke_queue *q, const struct shki_object *handle, const str
     pthread_mutex_unlock(&q->object.lock);
     n = p->n;
     free(p);
-    return r == -EPIPE ? say_shut(handle) : r < 0 ? r : (int)n;
+    if (r == -EPIPE)
+        return is_alone ? shke_roles_say_alone(&handle->object) : say_shut(&handle->object);
+    return r < 0 ? r : (int)n;
 }
 
 static int check_items(const struct shke_queue *q, const struct iovec *items, unsigned n)
@@ -341,7 +373,7 @@ int shke_queue_put_checked(struct shk_queue *base, const struct iovec *items, un
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&base->object, timeout, "the queue is full");
     shke_waiting_begin(&waiting, &q->object, SHK_WAITS_TO_PUT, &deadline);
-    r = put(q, &base->object, items, n, priority, at, &deadline);
+    r = put(q, base, items, n, priority, at, &deadline);
     shke_waiting_end(&waiting);
     return shke_host->error_settle(r, &saved);
 }

@@ -14,6 +14,14 @@ static bool was_shut(const struct shke_queue *q, const struct shki_watch *w)
     return q->is_shut || q->shutdowns != w->since;
 }
 
+/* With the object's lock: the line that is heeded has ended, since the handle was opened. */
+static bool has_ended(const struct shke_queue *q, const struct shki_watch *w, unsigned side)
+{
+    const struct shki_roles handle = {.ended_before = {w->ended_before, w->ended_before}};
+
+    return w->ended_before != UINT64_MAX && shke_roles_has_ended(&q->roles, &handle, side);
+}
+
 static bool is_readable(const struct shki_watch *w)
 {
     struct shke_queue *q = w->handle;
@@ -23,7 +31,7 @@ static bool is_readable(const struct shki_watch *w)
     pthread_mutex_lock(&q->object.lock);
     for (i = q->head; i && !shke_item_is_free(i); i = i->next)
         ;
-    is = i != NULL || was_shut(q, w);
+    is = i != NULL || was_shut(q, w) || (q->n_items == 0 && has_ended(q, w, SHKI_PRODUCERS));
     pthread_mutex_unlock(&q->object.lock);
     return is;
 }
@@ -34,7 +42,7 @@ static bool is_writable(const struct shki_watch *w)
     bool is;
 
     pthread_mutex_lock(&q->object.lock);
-    is = q->capacity == 0 || q->n_free > 0 || was_shut(q, w);
+    is = q->capacity == 0 || q->n_free > 0 || was_shut(q, w) || has_ended(q, w, SHKI_CONSUMERS);
     pthread_mutex_unlock(&q->object.lock);
     return is;
 }
@@ -91,13 +99,13 @@ static int watch_tasks(struct shke_queue *q, const struct shke_trial *trial, str
 
 int shke_queue_begin_watch(struct shke_object *o, void *handle, uint32_t want, struct shki_watch *w)
 {
+    const struct shki_roles *roles = &((struct shke_queue_handle *)handle)->base.roles;
     const struct shke_trial trial = {.limit = SHKE_LIMIT};
     struct shke_queue *q = (struct shke_queue *)o;
     struct shke_look look;
     bool is_known;
     int r;
 
-    (void)handle;
     if (want == SHK_ALL_DONE)
         return watch_tasks(q, &trial, w);
     r = want == SHK_READABLE ? shke_view_start(q, &trial) : shke_places_start(q, &trial);
@@ -108,5 +116,8 @@ int shke_queue_begin_watch(struct shke_object *o, void *handle, uint32_t want, s
         r = shke_queue_look(q, &trial, &look);
     w->is_ready = want == SHK_READABLE ? is_readable : is_writable;
     w->note = note_shutdowns;
+    w->ended_before = want == SHK_READABLE ? roles->ended_before[SHKI_PRODUCERS]
+                      : roles->minds       ? roles->ended_before[SHKI_CONSUMERS]
+                                           : UINT64_MAX;
     return r;
 }

@@ -13,6 +13,7 @@ void shke_queue_look_from_outside(struct shke_txn *t, const char *prefix)
     shke_then_count(t, shke_part(key, prefix, "slot/"));
     shke_then_count(t, shke_part(key, prefix, "slot.claim/"));
     shke_then_keys(t, shke_part(key, prefix, "slot.claim/"), 1);
+    shke_roles_look(t, prefix);
 }
 
 /* How many have been put and taken is counted nowhere: each put would have to write it. */
@@ -24,6 +25,8 @@ int shke_queue_tell(struct shke_sight *s, struct shk_object_info *info)
 
     if (r == 0)
         r = shke_sight_kv(s, 3, 0, &claim);
+    if (r == 0)
+        r = shke_roles_tell(s, 4, info);
     info->as.queue.order = (uint32_t)shke_number(record, "order");
     info->as.queue.capacity = (uint64_t)shke_number(record, "capacity");
     info->as.queue.item_size = (uint64_t)shke_number(record, "item_size");

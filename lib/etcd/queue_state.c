@@ -35,13 +35,17 @@ int shke_queue_look(struct shke_queue *q, const struct shke_trial *trial, struct
     shke_then_get(&t, state);
     shke_then_count(&t, slots);
     shke_then_count(&t, claims);
+    shke_roles_ask(&t, q->object.prefix, false);
     r = shke_txn_run(shke_object_client(&q->object), &t, trial, &reply);
     if (r < 0)
         return r;
-    r = reply.succeeded ? shke_reply_kv(&reply, 0, &kv) : shke_stale(&q->object);
+    r = reply.succeeded ? shke_roles_read(&reply, 3, look->sides) : shke_stale(&q->object);
+    if (r == 0)
+        r = shke_reply_kv(&reply, 0, &kv);
     if (r == 0) {
         pthread_mutex_lock(&q->object.lock);
         shke_queue_learn_state(q, &kv, reply.revision);
+        shke_roles_learn(&q->object, &q->roles, look->sides, reply.revision);
         look->is_shut = q->is_shut;
         pthread_mutex_unlock(&q->object.lock);
         look->items = shke_reply_count(&reply, 1);

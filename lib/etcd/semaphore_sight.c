@@ -33,6 +33,7 @@ static int tell_holder(struct shke_sight *s, size_t i, int64_t *left, struct shk
             info->as.semaphore.holders[info->as.semaphore.n_holders].permits = (uint32_t)n;
         }
         info->as.semaphore.n_holders++;
+        r = shke_sight_add_role(s, &held, info->serial, 0, (uint32_t)n);
     }
     shke_kv_free(&held);
     return r;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 const struct shke_trial shke_looking = {.limit = SHK_SEC(5)};
 
@@ -47,7 +48,7 @@ const char *shke_last_part(const char *key)
 /* Linux has fewer than 2^22 threads. */
 uint64_t shke_member_id(int64_t created, int32_t tid)
 {
-    return (uint64_t)created << 22 | ((uint32_t)tid & (SHKE_TID_MAX - 1));
+    return (uint64_t)created << 22 | ((uint32_t)tid & (SHKE_TID_MAX - 1)); /* SHKI_MEMBER_PROCESS */
 }
 
 static struct shk_member_info *add_member(struct shke_snapshot *l)
@@ -155,6 +156,48 @@ uint64_t shke_sight_member(struct shke_sight *sight, const struct shke_kv *kv)
     if (tid > 0 && tid < SHKE_TID_MAX)
         m = shke_snapshot_thread(sight->snapshot, p, (int32_t)tid);
     return m ? m->id : 0;
+}
+
+int shke_sight_add_role(struct shke_sight *sight, const struct shke_kv *kv, uint64_t serial,
+                        unsigned role, uint32_t permits)
+{
+    const struct shke_process *p = shke_snapshot_process(sight->snapshot, kv->lease);
+    struct shk_snapshot *s = sight->snapshot->out;
+    struct shki_snapshot_role *more = s->roles;
+
+    if (p == NULL)
+        return 0;                             /* its lease has ended since */
+    if ((s->n_roles & (s->n_roles - 1)) == 0) /* as many as a power of two: room for twice that */
+        more = realloc(s->roles, (2 * s->n_roles + 1) * sizeof(*s->roles));
+    if (more == NULL)
+        return shke_fail(-ENOMEM, "out of memory");
+    s->roles = more;
+    s->roles[s->n_roles++] =
+        (struct shki_snapshot_role){.pid = s->members[p->main].pid,
+                                    .role = role,
+                                    .serial = serial,
+                                    .process = SHKI_MEMBER_PROCESS(s->members[p->main].id),
+                                    .permits = permits};
+    return 0;
+}
+
+int64_t shke_time_since(int64_t ms)
+{
+    struct timespec t;
+    int64_t now;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    now = SHK_SEC((int64_t)t.tv_sec) + t.tv_nsec;
+    return ms > 0 && ms < now / SHK_MS(1) ? now - SHK_MS(ms) : 0;
+}
+
+int64_t shke_sight_held(const struct shke_kv *holder)
+{
+    json_object *value = shke_parse(holder, json_type_object);
+    int64_t held = value ? shke_time_since(shke_number(value, "since")) : 0;
+
+    json_object_put(value);
+    return held;
 }
 
 /* ---- Answers ---- */

@@ -31,7 +31,7 @@
 #include "inspect/snapshot.h"
 
 /* struct shke_kind.looks: operations that look() adds; at most so many. */
-#define SHKE_LOOKS 8
+#define SHKE_LOOKS 10
 
 /* A snapshot in the making. */
 struct shke_snapshot {
@@ -70,6 +70,12 @@ int64_t shke_sight_count(const struct shke_sight *, unsigned n);
  * shke_segment_describe_thread() does; else it is the process.
  */
 uint64_t shke_sight_member(struct shke_sight *, const struct shke_kv *);
+/*
+ * The process with whose lease the key is has that role of the object, or, with 0, so many permits:
+ * noted for shk_snapshot_roles() and shk_snapshot_permits(). 0 or -ENOMEM.
+ */
+int shke_sight_add_role(struct shke_sight *, const struct shke_kv *, uint64_t serial, unsigned role,
+                        uint32_t permits);
 
 /* With a client of its own: 0, or as shke_client_new(). */
 int shke_look_begin(const char *name, const char **bare, struct shke_client **);
@@ -98,6 +104,11 @@ uint64_t shke_member_id(int64_t created, int32_t tid);
 json_object *shke_parse(const struct shke_kv *, json_type);
 /* A label: valid UTF-8, no control characters; "": there is none. */
 void shke_copy_text(char *to, size_t size, json_object *from, const char *key);
+
+/* ns since then, as the clock of that machine had it; two clocks may differ. 0: not known. */
+int64_t shke_time_since(int64_t ms);
+/* … since the holder of a lock has it. */
+int64_t shke_sight_held(const struct shke_kv *holder);
 
 /* What is behind the last slash of a key. */
 const char *shke_last_part(const char *key);

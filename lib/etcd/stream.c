@@ -104,6 +104,12 @@ static void look_from_outside(struct shke_txn *t, const char *prefix)
 
     shke_then_get(t, shke_part(key, prefix, "position"));
     shke_then_get(t, shke_part(key, prefix, "rate"));
+    shke_roles_look(t, prefix);
+}
+
+static void leave(struct shke_object *o)
+{
+    shke_roles_leave(o, &((struct shke_stream *)o)->roles);
 }
 
 static int tell(struct shke_sight *s, struct shk_object_info *info)
@@ -116,6 +122,8 @@ static int tell(struct shke_sight *s, struct shk_object_info *info)
 
     if (r == 0)
         r = shke_sight_kv(s, 1, 0, &rate);
+    if (r == 0)
+        r = shke_roles_tell(s, 2, info);
     shke_stream_read_position(&kv, &position, &stamp, nonce);
     info->as.stream.sample_size = (uint64_t)shke_number(record, "sample_size");
     info->as.stream.history = (uint64_t)shke_number(record, "history");
@@ -134,10 +142,11 @@ const struct shke_kind shke_stream_kind = {.number = SHK_KIND_STREAM,
                                            .describe = describe,
                                            .refuse = refuse,
                                            .check = check,
+                                           .leave = leave,
                                            .start = start,
                                            .stop = stop,
                                            .watch = shke_reader_begin_watch,
-                                           .looks = 2,
+                                           .looks = 2 + SHKE_ROLES_LOOKS,
                                            .look = look_from_outside,
                                            .tell = tell};
 
@@ -145,29 +154,34 @@ static int stream_open(struct shk_segment *s, const char *name, unsigned flags,
                        const struct shk_stream_options *options, struct shk_stream **out)
 {
     struct shk_stream *h = calloc(1, sizeof(*h)); /* zero, but for what follows */
+    struct shke_stream *st;
     struct shke_object *o;
-    int r;
-
-    if (h && flags & ~(unsigned)(SHK_CREATE | SHK_EXCL))
-        r = shke_fail(-ENOTSUP, "%s/%s: there are no roles of producers and consumers on etcd",
-                      s->name, name);
-    else
-        r = h ? shke_object_open(s, name, flags, &shke_stream_kind, options, &o)
+    int64_t revision;
+    int r = h ? shke_object_open(s, name, flags & (SHK_CREATE | SHK_EXCL), &shke_stream_kind,
+                                 options, &o)
               : shke_fail(-ENOMEM, "out of memory");
+
     if (r < 0) {
         free(h);
         return r;
     }
+    st = (struct shke_stream *)o;
     shke_object_bind(&h->object, o);
-    h->stamped = ((struct shke_stream *)o)->stamped;
+    h->stamped = st->stamped;
+    r = shke_roles_open(o, &st->roles, &h->roles, flags, NULL, &revision);
+    if (r == 0 && h->roles.minds)
+        r = shke_stream_lines_start(st, revision);
+    if (r < 0) {
+        shke_stream_unref(h);
+        return r;
+    }
     *out = h;
     return 0;
 }
 
 static int stream_close(struct shk_stream *handle)
 {
-    shke_stream_unref(handle);
-    return 0;
+    return shke_stream_unref(handle);
 }
 
 /* ---- Looking ---- */
@@ -268,6 +282,7 @@ static int stream_set_rate(struct shk_stream *handle, double rate)
 /* ---- Appending ---- */
 
 struct append {
+    struct shk_stream *handle;
     const unsigned char *samples;
     const int64_t *stamps; /* NULL: the same for all */
     int64_t same;
@@ -305,6 +320,7 @@ static int add_block(struct shke_txn *t, const struct shke_stream *st, const str
 /* With the object's lock. A block that begins so far back has ended before the history begins. */
 static int write_append(struct shke_txn *t, const struct shke_stream *st, const struct append *a)
 {
+    const struct shki_roles *roles = &a->handle->roles;
     int64_t end = st->position + (int64_t)a->n,
             old = end - (int64_t)st->history - (int64_t)st->block_max,
             stamp = !st->stamped ? 0
@@ -319,6 +335,7 @@ static int write_append(struct shke_txn *t, const struct shke_stream *st, const 
     shke_key(key, &st->object, "position");
     shke_if_there(t, &st->object);
     shke_if_written(t, key, st->position_mod);
+    shke_roles_compare(t, &st->object, &st->roles, roles);
     shke_then_put(t, key, value, strlen(value), 0);
     shke_else_get(t, key);
     if (old > 0) {
@@ -333,6 +350,7 @@ static int write_append(struct shke_txn *t, const struct shke_stream *st, const 
     shke_key(key, &st->object, "block/%016llx",
              (unsigned long long)(st->position + (int64_t)a->skip));
     shke_else_get(t, key);
+    shke_roles_ask_why(t, &st->object, &st->roles, roles, true);
     return r;
 }
 
@@ -386,12 +404,30 @@ static int try_to_append(struct shke_stream *st, struct append *a)
         if (r == 0) {
             shke_stream_learn(st, &position, reply.revision);
             r = !is_mine(&block, a);
+            if (shke_roles_learn_why(&st->object, &st->roles, &a->handle->roles, &reply, 3) < 0)
+                r = -ENOMEM;
         }
     }
     shke_kv_free(&position);
     shke_kv_free(&block);
     shke_reply_free(&reply);
     return r;
+}
+
+/* With the object's lock, and is_appending: the role that is to be compared is there: 0. */
+static int find_role(struct shke_stream *st, const struct append *a)
+{
+    const struct shki_roles *roles = &a->handle->roles;
+    int r;
+
+    if (roles->roles == 0)
+        return 0;
+    pthread_mutex_unlock(&st->object.lock);
+    r = shke_roles_keep(&st->object, &st->roles, &untimed);
+    pthread_mutex_lock(&st->object.lock);
+    return r < 0                                    ? r
+           : shke_roles_is_alone(&st->roles, roles) ? shke_roles_say_alone(&a->handle->object)
+                                                    : 0;
 }
 
 static int check_append(const struct shk_stream *handle, const struct shke_stream *st,
@@ -412,7 +448,7 @@ static int stream_append(struct shk_stream *handle, const void *samples, const i
                          size_t n)
 {
     struct shke_stream *st = shke_stream_of(handle);
-    struct append a = {.samples = samples, .stamps = stamps, .n = n};
+    struct append a = {.handle = handle, .samples = samples, .stamps = stamps, .n = n};
     struct shki_saved_error saved;
     int64_t revision;
     int r = shke_enter(&handle->object, &st->object);
@@ -434,7 +470,7 @@ static int stream_append(struct shk_stream *handle, const void *samples, const i
         r = shke_stream_look(st, &untimed, &revision);
         pthread_mutex_lock(&st->object.lock);
     }
-    while (r >= 0 && (r = try_to_append(st, &a)) == 1)
+    while (r >= 0 && (r = find_role(st, &a)) == 0 && (r = try_to_append(st, &a)) == 1)
         ;
     st->is_appending = false;
     pthread_cond_broadcast(&st->object.changed);

@@ -20,7 +20,7 @@
 #ifndef SHKE_STREAM_H
 #define SHKE_STREAM_H
 
-#include "etcd/object.h"
+#include "etcd/roles.h"
 
 #include "object/stream.h"
 
@@ -57,7 +57,9 @@ struct shke_stream {
 
     /* ---- With the object's lock ---- */
     int64_t position, stamp, position_mod, position_known;
-    bool is_appending; /* a thread of this process is in an append */
+    bool is_appending;       /* a thread of this process is in an append */
+    struct shke_roles roles; /* told of by the view, or by `lines`; not by both */
+    struct shke_watch *lines;
     /* What readers have. */
     struct shke_watch *view;         /* NULL: no reader has been opened */
     struct shke_block *head, **tail; /* in order; tail: where the next one goes */
@@ -74,19 +76,21 @@ static inline struct shke_stream *shke_stream_of(const struct shk_stream *st)
 /* A key of the stream, which is the caller's to free: 0, or as shke_call(). Without the lock. */
 int shke_stream_ask(struct shke_stream *, const char *part, struct shke_kv *,
                     const struct shke_trial *, int64_t *revision);
-/* Ask for position, and note it: likewise. */
+/* Ask for position and the lines, and note them: likewise. */
 int shke_stream_look(struct shke_stream *, const struct shke_trial *, int64_t *revision);
 /* With the object's lock. */
 void shke_stream_learn(struct shke_stream *, const struct shke_kv *position, int64_t revision);
 void shke_stream_read_position(const struct shke_kv *, int64_t *position, int64_t *stamp,
                                char nonce[SHKE_NONCE_SIZE]);
-/* One reference to a handle less. */
-void shke_stream_unref(struct shk_stream *);
+/* One reference to a handle less: 0; or -EHOSTUNREACH, and it stays open. */
+int shke_stream_unref(struct shk_stream *);
 
-/* ---- stream_view.c: what readers have ---- */
+/* ---- stream_view.c: what readers have, and writers that mind ---- */
 
 /* Read what there is, and watch: 0 or an error. Without the object's lock. */
 int shke_stream_view_start(struct shke_stream *, const struct shke_trial *);
+/* Watch the lines, known as of that revision, if the view does not: likewise. */
+int shke_stream_lines_start(struct shke_stream *, int64_t revision);
 void shke_stream_view_stop(struct shke_stream *);
 /*
  * With the object's lock: copy up to n samples from *position on, which are in memory, up to a gap:

@@ -43,11 +43,16 @@ int shke_reader_open(struct shk_stream *handle, uint32_t from, struct shk_reader
 
 int shke_reader_close(struct shk_reader *reader)
 {
+    int r;
+
     if (fetch_sub_acq_rel(&reader->refs, 1) != 0)
         return 0; /* a set has it */
-    shke_stream_unref(reader->stream);
-    free(reader);
-    return 0;
+    r = shke_stream_unref(reader->stream);
+    if (r == 0)
+        free(reader);
+    else
+        fetch_add_relaxed(&reader->refs, 1);
+    return r;
 }
 
 /* With the object's lock: what has come, and what has been missed. */
@@ -65,8 +70,9 @@ static size_t take(struct shke_stream *st, struct shk_reader *reader, void *buf,
 }
 
 /*
- * With the object's lock, by a reader that does not wait: the view may be behind what has been
- * appended. It is waited for, until it has that: 0, or an error.
+ * With the object's lock, by a reader that does not wait, or that is told that the last writer has
+ * gone: the view may be behind what has been appended. It is waited for, until it has that: 0, or an
+ * error.
  */
 static int catch_up(struct shke_stream *st, const struct shki_deadline *deadline)
 {
@@ -88,14 +94,25 @@ static int catch_up(struct shke_stream *st, const struct shki_deadline *deadline
     return r;
 }
 
+/* With the object's lock. */
+static int say_ended(struct shk_reader *reader)
+{
+    const struct shke_stream *st = shke_stream_of(reader->stream);
+
+    return shke_roles_say_ended(&reader->stream->object, &st->roles.sides[SHKI_PRODUCERS],
+                                &reader->told, "the last writer has gone, and all samples are read",
+                                "all samples are read, and a writer has died");
+}
+
 ssize_t shke_reader_read(struct shk_reader *reader, void *buf, int64_t *stamps, size_t n,
                          int64_t timeout)
 {
     struct shke_stream *st = shke_stream_of(reader->stream);
+    const struct shki_roles *roles = &reader->stream->roles;
     struct shki_deadline deadline;
     struct shki_saved_error saved;
     struct shke_waiting waiting;
-    bool has_waited = false;
+    bool has_waited = false, has_ended = false;
     size_t got;
     int r = shke_enter(&reader->stream->object, &st->object);
 
@@ -104,13 +121,19 @@ ssize_t shke_reader_read(struct shk_reader *reader, void *buf, int64_t *stamps, 
     shke_host->error_save(&saved);
     deadline = shke_host->deadline(&reader->stream->object, timeout, "there are no new samples");
     shke_waiting_begin(&waiting, &st->object, SHK_WAITS_FOR_SAMPLES, &deadline);
+    shke_roles_keep(&st->object, &st->roles, &(struct shke_trial){.deadline = &deadline});
     pthread_mutex_lock(&st->object.lock);
     while ((got = take(st, reader, buf, stamps, n)) == 0 && r == 0) {
         if (load_relaxed(&st->object.is_gone)) {
             r = shke_stale(&st->object);
+        } else if (shke_roles_has_ended(&st->roles, roles, SHKI_PRODUCERS)) {
+            /* all that they have appended is there before it is said */
+            r = has_ended ? say_ended(reader) : catch_up(st, &deadline);
+            has_ended = true;
         } else if (!has_waited && shke_host->deadline_has_passed(&deadline)) {
             r = catch_up(st, &deadline);
         } else {
+            shke_roles_keep_waiting(&st->object, &st->roles);
             r = shke_object_wait(&st->object, &deadline);
         }
         has_waited = true;

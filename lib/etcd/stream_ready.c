@@ -1,7 +1,10 @@
 /* A reader of a stream in a set. The set keeps the reader, whose view is watched anyway. */
 #include "etcd/stream.h"
 
-/* The last block that has come is kept, however short the history is. */
+/*
+ * The last block that has come is kept, however short the history is. Or the last writer by role has
+ * gone.
+ */
 static bool is_ready(const struct shki_watch *w)
 {
     const struct shk_reader *reader = w->handle;
@@ -9,7 +12,8 @@ static bool is_ready(const struct shki_watch *w)
     bool is;
 
     pthread_mutex_lock(&st->object.lock);
-    is = st->end > (int64_t)load_relaxed(&reader->position);
+    is = st->end > (int64_t)load_relaxed(&reader->position) ||
+         shke_roles_has_ended(&st->roles, &reader->stream->roles, SHKI_PRODUCERS);
     pthread_mutex_unlock(&st->object.lock);
     return is;
 }

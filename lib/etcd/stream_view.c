@@ -82,6 +82,10 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
         shke_object_is_gone(&st->object);
     else if (strcmp(part, "position") == 0 && !deleted)
         shke_stream_learn(st, kv, kv->mod);
+    else if (strncmp(part, ".role", 5) == 0 && st->lines)
+        ; /* its own watch tells of it */
+    else if (shke_roles_event(&st->object, &st->roles, kv, deleted))
+        ;
     else if (!deleted)
         add(st, kv);
     pthread_mutex_unlock(&st->object.lock);
@@ -166,10 +170,58 @@ int shke_stream_view_start(struct shke_stream *st, const struct shke_trial *tria
     return r;
 }
 
+/* ---- The lines alone ---- */
+
+static void see_line(void *arg, const struct shke_kv *kv, bool deleted)
+{
+    struct shke_stream *st = arg;
+
+    pthread_mutex_lock(&st->object.lock);
+    shke_roles_event(&st->object, &st->roles, kv, deleted);
+    pthread_mutex_unlock(&st->object.lock);
+}
+
+static void told_lines(void *arg)
+{
+    (void)arg; /* each event has woken what waits for it */
+}
+
+static int64_t reload_lines(void *arg)
+{
+    const struct shke_trial trial = {.limit = SHK_SEC(1)};
+    int64_t revision;
+    int r = shke_stream_look(arg, &trial, &revision);
+
+    return r == -ESTALE ? INT64_MAX - 1 : r < 0 ? r : revision;
+}
+
+int shke_stream_lines_start(struct shke_stream *st, int64_t revision)
+{
+    static const struct shke_watcher lines = {
+        .event = see_line, .told = told_lines, .reload = reload_lines};
+    char prefix[SHKE_KEY_MAX];
+    struct shke_watch *w;
+    int r = 0;
+
+    shke_key(prefix, &st->object, ".role");
+    pthread_mutex_lock(&st->begin);
+    if (st->view == NULL && st->lines == NULL) {
+        w = shke_watch_start(shke_session_watches(st->object.segment->session), prefix, revision,
+                             false, &lines, st);
+        pthread_mutex_lock(&st->object.lock);
+        st->lines = w;
+        pthread_mutex_unlock(&st->object.lock);
+        r = w ? 0 : -ENOMEM;
+    }
+    pthread_mutex_unlock(&st->begin);
+    return r;
+}
+
 void shke_stream_view_stop(struct shke_stream *st)
 {
     struct shke_block *b;
 
+    shke_watch_stop(st->lines);
     shke_watch_stop(st->view);
     while ((b = st->head) != NULL) {
         st->head = b->next;

@@ -10,16 +10,24 @@
 
 #include <shmkit/inspect.h>
 
+/*
+ * What the ids of all members of one process have in common, of a segment that lies elsewhere; below
+ * that they have the thread's, of which Linux has fewer than 2^22.
+ */
+#define SHKI_MEMBER_PROCESS(id) ((id) >> 22)
+
 struct shk_snapshot {
     struct shk_segment_info segment;
     struct shk_object_info *objects; /* by entry at first, without gaps and by name at last */
     struct shk_member_info *members; /* in the order of the records at first, of joining at last */
     size_t n_objects, n_members;
-    /* which processes are producers, or consumers, of which objects */
+    /* which processes are producers, or consumers, of which objects, or have permits of them */
     struct shki_snapshot_role {
         int32_t pid;
-        unsigned role;   /* SHK_PRODUCER or SHK_CONSUMER */
-        uint64_t serial; /* of the object */
+        unsigned role;    /* SHK_PRODUCER or SHK_CONSUMER; or 0: it has permits */
+        uint64_t serial;  /* of the object */
+        uint64_t process; /* of a segment that lies elsewhere: see SHKI_MEMBER_PROCESS() */
+        uint32_t permits;
     } * roles;
     size_t n_roles;
     /* of a segment that lies elsewhere: where each member is, n_members of them; else NULL */

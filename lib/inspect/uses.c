@@ -105,7 +105,8 @@ static bool add_role(struct shk_snapshot *s, int32_t pid, struct shk_object_info
     if (more == NULL)
         return false;
     s->roles = more;
-    s->roles[s->n_roles++] = (struct shki_snapshot_role){pid, role, o->serial};
+    s->roles[s->n_roles++] =
+        (struct shki_snapshot_role){.pid = pid, .role = role, .serial = o->serial};
     if (role == SHK_PRODUCER)
         o->producers++;
     else
@@ -188,13 +189,38 @@ int shki_snapshot_uses(const struct shki_image *r, const struct shki_member_shar
     return error;
 }
 
+/* Processes of two machines may have one pid. */
+static bool is_of_process(const struct shki_snapshot_role *r, const struct shk_object_info *o,
+                          const struct shk_member_info *m)
+{
+    return r->serial == o->serial &&
+           (r->process ? r->process == SHKI_MEMBER_PROCESS(m->id) : r->pid == m->pid);
+}
+
 unsigned shk_snapshot_roles(const struct shk_snapshot *s, const struct shk_object_info *o,
                             const struct shk_member_info *m)
 {
     unsigned roles = 0;
 
     for (size_t i = 0; s && o && m && i < s->n_roles; i++)
-        if (s->roles[i].pid == m->pid && s->roles[i].serial == o->serial)
+        if (is_of_process(&s->roles[i], o, m))
             roles |= s->roles[i].role;
     return m && m->alive ? roles : 0;
+}
+
+uint32_t shk_snapshot_permits(const struct shk_snapshot *s, const struct shk_object_info *o,
+                              const struct shk_member_info *m)
+{
+    const size_t most = sizeof(o->as.semaphore.holders) / sizeof(o->as.semaphore.holders[0]);
+    uint32_t permits = 0;
+
+    if (s == NULL || o == NULL || m == NULL || !m->alive || o->kind != SHK_KIND_SEMAPHORE)
+        return 0;
+    for (size_t i = 0; i < s->n_roles; i++)
+        if (is_of_process(&s->roles[i], o, m))
+            permits += s->roles[i].permits;
+    for (size_t i = 0; !s->machines && i < o->as.semaphore.n_holders && i < most; i++)
+        if (o->as.semaphore.holders[i].pid == m->pid)
+            permits += o->as.semaphore.holders[i].permits;
+    return permits;
 }

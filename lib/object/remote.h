@@ -265,7 +265,7 @@ struct shki_remote_library {
 };
 
 /* Both sides are built together: any change of this file, or of a struct in it, is another one. */
-#define SHKI_REMOTE_INTERFACE 10u
+#define SHKI_REMOTE_INTERFACE 11u
 /* The one symbol of that library. */
 #define SHKI_REMOTE_ENTRY "shki_remote_entry"
 typedef const struct shki_remote_library *shki_remote_entry_call(const struct shki_remote_host *);

@@ -301,6 +301,15 @@ SHK_PUBLIC const char *shk_snapshot_machine(const struct shk_snapshot *,
 SHK_PUBLIC unsigned shk_snapshot_roles(const struct shk_snapshot *, const struct shk_object_info *,
                                        const struct shk_member_info *);
 
+/*
+ * Return how many permits of the object, a semaphore with owners, the member's process holds, as far
+ * as the snapshot has it: in shared memory it has the first 8 of the processes that hold some. Both
+ * are of that snapshot.
+ */
+SHK_PUBLIC uint32_t shk_snapshot_permits(const struct shk_snapshot *,
+                                         const struct shk_object_info *,
+                                         const struct shk_member_info *);
+
 /* An item that waits in a queue. */
 struct shk_item_info {
     int64_t priority; /* of a PRIORITY queue; else 0 */

@@ -108,7 +108,8 @@ SHK_PUBLIC int shk_lock_depth(struct shk_lock *);
  * Note in the caller's member record that it holds the lock since now, so that shmctl ps, why and
  * show can tell for how long. An acquire does not note the time, because it would have to read the
  * clock; programs that hold a lock for long call this after it. The note ends with the release. A
- * thread has one note in a segment, for the lock that it stamped last.
+ * thread has one note in a segment, for the lock that it stamped last. On etcd the time of the
+ * acquire is known without it.
  * Returns 0, or -EPERM: the caller is not the holder.
  * Killed: there is a note or none.
  */

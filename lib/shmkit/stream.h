@@ -77,7 +77,8 @@ SHK_PUBLIC int shk_stream_open(struct shk_segment *, const char *name, unsigned 
 
 /*
  * Give the handle back; the stream stays, and so do its readers. NULL is allowed. A role of the
- * handle ends when its readers are closed, too. Returns 0.
+ * handle ends when its readers are closed, too. Returns 0, or, of a handle with a role on etcd,
+ * -EHOSTUNREACH: it stays open, as the reader does whose close is the last.
  */
 SHK_PUBLIC int shk_stream_close(struct shk_stream *);
 

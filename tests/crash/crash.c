@@ -122,6 +122,7 @@ static const char *const exempt[] = {
     "shk_snapshot_member",
     "shk_snapshot_object",
     "shk_snapshot_open",
+    "shk_snapshot_permits",
     "shk_snapshot_roles",
     "shk_snapshot_segment",
     "shk_stream_channels",

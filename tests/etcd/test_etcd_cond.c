@@ -56,9 +56,11 @@ START_TEST(test_etcd_cond_has_a_recursive_lock_and_wants_it_held)
     assert_code_after(SHK_MS(300), shk_cond_wait(cond, SHK_MS(300)), -ETIMEDOUT);
     assert_code(shk_cond_was_notified(cond), 0);
     ck_assert_int_eq(count("wait/"), 0);
+    assert_code(shk_cond_stamp(cond), 0);
     assert_code(shk_cond_release(cond), 0);
     assert_code(shk_cond_release(cond), 0);
     assert_code(shk_cond_release(cond), -EPERM);
+    assert_code(shk_cond_stamp(cond), -EPERM);
     assert_code(shk_cond_native(cond, NULL, NULL), -ENOTSUP);
     assert_code(shk_cond_open(s, "native", SHK_CREATE,
                               &(struct shk_cond_options){.kind = SHK_COND_PTHREAD}, &other),

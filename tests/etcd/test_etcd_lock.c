@@ -80,6 +80,28 @@ START_TEST(test_etcd_lock_is_acquired_again_only_if_it_is_recursive)
 }
 END_TEST
 
+START_TEST(test_etcd_lock_tells_since_when_it_is_held)
+{
+    struct shk_segment *s = etcd_segment();
+    struct shk_lock *lock = open_lock(s, 0);
+    struct shk_object_info o;
+    int64_t began;
+
+    assert_code(shk_lock_stamp(lock), -EPERM);
+    assert_code(shk_lock_acquire(lock, SHK_NOWAIT), 0);
+    began = time_now();
+    assert_code(shk_lock_stamp(lock), 0);
+    wait_until(time_now() > began + SHK_MS(50), TEST_DEADLINE);
+    ck_assert(look_at_object(etcd_name(), "till", &o));
+    ck_assert_int_ge(o.held, SHK_MS(40));
+    ck_assert_int_lt(o.held, time_now() - began + TEST_DEADLINE * time_factor());
+    assert_code(shk_lock_release(lock), 0);
+    ck_assert(look_at_object(etcd_name(), "till", &o));
+    ck_assert_int_eq(o.held, 0);
+    close_all(s, lock);
+}
+END_TEST
+
 static int hold_until_killed(void *argument)
 {
     struct board *board = argument;
@@ -340,6 +362,7 @@ int main(void)
           *servers = test_case(suite, "servers");
 
     setenv("SHMKIT_ETCD_TTL", "2", 1);
+    tcase_add_test(holding, test_etcd_lock_tells_since_when_it_is_held);
     tcase_add_test(holding, test_etcd_lock_is_held_and_released);
     tcase_add_test(holding, test_etcd_lock_is_acquired_again_only_if_it_is_recursive);
     tcase_add_test(holding, test_etcd_lock_excludes_threads_of_one_process);

@@ -83,7 +83,8 @@ START_TEST(test_etcd_queue_has_its_limits)
     assert_code(shk_queue_open(s, "large", SHK_CREATE,
                                &(struct shk_queue_options){.capacity = 10001}, &other),
                 -EINVAL);
-    assert_code(shk_queue_open(s, "roles", SHK_CREATE | SHK_AS(SHK_PRODUCER), NULL, &other),
+    assert_code(shk_queue_open(s, "bytes", SHK_CREATE,
+                               &(struct shk_queue_options){.capacity_bytes = 1000}, &other),
                 -ENOTSUP);
     queue_close(s, queue);
 }

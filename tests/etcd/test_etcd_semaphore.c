@@ -2,10 +2,13 @@
 #include "cluster.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* What the processes of a test tell each other. */
@@ -416,6 +419,72 @@ START_TEST(test_etcd_semaphore_wait_ends_with_the_interrupt_flag_or_an_unlink)
 }
 END_TEST
 
+/* The first process of a pid namespace: each of two has the pid 1. */
+static int acquire_as_first(void *argument)
+{
+    struct board *board = argument;
+    struct shk_semaphore *slots;
+    int n = ++board->turns, status;
+    pid_t first;
+
+    if (unshare(CLONE_NEWPID) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0) {
+        board->result = -errno;
+        return 0;
+    }
+    first = fork();
+    if (first == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        slots = open_again();
+        assert_code(shk_semaphore_acquire_many(slots, (unsigned)n, TEST_DEADLINE), 0);
+        board->came++;
+        while (!board->ends)
+            pause_briefly();
+        _exit(0);
+    }
+    waitpid(first, &status, 0);
+    return status;
+}
+
+START_TEST(test_etcd_semaphore_owners_of_one_pid_are_told_apart)
+{
+    struct board *board = shared_memory(sizeof(*board));
+    struct shk_segment *s = etcd_segment();
+    struct shk_semaphore *slots = open_semaphore(s, 4, 0, 1);
+    const struct shk_member_info *m, *other = NULL;
+    const struct shk_object_info *o;
+    struct shk_snapshot *snapshot;
+    uint32_t permits = 0;
+    pid_t children[2];
+
+    for (int i = 0; i < 2; i++) {
+        children[i] = child_start(acquire_as_first, board);
+        wait_until(board->came == i + 1 || board->result, TEST_DEADLINE);
+    }
+    if (board->result == 0) {
+        assert_code(shk_snapshot_open(etcd_name(), &snapshot), 0);
+        o = shk_snapshot_find_object(snapshot, "slots");
+        ck_assert_uint_eq(o->as.semaphore.n_holders, 2);
+        for (size_t i = 0; (m = shk_snapshot_member(snapshot, i)); i++) {
+            if (m->pid != 1 || m->tid != 1)
+                continue;
+            if (other)
+                ck_assert_uint_ne(shk_snapshot_permits(snapshot, o, m),
+                                  shk_snapshot_permits(snapshot, o, other));
+            permits += shk_snapshot_permits(snapshot, o, m);
+            other = m;
+        }
+        ck_assert_uint_eq(permits, 3); /* 1 and 2 */
+        shk_snapshot_close(snapshot);
+    }
+    board->ends = true;
+    for (int i = 0; i < 2; i++)
+        child_succeeds(children[i]);
+    close_all(s, slots);
+    if (board->result)
+        skip_test("there are no pid namespaces here: %s", strerror(-board->result));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("semaphore on etcd");
@@ -427,6 +496,7 @@ int main(void)
     tcase_add_test(permits, test_etcd_semaphore_is_not_passed_by_those_that_want_less);
     tcase_add_test(permits,
                    test_etcd_semaphore_with_owners_keeps_permits_until_the_segment_is_closed);
+    tcase_add_test(permits, test_etcd_semaphore_owners_of_one_pid_are_told_apart);
     tcase_add_test(permits, test_etcd_semaphore_wait_ends_with_the_interrupt_flag_or_an_unlink);
     tcase_add_test(deaths, test_etcd_semaphore_goes_on_when_the_first_waiter_is_killed_or_frozen);
     tcase_add_test(deaths,

@@ -115,7 +115,6 @@ START_TEST(test_etcd_stream_gives_samples_in_order)
     assert_code(shk_stream_open(s, "eeg", 0, &(struct shk_stream_options){.stamped = 1}, &other),
                 -EPROTOTYPE);
     assert_code(shk_stream_open(s, "other", SHK_CREATE, NULL, &other), -EINVAL);
-    assert_code(shk_stream_open(s, "eeg", SHK_AS(SHK_PRODUCER), NULL, &other), -ENOTSUP);
     assert_code(
         shk_wait_any(
             &(struct shk_ready){.kind = SHK_KIND_STREAM, .object = oldest, .want = SHK_READABLE}, 1,
