@@ -16,16 +16,16 @@
  *     put .role/p/T and .role.had/p/T
  *
  * What always holds: a line has ended if it has begun and there is no .role/p/. A producer of it
- * has died if there are more .role.had/p/ than .role/p/. So each revision says it, and all processes
- * come to the same, whichever of them are told. A handle notes the line of whose death it has told:
- * so that is told once.
+ * has died if there are more .role.had/p/ than .role/p/. So each revision says it, and all
+ * processes come to the same, whichever of them are told. A handle notes the line of whose death it
+ * has told: so that is told once.
  *
  * The watch of the object counts: a name is used once, so each of these keys comes and goes once.
- * No list is read. What a call is told at its end, it has been told by the servers: a consumer asks
- * for the line and the items in one transaction.
+ * No list is read. The watch may be late: what a consumer is told, the servers have said, which it
+ * asks for the line and the items in one transaction.
  *
- * A put of a producer compares that its .role/p/T is there. So a consumer that finds that a line has
- * ended, and then no item, has seen all that its producers have put.
+ * A put of a producer compares that its .role/p/T is there. So a consumer that finds that a line
+ * has ended, and then no item, has seen all that its producers have put.
  *
  * Twice, or late: .role.mine is another one then. Killed: .role/p/T goes with the lease, and
  * .role.had/p/T stays until the next line begins. A process whose lease has ended has died as a
@@ -104,8 +104,8 @@ int shke_roles_say_ended(const struct shki_object *, const struct shke_side *pro
 int shke_roles_say_alone(const struct shki_object *);
 
 /*
- * What a put, or an append, compares: that its producer is still one; and, if it minds, that there
- * is a consumer, or that it has not been told of another line than it knows. With the object's lock.
+ * With the object's lock: what a put, or an append, compares: that its producer is still one; and,
+ * if it minds, that there is a consumer, or that there has been none since it was known.
  */
 void shke_roles_compare(struct shke_txn *, const struct shke_object *, const struct shke_roles *,
                         const struct shki_roles *handle);

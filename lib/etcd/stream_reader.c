@@ -71,8 +71,8 @@ static size_t take(struct shke_stream *st, struct shk_reader *reader, void *buf,
 
 /*
  * With the object's lock, by a reader that does not wait, or that is told that the last writer has
- * gone: the view may be behind what has been appended. It is waited for, until it has that: 0, or an
- * error.
+ * gone: the view may be behind what has been appended. It is waited for, until it has that: 0, or
+ * an error.
  */
 static int catch_up(struct shke_stream *st, const struct shki_deadline *deadline)
 {

@@ -2,8 +2,8 @@
 #include "etcd/stream.h"
 
 /*
- * The last block that has come is kept, however short the history is. Or the last writer by role has
- * gone.
+ * A block has come: the last one is kept, however short the history is. Or the last writer by role
+ * has gone.
  */
 static bool is_ready(const struct shki_watch *w)
 {

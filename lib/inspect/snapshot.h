@@ -11,8 +11,8 @@
 #include <shmkit/inspect.h>
 
 /*
- * What the ids of all members of one process have in common, of a segment that lies elsewhere; below
- * that they have the thread's, of which Linux has fewer than 2^22.
+ * What the ids of all members of one process have in common, of a segment that lies elsewhere.
+ * Below that they have the thread's, of which Linux has fewer than 2^22.
  */
 #define SHKI_MEMBER_PROCESS(id) ((id) >> 22)
 

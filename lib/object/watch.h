@@ -70,7 +70,7 @@ struct shki_watch {
     /* not 0: only a repair finds that it is ready, so no recheck interval grows; NULL: as 0 */
     const _Atomic uint64_t *prompt;
     void (*unref)(void *handle); /* close a handle that has been referenced */
-    /* of a queue on etcd: of the line whose end is heeded, as struct shki_roles has it; UINT64_MAX: of none */
+    /* a queue on etcd: as struct shki_roles has it, of the line that is heeded; UINT64_MAX: none */
     uint64_t ended_before;
 };
 

@@ -302,9 +302,9 @@ SHK_PUBLIC unsigned shk_snapshot_roles(const struct shk_snapshot *, const struct
                                        const struct shk_member_info *);
 
 /*
- * Return how many permits of the object, a semaphore with owners, the member's process holds, as far
- * as the snapshot has it: in shared memory it has the first 8 of the processes that hold some. Both
- * are of that snapshot.
+ * Return how many permits of the object, a semaphore with owners, the member's process holds, as
+ * far as the snapshot has it: in shared memory it has the first 8 of the processes that hold some.
+ * Both are of that snapshot.
  */
 SHK_PUBLIC uint32_t shk_snapshot_permits(const struct shk_snapshot *,
                                          const struct shk_object_info *,

@@ -114,8 +114,8 @@ SHK_PUBLIC int shk_queue_open(struct shk_segment *, const char *name, unsigned f
 /*
  * Give the handle back; the queue and its items stay. NULL is allowed. A role of the handle ends:
  * if it was the process's last one, and no other process has it, waiters learn that at once.
- * Returns 0, or -EBUSY: the calling thread has a claim, a reservation or a peek on the queue; or, of
- * a handle with a role on etcd, -EHOSTUNREACH: it stays open.
+ * Returns 0, or -EBUSY: the calling thread has a claim, a reservation or a peek on the queue; or,
+ * of a handle with a role on etcd, -EHOSTUNREACH: it stays open.
  * Killed: the role has been given up, or is that of a process that has died.
  */
 SHK_PUBLIC int shk_queue_close(struct shk_queue *);
