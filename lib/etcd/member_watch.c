@@ -7,6 +7,8 @@
  * A process that closes the segment writes the second and deletes the first in one transaction. So
  * a key that goes otherwise is of a process that died, or was stopped for longer than its lease:
  * when it goes on, it joins again. What has gone while history was missing may have done either.
+ * One that has left, and opened the segment again, may have the same lease: its key is a later one
+ * than the second, then.
  *
  * An event is pending until it is read, so each watch has its own list of processes.
  */
@@ -38,7 +40,7 @@ struct shk_member_watch {
 
     /* ---- With the object's lock ---- */
     struct seen *first;
-    int64_t left; /* the last that left */
+    int64_t left, left_at; /* the last that left, and at which revision */
 };
 
 /* ---- What the servers tell ---- */
@@ -55,6 +57,12 @@ static struct seen **find(struct shk_member_watch *w, int64_t lease)
 static int64_t lease_of(const char *text)
 {
     return (int64_t)strtoull(text, NULL, 16);
+}
+
+/* With the lock: it is the last that left; as far as is known. */
+static bool has_left(const struct shk_member_watch *w, const struct seen *s)
+{
+    return s->lease == w->left && s->created < w->left_at;
 }
 
 /* With the lock: it has gone. If no event of it is wanted, it is forgotten. */
@@ -114,12 +122,13 @@ static void see_event(void *arg, const struct shke_kv *kv, bool deleted)
     pthread_mutex_lock(&w->object.lock);
     if (strcmp(part, ".left") == 0) {
         w->left = deleted || kv->value == NULL ? 0 : lease_of((const char *)kv->value);
+        w->left_at = kv->mod;
     } else if (*part == '/' && !deleted) {
         see(w, kv, SHK_JOINED);
     } else if (*part == '/') {
         link = find(w, lease_of(part + 1));
         if (*link)
-            lose(w, link, (*link)->lease == w->left ? SHK_LEFT : SHK_DIED);
+            lose(w, link, has_left(w, *link) ? SHK_LEFT : SHK_DIED);
     }
     pthread_mutex_unlock(&w->object.lock);
 }
@@ -130,29 +139,31 @@ static int64_t read_all(struct shk_member_watch *w, uint32_t joined, const struc
     const struct shke_range range = {.prefix = w->object.prefix};
     struct shke_reply reply;
     struct shke_kv kv;
-    int64_t left = 0, revision;
+    int64_t revision;
     int r = shke_range(shke_object_client(&w->object), &range, trial, &reply);
 
     if (r < 0)
         return r;
     pthread_mutex_lock(&w->object.lock);
+    w->left = w->left_at = 0;
     for (struct seen *s = w->first; s; s = s->next)
         s->is_found = s->gone != 0;
     for (size_t i = 0; r == 0 && i < shke_range_n(&reply); i++) {
         r = shke_range_kv(&reply, i, &kv);
-        if (r == 0 && kv.key[strlen(w->object.prefix)] == '/')
+        if (r == 0 && kv.key[strlen(w->object.prefix)] == '/') {
             see(w, &kv, joined);
-        else if (r == 0 && kv.value)
-            left = lease_of((const char *)kv.value);
+        } else if (r == 0 && kv.value) {
+            w->left = lease_of((const char *)kv.value);
+            w->left_at = kv.mod;
+        }
         shke_kv_free(&kv);
     }
     for (struct seen **link = &w->first, *s; r == 0 && (s = *link) != NULL;) {
         if (!s->is_found)
-            lose(w, link, s->lease == left ? SHK_LEFT : SHK_LEFT | SHK_DIED);
+            lose(w, link, has_left(w, s) ? SHK_LEFT : SHK_LEFT | SHK_DIED);
         if (*link == s)
             link = &s->next;
     }
-    w->left = left;
     pthread_mutex_unlock(&w->object.lock);
     revision = reply.revision;
     shke_reply_free(&reply);
