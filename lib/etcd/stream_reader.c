@@ -4,6 +4,8 @@
 #include <shmkit/inspect.h>
 #include <stdlib.h>
 
+enum { LATE = 1 };
+
 static const struct shke_trial untimed = {.limit = SHKE_LIMIT};
 
 int shke_reader_open(struct shk_stream *handle, uint32_t from, struct shk_reader **out)
@@ -71,27 +73,34 @@ static size_t take(struct shke_stream *st, struct shk_reader *reader, void *buf,
 
 /*
  * With the object's lock, by a reader that does not wait, or that is told that the last writer has
- * gone: the view may be behind what has been appended. It is waited for, until it has that: 0, or
- * an error.
+ * gone: the view may be behind what has been appended. It is waited for, until it has that: 0;
+ * LATE: it has not been told that in time; or an error.
  */
 static int catch_up(struct shke_stream *st, const struct shki_deadline *deadline)
 {
     const struct shke_trial trial = {.deadline = deadline};
-    int64_t revision, until = 0;
+    int64_t revision, end, until;
     int r;
 
     pthread_mutex_unlock(&st->object.lock);
     r = shke_stream_look(st, &trial, &revision);
     pthread_mutex_lock(&st->object.lock);
-    for (int64_t end = st->position; r == 0 && st->end < end && until < SHKE_GRACE / SHK_MS(100);
-         until++) {
+    end = st->position;
+    until = shke_now() + SHKE_GRACE;
+    while (r == 0 && st->end < end && shke_now() < until) {
         struct shki_deadline patient = *deadline;
 
         patient.at = SHKI_NEVER;
         r = load_relaxed(&st->object.is_gone) ? shke_stale(&st->object)
                                               : shke_object_sleep(&st->object, &patient);
     }
-    return r;
+    return r == 0 && st->end < end ? LATE : r;
+}
+
+static int say_late(const struct shke_stream *st)
+{
+    return shke_fail(-EHOSTUNREACH, "%s/%s: etcd does not tell of the samples that there are",
+                     st->object.segment->segment.name, st->object.name);
 }
 
 /* With the object's lock. */
@@ -129,10 +138,13 @@ ssize_t shke_reader_read(struct shk_reader *reader, void *buf, int64_t *stamps, 
         } else if (shke_roles_has_ended(&st->roles, roles, SHKI_PRODUCERS)) {
             /* all that they have appended is there before it is said */
             r = has_ended ? say_ended(reader) : catch_up(st, &deadline);
+            r = r == LATE ? say_late(st) : r;
             has_ended = true;
         } else if (!has_waited && shke_host->deadline_has_passed(&deadline)) {
             r = catch_up(st, &deadline);
+            r = r == LATE ? 0 : r;
         } else {
+            has_ended = false; /* the next end is another line's */
             shke_roles_keep_waiting(&st->object, &st->roles);
             r = shke_object_wait(&st->object, &deadline);
         }
