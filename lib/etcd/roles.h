@@ -29,7 +29,8 @@
  *
  * Twice, or late: .role.mine is another one then. Killed: .role/p/T goes with the lease, and
  * .role.had/p/T stays until the next line begins. A process whose lease has ended has died as a
- * producer; it begins anew, under another name, with its next call, or while it waits.
+ * producer; it begins anew, under another name, with its next call, or while that waits. A set does
+ * not begin it anew.
  */
 #ifndef SHKE_ROLES_H
 #define SHKE_ROLES_H

@@ -14,6 +14,11 @@ static const struct shke_trial opening = {.limit = SHKE_LIMIT};
 
 /* ---- Transactions ---- */
 
+/*
+ * A watch tells of one key after the other. So what is put, and deleted, has an order in which no
+ * part of it says that a line has ended which goes on, or that a process has died which has not.
+ */
+
 /* The keys of a name on a side. */
 struct keys {
     char role[SHKE_KEY_MAX], had[SHKE_KEY_MAX];
@@ -35,8 +40,8 @@ static void delete_name(struct shke_txn *t, const struct shke_object *o, unsigne
     struct shke_txn inner = {0};
 
     shke_if_written_after(&inner, k.role, 0); /* else it has died */
-    shke_then_delete(&inner, k.role);
     shke_then_delete(&inner, k.had);
+    shke_then_delete(&inner, k.role);
     shke_then_txn(t, &inner);
 }
 
@@ -55,12 +60,12 @@ static void put_name(struct shke_txn *t, const struct shke_object *o, unsigned s
     shke_key(end, o, ".role.had/%c0", letters[side]); /* behind the last that begins with "p/" */
     shke_key(line, o, ".role.line/%c", letters[side]);
     shke_if_none(&first, all);
+    shke_then_put(&first, k.role, NULL, 0, lease);
+    shke_then_put(&first, k.had, NULL, 0, 0);
     /* one transaction may not both delete and put a key */
     shke_then_delete_below(&first, had, k.had);
     shke_then_delete_below(&first, behind, end);
     shke_then_put(&first, line, name, strlen(name), 0);
-    shke_then_put(&first, k.role, NULL, 0, lease);
-    shke_then_put(&first, k.had, NULL, 0, 0);
     shke_then_put(&other, k.role, NULL, 0, lease);
     shke_then_put(&other, k.had, NULL, 0, 0);
     shke_else_txn(&first, &other);
@@ -104,12 +109,12 @@ static int send_role(struct shke_object *o, struct shke_role *own, unsigned side
     shke_if_there(&t, o);
     shke_if_written(&t, mine, own->mine);
     shke_then_put(&t, mine, written, strlen(written), lease);
-    if (*own->stray)
-        delete_name(&t, o, side, own->stray);
     if (begins)
         put_name(&t, o, side, name, lease);
     else
         delete_name(&t, o, side, name);
+    if (*own->stray)
+        delete_name(&t, o, side, own->stray);
     shke_else_get(&t, mine);
     r = shke_txn_run(shke_object_client(o), &t, trial, &reply);
     if (r < 0)
@@ -153,7 +158,7 @@ static int begin(struct shke_object *o, struct shke_role *own, unsigned side, in
     return 0;
 }
 
-/* If the lease is lost, so is the role. */
+/* If the lease is lost, so is the role. And if it is not known whether it has: it begins anew. */
 static int end(struct shke_object *o, struct shke_role *own, unsigned side,
                const struct shke_trial *trial)
 {
@@ -169,9 +174,9 @@ static int end(struct shke_object *o, struct shke_role *own, unsigned side,
         if (r == -ESTALE) /* the object is gone, or the lease */
             r = 0;
     }
+    store_relaxed(&own->lease, 0);
     if (r < 0)
         return r;
-    store_relaxed(&own->lease, 0);
     pthread_mutex_lock(&o->lock);
     own->name[0] = '\0';
     pthread_mutex_unlock(&o->lock);
@@ -259,7 +264,10 @@ void shke_roles_leave(struct shke_object *o, struct shke_roles *r)
 
 /* ---- Handles ---- */
 
-/* The lines as they are, and which of them had ended before. */
+/*
+ * The lines as they are, and which of them had ended before. 0; TRY_AGAIN: a later event has been
+ * told before the answer came, so it is not known yet what that has changed.
+ */
 static int look(struct shke_object *o, struct shke_roles *r, struct shki_roles *handle,
                 const char *items, int64_t *revision)
 {
@@ -287,6 +295,7 @@ static int look(struct shke_object *o, struct shke_roles *r, struct shki_roles *
                 handle->ended_before[side] = (uint64_t)sides[side].begun;
         pthread_mutex_lock(&o->lock);
         shke_roles_learn(o, r, sides, reply.revision);
+        e = r->known ? 0 : TRY_AGAIN;
         pthread_mutex_unlock(&o->lock);
     }
     shke_reply_free(&reply);
@@ -337,7 +346,9 @@ int shke_roles_open(struct shke_object *o, struct shke_roles *r, struct shki_rol
 
     handle->minds = flags & SHK_EPIPE;
     shke_host->error_save(&saved);
-    e = look(o, r, handle, items, revision);
+    do
+        e = look(o, r, handle, items, revision);
+    while (e == TRY_AGAIN);
     if (e < 0 || !(flags & ROLES_MASK))
         return shke_host->error_settle(e, &saved);
     handle->roles = (flags & ROLES_MASK) >> ROLES_SHIFT;
