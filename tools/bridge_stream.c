@@ -235,7 +235,7 @@ static int carry(struct carrier *c, const struct path **about)
     if (r == 0) {
         b->carried += (uint64_t)n;
         bridge_reached(b, BRIDGE_NO_COUNT);
-    } else if (r == -EHOSTUNREACH) {
+    } else if (r == -EHOSTUNREACH || r == -ENOSPC) {
         c->unsure += (uint64_t)n;
     }
     if (r < 0)

@@ -167,7 +167,7 @@ static int get_some(struct get *g, const struct shke_trial *trial)
         }
     }
     c->owns = r == 0;
-    if (r == -EHOSTUNREACH)
+    if (r < 0 && r != -ESTALE) /* whatever refused it: one of its sendings may come through */
         memcpy(c->doubtful, g->nonce, sizeof(g->nonce));
     shke_reply_free(&reply);
     return r;
