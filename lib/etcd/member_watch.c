@@ -214,6 +214,8 @@ static uint32_t member_take(struct shk_member_watch *w, struct shk_member_event 
 {
     uint32_t what;
 
+    if (shke_enter(&w->handle, &w->object) < 0)
+        return 0; /* the wait that follows says why */
     pthread_mutex_lock(&w->object.lock);
     what = next(w, w->want, event);
     pthread_mutex_unlock(&w->object.lock);

@@ -78,7 +78,7 @@ claim 'peek'
 
 SHMKIT_ETCD_MACHINE=north shmctl --name teller lock "$on_etcd/till" -- sleep 600 &
 teller=$!
-await is till 'held by teller (* on north)'
+await is till 'held by teller (* on north)*'
 SHMKIT_ETCD_MACHINE=south shmctl --name clerk lock "$on_etcd/till" -- true &
 clerk=$!
 await waits_so 'acquire till'

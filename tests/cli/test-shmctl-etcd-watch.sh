@@ -131,10 +131,10 @@ claim 'Ctrl-C ends it by that signal'
 
 # Each holds one and waits for the other one's.
 shmctl --name first lock "$on_etcd/one" -- sh -c \
-    "until test -e '$scratch/second'; do sleep 0.05; done; shmctl lock '$on_etcd/two' -- true" &
+    "until test -e '$scratch/second'; do sleep 0.05; done; exec shmctl lock '$on_etcd/two' -- true" &
 first=$!
 shmctl --name second lock "$on_etcd/two" -- sh -c \
-    "touch '$scratch/second'; shmctl lock '$on_etcd/one' -- true" &
+    "touch '$scratch/second'; exec shmctl lock '$on_etcd/one' -- true" &
 second=$!
 await waits_so 'acquire one'
 await waits_so 'acquire two'
@@ -162,6 +162,7 @@ if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
     claim 'on a screen it shows the objects until q is pressed'
 fi
 kill "$first" "$second"
+wait "$first" "$second" 2>/dev/null
 kill_etcd
 exits 1 shmctl watch "$on_etcd" --batch -i 0.1 -c 3
 grep -q 'no majority of etcd answers' "$err" || fail "it says $(cat "$err")"
