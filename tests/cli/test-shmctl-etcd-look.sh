@@ -90,7 +90,7 @@ grep -q '"machine": "north"' "$out" || fail "JSON: $(cat "$out")"
 exits 0 shmctl why "$on_etcd"
 grep -Eq "^waiting: clerk \([0-9]+ on south\) waits to acquire $on_etcd/till, for " "$out" ||
     fail "why says: $(cat "$out")"
-grep -Eq '^  held by teller \([0-9]+ on north\), which has a lease that lasts' "$out" ||
+grep -Eq '^  held by teller \([0-9]+ on north\)( for [0-9.]+m?s)?, which has a lease' "$out" ||
     fail "why says: $(cat "$out")"
 test "$(shmctl ls -n -r -o WAITERS "$on_etcd" | tail -n 1)" = 1 || fail 'it has no waiter'
 exits 0 shmctl why etcd:
