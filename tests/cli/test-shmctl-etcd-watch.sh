@@ -131,7 +131,8 @@ claim 'Ctrl-C ends it by that signal'
 
 # Each holds one and waits for the other one's.
 shmctl --name first lock "$on_etcd/one" -- sh -c \
-    "until test -e '$scratch/second'; do sleep 0.05; done; exec shmctl lock '$on_etcd/two' -- true" &
+    "until test -e '$scratch/second'; do sleep 0.05; done
+    exec shmctl lock '$on_etcd/two' -- true" &
 first=$!
 shmctl --name second lock "$on_etcd/two" -- sh -c \
     "touch '$scratch/second'; exec shmctl lock '$on_etcd/one' -- true" &
