@@ -21,7 +21,6 @@
 
 #include <shmkit/barrier.h>
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 #define PARTIES_MAX 65535u
 
@@ -54,7 +53,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (options->parties && options->parties != b->parties)
         return shki_fail(-EPROTOTYPE, "%s/%s is a barrier for %u", o->segment->name, o->name,
                          b->parties);
-    return 0;
+    return shki_object_waitlist(o, &shki_barrier_kind, &b->line);
 }
 
 int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned flags,
@@ -62,7 +61,6 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
 {
     static const struct shk_barrier_options defaults;
     struct shki_plan plan = {.kind = &shki_barrier_kind};
-    struct shk_barrier *b;
     int r;
 
     if (out == NULL)
@@ -78,21 +76,7 @@ int shk_barrier_open(struct shk_segment *segment, const char *name, unsigned fla
         plan.cannot_create = -EINVAL;
         plan.why = "a new barrier needs a number of parties";
     }
-    b = calloc(1, sizeof(*b));
-    if (b == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &b->object);
-    if (r < 0)
-        goto fail;
-    r = shki_object_waitlist(&b->object, &shki_barrier_kind, &b->line);
-    if (r < 0) {
-        shki_object_close(&b->object);
-        goto fail;
-    }
-    *out = b;
-    return 0;
-fail:
-    free(b);
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r == SHKI_REMOTE ? segment->remote->barrier->open(segment, name, flags, options, out)
                             : r;
 }
@@ -104,8 +88,7 @@ int shk_barrier_close(struct shk_barrier *b)
     if (b->object.segment->remote)
         return b->object.segment->remote->barrier->close(b);
     shki_waitlist_close(&b->line);
-    shki_object_close(&b->object);
-    free(b);
+    shki_handle_close(&b->object);
     return 0;
 }
 

@@ -27,7 +27,6 @@
 #include "sync/park.h"
 
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 #define THREADS_MAX (1u << 22) /* in one pid namespace: proc(5), pid_max */
 
@@ -56,7 +55,7 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
         if (shki_object_is_stale(&options->lock->object))
             return shki_stale(&options->lock->object);
         shared->lock_entry = options->lock->object.index;
-        shared->lock_number = options->lock->object.serial;
+        shared->lock_serial = options->lock->object.serial;
     }
     r = shki_waitlist_init(&shared->waiters);
     if (r == 0)
@@ -69,7 +68,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     const struct shk_cond_options *options = plan->options;
     struct shk_cond *c = (struct shk_cond *)o;
     struct shki_cond_shared *shared = (void *)o->shared;
-    uint64_t lock = shared->lock_number;
+    uint64_t lock = shared->lock_serial;
 
     if (shared->kind > SHK_COND_PTHREAD)
         return shki_fail(-EPROTO, "%s/%s is damaged: its kind", o->segment->name, o->name);
@@ -81,7 +80,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     c->shared = shared;
     c->native = shared->kind == SHK_COND_PTHREAD;
     c->own_lock = lock == 0;
-    return 0;
+    return shki_object_waitlist(o, &shki_cond_kind, &c->line);
 }
 
 /* The lock, as a handle of its own. */
@@ -93,7 +92,7 @@ static int open_lock(struct shk_cond *c)
         c->lock.object = c->object;
         return shki_lock_adopt(&c->lock, &c->shared->lock);
     }
-    return shki_object_open_serial(c->object.segment, c->shared->lock_entry, c->shared->lock_number,
+    return shki_object_open_serial(c->object.segment, c->shared->lock_entry, c->shared->lock_serial,
                                    &as_it_is, &c->lock.object);
 }
 
@@ -128,28 +127,18 @@ int shk_cond_open(struct shk_segment *segment, const char *name, unsigned flags,
     r = options ? check_options(segment, options) : 0;
     if (r < 0)
         return r;
-    c = calloc(1, sizeof(*c));
+    c = shki_handle_open(segment, name, flags, &plan, sizeof(*c), &r);
     if (c == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &c->object);
-    if (r < 0)
-        goto fail;
+        return r == SHKI_REMOTE ? segment->remote->cond->open(segment, name, flags, options, out)
+                                : r;
     r = open_lock(c);
-    if (r < 0)
-        goto close;
-    r = shki_object_waitlist(&c->object, &shki_cond_kind, &c->line);
-    if (r < 0)
-        goto close_lock;
+    if (r < 0) {
+        shki_waitlist_close(&c->line);
+        shki_handle_close(&c->object);
+        return r;
+    }
     *out = c;
     return 0;
-close_lock:
-    if (!c->own_lock)
-        shki_object_close(&c->lock.object);
-close:
-    shki_object_close(&c->object);
-fail:
-    free(c);
-    return r == SHKI_REMOTE ? segment->remote->cond->open(segment, name, flags, options, out) : r;
 }
 
 int shk_cond_close(struct shk_cond *c)
@@ -165,8 +154,7 @@ int shk_cond_close(struct shk_cond *c)
     shki_waitlist_close(&c->line);
     if (!c->own_lock)
         shki_object_close(&c->lock.object);
-    shki_object_close(&c->object);
-    free(c);
+    shki_handle_close(&c->object);
     return 0;
 }
 
@@ -419,7 +407,7 @@ static uint64_t owner(const struct shki_image *image, const struct shki_entry *e
 static bool read_given_lock(const struct shki_image *image, const struct shki_cond_shared *cond,
                             struct shki_lock_shared *lock, struct shki_entry *e)
 {
-    return shki_image_entry(image, cond->lock_entry, e) && e->serial == cond->lock_number &&
+    return shki_image_entry(image, cond->lock_entry, e) && e->serial == cond->lock_serial &&
            shki_image_has(image, e, sizeof(*lock)) &&
            shki_image_read(image, e->offset, lock, sizeof(*lock));
 }
@@ -428,7 +416,7 @@ static void describe(const struct shki_image *image, const struct shki_entry *e,
                      struct shk_object_info *info)
 {
     const struct shki_cond_shared *cond = shared;
-    bool own_lock = cond->lock_number == 0;
+    bool own_lock = cond->lock_serial == 0;
     struct shk_object_info of_lock = {0};
     struct shki_lock_shared lock;
     struct shki_entry given;

@@ -11,7 +11,7 @@ struct shki_cond_shared {
     struct shki_repairs repairs;
     uint32_t kind;
     uint32_t lock_entry;  /* of a given lock */
-    uint64_t lock_number; /* its serial; 0: the condition has its own lock */
+    uint64_t lock_serial; /* its serial; 0: the condition has its own lock */
     uint64_t reserved[2];
     struct shki_waitlist_shared waiters; /* SHK_COND_ROBUST; entered only with the lock held */
     struct shki_lock_shared lock;        /* its own; unused if a lock was given */

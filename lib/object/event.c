@@ -15,7 +15,6 @@
 
 #include <shmkit/event.h>
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 struct shk_event {
     struct shki_object object;
@@ -41,7 +40,6 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
                    const struct shk_event_options *options, struct shk_event **out)
 {
     const struct shki_plan plan = {.kind = &shki_event_kind};
-    struct shk_event *event;
     int r;
 
     if (out == NULL)
@@ -50,14 +48,7 @@ int shk_event_open(struct shk_segment *segment, const char *name, unsigned flags
     r = options ? shki_check_reserved(options->reserved, 8) : 0;
     if (r < 0)
         return r;
-    event = calloc(1, sizeof(*event));
-    if (event == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &event->object);
-    if (r < 0)
-        free(event);
-    else
-        *out = event;
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r == SHKI_REMOTE ? segment->remote->event->open(segment, name, flags, options, out) : r;
 }
 
@@ -67,8 +58,7 @@ int shk_event_close(struct shk_event *event)
         return event->object.segment->remote->event->close(event);
     if (event == NULL || !shki_object_unref(&event->object))
         return 0;
-    shki_object_close(&event->object);
-    free(event);
+    shki_handle_close(&event->object);
     return 0;
 }
 

@@ -5,7 +5,6 @@
 #include "segment/image.h"
 
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 /*
  * The backoff of a new lock's spinner: it does not spin at first, since with many locks the first
@@ -64,7 +63,6 @@ int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags,
                   const struct shk_lock_options *options, struct shk_lock **out)
 {
     struct shki_plan plan = {.kind = &shki_lock_kind};
-    struct shk_lock *l;
     int r;
 
     if (out == NULL)
@@ -76,14 +74,7 @@ int shk_lock_open(struct shk_segment *segment, const char *name, unsigned flags,
     r = options ? shki_check_reserved(options->reserved, 8) : 0;
     if (r < 0)
         return r;
-    l = calloc(1, sizeof(*l));
-    if (l == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &l->object);
-    if (r < 0)
-        free(l);
-    else
-        *out = l;
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r == SHKI_REMOTE ? segment->remote->lock->open(segment, name, flags, options, out) : r;
 }
 
@@ -96,8 +87,7 @@ int shk_lock_close(struct shk_lock *l)
     if (l->object.segment->base && shki_lock_is_mine(l, shki_member_find(l->object.segment)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the lock",
                          l->object.segment->name, l->object.name);
-    shki_object_close(&l->object);
-    free(l);
+    shki_handle_close(&l->object);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "object/remote.h"
 #include "segment/process.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int shki_check_reserved(const uint64_t *reserved, size_t n)
@@ -332,6 +333,24 @@ void shki_object_close(struct shki_object *o)
         shki_segment_unpin(s);
     }
     shki_segment_unref(s);
+}
+
+void *shki_handle_open(struct shk_segment *segment, const char *name, unsigned flags,
+                       const struct shki_plan *plan, size_t size, int *r)
+{
+    struct shki_object *o = calloc(1, size);
+
+    *r = o ? shki_object_open(segment, name, flags, plan, o) : shki_say(-ENOMEM, "out of memory");
+    if (*r == 0)
+        return o;
+    free(o);
+    return NULL;
+}
+
+void shki_handle_close(struct shki_object *o)
+{
+    shki_object_close(o);
+    free(o);
 }
 
 int shki_object_waitlist(struct shki_object *o, const struct shki_kind *kind,

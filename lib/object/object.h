@@ -44,6 +44,16 @@ int shki_object_open_serial(struct shk_segment *, uint32_t entry, uint64_t seria
 void shki_object_close(struct shki_object *);
 
 /*
+ * Open an object with a new handle: `size` bytes, zero but for the struct shki_object that they
+ * begin with. NULL: *r is -ENOMEM, or what shki_object_open() returned.
+ */
+void *shki_handle_open(struct shk_segment *, const char *name, unsigned flags,
+                       const struct shki_plan *, size_t size, int *r);
+
+/* Close the object, and free its handle. */
+void shki_handle_close(struct shki_object *);
+
+/*
  * For what goes through all objects: fill in a handle from an entry, in private memory only. With
  * the segment's lock, or by the entry's owner; -EPROTO: its extent is damaged.
  */

@@ -18,7 +18,6 @@
 #include "object/once.h"
 
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 struct shk_once {
     struct shki_object object;
@@ -36,16 +35,22 @@ static int build(struct shki_object *o, const struct shki_plan *plan)
 
 static int check(struct shki_object *o, const struct shki_plan *plan)
 {
+    struct shk_once *once = (struct shk_once *)o;
+    int r;
+
     (void)plan;
-    ((struct shk_once *)o)->shared = (void *)o->shared;
-    return 0;
+    once->shared = (void *)o->shared;
+    once->lock.object = *o;
+    r = shki_lock_adopt(&once->lock, &once->shared->lock);
+    once->lock.waits_for = SHK_WAITS_FOR_ONCE;
+    once->lock.held = "another member is in the middle of it";
+    return r;
 }
 
 int shk_once_open(struct shk_segment *segment, const char *name, unsigned flags,
                   const struct shk_once_options *options, struct shk_once **out)
 {
     const struct shki_plan plan = {.kind = &shki_once_kind};
-    struct shk_once *once;
     int r;
 
     if (out == NULL)
@@ -54,22 +59,7 @@ int shk_once_open(struct shk_segment *segment, const char *name, unsigned flags,
     r = options ? shki_check_reserved(options->reserved, 8) : 0;
     if (r < 0)
         return r;
-    once = calloc(1, sizeof(*once));
-    if (once == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &once->object);
-    if (r == 0) {
-        once->lock.object = once->object;
-        r = shki_lock_adopt(&once->lock, &once->shared->lock);
-        once->lock.waits_for = SHK_WAITS_FOR_ONCE;
-        once->lock.held = "another member is in the middle of it";
-        if (r < 0)
-            shki_object_close(&once->object);
-    }
-    if (r < 0)
-        free(once);
-    else
-        *out = once;
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r;
 }
 
@@ -85,8 +75,7 @@ int shk_once_close(struct shk_once *once)
     if (once->object.segment->base && is_mine(once))
         return shki_fail(-EBUSY, "%s/%s: the calling thread is in the middle of it",
                          once->object.segment->name, once->object.name);
-    shki_object_close(&once->object);
-    free(once);
+    shki_handle_close(&once->object);
     return 0;
 }
 

@@ -2,7 +2,6 @@
 
 #include <shmkit/inspect.h>
 #include <shmkit/region.h>
-#include <stdlib.h>
 
 #define ALIGN_DEFAULT 64u
 
@@ -48,7 +47,6 @@ int shk_region_open(struct shk_segment *segment, const char *name, unsigned flag
 {
     static const struct shk_region_options defaults;
     struct shki_plan plan = {.kind = &shki_region_kind};
-    struct shk_region *region;
     size_t align;
     int r;
 
@@ -72,14 +70,7 @@ int shk_region_open(struct shk_segment *segment, const char *name, unsigned flag
     plan.size = shki_round_up(sizeof(struct shki_region_shared), align) + options->size;
     if (align > SHKI_SMALL_UNIT && plan.size <= SHKI_SMALL)
         plan.size = SHKI_PAGE; /* then it begins at a page */
-    region = calloc(1, sizeof(*region));
-    if (region == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &region->object);
-    if (r < 0)
-        free(region);
-    else
-        *out = region;
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r;
 }
 
@@ -87,8 +78,7 @@ int shk_region_close(struct shk_region *region)
 {
     if (region == NULL)
         return 0;
-    shki_object_close(&region->object);
-    free(region);
+    shki_handle_close(&region->object);
     return 0;
 }
 

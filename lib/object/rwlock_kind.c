@@ -6,7 +6,6 @@
 #include "sync/park.h"
 
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 /* ---- Opening ---- */
 
@@ -33,14 +32,14 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (options && options->no_deadlock_check != l->shared->no_deadlock_check)
         return shki_fail(-EPROTOTYPE, "%s/%s is%s checked for deadlocks", o->segment->name, o->name,
                          l->shared->no_deadlock_check ? " not" : "");
-    return 0;
+    l->lock.object = *o;
+    return shki_lock_adopt(&l->lock, &l->shared->lock);
 }
 
 int shk_rwlock_open(struct shk_segment *segment, const char *name, unsigned flags,
                     const struct shk_rwlock_options *options, struct shk_rwlock **out)
 {
     struct shki_plan plan = {.kind = &shki_rwlock_kind, .options = options};
-    struct shk_rwlock *l;
     int r;
 
     if (out == NULL)
@@ -51,25 +50,12 @@ int shk_rwlock_open(struct shk_segment *segment, const char *name, unsigned flag
     r = options ? shki_check_reserved(options->reserved, 8) : 0;
     if (r < 0)
         return r;
-    l = calloc(1, sizeof(*l));
-    if (l == NULL)
-        return shki_say(-ENOMEM, "out of memory");
     if (segment) {
         plan.size = sizeof(struct shki_rwlock_shared) +
                     segment->max_members * (uint64_t)sizeof(struct shki_rwlock_reader);
         plan.memory = plan.size < SHKI_PAGE ? plan.size : SHKI_PAGE;
     }
-    r = shki_object_open(segment, name, flags, &plan, &l->object);
-    if (r == 0) {
-        l->lock.object = l->object;
-        r = shki_lock_adopt(&l->lock, &l->shared->lock);
-        if (r < 0)
-            shki_object_close(&l->object);
-    }
-    if (r < 0)
-        free(l);
-    else
-        *out = l;
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r == SHKI_REMOTE ? segment->remote->rwlock->open(segment, name, flags, options, out) : r;
 }
 
@@ -85,8 +71,7 @@ int shk_rwlock_close(struct shk_rwlock *l)
     if (m && (shki_lock_is_mine(&l->lock, m) || shki_rw_reads(l, m)))
         return shki_fail(-EBUSY, "%s/%s: the calling thread holds the rwlock",
                          l->object.segment->name, l->object.name);
-    shki_object_close(&l->object);
-    free(l);
+    shki_handle_close(&l->object);
     return 0;
 }
 

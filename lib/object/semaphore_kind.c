@@ -5,7 +5,6 @@
 #include "object/watch.h"
 
 #include <shmkit/inspect.h>
-#include <stdlib.h>
 
 /* ---- Opening ---- */
 
@@ -41,7 +40,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     if (options->owners && !s->holdings.shared)
         return shki_fail(-EPROTOTYPE, "%s/%s is a semaphore without owners", o->segment->name,
                          o->name);
-    return 0;
+    return shki_object_waitlist(o, &shki_semaphore_kind, &s->line);
 }
 
 static int check_options(const struct shk_semaphore_options *options)
@@ -60,7 +59,6 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
 {
     static const struct shk_semaphore_options defaults = {.value = 1};
     struct shki_plan plan = {.kind = &shki_semaphore_kind};
-    struct shk_semaphore *s;
     int r;
 
     if (out == NULL)
@@ -78,21 +76,7 @@ int shk_semaphore_open(struct shk_segment *segment, const char *name, unsigned f
                        "maximum is the same, or 0";
         }
     }
-    s = calloc(1, sizeof(*s));
-    if (s == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &s->object);
-    if (r < 0)
-        goto fail;
-    r = shki_object_waitlist(&s->object, &shki_semaphore_kind, &s->line);
-    if (r < 0) {
-        shki_object_close(&s->object);
-        goto fail;
-    }
-    *out = s;
-    return 0;
-fail:
-    free(s);
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r == SHKI_REMOTE ? segment->remote->semaphore->open(segment, name, flags, options, out)
                             : r;
 }
@@ -104,8 +88,7 @@ int shk_semaphore_close(struct shk_semaphore *s)
     if (s == NULL || !shki_object_unref(&s->object))
         return 0;
     shki_waitlist_close(&s->line);
-    shki_object_close(&s->object);
-    free(s);
+    shki_handle_close(&s->object);
     return 0;
 }
 

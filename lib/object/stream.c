@@ -8,7 +8,6 @@
 #include <math.h>
 #include <shmkit/inspect.h>
 #include <shmkit/stream.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -104,7 +103,7 @@ static int check(struct shki_object *o, const struct shki_plan *plan)
     st->stamped = stamped;
     st->channels = channels;
     st->samples = o->shared + at + (stamped ? sizeof(int64_t) : 0);
-    return 0;
+    return shki_object_waitlist(o, &shki_stream_kind, &st->line);
 }
 
 /*
@@ -161,30 +160,20 @@ int shk_stream_open(struct shk_segment *segment, const char *name, unsigned flag
     plan.size = shki_round_up(sizeof(struct shki_stream_shared), 64) +
                 slots_for(options->history ? options->history : HISTORY_DEFAULT) *
                     stride_for(options->sample_size, options->stamped);
-    st = calloc(1, sizeof(*st));
+    st = shki_handle_open(segment, name, flags, &plan, sizeof(*st), &r);
     if (st == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &st->object);
-    if (r < 0)
-        goto fail;
-    r = shki_object_waitlist(&st->object, &shki_stream_kind, &st->line);
-    if (r < 0)
-        goto close;
+        return r == SHKI_REMOTE
+                   ? segment->remote->stream->open(segment, name, given_flags, options, out)
+                   : r;
     st->roles = roles;
     r = shki_roles_open(&st->object, &st->roles, true, wake_all);
-    if (r < 0)
-        goto close_waitlist;
+    if (r < 0) {
+        shki_waitlist_close(&st->line);
+        shki_handle_close(&st->object);
+        return r;
+    }
     *out = st;
     return 0;
-close_waitlist:
-    shki_waitlist_close(&st->line);
-close:
-    shki_object_close(&st->object);
-fail:
-    free(st);
-    return r == SHKI_REMOTE
-               ? segment->remote->stream->open(segment, name, given_flags, options, out)
-               : r;
 }
 
 int shk_stream_close(struct shk_stream *st)

@@ -40,7 +40,6 @@
 #include "object/roles.h"
 
 #include <shmkit/stream.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* What is not said to change was written before the stream was published. */
@@ -116,8 +115,7 @@ static inline void shki_stream_unref(struct shk_stream *st)
         return;
     shki_roles_close(&st->object, &st->roles);
     shki_waitlist_close(&st->line);
-    shki_object_close(&st->object);
-    free(st);
+    shki_handle_close(&st->object);
 }
 
 /* The kind's `object_of` and `watch`, of a reader: see reader.c. */

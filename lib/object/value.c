@@ -7,7 +7,6 @@
 
 #include <shmkit/inspect.h>
 #include <shmkit/value.h>
-#include <stdlib.h>
 
 #define SIZE_LARGEST (UINT64_C(16) << 20)
 #define SIZE_DEFAULT 1024u
@@ -57,7 +56,6 @@ int shk_value_open(struct shk_segment *segment, const char *name, unsigned flags
 {
     static const struct shk_value_options defaults;
     struct shki_plan plan = {.kind = &shki_value_kind};
-    struct shk_value *v;
     int r;
 
     if (out == NULL)
@@ -72,14 +70,7 @@ int shk_value_open(struct shk_segment *segment, const char *name, unsigned flags
     plan.size =
         SHKI_VALUE_OFFSET +
         SHKI_VALUE_BUFFERS * shki_value_stride(options->size ? options->size : SIZE_DEFAULT);
-    v = calloc(1, sizeof(*v));
-    if (v == NULL)
-        return shki_say(-ENOMEM, "out of memory");
-    r = shki_object_open(segment, name, flags, &plan, &v->object);
-    if (r < 0)
-        free(v);
-    else
-        *out = v;
+    *out = shki_handle_open(segment, name, flags, &plan, sizeof(**out), &r);
     return r;
 }
 
@@ -87,8 +78,7 @@ int shk_value_close(struct shk_value *v)
 {
     if (v == NULL || !shki_object_unref(&v->object))
         return 0;
-    shki_object_close(&v->object);
-    free(v);
+    shki_handle_close(&v->object);
     return 0;
 }
 
