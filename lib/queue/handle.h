@@ -48,8 +48,8 @@ struct shk_queue {
     uint64_t mask;           /* of positions in the ring */
     uint64_t stride;
     size_t item_size;
-    size_t
-        item_most; /* of an item that may be put: item_size, or less than that by capacity_bytes */
+    /* bytes of an item that may be put: item_size, or less than that by capacity_bytes */
+    size_t item_most;
     /*
      * an item of fewer bytes may take the fast tier: item_size + 1 of a ring with asymmetric
      * fences, else 0; and 0 of a producer that minds when there is no consumer

@@ -74,7 +74,7 @@ struct shki_task {
     _Atomic uint64_t count;
 };
 
-#define SHKI_TOLD (UINT64_C(1) << 63) /* no join number comes that far */
+#define SHKI_TOLD (UINT64_C(1) << 63) /* no id has this bit: it would be the 2^47th join */
 
 /* ---- LIFO and PRIORITY ---- */
 

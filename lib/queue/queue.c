@@ -157,8 +157,8 @@ static int get_wait(struct shk_queue *q, struct shki_member *m, struct shki_work
         !shki_roles_check(&q->object, &q->roles, SHKI_PRODUCERS))
         return shki_object_say(&q->object, -EAGAIN, "the queue is empty");
     c = shki_get_call(q, m, timeout);
-    has_tried = has_tried && timeout != SHK_NOWAIT;
-    c.has_tried = has_tried;
+    /* With SHK_NOWAIT the line of the producers has just ended: one more try says -EPIPE. */
+    c.has_tried = has_tried && timeout != SHK_NOWAIT;
     return shki_call_run(&c, shki_lease_get, w);
 }
 
@@ -235,7 +235,11 @@ static __attribute__((noinline)) ssize_t get_polling(struct shk_queue *q, struct
     return r < 0 ? r : (ssize_t)length;
 }
 
-/* `has_tried`: there was no item. Else the first check would take the line from the producer. */
+/*
+ * Whether the call should poll. After a try that found no item: if the side's latest spin was a
+ * hit. Before the first try: if the item is known to come after some pauses. A try before that
+ * would take the slot's line from the producer, which is about to write it.
+ */
 static SHKI_INLINE bool should_poll(const struct shk_queue *q, int64_t timeout, bool has_tried)
 {
     if (!q->ring || timeout <= 0 || !shki_policy(SHKI_POLICY_POLL))
