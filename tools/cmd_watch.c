@@ -9,6 +9,7 @@
 #include "rows.h"
 #include "shmctl.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct watch {
     int64_t judged;       /* when that was found out */
     char *stuck;          /* what was found, a line each; NULL: nothing */
     struct timespec read; /* when the snapshots were taken, by the clock of the day */
+    int64_t away;         /* since when etcd has not answered; 0: it has */
 };
 
 /* ---- reading ---- */
@@ -95,12 +97,8 @@ static void sort(struct watch *w)
 
 static void forget(struct watch *w)
 {
-    if (w->snapshots)
-        drop_snapshots(w->snapshots);
+    drop_snapshots(w->snapshots);
     free(w->rows);
-    w->snapshots = NULL;
-    w->rows = NULL;
-    w->n = 0;
 }
 
 /* ---- what does not go on ---- */
@@ -124,40 +122,51 @@ static bool is_stuck(const struct world *world, const struct thread *t, const vo
 
 /*
  * As 'shmctl why' would. It takes a third of a second if anything is stuck: once a second at most.
+ * 0 or an error.
  */
-static void judge(struct watch *w)
+static int judge(struct watch *w)
 {
     struct world world;
     int64_t now = monotonic_now();
     size_t size;
     FILE *to;
+    int r;
 
     if (!w->why || (w->judged && now - w->judged < SHK_SEC(1)))
-        return;
+        return 0;
     w->judged = now;
     free(w->stuck);
     w->stuck = NULL;
     to = open_memstream(&w->stuck, &size);
     if (!to)
-        return;
-    if (judge_world(&world, w->operand && is_on_etcd(w->operand) ? w->operand : NULL) ==
-        STATUS_DONE)
+        return 0;
+    r = judge_world(&world, w->operand && is_on_etcd(w->operand) ? w->operand : NULL);
+    if (r == 0)
         print_chains(to, &world, is_stuck, w);
     drop_world(&world);
     fclose(to);
+    return r;
 }
 
-/* Read all again; the rates are since the snapshot before. Returns an exit status. */
+/*
+ * Read all again; the rates are since the snapshot before. 0 or an error: then that snapshot may
+ * stay.
+ */
 static int refresh_snapshots(struct watch *w)
 {
     struct watch before = *w;
     const struct shk_object_info *object;
     int64_t now = monotonic_now();
     size_t room = 0;
-    int status;
+    int r;
 
+    w->snapshots = try_snapshots(w->operand, &r);
+    if (r != 0) {
+        drop_snapshots(w->snapshots);
+        w->snapshots = before.snapshots;
+        return r;
+    }
     clock_gettime(CLOCK_REALTIME, &w->read);
-    w->snapshots = take_snapshots(w->operand, &status);
     for (struct shk_snapshot **l = w->snapshots; *l; l++)
         room += shk_snapshot_segment(*l)->objects;
     w->rows = allocate(room, sizeof(*w->rows));
@@ -174,9 +183,26 @@ static int refresh_snapshots(struct watch *w)
         }
     }
     sort(w);
-    judge(w);
+    r = judge(w);
     forget(&before);
-    return status;
+    return r;
+}
+
+/* The same, and note whether etcd answers. While it does not, a signal ends the program. */
+static int look(struct watch *w)
+{
+    int r;
+
+    if (let_interrupts_kill(true))
+        r = -EINTR;
+    else
+        r = refresh_snapshots(w);
+    let_interrupts_kill(false);
+    if (r == 0)
+        w->away = 0;
+    else if (r == -EHOSTUNREACH && !w->away)
+        w->away = monotonic_now();
+    return r;
 }
 
 /* ---- showing ---- */
@@ -195,6 +221,19 @@ static struct table *make_table(const struct watch *w)
     return t;
 }
 
+/* "unreachable for 12s, asked every 1s; as of 12:00:01: no majority …" */
+static char *headline_away(const struct watch *w)
+{
+    char away[QUANTITY_MAX], interval[QUANTITY_MAX], as_of[32] = "";
+    struct tm broken_down;
+
+    if (w->read.tv_sec && localtime_r(&w->read.tv_sec, &broken_down))
+        strftime(as_of, sizeof(as_of), "; as of %H:%M:%S", &broken_down);
+    return print_to_memory("unreachable for %s, asked every %s%s: %s",
+                           format_duration(away, monotonic_now() - w->away),
+                           format_duration(interval, w->interval), as_of, shk_last_error());
+}
+
 /* "12:00:01, every 1s; segments: 2, objects: 5, members: 7, waiting: 3" */
 static char *headline(const struct watch *w)
 {
@@ -204,6 +243,8 @@ static char *headline(const struct watch *w)
     time_t now = time(NULL);
     struct tm broken_down;
 
+    if (w->away)
+        return headline_away(w);
     for (struct shk_snapshot **l = w->snapshots; *l; l++) {
         segments++;
         for (size_t i = 0; (m = shk_snapshot_member(*l, i)); i++) {
@@ -238,20 +279,42 @@ static int print(const struct watch *w)
     return fflush(stdout) == 0 ? status : STATUS_FAILED;
 }
 
+/* Until etcd answers, if the objects are there; both is said. 0 or an error. */
+static int look_until_it_answers(struct watch *w)
+{
+    char interval[QUANTITY_MAX];
+    int64_t since = 0;
+    int r;
+
+    while ((r = look(w)) == -EHOSTUNREACH) {
+        if (!since)
+            complain(w->operand, "%s; it is asked again every %s", shk_last_error(),
+                     format_duration(interval, w->interval));
+        since = w->away;
+        if (!sleep_until(monotonic_now() + w->interval))
+            return -EINTR;
+    }
+    if (r == 0 && since)
+        complain(w->operand, "reached again after %.1f s",
+                 (double)(monotonic_now() - since) / SHK_SEC(1));
+    return r;
+}
+
 static int watch_plainly(struct watch *w)
 {
-    int64_t next = monotonic_now();
-    int status = refresh_snapshots(w);
+    int64_t next = monotonic_now(), now;
+    int r = look_until_it_answers(w), status = STATUS_DONE;
 
-    for (uint64_t i = 0; status == STATUS_DONE && (!w->count || i < w->count); i++) {
-        next += w->interval;
+    for (uint64_t i = 0; r == 0 && status == STATUS_DONE && (!w->count || i < w->count); i++) {
+        now = monotonic_now();
+        next = next + w->interval < now ? now : next + w->interval;
         if (!sleep_until(next))
             break;
-        status = refresh_snapshots(w);
-        if (status == STATUS_DONE)
+        r = look_until_it_answers(w);
+        if (r == 0)
             status = print(w);
     }
-    return status;
+    return r == 0 || r == -EINTR ? status : snapshots_failed(w->operand, r);
 }
 
 /* ---- on a screen ---- */
@@ -259,8 +322,45 @@ static int watch_plainly(struct watch *w)
 #ifdef HAVE_NCURSESW
 #include <curses.h>
 #include <term.h>
+#include <termios.h>
 #undef columns /* macros of the latter */
 #undef lines
+
+/* What ends the screen, for a signal that ends the program while etcd is asked. */
+static struct {
+    struct termios modes;
+    char text[64];
+    size_t length;
+} screen_end;
+
+static int add_to_screen_end(int c)
+{
+    if (screen_end.length < sizeof(screen_end.text))
+        screen_end.text[screen_end.length++] = (char)c;
+    return c;
+}
+
+static void prepare_screen_end(void)
+{
+    static char names[][6] = {"cnorm", "rmcup"};
+
+    screen_end.length = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        const char *text = tigetstr(names[i]);
+
+        if (text && text != (const char *)-1)
+            tputs(text, 1, add_to_screen_end);
+    }
+}
+
+/* In the handler of a signal. */
+static void end_screen(void)
+{
+    ssize_t written = write(STDOUT_FILENO, screen_end.text, screen_end.length);
+
+    (void)written; /* the terminal may have gone */
+    tcsetattr(STDIN_FILENO, TCSANOW, &screen_end.modes);
+}
 
 static const char *const orders[] = {
     [BY_PATH] = "path", [BY_RATE] = "rate", [BY_WAITERS] = "waiters"};
@@ -425,10 +525,12 @@ static bool await_refresh(struct watch *w, int64_t since)
 static int watch_on_screen(struct watch *w)
 {
     char *type = getenv("TERM");
-    SCREEN *terminal = newterm(NULL, stdout, stdin);
-    int status;
+    SCREEN *terminal;
     int64_t now;
+    int r;
 
+    tcgetattr(STDIN_FILENO, &screen_end.modes);
+    terminal = newterm(NULL, stdout, stdin);
     if (!terminal) {
         complain("watch", "a terminal of the type '%s' cannot be used; --batch needs none",
                  type ? type : "");
@@ -443,19 +545,22 @@ static int watch_on_screen(struct watch *w)
     keypad(stdscr, true);
     nodelay(stdscr, true);
     curs_set(0);
-    for (uint64_t i = 0;; i++) {
+    prepare_screen_end();
+    before_interrupts_kill(end_screen);
+    for (uint64_t i = 0;;) {
         now = monotonic_now();
-        status = refresh_snapshots(w);
-        if (status != STATUS_DONE || (w->count && i == w->count))
+        r = look(w);
+        if ((r != 0 && r != -EHOSTUNREACH) || (r == 0 && w->count && i++ == w->count))
             break;
         paint(w);
-        if (!await_refresh(w, now))
+        if (!await_refresh(w, r == 0 ? now : monotonic_now()))
             break;
     }
+    before_interrupts_kill(NULL);
     endwin();
     delscreen(terminal);
-    /* The complaint went with the screen. */
-    return status == STATUS_DONE ? status : refresh_snapshots(w);
+    return r == 0 || r == -EINTR || r == -EHOSTUNREACH ? STATUS_DONE
+                                                       : snapshots_failed(w->operand, r);
 }
 
 #else
@@ -498,6 +603,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (w.interval < SHK_MS(10))
         usage_error("the interval is 10ms at least");
     w.operand = argv[optind];
+    w.snapshots = allocate(1, sizeof(*w.snapshots));
     batch = batch || w.style.json || w.style.raw;
     w.why = w.why || !batch;
     catch_interrupts();
@@ -524,7 +630,7 @@ const struct command cmd_watch = {
     .notes = "Keys: q quit; s another order (path, rate, waiters); + - the interval; space\n"
              "refresh; w with or without what does not go on; arrows and page keys scroll.\n"
              "Where there is no terminal, and with --json, --json-lines or --raw, --batch is\n"
-             "implied.",
+             "implied. While no majority of etcd answers it says so, and goes on asking.",
     .options = options,
     .tables = (const struct table_kind *const[]){&object_table, NULL},
     .run = run,

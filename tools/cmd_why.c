@@ -5,6 +5,7 @@
 #include "print.h"
 #include "quantity.h"
 #include "shmctl.h"
+#include "snapshots.h"
 #include "table.h"
 #include "verdict.h"
 
@@ -333,7 +334,8 @@ static int run(const struct command *command, int argc, char **argv)
     struct request request = {0};
     struct world world;
     struct path path;
-    int status;
+    const char *on_etcd;
+    int status, error;
     int key;
 
     while ((key = next_option(command, argc, argv)) != -1)
@@ -344,7 +346,9 @@ static int run(const struct command *command, int argc, char **argv)
         if (status != STATUS_DONE)
             return status;
     }
-    status = judge_world(&world, optind < argc && is_on_etcd(path.segment) ? path.segment : NULL);
+    on_etcd = optind < argc && is_on_etcd(path.segment) ? path.segment : NULL;
+    error = judge_world(&world, on_etcd);
+    status = error ? snapshots_failed(on_etcd, error) : STATUS_DONE;
     if (status == STATUS_DONE && request.pid && !world.processes.n) {
         world.here = our_pid_namespace();
         world.processes = list_processes();

@@ -11,6 +11,7 @@
 
 static volatile sig_atomic_t caught; /* the signal, 0: none */
 static volatile sig_atomic_t may_kill;
+static void (*before_kill)(void);
 
 static const char *verb = "";
 
@@ -191,6 +192,8 @@ static void on_signal(int number)
         caught = number;
         return;
     }
+    if (before_kill)
+        before_kill();
     signal(number, SIG_DFL);
     raise(number); /* it is blocked in here, and ends the program on return */
 }
@@ -223,6 +226,11 @@ bool let_interrupts_kill(bool on)
 {
     may_kill = on; /* before the load: a signal from here on does not set `caught` */
     return caught != 0;
+}
+
+void before_interrupts_kill(void (*handler)(void))
+{
+    before_kill = handler;
 }
 
 bool interrupted(void)

@@ -70,6 +70,9 @@ void interrupt(int signal);
  */
 bool let_interrupts_kill(bool on);
 
+/* What is done before that, in the signal's handler. */
+void before_interrupts_kill(void (*handler)(void));
+
 /* Whether such a signal has come. */
 bool interrupted(void);
 

@@ -27,10 +27,9 @@ static int take_one(struct taken *taken, const char *segment)
     struct shk_snapshot *snapshot;
     int r = shk_snapshot_open(segment, &snapshot);
 
-    if (r < 0)
-        return failed(segment, r);
-    add(taken, snapshot);
-    return STATUS_DONE;
+    if (r == 0)
+        add(taken, snapshot);
+    return r;
 }
 
 /* flags: SHK_LIST_ETCD or 0. */
@@ -42,7 +41,7 @@ static int take_listed(struct taken *taken, unsigned flags)
     char *name;
 
     if (n < 0)
-        return failed(flags ? "segments on etcd" : "segments", (int)n);
+        return (int)n;
     for (ssize_t i = 0; i < n; i++) {
         /* with its slash one in shared memory may be called as one on etcd */
         name = print_to_memory("%s%s", flags ? "" : "/", list[i].name);
@@ -52,10 +51,10 @@ static int take_listed(struct taken *taken, unsigned flags)
         free(name);
     }
     free(list);
-    return STATUS_DONE;
+    return 0;
 }
 
-struct shk_snapshot **take_snapshots(const char *operand, int *status)
+struct shk_snapshot **try_snapshots(const char *operand, int *error)
 {
     struct taken taken = {0};
     struct path path;
@@ -65,23 +64,44 @@ struct shk_snapshot **take_snapshots(const char *operand, int *status)
         parse_path(operand, &path);
         if (*path.object)
             usage_error("'%s' is an object, not a segment", operand);
-        *status = take_one(&taken, path.segment);
+        *error = take_one(&taken, path.segment);
     } else {
-        *status = take_listed(&taken, operand ? SHK_LIST_ETCD : 0);
+        *error = take_listed(&taken, operand ? SHK_LIST_ETCD : 0);
     }
     return taken.list;
 }
 
-struct shk_snapshot **take_all_snapshots(const char *on_etcd, int *status)
+struct shk_snapshot **take_snapshots(const char *operand, int *status)
+{
+    int error;
+    struct shk_snapshot **list = try_snapshots(operand, &error);
+
+    *status = error ? snapshots_failed(operand, error) : STATUS_DONE;
+    return list;
+}
+
+struct shk_snapshot **take_all_snapshots(const char *on_etcd, int *error)
 {
     struct taken taken = {0};
 
     add(&taken, NULL);
-    *status = take_listed(&taken, 0);
-    if (on_etcd && *status == STATUS_DONE)
-        *status = is_all_of_etcd(on_etcd) ? take_listed(&taken, SHK_LIST_ETCD)
-                                          : take_one(&taken, on_etcd);
+    *error = take_listed(&taken, 0);
+    if (on_etcd && *error == 0)
+        *error = is_all_of_etcd(on_etcd) ? take_listed(&taken, SHK_LIST_ETCD)
+                                         : take_one(&taken, on_etcd);
     return taken.list;
+}
+
+int snapshots_failed(const char *operand, int error)
+{
+    struct path path;
+
+    if (operand == NULL)
+        return failed("segments", error);
+    if (is_all_of_etcd(operand))
+        return failed("segments on etcd", error);
+    parse_path(operand, &path);
+    return failed(path.segment, error);
 }
 
 void drop_snapshots(struct shk_snapshot **snapshots)

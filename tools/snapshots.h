@@ -6,14 +6,20 @@
 
 /*
  * Of every segment in shared memory that can be read, or of the one named on the command line, or
- * of all on etcd ("etcd:"). *status:
- * STATUS_DONE, or why not, after a complaint. Returns an array with NULL at its end, to be given
- * back in any case.
+ * of all on etcd ("etcd:"). *error: 0, or why not, which shk_last_error() tells. Returns an array
+ * with NULL at its end, to be given back in any case.
  */
+struct shk_snapshot **try_snapshots(const char *operand, int *error);
+
+/* The same. *status: STATUS_DONE, or why not, after a complaint. */
 struct shk_snapshot **take_snapshots(const char *operand, int *status);
 
 /* Of every segment in shared memory, and of one on etcd or all of them ("etcd:"); NULL: none. */
-struct shk_snapshot **take_all_snapshots(const char *on_etcd, int *status);
+struct shk_snapshot **take_all_snapshots(const char *on_etcd, int *error);
+
+/* Complain of an error of one of them; the exit status that goes with it. */
+int snapshots_failed(const char *operand, int error);
+
 void drop_snapshots(struct shk_snapshot **);
 
 #endif

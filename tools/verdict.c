@@ -445,10 +445,10 @@ static void count_owners(struct world *w, struct thread *t)
 /* Take one snapshot of everything. */
 static int read_world(struct world *w, const char *on_etcd)
 {
-    int status;
+    int error;
 
     *w = (struct world){0};
-    w->snapshots = take_all_snapshots(on_etcd, &status);
+    w->snapshots = take_all_snapshots(on_etcd, &error);
     gather_threads(w);
     index_threads(w);
     for (size_t i = 0; i < w->n; i++) {
@@ -464,7 +464,7 @@ static int read_world(struct world *w, const char *on_etcd)
         if (waits_for_owners(&w->threads[i]))
             count_owners(w, &w->threads[i]);
     }
-    return status;
+    return error;
 }
 
 /* The line of those by role that would wake it: the consumers, for a producer that waits. */
@@ -758,19 +758,19 @@ static void settle(const struct world *before, struct world *w)
 int judge_world(struct world *w, const char *on_etcd)
 {
     struct world before;
-    int status = read_world(w, on_etcd);
+    int error = read_world(w, on_etcd);
 
     for (size_t i = 0; i < w->n; i++)
         w->threads[i].settled = true;
-    if (status != STATUS_DONE || !judge(w))
-        return status;
+    if (error != 0 || !judge(w))
+        return error;
     before = *w;
     nanosleep(&(struct timespec){.tv_nsec = BETWEEN_SNAPSHOTS}, NULL);
-    status = read_world(w, on_etcd);
+    error = read_world(w, on_etcd);
     settle(&before, w);
     judge(w);
     drop_world(&before);
-    return status;
+    return error;
 }
 
 void drop_world(struct world *w)

@@ -94,8 +94,8 @@ struct world {
 
 /*
  * Take a snapshot of all segments, or two if need be, and judge. on_etcd: a segment there, too, or
- * all of them ("etcd:"); NULL: none. Returns an exit status. The world is to be given back in any
- * case.
+ * all of them ("etcd:"); NULL: none. Returns 0, or an error, for snapshots_failed(). The world is
+ * to be given back in any case.
  */
 int judge_world(struct world *, const char *on_etcd);
 void drop_world(struct world *);

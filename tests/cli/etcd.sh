@@ -36,6 +36,77 @@ ask_etcd() {
     grep -q '^HTTP/1.. 200' "$out" || fail "etcd does not take $1 $2: $(cat "$out")"
 }
 
+base64_of() {
+    printf '%s' "$1" | base64 -w 0
+}
+
+# Delete the history.
+compact_etcd() {
+    ask_etcd kv/range '{"key":"AA=="}'
+    ask_etcd kv/compaction \
+        "{\"revision\":\"$(sed -n 's/.*"revision":"\([0-9]*\)".*/\1/p' "$out")\",\"physical\":true}"
+}
+
+# A queue on etcd for items that use up a small quota; one of them is $input.
+make_large_items() {
+    exits 0 shmctl create queue "$on_etcd/large" --item-size 200K
+    head -c 100000 /dev/zero | tr '\0' x >"$scratch/item"
+    input=$scratch/item
+}
+
+# Taking items writes, too: those of a queue that are not wanted go past shmkit.
+drop_items() { # QUEUE
+    ask_etcd kv/deleterange "{\"key\":\"$(
+        base64_of "/shmkit/$segment/$1/slot/"
+    )\",\"range_end\":\"$(base64_of "/shmkit/$segment/$1/slot0")\"}"
+}
+
+# End the alarm that a quota is used up.
+disarm_etcd() {
+    ask_etcd maintenance/alarm '{"action":"GET"}'
+    ask_etcd maintenance/alarm "{\"action\":\"DEACTIVATE\",\"alarm\":\"NOSPACE\",\"memberID\":\"$(
+        sed -n 's/.*"memberID":"\([0-9]*\)".*/\1/p' "$out"
+    )\"}"
+}
+
+# root:top, which may do anything, and clerk:secret, whose role allow_clerk() makes.
+make_users() {
+    ask_etcd auth/user/add '{"name":"root","password":"top"}'
+    ask_etcd auth/role/add '{"name":"root"}'
+    ask_etcd auth/user/grant '{"user":"root","role":"root"}'
+    ask_etcd auth/user/add '{"name":"clerk","password":"secret"}'
+    ask_etcd auth/role/add '{"name":"bank"}'
+    ask_etcd auth/user/grant '{"user":"clerk","role":"bank"}'
+}
+allow_clerk() { # FROM [TO]
+    ask_etcd auth/role/grant "{\"name\":\"bank\",\"perm\":{\"permType\":\"READWRITE\",\"key\":\"$(
+        base64_of "$1"
+    )\"${2:+,\"range_end\":\"$(base64_of "$2")\"}}}"
+}
+
+# Does a member of $on_etcd wait so?
+waits_so() {
+    shmctl ps -n -r -o WAITS "$on_etcd" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
+}
+
+# Two members, each of which holds a lock and waits for the other one's.
+start_circle() { # LOCK LOCK
+    shmctl --name first lock "$on_etcd/$1" -- sh -c \
+        "until test -e '$scratch/second'; do sleep 0.05; done
+        exec shmctl lock '$on_etcd/$2' -- true" &
+    first=$!
+    shmctl --name second lock "$on_etcd/$2" -- sh -c \
+        "touch '$scratch/second'; exec shmctl lock '$on_etcd/$1' -- true" &
+    second=$!
+    await waits_so "acquire $1"
+    await waits_so "acquire $2"
+}
+end_circle() {
+    kill "$first" "$second"
+    wait "$first" "$second" 2>/dev/null
+    return 0 # and not 143
+}
+
 kill_etcd() {
     kill -KILL "$etcd"
     wait "$etcd" 2>/dev/null

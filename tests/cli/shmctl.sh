@@ -98,6 +98,22 @@ waits() {
     shmctl ps -n -r -o WAITS "$segment" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
 }
 
+# Does this process catch SIGINT? A shell that libtool has put before it does, too, and goes on.
+catches_interrupts() {
+    [[ $(readlink "/proc/$1/exe") != */*sh ]] &&
+        grep -q '^SigCgt:.*[2367abef]$' "/proc/$1/status"
+}
+
+# "shmctl watch", which waits for its first display, is ended by Ctrl-C, and has printed nothing.
+ends_a_watch_at_interrupt() { # SEGMENT
+    env --default-signal shmctl watch "$1" --batch -i 1h >"$scratch/watched" 2>&1 &
+    local watcher=$!
+    await catches_interrupts $watcher
+    kill -INT $watcher
+    ends 130 $watcher
+    test ! -s "$scratch/watched" || fail "it prints $(cat "$scratch/watched")"
+}
+
 is_over() {
     ! kill -0 "$1" 2>/dev/null
 }

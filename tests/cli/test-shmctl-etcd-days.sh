@@ -5,29 +5,14 @@
 
 on_etcd=etcd:$segment
 
-base64_of() {
-    printf '%s' "$1" | base64 -w 0
-}
-
 # ---- Users ----
 
-# A client's user, with rights on one segment.
-allow() { # FROM [TO]
-    ask_etcd auth/role/grant "{\"name\":\"bank\",\"perm\":{\"permType\":\"READWRITE\",\"key\":\"$(
-        base64_of "$1"
-    )\"${2:+,\"range_end\":\"$(base64_of "$2")\"}}}"
-}
 users() { # TOKENS
     start_etcd
     exits 0 shmctl put "$on_etcd/jobs" before
-    ask_etcd auth/user/add '{"name":"root","password":"top"}'
-    ask_etcd auth/role/add '{"name":"root"}'
-    ask_etcd auth/user/grant '{"user":"root","role":"root"}'
-    ask_etcd auth/user/add '{"name":"clerk","password":"secret"}'
-    ask_etcd auth/role/add '{"name":"bank"}'
-    ask_etcd auth/user/grant '{"user":"clerk","role":"bank"}'
-    allow "/shmkit/$segment"
-    allow "/shmkit/$segment/" "/shmkit/${segment}0"
+    make_users
+    allow_clerk "/shmkit/$segment"
+    allow_clerk "/shmkit/$segment/" "/shmkit/${segment}0"
     ask_etcd auth/enable '{}'
     exits 1 shmctl get --nowait "$on_etcd/jobs"
     complains "refuses: .*user name is empty (ETCDCTL_USER and ETCDCTL_PASSWORD)"
@@ -61,7 +46,7 @@ renewed() { # TOKENS
     await has restarted
     ask_etcd auth/authenticate '{"name":"root","password":"top"}'
     etcd_token=$(sed -n 's/.*"token":"\([^"]*\)".*/\1/p' "$out")
-    allow /shmkit/more
+    allow_clerk /shmkit/more
     await shmctl put "$on_etcd/jobs" changed
     await has changed
     exits 0 shmctl put "$on_etcd/jobs" again
@@ -89,9 +74,7 @@ fi
 
 etcd_options=(--quota-backend-bytes=$((4 << 20)))
 start_etcd
-exits 0 shmctl create queue "$on_etcd/large" --item-size 200K
-head -c 100000 /dev/zero | tr '\0' x >"$scratch/item"
-input=$scratch/item
+make_large_items
 for _ in {1..100}; do
     shmctl put -w "$on_etcd/large" <"$input" 2>"$err" || break
 done
@@ -101,21 +84,12 @@ grep -q 'is full: .*database space exceeded: .*compact.*alarm disarm' "$err" ||
 exits 0 shmctl put "$segment/spool" kept
 exits 3 shmctl bridge --once -t 1s "$segment/spool" "$on_etcd/large"
 grep -q 'database space exceeded' "$err" || fail "$(cat "$err")"
-ask_etcd kv/range "{\"key\":\"AA==\"}"
-revision=$(sed -n 's/.*"revision":"\([0-9]*\)".*/\1/p' "$out")
 # as the sentence says; what has been put stays
-ask_etcd kv/compaction "{\"revision\":\"$revision\",\"physical\":true}"
-ask_etcd kv/deleterange "{\"key\":\"$(base64_of "/shmkit/$segment/large/slot/")\",\"range_end\":\"$(
-    base64_of "/shmkit/$segment/large/slot0"
-)\"}"
-ask_etcd kv/range "{\"key\":\"AA==\"}"
-revision=$(sed -n 's/.*"revision":"\([0-9]*\)".*/\1/p' "$out")
-ask_etcd kv/compaction "{\"revision\":\"$revision\",\"physical\":true}"
+compact_etcd
+drop_items large
+compact_etcd
 ask_etcd maintenance/defragment '{}'
-ask_etcd maintenance/alarm '{"action":"GET"}'
-server=$(sed -n 's/.*"memberID":"\([0-9]*\)".*/\1/p' "$out")
-ask_etcd maintenance/alarm \
-    "{\"action\":\"DEACTIVATE\",\"memberID\":\"$server\",\"alarm\":\"NOSPACE\"}"
+disarm_etcd
 exits 0 shmctl bridge --once "$segment/spool" "$on_etcd/large"
 prints 1
 exits 0 shmctl get "$on_etcd/large"

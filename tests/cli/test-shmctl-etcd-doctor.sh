@@ -23,9 +23,7 @@ start_etcd
 exits 0 shmctl doctor etcd:
 finds ok "$etcd_client \(default\)" 'its database has [0-9.]+K?, of 4M that it may have$'
 finds ok alarms none
-exits 0 shmctl create queue "$on_etcd/large" --item-size 200K
-head -c 100000 /dev/zero | tr '\0' x >"$scratch/item"
-input=$scratch/item
+make_large_items
 for _ in {1..60}; do
     exits 0 shmctl put -w "$on_etcd/large"
     shmctl doctor etcd: >"$out" 2>"$err" || break
@@ -50,22 +48,12 @@ exits 1 shmctl doctor --json etcd:
 grep -q '"about": "alarm NOSPACE"' "$out" || fail "JSON: $(cat "$out")"
 
 # The way out. Taking items writes, too: what is not wanted goes past shmkit.
-base64_of() {
-    printf '%s' "$1" | base64 -w 0
-}
-ask_etcd kv/deleterange "{\"key\":\"$(base64_of "/shmkit/$segment/large/slot/")\",\"range_end\":\"$(
-    base64_of "/shmkit/$segment/large/slot0"
-)\"}"
-ask_etcd kv/range "{\"key\":\"AA==\"}"
-revision=$(sed -n 's/.*"revision":"\([0-9]*\)".*/\1/p' "$out")
-ask_etcd kv/compaction "{\"revision\":\"$revision\",\"physical\":true}"
+drop_items large
+compact_etcd
 ask_etcd maintenance/defragment '{}'
 exits 1 shmctl doctor etcd:
 finds problem 'alarm NOSPACE' ''
-ask_etcd maintenance/alarm '{"action":"GET"}'
-server=$(sed -n 's/.*"memberID":"\([0-9]*\)".*/\1/p' "$out")
-ask_etcd maintenance/alarm \
-    "{\"action\":\"DEACTIVATE\",\"memberID\":\"$server\",\"alarm\":\"NOSPACE\"}"
+disarm_etcd
 exits 0 shmctl doctor etcd:
 finds ok alarms none
 finds ok compaction 'the last [0-9]+ of [0-9]+ changes are kept'
@@ -109,15 +97,8 @@ claim 'a server that does not answer, that is stopped, or that is none'
 
 # ---- Users ----
 
-ask_etcd auth/user/add '{"name":"root","password":"top"}'
-ask_etcd auth/role/add '{"name":"root"}'
-ask_etcd auth/user/grant '{"user":"root","role":"root"}'
-ask_etcd auth/user/add '{"name":"clerk","password":"secret"}'
-ask_etcd auth/role/add '{"name":"bank"}'
-ask_etcd auth/role/grant "{\"name\":\"bank\",\"perm\":{\"permType\":\"READWRITE\",\"key\":\"$(
-    base64_of "/shmkit/$segment/"
-)\",\"range_end\":\"$(base64_of "/shmkit/${segment}0")\"}}"
-ask_etcd auth/user/grant '{"user":"clerk","role":"bank"}'
+make_users
+allow_clerk "/shmkit/$segment/" "/shmkit/${segment}0"
 ask_etcd auth/enable '{}'
 exits 1 shmctl doctor etcd:
 finds ok majority 'there is one'

@@ -8,11 +8,6 @@ shmctl rm etcd:shmkit-test # start_etcd() has made it
 on_etcd=etcd:$segment
 export SHMKIT_ETCD_TTL=2
 
-# Does a member wait so?
-waits_so() {
-    shmctl ps -n -r -o WAITS "$on_etcd" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
-}
-
 # The state of an object, from "show".
 state() {
     shmctl show -n -r -o STATE "$on_etcd/$1" 2>/dev/null | sed 's/\\x20/ /g'
@@ -134,20 +129,11 @@ exits 0 shmctl event set "$on_etcd/go"
 ends 0 $waiter
 claim 'waits for items, places and events'
 
-# Each holds one and waits for the other one's.
 exits 0 shmctl create lock "$on_etcd/book"
-shmctl --name first lock "$on_etcd/till" -- sh -c \
-    "until test -e '$scratch/second'; do sleep 0.05; done; shmctl lock '$on_etcd/book' -- true" &
-first=$!
-shmctl --name second lock "$on_etcd/book" -- sh -c \
-    "touch '$scratch/second'; shmctl lock '$on_etcd/till' -- true" &
-second=$!
-await waits_so 'acquire book'
-await waits_so 'acquire till'
+start_circle till book
 exits 7 shmctl why "$on_etcd"
 grep -q '^deadlocked: ' "$out" || fail "why says: $(cat "$out")"
-kill "$first" "$second"
-wait "$first" "$second" 2>/dev/null
+end_circle
 claim 'a circle of locks'
 
 exits 0 shmctl clean "$on_etcd"

@@ -5,10 +5,6 @@
 start_etcd
 on_etcd=etcd:$segment
 
-waits_so() {
-    shmctl ps -n -r -o WAITS "$on_etcd" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
-}
-
 exits 4 shmctl metrics "$on_etcd"
 exits 4 shmctl watch "$on_etcd" --batch -c 1
 exits 4 shmctl hz "$on_etcd/jobs" -c 1
@@ -118,27 +114,10 @@ exits 0 shmctl show -i 0.1 -n -r -o ITEMS,PUT-RATE "$on_etcd/jobs"
 prints '2 -'
 claim 'watch, hz and show --interval'
 
-env --default-signal shmctl watch "$on_etcd" --batch -i 1h >"$scratch/watched" 2>&1 &
-watcher=$!
-catches_interrupts() {
-    [[ $(readlink /proc/$watcher/exe) != */*sh ]] &&
-        grep -q '^SigCgt:.*[2367abef]$' /proc/$watcher/status
-}
-await catches_interrupts
-kill -INT $watcher
-ends 130 $watcher
+ends_a_watch_at_interrupt "$on_etcd"
 claim 'Ctrl-C ends it by that signal'
 
-# Each holds one and waits for the other one's.
-shmctl --name first lock "$on_etcd/one" -- sh -c \
-    "until test -e '$scratch/second'; do sleep 0.05; done
-    exec shmctl lock '$on_etcd/two' -- true" &
-first=$!
-shmctl --name second lock "$on_etcd/two" -- sh -c \
-    "touch '$scratch/second'; exec shmctl lock '$on_etcd/one' -- true" &
-second=$!
-await waits_so 'acquire one'
-await waits_so 'acquire two'
+start_circle one two
 exits 0 shmctl watch "$on_etcd" --batch --why -i 0.1 -c 1
 grep -q '^deadlocked: ' "$out" || fail "it prints $(cat "$out")"
 claim 'with --why it tells what does not go on'
@@ -162,11 +141,36 @@ if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
     done
     claim 'on a screen it shows the objects until q is pressed'
 fi
-kill "$first" "$second"
-wait "$first" "$second" 2>/dev/null
+end_circle
 kill_etcd
-exits 1 shmctl watch "$on_etcd" --batch -i 0.1 -c 3
-grep -q 'no majority of etcd answers' "$err" || fail "it says $(cat "$err")"
+for what in "$on_etcd" etcd:; do
+    rm -f "$scratch/watched" "$scratch/said"
+    env --default-signal shmctl watch "$what" --batch -i 0.1 -r -n -o PATH \
+        >"$scratch/watched" 2>"$scratch/said" &
+    watcher=$!
+    await grep -qs "^shmctl: .*no majority of etcd answers.*; it is asked again every 100ms\$" \
+        "$scratch/said"
+    test ! -s "$scratch/watched" || fail "it prints $(cat "$scratch/watched")"
+    run_etcd
+    await grep -q "^shmctl: $what: reached again after " "$scratch/said"
+    await grep -qx "$on_etcd/jobs" "$scratch/watched"
+    kill_etcd
+    says_so() {
+        test "$(grep -c 'no majority of etcd answers' "$scratch/said")" = 2
+    }
+    await says_so
+    kill -INT $watcher
+    ends 130 $watcher
+    test "$(wc -l <"$scratch/said")" = 3 || fail "it says $(cat "$scratch/said")"
+done
+claim 'a watch says that no majority answers, and goes on when one does, from its first look on'
+
+if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
+    screen 80 24 >"$scratch/screen" || fail "it exits with $?: $(cat "$scratch/screen")"
+    grep -q 'unreachable for .*, asked every 1s: .*no maj' "$scratch/screen" ||
+        fail "it shows $(cat "$scratch/screen")"
+    claim 'so does one on a screen'
+fi
 exits 1 shmctl metrics etcd:
 complains 'no majority of etcd answers'
 exits 1 shmctl metrics "$on_etcd" --output "$scratch/etcd.prom"

@@ -98,17 +98,7 @@ if command -v python3 >/dev/null; then
 fi
 claim 'with --json-lines each object has a line'
 
-env --default-signal shmctl watch "$segment" --batch -i 1h >"$scratch/watched" 2>&1 &
-watcher=$!
-# It catches SIGINT. So does a shell that libtool has put before it, and goes on.
-catches_interrupts() {
-    [[ $(readlink /proc/$watcher/exe) != */*sh ]] &&
-        grep -q '^SigCgt:.*[2367abef]$' /proc/$watcher/status
-}
-await catches_interrupts
-kill -INT $watcher
-ends 130 $watcher
-test ! -s "$scratch/watched" || fail "it prints $(cat "$scratch/watched")"
+ends_a_watch_at_interrupt "$segment"
 claim 'Ctrl-C ends it by that signal'
 
 # A holder is stopped, and another member waits for it.
