@@ -17,10 +17,6 @@ start_etcd
 on_etcd=etcd:$segment
 export SHMKIT_ETCD_TTL=2
 
-waits_so() {
-    shmctl ps -n -r -o WAITS "$on_etcd" 2>/dev/null | grep -qx -- "${1// /\\\\x20}"
-}
-
 # ---- Queues ----
 
 exits 0 shmctl put "$on_etcd/jobs" one two three
@@ -151,6 +147,68 @@ exits 0 shmctl stream replay --speed 100 "$scratch/recording" "$on_etcd/again"
 exits 0 shmctl stream read --oldest -c 50 "$on_etcd/again"
 seq 1 50 | diff - "$out" || fail 'not the samples that were recorded'
 claim 'stream: append, read, record and replay'
+
+# ---- Roles ----
+
+exits 0 shmctl put --producer "$on_etcd/orders" one two three
+exits 0 shmctl get --follow "$on_etcd/orders"
+prints one two three
+exits 3 shmctl get --nowait "$on_etcd/orders"
+exits 0 shmctl put --producer "$on_etcd/orders" one
+exits 5 shmctl get --count 2 "$on_etcd/orders"
+grep -q "^shmctl: $on_etcd/orders: the last producer has gone, and the queue is drained$" "$err" ||
+    fail "it says $(cat "$err")"
+mkfifo "$scratch/lines"
+# A producer that puts what is written to descriptor 7, and a consumer.
+start_roles() {
+    shmctl put --producer --stdin "$on_etcd/orders" <"$scratch/lines" 2>"$scratch/put.err" &
+    producer=$!
+    exec 7>"$scratch/lines"
+    shmctl get --follow --consumer "$on_etcd/orders" >"$scratch/got" 2>"$scratch/get.err" 7>&- &
+    consumer=$!
+    echo four >&7
+    await grep -qs four "$scratch/got"
+}
+start_roles
+exec 7>&-
+ends 0 $producer
+ends 0 $consumer
+start_roles
+kill -KILL $producer
+wait $producer 2>/dev/null
+exec 7>&-
+ends 1 $consumer
+grep -q 'a producer of it has died' "$scratch/get.err" || fail "it says $(cat "$scratch/get.err")"
+start_roles
+kill -KILL $consumer
+wait $consumer 2>/dev/null
+await eval '(echo more >&7) 2>/dev/null; is_over $producer'
+ends 5 $producer
+exec 7>&-
+grep -q 'the last consumer has gone' "$scratch/put.err" || fail "it says $(cat "$scratch/put.err")"
+claim 'put --producer and get --consumer'
+
+# The writer of a stream closes it, and then is killed.
+for ends in 'closed 0 the last writer has gone, and all samples are read' \
+    'killed 1 all samples are read, and a writer has died'; do
+    read -r how status sentence <<<"$ends"
+    shmctl stream append --producer --stdin "$on_etcd/$how" <"$scratch/lines" &
+    producer=$!
+    exec 7>"$scratch/lines"
+    echo 1 >&7
+    await shmctl stream read --oldest --count 1 "$on_etcd/$how" >"$out" 2>"$err"
+    shmctl stream read --follow --oldest --consumer "$on_etcd/$how" \
+        >"$scratch/got" 2>"$scratch/get.err" 7>&- &
+    consumer=$!
+    await grep -qsx 1 "$scratch/got"
+    test $how = closed || kill -KILL $producer
+    exec 7>&-
+    wait $producer 2>/dev/null
+    ends "$status" $consumer
+    grep -qx "shmctl: $on_etcd/$how: $sentence" "$scratch/get.err" ||
+        fail "it says $(cat "$scratch/get.err")"
+done
+claim 'stream append --producer and stream read --consumer'
 
 # ---- What cannot be there ----
 
