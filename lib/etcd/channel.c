@@ -80,3 +80,11 @@ CURLcode shke_channel_perform(struct shke_channel *ch)
     wait_for(&ch->done);
     return ch->result;
 }
+
+unsigned shke_channel_sendings(struct shke_channel *ch)
+{
+    long connects = 0;
+
+    curl_easy_getinfo(ch->curl, CURLINFO_NUM_CONNECTS, &connects);
+    return connects > 0 ? 2 : 1;
+}

@@ -30,5 +30,10 @@ int shke_channel_new(struct shke_channel **);
 void shke_channel_free(struct shke_channel *);
 /* What curl_easy_perform(3) says. */
 CURLcode shke_channel_perform(struct shke_channel *);
+/*
+ * How often that may have sent the request: libcurl itself sends anew, on a new connection, what
+ * went to one that the server had just closed.
+ */
+unsigned shke_channel_sendings(struct shke_channel *);
 
 #endif

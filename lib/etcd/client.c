@@ -389,22 +389,25 @@ static bool is_over(const struct shke_trial *t, int64_t begun, int64_t *since)
 }
 
 static int try_once(struct shke_client *c, struct shke_channel *ch, unsigned n, const char *path,
-                    const struct shke_buffer *request, long ms, json_object **reply)
+                    const struct shke_buffer *request, long ms, json_object **reply, unsigned *sent)
 {
     int r = wants_token(c) ? authenticate(c, ch, n) : 0;
+    CURLcode result;
 
     if (r != 0)
         return r;
-    return read_reply(c, n, ch, transfer(c, ch, n, path, request, ms), reply);
+    result = transfer(c, ch, n, path, request, ms);
+    *sent += shke_channel_sendings(ch);
+    return read_reply(c, n, ch, result, reply);
 }
 
 #define PAUSE_FIRST_US 20000 /* after all servers have failed; doubled each time */
 #define PAUSE_MOST_US  500000
 
 int shke_call(struct shke_client *c, const char *path, const struct shke_buffer *request,
-              const struct shke_trial *trial, json_object **reply)
+              const struct shke_trial *trial, json_object **reply, unsigned *sent)
 {
-    unsigned n = load_relaxed(&c->current), tried = 0, renewed = 0;
+    unsigned n = load_relaxed(&c->current), tried = 0, renewed = 0, times = 0;
     useconds_t pause = PAUSE_FIRST_US;
     long ms = SHKE_REPLY_MS;
     int64_t begun = now(), since = 0;
@@ -417,7 +420,7 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
     r = SHKE_ASK_ANOTHER;
     shke_host->error_save(&saved);
     while (r == SHKE_ASK_ANOTHER || r == SHKE_NEW_TOKEN) {
-        r = try_once(c, ch, n, path, request, ms, reply);
+        r = try_once(c, ch, n, path, request, ms, reply, &times);
         if (r == SHKE_NEW_TOKEN) {
             if (renewed++ > 2)
                 r = shke_fail(-EACCES, "etcd refuses the token that it has just given to %s",
@@ -438,6 +441,8 @@ int shke_call(struct shke_client *c, const char *path, const struct shke_buffer 
     }
     if (r == 0)
         store_relaxed(&c->current, n);
+    if (sent)
+        *sent = times;
     give_channel(c, ch);
     return shke_host->error_settle(r, &saved);
 }

@@ -61,9 +61,13 @@ void shke_client_free(struct shke_client *);
  *   -EMSGSIZE      the request is too large
  *   -EPROTO        etcd does not understand it
  *   -ENOMEM
+ *
+ * *sent, unless it is NULL: how often it may have been sent. If more than once, an earlier sending
+ * may be carried out after the reply to the last one has come: what that reply refuses is not
+ * refused for ever.
  */
 int shke_call(struct shke_client *, const char *path, const struct shke_buffer *request,
-              const struct shke_trial *, json_object **reply);
+              const struct shke_trial *, json_object **reply, unsigned *sent);
 
 /*
  * For a stream: a new transfer to `path` at the n-th server, which gives what it receives to

@@ -87,6 +87,7 @@ struct claiming {
     struct shke_claim *claim; /* what it comes to */
     struct shke_actor *consumer;
     char nonce[SHKE_NONCE_SIZE];
+    bool is_doubtful; /* a sending of it may still come through */
     /* What is known of the items' slot.tries/S, as of one moment. */
     struct {
         const struct shke_item *item;
@@ -158,6 +159,7 @@ static int claim_some(struct claiming *a, const struct shke_trial *trial)
         return r;
     shke_nonce(a->nonce);
     r = send_claim(a, trial, &reply);
+    a->is_doubtful = r == 0 ? reply.sent > 1 : r < 0 && r != -ESTALE;
     if (r == -ESTALE) { /* the lease has just ended */
         shke_session_lost(q->object.segment->session, a->claim->lease);
         return TRY_AGAIN;
@@ -228,8 +230,9 @@ static void have(const struct claiming *a)
 }
 
 /*
- * With the object's lock, which is not held over the request. As claim_some(). Given up, it may
- * still be carried out: then the consumer is in doubt, and the claim a stray.
+ * With the object's lock, which is not held over the request. As claim_some(). Given up, or refused
+ * after an earlier sending, it may still be carried out: then the consumer is in doubt, and the
+ * claim a stray.
  */
 static int try_to_claim(struct shke_queue *q, struct shke_claim *p, size_t room,
                         const struct shke_trial *trial)
@@ -259,8 +262,14 @@ static int try_to_claim(struct shke_queue *q, struct shke_claim *p, size_t room,
         have(&a);
     else
         shke_consumer_give_up(c);
-    if (r == -EHOSTUNREACH)
+    if (r != 0 && a.is_doubtful)
         memcpy(c->doubtful, a.nonce, sizeof(a.nonce));
+    if (r == TRY_AGAIN && a.is_doubtful) { /* at once: it would be an attempt that is none */
+        pthread_mutex_unlock(&q->object.lock);
+        r = shke_consumer_settle(q, c, trial);
+        pthread_mutex_lock(&q->object.lock);
+        r = r < 0 ? r : TRY_AGAIN;
+    }
     shke_actor_give(q, c, false);
     return r;
 }
@@ -319,7 +328,7 @@ static int consume(struct shke_queue *q, const struct shke_claim *p, struct shke
     do
         r = send_consume(q, p, c, nonce, &reply);
     while (r == -EHOSTUNREACH && shke_session_has(q->object.segment->session, p->lease));
-    if (r == -EHOSTUNREACH)
+    if (r < 0 && r != -ESTALE)
         memcpy(c->doubtful, nonce, sizeof(nonce)); /* it may still write the key */
     if (r < 0)
         return r;

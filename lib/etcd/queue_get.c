@@ -146,7 +146,10 @@ static int ask_why(const struct get *g, const struct shke_trial *trial)
     return r;
 }
 
-/* Without the object's lock: 0: the items are this process's; TRY_AGAIN: another one has one. */
+/*
+ * Without the object's lock: 0: the items are this process's; TRY_AGAIN: another one has one, or
+ * the consumer is in doubt.
+ */
 static int get_some(struct get *g, const struct shke_trial *trial)
 {
     struct shke_actor *c = g->consumer;
@@ -167,7 +170,11 @@ static int get_some(struct get *g, const struct shke_trial *trial)
         }
     }
     c->owns = r == 0;
-    if (r < 0 && r != -ESTALE) /* whatever refused it: one of its sendings may come through */
+    /*
+     * Whatever refused it: one of its sendings may come through. So may an earlier one if the last
+     * found all claimed: when a claim is given back.
+     */
+    if (r == TRY_AGAIN ? reply.sent > 1 : r < 0 && r != -ESTALE)
         memcpy(c->doubtful, g->nonce, sizeof(g->nonce));
     shke_reply_free(&reply);
     return r;
@@ -206,6 +213,8 @@ static int take(struct shke_queue *q, struct shke_actor *c, unsigned n, size_t r
         if (r < 0)
             return r;
         *again = r == TRY_AGAIN;
+        if (*again)
+            return 0;
     }
     for (unsigned i = 0; i < c->n_items; i++)
         shke_view_drop(q, c->items[i]);

@@ -169,6 +169,45 @@ static int ask_why(struct put *p, const char *known_by, const struct shke_trial 
 }
 
 /*
+ * The put has been sent more than once, and the last sending was refused because a place was taken.
+ * That place may come free, and an earlier sending be carried out then: after the call has said
+ * that the queue is full, or beside its next try. So the producer's key is written by itself.
+ * 0: the earlier one has been carried out; TRY_AGAIN: it has not, and never will be; or an error.
+ *
+ * Killed before: the item of a put that has not returned may come; after: it does not.
+ */
+static int settle(struct put *p, const char *known_by, const struct shke_trial *trial)
+{
+    struct shke_actor *producer = p->producer;
+    struct shke_kv cursor = {0};
+    char value[SHKE_NONCE_SIZE + 1];
+    struct shke_reply reply;
+    struct shke_txn t = {0};
+    int r;
+
+    shke_nonce(value);
+    strcat(value, ":");
+    shke_if_there(&t, &p->queue->object);
+    shke_if_written(&t, producer->key, producer->mod);
+    shke_then_put(&t, producer->key, value, strlen(value), 0);
+    shke_else_get(&t, producer->key);
+    r = shke_txn_run(shke_object_client(&p->queue->object), &t, trial, &reply);
+    if (r < 0)
+        return r;
+    if (!reply.succeeded)
+        r = shke_check_there(&p->queue->object, &reply);
+    if (r == 0 && !reply.succeeded)
+        r = shke_reply_kv(&reply, 1, &cursor);
+    if (r == 0) {
+        producer->mod = reply.succeeded ? reply.revision : cursor.mod;
+        r = is_known_by(&cursor, known_by) ? 0 : TRY_AGAIN;
+    }
+    shke_kv_free(&cursor);
+    shke_reply_free(&reply);
+    return r;
+}
+
+/*
  * Without the object's lock; p->n items at p->keys. A put that is given up may still be carried
  * out: its producer is not used again, so that no later put is taken for it.
  */
@@ -189,6 +228,8 @@ static int put_some(struct put *p, const struct shke_trial *trial)
         p->producer->mod = reply.revision;
     if (was_refused)
         r = ask_why(p, known_by, trial);
+    if (r == TRY_AGAIN && reply.sent > 1 && !p->at) /* at: the next put finds its cursor moved */
+        r = settle(p, known_by, trial);
     pthread_mutex_lock(&q->object.lock);
     for (unsigned i = 0; q->capacity > 0 && i < p->n; i++) {
         q->places[p->places[i]].is_tried = false;

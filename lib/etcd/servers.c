@@ -255,7 +255,7 @@ static int try_write(struct cluster *c)
     int r;
 
     shke_addf(&request, "{\"TTL\":\"%d\"}", LEASE_TTL);
-    r = shke_call(c->client, "lease/grant", &request, &shke_looking, &reply);
+    r = shke_call(c->client, "lease/grant", &request, &shke_looking, &reply, NULL);
     shke_buffer_free(&request);
     if (r < 0)
         return r;
@@ -264,7 +264,7 @@ static int try_write(struct cluster *c)
     id = shke_number(reply, "ID");
     json_object_put(reply);
     shke_addf(&request, "{\"ID\":\"%lld\"}", (long long)id);
-    if (shke_call(c->client, "lease/revoke", &request, &shke_looking, &reply) == 0)
+    if (shke_call(c->client, "lease/revoke", &request, &shke_looking, &reply, NULL) == 0)
         json_object_put(reply);
     shke_buffer_free(&request);
     return 0;

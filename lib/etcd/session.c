@@ -77,7 +77,7 @@ static int ask(struct shke_session *s, const char *path, const char *field, int6
     int r;
 
     shke_addf(&request, "{\"%s\":\"%lld\"}", field, (long long)value);
-    r = shke_call(s->client, path, &request, trial, reply);
+    r = shke_call(s->client, path, &request, trial, reply, NULL);
     shke_buffer_free(&request);
     return r;
 }

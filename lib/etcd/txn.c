@@ -296,7 +296,7 @@ static int call(struct shke_client *c, const char *path, struct shke_buffer *req
     int r;
 
     *reply = (struct shke_reply){0};
-    r = shke_call(c, path, request, trial, &reply->root);
+    r = shke_call(c, path, request, trial, &reply->root, &reply->sent);
     shke_buffer_free(request);
     if (r < 0)
         return r;

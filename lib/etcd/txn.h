@@ -35,6 +35,7 @@ struct shke_kv {
 struct shke_reply {
     json_object *root;
     bool succeeded;
+    unsigned sent;    /* how often, as of shke_call() */
     int64_t revision; /* of the store, after it */
 };
 

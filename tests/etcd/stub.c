@@ -16,6 +16,7 @@
 #define REQUEST_MAX  ((size_t)4 << 20)
 #define DELAYED_MOST 16
 #define FAULTS_MAX   16
+#define RIVALS_MOST  16
 
 struct entry {
     char *key, *value; /* the value as it came: base64 */
@@ -42,7 +43,9 @@ struct stub {
     unsigned n_faults, next_fault;
     char *delayed[DELAYED_MOST];
     unsigned n_delayed;
-    unsigned count[STUB_DELAYS + 1];
+    char *rivals[RIVALS_MOST]; /* keys of another process, as long as requests are held */
+    unsigned n_rivals;
+    unsigned count[STUB_RELEASES + 1];
     _Atomic unsigned requests;
 };
 
@@ -138,10 +141,8 @@ static bool is_in(const char *key, const char *from, const char *to)
 
 /* ---- The store; with the lock ---- */
 
-static void put(struct stub *s, json_object *o)
+static void put(struct stub *s, const char *key, const char *value, int64_t lease)
 {
-    size_t length;
-    char *key = decode(text_of(o, "key"), &length);
     struct entry **link = &s->first, *e;
 
     while (*link && strcmp((*link)->key, key) < 0)
@@ -155,10 +156,18 @@ static void put(struct stub *s, json_object *o)
         *link = e;
     }
     free(e->value);
-    e->value = strdup(text_of(o, "value"));
+    e->value = strdup(value);
     e->mod = s->revision;
     e->version++;
-    e->lease = number_of(o, "lease");
+    e->lease = lease;
+}
+
+static void put_asked(struct stub *s, json_object *o)
+{
+    size_t length;
+    char *key = decode(text_of(o, "key"), &length);
+
+    put(s, key, text_of(o, "value"), number_of(o, "lease"));
     free(key);
 }
 
@@ -261,7 +270,7 @@ static void print_operation(struct stub *s, json_object *operation, FILE *out)
         print_branch(s, o, out);
         fputs("}}", out);
     } else if ((o = member(operation, "request_put")) != NULL) {
-        put(s, o);
+        put_asked(s, o);
         fputs("{\"response_put\":{}}", out);
     } else if ((o = member(operation, "request_delete_range")) != NULL) {
         fprintf(out, "{\"response_delete_range\":{\"deleted\":\"%u\"}}", delete (s, o));
@@ -336,41 +345,92 @@ static char *answer(struct stub *s, const char *path, const char *body)
 
 /* ---- Faults; with the lock ---- */
 
-static bool puts_slot(json_object *operations)
+/*
+ * The key of an item or a claim that it puts; or, of an item that it deletes, the claim that keeps
+ * it from that. To be freed; NULL: neither.
+ */
+static char *key_of_rival(json_object *operation)
 {
-    json_object *operation, *inner;
-    bool puts = false;
+    json_object *put = member(operation, "request_put"),
+                *gone = member(operation, "request_delete_range");
     size_t length;
-    char *key;
+    char *key = decode(text_of(put ? put : gone, "key"), &length), *slot = strstr(key, "/slot/"),
+         *rival = NULL;
 
-    for (size_t i = 0; operations && i < json_object_array_length(operations) && !puts; i++) {
-        operation = json_object_array_get_idx(operations, i);
-        inner = member(operation, "request_txn");
-        key = decode(text_of(member(operation, "request_put"), "key"), &length);
-        puts = strstr(key, "/slot/") || strstr(key, "/slot.claim/") ||
-               puts_slot(member(inner, "success")) || puts_slot(member(inner, "failure"));
-        free(key);
+    if (put && (slot || strstr(key, "/slot.claim/")))
+        return key;
+    if (slot) {
+        *slot = '\0';
+        ck_assert_int_gt(asprintf(&rival, "%s/slot.claim/%s", key, slot + strlen("/slot/")), 0);
     }
-    return puts;
+    free(key);
+    return rival;
 }
 
-static bool puts_item(const char *path, const char *body)
+/* Whether any is about items; with `s`, their rivals come. */
+static bool move_items(json_object *operations, struct stub *s)
+{
+    json_object *operation, *inner;
+    bool move = false;
+    char *rival;
+
+    for (size_t i = 0; operations && i < json_object_array_length(operations); i++) {
+        operation = json_object_array_get_idx(operations, i);
+        inner = member(operation, "request_txn");
+        rival = key_of_rival(operation);
+        move = move || rival;
+        if (rival && s) {
+            ck_assert_uint_lt(s->n_rivals, RIVALS_MOST);
+            put(s, rival, "", 0);
+            s->rivals[s->n_rivals++] = rival;
+        } else {
+            free(rival);
+        }
+        move = move_items(member(inner, "success"), s) || move;
+        move = move_items(member(inner, "failure"), s) || move;
+    }
+    return move;
+}
+
+static bool is_about_items(const char *path, const char *body)
 {
     json_object *request;
-    bool puts;
+    bool is;
 
     if (strcmp(path, "/v3/kv/txn") != 0)
         return false;
     request = json_tokener_parse(body);
-    puts = puts_slot(member(request, "success"));
+    is = move_items(member(request, "success"), NULL);
     json_object_put(request);
-    return puts;
+    return is;
+}
+
+static void hold(struct stub *s, const char *body)
+{
+    json_object *request = json_tokener_parse(body);
+
+    s->revision++;
+    move_items(member(request, "success"), s);
+    json_object_put(request);
+}
+
+static void delete_rival(struct stub *s, char *key)
+{
+    struct entry **link = &s->first;
+
+    while (*link && strcmp((*link)->key, key) != 0)
+        link = &(*link)->next;
+    ck_assert_msg(*link != NULL, "%s is not there", key);
+    delete_entry(link);
+    free(key);
 }
 
 static unsigned release_delayed(struct stub *s)
 {
     unsigned n = s->n_delayed;
 
+    while (s->n_rivals > 0)
+        delete_rival(s, s->rivals[--s->n_rivals]);
     for (unsigned i = 0; i < n; i++) {
         free(answer(s, "/v3/kv/txn", s->delayed[i]));
         free(s->delayed[i]);
@@ -383,24 +443,28 @@ static unsigned release_delayed(struct stub *s)
 static char *serve(struct stub *s, const char *path, const char *body)
 {
     enum stub_fault fault = STUB_ANSWERS;
-    bool puts = puts_item(path, body);
+    bool counts = is_about_items(path, body);
     char *reply;
 
     s->requests++;
-    if (puts && s->n_faults)
+    if (counts && s->n_faults)
         fault = s->faults[s->next_fault++ % s->n_faults];
-    if (fault == STUB_DELAYS && s->n_delayed == DELAYED_MOST)
+    if ((fault == STUB_DELAYS || fault == STUB_HOLDS) && s->n_delayed == DELAYED_MOST)
         fault = STUB_LOSES_REQUEST;
-    if (puts)
+    if (counts)
         s->count[fault]++;
     if (fault == STUB_LOSES_REQUEST)
         return NULL;
-    if (fault == STUB_DELAYS) {
+    if (fault == STUB_DELAYS || fault == STUB_HOLDS) {
+        if (fault == STUB_HOLDS)
+            hold(s, body);
         s->delayed[s->n_delayed++] = strdup(body);
         return NULL;
     }
+    if (fault == STUB_RELEASES)
+        release_delayed(s);
     reply = answer(s, path, body);
-    if (puts && fault == STUB_ANSWERS)
+    if (counts && fault == STUB_ANSWERS && s->n_rivals == 0)
         release_delayed(s);
     if (fault == STUB_LOSES_REPLY) {
         free(reply);
@@ -546,6 +610,8 @@ void stub_stop(struct stub *s)
         delete_entry(&s->first);
     for (unsigned i = 0; i < s->n_delayed; i++)
         free(s->delayed[i]);
+    for (unsigned i = 0; i < s->n_rivals; i++)
+        free(s->rivals[i]);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -567,6 +633,17 @@ unsigned stub_release(struct stub *s)
 
     pthread_mutex_lock(&s->lock);
     n = release_delayed(s);
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+unsigned stub_keys(struct stub *s, const char *part)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&s->lock);
+    for (struct entry *e = s->first; e; e = e->next)
+        n += strstr(e->key, part) != NULL;
     pthread_mutex_unlock(&s->lock);
     return n;
 }

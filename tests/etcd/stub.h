@@ -10,12 +10,18 @@
 
 struct stub;
 
-/* What becomes of a transaction that puts an item, or claims one. */
+/* What becomes of a transaction that puts an item, or claims or takes one. */
 enum stub_fault {
     STUB_ANSWERS,
     STUB_LOSES_REQUEST, /* the connection ends, and nothing is done */
     STUB_LOSES_REPLY,   /* it is done, and the connection ends */
-    STUB_DELAYS         /* the connection ends, and it is done after a later one of another try */
+    STUB_DELAYS,        /* the connection ends, and it is done after a later one of another try */
+    /*
+     * The connection ends, and another process has the places or the items that it wants: until
+     * stub_release(), or a later one with the next fault; and then it is done.
+     */
+    STUB_HOLDS,
+    STUB_RELEASES
 };
 
 /* A server, and $ETCDCTL_ENDPOINTS says where it is. */
@@ -24,8 +30,11 @@ void stub_stop(struct stub *);
 
 /* From now on: one fault after the other, again and again. */
 void stub_set_faults(struct stub *, const enum stub_fault *, unsigned n);
-/* Carry out now what has been delayed: how many. */
+/* Carry out now what has been delayed, or is held: how many. */
 unsigned stub_release(struct stub *);
+
+/* Keys that have this in them. */
+unsigned stub_keys(struct stub *, const char *part);
 
 /* How often each has happened; how many such transactions there were. */
 unsigned stub_count(const struct stub *, enum stub_fault);
