@@ -209,9 +209,9 @@ static void fill_kind(struct table *t, const struct shk_object_info *o, bool on_
             table_set(t, "PUTS", "%" PRIu64, o->as.queue.puts);
             table_set(t, "GETS", "%" PRIu64, o->as.queue.gets);
             table_set(t, "HIGH-WATER", "%" PRIu64, o->as.queue.high_water);
+            table_set(t, "LEASED", "%" PRIu32, o->as.queue.leased); /* there, one of the items */
+            table_set(t, "DELAYED", "%" PRIu32, o->as.queue.delayed);
         }
-        table_set(t, "LEASED", "%" PRIu32, o->as.queue.leased);
-        table_set(t, "DELAYED", "%" PRIu32, o->as.queue.delayed);
         if (o->as.queue.at_length)
             table_set_size(t, "BYTES", o->as.queue.bytes);
         if (o->as.queue.capacity || o->as.queue.capacity_bytes)

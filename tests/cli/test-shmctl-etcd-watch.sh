@@ -67,7 +67,8 @@ has_all() {
         is '' $figure
     done
     for figure in object_memory_bytes object_users object_rebuilds_total \
-        object_holders_lost_total queue_puts_total queue_gets_total queue_high_water; do
+        object_holders_lost_total queue_puts_total queue_gets_total queue_high_water \
+        queue_leased queue_delayed queue_came_back; do
         is '' $figure jobs
     done
     test "$(tail -n 1 "$out")" = '# EOF' || fail 'the end is missing'
