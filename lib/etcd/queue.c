@@ -214,12 +214,12 @@ static int queue_close(struct shk_queue *base)
     struct shki_saved_error saved;
     int r;
 
-    if (shke_enter(&base->object, &q->object) == 0 && shke_peek_is_open(q))
-        return shke_fail(-EBUSY, "%s/%s: the calling thread has a peek open",
-                         q->object.segment->segment.name, q->object.name);
-    shke_host->error_save(&saved);
-    r = shke_host->error_settle(shke_roles_close(&q->object, &q->roles, &base->roles), &saved);
-    if (r < 0)
+    shke_host->error_save(&saved); /* that it has been unlinked is no failure */
+    r = shke_enter(&base->object, &q->object) == 0 && shke_peek_is_open(q)
+            ? shke_fail(-EBUSY, "%s/%s: the calling thread has a peek open",
+                        q->object.segment->segment.name, q->object.name)
+            : shke_roles_close(&q->object, &q->roles, &base->roles);
+    if (shke_host->error_settle(r, &saved) < 0)
         return r;
     shke_object_unref(&q->object);
     free(base);

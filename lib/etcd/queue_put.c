@@ -325,6 +325,25 @@ static int find_role(const struct put *p, const struct shke_trial *trial)
     return r;
 }
 
+/*
+ * With the object's lock: *is_alone: the consumers whose end the put minds have gone, as the
+ * servers say now: there may be new ones. 0 or an error.
+ */
+static int find_consumers(const struct put *p, const struct shke_trial *trial, bool *is_alone)
+{
+    struct shke_queue *q = p->queue;
+    struct shke_look look;
+    int r = 0;
+
+    if (shke_roles_is_alone(&q->roles, &p->handle->roles)) {
+        pthread_mutex_unlock(&q->object.lock);
+        r = shke_queue_look(q, trial, &look);
+        pthread_mutex_lock(&q->object.lock);
+    }
+    *is_alone = r == 0 && shke_roles_is_alone(&q->roles, &p->handle->roles);
+    return *is_alone ? -EPIPE : r;
+}
+
 static int say_shut(const struct shki_object *handle)
 {
     return shke_host->object_say(handle, -EPIPE, "the queue has been shut down");
@@ -357,14 +376,15 @@ static int put(struct shke_queue *q, struct shk_queue *handle, const struct iove
         r = p->producer ? find_role(p, &trial) : -ENOMEM;
         if (r == 0)
             r = find_state(p, &trial);
-        if (r == 0 && (is_alone = shke_roles_is_alone(&q->roles, &handle->roles)))
-            r = -EPIPE;
+        /* first: an unlink deletes the keys of the consumers, too */
+        if (load_relaxed(&q->object.is_gone))
+            r = shke_stale(&q->object);
+        if (r == 0)
+            r = find_consumers(p, &trial, &is_alone);
         if (r < 0)
             break;
         p->n = batch_of(items, n);
-        if (load_relaxed(&q->object.is_gone)) {
-            r = shke_stale(&q->object);
-        } else if (choose(p, deadline->nowait) == 0) {
+        if (choose(p, deadline->nowait) == 0) {
             r = q->shutdowns != shutdowns ? -EPIPE : wait_for_place(q, deadline, &has_looked);
             r = r == 0 ? TRY_AGAIN : r;
         } else {

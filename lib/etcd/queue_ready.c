@@ -97,6 +97,14 @@ static int watch_tasks(struct shke_queue *q, const struct shke_trial *trial, str
 
 /* ---- Either ---- */
 
+/* A role that the process has lost with its lease begins anew while the set waits. */
+static void keep_roles(void *queue)
+{
+    struct shke_queue *q = queue;
+
+    shke_roles_keep_set(&q->object, &q->roles);
+}
+
 int shke_queue_begin_watch(struct shke_object *o, void *handle, uint32_t want, struct shki_watch *w)
 {
     const struct shki_roles *roles = &((struct shke_queue_handle *)handle)->base.roles;
@@ -116,6 +124,7 @@ int shke_queue_begin_watch(struct shke_object *o, void *handle, uint32_t want, s
         r = shke_queue_look(q, &trial, &look);
     w->is_ready = want == SHK_READABLE ? is_readable : is_writable;
     w->note = note_shutdowns;
+    w->repair = keep_roles;
     w->ended_before = want == SHK_READABLE ? roles->ended_before[SHKI_PRODUCERS]
                       : roles->minds       ? roles->ended_before[SHKI_CONSUMERS]
                                            : UINT64_MAX;

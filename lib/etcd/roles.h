@@ -29,8 +29,7 @@
  *
  * Twice, or late: .role.mine is another one then. Killed: .role/p/T goes with the lease, and
  * .role.had/p/T stays until the next line begins. A process whose lease has ended has died as a
- * producer; it begins anew, under another name, with its next call, or while that waits. A set does
- * not begin it anew.
+ * producer; it begins anew, under another name, with its next call, or while that or a set waits.
  */
 #ifndef SHKE_ROLES_H
 #define SHKE_ROLES_H
@@ -139,6 +138,8 @@ int shke_roles_keep(struct shke_object *, struct shke_roles *, const struct shke
 bool shke_roles_are_lost(const struct shke_object *, const struct shke_roles *);
 /* With the object's lock, which is not held over a request: they begin anew, if it has. */
 void shke_roles_keep_waiting(struct shke_object *, struct shke_roles *);
+/* For the repair of a set, in which nothing is ready. */
+void shke_roles_keep_set(struct shke_object *, struct shke_roles *);
 
 /* ---- roles_sight.c: see sight.h ---- */
 

@@ -234,18 +234,31 @@ int shke_roles_keep(struct shke_object *o, struct shke_roles *r, const struct sh
     return e;
 }
 
-void shke_roles_keep_waiting(struct shke_object *o, struct shke_roles *r)
+/* A wait that cannot do it does it again. */
+static void keep_for(struct shke_object *o, struct shke_roles *r, int64_t limit)
 {
-    const struct shke_trial trial = {.limit = SHKE_GRACE};
+    const struct shke_trial trial = {.limit = limit};
     struct shki_saved_error saved;
 
+    shke_host->error_save(&saved);
+    shke_roles_keep(o, r, &trial);
+    shke_host->error_settle(0, &saved);
+}
+
+void shke_roles_keep_waiting(struct shke_object *o, struct shke_roles *r)
+{
     if (!shke_roles_are_lost(o, r))
         return;
     pthread_mutex_unlock(&o->lock);
-    shke_host->error_save(&saved);
-    shke_roles_keep(o, r, &trial); /* else the wait does it again */
-    shke_host->error_settle(0, &saved);
+    keep_for(o, r, SHKE_GRACE);
     pthread_mutex_lock(&o->lock);
+}
+
+/* For a moment only: other objects of the set may become ready. */
+void shke_roles_keep_set(struct shke_object *o, struct shke_roles *r)
+{
+    if (shke_roles_are_lost(o, r))
+        keep_for(o, r, SHK_MS(500));
 }
 
 void shke_roles_leave(struct shke_object *o, struct shke_roles *r)

@@ -426,6 +426,7 @@ static int find_role(struct shke_stream *st, const struct append *a)
     r = shke_roles_keep(&st->object, &st->roles, &untimed);
     pthread_mutex_lock(&st->object.lock);
     return r < 0                                    ? r
+           : load_relaxed(&st->object.is_gone)      ? shke_stale(&st->object)
            : shke_roles_is_alone(&st->roles, roles) ? shke_roles_say_alone(&a->handle->object)
                                                     : 0;
 }

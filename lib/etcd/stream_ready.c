@@ -18,9 +18,23 @@ static bool is_ready(const struct shki_watch *w)
     return is;
 }
 
+static void keep_roles(void *handle)
+{
+    const struct shk_reader *reader = handle;
+    struct shke_stream *st = shke_stream_of(reader->stream);
+
+    shke_roles_keep_set(&st->object, &st->roles);
+}
+
+/*
+ * The set has the last reference, and the role of the stream's handle ends with it: there is no
+ * caller that could close it once more. Tried until that is done, or until the lease has ended, and
+ * the role with it: that needs no answer.
+ */
 static void unref(void *reader)
 {
-    shke_reader_close(reader);
+    while (shke_reader_close(reader) == -EHOSTUNREACH)
+        continue;
 }
 
 int shke_reader_begin_watch(struct shke_object *o, void *handle, uint32_t want,
@@ -33,6 +47,7 @@ int shke_reader_begin_watch(struct shke_object *o, void *handle, uint32_t want,
     w->handle = reader;
     w->refs = &reader->refs;
     w->is_ready = is_ready;
+    w->repair = keep_roles;
     w->unref = unref;
     return 0;
 }

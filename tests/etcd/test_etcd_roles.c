@@ -443,6 +443,27 @@ START_TEST(test_etcd_roles_a_producer_that_minds_gets_epipe_when_the_last_consum
 }
 END_TEST
 
+/* That the keys of the consumers go with the others is no end of them; and a close succeeds. */
+START_TEST(test_etcd_roles_an_unlink_ends_a_put_and_a_close_succeeds)
+{
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *consumer;
+    struct actor *sleeper;
+
+    create(s, SHK_FIFO, 1);
+    consumer = open_as(s, CONSUMER);
+    sleeper = start(PRODUCER | SHK_EPIPE);
+    assert_result(let(sleeper, PUT), 0);
+    tell(sleeper, PUT_FOREVER);
+    wait_until_it_waits(sleeper);
+    assert_code(shk_object_unlink(s, "line"), 0);
+    assert_result(result_of(sleeper), -ESTALE);
+    child_kill(sleeper->pid);
+    assert_code(shk_queue_close(consumer), 0);
+    end(s);
+}
+END_TEST
+
 /* ---- Sets ---- */
 
 START_TEST(test_etcd_roles_a_set_is_ready_when_a_line_has_ended)
@@ -670,6 +691,56 @@ START_TEST(test_etcd_roles_a_sleeping_reader_and_a_writer_learn_of_the_end_of_th
 }
 END_TEST
 
+/* A consumer of a queue, or of a stream, that waits in a set. */
+static int wait_in_set(void *argument)
+{
+    struct actor *a = argument;
+    struct shk_segment *s = etcd_segment();
+    struct shk_queue *queue = open_as(s, CONSUMER);
+    struct shk_stream *stream = open_stream_as(s, CONSUMER);
+    struct shk_reader *reader;
+    struct shk_ready ready = {SHK_KIND_QUEUE, SHK_READABLE, queue};
+
+    assert_code(shk_reader_open(stream, SHK_NEXT, &reader), 0);
+    if (a->flags)
+        ready = (struct shk_ready){SHK_KIND_STREAM, SHK_READABLE, reader};
+    a->done++;
+    a->result = shk_wait_any(&ready, 1, SHK_FOREVER);
+    assert_code(shk_reader_close(reader), 0);
+    assert_code(shk_stream_close(stream), 0);
+    assert_code(shk_queue_close(queue), 0);
+    assert_code(shk_segment_close(s), 0);
+    return 0;
+}
+
+/* What it has lost, as others see it, begins anew, though nothing is ready. */
+START_TEST(test_etcd_roles_a_consumer_that_was_stopped_in_a_set_begins_anew)
+{
+    struct actor *consumer = shared_memory(sizeof(*consumer));
+    const char *object = _i ? "eeg" : "line";
+    struct shk_segment *s = etcd_segment();
+    struct shk_stream *stream;
+    struct shk_queue *queue;
+
+    create(s, SHK_FIFO, 4);
+    queue = open_as(s, PRODUCER);
+    stream = open_stream_as(s, PRODUCER);
+    consumer->flags = (unsigned)_i;
+    consumer->pid = child_start(wait_in_set, consumer);
+    wait_until(consumer->done == 1 && living(object, 'c') == 1, TEST_DEADLINE);
+    child_stop(consumer->pid);
+    wait_until(living(object, 'c') == 0, TEST_DEADLINE);
+    child_continue(consumer->pid);
+    wait_until(living(object, 'c') == 1, TEST_DEADLINE);
+    assert_code(_i ? shk_stream_append(stream, "1234567", 1) : put(queue, 1, TEST_DEADLINE), 0);
+    child_succeeds(consumer->pid);
+    assert_result(consumer->result, 0);
+    assert_code(shk_stream_close(stream), 0);
+    assert_code(shk_queue_close(queue), 0);
+    end(s);
+}
+END_TEST
+
 /* ---- The rest ---- */
 
 START_TEST(test_etcd_roles_are_seen_from_outside)
@@ -749,7 +820,10 @@ int main(void)
     tcase_add_loop_test(
         consumers, test_etcd_roles_a_producer_that_minds_gets_epipe_when_the_last_consumer_has_gone,
         0, 2);
+    tcase_add_test(consumers, test_etcd_roles_an_unlink_ends_a_put_and_a_close_succeeds);
     tcase_add_loop_test(sets, test_etcd_roles_a_set_is_ready_when_a_line_has_ended, 0, 2);
+    tcase_add_loop_test(sets, test_etcd_roles_a_consumer_that_was_stopped_in_a_set_begins_anew, 0,
+                        2);
     tcase_add_test(servers, test_etcd_roles_hold_when_the_leader_is_killed);
     tcase_add_test(servers, test_etcd_roles_all_items_of_a_line_come_before_its_end);
     tcase_add_loop_test(streams, test_etcd_roles_a_reader_reads_the_rest_and_is_told_the_end, 0, 2);
