@@ -4,6 +4,7 @@
 # said.
 #
 #     tests/builds.sh [WAY...]     static shared lto small m32 waits paths; all
+#     make check-builds BUILDS=m32
 #
 # SHMKIT_SRCDIR is a tree with its configure. What is built lies below BUILDS_DIR, or in a folder
 # that goes away. BUILDS_JOBS: how many at a time.
@@ -11,6 +12,7 @@ set -u
 source=$(cd "${SHMKIT_SRCDIR:-$(dirname "$0")/..}" && pwd) || exit 1
 jobs=${BUILDS_JOBS:-$(getconf _NPROCESSORS_ONLN)}
 compiler=${CC:-gcc}
+unset MAKEFLAGS MAKEOVERRIDES # a CC=... given to the make that runs this is of its own build
 test -x "$source/configure" || { echo "there is no $source/configure" >&2 && exit 1; }
 if test -n "${BUILDS_DIR-}"; then
     work=$BUILDS_DIR
@@ -25,6 +27,7 @@ fail() {
     failed=1
 }
 failed=0
+use=works # what is done with what is built
 
 # An item through a queue, and a lock, by this shmctl.
 works() {
@@ -48,7 +51,7 @@ build() { # FOLDER CONFIGURE-ARGUMENT...
 
 way() { # NAME CONFIGURE-ARGUMENT...
     local name=$1
-    if build "$@" && works "$work/$name/tools/shmctl" >>"$work/$name/log" 2>&1; then
+    if build "$@" && $use "$work/$name/tools/shmctl" >>"$work/$name/log" 2>&1; then
         echo "ok: $name"
     else
         tail -n 30 "$work/$name/log" "$work/$name/log.warnings"
@@ -101,11 +104,16 @@ for name in "$@"; do
         # same, and lie in the folder of the other word size.
         headers=-idirafter/usr/include/$($compiler -print-multiarch)
         if links -m32 "$headers"; then
+            if ! "$work/links" 2>/dev/null; then
+                echo 'm32: this kernel runs no program of 32 bits: what is built is not used'
+                use=true
+            fi
             way m32 CC="$compiler -m32 $headers" PKG_CONFIG_LIBDIR="$work" \
                 CFLAGS='-g -O2 -Wno-conversion' # 64 bits of the layout to size_t
         else
             echo "left out: m32: $compiler -m32 makes no program (Debian package: gcc-multilib)"
         fi
+        use=works
         ;;
     # As with a C library that has no waits by CLOCK_MONOTONIC.
     waits)

@@ -41,7 +41,7 @@ input=/dev/null
 exits() {
     local wanted=$1 status
     shift
-    timeout 60 "$@" <"$input" >"$out" 2>"$err"
+    timeout 300 "$@" <"$input" >"$out" 2>"$err"
     status=$?
     test $status = "$wanted" || fail "'$*' exits with $status, not $wanted: $(cat "$out" "$err")"
 }
@@ -86,7 +86,7 @@ as_expected() {
 
 # Run a command again and again until it succeeds, for a minute at most.
 await() {
-    local deadline=$((SECONDS + 60))
+    local deadline=$((SECONDS + 300))
     until "$@"; do
         test $SECONDS -lt $deadline || fail "waited in vain for: $*"
         sleep 0.02

@@ -14,7 +14,7 @@ input=/dev/null
 exits() {
     local wanted=$1
     shift
-    timeout 60 "$@" <"$input" >"$out" 2>"$err"
+    timeout 300 "$@" <"$input" >"$out" 2>"$err"
     local status=$?
     test $status = "$wanted" || fail "'$*' exits with $status, not $wanted: $(cat "$err")"
 }
@@ -176,7 +176,7 @@ for n in 1 2 3 4 5 6; do
     producer "$segment/many" --capacity 2 --name "$n" --count 30 --interval 0 >"$scratch/fifo" &
 done
 consumer "$segment/many" --capacity 2 --count 180 --interval 0 >"$scratch/fifo" &
-timeout 60 cat "$scratch/fifo" >"$out"
+timeout 300 cat "$scratch/fifo" >"$out"
 test "$(grep -cE '^[1-6] {7} 生产者(准备生产元组元素|生产元组元素完成)！$' "$out")" = 360 ||
     fail 'lines of producers are not whole'
 test "$(grep -cE '消费者(准备消费元组元素|消费\[ (Python|Kotlin|Swift) \]元素完成)！$' "$out")" = 360 ||

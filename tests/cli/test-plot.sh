@@ -219,7 +219,7 @@ else
     test $? = 3 || fail 'a window that will not become full'
     sampler "$segment/ends" --rate 100 2>"$scratch/said" &
     sampler=$!
-    plotter "$segment/ends" --window 9000 --timeout 60 --output "$scratch/e.svg" 2>"$err" &
+    plotter "$segment/ends" --window 9000 --timeout 300 --output "$scratch/e.svg" 2>"$err" &
     plotter=$!
     await has_samples ends 10
     kill -KILL $sampler
@@ -298,7 +298,7 @@ complains "^plotter: $segment-absent/x: the stream is not there, nor is the segm
 test "$(shmctl ls -r -n -o NAME "$segment" | sort)" = "$before" || fail 'a stream was made'
 test ! -e "/dev/shm/$segment-absent" || fail 'a segment was made'
 exits 1 plotter "$segment/lock" --timeout 0 --output "$scratch/never.svg"
-plotter "$segment-later/x" --window 2 --timeout 60 --output "$scratch/e.svg" 2>"$err" &
+plotter "$segment-later/x" --window 2 --timeout 300 --output "$scratch/e.svg" 2>"$err" &
 plotter=$!
 await grep -q waiting "$err"
 exits 0 sampler "$segment-later/x" --count 3
@@ -408,7 +408,7 @@ grep -q '^sampler: [0-9]* samples in .* a second$' "$scratch/said" ||
 claim 'plotters come, are killed and go, and the sampler does not notice'
 
 exits 0 sampler --stdin "$segment/removed"
-plotter "$segment/removed" --timeout 60 --output "$scratch/never.svg" --name 等 2>"$err" &
+plotter "$segment/removed" --timeout 300 --output "$scratch/never.svg" --name 等 2>"$err" &
 plotter=$!
 await is_member 等
 exits 0 shmctl rm "$segment"

@@ -15,7 +15,7 @@ fail() {
 # Of a program that is killed, what it has started itself may live for a moment longer: libtool's
 # scripts in the build tree.
 await_end_of_processes() {
-    local deadline=$((SECONDS + 60))
+    local deadline=$((SECONDS + 300))
     while grep -lsa "scene-[a-z-]*-$1/" /proc/[0-9]*/cmdline; do
         test $SECONDS -lt $deadline || return 1
         sleep 0.05
@@ -90,12 +90,12 @@ done
 # other, as make demo does, ends, too.
 if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     mkfifo "$scratch.keys"
-    timeout 120 script -qec "bash -c 'shmctl demo queue </dev/null; echo the next scene'" \
+    timeout 600 script -qec "bash -c 'shmctl demo queue </dev/null; echo the next scene'" \
         /dev/null <"$scratch.keys" >"$output" &
     terminal=$!
     exec 8>"$scratch.keys"
     rm -f "$scratch.keys"
-    for ((i = 0; i < 600; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         grep -q 1111111111 "$output" && break
         sleep 0.05
     done

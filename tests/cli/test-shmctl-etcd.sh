@@ -68,9 +68,9 @@ exits 3 shmctl lock --shared "$on_etcd/books" -- shmctl lock --nowait "$on_etcd/
 exits 3 shmctl lock "$on_etcd/books" -- shmctl lock --shared --nowait "$on_etcd/books" -- true
 claim 'lock --shared'
 
-shmctl barrier wait --parties 2 --timeout 30s "$on_etcd/start" >"$scratch/first" &
+shmctl barrier wait --parties 2 --timeout 300s "$on_etcd/start" >"$scratch/first" &
 first=$!
-exits 0 shmctl barrier wait --parties 2 --timeout 30s "$on_etcd/start"
+exits 0 shmctl barrier wait --parties 2 --timeout 300s "$on_etcd/start"
 ends 0 "$first"
 test "$(sort "$out" "$scratch/first" | tr '\n' ' ')" = '0 1 ' || fail 'not 0 and 1'
 exits 3 shmctl barrier wait --nowait "$on_etcd/start"
@@ -86,11 +86,11 @@ notified() {
 }
 exits 0 shmctl notify "$on_etcd/changed"
 exits 3 shmctl wait --timeout 100ms "$on_etcd/changed"
-shmctl wait --timeout 60s "$on_etcd/changed" &
+shmctl wait --timeout 300s "$on_etcd/changed" &
 waiter=$!
 await notified
 ends 0 "$waiter"
-shmctl wait --timeout 60s --until "test -e '$scratch/flag'" "$on_etcd/changed" &
+shmctl wait --timeout 300s --until "test -e '$scratch/flag'" "$on_etcd/changed" &
 waiter=$!
 exits 0 shmctl lock "$on_etcd/changed" -- touch "$scratch/flag"
 await notified

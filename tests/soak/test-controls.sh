@@ -10,7 +10,7 @@ controls=(pthread ring consistent orphaned reap pass-on queue backstop)
 # A condition of musl is a number that a notifier raises: a dead waiter has nothing of it.
 ! grep -aq /ld-musl- "$soak" || controls=("${controls[@]:1}")
 
-(echo $BASHPID >"$scratch/pid" && exec "$soak" -t 120 -c "${controls[@]}") || exit 1
+(echo $BASHPID >"$scratch/pid" && exec "$soak" -t 600 -c "${controls[@]}") || exit 1
 if test -e "/dev/shm/shmkit-soak-$(cat "$scratch/pid")"; then
     echo 'FAILED: a segment is left'
     exit 1
