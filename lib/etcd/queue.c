@@ -168,7 +168,10 @@ const struct shke_kind shke_queue_kind = {.number = SHK_KIND_QUEUE,
 static int check_options(const char *name, const struct shk_queue_options *o)
 {
     if (o && o->capacity_bytes)
-        return shke_fail(-ENOTSUP, "%s: a queue on etcd has no limit in bytes", name);
+        return shke_fail(-ENOTSUP,
+                         "%s: a queue on etcd has no limit in bytes: its capacity in items and "
+                         "their size limit them",
+                         name);
     if (o && (o->capacity > SHKE_CAPACITY_MAX || o->item_size > SHKE_ITEM_MAX))
         return shke_fail(-EINVAL,
                          "%s: a queue on etcd has at most %d items (0: any number), of at most %u "
