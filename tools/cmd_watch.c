@@ -191,6 +191,7 @@ static int refresh_snapshots(struct watch *w)
 /* The same, and note whether etcd answers. While it does not, a signal ends the program. */
 static int look(struct watch *w)
 {
+    int64_t now = monotonic_now();
     int r;
 
     if (let_interrupts_kill(true))
@@ -201,7 +202,7 @@ static int look(struct watch *w)
     if (r == 0)
         w->away = 0;
     else if (r == -EHOSTUNREACH && !w->away)
-        w->away = monotonic_now();
+        w->away = now;
     return r;
 }
 
