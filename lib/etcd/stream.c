@@ -414,10 +414,11 @@ static int try_to_append(struct shke_stream *st, struct append *a)
     return r;
 }
 
-/* With the object's lock, and is_appending: the role that is to be compared is there: 0. */
+/* With the object's lock and is_appending: 0: the role is there, and the servers know readers. */
 static int find_role(struct shke_stream *st, const struct append *a)
 {
     const struct shki_roles *roles = &a->handle->roles;
+    int64_t revision;
     int r;
 
     if (roles->roles == 0)
@@ -425,6 +426,11 @@ static int find_role(struct shke_stream *st, const struct append *a)
     pthread_mutex_unlock(&st->object.lock);
     r = shke_roles_keep(&st->object, &st->roles, &untimed);
     pthread_mutex_lock(&st->object.lock);
+    if (r == 0 && shke_roles_is_alone(&st->roles, roles)) {
+        pthread_mutex_unlock(&st->object.lock);
+        r = shke_stream_look(st, &untimed, &revision);
+        pthread_mutex_lock(&st->object.lock);
+    }
     return r < 0                                    ? r
            : load_relaxed(&st->object.is_gone)      ? shke_stale(&st->object)
            : shke_roles_is_alone(&st->roles, roles) ? shke_roles_say_alone(&a->handle->object)

@@ -686,6 +686,14 @@ START_TEST(test_etcd_roles_a_sleeping_reader_and_a_writer_learn_of_the_end_of_th
         assert_result(reader->result, 1);
     }
     assert_code(shk_stream_append(minds, "1234567", 1), -EPIPE);
+
+    /* A new one counts at once, whether the watch has told of it or not. */
+    reader->done = 0;
+    reader->order = NOTHING;
+    reader->pid = child_start(read_all, reader);
+    wait_until(reader->done == 1, TEST_DEADLINE);
+    assert_code(shk_stream_append(minds, "1234567", 1), 0);
+    child_kill(reader->pid);
     assert_code(shk_stream_close(minds), 0);
     end(s);
 }
