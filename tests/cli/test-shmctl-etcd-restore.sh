@@ -120,4 +120,14 @@ prints 1
 exits 0 shmctl get -c 6 "$on_etcd/carried"
 prints 1 2 3 4 5 8
 claim 'a bridge stops, and goes on where it is told to'
+
+# One server of three has no majority, and says that it knows no leader, once it has missed one.
+kill -KILL "${servers[1]}" "${servers[2]}"
+wait "${servers[1]}" "${servers[2]}" 2>/dev/null
+knows_no_leader() {
+    shmctl doctor etcd: >"$out" 2>"$err"
+    test $? = 1 && grep -q '^problem .*answers, and knows no leader: it has no majority' "$out"
+}
+await knows_no_leader
+claim 'doctor finds the server that answers and knows no leader'
 kill_servers
