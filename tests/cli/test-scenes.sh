@@ -12,11 +12,11 @@ fail() {
     exit 1
 }
 
-# Of a program that is killed, what it has started itself may live for a moment longer: libtool's
-# scripts in the build tree.
+# Of a program that is killed, what it has started itself may live for a moment longer: the command
+# of a worker, a server, libtool's scripts in the build tree.
 await_end_of_processes() {
     local deadline=$((SECONDS + 300))
-    while grep -lsa "scene-[a-z-]*-$1/" /proc/[0-9]*/cmdline; do
+    while grep -lsa "scene-[a-z-]*-$1/\|$scratch/" /proc/[0-9]*/cmdline; do
         test $SECONDS -lt $deadline || return 1
         sleep 0.05
     done
@@ -26,7 +26,6 @@ await_end_of_processes() {
 left_nothing() {
     test -z "$(ls -d /dev/shm/scene-*-"$2" 2>/dev/null)" || fail "$1 left its segment"
     await_end_of_processes "$2" || fail "$1 left a process"
-    ! grep -lsa "$scratch/" /proc/[0-9]*/cmdline || fail "$1 left a server"
     test -z "$(ls "$scratch")" || fail "$1 left files: $(ls "$scratch")"
 }
 

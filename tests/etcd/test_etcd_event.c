@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 struct board {
@@ -50,17 +48,16 @@ START_TEST(test_etcd_event_is_set_and_cleared)
 }
 END_TEST
 
-/* The process's only thread that makes calls sleeps until something changes: in futex(2). */
-static bool sleeps(pid_t pid)
+/*
+ * It sleeps in a wait that began after that time, of CLOCK_MONOTONIC. A process tells of a wait once
+ * it has lasted 200 ms, in milliseconds of its begin: one that a pulse has ended began long before.
+ */
+static bool waits_since(pid_t pid, int64_t since)
 {
-    char path[64], text[16] = "";
-    FILE *file;
+    struct shk_member_info m;
 
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
-    file = fopen(path, "re");
-    ck_assert_msg(file && fgets(text, sizeof(text), file), "%s cannot be read", path);
-    fclose(file);
-    return atoi(text) == SYS_futex;
+    return look_at_member(etcd_name(), pid, &m) && m.waits_for == SHK_WAITS_FOR_SET &&
+           time_now() - m.waiting > since - SHK_MS(50);
 }
 
 /* Each round of a pulse, a set with a clear right behind it, releases the waiter once. */
@@ -92,6 +89,7 @@ START_TEST(test_etcd_event_that_is_cleared_at_once_has_released_its_waiters)
     pid_t waiters[WAITERS];
     struct shk_segment *s;
     struct shk_event *event;
+    int64_t pulsed = 0;
 
     for (int i = 0; i < WAITERS; i++)
         waiters[i] = child_start(wait_for_pulses, board);
@@ -100,9 +98,10 @@ START_TEST(test_etcd_event_that_is_cleared_at_once_has_released_its_waiters)
     wait_until(board->waiting == WAITERS, TEST_DEADLINE);
     for (int round = 1; round <= ROUNDS; round++) {
         for (int i = 0; i < WAITERS; i++)
-            wait_until(sleeps(waiters[i]), TEST_DEADLINE);
+            wait_until(waits_since(waiters[i], pulsed), TEST_DEADLINE);
         if (round == ROUNDS)
             board->ends = true;
+        pulsed = time_now();
         assert_code(shk_event_set(event), 0);
         assert_code(shk_event_clear(event), 0);
         board->pulses++;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The models hold, in every state that they can get into; and each of them fails when a fence, a
-# check or a repair is taken out of it. With MODEL_EVERY=N in the environment, of those with millions
-# of states one in N is checked, others in each run.
+# check or a repair is taken out of it. With MODEL_EVERY=N in the environment one in N of those with
+# millions of states is checked, others in each run.
 set -u
 skip() {
     echo "SKIPPED: $1"
