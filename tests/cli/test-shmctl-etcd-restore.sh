@@ -100,7 +100,8 @@ done
 await shmctl doctor etcd: >"$scratch/doctor" 2>&1
 # 3. The leases of before end, and the lock is handed on.
 exits 0 shmctl lock -t 30 "$on_etcd/till" -- true
-grep -q "$on_etcd/till: a former holder died holding it" "$err" || fail "it says $(cat "$out" "$err")"
+grep -q "$on_etcd/till: a former holder died holding it" "$err" ||
+    fail "it says $(cat "$out" "$err")"
 exits 0 shmctl ps -n -r -o NAME etcd:
 prints_nothing
 claim 'the lock of a process that was there at the time of the snapshot is handed on'

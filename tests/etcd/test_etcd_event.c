@@ -49,8 +49,9 @@ START_TEST(test_etcd_event_is_set_and_cleared)
 END_TEST
 
 /*
- * It sleeps in a wait that began after that time, of CLOCK_MONOTONIC. A process tells of a wait once
- * it has lasted 200 ms, in milliseconds of its begin: one that a pulse has ended began long before.
+ * It sleeps in a wait that began after that time, of CLOCK_MONOTONIC. A process tells of a wait
+ * once it has lasted 200 ms, in milliseconds of its begin: one that a pulse has ended began long
+ * before.
  */
 static bool waits_since(pid_t pid, int64_t since)
 {
