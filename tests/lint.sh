@@ -79,9 +79,11 @@ tidy_one() {
     clang-tidy --quiet --checks="-*,$tidy_checks" "$1" -- $(flags_for "$1") 2>/dev/null |
         grep -E ': (warning|error): '
 }
+# A finding without a line is one of cc1: it is given the file's name.
 # shellcheck disable=SC2046 # several words
 analyse_one() {
-    gcc -fanalyzer $(flags_for "$1") -O1 -c -o /dev/null "$1" 2>&1 | grep -E ': (warning|error): '
+    gcc -fanalyzer $(flags_for "$1") -O1 -c -o /dev/null "$1" 2>&1 |
+        sed -n "/: \(warning\|error\): /s,^cc1: ,$1: ,p; t; /: \(warning\|error\): /p"
 }
 
 # But for what is accepted: in FILE, or all files of FOLDER/, this CHECK, because of what follows.

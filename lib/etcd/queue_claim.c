@@ -194,7 +194,7 @@ static int take_consumer(struct shke_queue *q, const struct shke_trial *trial,
         r = shke_consumer_settle(q, c, trial);
         pthread_mutex_lock(&q->object.lock);
     }
-    if (c && (r < 0 || c->n_items > 0)) { /* a get's, which wait for the next one */
+    if (c && (r < 0 || c->n_items > 0)) { /* those of a get, which wait for the next one */
         shke_actor_give(q, c, false);
         c = NULL;
     }
