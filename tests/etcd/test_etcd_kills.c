@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PRODUCERS = 3, CAPACITY = 200, BATCH = 10, MOST = 100000 };
+enum { PRODUCERS = 3, CAPACITY = 200, BATCH = 10, MOST = 100000, WORKERS_KILLED = 5 };
 
 /*
  * In handed_out: it was consumed, or not, by a worker that was killed, or told that etcd does not
@@ -147,7 +147,7 @@ static int kill_workers(void *argument)
     unsigned seed = (unsigned)getpid(), unknown;
     pid_t worker;
 
-    for (int kills = 0; kills < 5; kills++) {
+    for (int kills = 0; kills < WORKERS_KILLED; kills++) {
         worker = child_start(work, a);
         usleep(300000 + (unsigned)rand_r(&seed) % 700000);
         for (int64_t end = time_now() + SHK_SEC(3);
@@ -219,6 +219,8 @@ START_TEST(test_etcd_items_come_once_whatever_is_killed)
     }
     for (unsigned i = 0; i < PRODUCERS; i++)
         child_succeeds(pids[i]);
+    /* Once it is shut down, and empty, a worker ends by itself. */
+    wait_until(a->workers_killed == WORKERS_KILLED, TEST_DEADLINE);
     s = etcd_segment();
     queue = open_queue(s);
     assert_code(shk_queue_shutdown(queue), 0);
