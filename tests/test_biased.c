@@ -291,7 +291,7 @@ START_TEST(test_biased_lock_is_not_over_while_its_owner_is_in_it)
 
     needs_membarrier();
     child = start_bias_owner(stay_in_it);
-    atomic_store(&queue->shared->shut_down, SHKI_SHUT_FOR_PUTS);
+    atomic_store(&queue->shared->shut_down, SHKI_SHUT_WHILE_KEPT);
     assert_code(get(queue, SHK_NOWAIT), -EAGAIN);
     atomic_store(&place->may_leave, 1);
     assert_code(get(queue, SHK_FOREVER), -EPIPE);

@@ -552,6 +552,25 @@ START_TEST(test_queue_wakes_a_sleeper_for_each_item_and_each_place)
 }
 END_TEST
 
+/* It wakes one consumer, which gives up before the item is due: another one has to know of it. */
+START_TEST(test_queue_delayed_item_outlives_the_wait_of_the_consumer_that_was_told)
+{
+    struct shk_queue *queue = create_queue(2, 16);
+    struct actor *brief, *patient;
+    uint64_t ticket;
+    char item[16];
+
+    assert_code(put(queue, "late"), 0);
+    assert_code(shk_queue_lease(queue, item, sizeof(item), SHK_NOWAIT, &ticket), 4);
+    brief = start_actor(&(struct actor){.timeout = SHK_SEC(2)});
+    patient = start_getter();
+    assert_code(shk_queue_nack(queue, ticket, SHK_SEC(4)), 0);
+    assert_result(result_of(brief), -ETIMEDOUT);
+    assert_got(patient, "late");
+    assert_code(shk_queue_close(queue), 0);
+}
+END_TEST
+
 static int put_and_get_with_the_handle_of_the_parent(void *queue)
 {
     char item[16];
@@ -1486,6 +1505,8 @@ int main(void)
     tcase_add_test(waiting, test_queue_lets_a_producer_wait_for_a_free_place);
     tcase_add_test(waiting, test_queue_lets_a_consumer_wait_for_an_item);
     tcase_add_test(waiting, test_queue_wakes_a_sleeper_for_each_item_and_each_place);
+    tcase_add_test(waiting,
+                   test_queue_delayed_item_outlives_the_wait_of_the_consumer_that_was_told);
     tcase_add_test(waiting, test_queue_works_in_a_forked_child);
     tcase_add_test(waiting, test_queue_timeout_is_not_shortened_by_what_others_do);
     tcase_add_test(waiting, test_queue_refuses_no_call_because_others_are_at_work);

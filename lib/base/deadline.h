@@ -14,8 +14,9 @@
 #include <time.h>
 
 /*
- * The recheck interval, in ns. No sleep is longer (but see sync/leader.h): what a death has left
- * half done, a waiter finds after that time at the latest.
+ * The recheck interval, in ns. A waiter sleeps so long at most, and then finds what a death has
+ * left half done. Longer sleep a follower (sync/leader.h) and a waiter for a mutex
+ * (SHKI_DOUBLINGS).
  */
 #ifdef SHKI_TEST_HOOKS
 #define SHKI_RECHECK shki_test_recheck

@@ -175,8 +175,11 @@ static int wait_for_permits(struct shk_semaphore *s, struct shki_member *m, uint
                 wake_watchers(s->object.segment, s->shared);
             return r;
         }
-        while (shki_waitlist_lock(&s->line) < 0)
-            ; /* permits that were promised must be taken */
+        r = shki_waitlist_lock_again(&s->line); /* permits that were promised must be taken */
+        if (r < 0) {
+            shki_waitlist_resume(m);
+            return r;
+        }
         if (shki_waitlist_was_taken_back(&s->line, m))
             continue;
         taken = take_promised(s, m, n);

@@ -6,7 +6,7 @@
  *   - Turns. A side that stays awake takes every item before a consumer that was woken for it runs.
  *     That is what makes it fast; after a turn it lets the sleepers have one (eventual fairness).
  *   - Spared wake-ups. A wake-up costs 5 to 50 us of system call and scheduling. A notifier waits a
- *     moment whether a thread that is awake uses the change, so that no sleeper need be woken.
+ *     moment: a thread that is awake may use the change, and then no sleeper need be woken.
  *   - Slip. A consumer one item behind its producer moves a cache line between processors for each
  *     item. It backs off for a moment, and then finds many (temporal slipping: Giacomoni, Moseley
  *     and Vachharajani, "FastForward", PPoPP 2008).

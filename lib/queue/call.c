@@ -92,7 +92,7 @@ static bool leases_have_changed(const struct shki_call *c)
            (shki_lease_changes(c->queue) != c->lease_changes || shki_lease_check(c->queue));
 }
 
-static bool can_go_on(const void *arg)
+static bool is_worth_a_try(const void *arg)
 {
     const struct shki_call *c = arg;
 
@@ -279,7 +279,7 @@ int shki_call_run(struct shki_call *c, shki_act *act, struct shki_work *work)
             if (r > 0 && c->keep)
                 return r;
             shki_side_unlock(c->queue, c->member, c->lock, c->bias_owner);
-            if (r > 0 || r == -EPIPE)
+            if (shki_side_notifies(r))
                 shki_queue_notify(c->queue, c->other, c->adaptive);
             if (r != 0)
                 break;
@@ -366,14 +366,14 @@ int shki_call_wait(struct shki_call *c)
     until = until_due(c);
     if (c->adaptive && give_way(c))
         return 0;
-    if (shki_spin(c->spinner, can_go_on, c))
+    if (shki_spin(c->spinner, is_worth_a_try, c))
         return 0;
     shki_object_sleeps(&c->queue->object, c->member, c->waits_for, shki_waits_how(&c->deadline));
-    c->slept = true;
+    c->has_waited = true;
     early = until.at < c->deadline.at;
     if (early)
         shki_error_save(&saved);
-    r = shki_eventcount_wait(c->eventcount, s, c->member, &until, can_go_on,
+    r = shki_eventcount_wait(c->eventcount, s, c->member, &until, is_worth_a_try,
                              c->heeds_lines ? find_deaths : NULL, c);
     if (r == -ETIMEDOUT && early)
         /* the next check of the deadline comes before the next sleep */
@@ -384,12 +384,24 @@ int shki_call_wait(struct shki_call *c)
     return r;
 }
 
+/*
+ * For the cascade. An item that is due later may have come back while the other consumers slept:
+ * one of them has to learn when to wake.
+ */
+static bool another_may_go_on(const void *arg)
+{
+    const struct shki_call *c = arg;
+
+    return c->can_go_on(c->queue) ||
+           (c->gets && shki_lease_words(c->queue) > 0 && shki_lease_due(c->queue) != SHKI_NEVER);
+}
+
 void shki_call_end(struct shki_call *c)
 {
     struct shk_queue *q = c->queue;
 
-    if (c->slept)
+    if (c->has_waited)
         shki_queue_wake_watchers(
             q->object.segment,
-            shki_eventcount_cascade(c->eventcount, q->asymmetric, c->can_go_on, q));
+            shki_eventcount_cascade(c->eventcount, q->asymmetric, another_may_go_on, c));
 }

@@ -1,12 +1,13 @@
 /*
  * A call on one side of a queue that may have to wait: the slow loop.
  *
- *     enter the lock                (SHK_NOWAIT: however busy it is, but not if a member keeps it)
+ *     enter the lock                (SHK_NOWAIT waits for an operation in it, not for a member
+ *                                   that keeps it)
  *     act                           moved? leave, notify the other side, done
  *     leave                         full, or empty:
  *     wait                          give way, spin, sleep on the side's eventcount
  *     again
- *     slept? notify the next sleeper of this side (cascading wake-up)
+ *     has waited? notify the next sleeper of this side (cascading wake-up)
  *
  * A wait begins once: a shutdown that comes after that is told to the call, though the queue may be
  * open again when its thread runs.
@@ -17,9 +18,9 @@
 #include "queue/side.h"
 
 /*
- * How long SHK_NOWAIT waits for a lock that no member keeps. It is held for one copy. Awake, which
- * is enough unless its holder waits for a CPU; asleep, before it is checked again; altogether, the
- * longest that a scheduler was seen to keep a holder waiting.
+ * How long SHK_NOWAIT waits for a lock that no member keeps, and that is held for one copy. SPIN:
+ * awake, which is enough unless the holder waits for a CPU. NAP: asleep between two checks. LIMIT:
+ * in all, the longest that a scheduler was seen to keep a holder waiting.
  */
 #define SHKI_BUSY_SPIN  SHK_MS(2)
 #define SHKI_BUSY_NAP   SHK_MS(10)
@@ -35,7 +36,7 @@ struct shki_call {
     struct shki_eventcount_shared *eventcount, *other;
     struct shki_spinner *spinner;
     struct shki_adaptive *adaptive;
-    /* loads only; also true when there is nothing to wait for any more: shut down, unlinked */
+    /* stores nothing; also true when there is nothing to wait for any more: shut down, unlinked */
     bool (*can_go_on)(const void *queue);
     uint32_t waits_for;
     int64_t timeout;
@@ -44,7 +45,7 @@ struct shki_call {
     bool heeds_shutdown;
     uint32_t lease_changes; /* when the earliest due time was found: LS5 */
     bool heeds_lines;       /* of producers and consumers: segment/presence.h */
-    bool begun, slept;
+    bool begun, has_waited;
     bool puts, gets;
     bool has_tried;  /* the first round only waits: the caller has had the lock, in vain */
     bool keep;       /* the lock, after a success */

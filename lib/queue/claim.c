@@ -6,6 +6,7 @@
  */
 #include "object/remote.h"
 #include "queue/call.h"
+#include "queue/state.h"
 
 #include <shmkit/inspect.h>
 
@@ -56,6 +57,9 @@ static int claim(struct shki_call *c)
         return r;
     }
     shki_side_keep(c->lock, c->member, 1, SHKI_OPEN_NOTHING);
+    if (c->puts && shki_shut_down(c->queue) != SHKI_OPEN)
+        /* SD2; killed before: they find it at the end of their recheck interval */
+        shki_queue_notify(c->queue, c->other, c->adaptive);
     return 0;
 }
 

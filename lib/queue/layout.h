@@ -39,7 +39,7 @@ struct shki_side_lock {
     /* .holder: the member that keeps it: has claimed it, or has something open; else 0 or dead */
     struct shki_mutex mutex;
     alignas(SHKI_CACHE_LINE) struct shki_biased_shared bias;
-    /* All that follows is read and written with the lock. */
+    /* Written with the lock. Read with it, but for `chunks` (CH3, CH4) and `open` (SD3). */
     /* FIFO: a late copy of the other side's count, so that its line is fetched once a lap */
     union {
         uint64_t cached_head; /* put lock */
@@ -328,7 +328,7 @@ enum shki_shut_down {
      * shut down while a member kept the put lock: if it is in the middle of a put, its item still
      * comes
      */
-    SHKI_SHUT_FOR_PUTS = 1,
+    SHKI_SHUT_WHILE_KEPT = 1,
     SHKI_SHUT_DOWN = 2 /* nothing more comes */
 };
 #define SHKI_SHUT_STATE UINT32_C(3)

@@ -234,7 +234,7 @@ ssize_t shk_queue_lease(struct shk_queue *q, void *buf, size_t size, int64_t tim
     if ((buf == NULL && size > 0) || ticket == NULL)
         return shki_say(-EINVAL, "the buffer, or the pointer to the ticket, is NULL");
     c = shki_get_call(q, m, timeout);
-    c.keep = true; /* by the mutex, and not as the bias owner: the bias ends here */
+    c.keep = true; /* by the mutex: the bias of any owner but a claimer ends */
     r = shki_call_run(&c, lease, &w);
     if (r < 0)
         return r;
@@ -314,6 +314,7 @@ static void notify_back(struct shk_queue *q, int64_t due)
     if (due == 0)
         shki_queue_notify(q, &shared->not_empty, &q->put_adaptive);
     else if (shki_eventcount_has_waiter(&shared->not_empty, q->asymmetric))
+        /* LS5 is a release, and the clearing of the flag an acquire: no full fence is needed. */
         shki_queue_wake_watchers(q->object.segment, shki_eventcount_wake_one(&shared->not_empty));
 }
 

@@ -33,8 +33,11 @@ struct shki_work {
 /* With the lock: how many items have been moved; 0: full, or empty; or an error. */
 typedef int shki_act(struct shk_queue *, struct shki_member *, struct shki_work *);
 
-/* A try found another member in the lock. No act returns it. */
-#define SHKI_LOCK_BUSY INT_MIN
+/*
+ * A try found another member in the lock, or items that are leased, which are for the slow loop. No
+ * act returns it.
+ */
+#define SHKI_LOCK_BUSY (INT_MIN + 1) /* SHKI_REMOTE is another value */
 
 struct shki_counts {
     /* items put so far, in as many bits as the order has; those of them that are in the queue */

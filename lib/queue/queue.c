@@ -94,7 +94,7 @@ int shk_queue_put_priority(struct shk_queue *q, const void *item, size_t len, in
     return put_slow(q, item, len, priority, timeout);
 }
 
-/* The arguments of these are in the order in which the registers have them already. */
+/* The arguments of these are in such an order that most stay in their registers. */
 static __attribute__((noinline, cold)) int leave_and_put(struct shk_queue *q, const void *item,
                                                          size_t len, struct shki_member *m,
                                                          int64_t timeout)
@@ -152,12 +152,12 @@ static int get_wait(struct shk_queue *q, struct shki_member *m, struct shki_work
     struct shki_call c;
 
     if (has_tried && shki_lease_words(q) > 0)
-        has_tried = false; /* a claimer, which does not come to what has come back */
+        has_tried = false; /* a claimer's try finds no item that has come back; the loop does */
     if (has_tried && timeout == SHK_NOWAIT &&
         !shki_roles_check(&q->object, &q->roles, SHKI_PRODUCERS))
         return shki_object_say(&q->object, -EAGAIN, "the queue is empty");
     c = shki_get_call(q, m, timeout);
-    /* With SHK_NOWAIT the line of the producers has just ended: one more try says -EPIPE. */
+    /* With SHK_NOWAIT the last producer has just gone: one more try returns -EPIPE. */
     c.has_tried = has_tried && timeout != SHK_NOWAIT;
     return shki_call_run(&c, shki_lease_get, w);
 }
@@ -390,7 +390,7 @@ int shk_queue_is_shut_down(struct shk_queue *q)
 static int is_kept(void *queue)
 {
     const struct shk_queue *q = queue;
-    uint64_t holder = load_acquire(&q->shared->put_lock.mutex.holder);
+    uint64_t holder = load_acquire(&q->shared->put_lock.mutex.holder); /* SD3 */
 
     return shki_member_is_alive(q->object.segment, holder) ? -EALREADY : 0;
 }
@@ -428,7 +428,7 @@ int shk_queue_shutdown(struct shk_queue *q)
         shut(q, SHKI_SHUT_DOWN);
         shki_side_unlock(q, m, c.lock, false);
     } else if (r == -EALREADY) {
-        shut(q, SHKI_SHUT_FOR_PUTS);
+        shut(q, SHKI_SHUT_WHILE_KEPT);
     } else {
         return shki_fail(
             -EBUSY, "%s/%s: a thread has been in the middle of a put for 10 s; it may be stopped",

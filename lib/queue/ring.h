@@ -13,7 +13,8 @@
  * every instruction.
  *
  * What always holds: producers take turns at the put lock, consumers at the get lock. One release
- * store commits an operation. No member sleeps in a lock.
+ * store commits an operation. No operation sleeps in a lock; a claim or a reservation may keep one
+ * for long.
  *
  *     producer, with the put lock                 consumer, with the get lock
  *     tail - cached_head == capacity?             RQ1: slot's word has the number head? else empty
@@ -40,12 +41,15 @@
  * mutex or by its bias. No other producer writes meanwhile, to that slot or to any: why that holds
  * for a bias owner that is late, or killed, is told in sync/biased.h.
  *
- * Killed before RQ1: the slot is free, whatever is in it. Between RQ1 and the tail: the item is in,
- * and the tail is late by as many items as were put at once. The next member that enters does so by
- * the mutex, since the dead one still is the bias owner or the holder. Before its operation it
- * moves the tail, and takes back the words of what was not committed (repair). A thread that counts
- * without the lock goes on from the tail along the words (shki_ring_tail()). Before RQ2: the item
- * is still in. After it: the item is out.
+ * Producer killed before RQ1: the slot is free, whatever is in it. Between RQ1 and the tail: the
+ * item is in, and the tail is late by as many items as were put at once. The next producer enters
+ * by the mutex, since the dead one still is the bias owner or the holder. Before its operation it
+ * moves the tail, and takes back the words of what was not committed (repair). It does so at once
+ * if the kernel has marked the death, within REVOKE_NAP_MAX while the dead one is still ending, and
+ * else after a recheck interval. Consumers do not wait for that. A thread that counts without the
+ * lock goes on from the tail along the words (shki_ring_tail()).
+ *
+ * Consumer killed before RQ2: the item is still in. After it: the item is out.
  *
  * What another order would cause: the tail stored before the word: a count of an item that a
  * consumer does not find. The word stored before the item: a consumer copies what is not there yet.
@@ -97,8 +101,9 @@ static SHKI_INLINE void ring_fetch_slot(const struct shk_queue *q, uint64_t tail
 static SHKI_INLINE void ring_commit_slot(struct shki_slot *slot, uint64_t position, size_t length)
 {
     /*
-     * RQ1: release: commits; pairs with the acquire in ring_word(). Killed before: the slot is
-     * free, whatever is in it. Killed after: the item is in, and the tail late.
+     * RQ1: release: commits; pairs with the acquires in ring_word(), ring_get_one() and get().
+     * Killed before: the slot is free, whatever is in it. Killed after: the item is in, and the
+     * tail late.
      */
     store_release(&slot->word, shki_slot_word(position, length));
 }

@@ -44,7 +44,7 @@ static inline bool shki_side_is_kept_by(const struct shki_side_lock *lock,
 /* Whether a living member keeps it. Loads only. */
 bool shki_side_is_kept(const struct shk_queue *, const struct shki_side_lock *);
 
-/* What a member's record says of one that is in the lock by its bias. */
+/* The value of biased_in while a member is in that lock. */
 static SHKI_INLINE uint64_t shki_side_offset(const struct shk_queue *q,
                                              const struct shki_side_lock *lock)
 {
@@ -58,13 +58,11 @@ static SHKI_INLINE bool shki_side_enter(const struct shk_queue *q, const struct 
     return shki_biased_enter(m, &lock->bias, shki_side_offset(q, lock), q->asymmetric);
 }
 
-/*
- * Try to enter by the mutex: 0; 1: another member is in the lock; or an error. The second leaves a
- * lock that was entered by the mutex.
- */
+/* Try to enter by the mutex: 0; 1: another member is in the lock; or an error. */
 int shki_side_trylock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
-/* The same, and 1, too, if items are leased: what to do then the slow loop knows. */
+/* The same; also 1 if items are leased, so that the slow loop handles them. */
 int shki_side_trylock_unleased(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
+/* Leave a lock that was entered by the mutex. */
 void shki_side_unlock_slow(struct shk_queue *, struct shki_member *, struct shki_side_lock *);
 
 /* Try to enter: 0; SHKI_LOCK_BUSY; or an error. */
@@ -90,8 +88,8 @@ static SHKI_INLINE void shki_side_unlock(struct shk_queue *q, struct shki_member
 }
 
 /*
- * Keep the lock beyond the operation: the caller has its mutex, and goes on having it. And the end
- * of that, which unlocks the mutex.
+ * Keep the lock beyond the operation: the caller has the mutex and goes on holding it. unkeep ends
+ * that, and unlocks the mutex.
  */
 void shki_side_keep(struct shki_side_lock *, const struct shki_member *, uint32_t claimed,
                     uint32_t open);
@@ -125,13 +123,22 @@ void shki_queue_wake(struct shk_segment *, struct shki_queue_shared *);
 
 /* ---- Both ---- */
 
-/* Leave the lock after an operation that gave r, and notify the other side if that may go on. */
+/*
+ * Whether the other side is notified after an operation that gave r: it has moved items; or it is
+ * an error, since a consumer may have seen the producer in the lock (SD2).
+ */
+static inline bool shki_side_notifies(int r)
+{
+    return likely(r != 0);
+}
+
+/* Leave the lock after such an operation, and notify the other side if that may go on. */
 static SHKI_INLINE void shki_side_done(struct shk_queue *q, struct shki_member *m,
                                        struct shki_side_lock *lock, bool bias_owner, bool puts,
                                        int r)
 {
     shki_side_unlock(q, m, lock, bias_owner);
-    if (likely(r > 0 || r == -EPIPE))
+    if (shki_side_notifies(r))
         shki_notify_other(q, puts);
 }
 

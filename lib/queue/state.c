@@ -15,14 +15,14 @@ bool shki_queue_is_over(const struct shk_queue *q)
                shki_leases_out(q) == 0;
     if (shki_leases_out(q) > 0)
         return false; /* they may come back */
-    if (state != SHKI_SHUT_FOR_PUTS || q->order != SHK_FIFO)
+    if (state != SHKI_SHUT_WHILE_KEPT || q->order != SHK_FIFO)
         return true; /* LIFO, PRIORITY: the caller has the only lock, or is about to try it */
     /* A put that is seen half way without the fence needs none: the fence costs a system call. */
     held = shki_robust_is_held(&lock->mutex.robust);
     holder = load_acquire(&lock->mutex.holder); /* SD3 */
     if (held && !shki_member_is_alive(q->object.segment, holder))
         return false; /* a member is in the lock by the mutex, for one operation */
-    if (held && load_acquire(&lock->open) == SHKI_OPEN_RESERVATION)
+    if (held && load_acquire(&lock->open) == SHKI_OPEN_RESERVATION) /* SD3 */
         return false;
     /*
      * SD2: shut_down before whether a member is in the lock, by its bias (BL1) or its mutex (BL4)
@@ -30,10 +30,10 @@ bool shki_queue_is_over(const struct shk_queue *q)
     shki_fence_heavy(q->asymmetric);
     if (!shki_robust_is_held(&lock->mutex.robust))
         return !shki_biased_owner_is_in(&q->put_biased);
-    holder = load_acquire(&lock->mutex.holder);
+    holder = load_acquire(&lock->mutex.holder); /* SD3 */
     return shki_member_is_alive(q->object.segment, holder) &&
            !shki_biased_is_in(&q->put_biased, holder) &&
-           load_acquire(&lock->open) != SHKI_OPEN_RESERVATION;
+           load_acquire(&lock->open) != SHKI_OPEN_RESERVATION; /* SD3 */
 }
 
 uint64_t shki_queue_items(const struct shk_queue *q)

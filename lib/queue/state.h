@@ -1,5 +1,6 @@
 /*
- * Whether a queue is shut down, over, readable, writable: loads only.
+ * Whether a queue is shut down, over, readable, writable. The questions store nothing; one about a
+ * queue in the state SHUT_WHILE_KEPT may execute a heavy fence (SD2).
  *
  * Shutting down.
  *
@@ -9,7 +10,7 @@
  *     shutdown                                   consumer
  *     put lock; SD1: shut_down = SHUT_DOWN       no item?
  *     or, if a member keeps the put lock:        SD1: shut_down?
- *        SD1: shut_down = SHUT_FOR_PUTS          SHUT_FOR_PUTS: is a put still half way?
+ *        SD1: shut_down = SHUT_WHILE_KEPT        SHUT_WHILE_KEPT: is a put still half way?
  *     notify all                                 no item still? -EPIPE
  *
  * With the put lock no put is half way: SHUT_DOWN says that nothing more comes. A lock that is kept
@@ -17,7 +18,7 @@
  * Then the consumers find out by themselves whether its holder is in the middle of a put: heavy
  * fence (SD2), and then whether the holder is in the lock by its bias, or has a reservation open.
  *
- *     producer                                   consumer that reads SHUT_FOR_PUTS
+ *     producer                                   consumer that reads SHUT_WHILE_KEPT
  *     BL1, BL4: enters the lock                  (SD1: shut_down is set)
  *     fence                                      SD2: heavy fence
  *     SD1: shut_down? then leave, -EPIPE         BL1, BL4: is a member in the lock?
@@ -25,6 +26,10 @@
  * Either the producer sees that the queue is shut down, or the consumer sees the producer in the
  * lock (SD2 pairs with BL1 and BL4). Without the fences a consumer would find the lock free and the
  * queue empty, return -EPIPE, and an item would come after it.
+ *
+ * A consumer that has seen the producer in the lock sleeps. So a producer that leaves the lock of a
+ * queue that was shut down, or begins to keep it, notifies the consumers, though it has put
+ * nothing.
  *
  * SD3: a reservation is marked in `open` before the holder is written, and the mark goes after the
  * item was put. So a consumer that reads a living holder and no reservation has all that was

@@ -129,10 +129,10 @@ static int take_over(const struct shki_biased *b, const struct shki_member *m, i
         r = revoke_bias(b, owner_died);
     if (r < 0) {
         /*
-         * Given back, the mutex tells the next holder nothing of the former one's death. Nor need
-         * it. Either the former holder had not entered: the same former owner was in its way. Or it
-         * is that former owner (a claim), whose life the kernel has not marked yet: `revoking`
-         * names it, so the next holder repairs.
+         * Given back, the mutex tells the next holder nothing of the dead one. The next holder need
+         * not know. If the dead holder had not entered, the same former owner was in its way, and
+         * there is nothing to repair. Or it is that former owner, a claimer, whose life the kernel
+         * has not marked yet. `revoking` names it, so the next holder repairs.
          */
         shki_mutex_unlock(b->mutex);
         return r;

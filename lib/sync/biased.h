@@ -12,7 +12,8 @@
  *     enter without the mutex.
  *   - A member is in the lock in one of two cases. It holds the mutex, no other member is the
  *     owner, and `revoking` is 0. Or its biased_in is the offset of the lock, and it has read its
- *     own id in `owner` after it stored that.
+ *     own id in `owner` after it stored that. A claimer, which holds the mutex and is the owner,
+ *     is in the lock only while its biased_in says so.
  *   - While `revoking` is not 0 no member becomes the owner. A holder of the mutex sees it cleared
  *     before it enters, or unlocks without having entered. So one field is enough: there is never a
  *     second former owner that may still be in the lock.
@@ -32,11 +33,19 @@
  *     BL2: biased_in = 0                           BL3: revoking = 0
  *                                                  ... the operation ...
  *
- * Why a late owner cannot overwrite what another member has written. Late is an owner that has read
- * its own id in `owner`, was interrupted or stopped, and goes on when a revoker has cleared
- * `owner`. In a queue it would copy its item into a slot that has another one by then. The heavy
- * fence is a full barrier in every running thread at some moment after `owner` was cleared; a
- * thread that does not run then passes one when it is scheduled. There are two cases.
+ * The revoker waits at BL2 for REVOKE_SPIN with the mutex. Then it unlocks the mutex, sleeps (from
+ * REVOKE_NAP to REVOKE_NAP_MAX), and locks it again. `revoking` tells the next holder of the mutex.
+ * So a call may end one such sleep after its deadline.
+ *
+ * Why a late owner cannot overwrite what another member has written. An owner is late if it was
+ * interrupted or stopped after a check of `owner` that has read its own id, and goes on when a
+ * revoker has cleared `owner`. In a queue a late producer would copy its item into a slot that has
+ * another one by then. A late consumer would store an old head, and items would be given out again.
+ *
+ * x86 and ARM64 may both execute the owner's load of `owner` before its store to biased_in is
+ * visible. The light fence only keeps the compiler from that. The heavy fence ends it: it is a full
+ * barrier in every running thread at some moment after `owner` was cleared; a thread that does not
+ * run then passes one when it is scheduled. There are two cases.
  *   - The owner's second check comes after that moment. It reads 0, and does not enter.
  *   - The owner's second check came before it. Then the store to biased_in, which precedes that
  *     check, is visible to the revoker after the fence. The revoker waits until the owner leaves,
@@ -56,10 +65,13 @@
  * Killed where:
  *   - An owner before its second check, or after BL2: it was not in the lock.
  *   - An owner between them: it is dead and biased_in is the offset. The next holder of the mutex
- *     revokes, waits for nothing, and repairs. Its record may be another member's by then, and not
- *     say any more where the owner was. So the revoker repairs after every dead owner.
- *   - A revoker before BL3, or out of time there: the mutex is released and `revoking` stays. The
- *     next holder of the mutex executes the heavy fence and waits in its place.
+ *     revokes, waits in vain for REVOKE_SPIN, finds the owner dead, and repairs. The owner's record
+ *     may be another member's by then, and not say any more where the owner was. So the revoker
+ *     repairs after every dead owner.
+ *   - A revoker before `owner = 0`: the owner stays the owner.
+ *   - A revoker after that and before `revoking = 0`, or out of time: the mutex is released and
+ *     `revoking` stays. The next holder of the mutex executes the heavy fence and waits in its
+ *     place.
  *   - A member between becoming the owner and unlocking: a dead owner.
  *
  * What another order would cause:
@@ -95,7 +107,7 @@ struct shki_biased {
     struct shk_segment *segment;
     struct shki_mutex *mutex;
     struct shki_biased_shared *shared;
-    uint64_t offset;                /* what a member's record says of one that is in the lock */
+    uint64_t offset;                /* the value of biased_in while a member is in this lock */
     _Atomic uint64_t *holders_lost; /* counts members that died in the lock */
     /*
      * Repair what a member that died in the lock has left. The caller holds the mutex and no living
@@ -106,12 +118,13 @@ struct shki_biased {
 };
 
 /*
- * Enter by the bias: true if the caller is the owner. If not, the caller must leave, and lock the
- * mutex. `owner` is not checked before the store. So for a moment a caller that is not the owner
- * has the biased_in of a member that is in the lock. A revoker reads the record of the member in
- * `revoking` alone. If that is another member, the store changes nothing. If it is the caller, a
- * former owner, the revoker waits until the caller leaves. A former owner that is killed in that
- * moment is counted as lost in the lock, though it was not in it.
+ * Enter by the bias, where the segment has asymmetric fences: true if the caller is the owner. If
+ * not, the caller must leave, and lock the mutex. `owner` is not checked before the store. So for a
+ * moment a caller that is not the owner has the biased_in of a member that is in the lock. A
+ * revoker reads the record of the member in `revoking` alone. If that is another member, the store
+ * changes nothing. If it is the caller, a former owner, the revoker waits until the caller leaves.
+ * A former owner that is killed in that moment is counted as lost in the lock, though it was not in
+ * it.
  */
 static inline __attribute__((always_inline)) bool
 shki_biased_enter_fast(const struct shki_member *m, const struct shki_biased_shared *shared,
@@ -125,6 +138,10 @@ shki_biased_enter_fast(const struct shki_member *m, const struct shki_biased_sha
     store_release(&m->record->biased_in, offset);
     /* BL1: biased_in before the check of owner; pairs with the heavy fence of a revoker */
     shki_fence_light(true);
+    /*
+     * Relaxed is enough: since the caller made itself the owner, with the mutex, no other member
+     * has been in the lock. So all that it reads there it has written or acquired itself.
+     */
     return likely(load_relaxed(&shared->owner) == m->id);
 }
 
@@ -139,15 +156,14 @@ static inline __attribute__((always_inline)) bool
 shki_biased_enter(const struct shki_member *m, const struct shki_biased_shared *shared,
                   uint64_t offset, bool asymmetric)
 {
-    /* Relaxed: no other member writes the caller's id there, and a revoker that clears it waits. */
+    /* Relaxed: a hint. The second check decides. */
     if (unlikely(load_relaxed(&shared->owner) != m->id))
         return false;
     store_release(&m->record->biased_in, offset); /* BL2, as above */
     shki_fence_light(asymmetric);                 /* BL1, as above */
     if (likely(load_relaxed(&shared->owner) == m->id))
         return true;
-    /* Relaxed: nothing was done here; the store before it has released what was done elsewhere. */
-    store_relaxed(&m->record->biased_in, 0);
+    shki_biased_leave(m);
     return false;
 }
 
@@ -161,12 +177,15 @@ int shki_biased_trylock(const struct shki_biased *, struct shki_member *);
 int shki_biased_lock(const struct shki_biased *, struct shki_member *, struct shki_deadline *,
                      struct shki_spinner *, int (*recheck)(void *arg), void *arg);
 
-/* Unlock the mutex, and become the owner if the caller alone has come for long. */
+/*
+ * Unlock the mutex. A caller that has locked it BIAS_STREAK times in a row becomes the owner, if
+ * the segment has asymmetric fences.
+ */
 void shki_biased_unlock(const struct shki_biased *, struct shki_member *);
 
 /*
- * With the mutex, and not by the bias: no member becomes the owner until it is allowed again. The
- * caller may be a claimer, which stays the owner. Killed in it: it is forbidden, or it is not.
+ * No member becomes the owner until it is allowed again. The caller has the mutex. A claimer may
+ * call it, and stays the owner; any other bias ends. Killed in it: it is forbidden, or it is not.
  */
 void shki_biased_forbid(const struct shki_biased *, const struct shki_member *);
 void shki_biased_allow(const struct shki_biased *);
@@ -181,8 +200,8 @@ static inline bool shki_biased_is_forbidden(const struct shki_biased_shared *sha
 bool shki_biased_is_in(const struct shki_biased *, uint64_t id);
 
 /*
- * Whether an owner, or a former one, that is alive is in the lock. The caller has read that the
- * mutex is free after a heavy fence.
+ * Whether an owner, or a former one, that is alive is in the lock. The caller has executed a heavy
+ * fence, and then read that the mutex is free.
  */
 bool shki_biased_owner_is_in(const struct shki_biased *);
 

@@ -15,7 +15,8 @@
 uint32_t shki_eventcount_wake_one(struct shki_eventcount_shared *e)
 {
     /*
-     * Ordered by EC1. EC2: acquire; pairs with the release in prepare_wait(): the waiter that this
+     * Ordered by EC1, the caller's fence, or by an acquire after a release of the caller's (LS5).
+     * EC2: acquire; pairs with the release in prepare_wait(): the waiter that this
      * wakes sees the sleepers that were counted before it.
      */
     uint32_t were = fetch_and_acquire(&e->flags, SHKI_NEED_FENCE);
@@ -73,6 +74,7 @@ uint32_t shki_eventcount_notify(struct shki_eventcount_shared *e, bool asymmetri
      * clear, and executes a heavy fence.
      */
     if (quiet >= QUIET_COMMITS && shki_policy(SHKI_POLICY_NEED_FENCE))
+        /* relaxed: it orders nothing, see above */
         compare_exchange_relaxed(&e->flags, &need_fence, 0);
     store_relaxed(quiet_commits, quiet);
     return of_object;

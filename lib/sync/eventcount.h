@@ -8,8 +8,9 @@
  *
  * What always holds: if a waiter sleeps and its condition holds, then one of these is still to
  * come:
- *   - a post: NEED_WAKEUP is clear;
  *   - the flags are read by a notifier that has changed the condition;
+ *   - the post of the notifier that has cleared NEED_WAKEUP, or its permit;
+ *   - the cascade of the waiter that this post wakes;
  *   - the heavy fence of the waiter that has set NEED_FENCE, and then its cascade;
  *   - the end of the waiter's recheck interval, if a thread was killed.
  *
@@ -27,20 +28,28 @@
  *     while the condition does not hold
  *     sleepers--
  *     ... use it ...
- *     slept, and sleepers > 0? then EC2, EC1:
+ *     has waited, and sleepers > 0? then EC2, EC1:
  *       condition holds? then notify
  *
  * Both sides store, fence and load (EC1), so either the waiter's check sees the change, or the
  * notifier sees the flag.
  *
  * One post wakes one waiter and leaves the flag clear. So permits do not accumulate, and a waiter
- * that has slept sets the flag again before it returns, on behalf of the waiters still asleep, and
- * notifies the next one if the condition holds (cascading wake-up).
+ * that has been through the loop, asleep or not, sets the flag again before it returns, on behalf
+ * of the waiters still asleep, and notifies the next one if the condition holds (cascading
+ * wake-up).
  *
  * The fences are asymmetric. The first waiter after a busy time pays for the heavy fence. Then
- * NEED_FENCE is set, and notifiers execute full fences, and waiters too, until a side has committed
- * QUIET_COMMITS times in a row without a waiter: then the notifier clears NEED_FENCE. Where the
- * segment is not asymmetric all of these fences are full ones, and NEED_FENCE is not used.
+ * NEED_FENCE is set, and notifiers execute full fences, and waiters too, until one handle of a side
+ * has committed QUIET_COMMITS times in a row without a waiter: then its notifier clears NEED_FENCE.
+ * Where the segment is not asymmetric all of these fences are full ones, and NEED_FENCE is not
+ * used.
+ *
+ * Why a full fence is enough for a waiter that finds NEED_FENCE set, though the waiter that has set
+ * it may not have executed its heavy fence yet. A notifier may have read 0 before NEED_FENCE was
+ * set, and its change may not be visible. The second waiter misses it, and sleeps. The first sees
+ * the change after its heavy fence, and its cascade wakes the second if there is more than it
+ * needs.
  *
  * A notifier may leave EC2 out, with the flag set, if it sees after EC1 that the condition does not
  * hold any more: a thread that is awake has used the change. Whatever makes the condition hold
@@ -91,7 +100,10 @@ uint32_t shki_eventcount_notify(struct shki_eventcount_shared *, bool asymmetric
                                 _Atomic uint32_t *quiet_commits, bool (*is_used_up)(void *arg),
                                 void *arg);
 
-/* Clear the flags, and post if a waiter needs it. Returns the object's flags that were set. */
+/*
+ * Clear all flags but NEED_FENCE, and post if a waiter needs it. Returns the object's flags that
+ * were set.
+ */
 uint32_t shki_eventcount_wake_one(struct shki_eventcount_shared *);
 
 /*
@@ -100,7 +112,10 @@ uint32_t shki_eventcount_wake_one(struct shki_eventcount_shared *);
  */
 uint32_t shki_eventcount_wake_all(struct shki_eventcount_shared *, uint32_t sleepers_max);
 
-/* Post so often as there are sleepers: those that wake check their condition. */
+/*
+ * Post for each sleeper, but `first` of them that have been posted for; sleepers_max times at most,
+ * whatever the bytes say. Those that wake check their condition.
+ */
 void shki_eventcount_post_all(struct shki_eventcount_shared *, uint32_t first,
                               uint32_t sleepers_max);
 
@@ -115,8 +130,8 @@ int shki_eventcount_wait(struct shki_eventcount_shared *, struct shk_segment *,
                          const void *arg);
 
 /*
- * By a waiter that has slept, when its call ends, with whatever result. Returns the object's flags
- * that it has cleared.
+ * By a waiter that has waited, asleep or not, when its call ends, with whatever result. Returns the
+ * object's flags that it has cleared.
  */
 uint32_t shki_eventcount_cascade(struct shki_eventcount_shared *, bool asymmetric,
                                  bool (*holds)(const void *arg), const void *arg);

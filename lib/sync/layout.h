@@ -14,15 +14,15 @@
  * The bias of a lock: see sync/biased.h. It lies in the cache line behind the lock's mutex, so that
  * an owner that enters by its bias does not touch the mutex's line. The object may put 32 bytes of
  * its own, which are read and written with the lock, into the rest of that line.
+ *
+ * All of it is written with the mutex, never by the bias.
  */
 struct shki_biased_shared {
-    _Atomic uint64_t owner; /* member id, 0: none; written with the mutex: BL1 */
-    _Atomic uint64_t
-        revoking; /* a former owner that may still be in the lock; with the mutex: BL3 */
-    /* With the lock: */
+    _Atomic uint64_t owner;     /* member id, 0: none: BL1, BL3 */
+    _Atomic uint64_t revoking;  /* a former owner that may still be in the lock: BL3 */
     _Atomic uint64_t last;      /* the member that last locked the mutex */
     _Atomic uint32_t streak;    /* times in a row that it did so */
-    _Atomic uint32_t forbidden; /* 1: no member becomes the owner */
+    _Atomic uint32_t forbidden; /* 1: no member becomes the owner; without the mutex a hint */
 };
 
 _Static_assert(sizeof(struct shki_biased_shared) == 32, "it shares its line with 32 bytes more");
@@ -32,7 +32,7 @@ _Static_assert(sizeof(struct shki_biased_shared) == 32, "it shares its line with
  * a notifier clears them with NEED_WAKEUP, and is told which of them were set.
  */
 enum {
-    SHKI_NEED_WAKEUP = 1, /* a waiter sleeps, or did so when the flags were last cleared */
+    SHKI_NEED_WAKEUP = 1, /* a waiter has prepared to sleep since a notifier last cleared it */
     SHKI_NEED_FENCE = 4   /* a waiter has slept lately: notifiers execute a full fence */
 };
 

@@ -29,7 +29,7 @@ static bool take_place(const struct shki_role *r)
         if (id == r->member->id)
             return true;
         if (process_of(r, id) == 0 && process_of(r, leader(r, 1 - i)) != process &&
-            compare_exchange_seq_cst(&r->leaders[i], &id, r->member->id))
+            compare_exchange_seq_cst(&r->leaders[i], &id, r->member->id)) /* LF2 */
             return true;
     }
     return false;
@@ -48,7 +48,7 @@ int64_t shki_role_interval(struct shki_role *r, const struct shki_deadline *dead
     if (!r->leads && take_place(r)) {
         r->leads = true;
         r->follows = false;
-        fetch_sub_relaxed(r->followers, 1);
+        fetch_sub_relaxed(r->followers, 1); /* relaxed: too many cost a needless wake-up */
     }
     if (r->leads)
         return SHKI_RECHECK;
@@ -60,7 +60,7 @@ bool shki_role_end(struct shki_role *r)
     uint64_t id;
 
     if (r->follows)
-        fetch_sub_relaxed(r->followers, 1);
+        fetch_sub_relaxed(r->followers, 1); /* relaxed, as above */
     r->follows = false;
     if (!r->leads)
         return false;

@@ -1,7 +1,8 @@
 /*
- * Leaders and followers: of the waiters that sleep at one place, two recheck each 100 ms whether a
- * death has left something undone there; the others do so after ever longer intervals. So a place
- * with many idle waiters costs no more wake-ups than one with two.
+ * Leaders and followers: of the waiters that sleep at one place, at most two, of different
+ * processes, recheck each 100 ms whether a death has left something undone there; the others do so
+ * after ever longer intervals. So a place with many idle waiters costs no more wake-ups than one
+ * with two.
  *
  * Source: Schmidt, Stal, Rohnert, Buschmann, Pattern-Oriented Software Architecture 2 (2000),
  * "Leader/Followers".
@@ -16,12 +17,14 @@
  * finds the follower. If the follower read the places before it was counted, both could miss each
  * other, and the place would have no leader.
  *
- * The two leaders are of different processes where there are several, since the threads of a
- * process die together: what a leader's death leaves is the other leader's to find. A waiter begins
- * to follow when it has slept for some recheck intervals: busy places have neither role.
+ * The two leaders are of different processes, since the threads of a process die together: what a
+ * leader's death leaves is the other leader's to find. If all waiters are of one process there is
+ * one leader. A waiter begins to follow when it has slept for some recheck intervals: busy places
+ * have neither role.
  *
- * A notifier wakes leaders last. Killed before it has woken all that it has released, it leaves a
- * leader asleep, which finds out at the end of its interval and wakes the others.
+ * In a waitlist the notifier wakes leaders last. Killed before it has woken all that it has
+ * released, it leaves a leader asleep, which finds out at the end of its interval and wakes the
+ * others.
  *
  * Killed anywhere in here: a dead leader, which the next waiter that sleeps replaces; or a follower
  * that is counted for ever, which costs a needless wake-up now and then.

@@ -16,8 +16,8 @@
 
 /*
  * Sleep until unparked, a signal comes, or `until` (CLOCK_MONOTONIC). True: unparked. False: time
- * to check for deaths. A signal counts as the end of the interval: a thread that gets one every few
- * milliseconds would never come to that end.
+ * to check for deaths. A signal counts as the end of the interval. Otherwise a thread that gets one
+ * every few milliseconds would never check.
  */
 bool shki_park(struct shki_member *, const struct timespec *until);
 

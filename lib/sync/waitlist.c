@@ -183,11 +183,26 @@ void shki_waitlist_resume(struct shki_member *m)
     store_release(&m->node->list, 0);
 }
 
+int shki_waitlist_lock_again(struct shki_waitlist *l)
+{
+    int r;
+
+    do
+        r = shki_waitlist_lock(l);
+    while (r == -EBUSY);
+    return r;
+}
+
 /* Leave without having been released. Returns 0 if the waiter was, at the last moment. */
 static int withdraw(struct shki_waitlist *l, struct shki_member *m, int why)
 {
-    while (shki_waitlist_lock(l) < 0)
-        ; /* the node must leave: its owner will wait in other lists */
+    /* The node must leave: its owner will wait in other lists. */
+    int r = shki_waitlist_lock_again(l);
+
+    if (r < 0) {
+        shki_waitlist_resume(m);
+        return r;
+    }
     if (shki_node_is_released(l, m->node)) {
         why = 0;
     } else {

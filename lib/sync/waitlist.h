@@ -79,7 +79,7 @@ struct shki_waitlist {
     bool takes_requests; /* see shki_waitlist_request() */
     struct shki_spinner spinner;
     uint32_t *order; /* room for one number a member; used with the mutex only */
-    /* members, as soon as the mutex is unlocked; likewise. More are unparked with it held */
+    /* members to unpark after the unlock. Those beyond the array are unparked before it */
     uint32_t to_unpark[SHKI_UNPARK_LATER], n_to_unpark;
     uint32_t leaders[2], n_leaders; /* … after all others */
 };
@@ -99,6 +99,11 @@ void shki_waitlist_close(struct shki_waitlist *);
  * a dead holder left.
  */
 int shki_waitlist_lock(struct shki_waitlist *);
+/*
+ * By a waiter that must not leave things as they are: the same, and it waits on while a thread that
+ * is stopped has the mutex. 0; or an error, if the mutex is damaged.
+ */
+int shki_waitlist_lock_again(struct shki_waitlist *);
 
 void shki_waitlist_unlock(struct shki_waitlist *);
 /*

@@ -22,7 +22,7 @@
 #define MEMBERS (PRODUCERS + 2)
 
 mtype = { STEP_IN, COMMIT, STEP_OUT, KEEP, GIVE, SHUT, UNLOCK } /* what a member stores */
-mtype = { OPEN, SHUT_FOR_PUTS, SHUT_DOWN }
+mtype = { OPEN, SHUT_WHILE_KEPT, SHUT_DOWN }
 
 chan buffer[MEMBERS] = [6] of { mtype }
 byte lock                  /* member + 1; 0: free */
@@ -90,7 +90,7 @@ proctype claimer(byte me)
 proctype closer(byte me)
 {
     if
-    :: atomic { lock != 0 && kept -> shut_down = SHUT_FOR_PUTS } /* SD1 */
+    :: atomic { lock != 0 && kept -> shut_down = SHUT_WHILE_KEPT } /* SD1 */
     :: atomic { lock == 0 -> lock = me + 1 };
        buffer[me]!SHUT;
        buffer[me]!UNLOCK
@@ -122,7 +122,7 @@ next:
     if
     :: seen == OPEN -> goto next
     :: seen == SHUT_DOWN -> goto second_check
-    :: seen == SHUT_FOR_PUTS
+    :: seen == SHUT_WHILE_KEPT
     fi;
     if
     :: lock != 0 && !kept -> goto next /* a producer has it at the moment */
