@@ -310,8 +310,7 @@ static int barrier_wait(struct shk_barrier *handle, int64_t timeout)
     pthread_mutex_lock(&b->object.lock);
     shke_ticket_take(&b->arrived, &ticket, "");
     r = meet(b, &ticket, &index, &deadline);
-    shke_ticket_give(&b->arrived, &ticket);
-    if (r == -EHOSTUNREACH)
+    if (shke_ticket_give(&b->arrived, &ticket) || r < 0) /* its key may be there, or come yet */
         shke_watch_mend(b->watch);
     pthread_mutex_unlock(&b->object.lock);
     shke_waiting_end(&waiting);

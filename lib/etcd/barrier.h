@@ -19,7 +19,9 @@
  * round be over when it is asked again.
  *
  * Twice, or late: `round` is another one then. Late, and in the same round still: an arrival of a
- * party that has given up. The watch breaks the barrier for it, as the party would have.
+ * party that has given up. The watch breaks the barrier for it, as the party would have. An arrival
+ * as the last one is refused because others have come: then its party arrives again, and as long as
+ * that key is there, which was written after, no earlier sending is carried out.
  */
 #ifndef SHKE_BARRIER_H
 #define SHKE_BARRIER_H

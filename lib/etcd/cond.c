@@ -218,15 +218,18 @@ static int give_up(struct shke_cond *c, struct shke_lock *l, struct shke_ticket 
     struct shke_session *session = l->object.segment->session;
     struct shke_kv none = {0};
     int64_t token = l->token, revision = 0;
+    bool is_doubtful = false; /* a sending of it may still come through */
     int r;
 
     l->is_trying = true;
     *again = l->again;
     ticket->lease = l->lease;
     pthread_mutex_unlock(&l->object.lock);
-    do
+    do {
         r = shke_cond_enter(c, l, token, ticket, &trial, &revision);
-    while (r == -EHOSTUNREACH && shke_session_has(session, ticket->lease));
+        r = is_doubtful && r < 0 && r != -EHOSTUNREACH && r != -ESTALE ? 1 : r;
+        is_doubtful = true;
+    } while (r == -EHOSTUNREACH && shke_session_has(session, ticket->lease));
     pthread_mutex_lock(&l->object.lock);
     l->is_trying = false;
     if (r == 0)
@@ -234,6 +237,8 @@ static int give_up(struct shke_cond *c, struct shke_lock *l, struct shke_ticket 
     if (r == 0 || r == 1 || r == -EHOSTUNREACH)
         l->owner = 0;
     pthread_cond_broadcast(&l->object.changed);
+    if (r != 0) /* what no thread has now is given back */
+        shke_watch_mend(l->watch);
     return r == 1 || r == -EHOSTUNREACH ? shke_lock_say_lost(l) : r;
 }
 
@@ -264,19 +269,31 @@ static int sleep_until_marked(struct shke_cond *c, struct shke_ticket *ticket,
     return r;
 }
 
-/* With the condition's lock, holding the condition's own: whether it was notified, if it is so. */
+/*
+ * With the condition's lock, holding the condition's own: whether it was notified, if it is so. The
+ * watch may be late: then the servers are asked before its mark is deleted. Tried until the lease
+ * ends: then a mark goes to the next waiter.
+ */
 static bool leave_line(struct shke_cond *c, struct shke_ticket *ticket)
 {
     const struct shke_trial trial = {.limit = SHKE_GRACE};
+    struct shke_session *session = object_of(c)->segment->session;
     bool marked = shke_cond_is_marked(c, ticket->name, ticket->created);
     struct shki_saved_error saved;
     int r;
 
     shke_host->error_save(&saved);
-    r = shke_cond_leave(c, ticket, &marked, &trial);
+    if (!marked) {
+        pthread_mutex_unlock(&object_of(c)->lock);
+        shke_cond_look(c, &trial);
+        pthread_mutex_lock(&object_of(c)->lock);
+        marked = shke_cond_is_marked(c, ticket->name, ticket->created);
+    }
+    do
+        r = shke_cond_leave(c, ticket, &marked, &trial);
+    while (r == -EHOSTUNREACH && shke_session_has(session, ticket->lease));
     shke_host->error_settle(0, &saved);
-    shke_ticket_give(&c->line, ticket);
-    if (r != 0)
+    if (shke_ticket_give(&c->line, ticket) || r != 0)
         shke_watch_mend(c->lock.watch);
     return marked;
 }
@@ -302,6 +319,7 @@ static int wait(struct shk_cond *handle, struct shke_cond *c, struct shke_lock *
     if (r < 0) {
         pthread_mutex_lock(&object_of(c)->lock);
         shke_ticket_give(&c->line, &ticket);
+        shke_watch_mend(c->lock.watch);
         pthread_mutex_unlock(&object_of(c)->lock);
         return r;
     }

@@ -20,8 +20,10 @@
  * is gone and its own is there, and puts its own mark in place of the other's.
  *
  * Twice, or late: a wait compares the holder's create_revision, a notify too, and the wait keys and
- * marks of which it makes use; `notified` tells a notifier that its request has been carried out.
- * A wait whose reply was lost finds its wait/T, a leave its own mark in what the watch has told.
+ * marks of which it makes use; `notified` tells a notifier that its request has been carried out,
+ * and how many it has marked. A wait whose reply was lost finds its wait/T. A leave is asked for
+ * with the lock held, when no mark comes any more: one that does not know of its own asks for that
+ * first. So what it deletes is known, also when its reply is lost.
  */
 #ifndef SHKE_COND_H
 #define SHKE_COND_H
@@ -60,7 +62,8 @@ int shke_cond_take_over(struct shke_cond *, const struct shke_spot *mark,
 
 /*
  * Without locks. Enter the line and give up the lock of that token: 0; 1: it is not held so any
- * more; -ESTALE: the condition is gone; or as shke_call(). *revision of the reply.
+ * more, or a sending that was refused may give it up yet; -ESTALE: the condition is gone; or as
+ * shke_call(). *revision of the reply.
  */
 int shke_cond_enter(struct shke_cond *, struct shke_lock *, int64_t token, struct shke_ticket *,
                     const struct shke_trial *, int64_t *revision);

@@ -4,6 +4,7 @@
 
 #include <shmkit/cond.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Waiters that one transaction marks: two comparisons each, of 128. */
@@ -129,6 +130,30 @@ int64_t shke_cond_look(struct shke_cond *c, const struct shke_trial *trial)
 
 /* ---- Waiting ---- */
 
+/*
+ * It was refused, but not by its comparisons. Whether the lock is held still, and will be: an
+ * earlier sending may have given it up, or do so yet; also this one, when etcd has just reached its
+ * quota.
+ */
+static bool still_holds(struct shke_lock *l, const char *holder, int64_t token, int refusal,
+                        unsigned sent, const struct shke_trial *trial)
+{
+    struct shki_saved_error saved;
+    struct shke_reply reply;
+    struct shke_kv kv = {0};
+    bool holds;
+
+    if (sent > 1 || refusal != -ENOSPC)
+        return sent <= 1;
+    shke_host->error_save(&saved);
+    holds = shke_get(shke_object_client(&l->object), holder, trial, &reply) == 0 &&
+            shke_range_kv(&reply, 0, &kv) == 0 && kv.create == token;
+    shke_host->error_settle(0, &saved); /* the sentence of the refusal */
+    shke_kv_free(&kv);
+    shke_reply_free(&reply);
+    return holds;
+}
+
 /* The record of an object is compared, and asked for if not all holds. */
 int shke_cond_enter(struct shke_cond *c, struct shke_lock *l, int64_t token,
                     struct shke_ticket *ticket, const struct shke_trial *trial, int64_t *revision)
@@ -155,6 +180,8 @@ int shke_cond_enter(struct shke_cond *c, struct shke_lock *l, int64_t token,
     t.success.failed = t.success.failed || value.failed;
     shke_buffer_free(&value);
     r = shke_txn_run(shke_object_client(OBJECT(c)), &t, trial, &reply);
+    if (r < 0 && r != -EHOSTUNREACH && r != -ESTALE)
+        return still_holds(l, holder, token, r, reply.sent, trial) ? r : 1;
     if (r < 0)
         return r;
     *revision = reply.revision;
@@ -281,10 +308,23 @@ static unsigned add_marks(struct shke_txn *t, const struct shke_cond *c, unsigne
     return found;
 }
 
+/* Whether the last notify was that one; then how many it has marked. */
+static bool is_of(const struct shke_kv *notified, const char *nonce, unsigned *found)
+{
+    size_t length = strlen(nonce);
+    const char *value = (const char *)notified->value;
+
+    if (value == NULL || strncmp(value, nonce, length) != 0 || value[length] != ':')
+        return false;
+    *found = (unsigned)strtoul(value + length + 1, NULL, 10);
+    return true;
+}
+
 int shke_cond_mark(struct shke_cond *c, const struct shke_lock *l, int64_t token, unsigned n,
                    const char *nonce, bool *holds, const struct shke_trial *trial)
 {
-    char holder[SHKE_KEY_MAX], notified[SHKE_KEY_MAX], line[SHKE_KEY_MAX];
+    char holder[SHKE_KEY_MAX], notified[SHKE_KEY_MAX], line[SHKE_KEY_MAX],
+        value[SHKE_NONCE_SIZE + 12];
     struct shke_kv owner = {0}, last = {0};
     struct shke_reply reply;
     struct shke_txn t = {0};
@@ -299,7 +339,8 @@ int shke_cond_mark(struct shke_cond *c, const struct shke_lock *l, int64_t token
     shke_if_none_written_after(&t, line, c->line.seen);
     found = add_marks(&t, c, n, nonce);
     delete_old_marks(&t, c);
-    shke_then_put(&t, notified, nonce, strlen(nonce), 0);
+    snprintf(value, sizeof(value), "%s:%u", nonce, found);
+    shke_then_put(&t, notified, value, strlen(value), 0);
     shke_else_get(&t, holder);
     shke_else_get(&t, notified);
     add_questions(&t, c, shke_else_get, shke_else_get_all);
@@ -320,7 +361,7 @@ int shke_cond_mark(struct shke_cond *c, const struct shke_lock *l, int64_t token
         if (r == 0)
             r = read_answers(c, &reply, 3);
         *holds = r < 0 || owner.create == token;
-        if (r == 0 && !(last.value && strcmp((char *)last.value, nonce) == 0))
+        if (r == 0 && !is_of(&last, nonce, &found))
             r = -EAGAIN;
         shke_kv_free(&owner);
         shke_kv_free(&last);

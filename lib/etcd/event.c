@@ -9,7 +9,9 @@
  *     put sets, put set                            delete set
  *
  * Each changes what the other compares, so a request that is carried out late, after its reply was
- * given up, changes nothing. A set whose reply was lost finds its own nonce in `sets`.
+ * given up, changes nothing. A set whose reply was lost finds its own nonce in `sets`. If another
+ * set has come between, it finds that one's and sets once more: it has not returned yet, so a clear
+ * that has come between, too, is one that came before it.
  *
  * A waiter watches: each put of `sets` releases all that wait at that moment, though `set` may be
  * deleted right after it. Where history is missing, another `sets` than the last one that was told

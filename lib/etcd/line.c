@@ -163,13 +163,15 @@ void shke_ticket_take(struct shke_line *l, struct shke_ticket *t, const char *pr
     l->tickets = t;
 }
 
-void shke_ticket_give(struct shke_line *l, struct shke_ticket *t)
+bool shke_ticket_give(struct shke_line *l, struct shke_ticket *t)
 {
+    const struct shke_spot *s = shke_line_find(l, t->name);
     struct shke_ticket **link = &l->tickets;
 
     while (*link != t)
         link = &(*link)->next;
     *link = t->next;
+    return s && s->create != t->created;
 }
 
 bool shke_line_has_lost(const struct shke_line *l, const struct shke_ticket *t)

@@ -60,7 +60,11 @@ bool shke_line_has_lost(const struct shke_line *, const struct shke_ticket *);
 
 /* A ticket with a new name; `prefix` is put in front of it: "w." */
 void shke_ticket_take(struct shke_line *, struct shke_ticket *, const char *prefix);
-void shke_ticket_give(struct shke_line *, struct shke_ticket *);
+/*
+ * Whether there is another key of its name than the one that it knows of: a stray now, of which the
+ * watch has told already. So shke_watch_mend() is to be called.
+ */
+bool shke_ticket_give(struct shke_line *, struct shke_ticket *);
 
 bool shke_line_has_ticket(const struct shke_line *, const char *name);
 /* A key without a ticket; NULL: there is none. */

@@ -14,20 +14,6 @@ static struct shke_lock *lock_of(const struct shk_lock *l)
 
 /* ---- What the servers tell ---- */
 
-/* The holder's key as of that revision; with the object's lock. */
-void shke_lock_learn(struct shke_lock *l, const struct shke_kv *holder, int64_t revision)
-{
-    if (revision < l->known)
-        return;
-    l->known = revision;
-    l->holder_created = holder->create;
-    l->holder_lease = holder->lease;
-    if (holder->create)
-        shke_read_thread(holder, l->holder_name, &l->holder_pid);
-    else
-        pthread_cond_broadcast(&l->object.changed);
-}
-
 static bool is_holder(const struct shke_lock *l, const struct shke_kv *kv)
 {
     return strcmp(kv->key + strlen(l->object.prefix), "holder") == 0;
@@ -78,7 +64,7 @@ bool shke_lock_mend(void *arg)
     pthread_mutex_unlock(&l->object.lock);
     if (created == 0)
         return true;
-    if (shke_lock_give_back(l, created, &trial, &reply) < 0)
+    if (shke_lock_give_back(l, created, true, &trial, &reply) < 0)
         return false;
     shke_reply_free(&reply);
     return true;
@@ -87,32 +73,8 @@ bool shke_lock_mend(void *arg)
 static int64_t reload(void *arg)
 {
     const struct shke_trial trial = {.limit = SHK_SEC(1)};
-    struct shke_lock *l = arg;
-    struct shke_reply reply;
-    struct shke_txn t = {0};
-    char key[SHKE_KEY_MAX];
-    struct shke_kv kv;
-    int64_t revision;
-    int r;
 
-    shke_key(key, &l->object, "holder");
-    shke_if_there(&t, &l->object);
-    shke_then_get(&t, key);
-    r = shke_txn_run(shke_object_client(&l->object), &t, &trial, &reply);
-    if (r < 0)
-        return r;
-    revision = reply.revision;
-    r = reply.succeeded ? shke_reply_kv(&reply, 0, &kv) : 0;
-    pthread_mutex_lock(&l->object.lock);
-    if (!reply.succeeded)
-        shke_object_is_gone(&l->object);
-    else if (r == 0)
-        shke_lock_learn(l, &kv, revision);
-    pthread_mutex_unlock(&l->object.lock);
-    if (reply.succeeded && r == 0)
-        shke_kv_free(&kv);
-    shke_reply_free(&reply);
-    return r < 0 ? r : revision;
+    return shke_lock_look(arg, &trial);
 }
 
 static const struct shke_watcher watcher = {see_event, told, reload, shke_lock_mend};
@@ -197,7 +159,7 @@ static int lock_close(struct shk_lock *base)
 
 /* ---- Acquiring ---- */
 
-enum { HELD_BY_ANOTHER = 2 }; /* and not SHK_ORPHANED */
+enum { HELD_BY_ANOTHER = 2, GIVEN_BACK = 3 }; /* and not SHK_ORPHANED */
 
 /* The object's lock is not held over the request. */
 static int request(struct shke_lock *l, const struct shke_trial *trial, int64_t *lease,
@@ -217,11 +179,35 @@ static int request(struct shke_lock *l, const struct shke_trial *trial, int64_t 
     return r;
 }
 
-/* With the object's lock: 0, SHK_ORPHANED, HELD_BY_ANOTHER, or an error. */
+/*
+ * With the object's lock: this process has it by an earlier attempt, of which no thread knows:
+ * GIVEN_BACK, HELD_BY_ANOTHER, or an error.
+ */
+static int give_back(struct shke_lock *l, const struct shke_trial *trial)
+{
+    int64_t created = l->holder_created;
+    struct shke_kv none = {0};
+    struct shke_reply reply;
+    int r;
+
+    l->is_trying = true;
+    pthread_mutex_unlock(&l->object.lock);
+    r = shke_lock_give_back(l, created, true, trial, &reply);
+    pthread_mutex_lock(&l->object.lock);
+    l->is_trying = false;
+    if (r < 0)
+        return r;
+    r = reply.succeeded ? GIVEN_BACK : HELD_BY_ANOTHER;
+    if (reply.succeeded)
+        shke_lock_learn(l, &none, reply.revision);
+    shke_reply_free(&reply);
+    return r;
+}
+
+/* With the object's lock: 0, SHK_ORPHANED, HELD_BY_ANOTHER, GIVEN_BACK, or an error. */
 static int attempt(struct shke_lock *l, const struct shke_trial *trial)
 {
     struct shke_attempt a = {0};
-    struct shke_reply reply;
     int64_t lease = 0;
     int r;
 
@@ -239,21 +225,16 @@ static int attempt(struct shke_lock *l, const struct shke_trial *trial)
         a.holder.lease = a.has_it ? lease : a.holder.lease;
         shke_lock_learn(l, &a.holder, a.revision);
     }
-    if (r == 0 && !a.has_it && is_stray(l)) {
-        l->is_trying = true;
-        pthread_mutex_unlock(&l->object.lock);
-        r = shke_lock_give_back(l, a.created, trial, &reply);
-        if (r == 0)
-            shke_reply_free(&reply);
-        pthread_mutex_lock(&l->object.lock);
-        l->is_trying = false;
-    }
+    if (r == 0)
+        r = a.has_it ? a.is_orphaned * SHK_ORPHANED : HELD_BY_ANOTHER;
+    if (r == HELD_BY_ANOTHER && is_stray(l))
+        r = give_back(l, trial);
     shke_kv_free(&a.holder);
     pthread_cond_broadcast(&l->object.changed); /* another thread may try */
+    if (r < 0) /* the watch may have told of a stray while a thread tried, when it is none */
+        shke_watch_mend(l->watch);
     /* the lease has just ended: the next attempt asks for another one */
-    if (r == -ESTALE && !load_relaxed(&l->object.is_gone))
-        return HELD_BY_ANOTHER;
-    return r < 0 ? r : !a.has_it ? HELD_BY_ANOTHER : a.is_orphaned ? SHK_ORPHANED : 0;
+    return r == -ESTALE && !load_relaxed(&l->object.is_gone) ? HELD_BY_ANOTHER : r;
 }
 
 /* With the object's lock: whether a thread of this process has it, and still its lease. */
@@ -297,10 +278,12 @@ static int acquire(struct shke_lock *l, const struct shki_deadline *deadline)
         if (!l->is_trying && !is_owned(l) && (!has_asked || l->holder_created == 0)) {
             r = attempt(l, &trial);
             has_asked = true;
+            if (r == GIVEN_BACK)
+                continue;
             if (r != HELD_BY_ANOTHER)
                 return r;
             if (l->holder_created == 0 && !deadline->nowait)
-                continue; /* it was given back, or is free since */
+                continue; /* it is free since */
         }
         r = shke_object_wait(&l->object, deadline);
         if (r == -EAGAIN || r == -ETIMEDOUT)
@@ -383,7 +366,7 @@ static int release(struct shke_lock *l)
 
     pthread_mutex_unlock(&l->object.lock);
     do
-        r = shke_lock_give_back(l, l->token, &trial, &reply);
+        r = shke_lock_give_back(l, l->token, false, &trial, &reply);
     while (r == -EHOSTUNREACH && shke_session_has(session, l->lease));
     pthread_mutex_lock(&l->object.lock);
     if (r == -EHOSTUNREACH)
@@ -421,6 +404,8 @@ static int lock_release(struct shk_lock *base)
         l->is_trying = false;
         l->owner = 0;
         pthread_cond_broadcast(&l->object.changed);
+        if (r < 0) /* a stray now: the watch goes on giving it back */
+            shke_watch_mend(l->watch);
     }
     pthread_mutex_unlock(&l->object.lock);
     return shke_host->error_settle(r, &saved);

@@ -18,9 +18,10 @@
  * A waiter watches for the deletion of `holder`, and compares again. In one process one thread
  * tries at a time.
  *
- * An acquire that was given up while its request was under way may be carried out late: then the
- * holder has this process's lease, and no thread of it knows. The watch finds that, or the next
- * attempt, and gives it back: is_stray().
+ * An acquire that was given up while its request was under way may be carried out late, and so may
+ * an earlier sending of one that was refused: then the holder has this process's lease, and no
+ * thread of it knows. The watch finds that, or the next attempt, and gives it back: is_stray().
+ * `held` stays then, if it was there before: no holder has been told of that death.
  */
 #ifndef SHKE_LOCK_H
 #define SHKE_LOCK_H
@@ -55,8 +56,6 @@ struct shke_attempt {
 
 /* ---- lock.c, for conditions, which have one: with the object's lock ---- */
 
-/* The holder's key as of that revision. */
-void shke_lock_learn(struct shke_lock *, const struct shke_kv *holder, int64_t revision);
 /* What a watch tells: false: it is of another key. Of a watcher: see watch.h; without the lock. */
 bool shke_lock_event(struct shke_lock *, const struct shke_kv *, bool deleted);
 bool shke_lock_mend(void *lock);
@@ -69,13 +68,22 @@ int shke_lock_acquire_again(struct shke_lock *, const struct shki_object *handle
 
 /* ---- lock_txn.c ---- */
 
+/* With the object's lock: the holder's key as of that revision. */
+void shke_lock_learn(struct shke_lock *, const struct shke_kv *holder, int64_t revision);
+
 /* Acquire it, if no thread has it, as a holder with that nonce and lease. As shke_call(). */
 int shke_lock_try(struct shke_lock *, const char *nonce, const struct shke_trial *, int64_t lease,
                   struct shke_attempt *);
 
-/* Delete what that revision has created, if it is still there: also a second time, or late. */
-int shke_lock_give_back(struct shke_lock *, int64_t created, const struct shke_trial *,
+/*
+ * Delete what that revision has created, if it is still there: also a second time, or late.
+ * `unused`: no thread has had it.
+ */
+int shke_lock_give_back(struct shke_lock *, int64_t created, bool unused, const struct shke_trial *,
                         struct shke_reply *);
+
+/* Ask the servers, and note what they say: the revision, or an error. Without the object's lock. */
+int64_t shke_lock_look(struct shke_lock *, const struct shke_trial *);
 
 /* Whether a thread has it: 0 or 1, or an error. */
 int shke_lock_ask(struct shke_lock *);

@@ -1,8 +1,21 @@
-/* The transactions of a lock on etcd. */
+/* The transactions of a lock on etcd, and what is known of its holder. */
 #include "etcd/lock.h"
 
 #include <string.h>
 #include <time.h>
+
+void shke_lock_learn(struct shke_lock *l, const struct shke_kv *holder, int64_t revision)
+{
+    if (revision < l->known)
+        return;
+    l->known = revision;
+    l->holder_created = holder->create;
+    l->holder_lease = holder->lease;
+    if (holder->create)
+        shke_read_thread(holder, l->holder_name, &l->holder_pid);
+    else
+        pthread_cond_broadcast(&l->object.changed);
+}
 
 /* With the time, for shmctl: beside a request it costs nothing. */
 static void write_holder(const struct shke_lock *l, const char *nonce, struct shke_buffer *b)
@@ -76,20 +89,54 @@ int shke_lock_try(struct shke_lock *l, const char *nonce, const struct shke_tria
     return r;
 }
 
-int shke_lock_give_back(struct shke_lock *l, int64_t created, const struct shke_trial *trial,
-                        struct shke_reply *reply)
+int shke_lock_give_back(struct shke_lock *l, int64_t created, bool unused,
+                        const struct shke_trial *trial, struct shke_reply *reply)
 {
     char holder[SHKE_KEY_MAX], held[SHKE_KEY_MAX];
-    struct shke_txn t = {0};
+    struct shke_txn t = {0}, with_it = {0};
 
     shke_key(holder, &l->object, "holder");
     shke_key(held, &l->object, "held");
     shke_if_there(&t, &l->object);
     shke_if_created(&t, holder, created);
     shke_then_delete(&t, holder);
-    shke_then_delete(&t, held);
+    if (unused) {
+        shke_if_created(&with_it, held, created);
+        shke_then_delete(&with_it, held);
+        shke_then_txn(&t, &with_it);
+    } else {
+        shke_then_delete(&t, held);
+    }
     shke_else_get(&t, holder);
     return shke_txn_run(shke_object_client(&l->object), &t, trial, reply);
+}
+
+int64_t shke_lock_look(struct shke_lock *l, const struct shke_trial *trial)
+{
+    struct shke_reply reply;
+    struct shke_txn t = {0};
+    char key[SHKE_KEY_MAX];
+    struct shke_kv kv = {0};
+    int64_t revision;
+    int r;
+
+    shke_key(key, &l->object, "holder");
+    shke_if_there(&t, &l->object);
+    shke_then_get(&t, key);
+    r = shke_txn_run(shke_object_client(&l->object), &t, trial, &reply);
+    if (r < 0)
+        return r;
+    revision = reply.revision;
+    r = reply.succeeded ? shke_reply_kv(&reply, 0, &kv) : 0;
+    pthread_mutex_lock(&l->object.lock);
+    if (!reply.succeeded)
+        shke_object_is_gone(&l->object);
+    else if (r == 0)
+        shke_lock_learn(l, &kv, revision);
+    pthread_mutex_unlock(&l->object.lock);
+    shke_kv_free(&kv);
+    shke_reply_free(&reply);
+    return r < 0 ? r : revision;
 }
 
 int shke_lock_ask(struct shke_lock *l)

@@ -132,11 +132,14 @@ static bool has_lease(const struct shke_rwlock *l, const struct shke_rw_holder *
 static void forget(struct shke_rwlock *l, struct shke_rw_holder *h)
 {
     struct shke_rw_holder **link = &l->holders;
+    int64_t created = shke_rwlock_key(l, h);
 
     while (*link != h)
         link = &(*link)->next;
     *link = h->next;
     shke_ticket_give(&l->readers, &h->ticket);
+    if (created && created != h->ticket.created) /* it has come again, as a stray */
+        shke_watch_mend(l->watch);
     free(h);
 }
 
@@ -239,7 +242,8 @@ static int enter(struct shke_rwlock *l, struct shke_rw_holder *h, struct shke_ti
             ticket->created = 0;
         place = ticket->created ? ticket : NULL;
         is_over = shke_host->deadline_has_passed(deadline);
-        if (tries < TRIES && shke_rwlock_may_enter(l, h->writes, place)) {
+        if (tries < TRIES &&
+            (shke_rwlock_key(l, h) || shke_rwlock_may_enter(l, h->writes, place))) {
             r = try_to_enter(l, h, place, &trial);
             if (r != CHANGED)
                 return r;
@@ -263,21 +267,20 @@ static int enter(struct shke_rwlock *l, struct shke_rw_holder *h, struct shke_ti
 }
 
 /* With the lock: the thread's key is deleted, unless the thread has entered by it. */
-static void leave_line(struct shke_rwlock *l, struct shke_ticket *ticket, int result)
+static void leave_line(struct shke_rwlock *l, struct shke_ticket *ticket, bool by_it, int result)
 {
     const struct shke_trial trial = {.limit = SHKE_GRACE};
     struct shki_saved_error saved;
     int r = 0;
 
-    if (result < 0 && ticket->created) {
+    if (!by_it && ticket->created) {
         shke_host->error_save(&saved);
         pthread_mutex_unlock(&l->object.lock);
         r = shke_line_leave(&l->line, ticket->name, ticket->created, &trial);
         pthread_mutex_lock(&l->object.lock);
         shke_host->error_settle(0, &saved);
     }
-    shke_ticket_give(&l->line, ticket);
-    if (r < 0 || result == -EHOSTUNREACH)
+    if (shke_ticket_give(&l->line, ticket) || r < 0 || result < 0)
         shke_watch_mend(l->watch);
 }
 
@@ -307,7 +310,7 @@ static int acquire_first(struct shke_rwlock *l, bool writes, const struct shki_d
         return shke_fail(-ENOMEM, "out of memory");
     shke_ticket_take(&l->line, &ticket, writes ? "w." : "r.");
     r = enter(l, h, &ticket, deadline);
-    leave_line(l, &ticket, r);
+    leave_line(l, &ticket, r >= 0 && !h->was_in, r);
     if (r < 0)
         forget(l, h);
     return r < 0 ? r : h->is_orphaned ? SHK_ORPHANED : 0;
@@ -416,6 +419,8 @@ static int rwlock_release(struct shk_rwlock *base)
     } else {
         r = finish(l, h, false);
         forget(l, h);
+        if (r < 0)
+            shke_watch_mend(l->watch);
         pthread_cond_broadcast(&l->object.changed);
     }
     pthread_mutex_unlock(&l->object.lock);
@@ -438,10 +443,11 @@ static int rwlock_downgrade(struct shk_rwlock *base)
         r = refuse(base, l, h);
     } else {
         r = finish(l, h, true);
-        if (r < 0)
+        h->writes = h->writes && r < 0;
+        if (r < 0) {
             forget(l, h);
-        else
-            h->writes = false;
+            shke_watch_mend(l->watch);
+        }
         pthread_cond_broadcast(&l->object.changed);
     }
     pthread_mutex_unlock(&l->object.lock);

@@ -31,8 +31,10 @@
  * created before the own key, of `turn`.
  *
  * Twice, or late: the key that the first has put lets the second fail, and has a name that no other
- * call has: the call finds by it that the first succeeded. Late, after the call was given up, such
- * a key is a stray, which the watch deletes.
+ * call has: the call finds by it that the first succeeded. A sending that the last one's refusal
+ * has overtaken may be carried out while its thread waits in the line: the thread looks for its own
+ * key, too, and not only whether it may enter. Late, after the call was given up, such a key is a
+ * stray, which the watch deletes.
  */
 #ifndef SHKE_RWLOCK_H
 #define SHKE_RWLOCK_H
@@ -45,6 +47,7 @@ struct shke_rw_holder {
     pid_t tid;
     bool writes;
     bool is_orphaned; /* a writer has died, and the caller has been told */
+    bool was_in;      /* it has entered by an earlier sending, maybe not from its place */
     uint32_t again;
     struct shke_rw_holder *next;
 };
@@ -58,6 +61,7 @@ struct shke_rwlock {
     struct shke_line readers; /* reader/; and the tickets of all holders */
     struct shke_rw_holder *holders;
     int64_t writer_created, writer_known; /* 0: there is none */
+    int64_t writer_lease;
     char writer_nonce[SHKE_SPOT_MAX];
     char writer_name[SHK_NAME_MAX + 1];
     int32_t writer_pid;
@@ -74,6 +78,8 @@ void shke_rwlock_event(struct shke_rwlock *, const struct shke_kv *, bool delete
  * NULL: it has none. */
 bool shke_rwlock_may_enter(const struct shke_rwlock *, bool writes,
                            const struct shke_ticket *place);
+/* … the revision that created its key, whose lease is good; 0: there is none. */
+int64_t shke_rwlock_key(const struct shke_rwlock *, const struct shke_rw_holder *);
 
 /*
  * Enter, as `h` says: 0; 1: it cannot, as things were known; or as shke_call(). With the object's

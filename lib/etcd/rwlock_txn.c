@@ -12,6 +12,7 @@ static void learn_writer(struct shke_rwlock *l, const struct shke_kv *kv, int64_
         return;
     l->writer_known = revision;
     l->writer_created = kv->create;
+    l->writer_lease = kv->lease;
     if (kv->create == 0)
         return;
     shke_read_thread(kv, l->writer_name, &l->writer_pid);
@@ -61,6 +62,16 @@ bool shke_rwlock_may_enter(const struct shke_rwlock *l, bool writes,
             return false;
     }
     return true;
+}
+
+int64_t shke_rwlock_key(const struct shke_rwlock *l, const struct shke_rw_holder *h)
+{
+    const struct shke_spot *s = h->writes ? NULL : shke_line_find(&l->readers, h->ticket.name);
+    bool is_writer = h->writes && l->writer_created && strcmp(l->writer_nonce, h->ticket.name) == 0;
+    int64_t created = s ? s->create : is_writer ? l->writer_created : 0;
+
+    return shke_session_has(l->object.segment->session, s ? s->lease : l->writer_lease) ? created
+                                                                                        : 0;
 }
 
 /* ---- Looking ---- */
@@ -227,8 +238,13 @@ static int read_entry(struct shke_rwlock *l, struct shke_rw_holder *h,
             r = shke_reply_kv(reply, 3, &mine);
         if (r == 0)
             r = shke_reply_kv(reply, 4, &writing);
-        if (h->writes)
+        if (h->writes) {
             mine.create = strcmp(l->writer_nonce, h->ticket.name) == 0 ? l->writer_created : 0;
+            mine.lease = l->writer_lease;
+        }
+        if (mine.lease != h->ticket.lease) /* it goes with a lease that has ended */
+            mine.create = 0;
+        h->was_in = mine.create != 0;
     }
     if (r == 0 && mine.create) {
         h->ticket.created = mine.create;
@@ -243,7 +259,7 @@ static int read_entry(struct shke_rwlock *l, struct shke_rw_holder *h,
 /* As a writer, the caller is one now, which its next calls need not learn from the watch. */
 static void note_entry(struct shke_rwlock *l, const struct shke_rw_holder *h)
 {
-    struct shke_kv writer = {.create = h->ticket.created};
+    struct shke_kv writer = {.create = h->ticket.created, .lease = h->ticket.lease};
 
     if (!h->writes)
         return;

@@ -183,16 +183,6 @@ static int semaphore_open(struct shk_segment *segment, const char *name, unsigne
     return 0;
 }
 
-/* With the lock: whether the lease is good with which the process has its permits. */
-static bool has_lease(struct shke_semaphore *s)
-{
-    if (s->mine > 0 && !shke_session_has(s->object.segment->session, s->lease)) {
-        s->lost += s->mine;
-        s->mine = 0;
-    }
-    return s->mine > 0;
-}
-
 /* A handle gives nothing back: the object stays in this process as long as that has permits. */
 static int semaphore_close(struct shk_semaphore *handle)
 {
@@ -200,7 +190,7 @@ static int semaphore_close(struct shk_semaphore *handle)
     bool stays;
 
     pthread_mutex_lock(&s->object.lock);
-    stays = s->owners && has_lease(s) && !s->is_pinned &&
+    stays = s->owners && shke_semaphore_has_lease(s) && !s->is_pinned &&
             load_relaxed(&handle->object.segment->openness.opens) > 0;
     s->is_pinned = s->is_pinned || stays;
     pthread_mutex_unlock(&s->object.lock);
@@ -227,7 +217,7 @@ static int try_to_take(struct shke_semaphore *s, const struct shke_ticket *ticke
         pthread_mutex_unlock(&s->object.lock);
         r = shke_segment_lease(s->object.segment, trial, &p.lease);
         pthread_mutex_lock(&s->object.lock);
-        has_lease(s);
+        shke_semaphore_has_lease(s);
         p.n = s->mine + n;
     }
     if (r == 0)
@@ -337,8 +327,7 @@ static void leave_line(struct shke_semaphore *s, struct shke_ticket *ticket, int
         pthread_mutex_lock(&s->object.lock);
         shke_host->error_settle(0, &saved);
     }
-    shke_ticket_give(&s->line, ticket);
-    if (r < 0 || result == -EHOSTUNREACH)
+    if (shke_ticket_give(&s->line, ticket) || r < 0 || result < 0)
         shke_watch_mend(s->watch);
 }
 
@@ -389,7 +378,7 @@ static int say_lost(struct shke_semaphore *s)
 /* With the lock: whether n can be given; of what is known, which may be old. */
 static int check_release(struct shke_semaphore *s, unsigned n)
 {
-    if (s->owners && (has_lease(s) ? n > s->mine : true))
+    if (s->owners && (shke_semaphore_has_lease(s) ? n > s->mine : true))
         return s->lost ? say_lost(s) : say_held(s, n);
     if (!s->owners && (n > s->max || s->value > s->max - n))
         return shke_fail(-EOVERFLOW, "%s/%s has at most %u permits",
@@ -409,6 +398,13 @@ static int give(struct shke_semaphore *s, unsigned n)
     for (;;) {
         while (s->is_trying)
             pthread_cond_wait(&s->object.changed, &s->object.lock); /* bounded by its trial */
+        /* what this writes would hide it; with owners it says how many are left */
+        if (!s->owners && shke_semaphore_has_stray(s)) {
+            r = shke_semaphore_give_back_stray(s, &trial);
+            if (r >= 0)
+                continue;
+            return r;
+        }
         r = check_release(s, n);
         if (r == -EOVERFLOW && !has_looked) {
             has_looked = true;
@@ -478,7 +474,7 @@ static int held(struct shk_semaphore *handle)
     if (!s->owners)
         return shke_host->object_say(&handle->object, -ENOTSUP, "the semaphore has no owners");
     pthread_mutex_lock(&s->object.lock);
-    r = has_lease(s) ? (int)s->mine : 0;
+    r = shke_semaphore_has_lease(s) ? (int)s->mine : 0;
     pthread_mutex_unlock(&s->object.lock);
     return r;
 }

@@ -25,8 +25,10 @@
  *
  * Twice, or late: what is compared has been written by the first, and never comes back. The second
  * finds the nonce of the first in did/P or held/P, which no other process writes. An acquire that
- * was given up and is carried out late leaves a nonce that no thread knows: its permits are given
- * back, by the watch, or before the next call of this process.
+ * was given up, or refused because threads wait or a held/ was there, may be carried out late, when
+ * those have gone: it leaves a nonce that no thread knows. Its permits are given back, by the
+ * watch, or before the next call of this process writes that key. did/P is written before `value`:
+ * the watch never tells of the permits before it tells of the nonce.
  */
 #ifndef SHKE_SEMAPHORE_H
 #define SHKE_SEMAPHORE_H
@@ -47,6 +49,7 @@ struct shke_semaphore {
     int64_t value_mod, value_known;
     /* This process's own key: did/P or held/P. */
     int64_t own_mod, own_known;       /* as it is */
+    int64_t own_lease;                /* … */
     int64_t own_took, own_n;          /* what it says */
     char own_nonce[SHKE_NONCE_SIZE];  /* … */
     char last_nonce[SHKE_NONCE_SIZE]; /* of the last call that has been told its success */
@@ -77,6 +80,8 @@ int64_t shke_semaphore_look(struct shke_semaphore *, const struct shke_trial *);
 
 /* With the object's lock: permits that are there, as far as is known. */
 int64_t shke_semaphore_free(const struct shke_semaphore *);
+/* … whether the lease is good with which the process has its permits. */
+bool shke_semaphore_has_lease(struct shke_semaphore *);
 /* … whether the own key tells of an acquire that no thread knows of. */
 bool shke_semaphore_has_stray(const struct shke_semaphore *);
 /* Give that back: 0, 1, or an error; as shke_permits_try(). */

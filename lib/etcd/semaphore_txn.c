@@ -33,6 +33,7 @@ static void learn_own(struct shke_semaphore *s, const struct shke_kv *kv, int64_
         return;
     s->own_known = revision;
     s->own_mod = kv->mod;
+    s->own_lease = kv->lease;
     s->own_took = s->own_n = 0;
     s->own_nonce[0] = '\0';
     value = kv->value ? json_tokener_parse((const char *)kv->value) : NULL;
@@ -68,6 +69,15 @@ int64_t shke_semaphore_free(const struct shke_semaphore *s)
     for (const struct shke_spot *h = s->held.head; s->owners && h; h = h->next)
         n -= h->number > 0 ? h->number : 0;
     return n > 0 ? n : 0;
+}
+
+bool shke_semaphore_has_lease(struct shke_semaphore *s)
+{
+    if (s->mine > 0 && !shke_session_has(s->object.segment->session, s->lease)) {
+        s->lost += s->mine;
+        s->mine = 0;
+    }
+    return s->mine > 0;
 }
 
 bool shke_semaphore_has_stray(const struct shke_semaphore *s)
@@ -175,6 +185,8 @@ static void write_change(struct shke_txn *t, const struct shke_semaphore *s, con
 
     shke_if_there(t, &s->object);
     add_place(t, s, p);
+    write_own(s, p, &value);
+    shke_then_put(t, own, value.bytes, value.length, s->owners ? p->lease : 0);
     if (!s->owners) {
         shke_key(key, &s->object, "value");
         snprintf(number, sizeof(number), "%lld", (long long)(s->value - p->take));
@@ -186,8 +198,6 @@ static void write_change(struct shke_txn *t, const struct shke_semaphore *s, con
     } else {
         shke_if_written(t, own, s->own_mod);
     }
-    write_own(s, p, &value);
-    shke_then_put(t, own, value.bytes, value.length, s->owners ? p->lease : 0);
     t->success.failed = t->success.failed || value.failed;
     shke_buffer_free(&value);
     add_questions(t, s, own, shke_else_get, shke_else_get_all);
@@ -217,6 +227,32 @@ static void note_success(struct shke_semaphore *s, const char *key, const struct
     }
 }
 
+/*
+ * With the lock. It was refused, but not by its comparisons: an earlier sending may have been
+ * carried out; also this one, when etcd has just reached its quota. 0: so it is; else `refusal`.
+ */
+static int find_own(struct shke_semaphore *s, const struct shke_permits *p, const char *own,
+                    const struct shke_trial *trial, int refusal)
+{
+    struct shki_saved_error saved;
+    struct shke_reply reply;
+    struct shke_kv kv = {0};
+    int r;
+
+    shke_host->error_save(&saved);
+    pthread_mutex_unlock(&s->object.lock);
+    r = shke_get(shke_object_client(&s->object), own, trial, &reply);
+    pthread_mutex_lock(&s->object.lock);
+    if (r == 0)
+        r = shke_range_kv(&reply, 0, &kv);
+    if (r == 0)
+        learn_own(s, &kv, reply.revision);
+    shke_kv_free(&kv);
+    shke_reply_free(&reply);
+    shke_host->error_settle(0, &saved); /* the sentence of the refusal */
+    return r == 0 && strcmp(s->own_nonce, p->nonce) == 0 ? 0 : refusal;
+}
+
 int shke_permits_try(struct shke_semaphore *s, const struct shke_permits *p,
                      const struct shke_trial *trial)
 {
@@ -232,11 +268,11 @@ int shke_permits_try(struct shke_semaphore *s, const struct shke_permits *p,
     pthread_mutex_unlock(&s->object.lock);
     r = shke_txn_run(shke_object_client(&s->object), &t, trial, &reply);
     pthread_mutex_lock(&s->object.lock);
-    if (r < 0)
-        return r;
-    if (reply.succeeded) {
+    if (r < 0 && r != -EHOSTUNREACH && r != -ESTALE) {
+        r = find_own(s, p, own, trial, r);
+    } else if (r == 0 && reply.succeeded) {
         note_success(s, own, p, left, reply.revision);
-    } else {
+    } else if (r == 0) {
         r = shke_check_there(&s->object, &reply);
         if (r == 0)
             r = read_answers(s, &reply, 1);
@@ -251,15 +287,21 @@ int shke_permits_try(struct shke_semaphore *s, const struct shke_permits *p,
     return r;
 }
 
+/* With the lease of the own key, which may not be that of the permits that the process has. */
 int shke_semaphore_give_back_stray(struct shke_semaphore *s, const struct shke_trial *trial)
 {
-    struct shke_permits p = {.take = -s->own_took, .n = s->mine, .lease = s->lease};
+    struct shke_permits p = {.take = -s->own_took, .lease = s->own_lease};
     int r;
 
     shke_nonce(p.nonce);
+    p.n = shke_semaphore_has_lease(s) ? s->mine : 0;
     s->is_trying = true;
     r = shke_permits_try(s, &p, trial);
     s->is_trying = false;
+    if (r == -ESTALE && !load_relaxed(&s->object.is_gone)) { /* that has ended, and the key goes */
+        s->own_took = 0;
+        r = 1;
+    }
     pthread_cond_broadcast(&s->object.changed);
     return r;
 }

@@ -15,7 +15,8 @@
  * before it was deleted, it finds missing between two blocks, and counts.
  *
  * Twice, or late: `position` is another one then. An append whose reply was lost finds its nonce in
- * its own block. Late, after it was given up, it may be carried out, if no other came between.
+ * its own block. Late, after it was given up, or refused because no reader was left, an earlier
+ * sending may be carried out, if no other append came between.
  */
 #ifndef SHKE_STREAM_H
 #define SHKE_STREAM_H

@@ -28,6 +28,7 @@ struct connection {
     int fd; /* -1: none */
     char *bytes;
     size_t length;
+    char *from, *to; /* what it watches; NULL: nothing */
 };
 
 struct stub {
@@ -45,7 +46,12 @@ struct stub {
     unsigned n_delayed;
     char *rivals[RIVALS_MOST]; /* keys of another process, as long as requests are held */
     unsigned n_rivals;
-    unsigned count[STUB_RELEASES + 1];
+    char *part, *rival, *rival_value; /* of stub_mind(); the value in base64 */
+    bool tells;
+    FILE *events[CONNECTIONS]; /* of the revision that is being made; NULL: none */
+    char *texts[CONNECTIONS];
+    size_t sizes[CONNECTIONS];
+    unsigned count[STUB_REFUSES + 1];
     _Atomic unsigned requests;
 };
 
@@ -139,6 +145,63 @@ static bool is_in(const char *key, const char *from, const char *to)
     return to ? strcmp(key, from) >= 0 && strcmp(key, to) < 0 : strcmp(key, from) == 0;
 }
 
+/* ---- Watches; with the lock ---- */
+
+static void print_key(FILE *out, const struct entry *e, bool keys_only)
+{
+    fputs("{\"key\":\"", out);
+    print_base64(out, e->key);
+    fprintf(out,
+            "\",\"create_revision\":\"%lld\",\"mod_revision\":\"%lld\",\"version\":\"%lld\","
+            "\"lease\":\"%lld\",\"value\":\"%s\"}",
+            (long long)e->create, (long long)e->mod, (long long)e->version, (long long)e->lease,
+            keys_only ? "" : e->value);
+}
+
+static void note_event(struct stub *s, const struct entry *e, bool deleted)
+{
+    const struct entry gone = {.key = e->key, .value = (char *)(uintptr_t) "", .mod = s->revision};
+
+    for (int i = 0; s->tells && i < CONNECTIONS; i++) {
+        struct connection *c = &s->connections[i];
+
+        if (c->from == NULL || !is_in(e->key, c->from, c->to))
+            continue;
+        if (s->events[i] == NULL)
+            s->events[i] = open_memstream(&s->texts[i], &s->sizes[i]);
+        else
+            fputs(",", s->events[i]);
+        fprintf(s->events[i], "{\"type\":\"%s\",\"kv\":", deleted ? "DELETE" : "PUT");
+        print_key(s->events[i], deleted ? &gone : e, false);
+        fputs("}", s->events[i]);
+    }
+}
+
+static void tell_events(struct stub *s)
+{
+    static const char head[] = "{\"result\":{\"events\":[", tail[] = "]}}\n";
+
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (s->events[i]) {
+            fclose(s->events[i]);
+            s->events[i] = NULL;
+            if (s->connections[i].from)
+                dprintf(s->connections[i].fd, "%zx\r\n%s%s%s\r\n",
+                        strlen(head) + s->sizes[i] + strlen(tail), head, s->texts[i], tail);
+            free(s->texts[i]);
+        }
+}
+
+static void begin_watch(struct stub *s, struct connection *c, const char *body)
+{
+    json_object *request = json_tokener_parse(body);
+
+    pthread_mutex_lock(&s->lock);
+    range_of(member(request, "create_request"), &c->from, &c->to);
+    pthread_mutex_unlock(&s->lock);
+    json_object_put(request);
+}
+
 /* ---- The store; with the lock ---- */
 
 static void put(struct stub *s, const char *key, const char *value, int64_t lease)
@@ -160,6 +223,7 @@ static void put(struct stub *s, const char *key, const char *value, int64_t leas
     e->mod = s->revision;
     e->version++;
     e->lease = lease;
+    note_event(s, e, false);
 }
 
 static void put_asked(struct stub *s, json_object *o)
@@ -171,10 +235,11 @@ static void put_asked(struct stub *s, json_object *o)
     free(key);
 }
 
-static void delete_entry(struct entry **link)
+static void delete_entry(struct stub *s, struct entry **link)
 {
     struct entry *e = *link;
 
+    note_event(s, e, true);
     *link = e->next;
     free(e->key);
     free(e->value);
@@ -190,7 +255,7 @@ static unsigned delete (struct stub *s, json_object *o)
     range_of(o, &from, &to);
     while (*link) {
         if (is_in((*link)->key, from, to)) {
-            delete_entry(link);
+            delete_entry(s, link);
             n++;
         } else {
             link = &(*link)->next;
@@ -214,13 +279,8 @@ static void print_range(struct stub *s, json_object *o, FILE *out)
             count += is_in(e->key, from, to);
             continue;
         }
-        fprintf(out, "%s{\"key\":\"", count++ ? "," : "");
-        print_base64(out, e->key);
-        fprintf(out,
-                "\",\"create_revision\":\"%lld\",\"mod_revision\":\"%lld\",\"version\":\"%lld\","
-                "\"lease\":\"%lld\",\"value\":\"%s\"}",
-                (long long)e->create, (long long)e->mod, (long long)e->version, (long long)e->lease,
-                keys_only ? "" : e->value);
+        fputs(count++ ? "," : "", out);
+        print_key(out, e, keys_only);
     }
     fprintf(out, "],\"more\":%s,\"count\":\"%lld\"", limit && count > limit ? "true" : "false",
             (long long)count);
@@ -230,12 +290,17 @@ static void print_range(struct stub *s, json_object *o, FILE *out)
 
 static bool holds_for(json_object *compare, const struct entry *e)
 {
-    const char *target = text_of(compare, "target");
+    const char *target = text_of(compare, "target"), *how = text_of(compare, "result");
+    bool is_create = strcmp(target, "CREATE") == 0;
+    int64_t is, wanted;
 
-    if (strcmp(target, "CREATE") == 0)
-        return (e ? e->create : 0) == number_of(compare, "create_revision");
-    if (strcmp(target, "MOD") == 0)
-        return (e ? e->mod : 0) == number_of(compare, "mod_revision");
+    if (is_create || strcmp(target, "MOD") == 0) {
+        is = e == NULL ? 0 : is_create ? e->create : e->mod;
+        wanted = number_of(compare, is_create ? "create_revision" : "mod_revision");
+        return strcmp(how, "GREATER") == 0 ? is > wanted
+               : strcmp(how, "LESS") == 0  ? is < wanted
+                                           : is == wanted;
+    }
     ck_assert_str_eq(target, "VALUE");
     return e && strcmp(e->value, text_of(compare, "value")) == 0;
 }
@@ -311,6 +376,7 @@ static void print_txn(struct stub *s, json_object *txn, FILE *out)
     fputs(",", out);
     print_branch(s, txn, out);
     fputs("}", out);
+    tell_events(s);
 }
 
 /* The body of the reply; to be freed. With the lock. */
@@ -367,6 +433,25 @@ static char *key_of_rival(json_object *operation)
     return rival;
 }
 
+/* Whether any puts or deletes a key of stub_mind(). */
+static bool is_minded(const struct stub *s, json_object *operations)
+{
+    json_object *operation, *o;
+    bool is = false;
+    size_t length;
+    char *key;
+
+    for (size_t i = 0; !is && operations && i < json_object_array_length(operations); i++) {
+        operation = json_object_array_get_idx(operations, i);
+        o = member(operation, "request_put");
+        o = o ? o : member(operation, "request_delete_range");
+        key = decode(text_of(o, "key"), &length);
+        is = o && strstr(key, s->part);
+        free(key);
+    }
+    return is;
+}
+
 /* Whether any is about items; with `s`, their rivals come. */
 static bool move_items(json_object *operations, struct stub *s)
 {
@@ -392,7 +477,7 @@ static bool move_items(json_object *operations, struct stub *s)
     return move;
 }
 
-static bool is_about_items(const char *path, const char *body)
+static bool is_about_items(const struct stub *s, const char *path, const char *body)
 {
     json_object *request;
     bool is;
@@ -400,7 +485,8 @@ static bool is_about_items(const char *path, const char *body)
     if (strcmp(path, "/v3/kv/txn") != 0)
         return false;
     request = json_tokener_parse(body);
-    is = move_items(member(request, "success"), NULL);
+    is = s->part ? is_minded(s, member(request, "success"))
+                 : move_items(member(request, "success"), NULL);
     json_object_put(request);
     return is;
 }
@@ -410,32 +496,41 @@ static void hold(struct stub *s, const char *body)
     json_object *request = json_tokener_parse(body);
 
     s->revision++;
-    move_items(member(request, "success"), s);
+    if (s->part == NULL) {
+        move_items(member(request, "success"), s);
+    } else if (s->rival) {
+        put(s, s->rival, s->rival_value, 0);
+        s->rivals[s->n_rivals++] = strdup(s->rival);
+    }
+    tell_events(s);
     json_object_put(request);
 }
 
-static void delete_rival(struct stub *s, char *key)
+static void delete_key(struct stub *s, const char *key)
 {
     struct entry **link = &s->first;
 
     while (*link && strcmp((*link)->key, key) != 0)
         link = &(*link)->next;
     ck_assert_msg(*link != NULL, "%s is not there", key);
-    delete_entry(link);
-    free(key);
+    delete_entry(s, link);
 }
 
 static unsigned release_delayed(struct stub *s)
 {
     unsigned n = s->n_delayed;
 
-    while (s->n_rivals > 0)
-        delete_rival(s, s->rivals[--s->n_rivals]);
+    s->revision += s->n_rivals > 0;
+    while (s->n_rivals > 0) {
+        delete_key(s, s->rivals[--s->n_rivals]);
+        free(s->rivals[s->n_rivals]);
+    }
     for (unsigned i = 0; i < n; i++) {
         free(answer(s, "/v3/kv/txn", s->delayed[i]));
         free(s->delayed[i]);
     }
     s->n_delayed = 0;
+    tell_events(s); /* with those of the first: watches learn of both at once */
     return n;
 }
 
@@ -443,7 +538,7 @@ static unsigned release_delayed(struct stub *s)
 static char *serve(struct stub *s, const char *path, const char *body)
 {
     enum stub_fault fault = STUB_ANSWERS;
-    bool counts = is_about_items(path, body);
+    bool counts = is_about_items(s, path, body);
     char *reply;
 
     s->requests++;
@@ -455,6 +550,8 @@ static char *serve(struct stub *s, const char *path, const char *body)
         s->count[fault]++;
     if (fault == STUB_LOSES_REQUEST)
         return NULL;
+    if (fault == STUB_REFUSES)
+        return strdup("{\"error\":\"etcdserver: mvcc: database space exceeded\",\"code\":8}");
     if (fault == STUB_DELAYS || fault == STUB_HOLDS) {
         if (fault == STUB_HOLDS)
             hold(s, body);
@@ -475,29 +572,37 @@ static char *serve(struct stub *s, const char *path, const char *body)
 
 /* ---- HTTP ---- */
 
-static void drop(struct connection *c)
+static void drop(struct stub *s, struct connection *c)
 {
+    pthread_mutex_lock(&s->lock);
     close(c->fd);
     free(c->bytes);
+    free(c->from);
+    free(c->to);
     *c = (struct connection){.fd = -1};
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void reply_to(struct stub *s, struct connection *c, const char *path, const char *body)
 {
-    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n",
+                      refusal[] = "HTTP/1.1 429 Too Many Requests\r\n", error[] = "{\"error\"";
     char *reply;
 
     if (strcmp(path, "/v3/watch") == 0) { /* and it never ends */
         dprintf(c->fd, "%sTransfer-Encoding: chunked\r\n\r\n", head);
+        if (s->tells)
+            begin_watch(s, c, body);
         return;
     }
     pthread_mutex_lock(&s->lock);
     reply = serve(s, path, body);
     pthread_mutex_unlock(&s->lock);
     if (reply)
-        dprintf(c->fd, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(reply), reply);
+        dprintf(c->fd, "%sContent-Length: %zu\r\n\r\n%s",
+                strncmp(reply, error, strlen(error)) == 0 ? refusal : head, strlen(reply), reply);
     else
-        drop(c);
+        drop(s, c);
     free(reply);
 }
 
@@ -532,7 +637,7 @@ static void receive(struct stub *s, struct connection *c)
         c->bytes = calloc(1, REQUEST_MAX + 1);
     n = read(c->fd, c->bytes + c->length, REQUEST_MAX - c->length);
     if (n <= 0) {
-        drop(c);
+        drop(s, c);
         return;
     }
     c->length += (size_t)n;
@@ -603,11 +708,14 @@ void stub_stop(struct stub *s)
     pthread_join(s->thread, NULL);
     for (int i = 0; i < CONNECTIONS; i++)
         if (s->connections[i].fd >= 0)
-            drop(&s->connections[i]);
+            drop(s, &s->connections[i]);
     close(s->listener);
     close(s->wake);
     while (s->first)
-        delete_entry(&s->first);
+        delete_entry(s, &s->first);
+    free(s->part);
+    free(s->rival);
+    free(s->rival_value);
     for (unsigned i = 0; i < s->n_delayed; i++)
         free(s->delayed[i]);
     for (unsigned i = 0; i < s->n_rivals; i++)
@@ -617,6 +725,68 @@ void stub_stop(struct stub *s)
 }
 
 /* ---- What tests ask ---- */
+
+void stub_tell(struct stub *s)
+{
+    s->tells = true;
+}
+
+bool stub_is_watched(struct stub *s, const char *key)
+{
+    bool is = false;
+
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < CONNECTIONS; i++)
+        is = is ||
+             (s->connections[i].from && is_in(key, s->connections[i].from, s->connections[i].to));
+    pthread_mutex_unlock(&s->lock);
+    return is;
+}
+
+static char *in_base64(const char *text)
+{
+    char *out;
+    size_t size;
+    FILE *f = open_memstream(&out, &size);
+
+    print_base64(f, text);
+    fclose(f);
+    return out;
+}
+
+void stub_mind(struct stub *s, const char *part, const char *rival, const char *value)
+{
+    pthread_mutex_lock(&s->lock);
+    free(s->part);
+    free(s->rival);
+    free(s->rival_value);
+    s->part = strdup(part);
+    s->rival = rival ? strdup(rival) : NULL;
+    s->rival_value = in_base64(value ? value : "");
+    s->next_fault = 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void stub_put(struct stub *s, const char *key, const char *value)
+{
+    char *text = in_base64(value);
+
+    pthread_mutex_lock(&s->lock);
+    s->revision++;
+    put(s, key, text, 0);
+    tell_events(s);
+    pthread_mutex_unlock(&s->lock);
+    free(text);
+}
+
+void stub_delete(struct stub *s, const char *key)
+{
+    pthread_mutex_lock(&s->lock);
+    s->revision++;
+    delete_key(s, key);
+    tell_events(s);
+    pthread_mutex_unlock(&s->lock);
+}
 
 void stub_set_faults(struct stub *s, const enum stub_fault *faults, unsigned n)
 {
@@ -644,6 +814,17 @@ unsigned stub_keys(struct stub *s, const char *part)
     pthread_mutex_lock(&s->lock);
     for (struct entry *e = s->first; e; e = e->next)
         n += strstr(e->key, part) != NULL;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+unsigned stub_keys_without_lease(struct stub *s, const char *part)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&s->lock);
+    for (struct entry *e = s->first; e; e = e->next)
+        n += e->lease == 0 && strstr(e->key, part) != NULL;
     pthread_mutex_unlock(&s->lock);
     return n;
 }
@@ -690,7 +871,7 @@ unsigned stub_take_items(struct stub *s, void (*see)(void *arg, const char *item
         }
         if (first) {
             see(arg, item + 12, length - 12);
-            delete_entry(first);
+            delete_entry(s, first);
             n++;
         }
         free(item);
