@@ -357,6 +357,19 @@ int shke_queue_put_checked(struct shk_queue *, const struct iovec *, unsigned n,
 
 /* ---- queue_cursor.c ---- */
 
+/* Whether a producer's key has been written by that put. */
+bool shke_put_is_known_by(const struct shke_kv *cursor, const char *known_by);
+/* Have it not carried out any more: 0: it has been; SHKE_NOT_PUT: not, and never; or an error. */
+#define SHKE_NOT_PUT 1
+int shke_put_settle(struct shke_queue *, struct shke_actor *producer, const char *known_by,
+                    const struct shke_trial *);
+/*
+ * It was refused, but not because of what it compares: an earlier sending may have been carried
+ * out; also this one, when etcd has just reached its quota. 0: so it is; else the refusal.
+ */
+int shke_put_find(struct shke_queue *, struct shke_actor *producer, const char *known_by,
+                  const struct shke_trial *, int refusal);
+
 /* A put of a source. */
 struct shke_at {
     struct shke_actor actor; /* its key is the cursor's */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRY_AGAIN = 1 };
+enum { TRY_AGAIN = SHKE_NOT_PUT };
 
 /* ---- One transaction ---- */
 
@@ -68,14 +68,6 @@ static void write_cursor(const struct put *p, const char *known_by, struct shke_
         shke_addf(b, "%s%ld", i ? "," : "", p->places[i]);
 }
 
-static bool is_known_by(const struct shke_kv *cursor, const char *known_by)
-{
-    size_t length = strlen(known_by);
-
-    return cursor->length > length && memcmp(cursor->value, known_by, length) == 0 &&
-           cursor->value[length] == ':';
-}
-
 static int send_put(struct put *p, const char *known_by, const struct shke_trial *trial,
                     struct shke_reply *reply)
 {
@@ -122,7 +114,7 @@ static int read_failure(struct put *p, const char *known_by, const struct shke_r
     p->producer->mod = cursor.mod;
     pthread_mutex_lock(&q->object.lock);
     shke_queue_learn_state(q, &state, reply->revision);
-    if (is_known_by(&cursor, known_by))
+    if (shke_put_is_known_by(&cursor, known_by))
         r = 0;
     else if (p->at && was_moved)
         r = shke_at_stale(q, p->at);
@@ -169,54 +161,16 @@ static int ask_why(struct put *p, const char *known_by, const struct shke_trial 
 }
 
 /*
- * The put has been sent more than once, and the last sending was refused because a place was taken.
- * That place may come free, and an earlier sending be carried out then: after the call has said
- * that the queue is full, or beside its next try. So the producer's key is written by itself.
- * 0: the earlier one has been carried out; TRY_AGAIN: it has not, and never will be; or an error.
- *
- * Killed before: the item of a put that has not returned may come; after: it does not.
- */
-static int settle(struct put *p, const char *known_by, const struct shke_trial *trial)
-{
-    struct shke_actor *producer = p->producer;
-    struct shke_kv cursor = {0};
-    char value[SHKE_NONCE_SIZE + 1];
-    struct shke_reply reply;
-    struct shke_txn t = {0};
-    int r;
-
-    shke_nonce(value);
-    strcat(value, ":");
-    shke_if_there(&t, &p->queue->object);
-    shke_if_written(&t, producer->key, producer->mod);
-    shke_then_put(&t, producer->key, value, strlen(value), 0);
-    shke_else_get(&t, producer->key);
-    r = shke_txn_run(shke_object_client(&p->queue->object), &t, trial, &reply);
-    if (r < 0)
-        return r;
-    if (!reply.succeeded)
-        r = shke_check_there(&p->queue->object, &reply);
-    if (r == 0 && !reply.succeeded)
-        r = shke_reply_kv(&reply, 1, &cursor);
-    if (r == 0) {
-        producer->mod = reply.succeeded ? reply.revision : cursor.mod;
-        r = is_known_by(&cursor, known_by) ? 0 : TRY_AGAIN;
-    }
-    shke_kv_free(&cursor);
-    shke_reply_free(&reply);
-    return r;
-}
-
-/*
  * Without the object's lock; p->n items at p->keys. A put that is given up may still be carried
- * out: its producer is not used again, so that no later put is taken for it.
+ * out, and so may an earlier sending of one that was refused: its producer is not used again, so
+ * that no later put is taken for it.
  */
 static int put_some(struct put *p, const struct shke_trial *trial)
 {
     struct shke_queue *q = p->queue;
     char known_by[SHKE_CURSOR_SIZE];
+    bool was_refused, is_doubtful;
     struct shke_reply reply;
-    bool was_refused;
     int r;
 
     shke_nonce(known_by);
@@ -228,19 +182,22 @@ static int put_some(struct put *p, const struct shke_trial *trial)
         p->producer->mod = reply.revision;
     if (was_refused)
         r = ask_why(p, known_by, trial);
+    else if (!p->at && (r == -ENOSPC || (r < 0 && r != -EHOSTUNREACH && reply.sent > 1)))
+        r = shke_put_find(q, p->producer, known_by, trial, r);
     if (r == TRY_AGAIN && reply.sent > 1 && !p->at) /* at: the next put finds its cursor moved */
-        r = settle(p, known_by, trial);
+        r = shke_put_settle(q, p->producer, known_by, trial);
     pthread_mutex_lock(&q->object.lock);
     for (unsigned i = 0; q->capacity > 0 && i < p->n; i++) {
         q->places[p->places[i]].is_tried = false;
         if (r == 0)
             shke_place_learn(q, p->places[i], true,
-                             was_refused ? p->producer->mod : reply.revision);
+                             reply.succeeded ? reply.revision : p->producer->mod);
     }
     if (p->has_stolen)
         shke_places_adjust(q, r == TRY_AGAIN);
     pthread_mutex_unlock(&q->object.lock);
-    if (r == -EHOSTUNREACH && !p->at) {
+    is_doubtful = r < 0 && r != -EPIPE && r != -ESTALE && (r == -EHOSTUNREACH || reply.sent > 1);
+    if (is_doubtful && !p->at) {
         free(p->producer);
         p->producer = NULL;
     }

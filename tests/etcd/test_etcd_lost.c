@@ -232,6 +232,25 @@ END_TEST
 /* The reply is lost, and then etcd is full. */
 static const enum stub_fault refused[] = {STUB_LOSES_REPLY, STUB_REFUSES};
 
+START_TEST(test_etcd_a_put_that_a_full_etcd_refuses_has_put_its_item_if_it_did_before)
+{
+    struct stub *stub = stub_start();
+    struct shk_segment *s = open_segment();
+    struct shk_queue *queue = open_places(s, _i ? 2 : 0);
+
+    stub_set_faults(stub, refused, 2);
+    assert_code(shk_queue_put(queue, "1", 1, SHK_NOWAIT), 0);
+    ck_assert_uint_eq(stub_count(stub, STUB_REFUSES), 1);
+    stub_set_faults(stub, refused + 1, 1);
+    assert_code(shk_queue_put(queue, "2", 1, SHK_NOWAIT), -ENOSPC);
+    stub_set_faults(stub, none, 1);
+    assert_code(shk_queue_size(queue), 1);
+    assert_code(shk_queue_put(queue, "2", 1, SHK_NOWAIT), 0);
+    assert_code(shk_queue_size(queue), 2);
+    close_all(queue, s, stub);
+}
+END_TEST
+
 /* ---- What a call has acquired that says that it has not ---- */
 
 static void close_stub(struct shk_segment *s, struct stub *stub)
@@ -568,6 +587,8 @@ int main(void)
     tcase_add_test(late, test_etcd_a_lease_that_was_refused_is_no_attempt_later);
     tcase_add_test(late, test_etcd_a_put_that_was_refused_puts_no_item_later);
     tcase_add_test(late, test_etcd_a_put_that_tries_another_place_puts_its_item_once);
+    tcase_add_loop_test(
+        late, test_etcd_a_put_that_a_full_etcd_refuses_has_put_its_item_if_it_did_before, 0, 2);
 
     tcase_add_test(claims, test_etcd_lost_replies_of_leases_lease_each_item_once);
     tcase_add_test(claims, test_etcd_lost_replies_of_peeks_peek_at_each_item_once);
