@@ -178,7 +178,8 @@ struct shke_queue {
 
     /* For joins: what consumers write, and which processes go. */
     struct shke_watch *lasts, *members;
-    unsigned endings; /* of tasks and members: after each, all may be done */
+    unsigned endings;             /* of tasks and members: after each, all may be done */
+    char untold[SHKE_NONCE_SIZE]; /* of a join that was given up while it noted orphans */
     /* What sets know of that: see shke_tasks_look(). */
     uint64_t looks;          /* so many have been made */
     unsigned looked_endings; /* as of the last */

@@ -7,8 +7,9 @@
  * it is too high.
  *
  * A count is not waited for when its process is no member any more, as of the lease that the value
- * names. The next join is told so, once: it notes the revision of the value in told/CONSUMER, in a
- * transaction that compares what was there.
+ * names. The next join is told so, once: it notes the revision of the value in told/CONSUMER, with
+ * a nonce, in a transaction that compares what was there. Twice: the second finds the nonce of the
+ * first. Late, after the join was given up: the next join of this process finds it, and is told.
  *
  * A join reads all of it as of one revision, and then watches: what consumers write, and members
  * that go. It reads again, ten times a second at most, when a count has become 0 or a member has
@@ -66,8 +67,11 @@ void shke_workers_free(struct shke_queue *q)
 struct snapshot {
     int64_t revision;
     uint64_t items, tasks;   /* in the queue; of members */
-    struct shke_txn orphans; /* notes that those of others have been told */
+    struct shke_txn orphans; /* notes that those of others have been told, */
     bool has_orphans;
+    char nonce[SHKE_NONCE_SIZE];  /* … by this join */
+    char untold[SHKE_NONCE_SIZE]; /* … by one that was given up; "": none */
+    bool is_untold;               /* it has come through */
 };
 
 /* Whether the process with that lease is a member, by the keys of a reply. */
@@ -94,12 +98,13 @@ static bool is_member(const struct shke_reply *reply, unsigned answer, int64_t l
 static int add_orphan(struct shke_queue *q, struct snapshot *s, const struct shke_reply *reply,
                       unsigned answer, const struct shke_kv *last, unsigned *n)
 {
-    char told[SHKE_KEY_MAX], value[24];
+    char told[SHKE_KEY_MAX], value[24 + SHKE_NONCE_SIZE];
+    const char *nonce = NULL;
     int64_t mod = 0;
     bool is_told = false;
 
     shke_key(told, &q->object, "told/%s", strrchr(last->key, '/') + 1);
-    snprintf(value, sizeof(value), "%lld", (long long)last->mod);
+    snprintf(value, sizeof(value), "%lld %s", (long long)last->mod, s->nonce);
     for (size_t i = 0; mod == 0 && i < shke_reply_n(reply, answer); i++) {
         struct shke_kv kv;
         int r = shke_reply_kv_at(reply, answer, i, &kv);
@@ -108,7 +113,9 @@ static int add_orphan(struct shke_queue *q, struct snapshot *s, const struct shk
             return r;
         if (strcmp(kv.key, told) == 0) {
             mod = kv.mod;
-            is_told = kv.value && strcmp((char *)kv.value, value) == 0;
+            is_told = kv.value && strtoll((char *)kv.value, NULL, 10) == last->mod;
+            nonce = is_told ? strchr((char *)kv.value, ' ') : NULL;
+            s->is_untold = s->is_untold || (nonce && strcmp(nonce + 1, s->untold) == 0);
         }
         shke_kv_free(&kv);
     }
@@ -116,6 +123,8 @@ static int add_orphan(struct shke_queue *q, struct snapshot *s, const struct shk
         return 0;
     shke_if_written(&s->orphans, told, mod);
     shke_then_put(&s->orphans, told, value, strlen(value), 0);
+    if (!s->has_orphans)
+        shke_else_get(&s->orphans, told);
     s->has_orphans = true;
     return 0;
 }
@@ -152,6 +161,10 @@ static int look(struct shke_queue *q, const struct shke_trial *trial, struct sna
     int r;
 
     *s = (struct snapshot){0};
+    shke_nonce(s->nonce);
+    pthread_mutex_lock(&q->object.lock);
+    memcpy(s->untold, q->untold, sizeof(s->untold));
+    pthread_mutex_unlock(&q->object.lock);
     shke_key(slots, &q->object, "slot/");
     shke_key(lasts, &q->object, "last/");
     shke_key(told, &q->object, "told/");
@@ -310,17 +323,38 @@ static int start_watches(struct shke_queue *q, int64_t revision)
     return r;
 }
 
+static void note_untold(struct shke_queue *q, const char *nonce)
+{
+    pthread_mutex_lock(&q->object.lock);
+    snprintf(q->untold, sizeof(q->untold), "%s", nonce);
+    pthread_mutex_unlock(&q->object.lock);
+}
+
 /* Nothing is left: whether this join is the one that tells of orphans. */
 static int tell_orphans(struct shke_queue *q, struct snapshot *s, const struct shke_trial *trial)
 {
+    struct shke_kv told = {0};
     struct shke_reply reply;
+    const char *nonce;
     int r;
 
+    if (s->is_untold) {
+        shke_txn_free(&s->orphans); /* by the next join */
+        note_untold(q, "");
+        return SHK_ORPHANED;
+    }
     if (!s->has_orphans)
         return 0;
     r = shke_txn_run(shke_object_client(&q->object), &s->orphans, trial, &reply);
-    if (r == 0)
-        r = reply.succeeded ? SHK_ORPHANED : 0;
+    if (r < 0)
+        note_untold(q, s->nonce);
+    if (r == 0 && !reply.succeeded)
+        r = shke_reply_kv(&reply, 0, &told);
+    if (r == 0) {
+        nonce = told.value ? strchr((char *)told.value, ' ') : NULL;
+        r = reply.succeeded || (nonce && strcmp(nonce + 1, s->nonce) == 0) ? SHK_ORPHANED : 0;
+    }
+    shke_kv_free(&told);
     shke_reply_free(&reply);
     return r;
 }

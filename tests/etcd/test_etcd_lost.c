@@ -251,6 +251,26 @@ START_TEST(test_etcd_a_put_that_a_full_etcd_refuses_has_put_its_item_if_it_did_b
 }
 END_TEST
 
+/* A consumer has died with a task. One join is told, also by its second try. */
+START_TEST(test_etcd_a_join_whose_reply_is_lost_is_told_of_a_death)
+{
+    struct stub *stub = stub_start();
+    struct shk_segment *s = open_segment();
+    struct shk_queue *queue = open_places(s, 2);
+
+    stub_put(stub, key_of("jobs/last/dead"), "0123 0 1 77");
+    stub_mind(stub, "/told/", NULL, NULL);
+    stub_set_faults(stub, _i ? given_up : lost_once, FAULTS);
+    assert_code(shk_queue_join(queue, SHK_NOWAIT), _i ? -EHOSTUNREACH : SHK_ORPHANED);
+    ck_assert_uint_eq(stub_keys(stub, "/told/dead"), 1);
+    stub_set_faults(stub, none, 1);
+    if (_i)
+        assert_code(shk_queue_join(queue, SHK_NOWAIT), SHK_ORPHANED);
+    assert_code(shk_queue_join(queue, SHK_NOWAIT), 0);
+    close_all(queue, s, stub);
+}
+END_TEST
+
 /* ---- What a call has acquired that says that it has not ---- */
 
 static void close_stub(struct shk_segment *s, struct stub *stub)
@@ -589,6 +609,7 @@ int main(void)
     tcase_add_test(late, test_etcd_a_put_that_tries_another_place_puts_its_item_once);
     tcase_add_loop_test(
         late, test_etcd_a_put_that_a_full_etcd_refuses_has_put_its_item_if_it_did_before, 0, 2);
+    tcase_add_loop_test(late, test_etcd_a_join_whose_reply_is_lost_is_told_of_a_death, 0, 2);
 
     tcase_add_test(claims, test_etcd_lost_replies_of_leases_lease_each_item_once);
     tcase_add_test(claims, test_etcd_lost_replies_of_peeks_peek_at_each_item_once);
