@@ -71,6 +71,20 @@ static bool is_done(const struct shki_watch *w)
     return is;
 }
 
+/* A role that the process has lost with its lease begins anew while the set waits. */
+static void keep_roles(void *queue)
+{
+    struct shke_queue *q = queue;
+
+    shke_roles_keep_set(&q->object, &q->roles);
+}
+
+static void look_at_tasks(void *queue)
+{
+    keep_roles(queue);
+    shke_tasks_check(queue);
+}
+
 /* The next wait of the set needs a look of its own. */
 static void note_looks(struct shki_watch *w)
 {
@@ -91,19 +105,11 @@ static int watch_tasks(struct shke_queue *q, const struct shke_trial *trial, str
     w->since = JUST_LOOKED;
     w->note = note_looks;
     w->is_ready = is_done;
-    w->repair = shke_tasks_check;
+    w->repair = look_at_tasks;
     return shke_tasks_look(q, trial);
 }
 
 /* ---- Either ---- */
-
-/* A role that the process has lost with its lease begins anew while the set waits. */
-static void keep_roles(void *queue)
-{
-    struct shke_queue *q = queue;
-
-    shke_roles_keep_set(&q->object, &q->roles);
-}
 
 int shke_queue_begin_watch(struct shke_object *o, void *handle, uint32_t want, struct shki_watch *w)
 {

@@ -365,9 +365,11 @@ static int wait_until_it_may_be(struct shke_queue *q, unsigned endings,
 {
     int r = 0;
 
-    while (r == 0 && q->endings == endings)
+    while (r == 0 && q->endings == endings) {
+        shke_roles_keep_waiting(&q->object, &q->roles);
         r = load_relaxed(&q->object.is_gone) ? shke_stale(&q->object)
                                              : shke_object_wait(&q->object, deadline);
+    }
     return r;
 }
 

@@ -702,7 +702,9 @@ START_TEST(test_etcd_roles_a_sleeping_reader_and_a_writer_learn_of_the_end_of_th
 }
 END_TEST
 
-/* A consumer of a queue, or of a stream, that waits in a set. */
+/* What a consumer waits for in a set: an item, a sample, the end of all tasks; that without one. */
+enum { FOR_ITEM, FOR_SAMPLE, FOR_TASKS, TO_JOIN, WAITS };
+
 static int wait_in_set(void *argument)
 {
     struct actor *a = argument;
@@ -713,10 +715,13 @@ static int wait_in_set(void *argument)
     struct shk_ready ready = {SHK_KIND_QUEUE, SHK_READABLE, queue};
 
     assert_code(shk_reader_open(stream, SHK_NEXT, &reader), 0);
-    if (a->flags)
+    if (a->flags == FOR_SAMPLE)
         ready = (struct shk_ready){SHK_KIND_STREAM, SHK_READABLE, reader};
+    if (a->flags == FOR_TASKS)
+        ready = (struct shk_ready){SHK_KIND_QUEUE, SHK_ALL_DONE, queue};
     a->done++;
-    a->result = shk_wait_any(&ready, 1, SHK_FOREVER);
+    a->result = a->flags == TO_JOIN ? shk_queue_join(queue, SHK_FOREVER)
+                                    : shk_wait_any(&ready, 1, SHK_FOREVER);
     assert_code(shk_reader_close(reader), 0);
     assert_code(shk_stream_close(stream), 0);
     assert_code(shk_queue_close(queue), 0);
@@ -728,7 +733,7 @@ static int wait_in_set(void *argument)
 START_TEST(test_etcd_roles_a_consumer_that_was_stopped_in_a_set_begins_anew)
 {
     struct actor *consumer = shared_memory(sizeof(*consumer));
-    const char *object = _i ? "eeg" : "line";
+    const char *object = _i == FOR_SAMPLE ? "eeg" : "line";
     struct shk_segment *s = etcd_segment();
     struct shk_stream *stream;
     struct shk_queue *queue;
@@ -736,6 +741,8 @@ START_TEST(test_etcd_roles_a_consumer_that_was_stopped_in_a_set_begins_anew)
     create(s, SHK_FIFO, 4);
     queue = open_as(s, PRODUCER);
     stream = open_stream_as(s, PRODUCER);
+    if (_i == FOR_TASKS || _i == TO_JOIN)
+        assert_code(put(queue, 1, TEST_DEADLINE), 0);
     consumer->flags = (unsigned)_i;
     consumer->pid = child_start(wait_in_set, consumer);
     wait_until(consumer->done == 1 && living(object, 'c') == 1, TEST_DEADLINE);
@@ -743,7 +750,14 @@ START_TEST(test_etcd_roles_a_consumer_that_was_stopped_in_a_set_begins_anew)
     wait_until(living(object, 'c') == 0, TEST_DEADLINE);
     child_continue(consumer->pid);
     wait_until(living(object, 'c') == 1, TEST_DEADLINE);
-    assert_code(_i ? shk_stream_append(stream, "1234567", 1) : put(queue, 1, TEST_DEADLINE), 0);
+    if (_i == FOR_SAMPLE) {
+        assert_code(shk_stream_append(stream, "1234567", 1), 0);
+    } else if (_i == FOR_ITEM) {
+        assert_code(put(queue, 1, TEST_DEADLINE), 0);
+    } else {
+        assert_code(get(queue, TEST_DEADLINE), sizeof(int64_t));
+        assert_code(shk_queue_task_done(queue), 0);
+    }
     child_succeeds(consumer->pid);
     assert_result(consumer->result, 0);
     assert_code(shk_stream_close(stream), 0);
@@ -834,7 +848,7 @@ int main(void)
     tcase_add_test(consumers, test_etcd_roles_an_unlink_ends_a_put_and_a_close_succeeds);
     tcase_add_loop_test(sets, test_etcd_roles_a_set_is_ready_when_a_line_has_ended, 0, 2);
     tcase_add_loop_test(sets, test_etcd_roles_a_consumer_that_was_stopped_in_a_set_begins_anew, 0,
-                        2);
+                        WAITS);
     tcase_add_test(servers, test_etcd_roles_hold_when_the_leader_is_killed);
     tcase_add_test(servers, test_etcd_roles_all_items_of_a_line_come_before_its_end);
     tcase_add_loop_test(streams, test_etcd_roles_a_reader_reads_the_rest_and_is_told_the_end, 0, 2);
