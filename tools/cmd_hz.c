@@ -3,7 +3,9 @@
 #include "print.h"
 #include "rates.h"
 #include "shmctl.h"
+#include "snapshots.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +35,9 @@ struct measurement {
     size_t n;            /* taken so far */
     struct moves *moves; /* room + 1 of them, around and around */
     struct table *all;   /* for JSON, which is one document */
+    struct shk_snapshot *snapshot;
+    int64_t when; /* … when it was asked for */
+    bool is_over; /* a signal has come first */
 };
 
 /* The i-th last measurement. */
@@ -41,19 +46,28 @@ static const struct moves *earlier(const struct measurement *m, size_t i)
     return &m->moves[(m->n - 1 - i) % (m->room + 1)];
 }
 
+static int look(void *measurement)
+{
+    struct measurement *m = measurement;
+
+    m->when = monotonic_now();
+    return shk_snapshot_open(m->path->segment, &m->snapshot);
+}
+
+/* STATUS_DONE; or that is the end. */
 static int read_counters(struct measurement *m)
 {
+    const struct look one = {.look = look, .arg = m, .outlives_signals = m->style.json};
     const struct shk_object_info *object;
-    struct shk_snapshot *snapshot;
-    int64_t now = monotonic_now();
     struct moves moves;
-    int r = shk_snapshot_open(m->path->segment, &snapshot);
+    int r = look_until_it_answers(m->path->text, m->interval, &one);
 
+    m->is_over = r == -EINTR;
     if (r < 0)
-        return failed(m->path->text, r);
-    object = shk_snapshot_find_object(snapshot, m->path->object);
-    moves = object ? moves_of(snapshot, object, now) : (struct moves){0};
-    shk_snapshot_close(snapshot);
+        return m->is_over ? STATUS_DONE : failed(m->path->text, r);
+    object = shk_snapshot_find_object(m->snapshot, m->path->object);
+    moves = object ? moves_of(m->snapshot, object, m->when) : (struct moves){0};
+    shk_snapshot_close(m->snapshot);
     if (!object) {
         complain(m->path->text, "there is no object %s in segment %s%s", m->path->object,
                  is_on_etcd(m->path->segment) ? "" : "/", m->path->segment);
@@ -146,7 +160,7 @@ static int measure(struct measurement *m)
 {
     int status = read_counters(m);
 
-    if (status != STATUS_DONE)
+    if (status != STATUS_DONE || m->is_over)
         return status;
     if (m->style.json)
         m->all = new_table(m, &m->style);
@@ -154,6 +168,8 @@ static int measure(struct measurement *m)
         if (!sleep_until(earlier(m, 0)->when + m->interval))
             break;
         status = read_counters(m);
+        if (m->is_over)
+            break;
         if (status == STATUS_DONE)
             status = tell(m);
     }
@@ -205,7 +221,7 @@ const struct command cmd_hz = {
     .arguments = "[OPTION...] QUEUE|STREAM",
     .summary = "tell how many items or samples a second come and go",
     .notes = "It reads the counters from outside, and disturbs no process. JSON is printed at\n"
-             "the end.",
+             "the end. While no majority of etcd answers it says so, and goes on asking.",
     .options = options,
     .tables = (const struct table_kind *const[]){&rate_table, NULL},
     .run = run,

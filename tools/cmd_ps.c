@@ -6,6 +6,7 @@
 #include "shmctl.h"
 #include "table.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,34 +301,57 @@ static void add_events(struct table *t, struct shk_snapshot *const *before,
     }
 }
 
+struct following {
+    const char *operand;
+    struct shk_snapshot **before, **now; /* before: NULL at the first look */
+};
+
+static int look(void *following)
+{
+    struct following *f = following;
+    int r;
+
+    f->now = try_snapshots(f->operand, &r);
+    if (r != 0)
+        drop_snapshots(f->now);
+    return r;
+}
+
+static int print_events(const struct following *f, struct table_style *style)
+{
+    struct table *t =
+        table_new(&member_table, "TIME,EVENT,SEGMENT,PID,TID,COMMAND,NAME,HOLDS,WAITS", style);
+    int status;
+
+    add_events(t, f->before, f->now);
+    status = table_print(t);
+    style->noheadings = style->noheadings || t->rows;
+    table_free(t);
+    return fflush(stdout) == 0 ? status : STATUS_FAILED;
+}
+
 static int follow(const char *operand, struct table_style *style, int64_t interval)
 {
-    struct shk_snapshot **before = NULL, **now;
-    int64_t next = monotonic_now();
-    struct table *t;
-    int status;
+    struct following f = {.operand = operand};
+    int64_t next = monotonic_now(), now;
+    int r, status = STATUS_DONE;
 
     style->lines = style->json;
     catch_interrupts();
     do {
-        now = take_snapshots(operand, &status);
-        if (status == STATUS_DONE) {
-            t = table_new(&member_table, "TIME,EVENT,SEGMENT,PID,TID,COMMAND,NAME,HOLDS,WAITS",
-                          style);
-            add_events(t, before, now);
-            status = table_print(t);
-            style->noheadings = style->noheadings || t->rows;
-            table_free(t);
-        }
-        if (before)
-            drop_snapshots(before);
-        before = now;
-        if (fflush(stdout) != 0)
-            status = STATUS_FAILED;
-        next += interval;
+        r = look_until_it_answers(operand, interval, &(struct look){.look = look, .arg = &f});
+        if (r != 0)
+            break;
+        status = print_events(&f, style);
+        if (f.before)
+            drop_snapshots(f.before);
+        f.before = f.now;
+        now = monotonic_now();
+        next = next + interval < now ? now : next + interval;
     } while (status == STATUS_DONE && sleep_until(next));
-    drop_snapshots(before);
-    return status;
+    if (f.before)
+        drop_snapshots(f.before);
+    return r == 0 || r == -EINTR ? status : snapshots_failed(operand, r);
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -381,7 +405,8 @@ const struct command cmd_ps = {
     .notes = "With etcd: the members of all segments on etcd, which are processes; a wait is\n"
              "seen there once it has lasted 0.2 s.\n\n"
              "What --follow prints in JSON is an object a line. A member that comes and goes\n"
-             "between two looks is not seen.",
+             "between two looks is not seen. While no majority of etcd answers it says so, and\n"
+             "goes on asking.",
     .options = options,
     .tables = (const struct table_kind *const[]){&member_table, NULL},
     .run = run,

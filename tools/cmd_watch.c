@@ -152,9 +152,9 @@ static int judge(struct watch *w)
  * Read all again; the rates are since the snapshot before. 0 or an error: then that snapshot may
  * stay.
  */
-static int refresh_snapshots(struct watch *w)
+static int refresh_snapshots(void *watch)
 {
-    struct watch before = *w;
+    struct watch *w = watch, before = *w;
     const struct shk_object_info *object;
     int64_t now = monotonic_now();
     size_t room = 0;
@@ -188,23 +188,22 @@ static int refresh_snapshots(struct watch *w)
     return r;
 }
 
-/* The same, and note whether etcd answers. While it does not, a signal ends the program. */
+#ifdef HAVE_NCURSESW
+
+/* The same, and note whether etcd answers. */
 static int look(struct watch *w)
 {
     int64_t now = monotonic_now();
-    int r;
+    int r = look_once(&(struct look){.look = refresh_snapshots, .arg = w});
 
-    if (let_interrupts_kill(true))
-        r = -EINTR;
-    else
-        r = refresh_snapshots(w);
-    let_interrupts_kill(false);
     if (r == 0)
         w->away = 0;
     else if (r == -EHOSTUNREACH && !w->away)
         w->away = now;
     return r;
 }
+
+#endif
 
 /* ---- showing ---- */
 
@@ -280,38 +279,18 @@ static int print(const struct watch *w)
     return fflush(stdout) == 0 ? status : STATUS_FAILED;
 }
 
-/* Until etcd answers, if the objects are there; both is said. 0 or an error. */
-static int look_until_it_answers(struct watch *w)
-{
-    char interval[QUANTITY_MAX];
-    int64_t since = 0;
-    int r;
-
-    while ((r = look(w)) == -EHOSTUNREACH) {
-        if (!since)
-            complain(w->operand, "%s; it is asked again every %s", shk_last_error(),
-                     format_duration(interval, w->interval));
-        since = w->away;
-        if (!sleep_until(monotonic_now() + w->interval))
-            return -EINTR;
-    }
-    if (r == 0 && since)
-        complain(w->operand, "reached again after %.1f s",
-                 (double)(monotonic_now() - since) / SHK_SEC(1));
-    return r;
-}
-
 static int watch_plainly(struct watch *w)
 {
+    const struct look look = {.look = refresh_snapshots, .arg = w};
     int64_t next = monotonic_now(), now;
-    int r = look_until_it_answers(w), status = STATUS_DONE;
+    int r = look_until_it_answers(w->operand, w->interval, &look), status = STATUS_DONE;
 
     for (uint64_t i = 0; r == 0 && status == STATUS_DONE && (!w->count || i < w->count); i++) {
         now = monotonic_now();
         next = next + w->interval < now ? now : next + w->interval;
         if (!sleep_until(next))
             break;
-        r = look_until_it_answers(w);
+        r = look_until_it_answers(w->operand, w->interval, &look);
         if (r == 0)
             status = print(w);
     }

@@ -1,7 +1,10 @@
 #include "snapshots.h"
 
+#include "quantity.h"
+
 #include <shmkit/inspect.h>
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* A growing array with NULL at its end. */
@@ -109,4 +112,37 @@ void drop_snapshots(struct shk_snapshot **snapshots)
     for (struct shk_snapshot **snapshot = snapshots; *snapshot; snapshot++)
         shk_snapshot_close(*snapshot);
     free(snapshots);
+}
+
+/* ---- Looks that go on ---- */
+
+int look_once(const struct look *l)
+{
+    int r;
+
+    if (l->outlives_signals)
+        return interrupted() ? -EINTR : l->look(l->arg);
+    r = let_interrupts_kill(true) ? -EINTR : l->look(l->arg);
+    let_interrupts_kill(false);
+    return r;
+}
+
+int look_until_it_answers(const char *operand, int64_t interval, const struct look *l)
+{
+    char every[QUANTITY_MAX];
+    int64_t since = 0, begun = monotonic_now();
+    int r;
+
+    while ((r = look_once(l)) == -EHOSTUNREACH) {
+        if (!since)
+            complain(operand, "%s; it is asked again every %s", shk_last_error(),
+                     format_duration(every, interval));
+        since = begun;
+        if (!sleep_until(monotonic_now() + interval))
+            return -EINTR;
+    }
+    if (r == 0 && since)
+        complain(operand, "reached again after %.1f s",
+                 (double)(monotonic_now() - since) / SHK_SEC(1));
+    return r;
 }

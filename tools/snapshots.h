@@ -22,4 +22,20 @@ int snapshots_failed(const char *operand, int error);
 
 void drop_snapshots(struct shk_snapshot **);
 
+/* ---- Looks that go on ---- */
+
+/* Look, once: 0 or an error, which shk_last_error() tells; -EINTR: a signal has come. */
+struct look {
+    int (*look)(void *arg);
+    void *arg;
+    bool outlives_signals; /* there is something to print then; else a signal ends the program */
+};
+int look_once(const struct look *);
+
+/*
+ * … until etcd answers. That it does not is said once, with `operand` and the interval at which it
+ * is asked again, and so it is when it does.
+ */
+int look_until_it_answers(const char *operand, int64_t interval, const struct look *);
+
 #endif

@@ -172,6 +172,36 @@ if grep -q '^#define HAVE_NCURSESW 1' "$SHMKIT_TESTDIR/../config.h"; then
         fail "it shows $(cat "$scratch/screen")"
     claim 'so does one on a screen'
 fi
+# Of "ps --follow" and "hz": it says that no majority answers, once, and goes on.
+says_unreachable() {
+    test "$(grep -c 'no majority of etcd answers.*; it is asked again every 100ms$' \
+        "$scratch/said" 2>/dev/null)" = "$1"
+}
+goes_on() { # VERB PATTERN OPERAND OPTION...
+    local verb=$1 pattern=$2 operand=$3 holder follower
+    shift 3
+    rm -f "$scratch/watched" "$scratch/said"
+    env --default-signal shmctl "$verb" "$operand" -i 0.1 -r -n "$@" \
+        >"$scratch/watched" 2>"$scratch/said" &
+    follower=$!
+    await says_unreachable 1
+    test ! -s "$scratch/watched" || fail "it prints $(cat "$scratch/watched")"
+    run_etcd
+    await grep -q "^shmctl: $operand: reached again after " "$scratch/said"
+    shmctl --name there lock "$on_etcd/follow" -- sleep 3 &
+    holder=$!
+    await grep -Eqx "$pattern" "$scratch/watched"
+    ends 0 $holder
+    kill_etcd
+    await says_unreachable 2
+    kill -INT $follower
+    ends 130 $follower
+    test "$(wc -l <"$scratch/said")" = 3 || fail "it says $(cat "$scratch/said")"
+}
+goes_on ps 'joined there' "$on_etcd" --follow -o EVENT,NAME
+goes_on hz '[0-9.]+' "$on_etcd/signal" -o PUT-RATE
+claim 'ps --follow and hz do so, too'
+
 exits 1 shmctl metrics etcd:
 complains 'no majority of etcd answers'
 exits 1 shmctl metrics "$on_etcd" --output "$scratch/etcd.prom"
