@@ -113,15 +113,16 @@ static void leave(struct shki_member *m, struct shki_side_lock *lock)
 }
 
 /*
- * Has the calling thread something open behind the lock? 0 or an error; `state` is what that says.
+ * Has the calling thread that open behind its lock? 0 or an error; `state` is what that says.
  */
-static int check_open(struct shk_queue *q, struct shki_side_lock *lock, uint32_t open,
-                      const char *state, struct shki_member **m)
+static int check_open(struct shk_queue *q, uint32_t open, const char *state, struct shki_member **m)
 {
     struct shk_segment *s = q->object.segment;
+    struct shki_side_lock *lock;
 
     if (s->remote)
         return SHKI_REMOTE;
+    lock = open == SHKI_OPEN_RESERVATION ? &q->shared->put_lock : shki_get_lock(q);
     *m = s->base ? shki_member_find(s) : NULL;
     if (*m == NULL && shki_segment_is_closed(s))
         return shki_say_closed(s);
@@ -177,8 +178,7 @@ static int check_reservation(struct shk_queue *q, struct shki_member **m)
 {
     if (q == NULL)
         return SHKI_NO_HANDLE;
-    return check_open(q, &q->shared->put_lock, SHKI_OPEN_RESERVATION,
-                      "the calling thread has no reservation open", m);
+    return check_open(q, SHKI_OPEN_RESERVATION, "the calling thread has no reservation open", m);
 }
 
 static void end_reservation(struct shk_queue *q, struct shki_member *m)
@@ -255,8 +255,7 @@ static int check_peek(struct shk_queue *q, struct shki_member **m)
 {
     if (q == NULL)
         return SHKI_NO_HANDLE;
-    return check_open(q, shki_get_lock(q), SHKI_OPEN_PEEK, "the calling thread has no peek open",
-                      m);
+    return check_open(q, SHKI_OPEN_PEEK, "the calling thread has no peek open", m);
 }
 
 int shk_queue_consume(struct shk_queue *q)
