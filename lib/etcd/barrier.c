@@ -259,12 +259,17 @@ static int arrive(struct shke_barrier *b, struct shke_ticket *ticket, bool last,
  * With the lock. What is known may be old: the servers are asked once before a party is turned
  * away. A party that gives up before it has arrived breaks the barrier all the same, unless it
  * would not have waited at all.
+ *
+ * There may be more threads than parties. Of those that arrive at once, and know nothing of each
+ * other, one too many is of the next round: its index tells it so. Its key stays until that round
+ * has ended, as the others do.
  */
 static int meet(struct shke_barrier *b, struct shke_ticket *ticket, uint32_t *index,
                 const struct shki_deadline *deadline)
 {
     const struct shke_trial trial = {.deadline = deadline};
     bool has_looked = false, is_over, last;
+    uint32_t arrived;
     int64_t round;
     int r;
 
@@ -272,7 +277,8 @@ static int meet(struct shke_barrier *b, struct shke_ticket *ticket, uint32_t *in
         if (load_relaxed(&b->object.is_gone))
             return shke_stale(&b->object);
         is_over = shke_host->deadline_has_passed(deadline);
-        last = shke_barrier_count(b) + 1 >= b->parties;
+        arrived = shke_barrier_count(b);
+        last = arrived + 1 >= b->parties;
         round = b->round;
         if (!has_looked && (b->is_broken || (is_over && !last))) {
             r = look(b, &trial);
@@ -282,10 +288,14 @@ static int meet(struct shke_barrier *b, struct shke_ticket *ticket, uint32_t *in
         } else if (is_over && !last) {
             r = shke_host->deadline_check(deadline);
             r = r == -EAGAIN ? r : give_up(b, round, r);
+        } else if (arrived >= b->parties) {
+            r = end_round(b, SHKE_MET, &trial);
         } else {
             r = arrive(b, ticket, last, index, &trial);
-            if (r == 0)
-                return last ? 0 : wait_for_end(b, round, deadline);
+            if (r == 0 && !last)
+                r = wait_for_end(b, round, deadline);
+            if (r == 0 && *index < b->parties)
+                return 0;
         }
         if (r < 0)
             return r;

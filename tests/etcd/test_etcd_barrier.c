@@ -12,7 +12,7 @@ enum { PARTIES = 3 };
 
 /* What the processes of a test tell each other. */
 struct board {
-    _Atomic int results[8], done, failed;
+    _Atomic int results[8], done, failed, ready;
     _Atomic int rounds[PARTIES], worst;
     _Atomic bool ends;
     int64_t timeout;
@@ -75,6 +75,52 @@ START_TEST(test_etcd_barrier_lets_all_parties_go_when_the_last_has_arrived)
     ck_assert_int_eq(board->results[0] * board->results[1], 0);
     assert_code(shk_barrier_waiting(barrier), 0);
     assert_code(shk_barrier_wait(barrier, SHK_NOWAIT), -EAGAIN);
+    close_all(s, barrier);
+}
+END_TEST
+
+static int wait_with_the_others(void *argument)
+{
+    struct board *board = argument;
+    struct shk_segment *s = etcd_segment();
+    struct shk_barrier *barrier = open_barrier(s, 0);
+    int r;
+
+    board->ready++;
+    while (!board->ends)
+        pause_briefly();
+    r = shk_barrier_wait(barrier, SHK_FOREVER);
+    board->results[board->done++] = r;
+    shk_barrier_close(barrier);
+    shk_segment_close(s);
+    return 0;
+}
+
+/* All arrive at once, and know nothing of each other. */
+START_TEST(test_etcd_barrier_lets_as_many_go_as_there_are_parties)
+{
+    enum { TURNS = 5, THREADS = 3 * 2 };
+    struct shk_segment *s = etcd_segment();
+    struct shk_barrier *barrier = open_barrier(s, 2);
+
+    for (int turn = 0; turn < TURNS; turn++) {
+        struct board *board = shared_memory(sizeof(*board));
+        pid_t children[THREADS];
+        int sum = 0;
+
+        for (int i = 0; i < THREADS; i++)
+            children[i] = child_start(wait_with_the_others, board);
+        wait_until(board->ready == THREADS, TEST_DEADLINE);
+        board->ends = true;
+        for (int i = 0; i < THREADS; i++)
+            child_succeeds(children[i]);
+        for (int i = 0; i < THREADS; i++) {
+            ck_assert_int_ge(board->results[i], 0);
+            ck_assert_int_le(board->results[i], 1);
+            sum += board->results[i];
+        }
+        ck_assert_int_eq(sum, THREADS / 2);
+    }
     close_all(s, barrier);
 }
 END_TEST
@@ -305,6 +351,7 @@ int main(void)
 
     setenv("SHMKIT_ETCD_TTL", "2", 1);
     tcase_add_test(rounds, test_etcd_barrier_lets_all_parties_go_when_the_last_has_arrived);
+    tcase_add_test(rounds, test_etcd_barrier_lets_as_many_go_as_there_are_parties);
     tcase_add_test(rounds, test_etcd_barrier_is_broken_by_a_party_that_gives_up);
     tcase_add_test(rounds, test_etcd_barrier_is_broken_by_an_abort_and_emptied_by_a_reset);
     tcase_add_test(deaths, test_etcd_barrier_is_broken_by_the_death_of_a_party);
