@@ -394,6 +394,27 @@ START_TEST(test_a_creator_that_starves_goes_first)
 }
 END_TEST
 
+static int acquire_for_a_second(void *unused)
+{
+    (void)unused;
+    assert_code(shk_semaphore_acquire(open_semaphore(), SHK_SEC(1)), -EINVAL);
+    return strstr(shk_last_error(), "permits is damaged") ? 0 : 2;
+}
+
+/* The waiter cannot leave the list as it should, and does not try for ever. */
+START_TEST(test_a_mutex_that_is_damaged_ends_the_wait)
+{
+    struct shk_semaphore *semaphore = open_semaphore();
+    pid_t child = child_start(acquire_for_a_second, NULL);
+
+    wait_until_waiting(segment_name(NULL), child, "permits");
+    flip_kind(&line_of("permits")->mutex.robust, 2);
+    child_succeeds(child);
+    flip_kind(&line_of("permits")->mutex.robust, 2);
+    assert_code(shk_semaphore_close(semaphore), 0);
+}
+END_TEST
+
 static int release_one(void *unused)
 {
     struct shk_semaphore *semaphore = open_semaphore();
@@ -434,6 +455,7 @@ int main(void)
     tcase_add_loop_test(links, test_damaged_links_do_not_hold_a_line_up, 0, 5);
     tcase_add_loop_test(links, test_damaged_leases_do_no_harm_beside, 0, 6 * WAYS_TO_SPOIL_LEASES);
     tcase_add_test(kinds, test_a_mutex_of_another_kind_is_damage);
+    tcase_add_test(kinds, test_a_mutex_that_is_damaged_ends_the_wait);
     tcase_add_test(kinds, test_a_segment_with_a_mutex_of_another_kind_is_damaged);
     tcase_add_test(kinds, test_a_record_with_a_mutex_of_another_kind_is_left_alone);
     tcase_add_test(fairness, test_a_creator_that_starves_goes_first);

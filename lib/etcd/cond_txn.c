@@ -311,12 +311,9 @@ static unsigned add_marks(struct shke_txn *t, const struct shke_cond *c, unsigne
 /* Whether the last notify was that one; then how many it has marked. */
 static bool is_of(const struct shke_kv *notified, const char *nonce, unsigned *found)
 {
-    size_t length = strlen(nonce);
-    const char *value = (const char *)notified->value;
-
-    if (value == NULL || strncmp(value, nonce, length) != 0 || value[length] != ':')
+    if (!shke_begins_with(notified, nonce))
         return false;
-    *found = (unsigned)strtoul(value + length + 1, NULL, 10);
+    *found = (unsigned)strtoul((const char *)notified->value + strlen(nonce) + 1, NULL, 10);
     return true;
 }
 

@@ -237,6 +237,8 @@ static inline struct shke_client *shke_object_client(const struct shke_object *o
 /* Bytes that no other call has: 16 of them, as hexadecimal digits. */
 #define SHKE_NONCE_SIZE 33
 void shke_nonce(char nonce[SHKE_NONCE_SIZE]);
+/* Whether a value begins with that text and a colon: the request of that nonce has written it. */
+bool shke_begins_with(const struct shke_kv *, const char *text);
 
 /* A new name for a key that a thread of this process puts: "P.N", see shke_session_process(). */
 #define SHKE_OWN_SIZE 34

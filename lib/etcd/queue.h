@@ -358,9 +358,10 @@ int shke_queue_put_checked(struct shk_queue *, const struct iovec *, unsigned n,
 
 /* ---- queue_cursor.c ---- */
 
-/* Whether a producer's key has been written by that put. */
-bool shke_put_is_known_by(const struct shke_kv *cursor, const char *known_by);
-/* Have it not carried out any more: 0: it has been; SHKE_NOT_PUT: not, and never; or an error. */
+/*
+ * Have a put not carried out any more that begins its producer's key with `known_by` and a colon:
+ * 0: it has been; SHKE_NOT_PUT: not, and never; or an error.
+ */
 #define SHKE_NOT_PUT 1
 int shke_put_settle(struct shke_queue *, struct shke_actor *producer, const char *known_by,
                     const struct shke_trial *);

@@ -10,14 +10,6 @@
 
 /* ---- Of any put ---- */
 
-bool shke_put_is_known_by(const struct shke_kv *cursor, const char *known_by)
-{
-    size_t length = strlen(known_by);
-
-    return cursor->length > length && memcmp(cursor->value, known_by, length) == 0 &&
-           cursor->value[length] == ':';
-}
-
 /*
  * The put has been sent more than once, and the last sending was refused because a place was taken.
  * That place may come free, and an earlier sending be carried out then: after the call has said
@@ -49,7 +41,7 @@ int shke_put_settle(struct shke_queue *q, struct shke_actor *producer, const cha
         r = shke_reply_kv(&reply, 1, &cursor);
     if (r == 0) {
         producer->mod = reply.succeeded ? reply.revision : cursor.mod;
-        r = shke_put_is_known_by(&cursor, known_by) ? 0 : SHKE_NOT_PUT;
+        r = shke_begins_with(&cursor, known_by) ? 0 : SHKE_NOT_PUT;
     }
     shke_kv_free(&cursor);
     shke_reply_free(&reply);
@@ -69,7 +61,7 @@ int shke_put_find(struct shke_queue *q, struct shke_actor *producer, const char 
     r = shke_get(shke_object_client(&q->object), producer->key, trial, &reply);
     if (r == 0)
         r = shke_range_kv(&reply, 0, &cursor);
-    if (r == 0 && shke_put_is_known_by(&cursor, known_by))
+    if (r == 0 && shke_begins_with(&cursor, known_by))
         producer->mod = cursor.mod;
     else
         r = refusal;

@@ -114,7 +114,7 @@ static int read_failure(struct put *p, const char *known_by, const struct shke_r
     p->producer->mod = cursor.mod;
     pthread_mutex_lock(&q->object.lock);
     shke_queue_learn_state(q, &state, reply->revision);
-    if (shke_put_is_known_by(&cursor, known_by))
+    if (shke_begins_with(&cursor, known_by))
         r = 0;
     else if (p->at && was_moved)
         r = shke_at_stale(q, p->at);

@@ -55,6 +55,13 @@ void shke_nonce(char nonce[SHKE_NONCE_SIZE])
     nonce[sizeof(bytes) * 2] = '\0';
 }
 
+bool shke_begins_with(const struct shke_kv *kv, const char *text)
+{
+    size_t length = strlen(text);
+
+    return kv->length > length && memcmp(kv->value, text, length) == 0 && kv->value[length] == ':';
+}
+
 /* ---- Names ---- */
 
 /* "bank" of "etcd:bank". */

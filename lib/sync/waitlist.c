@@ -51,12 +51,16 @@ static int repair_after_death(struct shki_waitlist *l, int r)
     return r < 0 ? r : 0;
 }
 
-static int say_busy(const struct shki_waitlist *l)
+/* Why the mutex was not to be had: -EBUSY, or damaged bytes. */
+static int say_why(const struct shki_waitlist *l, int r)
 {
     char name[SHK_NAME_MAX + 1] = "";
 
     if (l->entry)
         shki_copy_label(name, sizeof(name), l->entry->name, sizeof(l->entry->name));
+    if (r != -ETIMEDOUT)
+        return shki_fail(r, "%s%s%s is damaged: the mutex of its waiters; remove and create it",
+                         l->segment->name, *name ? "/" : "", name);
     return shki_fail(
         -EBUSY, "%s%s%s: thread %d has been in the middle of a change for 10 s; it may be stopped",
         l->segment->name, *name ? "/" : "", name,
@@ -77,9 +81,7 @@ int shki_waitlist_lock(struct shki_waitlist *l)
                             NULL);
     }
     r = repair_after_death(l, r);
-    if (r == -ETIMEDOUT)
-        return say_busy(l);
-    return r;
+    return r < 0 ? say_why(l, r) : 0;
 }
 
 /* Unlock, and unpark those that have been released meanwhile. */
@@ -199,7 +201,7 @@ static int withdraw(struct shki_waitlist *l, struct shki_member *m, int why)
     /* The node must leave: its owner will wait in other lists. */
     int r = shki_waitlist_lock_again(l);
 
-    if (r < 0) {
+    if (r < 0) { /* no thread walks that list any more */
         shki_waitlist_resume(m);
         return r;
     }

@@ -301,17 +301,24 @@ START_TEST(test_etcd_an_acquire_that_was_given_up_leaves_the_death_to_the_next)
 }
 END_TEST
 
+static struct shk_lock *open_watched_lock(struct stub *stub, struct shk_segment **s)
+{
+    struct shk_lock *lock;
+
+    stub_tell(stub);
+    *s = open_segment();
+    assert_code(shk_lock_open(*s, "till", SHK_CREATE, NULL, &lock), 0);
+    wait_until(stub_is_watched(stub, key_of("till/holder")), TEST_DEADLINE);
+    return lock;
+}
+
 /* The watch tells of it while the call goes on. */
 START_TEST(test_etcd_an_acquire_that_was_given_up_is_given_back)
 {
     struct stub *stub = stub_start();
     struct shk_segment *s;
-    struct shk_lock *lock;
+    struct shk_lock *lock = open_watched_lock(stub, &s);
 
-    stub_tell(stub);
-    s = open_segment();
-    assert_code(shk_lock_open(s, "till", SHK_CREATE, NULL, &lock), 0);
-    wait_until(stub_is_watched(stub, key_of("till/holder")), TEST_DEADLINE);
     stub_mind(stub, "/holder", NULL, NULL);
     stub_set_faults(stub, given_up, FAULTS);
     assert_code(shk_lock_acquire(lock, SHK_NOWAIT), -EHOSTUNREACH);
@@ -327,12 +334,8 @@ START_TEST(test_etcd_an_acquire_that_was_refused_is_given_back)
 {
     struct stub *stub = stub_start();
     struct shk_segment *s;
-    struct shk_lock *lock;
+    struct shk_lock *lock = open_watched_lock(stub, &s);
 
-    stub_tell(stub);
-    s = open_segment();
-    assert_code(shk_lock_open(s, "till", SHK_CREATE, NULL, &lock), 0);
-    wait_until(stub_is_watched(stub, key_of("till/holder")), TEST_DEADLINE);
     stub_mind(stub, "/holder", key_of("till/holder"), "{}");
     stub_set_faults(stub, held_once, FAULTS);
     assert_code(shk_lock_acquire(lock, SHK_NOWAIT), -EAGAIN);
